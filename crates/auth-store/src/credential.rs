@@ -1,0 +1,300 @@
+//! Credentials, and the profiles that carry them.
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use crate::id::{ProfileId, ProviderId};
+use crate::json::{self, Object};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+use crate::{jwt, usage::Usage};
+
+/// A credential with its secrets, as stored.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// A key that does not expire.
+    ApiKey(Secret),
+    /// A token that nobody can refresh.
+    Token {
+        /// The token.
+        token: Secret,
+        /// When it ends, if that is known.
+        expires: Option<Timestamp>,
+    },
+    /// An access token and the refresh token that renews it.
+    OAuth(OAuthCredential),
+}
+
+/// An OAuth login.
+#[derive(Clone, Debug, Default)]
+pub struct OAuthCredential {
+    /// The access token; may be blank in files of others.
+    pub access: Secret,
+    /// The refresh token; may be blank if the issuer gave none.
+    pub refresh: Secret,
+    /// When the access token ends.
+    pub expires: Option<Timestamp>,
+    /// When the access token was received; with `expires` it gives the lifetime.
+    pub obtained_at: Option<Timestamp>,
+    /// The account at the issuer: the identity of the login.
+    pub account_id: Option<String>,
+    /// The client the refresh token belongs to, if it is not the provider's own.
+    pub client_id: Option<String>,
+    /// The only address that may ever see the refresh token. `None`: the provider's built-in one.
+    pub token_endpoint: Option<String>,
+    /// The issuer, where it is known.
+    pub issuer: Option<String>,
+    /// The project, for providers that need one with each request.
+    pub project_id: Option<String>,
+}
+
+/// The kind of a credential: the `type` in the file.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Kind {
+    /// `oauth`
+    OAuth,
+    /// `token`
+    Token,
+    /// `api_key`
+    ApiKey,
+}
+
+impl Kind {
+    /// The `type` in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OAuth => "oauth",
+            Self::Token => "token",
+            Self::ApiKey => "api_key",
+        }
+    }
+
+    /// The kind named `text` in the file, if it is one we know.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::OAuth, Self::Token, Self::ApiKey].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// What is known of a profile, without its secrets: all that routing and status may see.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Its id.
+    pub id: ProfileId,
+    /// The provider's canonical id.
+    pub provider: ProviderId,
+    /// The provider as it is written in the file.
+    pub provider_text: String,
+    /// The kind of credential.
+    pub kind: Kind,
+    /// Whether there is any secret in it: a key, a token, or one of access and refresh token.
+    pub has_secret: bool,
+    /// Whether it has a refresh token.
+    pub has_refresh: bool,
+    /// When the credential ends, if it does.
+    pub expires: Option<Timestamp>,
+    /// The e-mail address, a label.
+    pub email: Option<String>,
+    /// The account at the issuer: the identity.
+    pub account_id: Option<String>,
+    /// What routing remembers about it.
+    pub usage: Usage,
+}
+
+impl Credential {
+    /// The kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::ApiKey(_) => Kind::ApiKey,
+            Self::Token { .. } => Kind::Token,
+            Self::OAuth(_) => Kind::OAuth,
+        }
+    }
+
+    /// What is sent to the provider's API: the key, the token, or the access token.
+    pub fn bearer(&self) -> &Secret {
+        match self {
+            Self::ApiKey(key) => key,
+            Self::Token { token, .. } => token,
+            Self::OAuth(login) => &login.access,
+        }
+    }
+
+    /// When it ends, if it does. Zero and negative times mean "not known", as in the original.
+    pub fn expires(&self) -> Option<Timestamp> {
+        match self {
+            Self::ApiKey(_) => None,
+            Self::Token { expires, .. } => expires.filter(|expires| expires.0 > 0),
+            Self::OAuth(login) => login.expires,
+        }
+    }
+
+    /// Whether [`bearer`](Self::bearer) can be used at `now`. A login of unknown end that can be
+    /// refreshed is not valid: the refresh tells its end.
+    pub fn is_valid(&self, now: Timestamp) -> bool {
+        let ends = self.expires();
+        !self.bearer().is_blank()
+            && match self {
+                Self::OAuth(login) if !login.refresh.is_blank() => {
+                    ends.is_some_and(|end| now < end)
+                }
+                _ => ends.is_none_or(|end| now < end),
+            }
+    }
+
+    /// Whether it can be used at `now` and for a margin after it, so that nothing need be
+    /// refreshed. The margin is 10 % of the lifetime and at most 5 minutes, or `at_least` if that
+    /// is more; credentials that nobody can refresh have none.
+    pub fn is_fresh(&self, now: Timestamp, at_least: Duration) -> bool {
+        let margin = match self {
+            Self::OAuth(login) if !login.refresh.is_blank() => login.margin().max(at_least),
+            _ => at_least,
+        };
+        self.is_valid(now.plus(margin))
+    }
+}
+
+impl OAuthCredential {
+    /// How long before its end the access token is renewed.
+    fn margin(&self) -> Duration {
+        let stored = match (self.obtained_at, self.expires) {
+            (Some(obtained), Some(expires)) => Some(expires.since(obtained)),
+            _ => None,
+        };
+        let lifetime = stored.or_else(|| jwt::lifetime(self.access.expose()));
+        (lifetime.unwrap_or(LONGEST_MARGIN) / 10).min(LONGEST_MARGIN)
+    }
+}
+
+const LONGEST_MARGIN: Duration = Duration::from_mins(5);
+
+/// The provider and the kind of the entry `raw`, or what is wrong with it.
+pub(crate) fn head(entry: &Object) -> Result<(String, Kind), &'static str> {
+    let kind = json::string(entry.get("type")).ok_or("it has no `type`")?;
+    let kind = Kind::parse(&kind).ok_or("its `type` is none of `api_key`, `oauth`, `token`")?;
+    let provider = json::string(entry.get("provider")).ok_or("it has no `provider`")?;
+    if provider.is_empty() { Err("its `provider` is empty") } else { Ok((provider, kind)) }
+}
+
+/// The secret-free view of the entry.
+pub(crate) fn profile(id: &str, entry: &Object, usage: Usage) -> Option<Profile> {
+    let (provider_text, kind) = head(entry).ok()?;
+    let credential = credential(entry)?;
+    let (has_secret, has_refresh) = match &credential {
+        Credential::OAuth(login) => {
+            (!login.access.is_blank() || !login.refresh.is_blank(), !login.refresh.is_blank())
+        }
+        other => (!other.bearer().is_blank(), false),
+    };
+    Some(Profile {
+        id: ProfileId::new(id),
+        provider: ProviderId::new(&provider_text),
+        provider_text,
+        kind,
+        has_secret,
+        has_refresh,
+        expires: credential.expires(),
+        email: json::string(entry.get("email")),
+        account_id: json::string(entry.get("accountId")),
+        usage,
+    })
+}
+
+/// The credential in the entry.
+pub(crate) fn credential(entry: &Object) -> Option<Credential> {
+    let (_provider, kind) = head(entry).ok()?;
+    let secret = |name| Secret::new(json::string(entry.get(name)).unwrap_or_default());
+    let time = |name| json::integer(entry.get(name)).map(Timestamp);
+    let text = |name| json::string(entry.get(name)).filter(|text| !text.is_empty());
+    Some(match kind {
+        Kind::ApiKey => Credential::ApiKey(secret("key")),
+        Kind::Token => Credential::Token { token: secret("token"), expires: time("expires") },
+        Kind::OAuth => Credential::OAuth(OAuthCredential {
+            access: secret("access"),
+            refresh: secret("refresh"),
+            expires: time("expires"),
+            obtained_at: time("obtainedAt"),
+            account_id: text("accountId"),
+            client_id: text("clientId"),
+            token_endpoint: text("tokenEndpoint"),
+            issuer: text("issuer"),
+            project_id: text("projectId"),
+        }),
+    })
+}
+
+/// Writes the credential's fields into `entry`; what it does not know stays there.
+pub(crate) fn write_over(entry: &mut Object, credential: &Credential) {
+    entry.set("type", &credential.kind().as_str());
+    match credential {
+        Credential::ApiKey(key) => entry.set("key", &key.expose()),
+        Credential::Token { token, expires } => {
+            entry.set("token", &token.expose());
+            entry.set_or_remove("expires", *expires);
+        }
+        Credential::OAuth(login) => {
+            entry.set("access", &login.access.expose());
+            entry.set("refresh", &login.refresh.expose());
+            entry.set_or_remove("expires", login.expires);
+            entry.set_or_remove("obtainedAt", login.obtained_at);
+            for (name, value) in [
+                ("accountId", &login.account_id),
+                ("clientId", &login.client_id),
+                ("tokenEndpoint", &login.token_endpoint),
+                ("issuer", &login.issuer),
+                ("projectId", &login.project_id),
+            ] {
+                if let Some(value) = value {
+                    entry.set(name, value);
+                }
+            }
+        }
+    }
+}
+
+/// The members of an entry that hold a secret, for those who must compare or redact entries.
+pub(crate) fn entry_of(raw: &RawValue) -> Object {
+    Object::from_raw(Some(raw))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(obtained: i64, expires: i64) -> Credential {
+        Credential::OAuth(OAuthCredential {
+            access: "a".into(),
+            refresh: "r".into(),
+            expires: Some(Timestamp(expires)),
+            obtained_at: Some(Timestamp(obtained)),
+            ..OAuthCredential::default()
+        })
+    }
+
+    #[test]
+    fn the_margin_is_a_tenth_of_the_lifetime_and_at_most_five_minutes() {
+        let minute = 60_000;
+        let hour = login(0, 60 * minute);
+        assert!(hour.is_fresh(Timestamp(55 * minute - 1), Duration::ZERO));
+        assert!(!hour.is_fresh(Timestamp(55 * minute), Duration::ZERO));
+        let short = login(0, minute);
+        assert!(short.is_fresh(Timestamp(53_999), Duration::ZERO));
+        assert!(!short.is_fresh(Timestamp(54_000), Duration::ZERO));
+    }
+
+    #[test]
+    fn a_credential_that_nobody_can_refresh_is_fresh_to_its_last_millisecond() {
+        let token = Credential::Token { token: "t".into(), expires: Some(Timestamp(1_000)) };
+        assert!(token.is_fresh(Timestamp(999), Duration::ZERO));
+        assert!(!token.is_fresh(Timestamp(1_000), Duration::ZERO));
+    }
+
+    #[test]
+    fn a_blank_access_token_is_never_valid() {
+        let blank = Credential::OAuth(OAuthCredential {
+            access: " \n".into(),
+            ..OAuthCredential::default()
+        });
+        assert!(!blank.is_valid(Timestamp(0)));
+    }
+}

@@ -1,0 +1,110 @@
+//! Names: providers and profiles.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A provider's canonical id: trimmed, lower case, aliases resolved (`z.ai` → `zai`).
+///
+/// Any text has a canonical form, so making one never fails. Two providers are the same iff
+/// their canonical ids are equal.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(from = "String", into = "String")]
+pub struct ProviderId(String);
+
+impl ProviderId {
+    /// The canonical id of `text`, as the original computes it: ECMAScript white space is
+    /// trimmed, letters are lowered, and three old names are replaced.
+    pub fn new(text: &str) -> Self {
+        let lowered = trim(text).to_lowercase();
+        Self(match lowered.as_str() {
+            "z.ai" | "z-ai" => "zai".to_owned(),
+            "opencode-zen" => "opencode".to_owned(),
+            "qwen" => "qwen-portal".to_owned(),
+            _ => lowered,
+        })
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for ProviderId {
+    fn from(text: String) -> Self {
+        Self::new(&text)
+    }
+}
+
+impl From<ProviderId> for String {
+    fn from(id: ProviderId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for ProviderId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// The name of one profile: by convention `provider:name`, but any text is accepted, because
+/// people edit the file by hand.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct ProfileId(String);
+
+impl ProfileId {
+    /// The id `text`, unchanged.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProfileId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl From<&str> for ProfileId {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<String> for ProfileId {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+/// `text` without leading and trailing white space as ECMAScript's `String.prototype.trim`
+/// defines it: like Rust's, but with U+FEFF and without U+0085.
+pub fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c == '\u{feff}' || (c != '\u{85}' && c.is_whitespace()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aliases_and_case_are_one_provider() {
+        for text in ["Z.AI", " z-ai ", "zai"] {
+            assert_eq!(ProviderId::new(text).as_str(), "zai");
+        }
+        assert_eq!(ProviderId::new("\u{feff}Qwen\n").as_str(), "qwen-portal");
+    }
+
+    #[test]
+    fn the_next_line_character_is_not_white_space() {
+        assert_eq!(trim("\u{85}x\u{85}"), "\u{85}x\u{85}");
+    }
+}

@@ -1,0 +1,77 @@
+//! What routing remembers about a profile, as data.
+
+use indexmap::IndexMap;
+use serde_json::value::RawValue;
+
+use crate::json::{self, Object};
+use crate::time::Timestamp;
+
+/// `usageStats[id]` in the file. Fields that are absent there, or of another type than expected,
+/// are `None`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Usage {
+    /// When the profile was last handed out.
+    pub last_used: Option<Timestamp>,
+    /// Failures since the last success, or since the counters were forgotten.
+    pub error_count: Option<u64>,
+    /// Failures by reason, in the order in which the reasons first occurred.
+    pub failure_counts: Option<IndexMap<String, u64>>,
+    /// When it last failed.
+    pub last_failure_at: Option<Timestamp>,
+    /// It is out of use until then, for [`disabled_reason`](Self::disabled_reason).
+    pub disabled_until: Option<Timestamp>,
+    /// Why it is out of use (`billing`).
+    pub disabled_reason: Option<String>,
+    /// It rests until then.
+    pub cooldown_until: Option<Timestamp>,
+}
+
+impl Usage {
+    pub(crate) fn from_raw(raw: Option<&RawValue>) -> Self {
+        let object = Object::from_raw(raw);
+        let time = |name| json::integer(object.get(name)).map(Timestamp);
+        Self {
+            last_used: time("lastUsed"),
+            error_count: json::integer(object.get("errorCount")).map(count),
+            failure_counts: object.get("failureCounts").and_then(|raw| {
+                let counts: Object = serde_json::from_str(raw.get()).ok()?;
+                let counts = counts.iter().map(|(reason, raw)| {
+                    (reason.to_owned(), count(json::integer(Some(raw)).unwrap_or(0)))
+                });
+                Some(counts.collect())
+            }),
+            last_failure_at: time("lastFailureAt"),
+            disabled_until: time("disabledUntil"),
+            disabled_reason: json::string(object.get("disabledReason")),
+            cooldown_until: time("cooldownUntil"),
+        }
+    }
+
+    /// `raw` with these values in it. A field that did not change keeps its text, so a number
+    /// that we cannot represent survives as long as nobody sets it.
+    pub(crate) fn write_over(&self, raw: Option<&RawValue>) -> Object {
+        let before = Self::from_raw(raw);
+        let mut object = Object::from_raw(raw);
+        macro_rules! write {
+            ($($name:literal: $field:ident),*) => {
+                $(if self.$field != before.$field {
+                    object.set_or_remove($name, self.$field.as_ref());
+                })*
+            };
+        }
+        write!(
+            "lastUsed": last_used,
+            "errorCount": error_count,
+            "failureCounts": failure_counts,
+            "lastFailureAt": last_failure_at,
+            "disabledUntil": disabled_until,
+            "disabledReason": disabled_reason,
+            "cooldownUntil": cooldown_until
+        );
+        object
+    }
+}
+
+fn count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
