@@ -1,0 +1,33 @@
+//! What the whole-program tests stand on.
+//!
+//! - [`issuer`]: an authorization server of our own that forgets nothing and fails on command;
+//! - [`person`]: somebody who reads an authorization server's pages, logs in and consents or refuses;
+//! - [`sandbox`]: a temporary home in which the real binary runs;
+//! - [`peer`]: the certified server of `tests/peers/oidc-provider`;
+//! - [`http`]: the few lines of HTTP/1.1 the others need.
+//!
+//! Nothing here sleeps: whoever waits, waits for an event, with a deadline that only a hang can reach.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on stops, and says where"
+)]
+
+use std::time::{Duration, SystemTime};
+
+pub mod html;
+pub mod http;
+pub mod issuer;
+pub mod peer;
+pub mod person;
+pub mod sandbox;
+
+/// How long anything may take before we call it a hang. No test passes or fails by it otherwise.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The wall clock in milliseconds since the epoch, as the binary under test sees it.
+#[expect(clippy::disallowed_methods, reason = "the one place the tests ask what time it is")]
+pub fn now_ms() -> u64 {
+    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    u64::try_from(elapsed.as_millis()).expect("a time that fits 64 bits")
+}

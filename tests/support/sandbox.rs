@@ -1,0 +1,371 @@
+//! A temporary home with a state directory of its own, in which the real binary runs with nothing else around it.
+
+use crate::issuer::{CLIENT, Issuer, Tokens};
+use crate::{PATIENCE, now_ms};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+use tempfile::TempDir;
+
+/// A home directory for one test; it goes when the value goes.
+#[derive(Debug)]
+pub struct Sandbox {
+    root: TempDir,
+    env: Vec<(String, OsString)>,
+}
+
+/// A finished run.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// What was run.
+    pub args: Vec<String>,
+    /// The exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// All of standard output.
+    pub stdout: String,
+    /// All of standard error.
+    pub stderr: String,
+}
+
+/// A run still going on. Dropping it kills the process.
+#[derive(Debug)]
+pub struct Running {
+    args: Vec<String>,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+    stderr: String,
+    stdout: Option<JoinHandle<String>>,
+}
+
+impl Sandbox {
+    /// A home with nothing in it: `home/` and `home/.clawdbot/`.
+    pub fn new() -> Self {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        for directory in ["home/.clawdbot", "bin"] {
+            fs::create_dir_all(root.path().join(directory)).expect("a directory in the sandbox");
+        }
+        Self { root, env: Vec::new() }
+    }
+
+    /// The home directory.
+    pub fn home(&self) -> PathBuf {
+        self.root.path().join("home")
+    }
+
+    /// The state directory, which the binary gets as `CLAWDBOT_STATE_DIR`.
+    pub fn state(&self) -> PathBuf {
+        self.home().join(".clawdbot")
+    }
+
+    /// The only directory on the binary's `PATH`; empty at first.
+    pub fn bin(&self) -> PathBuf {
+        self.root.path().join("bin")
+    }
+
+    /// Where an agent's store and its companions are.
+    pub fn agent_dir(&self, agent: &str) -> PathBuf {
+        self.state().join("agents").join(agent).join("agent")
+    }
+
+    /// An agent's `auth-profiles.json`.
+    pub fn store_path(&self, agent: &str) -> PathBuf {
+        self.agent_dir(agent).join("auth-profiles.json")
+    }
+
+    /// Adds a variable to the environment of every later run.
+    pub fn set_env(&mut self, name: &str, value: impl Into<OsString>) {
+        self.env.push((name.to_owned(), value.into()));
+    }
+
+    /// Writes an agent's store.
+    pub fn seed_store(&self, agent: &str, store: &Value) {
+        let text = serde_json::to_string_pretty(store).expect("JSON") + "\n";
+        write(&self.store_path(agent), text.as_bytes());
+    }
+
+    /// Reads an agent's store back.
+    pub fn read_store(&self, agent: &str) -> Value {
+        let bytes = fs::read(self.store_path(agent)).expect("a store");
+        serde_json::from_slice(&bytes).expect("a store that parses")
+    }
+
+    /// One profile of an agent's store; null if it is not there.
+    pub fn profile(&self, agent: &str, id: &str) -> Value {
+        self.read_store(agent)["profiles"][id].clone()
+    }
+
+    /// Writes `clawdbot.json`, comments and all.
+    pub fn write_config(&self, text: &str) {
+        write(&self.state().join("clawdbot.json"), text.as_bytes());
+    }
+
+    /// Writes a provider manifest.
+    pub fn write_manifest(&self, id: &str, manifest: &Value) {
+        let path = self.state().join("providers").join(format!("{id}.json"));
+        write(&path, manifest.to_string().as_bytes());
+    }
+
+    /// Makes an issuer known as the provider `id`, and gives the agent `main` a profile of each account, its access
+    /// token expired. Returns the tokens, in the same order; the profiles are `<id>:<account>`.
+    pub fn seed_expired(&self, issuer: &Issuer, id: &str, accounts: &[&str]) -> Vec<Tokens> {
+        self.write_manifest(id, &issuer.manifest(id));
+        let tokens: Vec<_> = accounts.iter().map(|account| issuer.grant(account)).collect();
+        let profiles: serde_json::Map<_, _> = tokens
+            .iter()
+            .map(|tokens| (format!("{id}:{}", tokens.account), expired(issuer, id, tokens)))
+            .collect();
+        self.seed_store("main", &json!({"version": 1, "profiles": profiles}));
+        tokens
+    }
+
+    /// The record of a refresh token: `locks/refresh/<K>`.
+    pub fn record_path(&self, token_endpoint: &str, client: &str, refresh: &str) -> PathBuf {
+        let mut hash = Sha256::new();
+        hash.update(format!("{token_endpoint}\0{client}\0{refresh}"));
+        let digits = hash.finalize().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let name: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
+        self.state().join("locks").join("refresh").join(name)
+    }
+
+    /// The binary with these arguments, in this home and an otherwise empty environment.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(args)
+            .current_dir(self.home())
+            .env_clear()
+            .env("HOME", self.home())
+            .env("PATH", self.bin())
+            .env("CLAWDBOT_STATE_DIR", self.state())
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Runs the binary to its end, its input empty.
+    pub fn run(&self, args: &[&str]) -> Finished {
+        self.run_with_input(args, "")
+    }
+
+    /// Runs the binary to its end with this input.
+    pub fn run_with_input(&self, args: &[&str], input: &str) -> Finished {
+        let mut running = self.start(args);
+        running.type_in(input);
+        running.close_input();
+        running.finish()
+    }
+
+    /// Starts the binary; its input stays open.
+    pub fn start(&self, args: &[&str]) -> Running {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| {
+            panic!("cannot start {}: {error}; build it first", binary().display())
+        });
+        let stdin = child.stdin.take();
+        let (sender, lines) = channel();
+        let talk = BufReader::new(child.stderr.take().expect("a pipe"));
+        thread::spawn(move || {
+            for line in talk.lines() {
+                let Ok(line) = line else { return };
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut data = child.stdout.take().expect("a pipe");
+        let stdout = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = data.read_to_end(&mut bytes);
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        Running { args, child, stdin, lines, stderr: String::new(), stdout: Some(stdout) }
+    }
+
+    /// Starts `count` runs at once and waits for all of them.
+    pub fn run_many(&self, count: usize, args: &[&str]) -> Vec<Finished> {
+        let mut children = Vec::with_capacity(count);
+        for _ in 0..count {
+            let mut command = self.command(args);
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            children.push(command.spawn().expect("the binary starts"));
+        }
+        // Their output fits the pipes, so reading them one after the other blocks none of them.
+        let finish = |child: Child| {
+            let output = child.wait_with_output().expect("a child of ours");
+            let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+            Finished {
+                args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+                code: output.status.code(),
+                stdout: text(output.stdout),
+                stderr: text(output.stderr),
+            }
+        };
+        children.into_iter().map(finish).collect()
+    }
+
+    /// Logs in at an issuer that consents by itself: the callback goes to the listener. Returns the finished run.
+    pub fn log_in(&self, provider: &str, more: &[&str]) -> Finished {
+        let args = ["models", "auth", "login", "--provider", provider, "--no-browser"];
+        let mut login = self.start(&[&args[..], more].concat());
+        let url = login.authorization_url();
+        crate::person::Person::named("anybody").visit(&url).expect("the listener answers");
+        login.finish()
+    }
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Finished {
+    /// Stops the test unless the run ended with this exit code.
+    #[track_caller]
+    pub fn expect_code(&self, code: i32) -> &Self {
+        assert_eq!(self.code, Some(code), "wrong exit code of {self:#?}");
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("not JSON ({error}): {self:#?}"))
+    }
+
+    /// Standard output without its final newline.
+    pub fn line(&self) -> &str {
+        self.stdout.trim_end()
+    }
+}
+
+impl Running {
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Types into the process.
+    pub fn type_in(&mut self, text: &str) {
+        if let Some(stdin) = &mut self.stdin {
+            // It may have ended already, without reading: that is its right.
+            let _ = stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush());
+        }
+    }
+
+    /// Ends the input.
+    pub fn close_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// The next line on standard error; `None` when it is closed.
+    pub fn next_line(&mut self) -> Option<String> {
+        let line = self.lines.recv_timeout(PATIENCE).ok()?;
+        self.stderr.push_str(&line);
+        self.stderr.push('\n');
+        Some(line)
+    }
+
+    /// The authorization URL, which stands alone on a line of standard error.
+    #[track_caller]
+    pub fn authorization_url(&mut self) -> String {
+        while let Some(line) = self.next_line() {
+            if line.starts_with("http") && line.contains("response_type=code") {
+                return line;
+            }
+        }
+        panic!("{:?} printed no authorization URL: {}", self.args, self.stderr);
+    }
+
+    /// Ends the process at once (SIGKILL). Returns what it had said on standard error.
+    pub fn kill(mut self) -> String {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        while self.next_line().is_some() {}
+        std::mem::take(&mut self.stderr)
+    }
+
+    /// Waits for the end of the process.
+    #[track_caller]
+    pub fn finish(mut self) -> Finished {
+        let deadline = Instant::now() + PATIENCE;
+        let status = self.wait(deadline);
+        while self.next_line().is_some() {}
+        let stdout = self.stdout.take().map_or_else(String::new, |thread| {
+            thread.join().expect("the reader of standard output does not panic")
+        });
+        Finished {
+            args: std::mem::take(&mut self.args),
+            code: status.code(),
+            stdout,
+            stderr: std::mem::take(&mut self.stderr),
+        }
+    }
+
+    /// Reads standard error to its end, which comes with the end of the process, then reaps it.
+    fn wait(&mut self, deadline: Instant) -> ExitStatus {
+        while self.next_line().is_some() {
+            assert!(Instant::now() < deadline, "{:?} does not end: {}", self.args, self.stderr);
+        }
+        self.child.wait().expect("a child of ours")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An `oauth` profile as the binary itself would have stored it an hour ago, expired since a minute.
+pub fn expired(issuer: &Issuer, provider: &str, tokens: &Tokens) -> Value {
+    json!({
+        "type": "oauth",
+        "provider": provider,
+        "access": tokens.access,
+        "refresh": tokens.refresh,
+        "expires": now_ms() - 60_000,
+        "email": format!("{}@example.test", tokens.account),
+        "accountId": tokens.account,
+        "clientId": CLIENT,
+        "tokenEndpoint": issuer.token_endpoint(),
+        "obtainedAt": now_ms() - 3_660_000,
+    })
+}
+
+/// Writes a file, with the directories it needs. For seeding only: the binary has its own way to write.
+#[expect(clippy::disallowed_methods, reason = "a test's own file, which nobody else writes yet")]
+pub fn write(path: &Path, bytes: &[u8]) {
+    fs::create_dir_all(path.parent().expect("a file in a directory")).expect("a directory");
+    fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// The binary under test: `CLAWDBOT_BIN`, else the one in the target directory this test was built into.
+#[expect(clippy::disallowed_methods, reason = "the one variable the tests take from the outside")]
+pub fn binary() -> PathBuf {
+    env::var_os("CLAWDBOT_BIN").map_or_else(
+        || {
+            let own = env::current_exe().expect("a path to this program");
+            let directory = own.parent().expect("a directory");
+            let directory = if directory.ends_with("deps") {
+                directory.parent().expect("a target directory")
+            } else {
+                directory
+            };
+            directory.join(format!("clawdbot{}", env::consts::EXE_SUFFIX))
+        },
+        PathBuf::from,
+    )
+}
