@@ -1,0 +1,167 @@
+//! Everything a change must pass, in order. A stage that cannot run fails; none is skipped.
+
+use crate::run::{CARGO, Outcome, is_installed, read, run, run_with};
+use crate::tidy;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The crates we publish, each after those it depends on.
+pub(crate) const CRATES: [&str; 5] =
+    ["auth-store", "auth-pkce", "auth-routing", "auth-providers", "auth-cli"];
+
+/// The areas of the conformance cases that are built; the runner counts all others as failed.
+const AREAS: &str = "order,cooldown,usage,provider_ids,paths,coerce";
+
+const PEER: &str = "tests/peers/oidc-provider";
+
+const STAGES: [Stage; 11] = [
+    ("setup", setup),
+    ("format", || run(CARGO, &["fmt", "--all", "--check"])),
+    ("clippy", || {
+        run(CARGO, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+    }),
+    ("rustdoc", rustdoc),
+    ("tidy", tidy::run),
+    ("tests of each crate alone", tests_of_each_crate),
+    ("binary", || build_binary().map(drop)),
+    ("vectors", || vectors(&["--areas", AREAS, "tests/vectors"])),
+    ("whole-program tests", || whole_program(&[])),
+    ("demo", || build_binary().and_then(|binary| demo(&binary))),
+    ("package", package),
+];
+
+/// A stage's name, and what it does.
+type Stage = (&'static str, fn() -> Outcome);
+
+/// Runs every stage; stops at the first that fails.
+pub(crate) fn run_all(stages: &[Stage]) -> Outcome {
+    let mut table = Vec::new();
+    let mut outcome = Ok(());
+    for (name, stage) in stages {
+        println!("\n=== {name}");
+        let start = Instant::now();
+        outcome = stage();
+        let taken = start.elapsed();
+        let word = if outcome.is_ok() { "ok" } else { "FAILED" };
+        println!("=== {name}: {word} in {}", seconds(taken));
+        table.push((*name, word, taken));
+        if let Err(why) = outcome {
+            outcome = Err(format!("stage `{name}` failed: {why}"));
+            break;
+        }
+    }
+    println!("\n{:<28} {:>9}  outcome", "stage", "time");
+    for (name, word, taken) in &table {
+        println!("{name:<28} {:>9}  {word}", seconds(*taken));
+    }
+    let sum = seconds(table.iter().map(|(_, _, taken)| *taken).sum());
+    println!("{:<28} {sum:>9}  {} of {} stages ran", "sum", table.len(), stages.len());
+    outcome
+}
+
+/// `cargo xtask ci`.
+pub(crate) fn run_ci() -> Outcome {
+    run_all(&STAGES)
+}
+
+/// Builds the binary and returns its path, which cargo itself tells.
+pub(crate) fn build_binary() -> Outcome<String> {
+    let args = ["build", "--locked", "-p", "auth-cli", "--bin", "clawdbot", "--message-format"];
+    let messages = read(CARGO, &[&args[..], &["json-render-diagnostics"]].concat())?;
+    let path = messages
+        .lines()
+        .filter(|line| line.contains("\"compiler-artifact\"") && line.contains("clawdbot"))
+        .find_map(|line| line.split("\"executable\":\"").nth(1)?.split('"').next());
+    path.map(|path| path.replace("\\\\", "\\")).ok_or_else(|| "cargo named no binary".to_owned())
+}
+
+/// The demonstration, with a binary that is built already.
+pub(crate) fn demo(binary: &str) -> Outcome {
+    run_with(CARGO, &["run", "-q", "-p", "e2e", "--bin", "demo"], &[("CLAWDBOT_BIN", binary)])
+}
+
+/// The conformance cases: the runner's own arguments.
+pub(crate) fn vectors(args: &[&str]) -> Outcome {
+    let command = ["run", "-q", "-p", "e2e", "--bin", "vectors", "--"];
+    run(CARGO, &[&command[..], args].concat())
+}
+
+/// The whole-program tests against a fresh build; `args` go to the test binary.
+pub(crate) fn whole_program(args: &[&str]) -> Outcome {
+    if !Path::new(PEER).join("node_modules").is_dir() {
+        setup()?;
+    }
+    let binary = build_binary()?;
+    let command = ["test", "--locked", "-p", "e2e", "--"];
+    run_with(CARGO, &[&command[..], args].concat(), &[("CLAWDBOT_BIN", &binary)])
+}
+
+/// Installs what the tests need and cargo does not bring: Node, and the peer pinned by its lock file.
+fn setup() -> Outcome {
+    if !is_installed("npm") {
+        install_debian(&["nodejs", "npm"])?;
+    }
+    run("npm", &["ci", "--prefix", PEER, "--ignore-scripts", "--no-audit", "--no-fund"])
+}
+
+fn install_debian(packages: &[&str]) -> Outcome {
+    if !is_installed("apt-get") {
+        let names = packages.join(" and ");
+        return Err(format!("{names} are missing and there is no apt-get: install them by hand"));
+    }
+    let apt = |args: &[&str]| {
+        let quiet = [("DEBIAN_FRONTEND", "noninteractive")];
+        if read("id", &["-u"])?.trim() == "0" {
+            run_with("apt-get", args, &quiet)
+        } else {
+            run_with("sudo", &[&["-n", "apt-get"], args].concat(), &quiet)
+        }
+    };
+    apt(&["update", "-q"])?;
+    apt(&[&["install", "-q", "-y", "--no-install-recommends"], packages].concat())
+}
+
+fn rustdoc() -> Outcome {
+    let args = ["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"];
+    run_with(CARGO, &args, &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+/// One crate at a time, so that none lives on a feature another one turned on.
+fn tests_of_each_crate() -> Outcome {
+    for name in CRATES.iter().chain(&["xtask"]) {
+        run(CARGO, &["test", "--locked", "-p", name])?;
+    }
+    Ok(())
+}
+
+/// Packs the published crates and builds them from the packages, as somebody who takes them from a registry would.
+fn package() -> Outcome {
+    let mut args = vec!["package", "--locked", "--allow-dirty"];
+    args.extend(CRATES.iter().flat_map(|name| ["-p", name]));
+    run(CARGO, &args)
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_stage_ends_the_run_and_is_named() {
+        let stages: [Stage; 3] = [
+            ("first", || Ok(())),
+            ("second", || Err("it broke".to_owned())),
+            ("third", || panic!("must not run")),
+        ];
+        assert_eq!(run_all(&stages), Err("stage `second` failed: it broke".to_owned()));
+    }
+
+    #[test]
+    fn every_stage_runs_when_none_fails() {
+        let stages: [Stage; 1] = [("only", || Ok(()))];
+        assert_eq!(run_all(&stages), Ok(()));
+    }
+}

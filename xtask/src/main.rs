@@ -1,0 +1,51 @@
+//! The one door for development: `cargo xtask <command>`.
+//!
+//! Standard library only, so that it builds in a second before anything else does.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool for developers")]
+
+mod ci;
+mod run;
+mod tidy;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  demo            the main job, with no account and no internet, step by step
+  ci              everything a change must pass, in order; installs what it needs
+  e2e [FILTER…]   the whole-program tests, against a fresh build of the binary
+  vectors [DIR]   the conformance cases (default: tests/vectors)
+  tidy            the invariants of ARCHITECTURE.md
+  help            this text
+";
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    if let Err(error) = std::env::set_current_dir(root) {
+        eprintln!("xtask: {}: {error}", root.display());
+        return ExitCode::FAILURE;
+    }
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let rest: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
+    let outcome = match args.first().map_or("help", String::as_str) {
+        "ci" => ci::run_ci(),
+        "demo" => ci::build_binary().and_then(|binary| ci::demo(&binary)),
+        "e2e" => ci::whole_program(&rest),
+        "vectors" => ci::vectors(&rest),
+        "tidy" => tidy::run(),
+        "help" | "-h" | "--help" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(format!("no command `{other}`\n\n{HELP}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Other programs: run them, or read what they say.
+
+use std::process::{Command, Stdio};
+
+/// What went wrong, in a sentence for the person at the terminal.
+pub(crate) type Outcome<T = ()> = Result<T, String>;
+
+/// Runs a program to its end, its output on our terminal and its input closed.
+pub(crate) fn run(program: &str, args: &[&str]) -> Outcome {
+    run_with(program, args, &[])
+}
+
+/// The same, with more environment variables.
+pub(crate) fn run_with(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
+    println!("$ {program} {}", args.join(" "));
+    let mut command = Command::new(program);
+    command.args(args).envs(env.iter().copied()).stdin(Stdio::null());
+    let status = command.status().map_err(|error| format!("cannot start `{program}`: {error}"))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(format!("`{program} {}` failed: {status}", args.join(" ")))
+}
+
+/// Runs a program quietly and returns its standard output; its standard error stays on our terminal.
+pub(crate) fn read(program: &str, args: &[&str]) -> Outcome<String> {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command.output().map_err(|error| format!("cannot start `{program}`: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(format!("`{program} {}` failed: {}", args.join(" "), output.status))
+}
+
+/// Whether a program is on the PATH and answers `--version`.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let mut command = Command::new(program);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// The cargo that runs us.
+pub(crate) const CARGO: &str = env!("CARGO");

@@ -1,0 +1,203 @@
+//! Who may depend on whom, and which file may do what.
+
+use super::{Tree, banned};
+use crate::ci::CRATES;
+use crate::run::{CARGO, read};
+
+/// What each crate may take from the others, directly or not.
+const EDGES: [(&str, &[&str]); 5] = [
+    ("auth-store", &[]),
+    ("auth-pkce", &[]),
+    ("auth-routing", &["auth-store"]),
+    ("auth-providers", &["auth-store", "auth-pkce"]),
+    ("auth-cli", &["auth-store", "auth-pkce", "auth-routing", "auth-providers"]),
+];
+
+/// What must not be below a crate, however indirectly.
+const FOREIGN: [(&str, &[&str]); 3] = [
+    ("auth-store", &["tokio", "hyper", "reqwest", "url"]),
+    ("auth-routing", &["tokio", "hyper", "reqwest", "url"]),
+    ("auth-pkce", &["reqwest", "rustls", "serde_json"]),
+];
+
+/// The only files of `auth-store` that touch the file system.
+const FILE_DOORS: [&str; 5] =
+    ["atomic.rs", "directory_lock.rs", "file_lock.rs", "record.rs", "store.rs"];
+
+/// The crates depend on each other as drawn, and on nothing else of ours.
+pub(super) fn crate_edges(_: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (name, allowed) in EDGES {
+        let below = match below(name) {
+            Ok(below) => below,
+            Err(why) => return vec![why],
+        };
+        let ours = below.iter().filter(|dependency| CRATES.contains(&dependency.as_str()));
+        for dependency in ours.filter(|d| *d != name && !allowed.contains(&d.as_str())) {
+            complaints.push(format!("{name} must not depend on {dependency}"));
+        }
+    }
+    complaints
+}
+
+/// Leaf crates stay light: no runtime and no network client below them.
+pub(super) fn foreign_edges(_: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (name, forbidden) in FOREIGN {
+        let below = match below(name) {
+            Ok(below) => below,
+            Err(why) => return vec![why],
+        };
+        for dependency in forbidden.iter().filter(|d| below.iter().any(|have| have == *d)) {
+            complaints.push(format!("{name} must not depend on {dependency}"));
+        }
+    }
+    complaints
+}
+
+/// Every package below a crate, itself included.
+fn below(name: &str) -> Result<Vec<String>, String> {
+    let tree = read(CARGO, &["tree", "--locked", "-p", name, "-e", "normal", "--prefix", "none"])?;
+    Ok(tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
+}
+
+/// Routing decides on values: no files, no network, no clock, no environment, no secret.
+pub(super) fn routing_is_pure(tree: &Tree) -> Vec<String> {
+    let doors = [
+        "std::fs",
+        "std::net",
+        "std::env",
+        "std::process",
+        "std::thread",
+        "SystemTime",
+        "Instant",
+        "SystemClock",
+        "Secret",
+        ".expose(",
+        "auth_store::Store",
+    ];
+    all_banned(tree, "crates/auth-routing/src/", &doors)
+}
+
+/// The store never speaks to a network.
+pub(super) fn store_knows_no_network(tree: &Tree) -> Vec<String> {
+    all_banned(tree, "crates/auth-store/src/", &["std::net", "TcpStream", "UdpSocket", "http://"])
+}
+
+/// In `auth-store` only the files that are named for it open, lock, write or remove files.
+pub(super) fn files_behind_their_doors(tree: &Tree) -> Vec<String> {
+    let doors = ["std::fs", "rustix::fs", "fs4::", "File::open", "OpenOptions"];
+    tree.under("crates/auth-store/src/", ".rs")
+        .filter(|(path, _)| !FILE_DOORS.iter().any(|door| path.ends_with(&format!("/{door}"))))
+        .flat_map(|(path, text)| banned(path, text, &doors))
+        .collect()
+}
+
+/// The login crate keeps nothing on disk; one file reads from `/proc` who sits at the other end of a connection.
+pub(super) fn pkce_touches_no_files(tree: &Tree) -> Vec<String> {
+    tree.under("crates/auth-pkce/src/", ".rs")
+        .filter(|(path, _)| !path.ends_with("/procfs.rs"))
+        .flat_map(|(path, text)| banned(path, text, &["std::fs", "std::env", "tokio::fs"]))
+        .collect()
+}
+
+/// One file of the command line asks the environment; no other crate does.
+pub(super) fn one_door_for_the_environment(tree: &Tree) -> Vec<String> {
+    let doors = ["env::var", "env::vars", "env::home_dir", "env::set_var"];
+    tree.under("crates/", ".rs")
+        .filter(|(path, _)| path.contains("/src/") && *path != "crates/auth-cli/src/context.rs")
+        .flat_map(|(path, text)| banned(path, text, &doors))
+        .collect()
+}
+
+/// The wall clock is read in one file of the store and in no other.
+pub(super) fn one_door_for_time(tree: &Tree) -> Vec<String> {
+    let doors = ["SystemTime::now", "EPOCH.elapsed"];
+    tree.under("crates/", ".rs")
+        .filter(|(path, _)| path.contains("/src/") && *path != "crates/auth-store/src/time.rs")
+        .flat_map(|(path, text)| banned(path, text, &doors))
+        .collect()
+}
+
+fn all_banned(tree: &Tree, folder: &str, words: &[&str]) -> Vec<String> {
+    tree.under(folder, ".rs").flat_map(|(path, text)| banned(path, text, words)).collect()
+}
+
+/// A member that does not opt in has no lints at all.
+pub(super) fn lints_opted_in(tree: &Tree) -> Vec<String> {
+    let members = tree.under("", "Cargo.toml").filter(|(path, _)| *path != "Cargo.toml");
+    members
+        .filter(|(_, text)| !text.contains("[lints]\nworkspace = true"))
+        .map(|(path, _)| format!("{path}: add `[lints]` with `workspace = true`"))
+        .collect()
+}
+
+/// Each crate says what it is with an example in its `lib.rs`, and has an example program.
+pub(super) fn crates_explain_themselves(tree: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for name in CRATES {
+        let path = format!("crates/{name}/src/lib.rs");
+        if !tree.get(&path).is_some_and(|text| text.contains("//! ```")) {
+            complaints.push(format!("{path}: its documentation has no example"));
+        }
+        let folder = format!("crates/{name}/examples/");
+        if tree.under(&folder, ".rs").next().is_none() {
+            complaints.push(format!("{folder} has no program"));
+        }
+    }
+    complaints
+}
+
+/// Each dependency has its reason in `docs/decisions.md`.
+pub(super) fn dependencies_explained(tree: &Tree) -> Vec<String> {
+    let Some(decisions) = tree.get("docs/decisions.md") else {
+        return vec!["docs/decisions.md is missing".to_owned()];
+    };
+    let manifest = tree.get("Cargo.toml").unwrap_or_default();
+    let section = manifest.split("[workspace.dependencies]").nth(1).unwrap_or_default();
+    section
+        .lines()
+        .take_while(|line| !line.starts_with('['))
+        .filter(|line| line.contains('=') && !line.contains("path ="))
+        .filter_map(|line| line.split([' ', '.', '=']).next())
+        .filter(|name| !decisions.contains(&format!("`{name}`")))
+        .map(|name| format!("docs/decisions.md: no word on why `{name}`"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::tree;
+    use super::*;
+
+    #[test]
+    fn a_clock_in_routing_is_found_and_a_mention_in_prose_is_not() {
+        let clean = tree(&[("crates/auth-routing/src/plan.rs", "//! No SystemTime here.\n")]);
+        assert!(routing_is_pure(&clean).is_empty());
+        let dirty = tree(&[("crates/auth-routing/src/plan.rs", "let t = SystemTime::now();\n")]);
+        assert_eq!(routing_is_pure(&dirty).len(), 1);
+    }
+
+    #[test]
+    fn files_are_touched_behind_their_doors_only() {
+        let text = "use std::fs;\n";
+        let files =
+            [("crates/auth-store/src/atomic.rs", text), ("crates/auth-store/src/id.rs", text)];
+        assert_eq!(files_behind_their_doors(&tree(&files)).len(), 1);
+    }
+
+    #[test]
+    fn a_member_without_lints_is_found() {
+        let files = [("Cargo.toml", ""), ("xtask/Cargo.toml", "[lints]\nworkspace = true\n")];
+        assert!(lints_opted_in(&tree(&files)).is_empty());
+        assert_eq!(lints_opted_in(&tree(&[("crates/a/Cargo.toml", "")])).len(), 1);
+    }
+
+    #[test]
+    fn a_dependency_without_a_reason_is_found() {
+        let manifest = "[workspace.dependencies]\nours = { path = \"x\" }\nclap = \"4\"\nurl = { v = 1 }\n[x]\nb = 1\n";
+        let files = [("Cargo.toml", manifest), ("docs/decisions.md", "`clap`: words.")];
+        let complaints = dependencies_explained(&tree(&files));
+        assert_eq!(complaints, ["docs/decisions.md: no word on why `url`"]);
+    }
+}

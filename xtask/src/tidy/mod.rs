@@ -1,0 +1,115 @@
+//! The invariants of ARCHITECTURE.md that neither the compiler nor a test holds: one function each.
+//!
+//! Each returns the sentences that say what is wrong and where; none is good.
+
+mod architecture;
+mod text;
+
+use crate::run::{Outcome, read};
+use std::fs;
+
+type Check = fn(&Tree) -> Vec<String>;
+
+/// The checks, by the names ARCHITECTURE.md uses: `(tidy: name)`.
+pub(crate) const CHECKS: [(&str, Check); 17] = [
+    ("crate_edges", architecture::crate_edges),
+    ("foreign_edges", architecture::foreign_edges),
+    ("routing_is_pure", architecture::routing_is_pure),
+    ("store_knows_no_network", architecture::store_knows_no_network),
+    ("files_behind_their_doors", architecture::files_behind_their_doors),
+    ("pkce_touches_no_files", architecture::pkce_touches_no_files),
+    ("one_door_for_the_environment", architecture::one_door_for_the_environment),
+    ("one_door_for_time", architecture::one_door_for_time),
+    ("lints_opted_in", architecture::lints_opted_in),
+    ("crates_explain_themselves", architecture::crates_explain_themselves),
+    ("dependencies_explained", architecture::dependencies_explained),
+    ("module_docs", text::module_docs),
+    ("tests_listed", text::tests_listed),
+    ("no_leftovers", text::no_leftovers),
+    ("no_machine_names", text::no_machine_names),
+    ("documents_agree", text::documents_agree),
+    ("invariants_are_held", text::invariants_are_held),
+];
+
+/// The project's files: path and text, ignored ones left out.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    files: Vec<(String, String)>,
+}
+
+/// `cargo xtask tidy`.
+pub(crate) fn run() -> Outcome {
+    let tree = Tree::read()?;
+    let mut wrong = 0;
+    for (name, check) in CHECKS {
+        let complaints = check(&tree);
+        println!("{name}: {}", if complaints.is_empty() { "ok" } else { "FAILED" });
+        for complaint in &complaints {
+            println!("  {complaint}");
+        }
+        wrong += complaints.len();
+    }
+    if wrong == 0 { Ok(()) } else { Err(format!("{wrong} things are out of order")) }
+}
+
+impl Tree {
+    fn read() -> Outcome<Self> {
+        let listed = read("git", &["ls-files", "-co", "--exclude-standard", "--deduplicate"])?;
+        // A file that is deleted and not yet committed is listed too; bytes that are no text concern none of the checks.
+        let text = |path: &str| Some((path.to_owned(), fs::read_to_string(path).ok()?));
+        Ok(Self { files: listed.lines().filter_map(text).collect() })
+    }
+
+    fn get(&self, path: &str) -> Option<&str> {
+        self.files.iter().find(|(name, _)| name == path).map(|(_, text)| text.as_str())
+    }
+
+    /// The files below a folder with this ending.
+    fn under<'a>(
+        &'a self,
+        folder: &'a str,
+        ending: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.files
+            .iter()
+            .filter(move |(path, _)| path.starts_with(folder) && path.ends_with(ending))
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+    }
+}
+
+/// The lines of a Rust file that are code: no comments, and nothing from the test module on. Numbered from 1.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .take_while(|line| line.trim() != "#[cfg(test)]")
+        .enumerate()
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .map(|(number, line)| (number + 1, line))
+}
+
+/// A complaint for every line of code that has one of the words.
+fn banned(path: &str, text: &str, words: &[&str]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (number, line) in code(text) {
+        for word in words.iter().filter(|word| line.contains(**word)) {
+            complaints.push(format!("{path}:{number}: `{word}` has no place here"));
+        }
+    }
+    complaints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tree of these files, to try a check on.
+    pub(super) fn tree(files: &[(&str, &str)]) -> Tree {
+        let own = |(path, text): &(&str, &str)| ((*path).to_owned(), (*text).to_owned());
+        Tree { files: files.iter().map(own).collect() }
+    }
+
+    #[test]
+    fn code_ends_where_the_tests_begin_and_comments_do_not_count() {
+        let text = "//! std::fs\nuse std::fs;\n#[cfg(test)]\nmod tests { use std::fs; }";
+        assert_eq!(banned("a.rs", text, &["std::fs"]), ["a.rs:2: `std::fs` has no place here"]);
+    }
+}

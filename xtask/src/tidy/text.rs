@@ -1,0 +1,196 @@
+//! What stands in the files: their first lines, their leftovers, and whether the documents agree with the code.
+
+use super::{CHECKS, Tree};
+use std::path::Path;
+
+/// Every exit code the command line may end with, in the order of `docs/cli.md`.
+const EXIT_CODES: [u8; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 64, 74, 130];
+
+/// Every Rust file begins by saying what it is.
+pub(super) fn module_docs(tree: &Tree) -> Vec<String> {
+    tree.under("", ".rs")
+        .filter(|(_, text)| !text.starts_with("//!"))
+        .map(|(path, _)| format!("{path}: begin with a line `//! …`"))
+        .collect()
+}
+
+/// A test file that no `mod` names is never run.
+pub(super) fn tests_listed(tree: &Tree) -> Vec<String> {
+    let main = tree.get("tests/it/main.rs").unwrap_or_default();
+    tree.under("tests/it/", ".rs")
+        .filter_map(|(path, _)| path.strip_prefix("tests/it/")?.strip_suffix(".rs"))
+        .map(|name| name.strip_suffix("/mod").unwrap_or(name))
+        .filter(|name| *name != "main" && !name.contains('/'))
+        .filter(|name| !main.lines().any(|line| line == format!("mod {name};")))
+        .map(|name| format!("tests/it/{name}.rs is not listed in tests/it/main.rs"))
+        .collect()
+}
+
+/// Nothing unfinished and nothing switched off.
+pub(super) fn no_leftovers(tree: &Tree) -> Vec<String> {
+    let words = [
+        concat!("todo", "!("),
+        concat!("dbg", "!("),
+        concat!("unimplemented", "!("),
+        concat!("#[", "ignore"),
+    ];
+    found(tree.under("", ".rs"), &words)
+}
+
+/// No path of one machine and no registry host; cargo's own lock file names its index and is left out.
+pub(super) fn no_machine_names(tree: &Tree) -> Vec<String> {
+    let words = [
+        concat!("/wo", "rk/main"),
+        concat!("/wo", "rk/shared"),
+        concat!("/ro", "ot/"),
+        concat!("../", "shared"),
+        concat!("registry", ".npmjs"),
+        concat!("index.", "crates.io"),
+        concat!("static.", "crates.io"),
+        concat!("pypi", ".org"),
+        concat!("deb.", "debian.org"),
+    ];
+    let cases = |path: &str| path == "Cargo.lock" || path.starts_with("tests/vectors/");
+    found(tree.under("", "").filter(|(path, _)| !cases(path)), &words)
+}
+
+fn found<'a>(files: impl Iterator<Item = (&'a str, &'a str)>, words: &[&str]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (path, text) in files {
+        for (number, line) in text.lines().enumerate() {
+            for word in words.iter().filter(|word| line.contains(**word)) {
+                complaints.push(format!("{path}:{}: `{word}`", number + 1));
+            }
+        }
+    }
+    complaints
+}
+
+/// The documents exist, their links lead somewhere, the exit codes and the version are the real ones.
+pub(super) fn documents_agree(tree: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for path in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/cli.md"] {
+        if tree.get(path).is_none() {
+            complaints.push(format!("{path} is missing"));
+        }
+    }
+    let licences = ["LICENSE", "LICENSE-MIT", "LICENSE-APACHE"];
+    if !licences.iter().any(|path| tree.get(path).is_some()) {
+        complaints.push("LICENSE is missing".to_owned());
+    }
+    if let Some(page) = tree.get("docs/cli.md") {
+        let row = |code| format!("| {code} |");
+        let missing = EXIT_CODES.iter().filter(|code| !page.contains(&row(**code)));
+        complaints.extend(
+            missing.map(|code| format!("docs/cli.md: no row `| {code} |` for this exit code")),
+        );
+    }
+    let version = tree.get("Cargo.toml").and_then(|text| {
+        text.lines().find_map(|line| line.strip_prefix("version = ")).map(|v| v.trim_matches('"'))
+    });
+    if let (Some(log), Some(version)) = (tree.get("CHANGELOG.md"), version)
+        && !log.lines().any(|line| line.starts_with('#') && line.contains(version))
+    {
+        complaints.push(format!("CHANGELOG.md: no heading for {version}"));
+    }
+    for (path, text) in tree.under("", ".md") {
+        let folder = Path::new(path).parent().unwrap_or(Path::new(""));
+        for link in relative_links(text).filter(|link| !folder.join(link).exists()) {
+            complaints.push(format!("{path}: the link to {link} leads nowhere"));
+        }
+    }
+    complaints
+}
+
+/// The targets of `](…)` that are files of ours, without their anchors.
+fn relative_links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split([')', ' ', '#']).next())
+        .filter(|link| !link.is_empty() && !link.contains(':'))
+}
+
+/// Every invariant of ARCHITECTURE.md names what fails when it is broken, and that exists:
+/// `(tidy: check)`, `(test: function)` or `(lint: name)`, several separated by commas.
+pub(super) fn invariants_are_held(tree: &Tree) -> Vec<String> {
+    let page = tree.get("ARCHITECTURE.md").unwrap_or_default();
+    let Some(section) = page.split("\n## Invariants").nth(1) else {
+        return vec!["ARCHITECTURE.md: no section `## Invariants`".to_owned()];
+    };
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let mut complaints = Vec::new();
+    for item in section.split("\n- ").skip(1) {
+        let item = item.split("\n\n").next().unwrap_or_default();
+        let first: String = item.chars().take(60).collect();
+        let holders = holders(item);
+        if holders.is_empty() {
+            complaints.push(format!("ARCHITECTURE.md: nothing holds “{first}…”"));
+        }
+        for (kind, name) in holders {
+            let exists = match kind {
+                "tidy" => CHECKS.iter().any(|(check, _)| *check == name),
+                "test" => {
+                    let start = format!("fn {name}(");
+                    tree.under("", ".rs").any(|(_, text)| text.contains(&start))
+                }
+                _ => {
+                    let short = name.rsplit("::").next().unwrap_or(name);
+                    ["Cargo.toml", "clippy.toml"]
+                        .iter()
+                        .any(|path| tree.get(path).is_some_and(|text| text.contains(short)))
+                }
+            };
+            if !exists {
+                complaints.push(format!("ARCHITECTURE.md: there is no {kind} `{name}`"));
+            }
+        }
+    }
+    complaints
+}
+
+/// The kinds and names in the parentheses of an invariant.
+fn holders(item: &str) -> Vec<(&str, &str)> {
+    let mut holders = Vec::new();
+    for kind in ["tidy", "test", "lint"] {
+        for part in item.split(&format!("({kind}: ")).skip(1) {
+            let names = part.split(')').next().unwrap_or_default().split(',');
+            holders.extend(names.map(|name| (kind, name.trim().trim_matches('`'))));
+        }
+    }
+    holders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::tree;
+    use super::*;
+
+    #[test]
+    fn a_test_file_that_is_not_listed_is_found() {
+        let files = [("tests/it/main.rs", "mod login;\n"), ("tests/it/login.rs", "")];
+        assert!(tests_listed(&tree(&files)).is_empty());
+        let files = [("tests/it/main.rs", "mod login;\n"), ("tests/it/refresh.rs", "")];
+        assert_eq!(tests_listed(&tree(&files)).len(), 1);
+    }
+
+    #[test]
+    fn an_invariant_needs_something_real_that_holds_it() {
+        let page = "# A\n\n## Invariants\n\n- Pure (tidy: routing_is_pure).\n- Loose.\n- Tested\n  (test: gone, here).\n\n## B\n- x\n";
+        let files = [("ARCHITECTURE.md", page), ("a.rs", "fn here() {}")];
+        let complaints = invariants_are_held(&tree(&files));
+        assert_eq!(complaints.len(), 2, "{complaints:?}");
+        assert!(complaints[0].contains("Loose"));
+        assert!(complaints[1].contains("`gone`"));
+    }
+
+    #[test]
+    fn a_file_without_a_first_line_of_documentation_is_found() {
+        assert_eq!(module_docs(&tree(&[("a.rs", "//! A.\n"), ("b.rs", "fn b() {}\n")])).len(), 1);
+    }
+
+    #[test]
+    fn links_to_the_web_and_to_anchors_are_not_files() {
+        let text = "[a](docs/a.md#top) [b](https://b.example) [c](#here)";
+        assert_eq!(relative_links(text).collect::<Vec<_>>(), ["docs/a.md"]);
+    }
+}
