@@ -1,6 +1,7 @@
 //! The store's file as a value: bytes in, bytes out, nothing lost between.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde_json::value::RawValue;
 
@@ -22,6 +23,8 @@ pub struct Document {
     /// The profiles whose credential was put, changed or removed since parsing.
     touched: Vec<ProfileId>,
     usage_changed: bool,
+    sections_changed: bool,
+    recovered_from: Option<PathBuf>,
 }
 
 /// Why bytes are not a store. The caller keeps them, and says where the damage is.
@@ -66,6 +69,8 @@ impl Document {
             usage: Object::default(),
             touched: Vec::new(),
             usage_changed: false,
+            sections_changed: false,
+            recovered_from: None,
         }
     }
 
@@ -107,7 +112,7 @@ impl Document {
             }
         }
         let usage = Object::from_raw(members.get("usageStats"));
-        Ok(Self { members, profiles, usage, touched: Vec::new(), usage_changed: false })
+        Ok(Self { members, profiles, usage, ..Self::empty() })
     }
 
     /// The file's bytes: two-space JSON and a final newline.
@@ -124,6 +129,20 @@ impl Document {
         let mut text = json::indent(&text);
         text.push('\n');
         text.into_bytes()
+    }
+
+    /// Whether anything was changed since parsing.
+    pub fn is_changed(&self) -> bool {
+        self.usage_changed || self.sections_changed || !self.touched.is_empty()
+    }
+
+    /// The copy of the damaged file, if this is the backup that took its place just now.
+    pub fn recovered_from(&self) -> Option<&Path> {
+        self.recovered_from.as_deref()
+    }
+
+    pub(crate) fn set_recovered_from(&mut self, copy: PathBuf) {
+        self.recovered_from = Some(copy);
     }
 
     /// Whether we may write this file: its `version` is at most ours. A file of a newer version
@@ -158,9 +177,10 @@ impl Document {
     /// The entries that routing skips, for `doctor`.
     pub fn malformed(&self) -> Vec<Malformed> {
         let malformed = self.profiles.iter().filter_map(|(id, raw)| {
-            let reason = match raw.get().starts_with('{') {
-                true => credential::head(&credential::entry_of(raw)).err()?,
-                false => "it is not an object",
+            let reason = if raw.get().starts_with('{') {
+                credential::head(&credential::entry_of(raw)).err()?
+            } else {
+                "it is not an object"
             };
             Some(Malformed { id: ProfileId::new(id), reason })
         });
@@ -319,6 +339,7 @@ impl Document {
     }
 
     fn set_section(&mut self, name: &str, section: &Object) {
+        self.sections_changed = true;
         if section.is_empty() {
             self.members.remove(name);
         } else {
@@ -343,6 +364,7 @@ impl Document {
         let mut last_good = Object::from_raw(self.members.get("lastGood"));
         last_good.set(provider.as_str(), &id.as_str());
         self.members.set("lastGood", &last_good);
+        self.sections_changed = true;
     }
 
     /// What routing remembers about `id`; nothing, if the file has nothing.
@@ -364,7 +386,7 @@ const VERSION: u32 = 1;
 /// The largest file we read.
 pub(crate) const LARGEST: usize = 64 << 20;
 
-/// The byte offset of a line and column as serde_json counts them (from 1; column 0 is the end
+/// The byte offset of a line and column as `serde_json` counts them (from 1; column 0 is the end
 /// of the line before).
 fn offset(text: &str, line: usize, column: usize) -> usize {
     let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();

@@ -155,7 +155,7 @@ pub(crate) fn indent(text: &str) -> String {
             }
             '{' | '[' => {
                 out.push(c);
-                while rest.next_if(|c| c.is_ascii_whitespace()).is_some() {}
+                while rest.next_if(char::is_ascii_whitespace).is_some() {}
                 if rest.peek().is_some_and(|next| matches!(next, '}' | ']')) {
                     out.extend(rest.next());
                 } else {

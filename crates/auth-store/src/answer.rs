@@ -1,0 +1,184 @@
+//! An issuer's raw answer, on the disk before anything else is done with it.
+//!
+//! A rotated refresh token exists in the answer only. So its place is reserved before the request
+//! is sent, the bytes go there first, and the file stays until they are in the store.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::atomic;
+use crate::error::StoreError;
+use crate::record::{TokenKey, hexadecimal};
+use crate::time::Timestamp;
+
+/// The reserved place of an answer that has not come yet.
+#[derive(Debug)]
+pub struct AnswerFile {
+    path: PathBuf,
+    file: File,
+}
+
+/// An answer that has not been merged yet. Its body holds secrets.
+#[derive(Clone)]
+pub struct StoredAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// When it came, by our clock: `expires_in` counts from here.
+    pub received_at: Timestamp,
+    /// The raw body.
+    pub body: Vec<u8>,
+}
+
+impl std::fmt::Debug for StoredAnswer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { status, received_at, body } = self;
+        write!(formatter, "StoredAnswer({status} at {received_at}, {} bytes)", body.len())
+    }
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Header {
+    status: u16,
+    received_at: Timestamp,
+    length: usize,
+    sha256: String,
+}
+
+impl AnswerFile {
+    /// Reserves space for an answer at `path`. Something that is there already must have been
+    /// read and settled before; it is replaced.
+    pub(crate) fn reserve(path: &Path) -> Result<Self, StoreError> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::io("replace", path)(error));
+            }
+            _ => {}
+        }
+        let mut file = atomic::create_private(path).map_err(StoreError::io("create", path))?;
+        let reserved = atomic::fill_with_zeros(&mut file, RESERVED)
+            .map_err(StoreError::io("reserve space in", path))
+            .and_then(|()| atomic::sync_directory(atomic::directory_of(path)));
+        if let Err(error) = reserved {
+            let _ = fs::remove_file(path);
+            return Err(error);
+        }
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Puts the answer there: one write, then wait for the disk.
+    pub fn store(
+        &mut self,
+        status: u16,
+        received_at: Timestamp,
+        body: &[u8],
+    ) -> Result<(), StoreError> {
+        let header = Header { status, received_at, length: body.len(), sha256: hash(body) };
+        let mut bytes = serde_json::to_vec(&header).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes.extend_from_slice(body);
+        io::Seek::rewind(&mut self.file)
+            .and_then(|()| self.file.write_all(&bytes))
+            .and_then(|()| self.file.sync_all())
+            .map_err(StoreError::io("write", &self.path))
+    }
+
+    /// Removes it: its content is in the store, or there will never be any.
+    pub fn remove(self) -> Result<(), StoreError> {
+        remove(&self.path)
+    }
+}
+
+/// The answer at `path`, if a whole one is there; a reserved place that was never filled, or was
+/// filled in part, is none.
+pub(crate) fn read(path: &Path) -> Result<Option<StoredAnswer>, StoreError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io("read", path)(error)),
+    };
+    let whole = || {
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let header: Header = serde_json::from_slice(&bytes[..end]).ok()?;
+        let body = bytes.get(end + 1..)?.get(..header.length)?;
+        (hash(body) == header.sha256).then(|| StoredAnswer {
+            status: header.status,
+            received_at: header.received_at,
+            body: body.to_vec(),
+        })
+    };
+    Ok(whole())
+}
+
+pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The answer file of a token in an agent's directory.
+pub(crate) fn path(directory: &Path, key: TokenKey) -> PathBuf {
+    directory.join(format!("{PREFIX}{key}{SUFFIX}"))
+}
+
+/// The tokens for which there is an answer file in `directory`.
+pub(crate) fn keys(directory: &Path) -> Vec<TokenKey> {
+    let names = fs::read_dir(directory).into_iter().flatten().flatten();
+    let keys = names.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
+    });
+    keys.collect()
+}
+
+fn hash(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+const PREFIX: &str = ".auth-refresh.";
+const SUFFIX: &str = ".answer";
+
+/// More than any token answer seen; a larger one is written all the same, where there is space.
+const RESERVED: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_whole_or_absent() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("answer");
+        assert!(read(&path).unwrap().is_none());
+        let mut file = AnswerFile::reserve(&path).unwrap();
+        assert!(read(&path).unwrap().is_none());
+        file.store(200, Timestamp(7), b"{\"access_token\":\"a\"}").unwrap();
+        let stored = read(&path).unwrap().unwrap();
+        assert_eq!((stored.status, stored.received_at), (200, Timestamp(7)));
+        assert_eq!(stored.body, b"{\"access_token\":\"a\"}");
+
+        let whole = fs::read(&path).unwrap();
+        let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
+        for length in 0..end {
+            let mut torn = whole.clone();
+            torn[length..].fill(0);
+            atomic::write_atomic(&path, &torn).unwrap();
+            assert!(read(&path).unwrap().is_none(), "torn at {length}");
+        }
+    }
+
+    #[test]
+    fn answer_files_are_found_by_their_token() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = TokenKey::new("e", "c", &"r".into());
+        AnswerFile::reserve(&path(directory.path(), key)).unwrap();
+        assert_eq!(keys(directory.path()), [key]);
+    }
+}

@@ -1,0 +1,196 @@
+//! Files that are there whole or not at all, readable by their owner only.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::error::StoreError;
+
+/// Replaces the file at `path` by `bytes`: a temporary file beside it, mode 0600 from its first
+/// instant, fsync, rename, fsync of the directory. After a crash at any point the old or the new
+/// content is there.
+///
+/// # Errors
+/// The old content is still there, whatever the error.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let suffix: u64 = rand::random();
+    let mut next = NextFile::create(path, &sibling(path, &format!(".{suffix:016x}.tmp")), 0)?;
+    next.fill(bytes)?;
+    next.sync()?;
+    next.install()
+}
+
+/// Creates a directory and its parents, readable by the owner only. An existing one is left as
+/// it is.
+pub fn create_private_directory(path: &Path) -> Result<(), StoreError> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(StoreError::io("create", path))
+}
+
+/// The next content of a file, on its way: dropped before [`install`](Self::install), it leaves
+/// nothing behind.
+#[derive(Debug)]
+pub(crate) struct NextFile {
+    target: PathBuf,
+    temporary: PathBuf,
+    file: File,
+    installed: bool,
+}
+
+impl NextFile {
+    /// Opens `temporary`, and puts `reserve` bytes into it and on the disk, so that filling it
+    /// later cannot fail for want of space.
+    pub(crate) fn create(
+        target: &Path,
+        temporary: &Path,
+        reserve: usize,
+    ) -> Result<Self, StoreError> {
+        let file = create_private(temporary).map_err(StoreError::io("create", temporary))?;
+        let mut next = Self {
+            target: target.to_owned(),
+            temporary: temporary.to_owned(),
+            file,
+            installed: false,
+        };
+        if reserve > 0 {
+            fill_with_zeros(&mut next.file, reserve)
+                .map_err(StoreError::io("reserve space in", temporary))?;
+        }
+        Ok(next)
+    }
+
+    /// Makes `bytes` the content, over whatever was there.
+    pub(crate) fn fill(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let write = |file: &mut File| {
+            io::Seek::rewind(file)?;
+            file.write_all(bytes)?;
+            file.set_len(bytes.len() as u64)
+        };
+        write(&mut self.file).map_err(StoreError::io("write", &self.temporary))
+    }
+
+    /// Waits until the content is on the disk.
+    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
+        self.file.sync_all().map_err(StoreError::io("sync", &self.temporary))
+    }
+
+    /// Puts it in the place of the target, and waits until that is on the disk.
+    pub(crate) fn install(self) -> Result<(), StoreError> {
+        let directory = directory_of(&self.target).to_owned();
+        self.install_without_sync()?;
+        sync_directory(&directory)
+    }
+
+    /// Puts it in the place of the target.
+    pub(crate) fn install_without_sync(mut self) -> Result<(), StoreError> {
+        fs::rename(&self.temporary, &self.target)
+            .map_err(StoreError::io("replace", &self.target))?;
+        self.installed = true;
+        Ok(())
+    }
+}
+
+impl Drop for NextFile {
+    fn drop(&mut self) {
+        if !self.installed {
+            // Whoever holds the lock next removes what we could not.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Creates a new file with mode 0600; an existing one, or a link, at that place is an error.
+pub(crate) fn create_private(path: &Path) -> io::Result<File> {
+    private_options().write(true).create_new(true).open(path)
+}
+
+/// Options that create with mode 0600 and never follow a link at the last step.
+pub(crate) fn private_options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    }
+    options
+}
+
+/// Writes real bytes, since a hole reserves nothing, and waits for them to be on the disk.
+pub(crate) fn fill_with_zeros(file: &mut File, length: usize) -> io::Result<()> {
+    file.write_all(&vec![0; length])?;
+    file.sync_all()
+}
+
+/// Waits until the names in `directory` are on the disk.
+pub(crate) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
+    // Elsewhere a directory cannot be opened as a file, and renames are durable by themselves.
+    if cfg!(unix) {
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(StoreError::io("sync", directory))?;
+    }
+    Ok(())
+}
+
+/// The directory of a file; `.` for a bare name.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// The hidden sibling `.name` + `suffix` of a file.
+pub(crate) fn sibling(path: &Path, suffix: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}{suffix}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_replaces_the_whole_file_and_leaves_nothing_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        write_atomic(&path, b"a longer first content").unwrap();
+        write_atomic(&path, b"second").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_file_is_private_whatever_it_was() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        write_atomic(&path, b"x").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        write_atomic(&path, b"y").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_that_was_not_installed_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, next) = (directory.path().join("file"), directory.path().join("next"));
+        drop(NextFile::create(&path, &next, 10).unwrap());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_reserved_file_holds_exactly_what_it_is_filled_with() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, next) = (directory.path().join("file"), directory.path().join("next"));
+        let mut reserved = NextFile::create(&path, &next, 100).unwrap();
+        reserved.fill(b"short").unwrap();
+        reserved.install().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"short");
+    }
+}

@@ -1,0 +1,180 @@
+//! A kernel lock on a file that is never removed.
+//!
+//! The kernel drops it when its holder dies, so nobody ever waits for the dead. It belongs to the
+//! open file, not to the process: two threads exclude each other too, and a child that inherits
+//! the descriptor keeps the lock when its parent dies.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use fs4::TryLockError;
+
+use crate::atomic;
+use crate::error::StoreError;
+
+/// A held lock. Dropping it releases it.
+#[derive(Debug)]
+pub(crate) struct FileLock {
+    pub(crate) file: File,
+    pub(crate) path: PathBuf,
+}
+
+impl FileLock {
+    /// Waits at most `patience` for the lock on `path`, which is created if it is not there.
+    pub(crate) fn acquire(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+        loop {
+            if let Some(lock) = Self::try_acquire(path)? {
+                return Ok(lock);
+            }
+            let file = open(path)?;
+            let (send, receive) = mpsc::channel();
+            // `flock` has no time-out, so a thread waits. If we give up it goes on waiting, and
+            // drops the lock as soon as it has it.
+            std::thread::spawn(move || {
+                let locked = lock_blocking(&file);
+                let _ = send.send(locked.map(|()| file));
+            });
+            match receive.recv_timeout(patience) {
+                Ok(Ok(file)) if is_at(&file, path) => {
+                    return Ok(Self { file, path: path.to_owned() });
+                }
+                Ok(Ok(_replaced)) => {}
+                Ok(Err(error)) => return Err(StoreError::io("lock", path)(error)),
+                Err(_) => {
+                    return Err(StoreError::Busy {
+                        path: path.to_owned(),
+                        seconds: patience.as_secs(),
+                        holder: "another process of ours holds it".to_owned(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// The lock on `path`, unless somebody has it.
+    pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>, StoreError> {
+        loop {
+            let file = open(path)?;
+            match fs4::FileExt::try_lock(&file) {
+                Ok(()) if is_at(&file, path) => {
+                    return Ok(Some(Self { file, path: path.to_owned() }));
+                }
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => {
+                    return Err(StoreError::io("lock", path)(error));
+                }
+            }
+        }
+    }
+
+    /// Takes over a lock that `file` already holds, inherited from another process.
+    pub(crate) fn inherited(file: File, path: &Path) -> Result<Self, StoreError> {
+        match fs4::FileExt::try_lock(&file) {
+            Ok(()) if is_at(&file, path) => Ok(Self { file, path: path.to_owned() }),
+            _ => Err(StoreError::Unsafe {
+                path: path.to_owned(),
+                reason: "the lock handed over is not on this file",
+            }),
+        }
+    }
+}
+
+fn lock_blocking(file: &File) -> io::Result<()> {
+    loop {
+        match fs4::FileExt::lock(file) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File, StoreError> {
+    let open = || atomic::private_options().write(true).create(true).truncate(false).open(path);
+    let file = match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            atomic::create_private_directory(atomic::directory_of(path))?;
+            open()
+        }
+        result => result,
+    };
+    let file = file.map_err(StoreError::io("open", path))?;
+    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+    if is_file {
+        Ok(file)
+    } else {
+        Err(StoreError::Unsafe { path: path.to_owned(), reason: "it is not a regular file" })
+    }
+}
+
+/// Whether `file` is still what `path` names; a lock on a file that was replaced excludes nobody.
+fn is_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let (Ok(ours), Ok(there)) = (file.metadata(), fs::symlink_metadata(path)) else {
+            return false;
+        };
+        (ours.dev(), ours.ino()) == (there.dev(), there.ino())
+    }
+    #[cfg(not(unix))]
+    {
+        // An open file cannot be replaced here.
+        let _ = file;
+        fs::symlink_metadata(path).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_has_the_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let (inside, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                let (path, inside, most) = (path.clone(), inside.clone(), most.clone());
+                std::thread::spawn(move || {
+                    for _ in 0..50 {
+                        let lock = FileLock::acquire(&path, Duration::from_mins(1)).unwrap();
+                        most.fetch_max(inside.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        drop(lock);
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(most.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_held_lock_is_busy_after_the_patience_is_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let held = FileLock::acquire(&path, Duration::ZERO).unwrap();
+        assert!(FileLock::try_acquire(&path).unwrap().is_none());
+        let refused = FileLock::acquire(&path, Duration::from_millis(1));
+        assert!(matches!(refused, Err(StoreError::Busy { .. })));
+        drop(held);
+        FileLock::acquire(&path, Duration::from_mins(1)).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_at_the_place_of_the_lock_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        std::os::unix::fs::symlink(directory.path().join("elsewhere"), &path).unwrap();
+        assert!(FileLock::try_acquire(&path).is_err());
+    }
+}

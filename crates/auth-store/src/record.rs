@@ -1,0 +1,302 @@
+//! What became of each refresh token: a kernel lock and a durable record in one file per token.
+//!
+//! The file is named by a hash of the token, so it is the same for every agent that holds a copy.
+//! Its content is a list of lines, each with a checksum; the last whole one counts, and a torn
+//! one never happened. It never holds a secret.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::atomic;
+use crate::error::StoreError;
+use crate::file_lock::FileLock;
+use crate::id::ProfileId;
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// The name of one refresh token: a hash of it, of the only endpoint that may see it, and of the
+/// client it belongs to.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct TokenKey([u8; 32]);
+
+impl TokenKey {
+    /// The key of `refresh`.
+    pub fn new(token_endpoint: &str, client_id: &str, refresh: &Secret) -> Self {
+        let mut hash = Sha256::new();
+        for part in [token_endpoint, "\0", client_id, "\0", refresh.expose()] {
+            hash.update(part.as_bytes());
+        }
+        Self(hash.finalize().into())
+    }
+}
+
+impl fmt::Display for TokenKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&hexadecimal(&self.0))
+    }
+}
+
+impl fmt::Debug for TokenKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "TokenKey({self})")
+    }
+}
+
+impl FromStr for TokenKey {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut key = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return Err("a key has 64 hexadecimal digits");
+        }
+        for (index, byte) in key.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16)
+                .map_err(|_| "a key has 64 hexadecimal digits")?;
+        }
+        Ok(Self(key))
+    }
+}
+
+impl Serialize for TokenKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TokenKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What became of a refresh token.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// What.
+    pub state: State,
+    /// The store on whose behalf.
+    pub store: PathBuf,
+    /// The profile in it.
+    pub profile: ProfileId,
+    /// The token that took its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successor: Option<TokenKey>,
+    /// The issuer's error code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Nobody asks before then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+    /// When that was.
+    pub at: Timestamp,
+}
+
+/// The states of a refresh token that anyone has to know.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It may be sent; as if there were no record.
+    None,
+    /// It is about to be sent, or was, by a process that died before it knew more.
+    Intent,
+    /// It was used up; `successor` has its place. It is never sent again.
+    Consumed,
+    /// The issuer refused it, with `code`.
+    Rejected,
+    /// It was revoked at the issuer.
+    Revoked,
+    /// The issuer could not answer; nobody asks before `retry_at`.
+    Waiting,
+}
+
+/// The directory of the records, for all agents of a state directory.
+#[derive(Clone, Debug)]
+pub struct Records {
+    directory: PathBuf,
+}
+
+impl Records {
+    /// The records in `directory`, which is created when the first token is locked.
+    pub fn at(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
+    /// Waits at most `patience` for the lock on the token.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`]: somebody else has been refreshing it all the time; try again later.
+    pub fn lock(&self, key: TokenKey, patience: Duration) -> Result<TokenLock, StoreError> {
+        let lock = FileLock::acquire(&self.path(key), patience)?;
+        Ok(TokenLock { key, lock })
+    }
+
+    /// The lock on the token, unless somebody has it.
+    pub fn try_lock(&self, key: TokenKey) -> Result<Option<TokenLock>, StoreError> {
+        let lock = FileLock::try_acquire(&self.path(key))?;
+        Ok(lock.map(|lock| TokenLock { key, lock }))
+    }
+
+    /// The lock that `file` holds already, handed over by another process of ours.
+    pub fn inherited(&self, key: TokenKey, file: File) -> Result<TokenLock, StoreError> {
+        Ok(TokenLock { key, lock: FileLock::inherited(file, &self.path(key))? })
+    }
+
+    /// The record of a token as it is now, without the lock: for following chains and for
+    /// showing, not for deciding to send.
+    pub fn peek(&self, key: TokenKey) -> Result<Option<Record>, StoreError> {
+        let path = self.path(key);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(last_record(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("read", &path)(error)),
+        }
+    }
+
+    fn path(&self, key: TokenKey) -> PathBuf {
+        self.directory.join(key.to_string())
+    }
+}
+
+/// The held lock on one refresh token: the right to send it, and to write its record.
+#[derive(Debug)]
+pub struct TokenLock {
+    key: TokenKey,
+    lock: FileLock,
+}
+
+impl TokenLock {
+    /// The token's key.
+    pub fn key(&self) -> TokenKey {
+        self.key
+    }
+
+    /// What became of the token so far. A record that says [`State::None`] is none.
+    pub fn record(&self) -> Result<Option<Record>, StoreError> {
+        let mut bytes = Vec::new();
+        let mut file = &self.lock.file;
+        io::Seek::rewind(&mut file)
+            .and_then(|()| file.read_to_end(&mut bytes))
+            .map_err(StoreError::io("read", &self.lock.path))?;
+        Ok(last_record(&bytes))
+    }
+
+    /// Writes what became of the token, and waits until that is on the disk.
+    pub fn write(&self, record: &Record) -> Result<(), StoreError> {
+        let write = || -> io::Result<()> {
+            let mut file = &self.lock.file;
+            let end = io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
+            let text = serde_json::to_string(record)?;
+            // A line that was torn ends here.
+            let line = format!("{}{text} {}\n", if end > 0 { "\n" } else { "" }, checksum(&text));
+            file.write_all(line.as_bytes())?;
+            file.sync_all()
+        };
+        write().map_err(StoreError::io("write", &self.lock.path))?;
+        atomic::sync_directory(atomic::directory_of(&self.lock.path))
+    }
+
+    /// A descriptor that shares this lock, to be handed to a child: the lock is held until both
+    /// have closed it.
+    pub fn share(&self) -> Result<File, StoreError> {
+        self.lock.file.try_clone().map_err(StoreError::io("share", &self.lock.path))
+    }
+}
+
+fn last_record(bytes: &[u8]) -> Option<Record> {
+    let text = String::from_utf8_lossy(bytes);
+    let whole = text.lines().rev().find_map(|line| {
+        let (json, sum) = line.rsplit_once(' ')?;
+        (sum == checksum(json)).then(|| serde_json::from_str::<Record>(json).ok()).flatten()
+    });
+    whole.filter(|record| record.state != State::None)
+}
+
+fn checksum(text: &str) -> String {
+    hexadecimal(&Sha256::digest(text.as_bytes())[..8])
+}
+
+/// `bytes` as lower-case hexadecimal digits.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}
+
+/// A path as records and other files of ours name a store: canonical where it exists.
+pub(crate) fn canonical(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(state: State) -> Record {
+        Record {
+            state,
+            store: "/s".into(),
+            profile: "p".into(),
+            successor: None,
+            code: None,
+            retry_at: None,
+            at: Timestamp(1),
+        }
+    }
+
+    fn key() -> TokenKey {
+        TokenKey::new("https://issuer.example/token", "client", &Secret::new("refresh"))
+    }
+
+    #[test]
+    fn a_key_is_the_hash_of_its_parts_and_survives_printing() {
+        assert_eq!(key().to_string().parse::<TokenKey>().unwrap(), key());
+        let other = TokenKey::new("https://issuer.example/token", "client", &Secret::new("other"));
+        assert_ne!(key(), other);
+    }
+
+    #[test]
+    fn the_last_whole_line_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::at(directory.path().join("refresh"));
+        assert_eq!(records.peek(key()).unwrap(), None);
+        let lock = records.lock(key(), Duration::ZERO).unwrap();
+        lock.write(&record(State::Intent)).unwrap();
+        lock.write(&record(State::Rejected)).unwrap();
+        assert_eq!(lock.record().unwrap(), Some(record(State::Rejected)));
+
+        let path = records.path(key());
+        let whole = fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            let torn = last_record(&whole[..length]).map(|record| record.state);
+            assert!([None, Some(State::Intent), Some(State::Rejected)].contains(&torn), "{length}");
+        }
+        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"{\"state\":\"conf").unwrap();
+        assert_eq!(lock.record().unwrap(), Some(record(State::Rejected)));
+        lock.write(&record(State::None)).unwrap();
+        assert_eq!(lock.record().unwrap(), None);
+    }
+
+    #[test]
+    fn a_shared_descriptor_keeps_the_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::at(directory.path());
+        let lock = records.lock(key(), Duration::ZERO).unwrap();
+        let shared = lock.share().unwrap();
+        drop(lock);
+        assert!(records.try_lock(key()).unwrap().is_none());
+        let inherited = records.inherited(key(), shared).unwrap();
+        assert!(records.try_lock(key()).unwrap().is_none());
+        drop(inherited);
+        assert!(records.try_lock(key()).unwrap().is_some());
+    }
+}

@@ -1,0 +1,70 @@
+//! The state directory: where the agents' stores and the records shared by them are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::record::Records;
+use crate::store::Store;
+
+/// A state directory (`~/.clawdbot`). It need not exist.
+#[derive(Clone, Debug)]
+pub struct StateDirectory {
+    root: PathBuf,
+}
+
+impl StateDirectory {
+    /// The state directory at `root`.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of an agent's credentials.
+    pub fn agent_directory(&self, agent: &str) -> PathBuf {
+        self.root.join("agents").join(agent).join("agent")
+    }
+
+    /// The store of an agent.
+    pub fn store(&self, agent: &str) -> Store {
+        Store::at(self.agent_directory(agent).join(STORE_NAME))
+    }
+
+    /// The agents that have a directory here, by name.
+    pub fn agents(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.root.join("agents")).into_iter().flatten().flatten();
+        let mut agents: Vec<_> = entries
+            .filter(|entry| entry.path().is_dir())
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        agents.sort();
+        agents
+    }
+
+    /// The records of refresh tokens, for all agents.
+    pub fn records(&self) -> Records {
+        Records::at(self.root.join("locks").join("refresh"))
+    }
+}
+
+/// The name of an agent's store in its directory.
+pub(crate) const STORE_NAME: &str = "auth-profiles.json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_are_the_directories_in_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDirectory::at(directory.path());
+        assert!(state.agents().is_empty());
+        fs::create_dir_all(state.agent_directory("work")).unwrap();
+        fs::create_dir_all(state.agent_directory("main")).unwrap();
+        assert_eq!(state.agents(), ["main", "work"]);
+        assert!(state.store("main").path().ends_with("agents/main/agent/auth-profiles.json"));
+    }
+}
