@@ -1,0 +1,10 @@
+//! `agents list`.
+
+use crate::args::{AgentsListArgs, Global};
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+
+/// Not written yet.
+pub fn list(_: &AgentsListArgs, _: &Global, _: &mut Context) -> Result<Exit, CliError> {
+    Err(CliError::new(Exit::Usage, "not_covered", "this command is not written yet"))
+}

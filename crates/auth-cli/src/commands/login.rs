@@ -1,0 +1,10 @@
+//! `models auth login`.
+
+use crate::args::{Global, LoginArgs};
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+
+/// Not written yet.
+pub fn run(_: &LoginArgs, _: &Global, _: &mut Context) -> Result<Exit, CliError> {
+    Err(CliError::new(Exit::Usage, "not_covered", "this command is not written yet"))
+}

@@ -1,0 +1,18 @@
+//! One file per command. Each takes its arguments and the outside world, and returns how the
+//! program ends.
+
+pub mod agents;
+pub mod channels;
+pub mod cooldown;
+pub mod explain;
+pub mod list;
+pub mod login;
+pub mod logout;
+pub mod order;
+pub mod paste;
+pub mod plugins;
+pub mod refresh;
+pub mod remove;
+pub mod report;
+pub mod sessions;
+pub mod status;

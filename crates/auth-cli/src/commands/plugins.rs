@@ -1,0 +1,10 @@
+//! `plugins list`.
+
+use crate::args::Global;
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+
+/// Not written yet.
+pub fn list(_: &Global, _: &mut Context) -> Result<Exit, CliError> {
+    Err(CliError::new(Exit::Usage, "not_covered", "this command is not written yet"))
+}

@@ -1,0 +1,10 @@
+//! `models status`.
+
+use crate::args::{Global, StatusArgs};
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+
+/// Not written yet.
+pub fn run(_: &StatusArgs, _: &Global, _: &mut Context) -> Result<Exit, CliError> {
+    Err(CliError::new(Exit::Usage, "not_covered", "this command is not written yet"))
+}

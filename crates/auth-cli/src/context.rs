@@ -1,0 +1,196 @@
+//! The outside world as one value. This is the only file that asks the operating system for the
+//! environment, the working directory, the clock, entropy or the terminal; tests build a
+//! [`Context`] of their own, with a fixed clock, temporary directories and captured output.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{self, IsTerminal as _, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use auth_store::{Clock, SystemClock, Timestamp};
+use rand::TryRng as _;
+use serde::Serialize;
+
+use crate::error::CliError;
+use crate::paths::{self, Inputs, Paths};
+
+/// What a run of the program may see and touch.
+pub struct Context {
+    /// The environment, as it was at the start.
+    pub env: BTreeMap<OsString, OsString>,
+    /// The working directory; empty if it no longer exists.
+    pub cwd: PathBuf,
+    /// The home directory; empty if there is none.
+    pub home: PathBuf,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Fills a buffer with random bytes.
+    pub entropy: Arc<dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync>,
+    /// Which of our streams are a terminal, and how wide it is.
+    pub terminal: Terminal,
+    /// The id of this process.
+    pub process_id: u32,
+    /// The path of this program.
+    pub program: Option<PathBuf>,
+    /// What we are told.
+    pub stdin: Box<dyn Read + Send>,
+    /// Data: what was asked for, and nothing else.
+    pub stdout: Box<dyn Write + Send>,
+    /// Talk: progress, questions, warnings, errors.
+    pub stderr: Box<dyn Write + Send>,
+}
+
+/// What we know of the terminal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terminal {
+    /// Somebody can type.
+    pub stdin: bool,
+    /// Data goes to a person.
+    pub stdout: bool,
+    /// Talk goes to a person.
+    pub stderr: bool,
+    /// Its columns, where stdout is one.
+    pub width: Option<usize>,
+}
+
+impl Context {
+    /// The real world.
+    #[expect(clippy::disallowed_methods, reason = "the one place where the environment enters")]
+    pub fn real() -> Self {
+        Self {
+            env: std::env::vars_os().collect(),
+            cwd: std::env::current_dir().unwrap_or_default(),
+            home: std::env::home_dir().unwrap_or_default(),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(|buffer| {
+                rand::rngs::SysRng.try_fill_bytes(buffer).map_err(io::Error::other)
+            }),
+            terminal: Terminal {
+                stdin: io::stdin().is_terminal(),
+                stdout: io::stdout().is_terminal(),
+                stderr: io::stderr().is_terminal(),
+                width: columns(),
+            },
+            process_id: std::process::id(),
+            program: std::env::current_exe().ok(),
+            stdin: Box::new(io::stdin()),
+            stdout: Box::new(io::stdout()),
+            stderr: Box::new(io::stderr()),
+        }
+    }
+
+    /// A world with nothing in it but a home directory and a clock: no environment, no terminal,
+    /// nothing to read, output that goes nowhere, entropy that is all zeros.
+    pub fn sealed(home: &Path, now: Timestamp) -> Self {
+        Self {
+            env: BTreeMap::new(),
+            cwd: home.to_owned(),
+            home: home.to_owned(),
+            clock: Arc::new(now),
+            entropy: Arc::new(|buffer| {
+                buffer.fill(0);
+                Ok(())
+            }),
+            terminal: Terminal::default(),
+            process_id: 0,
+            program: None,
+            stdin: Box::new(io::empty()),
+            stdout: Box::new(io::sink()),
+            stderr: Box::new(io::sink()),
+        }
+    }
+
+    /// The current time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A variable of the environment, if it is text.
+    pub fn env(&self, name: &str) -> Option<&str> {
+        self.env.get(OsStr::new(name)).and_then(|value| value.to_str())
+    }
+
+    /// Where everything is.
+    pub fn paths(&self) -> Paths {
+        Paths::resolve(&Inputs {
+            env: &|name| self.env.get(OsStr::new(name)).cloned(),
+            home: &self.home,
+            cwd: &self.cwd,
+            exists: &Path::exists,
+        })
+    }
+
+    /// The absolute path a person means by `text`.
+    pub fn user_path(&self, text: &str) -> PathBuf {
+        paths::resolve_user_path(OsStr::new(text), &self.home, &self.cwd)
+    }
+
+    /// `path` as people read it: `~` for their home directory.
+    pub fn display(&self, path: &Path) -> String {
+        paths::display(path, &self.home)
+    }
+
+    /// Writes a line of data.
+    pub fn print(&mut self, line: impl fmt::Display) -> Result<(), CliError> {
+        writeln!(self.stdout, "{line}").map_err(CliError::stdout)
+    }
+
+    /// Writes a value as two-space JSON.
+    pub fn print_json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
+        let text =
+            serde_json::to_string_pretty(value).map_err(|json| CliError::stdout(json.into()))?;
+        self.print(text)
+    }
+
+    /// Says something to the person. That nobody can hear it is no reason to fail.
+    pub fn say(&mut self, line: impl fmt::Display) {
+        let _nobody_listens = writeln!(self.stderr, "{line}");
+    }
+
+    /// Hands on what was written.
+    pub fn flush(&mut self) -> Result<(), CliError> {
+        self.stdout.flush().map_err(CliError::stdout)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Context").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+#[cfg(unix)]
+fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
+#[cfg(not(unix))]
+fn columns() -> Option<usize> {
+    None
+}
+
+/// A stream that remembers what was written to it; its clones share the memory.
+#[derive(Clone, Debug, Default)]
+pub struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    /// All that was written so far, as text.
+    pub fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! What a command says when it fails: what happened, where, what to do next; and the exit code.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use auth_store::{ProfileId, StoreError};
+use serde_json::{Map, Value};
+
+use crate::context::Context;
+
+/// How the program ends. The numbers are part of the interface; `docs/cli.md` lists them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// `models status --check`: a credential expired or is missing.
+    Expired = 1,
+    /// `models status --check`: a credential expires soon.
+    Expiring = 2,
+    /// There is no credential for what was asked.
+    NoCredential = 3,
+    /// The person has to log in again.
+    LogInAgain = 4,
+    /// It may work later.
+    TryLater = 5,
+    /// All profiles rest.
+    AllRest = 6,
+    /// A lock could not be had in time.
+    Locked = 7,
+    /// The store is damaged, or newer than this program.
+    Store = 8,
+    /// The arguments, or the configuration, make no sense.
+    Usage = 64,
+    /// Something could not be written.
+    CannotWrite = 74,
+    /// Interrupted by the person.
+    Interrupted = 130,
+}
+
+/// A failed command.
+#[derive(Debug)]
+pub struct CliError {
+    /// The exit code.
+    pub exit: Exit,
+    /// The kind of failure, for programs: a word that does not change.
+    pub code: &'static str,
+    /// What happened. Never a secret.
+    pub message: String,
+    /// What to do next: the exact command, where there is one.
+    pub hint: Option<String>,
+    /// The profile it is about.
+    pub profile: Option<ProfileId>,
+    /// The file it is about.
+    pub path: Option<PathBuf>,
+}
+
+impl CliError {
+    /// A failure that ends the program with `exit`.
+    pub fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
+        Self { exit, code, message: message.into(), hint: None, profile: None, path: None }
+    }
+
+    /// The arguments make no sense.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, "usage", message)
+    }
+
+    /// Standard output could not be written.
+    pub fn stdout(source: io::Error) -> Self {
+        Self::new(
+            Exit::CannotWrite,
+            "cannot_write",
+            format!("could not write the output: {source}"),
+        )
+    }
+
+    /// The same with what to do next.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// The same about a profile.
+    #[must_use]
+    pub fn profile(self, profile: &ProfileId) -> Self {
+        Self { profile: Some(profile.clone()), ..self }
+    }
+
+    /// The same about a file.
+    #[must_use]
+    pub fn path(self, path: &Path) -> Self {
+        Self { path: Some(path.to_owned()), ..self }
+    }
+
+    /// Tells it to whoever asked: a person on stderr, or with `json` a program on stdout.
+    pub fn report(&self, json: bool, context: &mut Context) {
+        if json {
+            let mut error = Map::new();
+            error.insert("code".to_owned(), self.code.into());
+            error.insert("message".to_owned(), self.message.clone().into());
+            error.insert("hint".to_owned(), self.hint.clone().into());
+            if let Some(profile) = &self.profile {
+                error.insert("profileId".to_owned(), profile.as_str().into());
+            }
+            if let Some(path) = &self.path {
+                error.insert("path".to_owned(), path.display().to_string().into());
+            }
+            let mut object = Map::new();
+            object.insert("error".to_owned(), Value::Object(error));
+            // If stdout is what failed, there is nobody left to tell.
+            let _told = context.print_json(&object);
+            return;
+        }
+        context.say(format_args!("error: {}", self.message));
+        if let Some(hint) = &self.hint {
+            context.say(format_args!("hint: {hint}"));
+        }
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for CliError {}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        let message = chain(&error);
+        match error {
+            StoreError::Damaged { path, .. } => Self::new(Exit::Store, "store_damaged", message)
+                .hint(format!(
+                    "nothing was overwritten; mend the file, or move it away and log in again: mv '{0}' '{0}.damaged'",
+                    path.display()
+                ))
+                .path(&path),
+            StoreError::Newer { path } => Self::new(Exit::Store, "store_newer", message)
+                .hint("update this program, or use the one that wrote the file")
+                .path(&path),
+            StoreError::Superseded { path, .. } => {
+                Self::new(Exit::Store, "store_superseded", message)
+                    .hint("use the program that made the database for changes to this agent")
+                    .path(&path)
+            }
+            StoreError::Busy { path, .. } => Self::new(Exit::Locked, "locked", message)
+                .hint("nothing was written; try again")
+                .path(&path),
+            StoreError::Unsafe { path, .. } => Self::new(Exit::CannotWrite, "unsafe_file", message)
+                .hint(format!("look at it: ls -ld '{}'", path.display()))
+                .path(&path),
+            StoreError::Io { path, .. } => {
+                Self::new(Exit::CannotWrite, "cannot_write", message).path(&path)
+            }
+            _ => Self::new(Exit::CannotWrite, "store", message),
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

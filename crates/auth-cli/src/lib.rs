@@ -1,0 +1,181 @@
+//! The command line of the token sink, and everything in it that touches the outside world.
+//!
+//! The binary `clawdbot` is [`run`] on the real [`Context`](context::Context); tests call the
+//! same function on a context of their own:
+//!
+//! ```
+//! use auth_cli::context::{Captured, Context};
+//! use auth_store::Timestamp;
+//!
+//! let home = std::path::Path::new("/nowhere/home");
+//! let (stdout, mut context) = (Captured::default(), Context::sealed(home, Timestamp(0)));
+//! context.stdout = Box::new(stdout.clone());
+//!
+//! let exit = auth_cli::run(["clawdbot", "models", "status", "--plain"], &mut context);
+//! assert_eq!(exit, 0);
+//! assert_eq!(stdout.text(), "anthropic/claude-opus-4-5\n");
+//! ```
+
+pub mod args;
+pub mod commands;
+pub mod context;
+pub mod error;
+mod hand_on;
+mod logging;
+pub mod paths;
+pub mod token;
+
+use std::ffi::OsString;
+
+use clap::Parser as _;
+use clap::error::{ContextKind, ErrorKind};
+
+use crate::args::{
+    AgentsArgs, AgentsCommand, AgentsListArgs, AuthCommand, ChannelsCommand, Cli, Command,
+    CooldownCommand, ModelsArgs, ModelsCommand, OrderCommand, PluginsCommand, SessionsCommand,
+    StatusArgs,
+};
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+
+/// Runs the program with `arguments` (the first is its own name), and returns its exit code.
+///
+/// Data goes to `context.stdout`, everything else to `context.stderr`; an error is reported there
+/// and becomes the exit code. A word that is not ours is handed on to the next `clawdbot` or
+/// `moltbot` on PATH: then this function does not return.
+pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &mut Context) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let (json, result) = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => (wants_json(&arguments), dispatch(&cli, context)),
+        Err(error) => (wants_json(&arguments), not_parsed(&error, &arguments, context)),
+    };
+    let result = result.and_then(|exit| context.flush().map(|()| exit));
+    let exit = result.unwrap_or_else(|error| {
+        error.report(json, context);
+        error.exit
+    });
+    exit as u8
+}
+
+fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
+    logging::start(cli.global.verbose, context);
+    let global = &cli.global;
+    match &cli.command {
+        Command::Models(ModelsArgs { command: None, status_plain, status_json }) => {
+            let args = StatusArgs { plain: *status_plain, ..StatusArgs::default() };
+            let global = args::Global { json: global.json || *status_json, ..global.clone() };
+            commands::status::run(&args, &global, context)
+        }
+        Command::Models(ModelsArgs { command: Some(ModelsCommand::Status(args)), .. }) => {
+            commands::status::run(args, global, context)
+        }
+        Command::Models(ModelsArgs { command: Some(ModelsCommand::Auth(auth)), .. }) => {
+            match auth {
+                AuthCommand::Login(args) => commands::login::run(args, global, context),
+                AuthCommand::SetupToken(args) => {
+                    commands::paste::setup_token(args, global, context)
+                }
+                AuthCommand::PasteToken(args) => {
+                    commands::paste::paste_token(args, global, context)
+                }
+                AuthCommand::PasteApiKey(args) => {
+                    commands::paste::paste_api_key(args, global, context)
+                }
+                AuthCommand::List(args) => commands::list::run(args, global, context),
+                AuthCommand::Logout(args) => commands::logout::run(args, global, context),
+                AuthCommand::Remove(args) => commands::remove::run(args, global, context),
+                AuthCommand::Refresh(args) => commands::refresh::run(args, global, context),
+                AuthCommand::Report(args) => commands::report::run(args, global, context),
+                AuthCommand::Explain(args) => commands::explain::run(args, global, context),
+                AuthCommand::Token(args) => token::run(args, global, context),
+                AuthCommand::Order(OrderCommand::Get(args)) => {
+                    commands::order::get(args, global, context)
+                }
+                AuthCommand::Order(OrderCommand::Set(args)) => {
+                    commands::order::set(args, global, context)
+                }
+                AuthCommand::Order(OrderCommand::Clear(args)) => {
+                    commands::order::clear(args, global, context)
+                }
+                AuthCommand::Cooldown(CooldownCommand::List(args)) => {
+                    commands::cooldown::list(args, global, context)
+                }
+                AuthCommand::Cooldown(CooldownCommand::Clear(args)) => {
+                    commands::cooldown::clear(args, global, context)
+                }
+            }
+        }
+        Command::Channels(ChannelsCommand::List(args)) => {
+            commands::channels::list(args, global, context)
+        }
+        Command::Agents(AgentsArgs { command: None }) => {
+            commands::agents::list(&AgentsListArgs::default(), global, context)
+        }
+        Command::Agents(AgentsArgs { command: Some(AgentsCommand::List(args)) }) => {
+            commands::agents::list(args, global, context)
+        }
+        Command::Sessions(SessionsCommand::Model(args)) => {
+            commands::sessions::model(args, global, context)
+        }
+        Command::Sessions(SessionsCommand::Show(args)) => {
+            commands::sessions::show(args, global, context)
+        }
+        Command::Plugins(PluginsCommand::List) => commands::plugins::list(global, context),
+    }
+}
+
+/// What to do with arguments that are not a command line of ours.
+fn not_parsed(
+    error: &clap::Error,
+    arguments: &[OsString],
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            context.print(text.trim_end())?;
+            return Ok(Exit::Done);
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if arguments.len() <= 1 => {
+            context.print(text.trim_end())?;
+            return Ok(Exit::Done);
+        }
+        _ => {}
+    }
+    let value = |kind| error.get(kind).map(ToString::to_string);
+    let first_is_foreign = error.kind() == ErrorKind::UnknownArgument
+        && arguments.get(1).and_then(|first| first.to_str()).is_some_and(|first| {
+            first.starts_with('-')
+                && value(ContextKind::InvalidArg).is_some_and(|arg| first.starts_with(&arg))
+        });
+    if error.kind() == ErrorKind::InvalidSubcommand || first_is_foreign {
+        hand_on::to_next_on_path(arguments, context)?;
+        let word = value(ContextKind::InvalidSubcommand)
+            .or_else(|| value(ContextKind::InvalidArg))
+            .unwrap_or_default();
+        let similar = value(ContextKind::SuggestedSubcommand);
+        let hint = match similar {
+            Some(similar) => format!("did you mean `{similar}`? {COVERED}"),
+            None => COVERED.to_owned(),
+        };
+        return Err(CliError::usage(format!(
+            "`{word}` is not a word of this program, and there is no other `clawdbot` or `moltbot` on PATH to hand it on to"
+        ))
+        .hint(hint));
+    }
+    let mut lines = text.trim_end().splitn(2, '\n');
+    let message = lines.next().unwrap_or_default();
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let failure = CliError::usage(message);
+    let rest = lines.next().map(str::trim).unwrap_or_default();
+    Err(if rest.is_empty() { failure } else { failure.hint(rest) })
+}
+
+/// Whether errors are data too. The arguments may not have been understood, so this only looks.
+fn wants_json(arguments: &[OsString]) -> bool {
+    let ours = arguments.iter().skip(1).take_while(|argument| *argument != "--");
+    ours.into_iter().any(|argument| argument == "--json" || argument == "--status-json")
+}
+
+const COVERED: &str = "it covers `models status`, `models auth …`, `channels list`, `agents list`, \
+     `sessions model|show` and `plugins list`; see `clawdbot --help`";

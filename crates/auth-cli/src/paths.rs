@@ -1,0 +1,245 @@
+//! Where everything is: a pure function of the environment, the home directory, the working
+//! directory, and of what exists. The rules are those of Clawdbot and Moltbot, so that all three
+//! find the same files.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, Path, PathBuf};
+
+use auth_store::trim;
+
+/// What the paths depend on.
+pub struct Inputs<'a> {
+    /// A variable of the environment.
+    pub env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The home directory.
+    pub home: &'a Path,
+    /// The working directory.
+    pub cwd: &'a Path,
+    /// Whether there is anything at a path.
+    pub exists: &'a dyn Fn(&Path) -> bool,
+}
+
+/// The paths that do not depend on the config file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Paths {
+    /// The state directory: all else is in it, unless a variable says otherwise.
+    pub state_dir: PathBuf,
+    /// Where the legacy login file is.
+    pub oauth_dir: PathBuf,
+    /// The directory of the agent that is meant when nobody names one.
+    pub agent_dir: PathBuf,
+    /// Whether a variable chose [`agent_dir`](Self::agent_dir): it then holds whatever the
+    /// config says of the default agent.
+    pub agent_dir_is_chosen: bool,
+    /// The config file: the one that exists, else the one to create.
+    pub config: PathBuf,
+    /// The config file to create, whatever exists.
+    pub canonical_config: PathBuf,
+    /// The first config file that exists in any of the places where one may be, else the one to
+    /// create.
+    pub config_candidate: PathBuf,
+}
+
+impl Paths {
+    /// Resolves all of them.
+    pub fn resolve(inputs: &Inputs<'_>) -> Self {
+        let state_dir = state_dir(inputs);
+        let canonical_config =
+            explicit_config(inputs).unwrap_or_else(|| state_dir.join(CONFIG_NAMES[0]));
+        let config_candidate = config_candidate(inputs, &canonical_config);
+        let chosen_agent_dir = ["CLAWDBOT_AGENT_DIR", "PI_CODING_AGENT_DIR"]
+            .iter()
+            .find_map(|name| path(inputs, name));
+        Self {
+            config: config(inputs, &state_dir, &canonical_config, &config_candidate),
+            oauth_dir: path(inputs, "CLAWDBOT_OAUTH_DIR")
+                .unwrap_or_else(|| state_dir.join("credentials")),
+            agent_dir_is_chosen: chosen_agent_dir.is_some(),
+            agent_dir: chosen_agent_dir.unwrap_or_else(|| agent_dir(&state_dir, MAIN_AGENT)),
+            canonical_config,
+            config_candidate,
+            state_dir,
+        }
+    }
+
+    /// The legacy login file, imported on first use and left in place.
+    pub fn oauth_file(&self) -> PathBuf {
+        self.oauth_dir.join("oauth.json")
+    }
+}
+
+/// The agent there always is.
+pub const MAIN_AGENT: &str = "main";
+
+/// Where the agent `id` lives unless the config says otherwise.
+pub fn agent_dir(state_dir: &Path, id: &str) -> PathBuf {
+    state_dir.join("agents").join(id).join("agent")
+}
+
+/// The credential store of the agent in `agent_dir`.
+pub fn store_file(agent_dir: &Path) -> PathBuf {
+    agent_dir.join("auth-profiles.json")
+}
+
+/// The older store of the agent in `agent_dir`, which is now a cache for embedded runtimes.
+pub fn legacy_store_file(agent_dir: &Path) -> PathBuf {
+    agent_dir.join("auth.json")
+}
+
+/// The state directory: `MOLTBOT_STATE_DIR`, else `CLAWDBOT_STATE_DIR`, else `~/.clawdbot`; or
+/// `~/.moltbot` if only that exists.
+pub fn state_dir(inputs: &Inputs<'_>) -> PathBuf {
+    if let Some(chosen) = chosen_state_dir(inputs) {
+        return chosen;
+    }
+    let [clawdbot, moltbot] = home_state_dirs(inputs);
+    if !(inputs.exists)(&clawdbot) && (inputs.exists)(&moltbot) { moltbot } else { clawdbot }
+}
+
+fn chosen_state_dir(inputs: &Inputs<'_>) -> Option<PathBuf> {
+    STATE_DIR_VARIABLES.iter().find_map(|name| path(inputs, name))
+}
+
+fn home_state_dirs(inputs: &Inputs<'_>) -> [PathBuf; 2] {
+    [".clawdbot", ".moltbot"].map(|name| inputs.home.join(name))
+}
+
+fn explicit_config(inputs: &Inputs<'_>) -> Option<PathBuf> {
+    ["MOLTBOT_CONFIG_PATH", "CLAWDBOT_CONFIG_PATH"].iter().find_map(|name| path(inputs, name))
+}
+
+fn config(inputs: &Inputs<'_>, state_dir: &Path, canonical: &Path, candidate: &Path) -> PathBuf {
+    if explicit_config(inputs).is_some() {
+        return canonical.to_owned();
+    }
+    let mut here = CONFIG_NAMES.iter().map(|name| state_dir.join(name));
+    here.find(|path| (inputs.exists)(path)).unwrap_or_else(|| {
+        let is_chosen = chosen_state_dir(inputs).is_some();
+        if is_chosen { canonical.to_owned() } else { candidate.to_owned() }
+    })
+}
+
+fn config_candidate(inputs: &Inputs<'_>, canonical: &Path) -> PathBuf {
+    if explicit_config(inputs).is_some() {
+        return canonical.to_owned();
+    }
+    let [clawdbot, moltbot] = home_state_dirs(inputs);
+    let chosen = STATE_DIR_VARIABLES.iter().filter_map(|name| path(inputs, name));
+    let dirs = chosen.chain([moltbot, clawdbot]);
+    let mut files = dirs.flat_map(|dir| CONFIG_NAMES.map(|name| dir.join(name)));
+    files.find(|path| (inputs.exists)(path)).unwrap_or_else(|| canonical.to_owned())
+}
+
+/// The path in a variable, if there is anything but white space in it.
+fn path(inputs: &Inputs<'_>, variable: &str) -> Option<PathBuf> {
+    let value = (inputs.env)(variable)?;
+    let path = resolve_user_path(&value, inputs.home, inputs.cwd);
+    (!path.as_os_str().is_empty()).then_some(path)
+}
+
+/// The absolute path that a person means by `text`: white space around it is dropped, `~` is the
+/// home directory, all else is relative to `cwd`; `.` and `..` are resolved by their text alone.
+/// Nothing but white space stays nothing.
+pub fn resolve_user_path(text: &OsStr, home: &Path, cwd: &Path) -> PathBuf {
+    let text = text.to_str().map_or(text, |text| OsStr::new(trim(text)));
+    if text.is_empty() {
+        return PathBuf::new();
+    }
+    if let Ok(rest) = Path::new(text).strip_prefix("~") {
+        return normalise(&home.join(rest));
+    }
+    if let Some(rest) = text.to_str().and_then(|text| text.strip_prefix("~\\")) {
+        let mut path = home.as_os_str().to_owned();
+        path.push("\\");
+        path.push(rest);
+        return normalise(Path::new(&path));
+    }
+    normalise(&cwd.join(text))
+}
+
+/// `path` without `.`, `..` and double separators.
+fn normalise(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                out.pop();
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// `path` as people read it: `~` for their home directory.
+pub fn display(path: &Path, home: &Path) -> String {
+    match path.strip_prefix(home) {
+        Ok(rest) if rest.as_os_str().is_empty() => "~".to_owned(),
+        Ok(rest) if !home.as_os_str().is_empty() => format!("~/{}", rest.display()),
+        _ => path.display().to_string(),
+    }
+}
+
+const STATE_DIR_VARIABLES: [&str; 2] = ["MOLTBOT_STATE_DIR", "CLAWDBOT_STATE_DIR"];
+
+/// The later name first: it is the one that is created.
+const CONFIG_NAMES: [&str; 2] = ["moltbot.json", "clawdbot.json"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(
+        env: &[(&str, &str)],
+        existing: &[&str],
+        expected: impl FnOnce(&Paths) -> &Path,
+        want: &str,
+    ) {
+        let env: std::collections::HashMap<_, _> = env.iter().copied().collect();
+        let paths = Paths::resolve(&Inputs {
+            env: &|name| env.get(name).map(OsString::from),
+            home: Path::new("/home/p"),
+            cwd: Path::new("/work"),
+            exists: &|path| existing.iter().any(|known| path == Path::new(known)),
+        });
+        assert_eq!(expected(&paths), Path::new(want));
+    }
+
+    #[test]
+    fn the_later_state_directory_is_used_only_if_it_is_alone() {
+        let (old, new) = ("/home/p/.clawdbot", "/home/p/.moltbot");
+        check(&[], &[], |paths| &paths.state_dir, old);
+        check(&[], &[new], |paths| &paths.state_dir, new);
+        check(&[], &[old, new], |paths| &paths.state_dir, old);
+    }
+
+    #[test]
+    fn the_later_name_of_the_state_variable_wins_and_blank_is_unset() {
+        let both = [("CLAWDBOT_STATE_DIR", "~/a"), ("MOLTBOT_STATE_DIR", "../b/./c//")];
+        check(&both, &[], |paths| &paths.state_dir, "/b/c");
+        let blank = [("CLAWDBOT_STATE_DIR", " ~/a "), ("MOLTBOT_STATE_DIR", " \t")];
+        check(&blank, &[], |paths| &paths.state_dir, "/home/p/a");
+    }
+
+    #[test]
+    fn a_chosen_state_directory_never_falls_back_to_a_config_at_home() {
+        let home = ["/home/p/.clawdbot/clawdbot.json"];
+        check(&[], &home, |paths| &paths.config, home[0]);
+        check(&[("CLAWDBOT_STATE_DIR", "/s")], &home, |paths| &paths.config, "/s/moltbot.json");
+        let chosen = [home[0], "/s/clawdbot.json"];
+        check(&[("CLAWDBOT_STATE_DIR", "/s")], &chosen, |paths| &paths.config, "/s/clawdbot.json");
+    }
+
+    #[test]
+    fn a_tilde_is_home_only_as_a_whole_component() {
+        let resolve = |text: &str| {
+            resolve_user_path(OsStr::new(text), Path::new("/home/p"), Path::new("/work"))
+        };
+        assert_eq!(resolve("~"), Path::new("/home/p"));
+        assert_eq!(resolve("~/../q"), Path::new("/home/q"));
+        assert_eq!(resolve("~user/z"), Path::new("/work/~user/z"));
+        assert_eq!(resolve("  "), Path::new(""));
+    }
+}
