@@ -1,0 +1,103 @@
+//! The loopback login of a native program: OAuth 2.0 authorization code with PKCE.
+//!
+//! A program opens a listener on the loopback interface, sends the person's browser to the issuer,
+//! and gets a code back (RFC 8252, RFC 7636). This crate does that part and nothing else: it knows
+//! no provider, keeps no credential, asks no clock and no environment, and takes its random bytes
+//! as an argument. Exchanging the code and saving the result are the caller's.
+//!
+//! * [`Attempt`] holds verifier, state and nonce, makes the authorization URL and judges answers.
+//! * [`Callback`] reads an answer, from a request or from [what a person pasted](PasteRules).
+//! * [`Redirect`] and [`Loopback`] are the listener, and [`Browser`] the page that waits for its end.
+//!
+//! What holds whatever happens: only the answer that carries this login's state counts, and its
+//! state is judged before anything else; everything else is noise, after which the login goes on.
+//! No value of a request ever gets into a page. Nobody is told "signed in" before the caller says
+//! so. Secrets do not print themselves.
+//!
+//! # The whole flow
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use auth_pkce::{AnswerRules, Attempt, AuthorizationRequest, Loopback, Redirect};
+//! # use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! // 1. Listen, on the ports the issuer has registered; none given means any free port.
+//! let redirect = Redirect::new("127.0.0.1", vec![], "/callback")?;
+//! let loopback = Loopback::bind(&redirect)?; // An error? Let the person paste the answer.
+//!
+//! // 2. Begin the login, with random bytes of the system.
+//! let entropy: [u8; 96] = rand::random();
+//! let attempt = Attempt::new(entropy, loopback.redirect_uri().to_owned());
+//!
+//! // 3. Send the browser away.
+//! let url = attempt.authorization_url(&AuthorizationRequest {
+//!     authorization_endpoint: "https://login.acme.example/authorize".into(),
+//!     client_id: "acme-cli".into(),
+//!     scopes: vec!["openid".into(), "offline_access".into()],
+//!     extra: vec![],
+//!     nonce: true,
+//! })?;
+//! assert!(url.starts_with("https://login.acme.example/authorize?response_type=code&client_id=acme-cli&"));
+//!
+//! # let address = loopback.redirect_uri()["http://".len()..].split('/').next().unwrap_or_default().to_owned();
+//! # let state = attempt.state().expose().to_owned();
+//! # let browser = tokio::spawn(async move {
+//! #     let mut stream = tokio::net::TcpStream::connect(&address).await?;
+//! #     let request = format!("GET /callback?code=the-code&state={state} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+//! #     stream.write_all(request.as_bytes()).await?;
+//! #     let mut page = String::new();
+//! #     stream.read_to_string(&mut page).await?;
+//! #     Ok::<_, std::io::Error>(page)
+//! # });
+//! // 4. Wait until it comes back, but not for ever.
+//! let rules = AnswerRules::default();
+//! let waiting = loopback.wait(&attempt, &rules);
+//! let arrival = tokio::time::timeout(Duration::from_secs(300), waiting).await??;
+//!
+//! // 5. Exchange the code for a credential, with `attempt.verifier()` and `attempt.redirect_uri()`,
+//! //    and save it.
+//! assert_eq!(arrival.code.expose(), "the-code");
+//!
+//! // 6. Only now tell the browser.
+//! arrival.browser.succeed().await;
+//! # assert!(browser.await??.contains("You are signed in"));
+//! # Ok(())
+//! # })
+//! # }
+//! ```
+//!
+//! `examples/login.rs` is the same as a program.
+//!
+//! # Limits
+//!
+//! The listener serves one request per connection, `GET` only, for its own `Host` only: request
+//! line at most 8 KiB, headers at most 16 KiB in 64 fields, 5 s for them to arrive, 32 connections;
+//! at the cap the oldest one without a complete request is closed. Another program of the same
+//! user can always read what this one reads; PKCE keeps a stolen code useless, not a stolen account.
+
+mod attempt;
+mod authorize;
+mod callback;
+mod loopback;
+mod pages;
+mod paste;
+mod pkce;
+#[cfg(target_os = "linux")]
+mod procfs;
+mod redirect;
+mod request;
+mod secret;
+mod server;
+
+pub use attempt::{Attempt, Nonce, State};
+pub use authorize::{AuthorizationRequest, AuthorizationUrlError, is_reserved_parameter};
+pub use callback::{AnswerRules, Callback, CallbackError, Code, MAX_CALLBACK_BYTES};
+pub use loopback::{Arrival, BindError, BindFailure, Browser, Loopback, WaitError};
+pub use pages::Failure;
+pub use paste::PasteRules;
+pub use pkce::{Challenge, Verifier};
+pub use redirect::{Redirect, RedirectError};
+pub use secret::InvalidPart;

@@ -1,0 +1,168 @@
+//! Who owns a loopback socket, by Linux' `/proc`: defence in depth, and better error messages.
+//!
+//! Everything here is best effort. What `/proc` does not say is taken to be harmless.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+/// A line of `/proc/net/tcp` or `/proc/net/tcp6`.
+#[derive(Debug, PartialEq)]
+struct Socket {
+    local: SocketAddr,
+    remote: SocketAddr,
+    is_listening: bool,
+    user: u32,
+    inode: u64,
+}
+
+/// Whether the other end of a connection we accepted belongs to another user of this machine.
+///
+/// `local` and `peer` are the addresses as the accepted socket sees them.
+pub(crate) fn is_peer_someone_else(local: SocketAddr, peer: SocketAddr) -> bool {
+    differ(&tables(), local, peer)
+}
+
+/// Who listens on `port`, if it is a process of the same user: `` `node` (process 1234)``.
+pub(crate) fn listener_on(port: u16) -> Option<String> {
+    let inode = tables()
+        .into_iter()
+        .find(|socket| socket.is_listening && socket.local.port() == port)?
+        .inode;
+    let wanted = format!("socket:[{inode}]");
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let Some(id) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else {
+            continue;
+        };
+        let mut links =
+            descriptors.flatten().filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+        if links.any(|link| link == Path::new(&wanted)) {
+            let command = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            let command: String = command.chars().filter(|c| !c.is_control()).collect();
+            return Some(format!("`{command}` (process {id})"));
+        }
+    }
+    None
+}
+
+/// Both ends are looked up, so that nobody's own user id has to be known. An end without an inode
+/// has been closed and says nothing about its user any more.
+fn differ(sockets: &[Socket], local: SocketAddr, peer: SocketAddr) -> bool {
+    let user = |local: SocketAddr, remote: SocketAddr| {
+        let mut ends = sockets
+            .iter()
+            .filter(|end| end.local == local && end.remote == remote && end.inode != 0);
+        ends.next().map(|end| end.user)
+    };
+    matches!((user(local, peer), user(peer, local)), (Some(ours), Some(theirs)) if ours != theirs)
+}
+
+fn tables() -> Vec<Socket> {
+    ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .flat_map(|table| parse(&table))
+        .collect()
+}
+
+fn parse(table: &str) -> Vec<Socket> {
+    table.lines().skip(1).filter_map(parse_line).collect()
+}
+
+fn parse_line(line: &str) -> Option<Socket> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let [_, local, remote, state, _, _, _, user, _, inode, ..] = fields.as_slice() else {
+        return None;
+    };
+    Some(Socket {
+        local: parse_address(local)?,
+        remote: parse_address(remote)?,
+        is_listening: *state == "0A",
+        user: user.parse().ok()?,
+        inode: inode.parse().ok()?,
+    })
+}
+
+/// `0100007F:05AF`: words of 32 bits in the byte order of the machine, then the port.
+fn parse_address(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let mut bytes = Vec::with_capacity(16);
+    for start in (0..address.len()).step_by(8) {
+        let word = u32::from_str_radix(address.get(start..start + 8)?, 16).ok()?;
+        bytes.extend_from_slice(&word.to_ne_bytes());
+    }
+    let address = match bytes.len() {
+        4 => IpAddr::from(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+        16 => IpAddr::from(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)).to_canonical(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(address, u16::from_str_radix(port, 16).ok()?))
+}
+
+#[cfg(test)]
+#[cfg(target_endian = "little")]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:05AF 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 11 1 0 100 0 0 10 0
+   1: 0100007F:05AF 0100007F:D431 01 00000000:00000000 00:00000000 00000000  1000        0 12 1 0 20 4 30 10 -1
+   2: 0100007F:D431 0100007F:05AF 01 00000000:00000000 00:00000000 00000000  1000        0 13 1 0 20 4 30 10 -1
+   3: 0100007F:05AF 0100007F:D432 01 00000000:00000000 00:00000000 00000000  1000        0 14 1 0 20 4 30 10 -1
+   4: 0100007F:D432 0100007F:05AF 01 00000000:00000000 00:00000000 00000000 65534        0 15 1 0 20 4 30 10 -1
+   5: 0100007F:05AF 0100007F:D433 01 00000000:00000000 00:00000000 00000000  1000        0 16 1 0 20 4 30 10 -1
+   6: 0100007F:D433 0100007F:05AF 05 00000000:00000000 00:00000000 00000000     0        0 0 1 0 20 4 30 10 -1
+";
+    const TABLE6: &str = "  sl  local_address                         remote_address st ...
+   0: 00000000000000000000000001000000:05AF 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000  1000 0 21 1
+   1: 0000000000000000FFFF00000100007F:D434 0000000000000000FFFF00000100007F:05AF 01 00000000:00000000 00:00000000 00000000  1001 0 22 1
+";
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_line_is_read() {
+        let listener = &parse(TABLE)[0];
+        assert_eq!((listener.local, listener.is_listening), (address("127.0.0.1:1455"), true));
+        assert_eq!((listener.user, listener.inode), (1000, 11));
+        let sockets = parse(TABLE6);
+        assert_eq!(sockets[0].local, address("[::1]:1455"));
+        assert_eq!(sockets[1].local, address("127.0.0.1:54324"));
+    }
+
+    #[test]
+    fn only_a_peer_known_to_be_of_another_user_is_someone_else() {
+        let sockets = parse(TABLE);
+        let check = |peer: &str, wanted: bool| {
+            assert_eq!(
+                differ(&sockets, address("127.0.0.1:1455"), address(peer)),
+                wanted,
+                "{peer}"
+            );
+        };
+        check("127.0.0.1:54321", false);
+        check("127.0.0.1:54322", true);
+        check("127.0.0.1:54323", false);
+        check("127.0.0.1:9", false);
+    }
+
+    #[test]
+    fn a_table_of_another_form_is_no_table() {
+        for text in [
+            "",
+            "x",
+            "\n\n",
+            "head\n 0: 0100007F 1 2 3",
+            "head\n 0: é:1 é:2 0A 0 0 0 0 0 0",
+            "h\n0: 0:0 0:0 0 0 0 0 0 0 0",
+        ] {
+            assert_eq!(parse(text), vec![]);
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The task behind the listener: it accepts, bounds and answers connections, and hands what may be
+//! the answer of the login to [`Loopback::wait`](crate::Loopback::wait), which judges it.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet, yield_now};
+use tokio::time::{sleep, timeout};
+
+use crate::callback::Callback;
+use crate::pages::{Failure, Page, PageResponse};
+use crate::request::{Place, Refusal, Wanted, read_request};
+
+/// A request that may settle the login, and the browser that waits for its response.
+pub(crate) struct Hit {
+    pub(crate) callback: Callback,
+    /// A browser that shows the answer in a window.
+    pub(crate) navigates: bool,
+    /// Our end of the connection, and the other.
+    pub(crate) ends: (SocketAddr, SocketAddr),
+    answer: oneshot::Sender<Answer>,
+    closed: watch::Receiver<()>,
+}
+
+/// The listener at work, until it is dropped.
+pub(crate) struct Server {
+    task: JoinHandle<()>,
+    shared: Arc<Shared>,
+}
+
+/// What every connection needs.
+struct Shared {
+    place: Place,
+    hits: mpsc::Sender<Hit>,
+    /// The page at the address a browser is sent on to, once there is one.
+    done: OnceLock<Page>,
+    done_was_shown: Notify,
+    refusals: AtomicU32,
+}
+
+enum Answer {
+    Page(Page),
+    /// Send the browser on to the final page.
+    SeeDone,
+    Refuse(Refusal),
+}
+
+impl Server {
+    /// Begins to serve. The hits end only with the server.
+    pub(crate) fn start(listeners: Vec<TcpListener>, place: Place) -> (Self, mpsc::Receiver<Hit>) {
+        let (hits, receiver) = mpsc::channel(MAX_CONNECTIONS);
+        let shared = Arc::new(Shared {
+            place,
+            hits,
+            done: OnceLock::new(),
+            done_was_shown: Notify::new(),
+            refusals: AtomicU32::new(0),
+        });
+        let task = tokio::spawn(serve(listeners, Arc::clone(&shared)));
+        (Self { task, shared }, receiver)
+    }
+
+    /// Shows the last page to the browser that brought the answer, and closes the listener: at
+    /// once when the page is out, and after a second in any case.
+    pub(crate) async fn end(mut self, hit: Hit, page: Page) {
+        let is_sent_on = hit.navigates && self.shared.done.set(page).is_ok();
+        let answer = if is_sent_on { Answer::SeeDone } else { Answer::Page(page) };
+        let shown = async {
+            let mut closed = hit.closed;
+            if hit.answer.send(answer).is_ok() {
+                while closed.changed().await.is_ok() {}
+                if is_sent_on {
+                    self.shared.done_was_shown.notified().await;
+                }
+            }
+        };
+        // A browser that does not fetch the page in time has no use for it.
+        let _ = timeout(CLOSE_WITHIN, shown).await;
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+
+    /// Answers a hit that does not settle the login.
+    pub(crate) fn refuse(hit: Hit, refusal: Refusal) {
+        // If the browser has gone away there is nobody to tell.
+        let _ = hit.answer.send(Answer::Refuse(refusal));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// One open connection: what is needed to close it.
+struct Connection {
+    task: AbortHandle,
+    has_request: Arc<AtomicBool>,
+}
+
+async fn serve(listeners: Vec<TcpListener>, shared: Arc<Shared>) {
+    let mut tasks = JoinSet::new();
+    let mut connections: Vec<Connection> = Vec::new();
+    let mut turn = 0;
+    loop {
+        turn += 1;
+        let (stream, peer) = match accept(&listeners, turn).await {
+            Ok(accepted) => accepted,
+            Err(_) => {
+                // Out of descriptors, most likely: others must close some first.
+                shared.log_refusal("a connection could not be accepted");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+
+        while tasks.try_join_next().is_some() {}
+        connections.retain(|connection| !connection.task.is_finished());
+        if connections.len() >= MAX_CONNECTIONS {
+            let idle = connections
+                .iter()
+                .position(|connection| !connection.has_request.load(Ordering::Relaxed));
+            shared.log_refusal("there are too many connections");
+            match idle {
+                Some(oldest) => connections.remove(oldest).task.abort(),
+                None => continue,
+            }
+        }
+        let has_request = Arc::new(AtomicBool::new(false));
+        let task =
+            tasks.spawn(converse(stream, peer, Arc::clone(&shared), Arc::clone(&has_request)));
+        connections.push(Connection { task, has_request });
+
+        // Lets the new connection read what is already there, before others can push it out.
+        yield_now().await;
+    }
+}
+
+/// The next connection of any listener; they take turns in being asked first.
+async fn accept(listeners: &[TcpListener], turn: usize) -> io::Result<(TcpStream, SocketAddr)> {
+    poll_fn(|context| {
+        for index in 0..listeners.len() {
+            let listener = &listeners[(turn + index) % listeners.len()];
+            if let Poll::Ready(accepted) = listener.poll_accept(context) {
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// One connection: one request, one response.
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    has_request: Arc<AtomicBool>,
+) {
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
+    let (open, closed) = watch::channel(());
+    let shows_done = AtomicBool::new(false);
+
+    let service = service_fn(|request: Request<Incoming>| {
+        has_request.store(true, Ordering::Relaxed);
+        let (shared, closed, shows_done) = (&shared, closed.clone(), &shows_done);
+        async move {
+            let response = match read_request(&request, &shared.place) {
+                Ok(Wanted::Callback { callback, navigates }) => {
+                    let (answer, answered) = oneshot::channel();
+                    let hit = Hit { callback, navigates, ends: (local, peer), answer, closed };
+                    shared.ask(hit, answered).await
+                }
+                Ok(Wanted::Done) => match shared.done.get() {
+                    Some(page) => {
+                        shows_done.store(true, Ordering::Relaxed);
+                        page.response()
+                    }
+                    None => Page::NotHere.response(),
+                },
+                Err(refusal) => shared.refuse(&refusal),
+            };
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if served.is_err() {
+        shared.log_refusal("a connection did not bring a request");
+    }
+    if shows_done.load(Ordering::Relaxed) {
+        shared.done_was_shown.notify_one();
+    }
+    drop(open);
+}
+
+impl Shared {
+    /// Has a hit judged. The response may have to wait until the credential is saved.
+    async fn ask(&self, hit: Hit, answered: oneshot::Receiver<Answer>) -> PageResponse {
+        if self.hits.send(hit).await.is_err() {
+            return self.refuse(&already_answered());
+        }
+        match timeout(HOLD_AT_MOST, answered).await {
+            Ok(Ok(Answer::Page(page))) => page.response(),
+            Ok(Ok(Answer::SeeDone)) => {
+                self.done.get().unwrap_or(&Page::NotHere).response_at(&self.place.done)
+            }
+            Ok(Ok(Answer::Refuse(refusal))) => self.refuse(&refusal),
+            Ok(Err(_)) => self.refuse(&already_answered()),
+            Err(_) => Page::Failed(Failure::Expired).response(),
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> PageResponse {
+        self.log_refusal(refusal.reason);
+        refusal.page.response_with(refusal.status)
+    }
+
+    /// Logs a few refusals and no more, since anybody can cause them.
+    fn log_refusal(&self, reason: &'static str) {
+        match self.refusals.fetch_add(1, Ordering::Relaxed) {
+            count if count < MAX_LOGGED => {
+                tracing::debug!(reason, "ignored a request to the login listener");
+            }
+            MAX_LOGGED => tracing::debug!("ignored more requests, not logged from here on"),
+            _ => {}
+        }
+    }
+}
+
+fn already_answered() -> Refusal {
+    Refusal {
+        status: StatusCode::CONFLICT,
+        page: Page::AlreadyAnswered,
+        reason: "the login has already been answered",
+    }
+}
+
+/// Connections at one time.
+const MAX_CONNECTIONS: usize = 32;
+/// How long a connection may take to bring its request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Header fields of a request.
+const MAX_HEADERS: usize = 64;
+/// Request line and headers together: 8 KiB and 16 KiB, and what separates them.
+const MAX_HEAD_BYTES: usize = 24 * 1024 + 256;
+/// How long the browser is kept waiting for the credential to be saved.
+const HOLD_AT_MOST: Duration = Duration::from_secs(90);
+/// How long the listener stays open for its last page.
+const CLOSE_WITHIN: Duration = Duration::from_millis(900);
+/// How long to wait when the system refuses a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Log lines about refused requests, before the one that says there are more.
+const MAX_LOGGED: u32 = 8;
