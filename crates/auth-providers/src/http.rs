@@ -1,0 +1,142 @@
+//! The network, as a parameter: requests and answers are values, [`HttpClient`] is the pipe
+//! between.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The methods OAuth needs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Method {
+    /// `GET`: discovery, user info.
+    Get,
+    /// `POST`: tokens, revocation, device codes.
+    Post,
+}
+
+/// Asked once, when the connection stands (TCP and TLS done) and right before the first byte of
+/// the body leaves. On `false` nothing is sent, and the answer is [`HttpError::NotSent`].
+///
+/// It is called on the task that sends, so it must not block for long.
+pub type Gate = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// A request. Its `Debug` shows the method and the address only, since headers and body carry
+/// secrets.
+#[derive(Clone)]
+pub struct HttpRequest {
+    /// The method.
+    pub method: Method,
+    /// The address: `https`, or `http` to a loopback host.
+    pub url: String,
+    /// Header fields, in the order in which they are sent.
+    pub headers: Vec<(String, String)>,
+    /// The body, if there is one.
+    pub body: Option<Vec<u8>>,
+    /// From the first step of the connection to the last byte of the answer.
+    pub timeout: Duration,
+    /// Who may still stop the body; never asked for a request without one.
+    pub gate: Option<Gate>,
+}
+
+/// An answer, whatever its status. Its `Debug` shows the status only.
+#[derive(Clone)]
+pub struct HttpResponse {
+    /// The status code (RFC 9110 §15).
+    pub status: u16,
+    /// Header fields, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body; what exceeds [`LARGEST_BODY`] is cut off.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer. The texts name no secret.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum HttpError {
+    /// No byte of the body left this machine: the request may be sent again, or not at all.
+    #[error("not sent: {0}")]
+    NotSent(String),
+    /// Something left, and no whole answer came back: the server may or may not have acted.
+    #[error("no answer: {0}")]
+    Unanswered(String),
+}
+
+/// What [`HttpClient::send`] yields: written out, so that the trait can be a `dyn`.
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'a>>;
+
+/// Sends one request, once: no redirect is followed and nothing is repeated.
+///
+/// Every closure from a request to a result is a client, which is all that tests need.
+pub trait HttpClient: Send + Sync {
+    /// Sends `request` and reads the whole answer.
+    fn send(&self, request: HttpRequest) -> Sending<'_>;
+}
+
+impl<F> HttpClient for F
+where
+    F: Fn(HttpRequest) -> Result<HttpResponse, HttpError> + Send + Sync,
+{
+    fn send(&self, request: HttpRequest) -> Sending<'_> {
+        let answer = self(request);
+        Box::pin(async move { answer })
+    }
+}
+
+/// The largest body of an answer that is read.
+pub const LARGEST_BODY: usize = 1 << 20;
+
+impl HttpRequest {
+    /// A `GET` of `url` that asks for JSON.
+    pub fn get(url: impl Into<String>, timeout: Duration) -> Self {
+        let headers = vec![("accept".to_owned(), "application/json".to_owned())];
+        Self { method: Method::Get, url: url.into(), headers, body: None, timeout, gate: None }
+    }
+
+    /// A `POST` of `body` to `url` that asks for JSON.
+    pub fn post(
+        url: impl Into<String>,
+        content_type: &str,
+        body: Vec<u8>,
+        timeout: Duration,
+    ) -> Self {
+        let headers = vec![
+            ("accept".to_owned(), "application/json".to_owned()),
+            ("content-type".to_owned(), content_type.to_owned()),
+        ];
+        Self {
+            method: Method::Post,
+            url: url.into(),
+            headers,
+            body: Some(body),
+            timeout,
+            gate: None,
+        }
+    }
+}
+
+impl HttpResponse {
+    /// The value of the header field `name` (in lower case), if it is there.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.headers, name)
+    }
+}
+
+impl fmt::Debug for HttpRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?} {}", self.method, self.url)
+    }
+}
+
+impl fmt::Debug for HttpResponse {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "status {}, {} bytes", self.status, self.body.len())
+    }
+}
+
+/// The value of the header field `name` in `headers`, whatever the case of the names there.
+pub(crate) fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers
+        .iter()
+        .find(|(found, _)| found.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_str())
+}

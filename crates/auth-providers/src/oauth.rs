@@ -1,0 +1,227 @@
+//! The requests of the token endpoint, as values.
+
+use std::fmt;
+use std::time::Duration;
+
+use auth_store::{OAuthCredential, Secret};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use url::form_urlencoded;
+
+use crate::address;
+use crate::http::HttpRequest;
+use crate::provider::{ClientAuth, Provider, TokenBody};
+
+/// Where a client asks for tokens, and as whom.
+#[derive(Clone, Debug)]
+pub struct TokenEndpoint {
+    /// The address: the only one that may see the codes and refresh tokens of this client.
+    pub url: String,
+    /// The client id.
+    pub client_id: String,
+    /// The secret the person brought, if there is one.
+    pub client_secret: Option<Secret>,
+    /// How that secret is presented.
+    pub client_auth: ClientAuth,
+    /// How the body is written.
+    pub body: TokenBody,
+    /// Further parameters.
+    pub params: Vec<(String, String)>,
+}
+
+/// Where one refresh token is sent to.
+#[derive(Clone, Debug)]
+pub struct RefreshTarget {
+    /// The address the token came from. Part of the token's identity, as is the client id.
+    pub token_endpoint: String,
+    /// The client the token was issued to.
+    pub client_id: String,
+    endpoint: TokenEndpoint,
+}
+
+/// Why a login's refresh token has nowhere to go. Nothing is sent.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TargetError {
+    /// Only the issuer is known: discover its metadata, put it into the provider with
+    /// [`Provider::with_metadata`], ask again.
+    #[error("the token endpoint of `{issuer}` is not known yet")]
+    NeedsDiscovery {
+        /// The issuer.
+        issuer: String,
+    },
+    /// This provider's logins are not refreshed here: the person logs in again.
+    #[error("logins of `{provider}` cannot be refreshed")]
+    NotRefreshable {
+        /// The provider.
+        provider: String,
+    },
+    /// The provider's entry says neither where nor as whom: the manifest or the environment must
+    /// be completed.
+    #[error("`{provider}` has no {missing}")]
+    Incomplete {
+        /// The provider.
+        provider: String,
+        /// What is missing.
+        missing: Missing,
+    },
+    /// The address is not one a secret may be sent to: the profile or the manifest must be
+    /// corrected.
+    #[error("the token endpoint `{url}` cannot be used: {reason}")]
+    BadEndpoint {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+/// What a provider's entry lacks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Missing {
+    /// The token endpoint.
+    TokenEndpoint,
+    /// The client id.
+    ClientId,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::TokenEndpoint => "token endpoint",
+            Self::ClientId => "client id",
+        })
+    }
+}
+
+impl Provider {
+    /// Where the refresh token of `login` may be sent to, and as whom.
+    ///
+    /// A refresh token is bound to the address it came from: the one recorded in the profile;
+    /// without a record, the built-in one of this provider's id, never one that a manifest put in
+    /// its place; the manifest's own only for a provider that exists as a manifest alone.
+    pub fn refresh_target(&self, login: &OAuthCredential) -> Result<RefreshTarget, TargetError> {
+        let provider = || self.id.to_string();
+        if !self.refreshable || !self.has_oauth_login() {
+            return Err(TargetError::NotRefreshable { provider: provider() });
+        }
+        let recorded = login.token_endpoint.clone();
+        let own = match &self.builtin {
+            Some(builtin) => builtin.token_endpoint.clone(),
+            None => self.endpoints.token.clone(),
+        };
+        let client_id = login.client_id.clone().or_else(|| match (&recorded, &self.builtin) {
+            (None, Some(builtin)) => builtin.client_id.clone(),
+            _ => self.client_id.clone(),
+        });
+        let Some(url) = recorded.or(own) else {
+            return Err(match login.issuer.clone().or_else(|| self.issuer.clone()) {
+                Some(issuer) => TargetError::NeedsDiscovery { issuer },
+                None => TargetError::Incomplete {
+                    provider: provider(),
+                    missing: Missing::TokenEndpoint,
+                },
+            });
+        };
+        let endpoint = self.token_endpoint(url, client_id)?;
+        Ok(RefreshTarget {
+            token_endpoint: endpoint.url.clone(),
+            client_id: endpoint.client_id.clone(),
+            endpoint,
+        })
+    }
+
+    /// This provider's way to ask for tokens, at `url` and as `client_id`.
+    pub(crate) fn token_endpoint(
+        &self,
+        url: String,
+        client_id: Option<String>,
+    ) -> Result<TokenEndpoint, TargetError> {
+        if let Err(reason) = address::parse(&url) {
+            return Err(TargetError::BadEndpoint { url, reason });
+        }
+        let client_id = client_id.ok_or_else(|| TargetError::Incomplete {
+            provider: self.id.to_string(),
+            missing: Missing::ClientId,
+        })?;
+        Ok(TokenEndpoint {
+            url,
+            client_id,
+            client_secret: self.client_secret.clone(),
+            client_auth: self.client_auth,
+            body: self.token_body,
+            params: self
+                .token_params
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        })
+    }
+}
+
+impl RefreshTarget {
+    /// The request that exchanges `refresh` for new tokens (RFC 6749 §6).
+    pub fn request(&self, refresh: &Secret, timeout: Duration) -> HttpRequest {
+        let params = [("grant_type", "refresh_token"), ("refresh_token", refresh.expose())];
+        self.endpoint.request(&params, timeout)
+    }
+}
+
+impl TokenEndpoint {
+    /// The request that exchanges an authorization code (RFC 6749 §4.1.3, RFC 7636 §4.5).
+    pub fn exchange(
+        &self,
+        code: &auth_pkce::Code,
+        attempt: &auth_pkce::Attempt,
+        timeout: Duration,
+    ) -> HttpRequest {
+        let params = [
+            ("grant_type", "authorization_code"),
+            ("code", code.expose()),
+            ("redirect_uri", attempt.redirect_uri()),
+            ("code_verifier", attempt.verifier().expose()),
+        ];
+        self.request(&params, timeout)
+    }
+
+    /// A request with `params`, those of the provider, and the client's own.
+    pub(crate) fn request(&self, params: &[(&str, &str)], timeout: Duration) -> HttpRequest {
+        let mut all: Vec<(&str, &str)> = params.to_vec();
+        let mut authorization = None;
+        match (&self.client_secret, self.client_auth) {
+            (Some(secret), ClientAuth::Basic) => {
+                authorization = Some(basic(&self.client_id, secret));
+            }
+            (Some(secret), ClientAuth::Post) => {
+                all.push(("client_id", &self.client_id));
+                all.push(("client_secret", secret.expose()));
+            }
+            (None, _) => all.push(("client_id", &self.client_id)),
+        }
+        all.extend(self.params.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+
+        let (content_type, body) = match self.body {
+            TokenBody::Form => {
+                let mut form = form_urlencoded::Serializer::new(String::new());
+                form.extend_pairs(&all);
+                ("application/x-www-form-urlencoded", form.finish().into_bytes())
+            }
+            TokenBody::Json => {
+                let members = all.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+                let object = serde_json::Value::Object(members.collect());
+                ("application/json", object.to_string().into_bytes())
+            }
+        };
+        let mut request = HttpRequest::post(&self.url, content_type, body, timeout);
+        if let Some(authorization) = authorization {
+            request.headers.push(("authorization".to_owned(), authorization));
+        }
+        request
+    }
+}
+
+/// RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
+fn basic(client_id: &str, secret: &Secret) -> String {
+    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let pair = format!("{}:{}", encode(client_id), encode(secret.expose()));
+    format!("Basic {}", STANDARD.encode(pair))
+}

@@ -1,0 +1,448 @@
+//! A provider as data: the catalogue's entries, and the manifests people write.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use auth_pkce::Redirect;
+use auth_store::{ProviderId, Secret};
+use serde::{Deserialize, Deserializer};
+
+use crate::address;
+
+/// What is known of a provider. Adding one adds data, not control flow.
+///
+/// The names in a manifest are those of these fields.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// Its canonical id.
+    pub id: ProviderId,
+    /// How people call it; the id, where nothing is written.
+    #[serde(default)]
+    pub label: String,
+    /// Other names a person may type.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub aliases: Vec<String>,
+    /// The built-in provider whose entry this manifest changes.
+    #[serde(default)]
+    pub extends: Option<ProviderId>,
+    /// The ways to log in, the preferred one first.
+    pub flows: Vec<Flow>,
+    /// The issuer. Alone it is enough where the server publishes metadata (RFC 8414, `OpenID`
+    /// Connect Discovery).
+    #[serde(default)]
+    pub issuer: Option<String>,
+    /// The addresses. One written here wins over a discovered one.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub endpoints: Endpoints,
+    /// The public client id, or the one from the environment.
+    #[serde(default)]
+    pub client_id: Option<String>,
+    /// Variables that replace the client id, the first that is set wins.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub client_id_env: Vec<String>,
+    /// Variables that hold a client secret. None is ever shipped.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub client_secret_env: Vec<String>,
+    /// How a client secret is presented.
+    #[serde(default)]
+    pub client_auth: ClientAuth,
+    /// The scopes asked for.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub scopes: Vec<String>,
+    /// Variables that replace the scopes, separated by spaces.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub scopes_env: Vec<String>,
+    /// Where the browser comes back to.
+    #[serde(default)]
+    pub redirect: Option<RedirectData>,
+    /// Variables that replace the redirect, as one `http://127.0.0.1:PORT/PATH`.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub redirect_uri_env: Vec<String>,
+    /// More parameters of the authorization URL.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub authorize_params: BTreeMap<String, String>,
+    /// More parameters of every token request.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub token_params: BTreeMap<String, String>,
+    /// How the body of a token request is written.
+    #[serde(default)]
+    pub token_body: TokenBody,
+    /// What device logins of this provider need beyond RFC 8628.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub device: Device,
+    /// Where the account's name stands.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub identity: Identity,
+    /// Members of a token answer that are kept in the profile: field name → JSON pointer.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub answer_fields: BTreeMap<String, String>,
+    /// The member of a token answer with the lifetime: `expires_in`, in seconds. A provider with
+    /// another one writes seconds from now, or a time in seconds or milliseconds; the size of the
+    /// number tells which.
+    #[serde(default)]
+    pub expires_field: Option<String>,
+    /// Error codes that refuse the refresh token itself, beside those everybody uses.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub rejected_codes: Vec<String>,
+    /// Whether its refresh tokens can be used here at all.
+    #[serde(default = "yes")]
+    pub refreshable: bool,
+    /// Whether a refresh whose answer was lost is sent again with the same token.
+    #[serde(default = "yes")]
+    pub replay_after_lost_response: bool,
+    /// Whether a login revokes the token it replaces (RFC 7009 lets a server revoke the grant).
+    #[serde(default)]
+    pub revoke_superseded: bool,
+    /// Whether a person may paste a code without its state.
+    #[serde(default)]
+    pub bare_code: bool,
+    /// The name after the colon of a new profile's id, instead of `default`.
+    #[serde(default)]
+    pub profile_name: Option<String>,
+    /// What a pasted token looks like.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub token: Looks,
+    /// What a pasted API key looks like.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub api_key: Looks,
+    /// Variables with a key or token, the first that is set wins.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub env: Vec<String>,
+    /// The plugin: an absolute path.
+    #[serde(default)]
+    pub command: Option<PathBuf>,
+
+    /// The client secret from the environment.
+    #[serde(skip)]
+    pub client_secret: Option<Secret>,
+    /// Where the entry comes from.
+    #[serde(skip)]
+    pub origin: Origin,
+    /// What the catalogue says about this id, if it is in it: where refresh tokens without a
+    /// record belong, whatever a manifest changes.
+    #[serde(skip)]
+    pub(crate) builtin: Option<Builtin>,
+}
+
+/// A way to log in: each one is a driver.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Flow {
+    /// Authorization code with PKCE (RFC 6749 §4.1, RFC 7636, RFC 8252).
+    AuthorizationCode,
+    /// Authorization code with PKCE whose exchange yields an API key.
+    AuthorizationCodeKey,
+    /// Device code (RFC 8628).
+    DeviceCode,
+    /// OpenAI's own device flow.
+    DeviceCodeOpenai,
+    /// MiniMax's own device flow.
+    DeviceCodeMinimax,
+    /// A token that a person pastes.
+    Token,
+    /// An API key that a person pastes.
+    ApiKey,
+    /// Another program does it.
+    Plugin,
+}
+
+/// The addresses of a provider; `https`, or `http` on a loopback host.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoints {
+    /// Where the person is sent (RFC 6749 §3.1).
+    #[serde(default)]
+    pub authorization: Option<String>,
+    /// Where codes and refresh tokens are exchanged (RFC 6749 §3.2).
+    #[serde(default)]
+    pub token: Option<String>,
+    /// Where a device login begins (RFC 8628 §3.1).
+    #[serde(default)]
+    pub device_authorization: Option<String>,
+    /// Where a token is revoked (RFC 7009 §2).
+    #[serde(default)]
+    pub revocation: Option<String>,
+    /// Who the person is (`OpenID` Connect Core §5.3).
+    #[serde(default)]
+    pub userinfo: Option<String>,
+}
+
+/// A loopback redirect.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct RedirectData {
+    /// `127.0.0.1` or `localhost`, as it is registered.
+    pub host: String,
+    /// The registered ports, tried in turn; none means any free one (RFC 8252 §7.3).
+    #[serde(default)]
+    pub ports: Vec<u16>,
+    /// The path.
+    pub path: String,
+}
+
+/// How the body of a token request is written.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenBody {
+    /// `application/x-www-form-urlencoded` (RFC 6749 §4.1.3).
+    #[default]
+    Form,
+    /// A JSON object of strings.
+    Json,
+}
+
+/// How a client secret is presented (RFC 6749 §2.3.1).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuth {
+    /// In the body, as `client_secret`.
+    #[default]
+    Post,
+    /// In the `Authorization` field.
+    Basic,
+}
+
+/// What a device login needs beyond RFC 8628.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Device {
+    /// Whether the request carries a PKCE challenge.
+    pub pkce: bool,
+    /// Where to poll, if not at the token endpoint.
+    pub poll: Option<String>,
+    /// The page for the code, if the answer names none.
+    pub verification_uri: Option<String>,
+    /// The redirect URI of the exchange at the end, if there is one.
+    pub redirect_uri: Option<String>,
+    /// Seconds between polls, if the answer names none (RFC 8628 §3.2: 5).
+    pub interval: Option<u32>,
+    /// Seconds until the code ends, if the answer names none.
+    pub lifetime: Option<u32>,
+    /// What the login ends in.
+    pub yields: Yields,
+}
+
+/// What a device login ends in.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Yields {
+    /// Access and refresh token.
+    #[default]
+    Oauth,
+    /// A token that is never refreshed.
+    Token,
+}
+
+/// Where the account's name stands.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identity {
+    /// In what to look; nowhere, where nothing is written.
+    pub source: Option<IdentitySource>,
+    /// The account id, the identity: a JSON pointer (RFC 6901).
+    pub account: Option<String>,
+    /// The e-mail address, a label: a JSON pointer.
+    pub email: Option<String>,
+    /// More that is kept in the profile: field name → JSON pointer.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// In what the account's name stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum IdentitySource {
+    /// The claims of the ID token (`OpenID` Connect Core §2).
+    IdToken,
+    /// The claims of the access token, where that is a JWT.
+    AccessToken,
+    /// The answer of the userinfo endpoint.
+    Userinfo,
+}
+
+/// What a pasted secret looks like; never a reason to refuse one, only to warn.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Looks {
+    /// How it begins.
+    pub prefix: Option<String>,
+    /// The fewest characters seen.
+    pub shortest: Option<usize>,
+    /// The most characters seen.
+    pub longest: Option<usize>,
+    /// The command that prints one.
+    pub obtain: Option<String>,
+}
+
+/// Where a provider's entry comes from.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Origin {
+    /// The catalogue.
+    #[default]
+    BuiltIn,
+    /// A manifest.
+    Manifest(PathBuf),
+}
+
+/// What the catalogue says about an id that a manifest may have changed.
+#[derive(Clone, Debug)]
+pub(crate) struct Builtin {
+    pub(crate) token_endpoint: Option<String>,
+    pub(crate) client_id: Option<String>,
+}
+
+/// A field that is wrong, and why.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Wrong {
+    pub(crate) field: String,
+    pub(crate) reason: String,
+}
+
+impl Provider {
+    /// Whether `name` means this provider.
+    pub fn is_called(&self, name: &ProviderId) -> bool {
+        self.id == *name || self.aliases.iter().any(|alias| ProviderId::new(alias) == *name)
+    }
+
+    /// Whether there is a login through a browser or a device code, so that a profile of type
+    /// `oauth` can come from it.
+    pub fn has_oauth_login(&self) -> bool {
+        self.flows.iter().any(|flow| !matches!(flow, Flow::Token | Flow::ApiKey))
+    }
+
+    /// The redirect of the authorization code login: any free port of `127.0.0.1`, where nothing
+    /// is written.
+    pub fn redirect(&self) -> Result<Redirect, auth_pkce::RedirectError> {
+        match &self.redirect {
+            Some(data) => Redirect::new(&data.host, data.ports.clone(), &data.path),
+            None => Redirect::new("127.0.0.1", Vec::new(), "/callback"),
+        }
+    }
+
+    /// Checks what types cannot say. The first wrong field is the answer.
+    pub(crate) fn check(&self) -> Result<(), Wrong> {
+        let id = self.id.as_str();
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+        if id.is_empty() || !id.chars().all(is_plain) || id.starts_with('.') {
+            return Err(wrong("id", "only letters, digits, `.`, `_` and `-` are allowed"));
+        }
+        if self.flows.is_empty() {
+            return Err(wrong("flows", "it names no way to log in"));
+        }
+        for (field, url) in [
+            ("issuer", &self.issuer),
+            ("endpoints.authorization", &self.endpoints.authorization),
+            ("endpoints.token", &self.endpoints.token),
+            ("endpoints.device_authorization", &self.endpoints.device_authorization),
+            ("endpoints.revocation", &self.endpoints.revocation),
+            ("endpoints.userinfo", &self.endpoints.userinfo),
+            ("device.poll", &self.device.poll),
+            ("device.verification_uri", &self.device.verification_uri),
+        ] {
+            if let Some(url) = url {
+                address::parse(url).map_err(|reason| wrong(field, reason))?;
+            }
+        }
+        if let Err(error) = self.redirect() {
+            return Err(wrong("redirect", &error.to_string()));
+        }
+        let pointers = [("identity.account", &self.identity.account)];
+        for (field, pointer) in
+            pointers.into_iter().chain([("identity.email", &self.identity.email)])
+        {
+            if pointer.as_ref().is_some_and(|pointer| !pointer.starts_with('/')) {
+                return Err(wrong(field, "a JSON pointer begins with `/`"));
+            }
+        }
+        for (field, pointers) in
+            [("identity.fields", &self.identity.fields), ("answer_fields", &self.answer_fields)]
+        {
+            if pointers.values().any(|pointer| !pointer.starts_with('/')) {
+                return Err(wrong(field, "a JSON pointer begins with `/`"));
+            }
+        }
+        for name in self.authorize_params.keys() {
+            if auth_pkce::is_reserved_parameter(name) {
+                return Err(wrong(
+                    &format!("authorize_params.{name}"),
+                    "this parameter is set by the login itself",
+                ));
+            }
+        }
+        for name in self.token_params.keys() {
+            if RESERVED.contains(&name.as_str()) {
+                return Err(wrong(
+                    &format!("token_params.{name}"),
+                    "this parameter is set by the login itself",
+                ));
+            }
+        }
+        self.check_flows()
+    }
+
+    fn check_flows(&self) -> Result<(), Wrong> {
+        for flow in &self.flows {
+            let (start, needs_client) = match flow {
+                Flow::AuthorizationCode => {
+                    (Some(("endpoints.authorization", &self.endpoints.authorization)), true)
+                }
+                Flow::AuthorizationCodeKey => {
+                    (Some(("endpoints.authorization", &self.endpoints.authorization)), false)
+                }
+                Flow::DeviceCode | Flow::DeviceCodeOpenai | Flow::DeviceCodeMinimax => {
+                    let endpoint = &self.endpoints.device_authorization;
+                    (Some(("endpoints.device_authorization", endpoint)), true)
+                }
+                Flow::Token | Flow::ApiKey => (None, false),
+                Flow::Plugin => {
+                    if self.command.as_ref().is_some_and(|command| !command.is_absolute()) {
+                        return Err(wrong("command", "it is not an absolute path"));
+                    }
+                    (None, false)
+                }
+            };
+            if let Some((field, endpoint)) = start
+                && self.issuer.is_none()
+            {
+                for (field, endpoint) in
+                    [(field, endpoint), ("endpoints.token", &self.endpoints.token)]
+                {
+                    if endpoint.is_none() {
+                        return Err(wrong(field, "it is missing, and there is no `issuer` to ask"));
+                    }
+                }
+            }
+            if needs_client && self.client_id.is_none() && self.client_id_env.is_empty() {
+                return Err(wrong("client_id", "it is missing, and `client_id_env` is empty"));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn wrong(field: &str, reason: &str) -> Wrong {
+    Wrong { field: field.to_owned(), reason: reason.to_owned() }
+}
+
+fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The parameters of a token request that no description of a provider may set.
+const RESERVED: [&str; 9] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "code",
+    "code_verifier",
+    "redirect_uri",
+    "refresh_token",
+    "device_code",
+    "scope",
+];

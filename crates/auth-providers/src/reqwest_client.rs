@@ -1,0 +1,390 @@
+//! The network itself: [`HttpClient`] over reqwest.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use http_body::{Body, Frame, SizeHint};
+
+use crate::address;
+use crate::http::{
+    Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
+};
+use crate::text;
+
+/// Sends requests with reqwest: rustls with ring, the platform's root certificates, proxies from
+/// `HTTPS_PROXY` and `NO_PROXY`. No redirect is followed, nothing is repeated, no connection is
+/// kept. It is built when the first request is sent, so making one costs nothing.
+///
+/// Plain `http` is spoken to loopback hosts only, and never through a proxy.
+#[derive(Debug, Default)]
+pub struct ReqwestClient {
+    extra_ca: Option<PathBuf>,
+    secure: OnceLock<Result<reqwest::Client, String>>,
+    plain: OnceLock<Result<reqwest::Client, String>>,
+}
+
+impl ReqwestClient {
+    /// A client that trusts the platform's root certificates.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A client that also trusts the certificates in the PEM file `extra_ca`. That file is read
+    /// when the first request is sent; if it cannot be, every request is
+    /// [`HttpError::NotSent`] with the path.
+    pub fn with_extra_ca(extra_ca: impl Into<PathBuf>) -> Self {
+        Self { extra_ca: Some(extra_ca.into()), ..Self::default() }
+    }
+
+    fn client_for(&self, url: &str) -> Result<&reqwest::Client, String> {
+        let url = address::parse(url).map_err(|reason| reason.to_owned())?;
+        let built = if url.scheme() == "http" {
+            self.plain.get_or_init(|| {
+                // No roots: nothing is verified on this one, and loading them takes milliseconds.
+                finish(builder().no_proxy().tls_certs_only([]))
+            })
+        } else {
+            self.secure.get_or_init(|| {
+                let mut builder = builder().https_only(true);
+                if let Some(path) = &self.extra_ca {
+                    let unreadable = |error: &dyn Error| {
+                        format!("the certificates in `{}` cannot be used: {error}", path.display())
+                    };
+                    let pem = std::fs::read(path).map_err(|error| unreadable(&error))?;
+                    let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+                        .map_err(|error| unreadable(&error))?;
+                    if certificates.is_empty() {
+                        return Err(format!("`{}` holds no certificate in PEM", path.display()));
+                    }
+                    builder = builder.tls_certs_merge(certificates);
+                }
+                finish(builder)
+            })
+        };
+        built.as_ref().map_err(Clone::clone)
+    }
+
+    async fn perform(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let client = self.client_for(&request.url).map_err(HttpError::NotSent)?;
+        let method = match request.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+        };
+        let mut builder = client.request(method, &request.url).timeout(request.timeout);
+        for (name, value) in &request.headers {
+            builder = builder.header(name, value);
+        }
+        let handed_over = Arc::new(AtomicBool::new(false));
+        let has_body = request.body.is_some();
+        if let Some(body) = request.body {
+            builder = builder.body(reqwest::Body::wrap(GatedBody {
+                bytes: reqwest::Body::from(body),
+                gate: request.gate,
+                handed_over: Arc::clone(&handed_over),
+            }));
+        }
+
+        let failed = |error: reqwest::Error| {
+            let unsent = if has_body {
+                !handed_over.load(Ordering::SeqCst)
+            } else {
+                error.is_connect() || error.is_builder()
+            };
+            let text = explain(&error.without_url());
+            if unsent { HttpError::NotSent(text) } else { HttpError::Unanswered(text) }
+        };
+        let mut response = builder.send().await.map_err(&failed)?;
+        let status = response.status().as_u16();
+        let headers = response
+            .headers()
+            .iter()
+            .map(|(name, value)| {
+                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            })
+            .collect();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(&failed)? {
+            let room = LARGEST_BODY - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                break;
+            }
+        }
+        Ok(HttpResponse { status, headers, body })
+    }
+}
+
+impl HttpClient for ReqwestClient {
+    fn send(&self, request: HttpRequest) -> Sending<'_> {
+        Box::pin(self.perform(request))
+    }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    // The first provider of the process stays; this one is only for when there is none.
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .pool_max_idle_per_host(0)
+        .referer(false)
+        .http1_only()
+}
+
+fn finish(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, String> {
+    builder.build().map_err(|error| explain(&error))
+}
+
+/// The error and what caused it, on one line.
+fn explain(error: &dyn Error) -> String {
+    let mut out = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !out.contains(&text) {
+            out.push_str(": ");
+            out.push_str(&text);
+        }
+        cause = error.source();
+    }
+    text::clean(&out)
+}
+
+/// A body that asks a gate before its first byte, and remembers that it gave that byte away.
+struct GatedBody {
+    bytes: reqwest::Body,
+    gate: Option<Gate>,
+    handed_over: Arc<AtomicBool>,
+}
+
+impl Body for GatedBody {
+    type Data = <reqwest::Body as Body>::Data;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        if let Some(gate) = self.gate.take()
+            && !gate()
+        {
+            return Poll::Ready(Some(Err("the sender withdrew it".into())));
+        }
+        let frame = Pin::new(&mut self.bytes).poll_frame(context);
+        if matches!(frame, Poll::Ready(Some(Ok(_)))) {
+            self.handed_over.store(true, Ordering::SeqCst);
+        }
+        frame.map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.bytes.size_hint()
+    }
+}
+
+/// We say who we are, and never that we are another program.
+const USER_AGENT: &str = concat!("token-sink/", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::atomic::AtomicUsize;
+    use std::thread::{self, JoinHandle};
+    use std::time::Duration;
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
+    /// Serves one connection with `serve`; what that returns is the thread's result.
+    fn server<T: Send + 'static>(
+        serve: impl FnOnce(TcpStream) -> T + Send + 'static,
+    ) -> (String, JoinHandle<T>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/token", listener.local_addr().unwrap());
+        (url, thread::spawn(move || serve(listener.accept().unwrap().0)))
+    }
+
+    fn read_request(stream: &mut TcpStream) -> String {
+        let mut request = Vec::new();
+        let mut byte = [0];
+        while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+            request.push(byte[0]);
+        }
+        let head = String::from_utf8(request).unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        stream.read_exact(&mut body).unwrap();
+        head + std::str::from_utf8(&body).unwrap()
+    }
+
+    fn post(url: &str, gate: Option<Gate>) -> HttpRequest {
+        HttpRequest { gate, ..HttpRequest::post(url, "text/plain", b"secret".to_vec(), TIMEOUT) }
+    }
+
+    fn send(request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(ReqwestClient::new().send(request))
+    }
+
+    #[test]
+    fn the_request_has_a_length_and_says_who_we_are() {
+        let (url, server) = server(|mut stream| {
+            let request = read_request(&mut stream);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nX-A: b\r\ncontent-length: 2\r\n\r\nok").unwrap();
+            request
+        });
+        let answer = send(post(&url, None)).unwrap();
+        assert_eq!((answer.status, answer.body.as_slice()), (200, b"ok".as_slice()));
+        assert_eq!(answer.header("x-a"), Some("b"));
+        let request = server.join().unwrap();
+        assert!(request.starts_with("POST /token HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains("content-length: 6\r\n"), "{request}");
+        assert!(!request.contains("transfer-encoding"), "{request}");
+        assert!(request.contains(&format!("user-agent: {USER_AGENT}\r\n")), "{request}");
+        assert!(request.ends_with("\r\n\r\nsecret"), "{request}");
+    }
+
+    #[test]
+    fn an_open_gate_is_asked_once_and_lets_the_body_pass() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (url, server) = server(|mut stream| {
+            let request = read_request(&mut stream);
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+            request
+        });
+        let count = Arc::clone(&asked);
+        let gate: Gate = Arc::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            true
+        });
+        assert_eq!(send(post(&url, Some(gate))).unwrap().status, 204);
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        assert!(server.join().unwrap().ends_with("secret"));
+    }
+
+    #[test]
+    fn behind_a_closed_gate_the_connection_stands_and_no_byte_leaves() {
+        let (url, server) = server(|mut stream| {
+            let mut received = Vec::new();
+            // A reset instead of an end is as good: what matters is what came before it.
+            let _ = stream.read_to_end(&mut received);
+            received
+        });
+        let answer = send(post(&url, Some(Arc::new(|| false))));
+        assert!(matches!(answer, Err(HttpError::NotSent(_))), "{answer:?}");
+        assert_eq!(server.join().unwrap(), b"");
+    }
+
+    #[test]
+    fn what_left_and_was_not_answered_is_told_from_what_did_not_leave() {
+        let (url, server) = server(|mut stream| read_request(&mut stream));
+        let answer = send(post(&url, None));
+        assert!(matches!(answer, Err(HttpError::Unanswered(_))), "{answer:?}");
+        assert!(server.join().unwrap().ends_with("secret"));
+
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let answer = send(post(&format!("http://{nobody}/"), None));
+        assert!(matches!(answer, Err(HttpError::NotSent(_))), "{answer:?}");
+        let answer = send(HttpRequest::get(format!("http://{nobody}/"), TIMEOUT));
+        assert!(matches!(answer, Err(HttpError::NotSent(_))), "{answer:?}");
+    }
+
+    #[test]
+    fn half_an_answer_is_none() {
+        let (url, server) = server(|mut stream| {
+            read_request(&mut stream);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"access").unwrap();
+        });
+        let answer = send(post(&url, None));
+        assert!(matches!(answer, Err(HttpError::Unanswered(_))), "{answer:?}");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_silent_server_ends_at_the_timeout() {
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let (url, server) = server(move |mut stream| {
+            read_request(&mut stream);
+            let _ = wait.recv();
+        });
+        let request = HttpRequest { timeout: Duration::from_millis(200), ..post(&url, None) };
+        let answer = send(request);
+        assert!(matches!(answer, Err(HttpError::Unanswered(_))), "{answer:?}");
+        drop(done);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_redirect_is_an_answer_and_its_target_hears_nothing() {
+        for status in [301, 302, 303, 307, 308] {
+            let sink = TcpListener::bind("127.0.0.1:0").unwrap();
+            let target = format!("http://{}/", sink.local_addr().unwrap());
+            let (url, server) = server(move |mut stream| {
+                read_request(&mut stream);
+                let head = format!("HTTP/1.1 {status} X\r\nlocation: {target}\r\n");
+                stream.write_all(format!("{head}content-length: 0\r\n\r\n").as_bytes()).unwrap();
+            });
+            assert_eq!(send(post(&url, None)).unwrap().status, status);
+            server.join().unwrap();
+            sink.set_nonblocking(true).unwrap();
+            assert_eq!(sink.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        }
+    }
+
+    #[test]
+    fn a_request_that_breaks_off_is_not_sent_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            read_request(&mut stream);
+            drop(stream);
+            listener
+        });
+        assert!(send(post(&url, None)).is_err());
+        let listener = server.join().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_body_that_is_too_large_is_cut() {
+        let (url, server) = server(|mut stream| {
+            read_request(&mut stream);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").unwrap();
+            // The reader hangs up in the middle.
+            let _ = stream.write_all(&vec![b' '; LARGEST_BODY + 4096]);
+        });
+        assert_eq!(send(post(&url, None)).unwrap().body.len(), LARGEST_BODY);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_hosts_only() {
+        for url in ["http://example.com/", "ftp://localhost/", "http://u:p@localhost/", "localhost"]
+        {
+            let answer = send(post(url, None));
+            assert!(matches!(answer, Err(HttpError::NotSent(_))), "{url}: {answer:?}");
+        }
+    }
+
+    #[test]
+    fn an_unusable_certificate_file_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let client = ReqwestClient::with_extra_ca(directory.path().join("missing.pem"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let error = runtime.block_on(client.send(post("https://localhost:1/", None))).unwrap_err();
+        assert!(error.to_string().contains("missing.pem"), "{error}");
+    }
+}

@@ -1,0 +1,51 @@
+//! Text of others, made fit for a terminal.
+
+use auth_store::Secret;
+
+/// `text` on one line, without control and direction characters, at most 300 characters long.
+pub(crate) fn clean(text: &str) -> String {
+    let harmless = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
+    let harmless = harmless.filter(|c| !is_hostile(*c));
+    let mut out: String = harmless.take(LONGEST + 1).collect();
+    if out.chars().count() > LONGEST {
+        out = out.chars().take(LONGEST - 1).collect();
+        out.push('…');
+    }
+    out.trim().to_owned()
+}
+
+/// `text` with every occurrence of `secret` replaced.
+pub(crate) fn without(text: &str, secret: &Secret) -> String {
+    if secret.is_blank() { text.to_owned() } else { text.replace(secret.expose(), "REDACTED") }
+}
+
+fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+const LONGEST: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_and_line_breaks_do_not_reach_the_terminal() {
+        assert_eq!(clean("a\u{1b}[31mb\r\nc\u{9b}d\u{202e}e\0"), "a[31mb  cde");
+    }
+
+    #[test]
+    fn long_text_is_cut() {
+        assert_eq!(clean(&"x".repeat(300)).chars().count(), 300);
+        let cut = clean(&"é".repeat(301));
+        assert_eq!(cut.chars().count(), 300);
+        assert!(cut.ends_with('…'));
+    }
+
+    #[test]
+    fn a_secret_is_replaced_and_a_blank_one_replaces_nothing() {
+        assert_eq!(without("bad token abc", &Secret::new("abc")), "bad token REDACTED");
+        assert_eq!(without("bad token", &Secret::new("")), "bad token");
+    }
+}
