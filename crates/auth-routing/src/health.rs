@@ -1,0 +1,235 @@
+//! How long the credentials still hold: `auth.oauth` of `models status --json`, and the words for
+//! it.
+
+use std::time::Duration;
+
+use auth_store::{Kind, Profile, ProfileId, Timestamp, trim};
+use serde::Serialize;
+
+use crate::collate;
+use crate::config::Config;
+
+/// The state of a credential, or the worst state among a provider's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It ends, and not soon.
+    Ok,
+    /// It ends soon.
+    Expiring,
+    /// It has ended.
+    Expired,
+    /// There is none, or nobody knows when it ends.
+    Missing,
+    /// It does not end.
+    Static,
+}
+
+/// The health of one profile.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProfileHealth {
+    /// Its id.
+    pub profile_id: ProfileId,
+    /// The provider, as written in the store.
+    pub provider: String,
+    /// The kind of credential: `oauth`, `token` or `api_key`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Its state.
+    pub status: Status,
+    /// When it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// How long that is from now, in milliseconds; negative if it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remaining_ms: Option<i64>,
+    /// Where it is kept: always `store`.
+    pub source: &'static str,
+    /// The id, with the e-mail address if there is one.
+    pub label: String,
+}
+
+/// The health of a provider's profiles.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderHealth {
+    /// The provider, as written in the store.
+    pub provider: String,
+    /// The worst state of those that can end.
+    pub status: Status,
+    /// Its profiles.
+    pub profiles: Vec<ProfileHealth>,
+    /// When the first of them ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// How long that is from now, in milliseconds; negative if it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remaining_ms: Option<i64>,
+}
+
+/// The health of all profiles.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// The time by which all was judged.
+    pub now: Timestamp,
+    /// What "soon" means, in milliseconds.
+    pub warn_after_ms: u64,
+    /// By provider, then by id.
+    pub profiles: Vec<ProfileHealth>,
+    /// By name.
+    pub providers: Vec<ProviderHealth>,
+}
+
+/// What "soon" means where nobody says so.
+pub const WARN_AFTER: Duration = Duration::from_hours(24);
+
+/// Judges `profiles` at `now`. With `providers`, only theirs, compared as written; one without
+/// any profile is `missing`.
+pub fn health(
+    profiles: &[Profile],
+    config: &Config,
+    providers: Option<&[&str]>,
+    warn_after: Duration,
+    now: Timestamp,
+) -> Health {
+    let mut wanted: Vec<&str> = Vec::new();
+    for provider in providers.into_iter().flatten().map(|provider| trim(provider)) {
+        if !provider.is_empty() && !wanted.contains(&provider) {
+            wanted.push(provider);
+        }
+    }
+    let is_wanted = |it: &&Profile| providers.is_none() || wanted.contains(&&*it.provider_text);
+    let mut judged: Vec<_> = profiles
+        .iter()
+        .filter(is_wanted)
+        .map(|profile| profile_health(profile, config, warn_after, now))
+        .collect();
+    judged.sort_by(|a, b| {
+        let by_provider = collate::compare(&a.provider, &b.provider);
+        let by_provider =
+            if a.provider == b.provider { std::cmp::Ordering::Equal } else { by_provider };
+        by_provider.then_with(|| collate::compare(a.profile_id.as_str(), b.profile_id.as_str()))
+    });
+
+    let mut names: Vec<&str> = Vec::new();
+    for name in judged.iter().map(|it| &*it.provider).chain(wanted) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let mut groups: Vec<_> = names
+        .into_iter()
+        .map(|name| {
+            let profiles = judged.iter().filter(|it| it.provider == name).cloned().collect();
+            provider_health(name, profiles, now)
+        })
+        .collect();
+    groups.sort_by(|a, b| collate::compare(&a.provider, &b.provider));
+    let warn_after_ms = warn_after.as_millis().try_into().unwrap_or(u64::MAX);
+    Health { now, warn_after_ms, profiles: judged, providers: groups }
+}
+
+fn profile_health(
+    profile: &Profile,
+    config: &Config,
+    warn_after: Duration,
+    now: Timestamp,
+) -> ProfileHealth {
+    let ends = profile.expires.filter(|end| end.0 > 0);
+    let remaining_ms = ends.map(|end| end.0.saturating_sub(now.0));
+    let (status, expires_at) = match profile.kind {
+        Kind::ApiKey => (Status::Static, None),
+        Kind::Token if ends.is_none() => (Status::Static, None),
+        Kind::Token | Kind::OAuth => {
+            let status = match remaining_ms {
+                None => Status::Missing,
+                Some(..=0) => Status::Expired,
+                Some(left) if i128::from(left) <= milliseconds(warn_after) => Status::Expiring,
+                Some(_) => Status::Ok,
+            };
+            (status, profile.expires)
+        }
+    };
+    ProfileHealth {
+        profile_id: profile.id.clone(),
+        provider: profile.provider_text.clone(),
+        kind: profile.kind.as_str(),
+        status,
+        expires_at,
+        remaining_ms: expires_at.and(remaining_ms),
+        source: "store",
+        label: display_label(profile, config),
+    }
+}
+
+fn provider_health(name: &str, profiles: Vec<ProfileHealth>, now: Timestamp) -> ProviderHealth {
+    let ending: Vec<_> = profiles.iter().filter(|it| it.kind != Kind::ApiKey.as_str()).collect();
+    let has = |status| ending.iter().any(|it| it.status == status);
+    let status = if profiles.is_empty() {
+        Status::Missing
+    } else if ending.is_empty() {
+        Status::Static
+    } else if has(Status::Expired) || has(Status::Missing) {
+        Status::Expired
+    } else if has(Status::Expiring) {
+        Status::Expiring
+    } else {
+        Status::Ok
+    };
+    let expires_at = ending.iter().filter_map(|it| it.expires_at).min();
+    ProviderHealth {
+        provider: name.to_owned(),
+        status,
+        expires_at,
+        remaining_ms: expires_at.map(|end| end.0.saturating_sub(now.0)),
+        profiles,
+    }
+}
+
+/// The id of the profile, with the e-mail address if the config or the store has one.
+pub fn display_label(profile: &Profile, config: &Config) -> String {
+    let stored = || profile.email.as_deref().map(trim).filter(|email| !email.is_empty());
+    let declared = config.declared(&profile.id).and_then(|it| it.email.as_deref());
+    match declared.or_else(stored) {
+        Some(email) => format!("{} ({email})", profile.id),
+        None => profile.id.to_string(),
+    }
+}
+
+/// A remaining time in one word: `59m`, `47h`, `4d`; `0m` if it is over, `unknown` if there is
+/// none.
+pub fn remaining_text(remaining_ms: Option<i64>) -> String {
+    match remaining_ms {
+        None => "unknown".to_owned(),
+        Some(..=0) => "0m".to_owned(),
+        Some(left) => rounded(rounded_minutes(left).max(1)),
+    }
+}
+
+/// The time from `now` until `end` in one word; `soon` if it is less than half a minute.
+pub fn until_text(end: Timestamp, now: Timestamp) -> String {
+    match rounded_minutes(end.0.saturating_sub(now.0).max(0)) {
+        0 => "soon".to_owned(),
+        minutes => rounded(minutes),
+    }
+}
+
+fn rounded_minutes(milliseconds: i64) -> i64 {
+    milliseconds.saturating_add(30_000) / 60_000
+}
+
+fn rounded(minutes: i64) -> String {
+    let hours = minutes.saturating_add(30) / 60;
+    let days = hours.saturating_add(12) / 24;
+    match (minutes, hours) {
+        (..60, _) => format!("{minutes}m"),
+        (_, ..48) => format!("{hours}h"),
+        _ => format!("{days}d"),
+    }
+}
+
+fn milliseconds(duration: Duration) -> i128 {
+    duration.as_millis().try_into().unwrap_or(i128::MAX)
+}

@@ -1,0 +1,86 @@
+//! One line about the credentials of a provider, as `models status` and chat commands show it.
+
+use auth_store::{Kind, Profile, ProfileId, Timestamp};
+
+use crate::config::Config;
+use crate::health::{display_label, until_text};
+use crate::plan::{Plan, Why};
+
+/// The label of the profile that is used next, and how many more there are. `None` if there is
+/// no candidate. `masked` gives what may be shown of a profile's key or token.
+pub fn compact(
+    plan: &Plan,
+    profiles: &[Profile],
+    config: &Config,
+    masked: &dyn Fn(&ProfileId) -> String,
+    now: Timestamp,
+) -> Option<String> {
+    let id = plan.first()?;
+    let profile = profiles.iter().find(|profile| profile.id == *id)?;
+    let ends = end(profile, now).map(|text| format!(" {text}")).unwrap_or_default();
+    let more = match plan.candidates.len() - 1 {
+        0 => String::new(),
+        more => format!(" (+{more})"),
+    };
+    Some(match profile.kind {
+        Kind::ApiKey => format!("{id} api-key {}{more}", masked(id)),
+        Kind::Token => format!("{id} token {}{ends}{more}", masked(id)),
+        Kind::OAuth => format!("{} oauth{ends}{more}", display_label(profile, config)),
+    })
+}
+
+/// The labels of all candidates, in order. `masked` gives what may be shown of a profile's key or
+/// token.
+pub fn verbose(
+    plan: &Plan,
+    profiles: &[Profile],
+    config: &Config,
+    last_good: Option<&ProfileId>,
+    masked: &dyn Fn(&ProfileId) -> String,
+    now: Timestamp,
+) -> Vec<String> {
+    let candidates = plan.candidates.iter().enumerate();
+    let labels = candidates.filter_map(|(place, candidate)| {
+        let id = &candidate.id;
+        let profile = profiles.iter().find(|profile| profile.id == *id)?;
+        let mut flags = Vec::new();
+        if place == 0 {
+            flags.push("next".to_owned());
+        }
+        if Some(id) == last_good {
+            flags.push("lastGood".to_owned());
+        }
+        if let Why::Resting { .. } = candidate.why {
+            flags.push(rest(profile, now));
+        }
+        flags.extend(end(profile, now));
+        let flags = match flags.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", flags.join(", ")),
+        };
+        let text = match profile.kind {
+            Kind::ApiKey => format!("{id}={}", masked(id)),
+            Kind::Token => format!("{id}=token:{}", masked(id)),
+            Kind::OAuth => {
+                let label = display_label(profile, config);
+                format!("{id}=OAuth{}", label.strip_prefix(id.as_str()).unwrap_or_default())
+            }
+        };
+        Some(text + &flags)
+    });
+    labels.collect()
+}
+
+/// `cooldown`, with its end if it is one that passes by itself.
+fn rest(profile: &Profile, now: Timestamp) -> String {
+    match profile.usage.cooldown_until.filter(|end| now < *end) {
+        Some(end) => format!("cooldown {}", until_text(end, now)),
+        None => "cooldown".to_owned(),
+    }
+}
+
+/// `exp 3h` or `expired`, for what ends.
+fn end(profile: &Profile, now: Timestamp) -> Option<String> {
+    let end = profile.expires.filter(|end| end.0 > 0 && profile.kind != Kind::ApiKey)?;
+    Some(if end <= now { "expired".to_owned() } else { format!("exp {}", until_text(end, now)) })
+}

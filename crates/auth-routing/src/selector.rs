@@ -1,0 +1,267 @@
+//! What a person writes to choose a model and a profile: `/model Opus@anthropic:work`.
+
+use std::fmt;
+
+use auth_store::{Profile, ProfileId, ProviderId, trim};
+use serde_json::Value;
+
+/// A `/model` directive, cut out of a message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Directive {
+    /// What it asks for; `None` if it stands alone.
+    pub selector: Option<Selector>,
+    /// The message without it, white space collapsed.
+    pub rest: String,
+}
+
+/// A model or alias, and the profile to use it with: `model` or `model@profile`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Selector {
+    /// The model as written; may be empty (`@profile`).
+    pub model: String,
+    /// The profile as written.
+    pub profile: Option<String>,
+}
+
+impl Selector {
+    /// Splits `text` at its first `@`: the ids of profiles may contain more of them.
+    pub fn parse(text: &str) -> Self {
+        match text.split_once('@') {
+            None => Self { model: trim(text).to_owned(), profile: None },
+            Some((model, profile)) => {
+                let profile = trim(profile);
+                Self {
+                    model: trim(model).to_owned(),
+                    profile: (!profile.is_empty()).then(|| profile.to_owned()),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.model)?;
+        match &self.profile {
+            Some(profile) => write!(formatter, "@{profile}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Finds the first `/model` in `message`, or, if there is none, the first `/alias`.
+///
+/// The directive starts the message or follows white space, in any letter case, and may have a
+/// colon after it. A profile id runs to the next white space.
+pub fn directive(message: &str, aliases: &[&str]) -> Option<Directive> {
+    let model = find(message, |rest| word(rest, "model")).map(|(start, word_end)| {
+        let argument = word_end + colon(&message[word_end..]);
+        let end = argument + selector_length(&message[argument..]);
+        let selector = (end > argument).then(|| Selector::parse(&message[argument..end]));
+        (start, end, selector)
+    });
+    let (start, end, selector) = model.or_else(|| {
+        let aliases: Vec<_> =
+            aliases.iter().map(|alias| trim(alias)).filter(|alias| !alias.is_empty()).collect();
+        let one = |rest: &str| aliases.iter().find_map(|alias| word(rest, alias));
+        let (start, word_end) = find(message, one)?;
+        let slash = start + message[start..].find('/')?;
+        let selector = Selector::parse(&message[slash + 1..word_end]);
+        let rest = &message[word_end..];
+        let after = if trim_start(rest).starts_with(':') { colon(rest) } else { 0 };
+        Some((start, word_end + after, Some(selector)))
+    })?;
+    let rest = format!("{} {}", &message[..start], &message[end..]);
+    Some(Directive { selector, rest: collapse(&rest) })
+}
+
+/// The first place where a `/` starts the message or follows white space and `name` accepts what
+/// comes after it: where the directive starts (with that white space), and where its name ends.
+fn find(message: &str, name: impl Fn(&str) -> Option<usize>) -> Option<(usize, usize)> {
+    message.match_indices('/').find_map(|(slash, _)| {
+        let start = match message[..slash].chars().next_back() {
+            None => slash,
+            Some(before) if is_space(before) => slash - before.len_utf8(),
+            Some(_) => return None,
+        };
+        let length = name(&message[slash + 1..])?;
+        Some((start, slash + 1 + length))
+    })
+}
+
+/// The length of `name` at the start of `text`, letter case aside, if the word ends there.
+fn word(text: &str, name: &str) -> Option<usize> {
+    let mut rest = text.chars();
+    for wanted in name.chars() {
+        if fold(rest.next()?) != fold(wanted) {
+            return None;
+        }
+    }
+    let after = rest.as_str();
+    let ends = after.chars().next().is_none_or(|next| next == ':' || is_space(next));
+    ends.then_some(text.len() - after.len())
+}
+
+/// The length of white space, at most one colon, and white space.
+fn colon(text: &str) -> usize {
+    let after = trim_start(text);
+    let after = trim_start(after.strip_prefix(':').unwrap_or(after));
+    text.len() - after.len()
+}
+
+/// The length of `model[@profile]` at the start of `text`. A model is made of few characters,
+/// with single slashes between; a profile is anything without white space.
+fn selector_length(text: &str) -> usize {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.:@-".contains(c);
+    let mut end = text.find(|c| !is_plain(c)).unwrap_or(text.len());
+    while end > 0
+        && let Some(part) = text[end..].strip_prefix('/')
+    {
+        let length = part.find(|c| !is_plain(c)).unwrap_or(part.len());
+        if length == 0 {
+            break;
+        }
+        end += 1 + length;
+    }
+    if text[..end].contains('@') { text.find(is_space).unwrap_or(text.len()) } else { end }
+}
+
+/// A model of a provider.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ModelRef {
+    /// The provider.
+    pub provider: ProviderId,
+    /// The provider's name of the model.
+    pub model: String,
+}
+
+impl ModelRef {
+    /// Reads `provider/model`, or a bare model of `default_provider`. `None` if a part is empty.
+    pub fn parse(text: &str, default_provider: &ProviderId) -> Option<Self> {
+        let text = trim(text);
+        let (provider, model) = match text.split_once('/') {
+            None => (default_provider.clone(), text),
+            Some((provider, model)) => (ProviderId::new(provider), trim(model)),
+        };
+        let is_bare = !text.contains('/');
+        if model.is_empty() || (provider.as_str().is_empty() && !is_bare) {
+            return None;
+        }
+        let model = full_name(&provider, model).to_owned();
+        Some(Self { provider, model })
+    }
+}
+
+impl fmt::Display for ModelRef {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.provider, self.model)
+    }
+}
+
+/// The names of models that users gave in `agents.defaults.models`.
+#[derive(Clone, Debug, Default)]
+pub struct Aliases(Vec<(String, ModelRef)>);
+
+impl Aliases {
+    /// Reads them from a parsed config; entries without a usable alias are passed over.
+    pub fn from_json(config: &Value, default_provider: &ProviderId) -> Self {
+        let models = config["agents"]["defaults"]["models"].as_object().into_iter().flatten();
+        Self(
+            models
+                .filter_map(|(model, entry)| {
+                    let alias = trim(entry["alias"].as_str()?);
+                    let model = ModelRef::parse(model, default_provider)?;
+                    (!alias.is_empty()).then(|| (alias.to_owned(), model))
+                })
+                .collect(),
+        )
+    }
+
+    /// The model `text` means, and the alias it was found by: an alias in any letter case (of
+    /// two equal ones the later counts), else `provider/model`, else a model of the default
+    /// provider.
+    pub fn resolve(
+        &self,
+        text: &str,
+        default_provider: &ProviderId,
+    ) -> Option<(ModelRef, Option<&str>)> {
+        let wanted = trim(text).to_lowercase();
+        let found = self.0.iter().rfind(|(alias, _)| alias.to_lowercase() == wanted);
+        match found.filter(|_| !wanted.contains('/')) {
+            Some((alias, model)) => Some((model.clone(), Some(alias))),
+            None => Some((ModelRef::parse(text, default_provider)?, None)),
+        }
+    }
+}
+
+/// Why a profile that somebody asked for cannot be used.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ProfileError {
+    /// There is none of that id.
+    #[error("Auth profile \"{0}\" not found.")]
+    NotFound(ProfileId),
+    /// It belongs to another provider.
+    #[error("Auth profile \"{id}\" is for {stored}, not {wanted}.")]
+    Foreign {
+        /// The profile.
+        id: ProfileId,
+        /// Its provider, as written in the store.
+        stored: String,
+        /// The provider it was asked for, as written.
+        wanted: String,
+    },
+}
+
+/// The profile of `provider` that a person named in a [`Selector`]; `None` if there is only white
+/// space. The texts of the errors are those people know.
+pub fn profile_override(
+    text: &str,
+    profiles: &[Profile],
+    provider: &str,
+) -> Result<Option<ProfileId>, ProfileError> {
+    let id = ProfileId::from(trim(text));
+    if id.as_str().is_empty() {
+        return Ok(None);
+    }
+    let Some(profile) = profiles.iter().find(|it| it.id == id) else {
+        return Err(ProfileError::NotFound(id));
+    };
+    if profile.provider != ProviderId::new(provider) {
+        let (stored, wanted) = (profile.provider_text.clone(), provider.to_owned());
+        return Err(ProfileError::Foreign { id, stored, wanted });
+    }
+    Ok(Some(id))
+}
+
+/// The provider's own name of a model that people abbreviate.
+fn full_name<'a>(provider: &ProviderId, model: &'a str) -> &'a str {
+    match (provider.as_str(), model.to_lowercase().as_str()) {
+        ("anthropic", "opus-4.5") => "claude-opus-4-5",
+        ("anthropic", "sonnet-4.5") => "claude-sonnet-4-5",
+        ("google", _) if model == "gemini-3-pro" => "gemini-3-pro-preview",
+        ("google", _) if model == "gemini-3-flash" => "gemini-3-flash-preview",
+        _ => model,
+    }
+}
+
+/// White space as ECMAScript's `\s` has it.
+fn is_space(c: char) -> bool {
+    c == '\u{feff}' || (c != '\u{85}' && c.is_whitespace())
+}
+
+fn trim_start(text: &str) -> &str {
+    text.trim_start_matches(is_space)
+}
+
+fn collapse(text: &str) -> String {
+    text.split(is_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// `c` as a regular expression with the flag `i` compares it (ECMA-262 §22.2.2.7.3).
+fn fold(c: char) -> char {
+    let mut upper = c.to_uppercase();
+    match (upper.next(), upper.next()) {
+        (Some(one), None) if c as u32 <= 0xffff && (c.is_ascii() || !one.is_ascii()) => one,
+        _ => c,
+    }
+}

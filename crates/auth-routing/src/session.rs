@@ -1,0 +1,139 @@
+//! Which profile a session uses: its pin, and when the pin moves.
+
+use auth_store::{Profile, ProfileId, ProviderId, Timestamp, trim};
+use serde_json::{Map, Value};
+
+use crate::plan::{Pin, Plan, Why};
+
+/// An entry of `sessions.json`. Members that we do not know stay as they are.
+pub type Entry = Map<String, Value>;
+
+/// What [`resolve`] found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// The profile for this turn; `None` if the plan has none.
+    pub profile: Option<ProfileId>,
+    /// The session's entry, if it changed and is to be written.
+    pub entry: Option<Entry>,
+}
+
+/// Who chose the profile of a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PinSource {
+    /// A person, with `/model X@profile`: it stays for the rest of the session.
+    User,
+    /// Routing: it stays as long as nothing happens, so that caches of the provider stay warm.
+    Auto,
+}
+
+/// The profile the entry names, as it stands.
+pub fn pinned(entry: &Entry) -> Option<ProfileId> {
+    let text = trim(entry.get(PROFILE)?.as_str()?);
+    (!text.is_empty()).then(|| ProfileId::from(text))
+}
+
+/// Who chose it. Older entries do not say; one that counts compactions was chosen by routing.
+pub fn source(entry: &Entry) -> PinSource {
+    match entry.get(SOURCE).and_then(Value::as_str) {
+        Some("user") => PinSource::User,
+        Some(_) => PinSource::Auto,
+        None if entry.get(COMPACTIONS).is_some_and(Value::is_number) => PinSource::Auto,
+        None => PinSource::User,
+    }
+}
+
+/// The entry's pin as a demand on a [plan](crate::plan::plan): a person's choice is required,
+/// routing's own is a preference.
+pub fn pin(entry: &Entry) -> Option<Pin> {
+    let id = pinned(entry)?;
+    Some(match source(entry) {
+        PinSource::User => Pin::Require(id),
+        PinSource::Auto => Pin::Prefer(id),
+    })
+}
+
+/// Decides which profile the session uses for `provider`, and moves its pin where needed.
+///
+/// A pin to a profile that is gone, foreign, or not a candidate is dropped. A person's pin stays
+/// until the next session. Routing's own moves on to the next candidate that does not rest: in a
+/// new session, after a compaction, and when its profile rests. `plan` must be made without a pin.
+pub fn resolve(
+    entry: &Entry,
+    profiles: &[Profile],
+    provider: &ProviderId,
+    plan: &Plan,
+    is_new_session: bool,
+    now: Timestamp,
+) -> Resolved {
+    let candidates: Vec<&ProfileId> = plan.candidates.iter().map(|it| &it.id).collect();
+    let place = |id: &ProfileId| candidates.iter().position(|it| *it == id);
+    let exists = |id: &ProfileId| {
+        profiles.iter().any(|profile| profile.id == *id && profile.provider == *provider)
+    };
+
+    let mut changed = None;
+    let mut current = pinned(entry);
+    if let Some(id) = &current
+        && (!exists(id) || (!candidates.is_empty() && place(id).is_none()))
+    {
+        changed = Some(unpinned(entry, now));
+        current = None;
+    }
+    if candidates.is_empty() {
+        return Resolved { profile: None, entry: changed };
+    }
+
+    let entry_now = changed.as_ref().unwrap_or(entry);
+    let compactions = entry_now.get("compactionCount").and_then(Value::as_i64).unwrap_or(0);
+    let compactions_then = entry_now.get(COMPACTIONS).and_then(Value::as_i64);
+    let next = match &current {
+        Some(id) if source(entry_now) == PinSource::User && !is_new_session => {
+            return Resolved { profile: Some(id.clone()), entry: changed };
+        }
+        Some(id) if is_new_session || compactions > compactions_then.unwrap_or(compactions) => {
+            first_awake(plan, place(id).map_or(0, |place| place + 1)).or(Some(id))
+        }
+        Some(id) if !is_resting(plan, id) => Some(id),
+        _ => first_awake(plan, 0).or(candidates.first().copied()),
+    };
+    let Some(next) = next else { return Resolved { profile: None, entry: changed } };
+
+    let is_written = entry_now.get(PROFILE).and_then(Value::as_str) == Some(next.as_str())
+        && entry_now.get(SOURCE).and_then(Value::as_str) == Some("auto")
+        && compactions_then == Some(compactions);
+    if !is_written {
+        let mut entry = entry_now.clone();
+        entry.insert(PROFILE.to_owned(), next.as_str().into());
+        entry.insert(SOURCE.to_owned(), "auto".into());
+        entry.insert(COMPACTIONS.to_owned(), compactions.into());
+        entry.insert(UPDATED_AT.to_owned(), now.0.into());
+        changed = Some(entry);
+    }
+    Resolved { profile: Some(next.clone()), entry: changed }
+}
+
+/// The entry without its pin.
+pub fn unpinned(entry: &Entry, now: Timestamp) -> Entry {
+    let mut entry = entry.clone();
+    for name in [PROFILE, SOURCE, COMPACTIONS] {
+        entry.shift_remove(name);
+    }
+    entry.insert(UPDATED_AT.to_owned(), now.0.into());
+    entry
+}
+
+/// The first candidate that does not rest, looking from `start` on and then from the front.
+fn first_awake(plan: &Plan, start: usize) -> Option<&ProfileId> {
+    let (front, back) = plan.candidates.split_at_checked(start)?;
+    let mut round = back.iter().chain(front);
+    round.find(|it| !matches!(it.why, Why::Resting { .. })).map(|it| &it.id)
+}
+
+fn is_resting(plan: &Plan, id: &ProfileId) -> bool {
+    plan.candidates.iter().any(|it| it.id == *id && matches!(it.why, Why::Resting { .. }))
+}
+
+const PROFILE: &str = "authProfileOverride";
+const SOURCE: &str = "authProfileOverrideSource";
+const COMPACTIONS: &str = "authProfileOverrideCompactionCount";
+const UPDATED_AT: &str = "updatedAt";
