@@ -1,6 +1,12 @@
 //! The whole-program tests: the real binary against our issuer and against a certified one.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod certified;
+mod crash;
+mod login;
+mod mistakes;
+mod refresh;
+mod routing;
 mod tools;
 
 /// A file nobody lists here is a test nobody runs.

@@ -13,6 +13,7 @@
     reason = "a test that cannot go on stops, and says where"
 )]
 
+use sha2::{Digest, Sha256};
 use std::time::{Duration, SystemTime};
 
 pub mod html;
@@ -30,4 +31,10 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 pub fn now_ms() -> u64 {
     let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
     u64::try_from(elapsed.as_millis()).expect("a time that fits 64 bits")
+}
+
+/// The SHA-256 of a text in lower-case hexadecimal.
+pub fn sha256_hex(text: &str) -> String {
+    let digits = Sha256::digest(text).into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }

@@ -1,18 +1,16 @@
 //! A temporary home with a state directory of its own, in which the real binary runs with nothing else around it.
 
 use crate::issuer::{CLIENT, Issuer, Tokens};
-use crate::{PATIENCE, now_ms};
+use crate::{PATIENCE, now_ms, sha256_hex};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
 use tempfile::TempDir;
 
 /// A home directory for one test; it goes when the value goes.
@@ -98,6 +96,23 @@ impl Sandbox {
         serde_json::from_slice(&bytes).expect("a store that parses")
     }
 
+    /// Changes an agent's store in place, as a person with an editor would.
+    pub fn edit_store(&self, agent: &str, edit: impl FnOnce(&mut Value)) {
+        let mut store = self.read_store(agent);
+        edit(&mut store);
+        self.seed_store(agent, &store);
+    }
+
+    /// Lets a profile's access token expire, without a wait: a minute ago, after an hour of life.
+    pub fn expire(&self, agent: &str, id: &str) {
+        self.edit_store(agent, |store| {
+            let profile = &mut store["profiles"][id];
+            assert!(profile.is_object(), "no profile {id}");
+            profile["expires"] = (now_ms() - 60_000).into();
+            profile["obtainedAt"] = (now_ms() - 3_660_000).into();
+        });
+    }
+
     /// One profile of an agent's store; null if it is not there.
     pub fn profile(&self, agent: &str, id: &str) -> Value {
         self.read_store(agent)["profiles"][id].clone()
@@ -129,10 +144,7 @@ impl Sandbox {
 
     /// The record of a refresh token: `locks/refresh/<K>`.
     pub fn record_path(&self, token_endpoint: &str, client: &str, refresh: &str) -> PathBuf {
-        let mut hash = Sha256::new();
-        hash.update(format!("{token_endpoint}\0{client}\0{refresh}"));
-        let digits = hash.finalize().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        let name: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
+        let name = sha256_hex(&format!("{token_endpoint}\0{client}\0{refresh}"));
         self.state().join("locks").join("refresh").join(name)
     }
 
@@ -270,11 +282,17 @@ impl Running {
     }
 
     /// The next line on standard error; `None` when it is closed.
+    #[track_caller]
     pub fn next_line(&mut self) -> Option<String> {
-        let line = self.lines.recv_timeout(PATIENCE).ok()?;
-        self.stderr.push_str(&line);
-        self.stderr.push('\n');
-        Some(line)
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => {
+                self.stderr.push_str(&line);
+                self.stderr.push('\n');
+                Some(line)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("{:?} hangs: {}", self.args, self.stderr),
+        }
     }
 
     /// The authorization URL, which stands alone on a line of standard error.
@@ -288,20 +306,17 @@ impl Running {
         panic!("{:?} printed no authorization URL: {}", self.args, self.stderr);
     }
 
-    /// Ends the process at once (SIGKILL). Returns what it had said on standard error.
-    pub fn kill(mut self) -> String {
+    /// Ends this process at once (SIGKILL); its children go on.
+    pub fn kill_only(mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        while self.next_line().is_some() {}
-        std::mem::take(&mut self.stderr)
     }
 
-    /// Waits for the end of the process.
+    /// Waits for the end of the process: reads standard error to its end, then reaps it.
     #[track_caller]
     pub fn finish(mut self) -> Finished {
-        let deadline = Instant::now() + PATIENCE;
-        let status = self.wait(deadline);
         while self.next_line().is_some() {}
+        let status = self.child.wait().expect("a child of ours");
         let stdout = self.stdout.take().map_or_else(String::new, |thread| {
             thread.join().expect("the reader of standard output does not panic")
         });
@@ -311,14 +326,6 @@ impl Running {
             stdout,
             stderr: std::mem::take(&mut self.stderr),
         }
-    }
-
-    /// Reads standard error to its end, which comes with the end of the process, then reaps it.
-    fn wait(&mut self, deadline: Instant) -> ExitStatus {
-        while self.next_line().is_some() {
-            assert!(Instant::now() < deadline, "{:?} does not end: {}", self.args, self.stderr);
-        }
-        self.child.wait().expect("a child of ours")
     }
 }
 
@@ -343,6 +350,36 @@ pub fn expired(issuer: &Issuer, provider: &str, tokens: &Tokens) -> Value {
         "tokenEndpoint": issuer.token_endpoint(),
         "obtainedAt": now_ms() - 3_660_000,
     })
+}
+
+/// The processes whose parent is `parent`: what a killed foreground leaves to finish its work.
+pub fn children_of(parent: u32) -> Vec<u32> {
+    let listing = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
+    let listing = listing.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let listing = listing.unwrap_or_else(|_| from_proc());
+    let pairs = listing.lines().filter_map(|line| {
+        let mut words = line.split_whitespace().map(str::parse::<u32>);
+        Some((words.next()?.ok()?, words.next()?.ok()?))
+    });
+    pairs.filter(|(_, of)| *of == parent).map(|(id, _)| id).collect()
+}
+
+/// The lines `pid ppid` of `/proc`, for a machine without `ps`.
+fn from_proc() -> String {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let line = |entry: fs::DirEntry| {
+        let id: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?;
+        Some(format!("{id} {parent}\n"))
+    };
+    entries.filter_map(line).collect()
+}
+
+/// Ends a process at once (SIGKILL), whoever its parent is.
+pub fn kill(id: u32) {
+    let status = Command::new("sh").args(["-c", &format!("kill -9 {id}")]).status();
+    assert!(status.is_ok_and(|status| status.success()), "cannot kill {id}");
 }
 
 /// Writes a file, with the directories it needs. For seeding only: the binary has its own way to write.

@@ -3,9 +3,6 @@
 use super::{CHECKS, Tree};
 use std::path::Path;
 
-/// Every exit code the command line may end with, in the order of `docs/cli.md`.
-const EXIT_CODES: [u8; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 64, 74, 130];
-
 /// Every Rust file begins by saying what it is.
 pub(super) fn module_docs(tree: &Tree) -> Vec<String> {
     tree.under("", ".rs")
@@ -78,12 +75,13 @@ pub(super) fn documents_agree(tree: &Tree) -> Vec<String> {
     if !licences.iter().any(|path| tree.get(path).is_some()) {
         complaints.push("LICENSE is missing".to_owned());
     }
-    if let Some(page) = tree.get("docs/cli.md") {
-        let row = |code| format!("| {code} |");
-        let missing = EXIT_CODES.iter().filter(|code| !page.contains(&row(**code)));
-        complaints.extend(
-            missing.map(|code| format!("docs/cli.md: no row `| {code} |` for this exit code")),
-        );
+    let codes = exit_codes(tree.get("crates/auth-cli/src/error.rs").unwrap_or_default());
+    if codes.is_empty() {
+        complaints.push("crates/auth-cli/src/error.rs: no `enum Exit` with its numbers".to_owned());
+    }
+    let page = tree.get("docs/cli.md").unwrap_or_default();
+    for code in codes.iter().filter(|code| !page.contains(&format!("| {code} |"))) {
+        complaints.push(format!("docs/cli.md: no row `| {code} |` for this exit code"));
     }
     let version = tree.get("Cargo.toml").and_then(|text| {
         text.lines().find_map(|line| line.strip_prefix("version = ")).map(|v| v.trim_matches('"'))
@@ -100,6 +98,13 @@ pub(super) fn documents_agree(tree: &Tree) -> Vec<String> {
         }
     }
     complaints
+}
+
+/// The numbers of `enum Exit`: how the command line may end.
+fn exit_codes(source: &str) -> Vec<&str> {
+    let body = source.split("enum Exit {").nth(1).unwrap_or_default();
+    let body = body.split('}').next().unwrap_or_default();
+    body.lines().filter_map(|line| line.split_once(" = ")?.1.strip_suffix(',')).collect()
 }
 
 /// The targets of `](…)` that are files of ours, without their anchors.
@@ -186,6 +191,13 @@ mod tests {
     #[test]
     fn a_file_without_a_first_line_of_documentation_is_found() {
         assert_eq!(module_docs(&tree(&[("a.rs", "//! A.\n"), ("b.rs", "fn b() {}\n")])).len(), 1);
+    }
+
+    #[test]
+    fn exit_codes_are_read_from_the_enum() {
+        let source =
+            "pub enum Exit {\n    /// Done.\n    Done = 0,\n    Usage = 64,\n}\nconst N: u8 = 9;";
+        assert_eq!(exit_codes(source), ["0", "64"]);
     }
 
     #[test]

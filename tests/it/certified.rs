@@ -1,0 +1,146 @@
+//! The whole program against a certified authorization server that nobody here wrote.
+
+use e2e::http;
+use e2e::peer::OidcProvider;
+use e2e::person::Person;
+use e2e::sandbox::Sandbox;
+use serde_json::json;
+
+const PROFILE: &str = "peer:alice@example.test";
+const LOGIN: [&str; 6] = ["models", "auth", "login", "--provider", "peer", "--no-browser"];
+const TOKEN: [&str; 5] = ["models", "auth", "token", "--provider", "peer"];
+
+fn home(server: &OidcProvider) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write_manifest("peer", &server.manifest("peer"));
+    sandbox
+}
+
+/// A home in which alice has logged in by callback.
+fn logged_in(server: &OidcProvider) -> Sandbox {
+    let sandbox = home(server);
+    let mut login = sandbox.start(&LOGIN);
+    let url = login.authorization_url();
+    Person::named("alice").visit(&url).unwrap();
+    login.finish().expect_code(0);
+    sandbox
+}
+
+#[test]
+fn a_login_by_callback_gives_a_token_the_server_takes() {
+    let server = OidcProvider::start(&[]);
+    let sandbox = logged_in(&server);
+    let run = sandbox.run(&TOKEN);
+    let whose = server.userinfo(run.expect_code(0).line()).unwrap();
+    assert_eq!(whose["sub"], sandbox.profile("main", PROFILE)["accountId"]);
+}
+
+#[test]
+fn a_login_by_paste_works_there_too() {
+    let server = OidcProvider::start(&[]);
+    let sandbox = home(&server);
+    let mut login = sandbox.start(&LOGIN);
+    let url = login.authorization_url();
+    let redirect = Person::named("alice").walk(&url).unwrap();
+    login.type_in(&format!("{redirect}\n"));
+    login.finish().expect_code(0);
+    assert!(server.userinfo(sandbox.run(&TOKEN).line()).is_some());
+}
+
+#[test]
+fn a_login_in_two_steps_works_there_too() {
+    let server = OidcProvider::start(&[]);
+    let sandbox = home(&server);
+    let start = ["models", "auth", "login", "--provider", "peer", "--start", "--json"];
+    let start = sandbox.run(&start).expect_code(0).json();
+    let redirect = Person::named("alice").walk(start["url"].as_str().unwrap()).unwrap();
+    let finish = ["models", "auth", "login", "--finish", "-"];
+    sandbox.run_with_input(&finish, &redirect).expect_code(0);
+    assert!(server.userinfo(sandbox.run(&TOKEN).line()).is_some());
+}
+
+#[test]
+fn a_refused_consent_stores_nothing() {
+    let server = OidcProvider::start(&[]);
+    let sandbox = home(&server);
+    let mut login = sandbox.start(&LOGIN);
+    let url = login.authorization_url();
+    Person::named("alice").who_refuses().visit(&url).unwrap();
+    let login = login.finish();
+    assert_ne!(login.code, Some(0));
+    assert!(login.stderr.contains("access_denied"), "{login:#?}");
+    assert_eq!(server.counters()["success"], json!({}));
+}
+
+#[test]
+fn every_refresh_rotates_and_reuse_is_never_detected() {
+    let server = OidcProvider::start(&[]);
+    let sandbox = logged_in(&server);
+    let mut refresh_tokens = vec![sandbox.profile("main", PROFILE)["refresh"].clone()];
+    for _ in 0..3 {
+        sandbox.expire("main", PROFILE);
+        let run = sandbox.run(&TOKEN);
+        assert!(server.userinfo(run.expect_code(0).line()).is_some());
+        let next = sandbox.profile("main", PROFILE)["refresh"].clone();
+        assert!(!refresh_tokens.contains(&next), "the refresh token did not change");
+        refresh_tokens.push(next);
+    }
+    let counters = server.counters();
+    assert_eq!(counters["success"]["refresh_token"], 3);
+    assert_eq!((&counters["error"], &counters["grants_revoked"]), (&json!({}), &json!(0)));
+}
+
+#[test]
+fn many_processes_on_one_expired_token_send_one_request() {
+    let server = OidcProvider::start(&[]);
+    let sandbox = logged_in(&server);
+    sandbox.expire("main", PROFILE);
+    server.configure(&json!({"delayMs": 300}));
+    let runs = sandbox.run_many(32, &TOKEN);
+    let first = runs[0].expect_code(0).line();
+    assert!(runs.iter().all(|run| run.code == Some(0) && run.line() == first));
+    let counters = server.counters();
+    assert_eq!(counters["success"]["refresh_token"], 1, "{counters}");
+    assert_eq!(counters["token_inflight_max"], 1, "{counters}");
+    assert_eq!(counters["grants_revoked"], 0, "{counters}");
+}
+
+/// The control of the two tests above: the server does revoke everything when a spent token comes again.
+#[test]
+fn a_spent_token_sent_by_hand_revokes_the_grant() {
+    let server = OidcProvider::start(&[]);
+    let sandbox = logged_in(&server);
+    let spent = sandbox.profile("main", PROFILE)["refresh"].as_str().unwrap().to_owned();
+    sandbox.expire("main", PROFILE);
+    sandbox.run(&TOKEN).expect_code(0);
+    assert_eq!(refresh_by_hand(&server, &spent), 400);
+    assert_eq!(server.counters()["grants_revoked"], 1);
+    sandbox.expire("main", PROFILE);
+    sandbox.run(&TOKEN).expect_code(4);
+}
+
+#[test]
+fn a_logout_revokes_the_grant_and_removes_the_profile() {
+    let server = OidcProvider::start(&[]);
+    let sandbox = logged_in(&server);
+    let refresh = sandbox.profile("main", PROFILE)["refresh"].as_str().unwrap().to_owned();
+    sandbox.run(&["models", "auth", "logout", PROFILE]).expect_code(0);
+    assert!(sandbox.profile("main", PROFILE).is_null());
+    assert_eq!(refresh_by_hand(&server, &refresh), 400);
+    sandbox.run(&TOKEN).expect_code(3);
+}
+
+/// The control of the test above: before a logout the same request is granted.
+#[test]
+fn a_live_token_sent_by_hand_is_granted() {
+    let server = OidcProvider::start(&[]);
+    let sandbox = logged_in(&server);
+    let refresh = sandbox.profile("main", PROFILE)["refresh"].as_str().unwrap().to_owned();
+    assert_eq!(refresh_by_hand(&server, &refresh), 200);
+}
+
+fn refresh_by_hand(server: &OidcProvider, refresh: &str) -> u16 {
+    let fields =
+        [("grant_type", "refresh_token"), ("client_id", "tokensink"), ("refresh_token", refresh)];
+    http::post_form(&format!("{}/token", server.url()), &fields).unwrap().status
+}

@@ -1,0 +1,257 @@
+//! Logging in at an issuer of our own: by callback, by paste, in two steps; and everything that must not end a login.
+
+use e2e::http;
+use e2e::issuer::Issuer;
+use e2e::person::Person;
+use e2e::sandbox::Sandbox;
+use serde_json::{Value, json};
+use std::net::TcpListener;
+
+const LOGIN: [&str; 6] = ["models", "auth", "login", "--provider", "demo", "--no-browser"];
+
+/// A home where our issuer is the provider `demo`, after a change to its manifest.
+fn home(issuer: &Issuer, change: impl FnOnce(&mut Value)) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let mut manifest = issuer.manifest("demo");
+    change(&mut manifest);
+    sandbox.write_manifest("demo", &manifest);
+    sandbox
+}
+
+fn query_of(url: &str, name: &str) -> String {
+    let query = http::decode(url.split_once('?').unwrap().1);
+    http::find(&query, name).unwrap_or_else(|| panic!("no {name} in {url}")).to_owned()
+}
+
+fn token(sandbox: &Sandbox) -> String {
+    let run = sandbox.run(&["models", "auth", "token", "--provider", "demo"]);
+    run.expect_code(0).line().to_owned()
+}
+
+#[test]
+fn a_login_by_callback_stores_the_account_and_hands_out_its_token() {
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer, |_| {});
+    sandbox.log_in("demo", &[]).expect_code(0);
+    let profile = sandbox.profile("main", "demo:alice@example.test");
+    assert_eq!(profile["type"], "oauth");
+    assert_eq!(profile["accountId"], "alice");
+    assert_eq!(profile["tokenEndpoint"], issuer.token_endpoint());
+    assert_eq!(profile["access"], token(&sandbox));
+}
+
+#[test]
+fn the_browser_is_told_only_after_the_credential_is_saved() {
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer, |_| {});
+    let mut login = sandbox.start(&LOGIN);
+    let url = login.authorization_url();
+    let page = Person::named("alice").visit(&url).unwrap();
+    assert_eq!(page.status, 200, "{}", page.text());
+    assert!(sandbox.profile("main", "demo:alice@example.test").is_object());
+    login.finish().expect_code(0);
+}
+
+#[test]
+fn a_login_by_paste_needs_no_callback() {
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer, |_| {});
+    let mut login = sandbox.start(&LOGIN);
+    let url = login.authorization_url();
+    let redirect = Person::named("alice").walk(&url).unwrap();
+    login.type_in(&format!("{redirect}\n"));
+    login.finish().expect_code(0);
+    assert!(sandbox.profile("main", "demo:alice@example.test").is_object());
+}
+
+#[test]
+fn a_wrong_paste_is_named_and_the_login_goes_on() {
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer, |_| {});
+    let mut login = sandbox.start(&LOGIN);
+    let url = login.authorization_url();
+    login.type_in("https://example.com/not/a/redirect\n");
+    login.type_in("\n");
+    let redirect = Person::named("alice").walk(&url).unwrap();
+    login.type_in(&format!("{redirect}\n"));
+    login.finish().expect_code(0);
+    assert_eq!(issuer.requests("authorization_code"), 1);
+}
+
+#[test]
+fn the_end_of_the_input_does_not_end_a_login() {
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer, |_| {});
+    let mut login = sandbox.start(&LOGIN);
+    login.close_input();
+    let url = login.authorization_url();
+    Person::named("alice").visit(&url).unwrap();
+    login.finish().expect_code(0);
+}
+
+#[test]
+fn a_login_in_two_steps_is_finished_from_the_input_or_from_an_argument() {
+    let issuer = Issuer::start();
+    for from_input in [true, false] {
+        let sandbox = home(&issuer, |_| {});
+        let args = ["models", "auth", "login", "--provider", "demo", "--start", "--json"];
+        let start = sandbox.run(&args).expect_code(0).json();
+        assert!(start["loginId"].is_string() && start["expires"].is_u64(), "{start}");
+        let url = start["url"].as_str().unwrap();
+        assert_eq!(query_of(url, "redirect_uri"), start["redirectUri"]);
+        let redirect = Person::named("alice").walk(url).unwrap();
+        let finish = ["models", "auth", "login", "--finish"];
+        if from_input {
+            let args = [&finish[..], &["-"]].concat();
+            sandbox.run_with_input(&args, &redirect).expect_code(0);
+        } else {
+            sandbox.run(&[&finish[..], &[redirect.as_str()]].concat()).expect_code(0);
+        }
+        assert!(sandbox.profile("main", "demo:alice@example.test").is_object());
+    }
+}
+
+#[test]
+fn two_finishes_of_one_login_exchange_its_code_once() {
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer, |_| {});
+    let args = ["models", "auth", "login", "--provider", "demo", "--start", "--json"];
+    let start = sandbox.run(&args).expect_code(0).json();
+    let redirect = Person::named("alice").walk(start["url"].as_str().unwrap()).unwrap();
+    let finish = ["models", "auth", "login", "--finish", redirect.as_str()];
+    let codes: Vec<_> = sandbox.run_many(8, &finish).iter().map(|run| run.code).collect();
+    assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");
+    assert_eq!(issuer.requests("authorization_code"), 1);
+}
+
+#[test]
+fn the_request_is_the_one_of_the_standards() {
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer, |_| {});
+    let args = ["models", "auth", "login", "--provider", "demo", "--start", "--json"];
+    let start = sandbox.run(&args).expect_code(0).json();
+    let url = start["url"].as_str().unwrap();
+    assert_eq!(query_of(url, "response_type"), "code");
+    assert_eq!(query_of(url, "code_challenge_method"), "S256");
+    assert_eq!(query_of(url, "code_challenge").len(), 43);
+    assert!(query_of(url, "state").len() >= 22 && query_of(url, "nonce").len() >= 22);
+    let again = sandbox.run(&args).expect_code(0).json();
+    let other = again["url"].as_str().unwrap();
+    for name in ["state", "nonce", "code_challenge"] {
+        assert_ne!(query_of(url, name), query_of(other, name), "{name} was used twice");
+    }
+}
+
+#[test]
+fn a_mismatched_state_is_ignored_and_the_login_goes_on() {
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer, |_| {});
+    let mut login = sandbox.start(&LOGIN);
+    let url = login.authorization_url();
+    let redirect = query_of(&url, "redirect_uri");
+    for query in ["code=x&state=wrong", "error=access_denied&state=wrong", "code=x", "error=x"] {
+        let answer = http::get(&format!("{redirect}?{query}")).unwrap();
+        assert_eq!(answer.status, 400, "{query}: {}", answer.text());
+    }
+    assert_eq!(issuer.requests("authorization_code"), 0);
+    Person::named("alice").visit(&url).unwrap();
+    login.finish().expect_code(0);
+}
+
+#[test]
+fn a_denied_consent_ends_the_login_with_the_providers_error() {
+    let issuer = Issuer::start();
+    issuer.set(|policy| policy.deny = true);
+    let sandbox = home(&issuer, |_| {});
+    let login = sandbox.log_in("demo", &[]);
+    assert_ne!(login.code, Some(0), "{login:#?}");
+    assert!(login.stderr.contains("access_denied"), "{login:#?}");
+    assert!(
+        !sandbox.store_path("main").exists() || sandbox.read_store("main")["profiles"] == json!({})
+    );
+    assert_eq!(issuer.requests("authorization_code"), 0);
+}
+
+#[test]
+fn a_taken_port_means_the_next_one() {
+    let issuer = Issuer::start();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (first, second) = (taken.local_addr().unwrap().port(), free.local_addr().unwrap().port());
+    let sandbox = home(&issuer, |manifest| manifest["redirect"]["ports"] = json!([first, second]));
+    drop(free);
+    let mut login = sandbox.start(&LOGIN);
+    let url = login.authorization_url();
+    assert!(query_of(&url, "redirect_uri").contains(&format!(":{second}/")), "{url}");
+    Person::named("alice").visit(&url).unwrap();
+    login.finish().expect_code(0);
+}
+
+#[test]
+fn when_every_port_is_taken_the_redirect_is_pasted() {
+    let issuer = Issuer::start();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let sandbox = home(&issuer, |manifest| manifest["redirect"]["ports"] = json!([port]));
+    let mut login = sandbox.start(&LOGIN);
+    let url = login.authorization_url();
+    assert!(query_of(&url, "redirect_uri").contains(&format!(":{port}/")), "{url}");
+    let redirect = Person::named("alice").walk(&url).unwrap();
+    login.type_in(&format!("{redirect}\n"));
+    let finished = login.finish();
+    finished.expect_code(0);
+    assert!(finished.stderr.contains(&port.to_string()), "{finished:#?}");
+    assert!(finished.stderr.contains("ssh -L"), "{finished:#?}");
+}
+
+#[test]
+fn a_second_account_never_overwrites_the_first() {
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer, |_| {});
+    sandbox.log_in("demo", &[]).expect_code(0);
+    let first = sandbox.profile("main", "demo:alice@example.test");
+    issuer.set(|policy| policy.account = "bob".to_owned());
+    sandbox.log_in("demo", &[]).expect_code(0);
+    assert_eq!(sandbox.profile("main", "demo:alice@example.test"), first);
+    assert_eq!(sandbox.profile("main", "demo:bob@example.test")["accountId"], "bob");
+}
+
+#[test]
+fn another_account_does_not_take_a_named_profile_over_without_force() {
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer, |_| {});
+    sandbox.log_in("demo", &["--profile-id", "demo:work"]).expect_code(0);
+    issuer.set(|policy| policy.account = "bob".to_owned());
+    let refused = sandbox.log_in("demo", &["--profile-id", "demo:work"]);
+    assert_ne!(refused.code, Some(0), "{refused:#?}");
+    assert_eq!(sandbox.profile("main", "demo:work")["accountId"], "alice");
+    sandbox.log_in("demo", &["--profile-id", "demo:work", "--force"]).expect_code(0);
+    assert_eq!(sandbox.profile("main", "demo:work")["accountId"], "bob");
+}
+
+#[test]
+fn no_secret_is_printed_during_a_login() {
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer, |_| {});
+    let login = sandbox.log_in("demo", &["--verbose"]);
+    login.expect_code(0);
+    let profile = sandbox.profile("main", "demo:alice@example.test");
+    let said = format!("{}{}", login.stdout, login.stderr);
+    for field in ["access", "refresh"] {
+        assert!(!said.contains(profile[field].as_str().unwrap()), "{field} was printed");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_login_writes_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer, |_| {});
+    sandbox.log_in("demo", &[]).expect_code(0);
+    for entry in std::fs::read_dir(sandbox.agent_dir("main")).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", entry.path().display());
+    }
+}
