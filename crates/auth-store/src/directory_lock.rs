@@ -28,7 +28,6 @@ use crate::time::{Clock, SystemClock, Timestamp};
 pub(crate) struct DirectoryLock {
     held: Arc<Held>,
     /// Dropping it ends the thread that keeps the lock alive.
-    #[expect(dead_code, reason = "it is held to be dropped")]
     keeper: Option<mpsc::Sender<()>>,
 }
 

@@ -101,6 +101,21 @@ pub struct Record {
     pub at: Timestamp,
 }
 
+impl Record {
+    /// A record with nothing but what every record has.
+    pub fn new(state: State, store: &Path, profile: &ProfileId, at: Timestamp) -> Self {
+        Self {
+            state,
+            store: store.to_owned(),
+            profile: profile.clone(),
+            successor: None,
+            code: None,
+            retry_at: None,
+            at,
+        }
+    }
+}
+
 /// The states of a refresh token that anyone has to know.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -182,12 +197,25 @@ impl TokenLock {
 
     /// What became of the token so far. A record that says [`State::None`] is none.
     pub fn record(&self) -> Result<Option<Record>, StoreError> {
+        Ok(last_record(&self.bytes()?))
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, StoreError> {
         let mut bytes = Vec::new();
         let mut file = &self.lock.file;
         io::Seek::rewind(&mut file)
             .and_then(|()| file.read_to_end(&mut bytes))
             .map_err(StoreError::io("read", &self.lock.path))?;
-        Ok(last_record(&bytes))
+        Ok(bytes)
+    }
+
+    /// How many records in a row, up to now, say that the issuer could not answer.
+    pub fn failures_in_a_row(&self) -> Result<u32, StoreError> {
+        let bytes = self.bytes()?;
+        let waiting = records(&bytes)
+            .take_while(|record| matches!(record.state, State::Waiting | State::Intent))
+            .filter(|record| record.state == State::Waiting);
+        Ok(u32::try_from(waiting.count()).unwrap_or(u32::MAX))
     }
 
     /// Writes what became of the token, and waits until that is on the disk.
@@ -213,12 +241,15 @@ impl TokenLock {
 }
 
 fn last_record(bytes: &[u8]) -> Option<Record> {
-    let text = String::from_utf8_lossy(bytes);
-    let whole = text.lines().rev().find_map(|line| {
-        let (json, sum) = line.rsplit_once(' ')?;
-        (sum == checksum(json)).then(|| serde_json::from_str::<Record>(json).ok()).flatten()
-    });
-    whole.filter(|record| record.state != State::None)
+    records(bytes).next().filter(|record| record.state != State::None)
+}
+
+/// The whole records in a file, the last one first.
+fn records(bytes: &[u8]) -> impl Iterator<Item = Record> {
+    bytes.rsplit(|byte| *byte == b'\n').filter_map(|line| {
+        let (json, sum) = std::str::from_utf8(line).ok()?.rsplit_once(' ')?;
+        (sum == checksum(json)).then(|| serde_json::from_str(json).ok()).flatten()
+    })
 }
 
 fn checksum(text: &str) -> String {
@@ -241,15 +272,7 @@ mod tests {
     use super::*;
 
     fn record(state: State) -> Record {
-        Record {
-            state,
-            store: "/s".into(),
-            profile: "p".into(),
-            successor: None,
-            code: None,
-            retry_at: None,
-            at: Timestamp(1),
-        }
+        Record::new(state, Path::new("/s"), &"p".into(), Timestamp(1))
     }
 
     fn key() -> TokenKey {

@@ -1,0 +1,326 @@
+//! A refresh token and its successors: who holds which, and which of them is alive.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use auth_store::{
+    Credential, Document, OAuthCredential, ProfileId, Record, Records, State, Store, StoreError,
+    Timestamp, TokenKey, TokenLock,
+};
+
+use super::settle;
+use super::{Current, Doors, RefreshError, Wanted, key_of};
+use crate::answer::Tokens;
+use crate::provider::Provider;
+
+/// The token at the end of a chain of successors, and the record that leads there.
+struct End {
+    key: TokenKey,
+    named_by: Record,
+}
+
+/// What tells one account from another: the login with its account id, and the e-mail address.
+pub(super) type Identity<'a> = (&'a OAuthCredential, Option<&'a str>);
+
+/// Follows the successors of `from`. A token seen twice ends the search.
+fn end_of_chain(from: TokenKey, records: &Records) -> Result<Option<End>, StoreError> {
+    let mut seen = HashSet::from([from]);
+    let mut key = from;
+    let mut end = None;
+    while let Some(record) = records.peek(key)?.filter(|record| record.state == State::Consumed) {
+        let Some(next) = record.successor.filter(|next| seen.insert(*next)) else { break };
+        key = next;
+        end = Some(End { key, named_by: record });
+    }
+    Ok(end)
+}
+
+/// Whether the successors of `from` lead to `to`.
+pub(super) fn leads_to(from: TokenKey, to: TokenKey, records: &Records) -> bool {
+    let mut seen = HashSet::from([from]);
+    let mut key = from;
+    while let Ok(Some(record)) = records.peek(key) {
+        let next = record.successor.filter(|_| record.state == State::Consumed);
+        let Some(next) = next.filter(|next| seen.insert(*next)) else { return false };
+        if next == to {
+            return true;
+        }
+        key = next;
+    }
+    false
+}
+
+/// What the token that a store holds now is to the one that was locked.
+pub(super) enum Relation {
+    /// It took its place.
+    Successor,
+    /// Something else happened; start again.
+    Unrelated,
+    /// It is another account's.
+    OtherAccount,
+}
+
+/// Judges the token that took the place of the locked one before we held the store.
+pub(super) fn relation(before: &Current, current: &Current, records: &Records) -> Relation {
+    if !is_same_account(before.identity(), current.identity()) {
+        return Relation::OtherAccount;
+    }
+    let is_later = current.login.expires > before.login.expires;
+    if is_later && !leads_to(current.key, before.key, records) {
+        Relation::Successor
+    } else {
+        Relation::Unrelated
+    }
+}
+
+/// Whether two logins are of one account: by its id, else by the address, else there is nothing
+/// that says otherwise.
+fn is_same_account(one: Identity<'_>, other: Identity<'_>) -> bool {
+    match (&one.0.account_id, &other.0.account_id) {
+        (Some(one), Some(other)) => one == other,
+        _ => match (one.1, other.1) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        },
+    }
+}
+
+/// The refresh tokens of `provider` in a document, by profile.
+fn logins(document: &Document, provider: &Provider) -> Vec<(ProfileId, OAuthCredential, TokenKey)> {
+    let profiles = document.profiles().filter(|profile| provider.is_called(&profile.provider));
+    let logins = profiles.filter_map(|profile| {
+        let Some(Credential::OAuth(login)) = document.credential(&profile.id) else { return None };
+        let key = key_of(provider, &login)?;
+        Some((profile.id, login, key))
+    });
+    logins.collect()
+}
+
+/// Writes the living end of a used-up token's chain over the copy in our store. `lock` is that of
+/// the used-up token.
+pub(super) fn heal(
+    lock: TokenLock,
+    current: &Current,
+    wanted: &Wanted,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<(), RefreshError> {
+    let lost = || RefreshError::NeedsLogin {
+        profile: wanted.profile.clone(),
+        reason: "its refresh token was used up, and the one that took its place is nowhere",
+    };
+    let used_up = lock.key();
+    let end = end_of_chain(used_up, doors.records)?.ok_or_else(lost)?;
+    if let Some(found) = find(&end, provider, doors) {
+        if !is_same_account(current.identity(), (&found, None)) {
+            return Err(RefreshError::OtherAccount { profile: wanted.profile.clone() });
+        }
+        let found = Credential::OAuth(found);
+        doors.store.update(|document| {
+            let Some(Credential::OAuth(login)) = document.credential(&wanted.profile) else {
+                return;
+            };
+            if key_of(provider, &login) == Some(used_up) {
+                document.renew(&wanted.profile, &found);
+            }
+        })?;
+        return Ok(());
+    }
+
+    // Nobody has it, so perhaps its refresh is under way, or was when its process died.
+    drop(lock);
+    let lock = doors.records.lock(end.key, doors.patience)?;
+    match lock.record()? {
+        Some(record) => match record.state {
+            State::Intent
+                if settle_intent(&lock, &record, current.identity(), provider, doors)? =>
+            {
+                Ok(())
+            }
+            State::Consumed => Ok(()),
+            State::Rejected | State::Revoked => Err(RefreshError::Rejected {
+                profile: wanted.profile.clone(),
+                code: record.code.unwrap_or_else(|| "revoked".to_owned()),
+            }),
+            _ if find(&end, provider, doors).is_some() => Ok(()),
+            _ => Err(lost()),
+        },
+        None if find(&end, provider, doors).is_some() => Ok(()),
+        None => Err(lost()),
+    }
+}
+
+/// The login with the token at the end of a chain: in the store that the chain names, in ours, in
+/// another agent's, or in one of their backups.
+fn find(end: &End, provider: &Provider, doors: Doors<'_>) -> Option<OAuthCredential> {
+    let named = Store::at(&end.named_by.store);
+    let stores = [&named, doors.store].into_iter().chain(doors.siblings);
+    let documents = stores.flat_map(|store| [store.read().ok(), store.backup()]).flatten();
+    documents
+        .flat_map(|document| logins(&document, provider))
+        .find(|(_, _, key)| *key == end.key)
+        .map(|(_, login, _)| login)
+}
+
+/// Finds out what became of a token whose process died with it, at the store on whose behalf it
+/// was sent. `true`: it is known now, start again. `false`: nobody knows, so it is sent again.
+pub(super) fn settle_intent(
+    lock: &TokenLock,
+    record: &Record,
+    account: Identity<'_>,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<bool, RefreshError> {
+    let named = Store::at(&record.store);
+    if !record.store.parent().is_some_and(std::path::Path::is_dir) {
+        return Ok(false);
+    }
+    let mut store = named.lock_for_refresh()?;
+    let wanted = Wanted::now(record.profile.clone());
+    if let Some(answer) = store.stored_answer(lock.key())? {
+        let settled = settle::settle(&answer, &[], lock, &mut store, &wanted, provider, doors);
+        drop(store);
+        return match settled {
+            Ok(tokens) => {
+                propagate(&tokens, answer.received_at, lock.key(), provider, doors);
+                Ok(true)
+            }
+            // The record says so now; the caller reads it.
+            Err(
+                RefreshError::Rejected { .. }
+                | RefreshError::Misconfigured { .. }
+                | RefreshError::Unavailable { .. },
+            ) => Ok(true),
+            Err(error) => Err(error),
+        };
+    }
+    let document = store.read()?;
+    let held = logins(&document, provider).into_iter().find(|(id, _, _)| *id == record.profile);
+    // Without the answer, a later token of that account in that profile is the only trace that a
+    // finished refresh leaves.
+    let successor = held.filter(|(id, login, key)| {
+        let email = document.profile(id).and_then(|profile| profile.email);
+        *key != lock.key()
+            && is_same_account(account, (login, email.as_deref()))
+            && login.obtained_at.is_none_or(|at| at >= record.at.minus(CLOCKS_DIFFER))
+            && !leads_to(*key, lock.key(), doors.records)
+    });
+    store.remove_answer(lock.key())?;
+    let Some((_, _, key)) = successor else { return Ok(false) };
+    lock.write(&Record {
+        state: State::Consumed,
+        successor: Some(key),
+        at: doors.clock.now(),
+        ..record.clone()
+    })?;
+    Ok(true)
+}
+
+/// Gives the tokens to every other agent that still holds the token they replace. Best effort:
+/// whoever is missed finds the way by the token's record.
+pub(super) fn propagate(
+    tokens: &Tokens,
+    received_at: Timestamp,
+    sent: TokenKey,
+    provider: &Provider,
+    doors: Doors<'_>,
+) {
+    for store in doors.siblings {
+        let holds_it =
+            |document: &Document| logins(document, provider).iter().any(|(_, _, key)| *key == sent);
+        if !store.read().is_ok_and(|document| holds_it(&document)) {
+            continue;
+        }
+        let updated = store.clone().with_patience(SIBLING_PATIENCE).update(|document| {
+            for (id, login, key) in logins(document, provider) {
+                if key == sent
+                    && let Ok(renewed) = tokens.merge(&login, received_at)
+                {
+                    document.renew(&id, &Credential::OAuth(renewed));
+                }
+            }
+        });
+        if let Err(error) = updated {
+            tracing::warn!(store = %store.path().display(), %error, "a copy was not renewed");
+        }
+    }
+}
+
+/// The store of another agent that holds the same profile and account with a later end: the
+/// token in ours is a copy that was left behind.
+pub(super) fn newer_copy(
+    current: &Current,
+    wanted: &Wanted,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Option<PathBuf> {
+    let is_newer = |store: &&Store| {
+        let Ok(document) = store.read() else { return false };
+        let Some(Credential::OAuth(login)) = document.credential(&wanted.profile) else {
+            return false;
+        };
+        let email = document.profile(&wanted.profile).and_then(|profile| profile.email);
+        let is_known = current.login.account_id.is_some() && login.account_id.is_some()
+            || current.email.is_some() && email.is_some();
+        is_known
+            && is_same_account(current.identity(), (&login, email.as_deref()))
+            && key_of(provider, &login).is_some_and(|key| key != current.key)
+            && login.expires > current.login.expires
+    };
+    doors.siblings.iter().find(is_newer).map(|store| store.path().to_owned())
+}
+
+/// The other agents' stores that hold the token `key`: who is affected if it is revoked.
+pub fn holders(key: TokenKey, provider: &Provider, doors: Doors<'_>) -> Vec<PathBuf> {
+    let holds_it = |store: &&Store| {
+        store.read().is_ok_and(|document| {
+            logins(&document, provider).iter().any(|(_, _, held)| *held == key)
+        })
+    };
+    doors.siblings.iter().filter(holds_it).map(|store| store.path().to_owned()).collect()
+}
+
+/// Before a login is dropped from our store: gives it to every agent whose token was used up in
+/// its favour, since they could not find it any more.
+pub fn give_to_successors(
+    login: &OAuthCredential,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<(), StoreError> {
+    let Some(living) = key_of(provider, login) else { return Ok(()) };
+    let leads_here = |key: TokenKey| leads_to(key, living, doors.records);
+    for store in doors.siblings {
+        let Ok(document) = store.read() else { continue };
+        if !logins(&document, provider).iter().any(|(_, _, key)| leads_here(*key)) {
+            continue;
+        }
+        store.update(|document| {
+            for (id, _, key) in logins(document, provider) {
+                if leads_here(key) {
+                    document.renew(&id, &Credential::OAuth(login.clone()));
+                }
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Forgets what became of the token of a new login: the issuer has just given it to us.
+pub fn clear_record(
+    login: &OAuthCredential,
+    profile: &ProfileId,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<(), StoreError> {
+    let Some(key) = key_of(provider, login) else { return Ok(()) };
+    if doors.records.peek(key)?.is_none() {
+        return Ok(());
+    }
+    let lock = doors.records.lock(key, doors.patience)?;
+    let path = doors.store.canonical_path();
+    lock.write(&Record::new(State::None, &path, profile, doors.clock.now()))
+}
+
+const SIBLING_PATIENCE: Duration = Duration::from_secs(10);
+const CLOCKS_DIFFER: Duration = Duration::from_secs(5);

@@ -1,0 +1,87 @@
+//! Dropping a login on purpose.
+
+use std::path::PathBuf;
+
+use auth_store::{Credential, OAuthCredential, ProfileId, Record, State};
+
+use super::lineage::{give_to_successors, holders, settle_intent};
+use super::{ATTEMPTS, Doors, RefreshError, key_of};
+use crate::provider::Provider;
+
+/// What a logout did.
+#[derive(Clone, Debug)]
+pub struct LoggedOut {
+    /// What became of the login at its issuer.
+    pub revocation: Revocation,
+    /// The other agents' stores that still hold the same refresh token. If it was revoked, it is
+    /// dead there too.
+    pub others: Vec<PathBuf>,
+}
+
+/// What became of a login at its issuer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Revocation {
+    /// It was revoked.
+    Done,
+    /// There was nothing to revoke, or the issuer offers no way.
+    NotOffered,
+    /// The issuer could not be asked, or refused: the tokens live until they end by themselves.
+    Failed(String),
+}
+
+/// Removes the profile from our store, after `revoke` was given the chance to revoke it. It is
+/// removed whatever came of that.
+///
+/// A refresh that a dead process left half done is finished first, so that it is the living token
+/// that is revoked.
+pub async fn logout(
+    profile: &ProfileId,
+    provider: Option<&Provider>,
+    revoke: impl AsyncFn(&OAuthCredential) -> Revocation,
+    doors: Doors<'_>,
+) -> Result<LoggedOut, RefreshError> {
+    for _ in 0..ATTEMPTS {
+        let document = doors.store.read()?;
+        if !document.contains(profile) {
+            return Err(RefreshError::UnknownProfile { profile: profile.clone() });
+        }
+        let login = match document.credential(profile) {
+            Some(Credential::OAuth(login)) => login,
+            _ => OAuthCredential::default(),
+        };
+        let known = provider.and_then(|provider| Some((provider, key_of(provider, &login)?)));
+        let Some((provider, key)) = known else {
+            // Nothing that could be sent, so nothing that anybody else could be waiting for.
+            let revocation =
+                if login.access.is_blank() { Revocation::NotOffered } else { revoke(&login).await };
+            doors.store.update(|document| document.remove(profile))?;
+            return Ok(LoggedOut { revocation, others: Vec::new() });
+        };
+
+        let lock = doors.records.lock(key, doors.patience)?;
+        let document = doors.store.read()?;
+        let is_unchanged = || match document.credential(profile) {
+            Some(Credential::OAuth(now)) => key_of(provider, &now) == Some(key),
+            _ => false,
+        };
+        if !is_unchanged() {
+            continue;
+        }
+        if let Some(record) = lock.record()?.filter(|record| record.state == State::Intent) {
+            let email = document.profile(profile).and_then(|profile| profile.email);
+            if settle_intent(&lock, &record, (&login, email.as_deref()), provider, doors)? {
+                continue;
+            }
+        }
+        give_to_successors(&login, provider, doors)?;
+        let others = holders(key, provider, doors);
+        let revocation = revoke(&login).await;
+        if revocation == Revocation::Done {
+            let path = doors.store.canonical_path();
+            lock.write(&Record::new(State::Revoked, &path, profile, doors.clock.now()))?;
+        }
+        doors.store.update(|document| document.remove(profile))?;
+        return Ok(LoggedOut { revocation, others });
+    }
+    Err(RefreshError::Unsettled { profile: profile.clone() })
+}

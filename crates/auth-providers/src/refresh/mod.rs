@@ -1,0 +1,348 @@
+//! Refreshing: one function for every caller, and one request however many of them there are.
+//!
+//! Read [`refresh`] first; it is the whole protocol in a dozen lines. [`prepare`] is the part
+//! before anything is sent, [`send`](send()) the part after which a token may have been used up. A
+//! caller that may be killed at any time runs the second in another process.
+//!
+//! Locks are always taken in the order *token* (one refresh token, for all agents) → *store* →
+//! *directory* (Clawdbot's), never two of a kind at once, and whoever holds a store never waits
+//! for a token.
+
+mod error;
+mod lineage;
+mod logout;
+mod send;
+mod settle;
+
+use std::time::Duration;
+
+use auth_store::{
+    Clock, Credential, Document, OAuthCredential, ProfileId, Records, Secret, State, Store,
+    Timestamp, TokenKey, TokenLock,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::http::HttpClient;
+use crate::oauth::{RefreshTarget, TargetError};
+use crate::provider::Provider;
+
+pub use error::RefreshError;
+pub use lineage::{clear_record, give_to_successors, holders};
+pub use logout::{LoggedOut, Revocation, logout};
+pub use send::send;
+
+/// What a refresh acts on.
+#[derive(Clone, Copy)]
+pub struct Doors<'a> {
+    /// The store that has the profile.
+    pub store: &'a Store,
+    /// The stores of the other agents, which may hold copies of the same refresh token.
+    pub siblings: &'a [Store],
+    /// What became of each refresh token.
+    pub records: &'a Records,
+    /// The network.
+    pub http: &'a dyn HttpClient,
+    /// The time.
+    pub clock: &'a dyn Clock,
+    /// How long to wait for others who refresh the same token.
+    pub patience: Duration,
+}
+
+/// What the caller wants.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Of which profile.
+    pub profile: ProfileId,
+    /// The credential must live at least that long.
+    pub at_least: Duration,
+    /// Whether to refresh what needs no refresh.
+    pub force: Force,
+    /// Forces only if the access token in the store still has this SHA-256 (hexadecimal): it is
+    /// the one that failed.
+    pub only_if: Option<String>,
+}
+
+/// How much a caller insists.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Force {
+    /// Refresh what is about to end.
+    #[default]
+    No,
+    /// Refresh what is still valid, and do not wait for a time the issuer has set.
+    Refresh,
+    /// Send even a token that was refused before, or that is a stale copy. Once.
+    Send,
+}
+
+/// What there is to do after looking.
+#[derive(Debug)]
+pub enum Prepared {
+    /// Nothing: this can be used.
+    Valid(Credential),
+    /// Send the refresh token whose lock this is.
+    Send(TokenLock),
+}
+
+/// The credential of a profile, refreshed first if that is due.
+///
+/// However many processes call this at once, one of them spends the refresh token; the others
+/// wait for it and read what it stored. It blocks while it waits for locks, so give it a thread
+/// of its own, and do not drop it: once the request is sent, only its end saves the answer.
+pub async fn refresh(
+    wanted: &Wanted,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<Credential, RefreshError> {
+    let mut wanted = wanted.clone();
+    for _ in 0..ATTEMPTS {
+        match prepare(&wanted, provider, doors)? {
+            Prepared::Valid(credential) => return Ok(credential),
+            Prepared::Send(lock) => {
+                let sent = send(lock, &wanted, provider, doors).await;
+                if let Some(credential) = after_send(sent, &mut wanted, doors)? {
+                    return Ok(credential);
+                }
+            }
+        }
+    }
+    Err(RefreshError::Unsettled { profile: wanted.profile })
+}
+
+/// Judges the end of [`send`](send()): the credential if it can be used now, `None` to start again. What
+/// was forced is done, so from now on `wanted` forces nothing.
+pub fn after_send(
+    sent: Result<bool, RefreshError>,
+    wanted: &mut Wanted,
+    doors: Doors<'_>,
+) -> Result<Option<Credential>, RefreshError> {
+    let was_forced = wanted.force != Force::No;
+    let now = doors.clock.now();
+    let stored = || doors.store.read().ok()?.credential(&wanted.profile);
+    match sent {
+        Ok(false) => Ok(None),
+        Ok(true) => {
+            wanted.force = Force::No;
+            let Some(credential) = stored() else { return Ok(None) };
+            if credential.is_valid(now) {
+                return Ok(Some(credential));
+            }
+            Err(RefreshError::Unavailable {
+                profile: wanted.profile.clone(),
+                reason: "the issuer gave an access token that has already ended".to_owned(),
+                retry_at: None,
+            })
+        }
+        // A refresh that failed does not make a valid access token worse.
+        Err(error) => match stored() {
+            Some(credential) if !was_forced && credential.is_valid(now.plus(wanted.at_least)) => {
+                Ok(Some(credential))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// Everything before the request: finds that nothing is due, adopts what somebody else did,
+/// obeys the record of the token, recovers what a dead process left. Sends nothing.
+pub fn prepare(
+    wanted: &Wanted,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<Prepared, RefreshError> {
+    let mut forced_key = None;
+    for _ in 0..ATTEMPTS {
+        let now = doors.clock.now();
+        let current = match look(&doors.store.read()?, wanted, provider, now)? {
+            Look::Done(credential) => return Ok(Prepared::Valid(credential)),
+            Look::Login(current) => current,
+        };
+        // `force` is about the token the caller knew. If that is gone, somebody did it for us.
+        let forced =
+            wanted.forces(&current.login) && *forced_key.get_or_insert(current.key) == current.key;
+        let credential = Credential::OAuth(current.login.clone());
+        if !forced && credential.is_fresh(now, wanted.at_least) {
+            return Ok(Prepared::Valid(credential));
+        }
+        let is_usable = !forced && credential.is_valid(now.plus(wanted.at_least));
+        let lock = if is_usable {
+            match doors.records.try_lock(current.key)? {
+                Some(lock) => lock,
+                // Somebody is at it, and this one is good until they are done.
+                None => return Ok(Prepared::Valid(credential)),
+            }
+        } else {
+            doors.records.lock(current.key, doors.patience)?
+        };
+        match decide(lock, forced, wanted, provider, doors) {
+            Ok(Decision::Again) => {}
+            Ok(Decision::Send(lock)) => return Ok(Prepared::Send(lock)),
+            Err(_) if is_usable => return Ok(Prepared::Valid(credential)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(RefreshError::Unsettled { profile: wanted.profile.clone() })
+}
+
+enum Decision {
+    Again,
+    Send(TokenLock),
+}
+
+/// What the record of the locked token allows.
+fn decide(
+    lock: TokenLock,
+    forced: bool,
+    wanted: &Wanted,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<Decision, RefreshError> {
+    let now = doors.clock.now();
+    let profile = &wanted.profile;
+    let Look::Login(current) = look(&doors.store.read()?, wanted, provider, now)? else {
+        return Ok(Decision::Again);
+    };
+    let is_fresh = Credential::OAuth(current.login.clone()).is_fresh(now, wanted.at_least);
+    if current.key != lock.key() || (!forced && is_fresh) {
+        return Ok(Decision::Again);
+    }
+    let insists = wanted.force == Force::Send;
+    let Some(record) = lock.record()? else {
+        if !insists && let Some(store) = lineage::newer_copy(&current, wanted, provider, doors) {
+            return Err(RefreshError::StaleCopy { profile: profile.clone(), store });
+        }
+        return Ok(Decision::Send(lock));
+    };
+    match record.state {
+        State::Consumed => {
+            lineage::heal(lock, &current, wanted, provider, doors)?;
+            return Ok(Decision::Again);
+        }
+        State::Rejected | State::Revoked if !insists => {
+            return Err(RefreshError::Rejected {
+                profile: profile.clone(),
+                code: record.code.unwrap_or_else(|| "revoked".to_owned()),
+            });
+        }
+        State::Waiting if !forced => {
+            // A clock that was set back must not make anybody wait for longer than we ever say.
+            let ahead = record.retry_at.filter(|at| *at > now && at.since(now) <= LONGEST_WAIT);
+            if let Some(retry_at) = ahead {
+                return Err(RefreshError::Unavailable {
+                    profile: profile.clone(),
+                    reason: record.code.unwrap_or_else(|| "the issuer could not answer".to_owned()),
+                    retry_at: Some(retry_at),
+                });
+            }
+        }
+        State::Intent => {
+            if lineage::settle_intent(&lock, &record, current.identity(), provider, doors)? {
+                return Ok(Decision::Again);
+            }
+        }
+        _ => {}
+    }
+    Ok(Decision::Send(lock))
+}
+
+/// A login as it is in a store now, and where its refresh token goes.
+struct Current {
+    login: OAuthCredential,
+    email: Option<String>,
+    target: RefreshTarget,
+    key: TokenKey,
+}
+
+impl Current {
+    fn identity(&self) -> lineage::Identity<'_> {
+        (&self.login, self.email.as_deref())
+    }
+}
+
+enum Look {
+    /// There is nothing to refresh: use this, as it is.
+    Done(Credential),
+    Login(Box<Current>),
+}
+
+/// Finds the profile, and whether it is one that can be refreshed.
+fn look(
+    document: &Document,
+    wanted: &Wanted,
+    provider: &Provider,
+    now: Timestamp,
+) -> Result<Look, RefreshError> {
+    let profile = &wanted.profile;
+    let credential = document
+        .credential(profile)
+        .ok_or_else(|| RefreshError::UnknownProfile { profile: profile.clone() })?;
+    let unless_ended = |credential: Credential, reason: &'static str| {
+        if credential.is_valid(now) {
+            Ok(Look::Done(credential))
+        } else {
+            Err(RefreshError::NeedsLogin { profile: profile.clone(), reason })
+        }
+    };
+    let Credential::OAuth(login) = credential else {
+        let reason = match &credential {
+            credential if credential.bearer().is_blank() => "it is empty",
+            _ => "it has ended, and nobody can refresh it",
+        };
+        return unless_ended(credential, reason);
+    };
+    if login.refresh.is_blank() {
+        let reason = "its access token has ended, and there is no refresh token";
+        return unless_ended(Credential::OAuth(login), reason);
+    }
+    match provider.refresh_target(&login) {
+        Ok(target) => {
+            let email = document.profile(profile).and_then(|profile| profile.email);
+            let key = key(&target, &login.refresh);
+            Ok(Look::Login(Box::new(Current { login, email, target, key })))
+        }
+        Err(TargetError::NotRefreshable { .. }) => {
+            // Whatever its refresh token is for, the access token is good until its end.
+            let mut usable = login;
+            usable.refresh = Secret::default();
+            let reason = "its access token has ended, and this provider's logins are not refreshed";
+            unless_ended(Credential::OAuth(usable), reason)
+        }
+        Err(target) => Err(RefreshError::Target { profile: profile.clone(), target }),
+    }
+}
+
+/// The name of a refresh token.
+fn key(target: &RefreshTarget, refresh: &Secret) -> TokenKey {
+    TokenKey::new(&target.token_endpoint, &target.client_id, refresh)
+}
+
+/// The name of a login's refresh token; `None` if it has none or it cannot be sent anywhere.
+pub fn key_of(provider: &Provider, login: &OAuthCredential) -> Option<TokenKey> {
+    if login.refresh.is_blank() {
+        return None;
+    }
+    provider.refresh_target(login).ok().map(|target| key(&target, &login.refresh))
+}
+
+impl Wanted {
+    /// A credential of `profile` that can be used now.
+    pub fn now(profile: ProfileId) -> Self {
+        Self { profile, at_least: Duration::ZERO, force: Force::No, only_if: None }
+    }
+
+    fn forces(&self, login: &OAuthCredential) -> bool {
+        self.force != Force::No
+            && self.only_if.as_ref().is_none_or(|wanted| {
+                wanted.eq_ignore_ascii_case(&hexadecimal(&Sha256::digest(login.access.expose())))
+            })
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}
+
+/// How often we start again before we give up on a store that keeps changing under us.
+const ATTEMPTS: u32 = 8;
+/// No issuer is believed that wants us to wait longer; the margin is for clocks.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600 + 60);

@@ -1,0 +1,134 @@
+//! The request, from the first lock under which it may be sent to the last record of what came
+//! of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_store::{Credential, Record, State, StoreError, StoredAnswer, Timestamp, TokenLock};
+
+use super::lineage::{self, Relation};
+use super::{Doors, Look, RefreshError, Wanted, look, settle};
+use crate::http::{HttpError, HttpResponse};
+use crate::provider::Provider;
+
+/// Sends the refresh token whose lock this is, and saves what comes back, before anything else is
+/// done with it. `true`: something was sent and saved; `false`: start again, nothing was sent.
+///
+/// Nothing may stop this function between the request and its end.
+pub async fn send(
+    lock: TokenLock,
+    wanted: &Wanted,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<bool, RefreshError> {
+    let profile = &wanted.profile;
+    let now = doors.clock.now();
+    let before = match look(&doors.store.read()?, wanted, provider, now)? {
+        Look::Login(before) if before.key == lock.key() => before,
+        _ => return Ok(false),
+    };
+    let mut store = doors.store.lock_for_refresh().map_err(|error| cannot_save(wanted, error))?;
+    store.keep_alive();
+    let Look::Login(current) = look(&store.read()?, wanted, provider, now)? else {
+        return Ok(false);
+    };
+    let path = store.path().to_owned();
+    let record = |state: State| Record::new(state, &path, profile, doors.clock.now());
+
+    if current.key != lock.key() {
+        // Somebody else was here since: a login, or a Clawdbot.
+        return match lineage::relation(&before, &current, doors.records) {
+            Relation::Successor => {
+                let successor = Some(current.key);
+                lock.write(&Record { successor, ..record(State::Consumed) })?;
+                Ok(false)
+            }
+            Relation::Unrelated => Ok(false),
+            Relation::OtherAccount => Err(RefreshError::OtherAccount { profile: profile.clone() }),
+        };
+    }
+    let is_fresh = Credential::OAuth(current.login.clone()).is_fresh(now, wanted.at_least);
+    if is_fresh && !wanted.forces(&current.login) {
+        return Ok(false);
+    }
+
+    let mut answer_file = store.reserve(lock.key()).map_err(|error| cannot_save(wanted, error))?;
+    if let Err(error) = lock.write(&record(State::Intent)) {
+        let _ = answer_file.remove();
+        return Err(cannot_save(wanted, error));
+    }
+
+    let mut was_sent = false;
+    let mut delays = REPLAYS.iter().filter(|_| provider.replay_after_lost_response);
+    let answer: HttpResponse = loop {
+        let rest = DEADLINE.saturating_sub(store.age());
+        let timeout = if was_sent { rest } else { rest.min(FIRST_ATTEMPT) };
+        let witness = store.witness();
+        let mut request = current.target.request(&current.login.refresh, timeout);
+        request.gate = Some(Arc::new(witness));
+        let reason = match doors.http.send(request).await {
+            Ok(answer) => break answer,
+            Err(HttpError::NotSent(reason)) if !was_sent => {
+                let _ = answer_file.remove();
+                if !(store.witness())() {
+                    // The directory lock was taken from us: as if nothing had happened.
+                    lock.write(&record(State::None))?;
+                    return Ok(false);
+                }
+                let retry_at = settle::wait(&lock, None, doors.clock.now());
+                let waiting = Record {
+                    code: Some(reason.clone()),
+                    retry_at: Some(retry_at),
+                    ..record(State::Waiting)
+                };
+                lock.write(&waiting)?;
+                return Err(unavailable(wanted, reason, Some(retry_at)));
+            }
+            Err(HttpError::NotSent(reason)) => reason,
+            Err(HttpError::Unanswered(reason)) => {
+                was_sent = true;
+                reason
+            }
+        };
+        // Nobody knows whether the token was used up. Sending it again is never worse than not
+        // sending it: if it was not, it works; if it was, its successor exists nowhere.
+        match delays.next() {
+            Some(delay) if store.age() + *delay < DEADLINE => tokio::time::sleep(*delay).await,
+            _ => {
+                let _ = answer_file.remove();
+                return Err(unavailable(wanted, reason, None));
+            }
+        }
+    };
+
+    let received_at = doors.clock.now();
+    // Should this fail, the answer still goes into the store from memory.
+    let _ = answer_file.store(answer.status, received_at, &answer.body);
+    store.commit_whatever_happens();
+    let stored = StoredAnswer { status: answer.status, received_at, body: answer.body };
+    let tokens =
+        settle::settle(&stored, &answer.headers, &lock, &mut store, wanted, provider, doors)?;
+    drop(store);
+    lineage::propagate(&tokens, received_at, lock.key(), provider, doors);
+    Ok(true)
+}
+
+/// What the operating system refuses before anything is sent is about saving the result.
+fn cannot_save(wanted: &Wanted, error: StoreError) -> RefreshError {
+    match error {
+        source @ StoreError::Io { .. } => {
+            RefreshError::CannotSave { profile: wanted.profile.clone(), source }
+        }
+        other => other.into(),
+    }
+}
+
+fn unavailable(wanted: &Wanted, reason: String, retry_at: Option<Timestamp>) -> RefreshError {
+    RefreshError::Unavailable { profile: wanted.profile.clone(), reason, retry_at }
+}
+
+/// From the moment the directory lock is ours: Clawdbot waits for it 43 s at least.
+const DEADLINE: Duration = Duration::from_secs(20);
+const FIRST_ATTEMPT: Duration = Duration::from_secs(12);
+/// How long after a lost answer the same token is sent again.
+const REPLAYS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];

@@ -1,0 +1,146 @@
+//! What an answer means for the store and for the record of the token.
+
+use std::time::Duration;
+
+use auth_store::{
+    Credential, Record, State, StoreLock, StoredAnswer, Timestamp, TokenKey, TokenLock,
+};
+
+use super::{Doors, RefreshError, Wanted, key, key_of, lineage};
+use crate::answer::{Answer, Tokens};
+use crate::provider::Provider;
+
+/// Puts the answer to the token of `lock` into the locked store, then into the token's record,
+/// and only then removes its file. The tokens, for the other agents that hold the old one.
+pub(super) fn settle(
+    answer: &StoredAnswer,
+    headers: &[(String, String)],
+    lock: &TokenLock,
+    store: &mut StoreLock,
+    wanted: &Wanted,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<Box<Tokens>, RefreshError> {
+    let profile = &wanted.profile;
+    let path = store.path().to_owned();
+    let record = |state: State| Record::new(state, &path, profile, doors.clock.now());
+    let code_of = |code: String, description: Option<String>| match description {
+        Some(description) => format!("{code}: {description}"),
+        None => code,
+    };
+    match provider.read_answer(answer.status, headers, &answer.body, answer.received_at) {
+        Answer::Tokens(tokens) => {
+            let successor =
+                merge(&tokens, answer.received_at, lock.key(), store, wanted, provider, doors)?;
+            let state = if successor == lock.key() { State::None } else { State::Consumed };
+            let consumed = Record { successor: Some(successor), ..record(state) };
+            lock.write(&consumed)?;
+            store.remove_answer(lock.key())?;
+            Ok(tokens)
+        }
+        Answer::Rejected { code, .. } => {
+            let rejected = Record { code: Some(code.clone()), ..record(State::Rejected) };
+            lock.write(&rejected)?;
+            store.remove_answer(lock.key())?;
+            Err(RefreshError::Rejected { profile: profile.clone(), code })
+        }
+        Answer::Misconfigured { code, description } => {
+            let retry_at = doors.clock.now().plus(AFTER_MISCONFIGURED);
+            let code = code_of(code, description);
+            let waiting = Record {
+                code: Some(code.clone()),
+                retry_at: Some(retry_at),
+                ..record(State::Waiting)
+            };
+            lock.write(&waiting)?;
+            store.remove_answer(lock.key())?;
+            Err(RefreshError::Misconfigured { profile: profile.clone(), code })
+        }
+        Answer::Unavailable { reason, retry_after } => {
+            let retry_at = wait(lock, retry_after, doors.clock.now());
+            let waiting = Record {
+                code: Some(reason.clone()),
+                retry_at: Some(retry_at),
+                ..record(State::Waiting)
+            };
+            lock.write(&waiting)?;
+            store.remove_answer(lock.key())?;
+            Err(RefreshError::Unavailable {
+                profile: profile.clone(),
+                reason,
+                retry_at: Some(retry_at),
+            })
+        }
+    }
+}
+
+/// Writes the tokens over every login of this store whose refresh token they replace. The key of
+/// the successor.
+///
+/// Should somebody have written without the lock meanwhile, ours win only over what they were
+/// made from: the token that was sent, or one before it.
+fn merge(
+    tokens: &Tokens,
+    received_at: Timestamp,
+    sent: TokenKey,
+    store: &mut StoreLock,
+    wanted: &Wanted,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<TokenKey, RefreshError> {
+    let unmerged = |store: &StoreLock, reason: String| RefreshError::Unmerged {
+        profile: wanted.profile.clone(),
+        store: store.path().to_owned(),
+        reason,
+    };
+    let merged = store.update(|document| {
+        let ids: Vec<_> = document.profiles().map(|profile| profile.id).collect();
+        let mut successor = Err("the profile holds another login now".to_owned());
+        for id in ids {
+            let Some(Credential::OAuth(login)) = document.credential(&id) else { continue };
+            let is_wanted = id == wanted.profile;
+            let Some(held) = key_of(provider, &login) else { continue };
+            let is_replaced =
+                held == sent || (is_wanted && lineage::leads_to(held, sent, doors.records));
+            let is_there = !tokens.refresh().is_blank() && login.refresh == *tokens.refresh();
+            if !is_replaced && !(is_wanted && is_there) {
+                continue;
+            }
+            match tokens.merge(&login, received_at) {
+                Ok(renewed) => {
+                    if is_wanted || successor.is_err() {
+                        successor = provider
+                            .refresh_target(&renewed)
+                            .map(|target| key(&target, &renewed.refresh))
+                            .map_err(|error| error.to_string());
+                    }
+                    document.renew(&id, &Credential::OAuth(renewed));
+                }
+                Err(error) if is_wanted => successor = Err(error.to_string()),
+                Err(_) => {}
+            }
+        }
+        successor
+    });
+    match merged {
+        Ok(Ok(successor)) => Ok(successor),
+        Ok(Err(reason)) => Err(unmerged(store, reason)),
+        // The answer is in its file, and the next caller finishes it.
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// When to ask again: when the issuer says, else after some seconds, more with every failure in a
+/// row. A part of it is chance, so that those who wait do not all come back at once.
+pub(super) fn wait(lock: &TokenLock, retry_after: Option<Duration>, now: Timestamp) -> Timestamp {
+    if let Some(retry_after) = retry_after {
+        return now.plus(retry_after);
+    }
+    let failures = lock.failures_in_a_row().unwrap_or(0).min(6);
+    let longest = (FIRST_WAIT * 2_u32.pow(failures)).min(LONGEST_WAIT);
+    now.plus(longest.mul_f64(rand::random_range(0.6..=1.0)))
+}
+
+const AFTER_MISCONFIGURED: Duration = Duration::from_secs(5);
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
