@@ -169,11 +169,11 @@ impl Provider {
 
     fn expiry(&self, object: &Map<String, Value>) -> Option<Expiry> {
         let Some(field) = &self.expires_field else {
-            return number(object.get("expires_in")?).and_then(|seconds| in_seconds(seconds));
+            return number(object.get("expires_in")?).map(in_seconds);
         };
         let number = number(object.get(field)?)?;
         if number < 1e9 {
-            return in_seconds(number);
+            return Some(in_seconds(number));
         }
         let milliseconds = if number < 1e12 { number * 1000.0 } else { number };
         Some(Expiry::At(timestamp(milliseconds)))
@@ -341,8 +341,8 @@ fn number(value: &Value) -> Option<f64> {
     number.filter(|number| number.is_finite() && *number > 0.0)
 }
 
-fn in_seconds(seconds: f64) -> Option<Expiry> {
-    Some(Expiry::In(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
+fn in_seconds(seconds: f64) -> Expiry {
+    Expiry::In(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what we want")]
@@ -378,3 +378,299 @@ const ASSUMED_LIFETIME: Duration = Duration::from_hours(1);
 
 /// Longer lifetimes are mistakes.
 const LONGEST_LIFETIME: Duration = Duration::from_hours(400 * 24);
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::registry::Providers;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    fn provider(id: &str) -> Provider {
+        Providers::load(None, &|_| None).find(&auth_store::ProviderId::new(id)).unwrap().clone()
+    }
+
+    fn read(status: u16, body: &str) -> Answer {
+        provider("openai-codex").read_answer(status, &[], body.as_bytes(), NOW)
+    }
+
+    fn tokens(body: &str) -> Tokens {
+        match read(200, body) {
+            Answer::Tokens(tokens) => *tokens,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn jwt(claims: &str) -> String {
+        format!("h.{}.s", URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    fn previous() -> OAuthCredential {
+        OAuthCredential {
+            access: "old-access".into(),
+            refresh: "old".into(),
+            account_id: Some("me".to_owned()),
+            token_endpoint: Some("https://issuer.example/token".to_owned()),
+            project_id: Some("p".to_owned()),
+            ..OAuthCredential::default()
+        }
+    }
+
+    /// One word for each outcome, and the code.
+    fn outcome(answer: &Answer) -> String {
+        match answer {
+            Answer::Tokens(_) => "tokens".to_owned(),
+            Answer::Rejected { code, .. } => format!("rejected {code}"),
+            Answer::Misconfigured { code, .. } => format!("misconfigured {code}"),
+            Answer::Unavailable { .. } => "unavailable".to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_answer_has_its_class() {
+        let table = [
+            (200, r#"{"access_token":"a"}"#, "tokens"),
+            (201, r#"{"refresh_token":"r"}"#, "tokens"),
+            (200, r#"{"access_token":"a","error":""}"#, "tokens"),
+            (400, r#"{"error":"invalid_grant"}"#, "rejected invalid_grant"),
+            (401, r#"{"error":{"code":"refresh_token_reused"}}"#, "rejected refresh_token_reused"),
+            (401, r#"{"error":"refresh_token_expired"}"#, "rejected refresh_token_expired"),
+            (400, r#"{"error":{"code":"refresh_token_invalidated","message":"m"}}"#, "rejected refresh_token_invalidated"),
+            (403, r#"{"error":"invalid_grant"}"#, "rejected invalid_grant"),
+            (200, r#"{"error":"bad_refresh_token"}"#, "rejected bad_refresh_token"),
+            (400, r#"{"error":{"type":"invalid_grant"}}"#, "rejected invalid_grant"),
+            (401, r#"{"error":"invalid_client"}"#, "misconfigured invalid_client"),
+            (400, r#"{"error":"unauthorized_client"}"#, "misconfigured unauthorized_client"),
+            (400, r#"{"error":{"code":"unsupported_grant_type"}}"#, "misconfigured unsupported_grant_type"),
+            (400, "", "unavailable"),
+            (400, "{}", "unavailable"),
+            (400, r#"{"error":"invalid_request"}"#, "unavailable"),
+            (400, r#"{"error":"temporarily_unavailable"}"#, "unavailable"),
+            (400, r#"{"error":"server_error"}"#, "unavailable"),
+            (400, r#"{"error":7}"#, "unavailable"),
+            (400, r#"["invalid_grant"]"#, "unavailable"),
+            (400, "invalid_grant", "unavailable"),
+            (403, "<html>blocked</html>", "unavailable"),
+            (404, "", "unavailable"),
+            (408, r#"{"error":"invalid_grant"}"#, "unavailable"),
+            (425, r#"{"error":"invalid_grant"}"#, "unavailable"),
+            (429, r#"{"error":"invalid_grant"}"#, "unavailable"),
+            (500, r#"{"error":"invalid_grant"}"#, "unavailable"),
+            (503, "", "unavailable"),
+            (301, r#"{"access_token":"a"}"#, "unavailable"),
+            (302, r#"{"error":"invalid_grant"}"#, "unavailable"),
+            (200, "<html>sign in to this network</html>", "unavailable"),
+            (200, "", "unavailable"),
+            (200, "{}", "unavailable"),
+            (200, r#"{"access_token":""}"#, "unavailable"),
+            (200, r#"{"access_token":7}"#, "unavailable"),
+            (200, r#"{"access_token":"a"#, "unavailable"),
+            (204, "", "unavailable"),
+            (100, "", "unavailable"),
+        ];
+        for (status, body, wanted) in table {
+            assert_eq!(outcome(&read(status, body)), wanted, "{status} {body}");
+        }
+        let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(outcome(&read(200, &deep)), "unavailable");
+    }
+
+    #[test]
+    fn a_provider_may_have_codes_of_its_own() {
+        let mut acme = provider("openai-codex");
+        acme.rejected_codes = vec!["session_gone".to_owned()];
+        let body = br#"{"error":"session_gone"}"#;
+        assert_eq!(outcome(&acme.read_answer(400, &[], body, NOW)), "rejected session_gone");
+    }
+
+    #[test]
+    fn texts_of_the_issuer_are_cleaned_and_hold_no_secret() {
+        let body = format!(
+            r#"{{"error":"invalid_grant","error_description":"token CANARY \u001b[31m {}"}}"#,
+            "x".repeat(1000)
+        );
+        let answer = read(400, &body).without(&"CANARY".into());
+        let Answer::Rejected { description: Some(text), .. } = answer else { panic!() };
+        assert!(text.starts_with("token REDACTED [31m xxx"), "{text}");
+        assert!(text.chars().count() <= 310);
+        let answer = read(400, r#"{"error":"odd CANARY"}"#).without(&"CANARY".into());
+        assert!(!format!("{answer:?}").contains("CANARY"));
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_within_limits() {
+        let check = |text: &str, wanted: Option<u64>| {
+            assert_eq!(retry_after(text, NOW), wanted.map(Duration::from_secs), "{text}");
+        };
+        check("90", Some(90));
+        check(" 0 ", Some(1));
+        check("86400", Some(3600));
+        check("99999999999999999999999", Some(3600));
+        check("Fri, 15 Jan 2027 08:01:30 GMT", Some(90));
+        check("Thu, 01 Jan 1970 00:00:00 GMT", Some(1));
+        check("soon", None);
+        check("", None);
+        let headers = [("Retry-After".to_owned(), "7".to_owned())];
+        let answer = provider("openai-codex").read_answer(503, &headers, b"", NOW);
+        let Answer::Unavailable { retry_after, .. } = answer else { panic!() };
+        assert_eq!(retry_after, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_merge_takes_what_is_new_and_keeps_the_rest() {
+        let merged = tokens(r#"{"access_token":"a","refresh_token":"r","expires_in":3600}"#)
+            .merge(&previous(), NOW)
+            .unwrap();
+        assert_eq!(merged.access, "a".into());
+        assert_eq!(merged.refresh, "r".into());
+        assert_eq!(merged.expires, Some(NOW.plus(Duration::from_hours(1))));
+        assert_eq!(merged.obtained_at, Some(NOW));
+        assert_eq!(merged.account_id.as_deref(), Some("me"));
+        assert_eq!(merged.token_endpoint, previous().token_endpoint);
+        assert_eq!(merged.project_id, previous().project_id);
+    }
+
+    #[test]
+    fn an_absent_or_empty_refresh_token_keeps_the_old_one() {
+        for body in [
+            r#"{"access_token":"a"}"#,
+            r#"{"access_token":"a","refresh_token":""}"#,
+            r#"{"access_token":"a","refresh_token":" "}"#,
+            r#"{"access_token":"a","refresh_token":null}"#,
+        ] {
+            let tokens = tokens(body);
+            assert!(!tokens.has_rotated());
+            assert_eq!(tokens.merge(&previous(), NOW).unwrap().refresh, "old".into());
+        }
+    }
+
+    #[test]
+    fn the_end_is_that_of_the_answer_or_of_the_token_or_an_hour_away() {
+        let check = |body: &str, seconds: u64| {
+            let expires = tokens(body).merge(&previous(), NOW).unwrap().expires;
+            assert_eq!(expires, Some(NOW.plus(Duration::from_secs(seconds))), "{body}");
+        };
+        check(r#"{"access_token":"a","expires_in":60}"#, 60);
+        check(r#"{"access_token":"a","expires_in":"60"}"#, 60);
+        check(r#"{"access_token":"a"}"#, 3600);
+        check(r#"{"access_token":"a","expires_in":0}"#, 3600);
+        check(r#"{"access_token":"a","expires_in":-1}"#, 3600);
+        check(r#"{"access_token":"a","expires_in":1e300}"#, 400 * 86_400);
+        let claims = format!(r#"{{"exp":{}}}"#, NOW.0 / 1000 + 120);
+        check(&format!(r#"{{"access_token":"{}"}}"#, jwt(&claims)), 120);
+        check(&format!(r#"{{"access_token":"{}","expires_in":60}}"#, jwt(&claims)), 60);
+    }
+
+    #[test]
+    fn an_end_in_another_unit_is_told_by_its_size() {
+        let check = |number: &str, milliseconds: i64| {
+            let body = format!(r#"{{"access_token":"a","expired_in":{number}}}"#);
+            let answer = provider("minimax-portal").read_answer(200, &[], body.as_bytes(), NOW);
+            let Answer::Tokens(tokens) = answer else { panic!("{answer:?}") };
+            let expires = tokens.merge(&OAuthCredential::default(), NOW).unwrap().expires;
+            assert_eq!(expires, Some(Timestamp(milliseconds)), "{number}");
+        };
+        check("3600", NOW.0 + 3_600_000);
+        check("1800003600", NOW.0 + 3_600_000);
+        check("1800003600000", NOW.0 + 3_600_000);
+    }
+
+    #[test]
+    fn another_account_is_refused_and_its_refresh_token_stays_at_hand() {
+        let claims = r#"{"https://api.openai.com/auth":{"chatgpt_account_id":"you","chatgpt_plan_type":"pro"},
+            "https://api.openai.com/profile":{"email":"you@example.com"}}"#;
+        let body = format!(r#"{{"access_token":"{}","refresh_token":"r"}}"#, jwt(claims));
+        let tokens = tokens(&body);
+        assert_eq!(tokens.account_id.as_deref(), Some("you"));
+        assert_eq!(tokens.email.as_deref(), Some("you@example.com"));
+        assert_eq!(tokens.fields["chatgptPlanType"], "pro");
+        assert_eq!(tokens.merge(&previous(), NOW).unwrap_err(), MergeError::OtherAccount);
+        assert_eq!(tokens.refresh(), &"r".into());
+        let unknown = OAuthCredential { account_id: None, ..previous() };
+        assert_eq!(tokens.merge(&unknown, NOW).unwrap().account_id.as_deref(), Some("you"));
+    }
+
+    #[test]
+    fn an_answer_without_a_usable_access_token_keeps_its_refresh_token_at_hand() {
+        for body in [
+            r#"{"refresh_token":"r"}"#,
+            r#"{"refresh_token":"r","access_token":" "}"#,
+            r#"{"refresh_token":"r","access_token":"a\r\nx: y"}"#,
+            r#"{"refresh_token":"r","access_token":"a","token_type":"mac"}"#,
+        ] {
+            let tokens = tokens(body);
+            assert_eq!(tokens.merge(&previous(), NOW).unwrap_err(), MergeError::NoAccessToken);
+            assert!(tokens.has_rotated());
+            assert_eq!(tokens.refresh(), &"r".into(), "{body}");
+        }
+        assert!(tokens(r#"{"access_token":"a","token_type":"bearer"}"#).access().is_some());
+    }
+
+    #[test]
+    fn pointers_reach_names_with_slashes() {
+        let object = serde_json::json!({"a/b": {"c~d": [1]}});
+        let object = object.as_object().unwrap();
+        assert_eq!(pointed(object, "/a~1b/c~0d/0"), Some(&Value::from(1)));
+        assert_eq!(pointed(object, "/a~1b/x"), None);
+        assert_eq!(pointed(object, "a"), None);
+    }
+
+    /// Members as issuers send them, and as nobody should.
+    fn member() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<i64>().prop_map(Value::from),
+            any::<bool>().prop_map(Value::from),
+            Just(Value::from("")),
+            "[a-z.]{1,8}".prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ]
+    }
+
+    fn answer_body() -> impl Strategy<Value = Vec<u8>> {
+        let names: &'static [&'static str] = &["access_token", "refresh_token", "expires_in", "token_type", "id_token", "error", "scope"];
+        let object = proptest::collection::vec((proptest::sample::select(names), member()), 0..7);
+        prop_oneof![
+            8 => object.prop_map(|members| {
+                let members = members.into_iter().map(|(name, value)| (name.to_owned(), value));
+                Value::Object(members.collect()).to_string().into_bytes()
+            }),
+            1 => proptest::collection::vec(any::<u8>(), 0..64),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn after_any_answer_the_refresh_token_is_the_old_or_the_new_one(
+            status in prop_oneof![3 => Just(200_u16), 1 => 100_u16..600],
+            body in answer_body(),
+        ) {
+            let codex = provider_once();
+            if let Answer::Tokens(tokens) = codex.read_answer(status, &[], &body, NOW) {
+                prop_assert!((200..300).contains(&status));
+                let sent: Value = serde_json::from_slice(&body).unwrap();
+                if let Ok(merged) = tokens.merge(&previous(), NOW) {
+                    prop_assert!(!merged.access.is_blank());
+                    let new = sent["refresh_token"].as_str().unwrap_or_default();
+                    let wanted = if tokens.has_rotated() { new } else { "old" };
+                    prop_assert_eq!(merged.refresh.expose(), wanted);
+                    prop_assert!(merged.expires.unwrap() > NOW);
+                } else if tokens.has_rotated() {
+                    prop_assert_eq!(Some(tokens.refresh().expose()), sent["refresh_token"].as_str());
+                }
+            }
+        }
+    }
+
+    fn provider_once() -> &'static Provider {
+        static CODEX: std::sync::LazyLock<Provider> =
+            std::sync::LazyLock::new(|| provider("openai-codex"));
+        &CODEX
+    }
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use auth_pkce::Redirect;
 use auth_store::{ProviderId, Secret};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::address;
 
@@ -109,6 +109,9 @@ pub struct Provider {
     /// Variables with a key or token, the first that is set wins.
     #[serde(default, deserialize_with = "null_is_default")]
     pub env: Vec<String>,
+    /// Whether PKCE with S256 is known to work although the issuer's metadata does not say so.
+    #[serde(default)]
+    pub assume_pkce: bool,
     /// The plugin: an absolute path.
     #[serde(default)]
     pub command: Option<PathBuf>,
@@ -119,6 +122,9 @@ pub struct Provider {
     /// Where the entry comes from.
     #[serde(skip)]
     pub origin: Origin,
+    /// Whether the issuer's metadata promises to name the issuer in each answer (RFC 9207 §3).
+    #[serde(skip)]
+    pub names_issuer: bool,
     /// What the catalogue says about this id, if it is in it: where refresh tokens without a
     /// record belong, whatever a manifest changes.
     #[serde(skip)]
@@ -148,7 +154,7 @@ pub enum Flow {
 }
 
 /// The addresses of a provider; `https`, or `http` on a loopback host.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoints {
     /// Where the person is sent (RFC 6749 §3.1).

@@ -305,3 +305,198 @@ fn catalogue() -> Vec<Value> {
     entries.extend(keys);
     entries
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Flow;
+
+    fn id(text: &str) -> ProviderId {
+        ProviderId::new(text)
+    }
+
+    /// The providers with one manifest `name`.json.
+    fn with(name: &str, manifest: &str, env: &[(&str, &str)]) -> Providers {
+        let path = PathBuf::from(format!("/state/providers/{name}.json"));
+        let files = vec![(path, Ok(manifest.to_owned()))];
+        Providers::from_manifests(files, &|name| {
+            env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    /// Asserts that the manifest is refused for that field and for a reason with `reason` in it,
+    /// and that everybody else is still there.
+    #[track_caller]
+    fn refuses(name: &str, manifest: &str, field: &str, reason: &str) {
+        let providers = with(name, manifest, &[]);
+        let [error] = providers.errors() else { panic!("{:?}", providers.errors()) };
+        assert_eq!(error.field, field, "{error}");
+        assert!(error.reason.contains(reason), "{error}");
+        assert!(error.path.ends_with(format!("{name}.json")));
+        assert_eq!(providers.all().len(), catalogue().len());
+    }
+
+    const ACME: &str = r#"{
+      "id": "acme", "label": "Acme AI", "aliases": ["acme-ai"], "extends": null,
+      "flows": ["authorization_code", "device_code", "token", "api_key"],
+      "issuer": "https://login.acme.example",
+      "endpoints": { "token": "https://login.acme.example/token" },
+      "client_id": "c", "client_id_env": ["ACME_CLIENT_ID"], "client_secret_env": ["ACME_CLIENT_SECRET"],
+      "scopes": ["openid", "email", "offline_access"],
+      "redirect": { "host": "127.0.0.1", "ports": [1455, 1457], "path": "/auth/callback" },
+      "authorize_params": {}, "token_params": {}, "token_body": "form",
+      "identity": { "source": "id_token", "account": "/sub", "email": "/email" },
+      "replay_after_lost_response": true, "revoke_superseded": false, "bare_code": false,
+      "env": ["ACME_API_KEY"]
+    }"#;
+
+    #[test]
+    fn every_entry_of_the_catalogue_is_sound_and_found_by_each_of_its_names() {
+        let providers = Providers::load(None, &|_| None);
+        assert_eq!(providers.all().len(), 24);
+        assert_eq!(providers.all().len(), catalogue().len());
+        for provider in providers.all() {
+            assert_eq!(provider.origin, Origin::BuiltIn);
+            assert_eq!(providers.find(&provider.id).map(|found| &found.id), Some(&provider.id));
+            for alias in &provider.aliases {
+                let found = providers.find(&id(alias)).map(|found| &found.id);
+                assert_eq!(found, Some(&provider.id), "{alias}");
+            }
+        }
+        assert_eq!(providers.find(&id("Z.AI")).map(|found| found.id.as_str()), Some("zai"));
+        assert!(providers.find(&id("nobody")).is_none());
+    }
+
+    #[test]
+    fn no_client_secret_is_shipped() {
+        for provider in Providers::load(None, &|_| None).all() {
+            assert!(provider.client_secret.is_none(), "{}", provider.id);
+        }
+    }
+
+    #[test]
+    fn the_manifest_of_the_documentation_is_a_provider() {
+        let providers = with("acme", ACME, &[("ACME_CLIENT_ID", " mine "), ("ACME_CLIENT_SECRET", "s")]);
+        assert_eq!(providers.errors(), []);
+        let acme = providers.find(&id("acme-ai")).unwrap();
+        assert_eq!(acme.client_id.as_deref(), Some("mine"));
+        assert_eq!(acme.client_secret, Some("s".into()));
+        assert_eq!(acme.flows[0], Flow::AuthorizationCode);
+        assert!(matches!(&acme.origin, Origin::Manifest(path) if path.ends_with("acme.json")));
+        assert!(!format!("{acme:?}").contains("\"s\""));
+    }
+
+    #[test]
+    fn a_manifest_changes_the_built_in_provider_it_extends() {
+        let manifest = r#"{"id": "openai-codex", "extends": "openai-codex",
+            "endpoints": {"token": "http://127.0.0.1:9/token"}, "authorize_params": {"originator": null}}"#;
+        let providers = with("openai-codex", manifest, &[]);
+        assert_eq!(providers.errors(), []);
+        let codex = providers.find(&id("openai-codex")).unwrap();
+        assert_eq!(codex.endpoints.token.as_deref(), Some("http://127.0.0.1:9/token"));
+        assert_eq!(
+            codex.endpoints.authorization.as_deref(),
+            Some("https://auth.openai.com/oauth/authorize")
+        );
+        assert_eq!(codex.authorize_params.len(), 2);
+        assert_eq!(providers.all().len(), catalogue().len());
+    }
+
+    #[test]
+    fn an_issuer_takes_the_place_of_all_the_addresses_it_extends() {
+        let manifest = r#"{"id": "my-codex", "extends": "openai-codex", "issuer": "https://gateway.example"}"#;
+        let providers = with("my-codex", manifest, &[]);
+        let mine = providers.find(&id("my-codex")).unwrap();
+        assert!(mine.endpoints.token.is_none() && mine.endpoints.authorization.is_none());
+        assert_eq!(providers.find(&id("codex")).unwrap().id.as_str(), "openai-codex");
+    }
+
+    #[test]
+    fn a_wrong_manifest_is_named_with_file_field_and_reason() {
+        let acme = |from: &str, to: &str| ACME.replace(from, to);
+        refuses("acme", "{", "", "not JSON");
+        refuses("acme", "[]", "", "not a JSON object");
+        refuses("acme", "{}", "", "missing field `id`");
+        refuses("other", ACME, "id", "`acme.json`");
+        refuses("a b", r#"{"id": "a b", "flows": ["token"]}"#, "id", "only letters");
+        refuses("acme", &acme("\"flows\"", "\"flow\""), "flow", "unknown field");
+        refuses("acme", &acme("[\"authorization_code\", ", "[\"magic\", "), "flows[0]", "unknown variant");
+        refuses("acme", r#"{"id": "acme", "flows": []}"#, "flows", "no way to log in");
+        refuses("acme", &acme("[1455, 1457]", "[1455, 70000]"), "redirect.ports[1]", "expected u16");
+        refuses("acme", &acme("\"127.0.0.1\"", "\"0.0.0.0\""), "redirect", "0.0.0.0");
+        refuses("acme", &acme("https://login.acme.example/token", "http://login.acme.example/token"),
+            "endpoints.token", "plain http");
+        refuses("acme", &acme("\"https://login.acme.example\"", "\"acme\""), "issuer", "not a URL");
+        refuses("acme", &acme("\"/sub\"", "\"sub\""), "identity.account", "begins with `/`");
+        refuses("acme", &acme("\"id_token\"", "\"passport\""), "identity.source", "unknown variant");
+        refuses("acme", &acme("\"authorize_params\": {}", "\"authorize_params\": {\"state\": \"x\"}"),
+            "authorize_params.state", "set by the login itself");
+        refuses("acme", &acme("\"token_params\": {}", "\"token_params\": {\"grant_type\": \"x\"}"),
+            "token_params.grant_type", "set by the login itself");
+        refuses("acme", &acme("\"extends\": null", "\"extends\": \"nobody\""), "extends", "not built in");
+        refuses("acme", &acme("[\"acme-ai\"]", "[\"z.ai\"]"), "aliases", "`zai`");
+        refuses("anthropic", r#"{"id": "anthropic", "flows": ["token"]}"#, "id", "\"extends\"");
+        refuses("acme", r#"{"id": "acme", "flows": ["authorization_code"], "client_id": "c"}"#,
+            "endpoints.authorization", "no `issuer`");
+        refuses("acme", r#"{"id": "acme", "flows": ["device_code"], "issuer": "https://a.example"}"#,
+            "client_id", "missing");
+        refuses("acme", r#"{"id": "acme", "flows": ["plugin"], "command": "plugin"}"#, "command", "absolute");
+        refuses("acme", &acme("\"bare_code\": false", "\"bare_code\": 3"), "bare_code", "expected a boolean");
+    }
+
+    #[test]
+    fn an_unreadable_manifest_and_directory_are_named() {
+        let file = (PathBuf::from("/p/acme.json"), Err(io::Error::other("no luck")));
+        let providers = Providers::from_manifests(vec![file], &|_| None);
+        assert_eq!(
+            providers.errors()[0].to_string(),
+            "provider manifest `/p/acme.json`: it cannot be read: no luck"
+        );
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(Providers::load(Some(&directory.path().join("none")), &|_| None).errors(), []);
+    }
+
+    #[test]
+    fn manifests_are_the_json_files_of_the_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["acme.json", "acme.json~", ".acme.json", "notes.txt"] {
+            auth_store::write_atomic(&directory.path().join(name), ACME.as_bytes()).unwrap();
+        }
+        let providers = Providers::load(Some(directory.path()), &|_| None);
+        assert_eq!(providers.errors(), []);
+        assert!(providers.find(&id("acme")).is_some());
+    }
+
+    #[test]
+    fn a_key_of_the_environment_is_the_first_variable_that_is_not_blank() {
+        let providers = Providers::load(None, &|_| None);
+        let key = |provider: &str, env: &[(&str, &str)]| {
+            let env = |name: &str| {
+                env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            };
+            let key = providers.env_key(&id(provider), &env)?;
+            Some((key.name, key.value.expose().to_owned(), key.is_oauth))
+        };
+        let both = [("ANTHROPIC_OAUTH_TOKEN", " "), ("ANTHROPIC_API_KEY", " k\n")];
+        assert_eq!(key("anthropic", &both), Some(("ANTHROPIC_API_KEY".into(), "k".into(), false)));
+        let oauth = [("QWEN_OAUTH_TOKEN", "t")];
+        assert_eq!(key("qwen", &oauth), Some(("QWEN_OAUTH_TOKEN".into(), "t".into(), true)));
+        assert_eq!(key("openai-codex", &[("OPENAI_API_KEY", "k")]), None);
+    }
+
+    #[test]
+    fn a_redirect_of_the_environment_that_cannot_be_used_fails_at_the_login_only() {
+        let env = |name: &str| {
+            (name == "CHUTES_OAUTH_REDIRECT_URI").then(|| "https://chutes.example/cb".to_owned())
+        };
+        let providers = Providers::load(None, &env);
+        let chutes = providers.find(&id("chutes")).unwrap();
+        assert!(chutes.redirect().unwrap_err().to_string().contains("chutes.example"));
+        let env = |name: &str| {
+            (name == "CHUTES_OAUTH_REDIRECT_URI").then(|| "http://localhost:99/cb".to_owned())
+        };
+        let providers = Providers::load(None, &env);
+        let redirect = providers.find(&id("chutes")).unwrap().redirect().unwrap();
+        assert_eq!(redirect.uri(99), "http://localhost:99/cb");
+    }
+}

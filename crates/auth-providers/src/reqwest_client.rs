@@ -41,7 +41,7 @@ impl ReqwestClient {
     }
 
     fn client_for(&self, url: &str) -> Result<&reqwest::Client, String> {
-        let url = address::parse(url).map_err(|reason| reason.to_owned())?;
+        let url = address::parse(url).map_err(str::to_owned)?;
         let built = if url.scheme() == "http" {
             self.plain.get_or_init(|| {
                 // No roots: nothing is verified on this one, and loading them takes milliseconds.

@@ -1,0 +1,318 @@
+//! Asking an issuer where its endpoints are (RFC 8414, `OpenID` Connect Discovery 1.0).
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::address;
+use crate::http::{HttpClient, HttpRequest};
+use crate::provider::{Endpoints, Provider};
+use crate::text;
+
+/// What an issuer says about itself.
+#[derive(Clone, Debug, Default)]
+pub struct Metadata {
+    /// The issuer: byte for byte the one that was asked.
+    pub issuer: String,
+    /// Its endpoints, as far as it names any that may be used: `https` and of the issuer's own
+    /// origin (RFC 8414 §6.2).
+    pub endpoints: Endpoints,
+    /// Endpoints it names that may not be used without a word in the manifest, each with the
+    /// reason.
+    pub refused: Vec<String>,
+    /// The PKCE methods it supports, if it says so (RFC 8414 §2).
+    pub code_challenge_methods: Option<Vec<String>>,
+    /// Whether every authorization answer names the issuer (RFC 9207 §3).
+    pub names_issuer: bool,
+}
+
+/// Why there is no metadata.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum DiscoveryError {
+    /// The issuer could not be asked: try again later.
+    #[error("the issuer `{issuer}` cannot be asked: {reason}")]
+    Unreachable {
+        /// The issuer.
+        issuer: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The issuer publishes nothing that may be believed: correct `issuer` in the manifest, or
+    /// write its `endpoints` there.
+    #[error("the metadata of the issuer `{issuer}` cannot be used: {reason}")]
+    Unusable {
+        /// The issuer.
+        issuer: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Asks `issuer` for its metadata: at the address of `OpenID` Connect Discovery, at that of RFC
+/// 8414, and, where the issuer has a path, at the one RFC 8414 §5 names for both. The first usable
+/// answer counts.
+pub async fn discover(
+    issuer: &str,
+    http: &dyn HttpClient,
+    timeout: Duration,
+) -> Result<Metadata, DiscoveryError> {
+    let unusable = |reason: &str| DiscoveryError::Unusable {
+        issuer: issuer.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let mut unreachable = None;
+    let mut wrong = None;
+    for url in well_known(issuer).map_err(unusable)? {
+        match http.send(HttpRequest::get(url.clone(), timeout)).await {
+            Ok(answer) if answer.status == 200 => match Metadata::parse(issuer, &answer.body) {
+                Ok(metadata) => return Ok(metadata),
+                Err(reason) => wrong = wrong.or(Some(format!("{reason} (at `{url}`)"))),
+            },
+            Ok(answer) if answer.status >= 500 || matches!(answer.status, 408 | 425 | 429) => {
+                unreachable = Some(format!("`{url}` answered {}", answer.status));
+            }
+            Ok(_) => {}
+            Err(error) => unreachable = Some(error.to_string()),
+        }
+    }
+    Err(match (wrong, unreachable) {
+        (Some(reason), _) => unusable(&reason),
+        (None, Some(reason)) => {
+            DiscoveryError::Unreachable { issuer: issuer.to_owned(), reason }
+        }
+        (None, None) => unusable("it publishes none, neither for OpenID Connect nor for OAuth"),
+    })
+}
+
+/// The addresses to ask.
+fn well_known(issuer: &str) -> Result<Vec<String>, &'static str> {
+    let url = address::parse(issuer)?;
+    if url.query().is_some() {
+        return Err("an issuer has no query");
+    }
+    let origin = url.origin().ascii_serialization();
+    let path = url.path().trim_end_matches('/');
+    let mut urls = vec![
+        format!("{origin}{path}/.well-known/openid-configuration"),
+        format!("{origin}/.well-known/oauth-authorization-server{path}"),
+    ];
+    if !path.is_empty() {
+        urls.push(format!("{origin}/.well-known/openid-configuration{path}"));
+    }
+    Ok(urls)
+}
+
+impl Metadata {
+    /// Reads the document `body` that was found for `issuer`.
+    fn parse(issuer: &str, body: &[u8]) -> Result<Self, String> {
+        let document: Map<String, Value> =
+            serde_json::from_slice(body).map_err(|_| "it is not a JSON object".to_owned())?;
+        let named = document.get("issuer").and_then(Value::as_str).unwrap_or_default();
+        if named != issuer {
+            return Err(format!("it is the one of `{}`", text::clean(named)));
+        }
+        let origin = Url::parse(issuer).map_err(|error| error.to_string())?.origin();
+        let mut refused = Vec::new();
+        let mut endpoint = |name: &str| {
+            let url = document.get(name).and_then(Value::as_str)?;
+            let reason = match address::parse(url) {
+                Ok(parsed) if parsed.origin() == origin => return Some(url.to_owned()),
+                Ok(_) => "it is not of the issuer's origin",
+                Err(reason) => reason,
+            };
+            refused.push(format!("`{name}` is `{}`: {reason}", text::clean(url)));
+            None
+        };
+        let endpoints = Endpoints {
+            authorization: endpoint("authorization_endpoint"),
+            token: endpoint("token_endpoint"),
+            device_authorization: endpoint("device_authorization_endpoint"),
+            revocation: endpoint("revocation_endpoint"),
+            userinfo: endpoint("userinfo_endpoint"),
+        };
+        let strings = |value: &Value| {
+            let items = value.as_array()?.iter().filter_map(Value::as_str).map(str::to_owned);
+            Some(items.collect())
+        };
+        Ok(Self {
+            issuer: issuer.to_owned(),
+            endpoints,
+            refused,
+            code_challenge_methods: document
+                .get("code_challenge_methods_supported")
+                .and_then(strings),
+            names_issuer: document
+                .get("authorization_response_iss_parameter_supported")
+                .and_then(Value::as_bool)
+                .unwrap_or(false),
+        })
+    }
+
+    /// Whether it supports PKCE with S256; silence means no (RFC 8414 §2).
+    pub fn supports_pkce(&self) -> bool {
+        let methods = self.code_challenge_methods.as_deref().unwrap_or_default();
+        methods.iter().any(|method| method == auth_pkce::Challenge::METHOD)
+    }
+}
+
+impl Provider {
+    /// This provider with the endpoints that its entry leaves out and `metadata` has.
+    #[must_use]
+    pub fn with_metadata(&self, metadata: &Metadata) -> Self {
+        let mut provider = self.clone();
+        let found = metadata.endpoints.clone();
+        let known = &mut provider.endpoints;
+        for (known, found) in [
+            (&mut known.authorization, found.authorization),
+            (&mut known.token, found.token),
+            (&mut known.device_authorization, found.device_authorization),
+            (&mut known.revocation, found.revocation),
+            (&mut known.userinfo, found.userinfo),
+        ] {
+            if known.is_none() {
+                *known = found;
+            }
+        }
+        provider.names_issuer = metadata.names_issuer;
+        provider
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::http::{HttpError, HttpResponse};
+
+    const TIMEOUT: Duration = Duration::from_secs(1);
+
+    /// What discovery makes of a server that has `pages`, and the addresses it asked.
+    fn ask(issuer: &str, pages: &[(&str, &str)]) -> (Result<Metadata, DiscoveryError>, Vec<String>) {
+        let asked = Mutex::new(Vec::new());
+        let client = |request: HttpRequest| {
+            asked.lock().unwrap().push(request.url.clone());
+            let page = pages.iter().find(|(url, _)| *url == request.url);
+            Ok(HttpResponse {
+                status: if page.is_some() { 200 } else { 404 },
+                headers: Vec::new(),
+                body: page.map_or(Vec::new(), |(_, body)| body.as_bytes().to_vec()),
+            })
+        };
+        let result = block_on(discover(issuer, &client, TIMEOUT));
+        let asked = asked.lock().unwrap().clone();
+        (result, asked)
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn an_issuer_with_a_path_is_asked_at_each_address_the_standards_name() {
+        let (result, asked) = ask("https://a.example/t/1", &[]);
+        assert!(matches!(result, Err(DiscoveryError::Unusable { .. })));
+        assert_eq!(
+            asked,
+            [
+                "https://a.example/t/1/.well-known/openid-configuration",
+                "https://a.example/.well-known/oauth-authorization-server/t/1",
+                "https://a.example/.well-known/openid-configuration/t/1",
+            ]
+        );
+        let (_, asked) = ask("https://a.example/", &[]);
+        assert_eq!(
+            asked,
+            [
+                "https://a.example/.well-known/openid-configuration",
+                "https://a.example/.well-known/oauth-authorization-server",
+            ]
+        );
+    }
+
+    #[test]
+    fn either_document_alone_will_do() {
+        let document = r#"{"issuer":"https://a.example/t","token_endpoint":"https://a.example/token"}"#;
+        for url in [
+            "https://a.example/t/.well-known/openid-configuration",
+            "https://a.example/.well-known/oauth-authorization-server/t",
+            "https://a.example/.well-known/openid-configuration/t",
+        ] {
+            let metadata = ask("https://a.example/t", &[(url, document)]).0.unwrap();
+            assert_eq!(metadata.endpoints.token.as_deref(), Some("https://a.example/token"));
+            assert_eq!(metadata.endpoints.authorization, None);
+            assert!(!metadata.supports_pkce());
+        }
+    }
+
+    #[test]
+    fn the_issuer_must_be_the_same_to_the_byte() {
+        for named in ["https://a.example/", "https://A.example", "https://b.example", ""] {
+            let document = format!(r#"{{"issuer":"{named}"}}"#);
+            let url = "https://a.example/.well-known/openid-configuration";
+            let error = ask("https://a.example", &[(url, &document)]).0.unwrap_err();
+            assert!(matches!(error, DiscoveryError::Unusable { .. }), "{named}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_document_does_not_hide_a_right_one() {
+        let metadata = ask(
+            "https://a.example",
+            &[
+                ("https://a.example/.well-known/openid-configuration", "<html>"),
+                (
+                    "https://a.example/.well-known/oauth-authorization-server",
+                    r#"{"issuer":"https://a.example","code_challenge_methods_supported":["plain","S256"],
+                        "authorization_response_iss_parameter_supported":true}"#,
+                ),
+            ],
+        );
+        let metadata = metadata.0.unwrap();
+        assert!(metadata.supports_pkce() && metadata.names_issuer);
+    }
+
+    #[test]
+    fn endpoints_elsewhere_are_named_and_not_used() {
+        let document = r#"{"issuer":"https://a.example","token_endpoint":"https://evil.example/t",
+            "authorization_endpoint":"http://a.example/auth","userinfo_endpoint":"https://a.example:444/u",
+            "revocation_endpoint":"https://a.example/revoke"}"#;
+        let url = "https://a.example/.well-known/openid-configuration";
+        let metadata = ask("https://a.example", &[(url, document)]).0.unwrap();
+        assert_eq!(metadata.endpoints.token, None);
+        assert_eq!(metadata.endpoints.authorization, None);
+        assert_eq!(metadata.endpoints.userinfo, None);
+        assert!(metadata.endpoints.revocation.is_some());
+        assert_eq!(metadata.refused.len(), 3);
+    }
+
+    #[test]
+    fn an_issuer_that_cannot_be_asked_is_not_a_wrong_one() {
+        let client = |_: HttpRequest| Err(HttpError::NotSent("no route".to_owned()));
+        let error = block_on(discover("https://a.example", &client, TIMEOUT)).unwrap_err();
+        assert!(matches!(error, DiscoveryError::Unreachable { .. }), "{error}");
+        let client = |_: HttpRequest| -> Result<HttpResponse, HttpError> { panic!("nothing is sent") };
+        for issuer in ["http://a.example", "https://u@a.example", "https://a.example/?x", "a.example"] {
+            let error = block_on(discover(issuer, &client, TIMEOUT)).unwrap_err();
+            assert!(matches!(error, DiscoveryError::Unusable { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_the_entry_says_wins_over_what_is_discovered() {
+        let mut provider = crate::Providers::load(None, &|_| None).all()[0].clone();
+        provider.endpoints.revocation = None;
+        let metadata = Metadata {
+            endpoints: Endpoints {
+                token: Some("https://other.example/t".to_owned()),
+                revocation: Some("https://other.example/r".to_owned()),
+                ..Endpoints::default()
+            },
+            ..Metadata::default()
+        };
+        let filled = provider.with_metadata(&metadata);
+        assert_eq!(filled.endpoints.token, provider.endpoints.token);
+        assert_eq!(filled.endpoints.revocation.as_deref(), Some("https://other.example/r"));
+    }
+}

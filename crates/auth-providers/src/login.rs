@@ -1,0 +1,494 @@
+//! Logging in through a browser: authorization code with PKCE (RFC 6749 §4.1, RFC 7636, RFC 8252).
+//! The listener and the person who may paste race from the first second.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use auth_pkce::{
+    AnswerRules, Arrival, Attempt, AuthorizationRequest, BindError, Browser, Callback,
+    CallbackError, Code, Failure, Loopback, PasteRules,
+};
+use auth_store::{Clock, Credential, OAuthCredential, ProviderId, Timestamp, unverified_claims};
+use serde_json::{Map, Value};
+
+use crate::answer::{Answer, Tokens};
+use crate::discovery::{DiscoveryError, discover};
+use crate::http::{HttpClient, HttpError, HttpRequest};
+use crate::oauth::{TargetError, TokenEndpoint};
+use crate::provider::{Flow, IdentitySource, Provider};
+
+/// A login that succeeded and is not saved yet.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Whose it is.
+    pub provider: ProviderId,
+    /// What to store.
+    pub credential: Credential,
+    /// The account at the issuer, if it said one.
+    pub account_id: Option<String>,
+    /// The e-mail address, if the issuer said one.
+    pub email: Option<String>,
+    /// Further members of the profile.
+    pub fields: Map<String, Value>,
+    /// What the person should know, as sentences.
+    pub warnings: Vec<String>,
+}
+
+/// A login, and the browser that waits to be told that it is saved.
+#[derive(Debug)]
+pub struct Finished {
+    /// What to save.
+    pub login: Login,
+    /// The browser, if the answer came through it.
+    pub browser: Option<Browser>,
+}
+
+/// The person, as a login sees them. Every method returns at once, but for
+/// [`pasted`](Self::pasted).
+pub trait LoginUi: Send + Sync {
+    /// The login has begun: show the address, open a browser, ask for the paste.
+    fn begin(&self, begun: &Begun<'_>);
+
+    /// The answer of the person: what they paste next. `None`: nobody will paste anything any
+    /// more. The login then goes on as long as the listener can still be reached.
+    fn pasted(&self) -> Pin<Box<dyn Future<Output = Option<String>> + Send + '_>>;
+
+    /// What was pasted is not the answer; they may try again.
+    fn refused(&self, error: &CallbackError);
+
+    /// The answer is there; the code is being exchanged.
+    fn exchanging(&self);
+}
+
+/// What the person is shown when a login begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun<'a> {
+    /// Where to send the browser.
+    pub url: &'a str,
+    /// Where the browser comes back to.
+    pub redirect_uri: &'a str,
+    /// Why nothing listens there, so that pasting is the only way.
+    pub unbound: Option<&'a BindError>,
+}
+
+/// Why a login failed. Nothing is stored.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// This provider has no login of this sort: paste a token or a key instead.
+    #[error("`{provider}` has no login through a browser")]
+    NoSuchFlow {
+        /// The provider.
+        provider: ProviderId,
+    },
+    /// The entry of the provider cannot be used: correct the manifest or the environment.
+    #[error("`{provider}`: {reason}")]
+    Misconfigured {
+        /// The provider.
+        provider: ProviderId,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The issuer's answer ends the login, or what was handed over is not an answer to it.
+    #[error(transparent)]
+    Answer(#[from] CallbackError),
+    /// The issuer refuses the code: begin again.
+    #[error("the provider refused the code: {code}{}", .description.as_ref().map(|text| format!(" ({text})")).unwrap_or_default())]
+    Refused {
+        /// The error code.
+        code: String,
+        /// The issuer's explanation.
+        description: Option<String>,
+    },
+    /// The issuer could not be reached, or its answer proves nothing: begin again later.
+    #[error("the provider did not answer as it should: {reason}")]
+    Unavailable {
+        /// What happened.
+        reason: String,
+    },
+    /// The answer contradicts itself: somebody may be tampering. Begin again.
+    #[error("the provider's ID token cannot be trusted: {reason}")]
+    Untrusted {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Nobody answered in time: begin again.
+    #[error("nobody answered within {} minutes", .0.as_secs() / 60)]
+    TimedOut(Duration),
+    /// Nothing listens, and nobody can paste: begin and finish in two commands.
+    #[error("no answer can arrive: {reason}, and there is nothing to read a pasted answer from")]
+    Deaf {
+        /// Why nothing listens.
+        reason: String,
+    },
+    /// The login that was begun is not there: it ended, or more than ten minutes have passed.
+    #[error("no unfinished login fits this answer")]
+    NoneBegun,
+    /// The unfinished login cannot be kept on disk.
+    #[error(transparent)]
+    Store(#[from] auth_store::StoreError),
+}
+
+/// A login between its beginning and its answer: what a driver knows, and nothing of its state in
+/// the world.
+#[derive(Debug)]
+pub struct Departure {
+    /// The provider, its endpoints discovered.
+    pub provider: Provider,
+    /// Verifier, state and nonce.
+    pub attempt: Attempt,
+    endpoint: TokenEndpoint,
+}
+
+/// How long a person may take.
+pub const PATIENCE: Duration = Duration::from_mins(5);
+
+/// Logs in to `provider` through a browser.
+///
+/// `entropy` comes from the system's generator and is used for nothing else. Save the login, then
+/// tell the browser with [`Finished::succeed`]; dropped, the browser shows that it was not saved.
+/// Dropping this future ends the login without a trace.
+pub async fn login(
+    provider: &Provider,
+    entropy: [u8; 96],
+    http: &dyn HttpClient,
+    ui: &dyn LoginUi,
+    clock: &dyn Clock,
+) -> Result<Finished, LoginError> {
+    let provider = resolve(provider, http).await?;
+    let redirect = provider.redirect().map_err(|error| misconfigured(&provider, &error))?;
+    let (loopback, unbound) = match Loopback::bind(&redirect) {
+        Ok(loopback) => (Some(loopback), None),
+        Err(error) => (None, Some(error)),
+    };
+    let redirect_uri = match &loopback {
+        Some(loopback) => loopback.redirect_uri().to_owned(),
+        None => redirect.uri(redirect.ports().first().copied().unwrap_or(FALLBACK_PORT)),
+    };
+    let departure = Departure::new(provider, Attempt::new(entropy, redirect_uri))?;
+    let url = departure.url()?;
+    ui.begin(&Begun {
+        url: &url,
+        redirect_uri: departure.attempt.redirect_uri(),
+        unbound: unbound.as_ref(),
+    });
+
+    let answer = async {
+        tokio::select! {
+            arrival = departure.arrival(loopback) => arrival,
+            code = departure.paste(ui, unbound.as_ref()) => code.map(|code| (code, None)),
+        }
+    };
+    let (code, browser) = tokio::time::timeout(PATIENCE, answer)
+        .await
+        .map_err(|_| LoginError::TimedOut(PATIENCE))??;
+
+    ui.exchanging();
+    match departure.exchange(&code, http, clock).await {
+        Ok(login) => Ok(Finished { login, browser }),
+        Err(error) => {
+            if let Some(browser) = browser {
+                browser.fail(Failure::NotExchanged).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+impl Finished {
+    /// Tells the browser that the login is saved.
+    pub async fn succeed(self) {
+        if let Some(browser) = self.browser {
+            browser.succeed().await;
+        }
+    }
+
+    /// Tells the browser that the login could not be saved.
+    pub async fn fail(self) {
+        if let Some(browser) = self.browser {
+            browser.fail(Failure::NotSaved).await;
+        }
+    }
+}
+
+/// `provider` with all the endpoints its login needs, discovered where the entry leaves them out.
+pub async fn resolve(provider: &Provider, http: &dyn HttpClient) -> Result<Provider, LoginError> {
+    if !provider.flows.contains(&Flow::AuthorizationCode) {
+        return Err(LoginError::NoSuchFlow { provider: provider.id.clone() });
+    }
+    let endpoints = &provider.endpoints;
+    let wants_userinfo = provider.identity.source == Some(IdentitySource::Userinfo);
+    let is_complete = endpoints.authorization.is_some()
+        && endpoints.token.is_some()
+        && (endpoints.userinfo.is_some() || !wants_userinfo);
+    let Some(issuer) = provider.issuer.as_deref().filter(|_| !is_complete) else {
+        return Ok(provider.clone());
+    };
+    let metadata = match discover(issuer, http, TIMEOUT).await {
+        Ok(metadata) => metadata,
+        Err(error @ DiscoveryError::Unreachable { .. }) => {
+            return Err(LoginError::Unavailable { reason: error.to_string() });
+        }
+        Err(error @ DiscoveryError::Unusable { .. }) => return Err(misconfigured(provider, &error)),
+    };
+    if !metadata.supports_pkce() && !provider.assume_pkce {
+        return Err(misconfigured(
+            provider,
+            &"the issuer does not say that it supports PKCE with S256; write `\"assume_pkce\": true` if you know it does",
+        ));
+    }
+    let resolved = provider.with_metadata(&metadata);
+    let missing = [
+        ("authorization", &resolved.endpoints.authorization),
+        ("token", &resolved.endpoints.token),
+    ];
+    for (name, endpoint) in missing {
+        if endpoint.is_none() {
+            let refused = metadata.refused.join("; ");
+            return Err(misconfigured(
+                provider,
+                &format!("the issuer names no usable {name} endpoint; write it as `endpoints.{name}` {refused}"),
+            ));
+        }
+    }
+    Ok(resolved)
+}
+
+impl Departure {
+    /// A login of `provider`, whose endpoints are [resolved](resolve), with the parts in `attempt`.
+    pub fn new(provider: Provider, attempt: Attempt) -> Result<Self, LoginError> {
+        let url = provider.endpoints.token.clone().unwrap_or_default();
+        let endpoint = provider
+            .token_endpoint(url, provider.client_id.clone())
+            .map_err(|error| target(&provider, &error))?;
+        Ok(Self { provider, attempt, endpoint })
+    }
+
+    /// Where the code will be exchanged.
+    pub fn token_endpoint(&self) -> &str {
+        &self.endpoint.url
+    }
+
+    /// Where to send the browser.
+    pub fn url(&self) -> Result<String, LoginError> {
+        let provider = &self.provider;
+        let params = provider.authorize_params.iter();
+        let request = AuthorizationRequest {
+            authorization_endpoint: provider.endpoints.authorization.clone().unwrap_or_default(),
+            client_id: self.endpoint.client_id.clone(),
+            scopes: provider.scopes.clone(),
+            extra: params.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            nonce: self.sends_nonce(),
+        };
+        self.attempt.authorization_url(&request).map_err(|error| misconfigured(provider, &error))
+    }
+
+    /// The code in what a person pasted, if it answers this login.
+    pub fn accept(&self, pasted: &str) -> Result<Code, CallbackError> {
+        let rules = PasteRules {
+            redirect_uri: self.attempt.redirect_uri(),
+            bare_code: self.provider.bare_code,
+        };
+        self.attempt.accept(&Callback::from_pasted(pasted, &rules)?, &self.rules())
+    }
+
+    /// Exchanges the code, and finds out whose login it is.
+    pub async fn exchange(
+        &self,
+        code: &Code,
+        http: &dyn HttpClient,
+        clock: &dyn Clock,
+    ) -> Result<Login, LoginError> {
+        let answer = http.send(self.endpoint.exchange(code, &self.attempt, TIMEOUT)).await;
+        let answer = answer.map_err(|error| unavailable(&error))?;
+        let received_at = clock.now();
+        let read =
+            self.provider.read_answer(answer.status, &answer.headers, &answer.body, received_at);
+        let mut tokens = match read.without(&code.expose().into()) {
+            Answer::Tokens(tokens) => *tokens,
+            Answer::Rejected { code, description }
+            | Answer::Misconfigured { code, description } => {
+                return Err(LoginError::Refused { code, description });
+            }
+            Answer::Unavailable { reason, .. } => return Err(LoginError::Unavailable { reason }),
+        };
+        self.check_id_token(&tokens, received_at)?;
+        let mut warnings = Vec::new();
+        if self.provider.identity.source == Some(IdentitySource::Userinfo)
+            && let Err(warning) = self.ask_userinfo(&mut tokens, http).await
+        {
+            warnings.push(warning);
+        }
+        self.into_login(tokens, received_at, warnings)
+    }
+
+    fn into_login(
+        &self,
+        tokens: Tokens,
+        received_at: Timestamp,
+        mut warnings: Vec<String>,
+    ) -> Result<Login, LoginError> {
+        let nothing_yet = OAuthCredential {
+            client_id: Some(self.endpoint.client_id.clone()),
+            token_endpoint: Some(self.endpoint.url.clone()),
+            issuer: self.provider.issuer.clone(),
+            ..OAuthCredential::default()
+        };
+        let login = tokens
+            .merge(&nothing_yet, received_at)
+            .map_err(|error| LoginError::Unavailable { reason: error.to_string() })?;
+        if login.refresh.is_blank() {
+            warnings.push("the provider gave no refresh token: the login ends with its access token".to_owned());
+        }
+        if let Some(granted) = &tokens.scope {
+            let granted: Vec<_> = granted.split_whitespace().collect();
+            let asked = self.provider.scopes.iter();
+            let missing: Vec<_> =
+                asked.filter(|scope| !granted.contains(&scope.as_str())).map(String::as_str).collect();
+            if !missing.is_empty() {
+                warnings.push(format!("the provider did not grant: {}", missing.join(" ")));
+            }
+        }
+        let mut fields = tokens.fields;
+        if let Some(email) = &tokens.email {
+            fields.insert("email".to_owned(), email.as_str().into());
+        }
+        if let Some(scope) = tokens.scope {
+            fields.insert("scope".to_owned(), scope.into());
+        }
+        Ok(Login {
+            provider: self.provider.id.clone(),
+            account_id: login.account_id.clone(),
+            credential: Credential::OAuth(login),
+            email: tokens.email,
+            fields,
+            warnings,
+        })
+    }
+
+    /// `OpenID` Connect Core §3.1.3.7, as far as a token that came over TLS from its issuer needs
+    /// it. One that cannot be read proves nothing and harms nothing: it names nobody.
+    fn check_id_token(&self, tokens: &Tokens, now: Timestamp) -> Result<(), LoginError> {
+        let claims = tokens.id_token().and_then(|token| unverified_claims(token.expose()));
+        let Some(claims) = claims else { return Ok(()) };
+        let untrusted = |reason| Err(LoginError::Untrusted { reason });
+        let names_the_account = self.provider.identity.source == Some(IdentitySource::IdToken);
+        if self.sends_nonce() {
+            match claims.get("nonce").and_then(Value::as_str) {
+                Some(nonce) if self.attempt.nonce().matches(nonce) => {}
+                Some(_) => return untrusted("its nonce is another login's"),
+                None if names_the_account => return untrusted("it has no nonce"),
+                None => {}
+            }
+        }
+        if !names_the_account {
+            return Ok(());
+        }
+        if let Some(issuer) = &self.provider.issuer
+            && claims.get("iss").and_then(Value::as_str) != Some(issuer)
+        {
+            return untrusted("it comes from another issuer");
+        }
+        let client = Value::from(self.endpoint.client_id.as_str());
+        let is_for_us = match claims.get("aud") {
+            Some(Value::Array(audiences)) => audiences.contains(&client),
+            Some(audience) => *audience == client,
+            None => false,
+        };
+        if !is_for_us {
+            return untrusted("it is for another client");
+        }
+        let ends = claims.get("exp").and_then(Value::as_i64).unwrap_or(i64::MAX);
+        if Timestamp(ends.saturating_mul(1000)).plus(CLOCK_SKEW) < now {
+            return untrusted("it has expired; check the clock of this machine");
+        }
+        Ok(())
+    }
+
+    /// Asks who the person is (`OpenID` Connect Core §5.3). Not to know it is no reason to fail.
+    async fn ask_userinfo(&self, tokens: &mut Tokens, http: &dyn HttpClient) -> Result<(), String> {
+        let unknown = |why: String| format!("the account is not known: {why}");
+        let (Some(url), Some(access)) = (&self.provider.endpoints.userinfo, tokens.access()) else {
+            return Err(unknown("there is no userinfo endpoint".to_owned()));
+        };
+        let mut request = HttpRequest::get(url, TIMEOUT);
+        request.headers.push(("authorization".to_owned(), format!("Bearer {}", access.expose())));
+        let answer = http.send(request).await.map_err(|error| unknown(error.to_string()))?;
+        if answer.status != 200 {
+            return Err(unknown(format!("the userinfo endpoint answered {}", answer.status)));
+        }
+        let claims: Map<String, Value> = serde_json::from_slice(&answer.body)
+            .map_err(|_| unknown("the userinfo endpoint did not answer with a JSON object".to_owned()))?;
+        let id_claims = tokens.id_token().and_then(|token| unverified_claims(token.expose()));
+        let subject = id_claims.as_ref().and_then(|claims| claims.get("sub"));
+        if subject.is_some_and(|subject| claims.get("sub") != Some(subject)) {
+            return Err(unknown("the userinfo endpoint speaks of another account".to_owned()));
+        }
+        tokens.identify(&self.provider, &claims);
+        Ok(())
+    }
+
+    async fn arrival(
+        &self,
+        loopback: Option<Loopback>,
+    ) -> Result<(Code, Option<Browser>), LoginError> {
+        let Some(loopback) = loopback else { return std::future::pending().await };
+        match loopback.wait(&self.attempt, &self.rules()).await {
+            Ok(Arrival { code, browser }) => Ok((code, Some(browser))),
+            Err(auth_pkce::WaitError::Refused(error)) => Err(LoginError::Answer(error)),
+            // Whoever pastes can still finish it.
+            Err(auth_pkce::WaitError::Listener(_)) => std::future::pending().await,
+        }
+    }
+
+    async fn paste(&self, ui: &dyn LoginUi, unbound: Option<&BindError>) -> Result<Code, LoginError> {
+        loop {
+            let Some(text) = ui.pasted().await else {
+                return match unbound {
+                    Some(error) => Err(LoginError::Deaf { reason: error.to_string() }),
+                    None => std::future::pending().await,
+                };
+            };
+            match self.accept(&text) {
+                Ok(code) => return Ok(code),
+                Err(error) if error.ends_login() => return Err(LoginError::Answer(error)),
+                Err(error) => ui.refused(&error),
+            }
+        }
+    }
+
+    fn rules(&self) -> AnswerRules {
+        AnswerRules {
+            issuer: self.provider.issuer.clone(),
+            issuer_required: self.provider.names_issuer,
+        }
+    }
+
+    fn sends_nonce(&self) -> bool {
+        self.provider.scopes.iter().any(|scope| scope == "openid")
+    }
+}
+
+fn misconfigured(provider: &Provider, reason: &dyn std::fmt::Display) -> LoginError {
+    LoginError::Misconfigured { provider: provider.id.clone(), reason: reason.to_string() }
+}
+
+fn target(provider: &Provider, error: &TargetError) -> LoginError {
+    let mut reason = error.to_string();
+    if let (TargetError::Incomplete { .. }, [name, ..]) = (error, &provider.client_id_env[..]) {
+        reason = format!("it needs a client id of your own in the environment variable `{name}`");
+    }
+    misconfigured(provider, &reason)
+}
+
+fn unavailable(error: &HttpError) -> LoginError {
+    LoginError::Unavailable { reason: error.to_string() }
+}
+
+/// Of one request.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How far the clocks of issuer and machine may be apart.
+const CLOCK_SKEW: Duration = Duration::from_mins(10);
+
+/// The port in the redirect URI where any port will do and none can be opened.
+const FALLBACK_PORT: u16 = 1455;

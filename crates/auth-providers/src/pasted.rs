@@ -1,0 +1,101 @@
+//! Tokens and keys that a person pastes.
+
+use auth_store::{ProviderId, Secret};
+
+use crate::provider::Looks;
+
+/// What a person pasted, made whole.
+#[derive(Clone, Debug)]
+pub struct Pasted {
+    /// The token or key, without any white space.
+    pub secret: Secret,
+    /// What looks odd about it: a reason to look again, never to refuse it.
+    pub warnings: Vec<String>,
+}
+
+/// Why what was pasted cannot be a token or a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PasteError {
+    /// Nothing but white space.
+    #[error("nothing was pasted")]
+    Empty,
+    /// It could not be sent in a header field.
+    #[error("it has a character that no token has, at position {0}")]
+    NotPlain(usize),
+    /// Longer than 64 KiB.
+    #[error("it is longer than 64 KiB")]
+    TooLong,
+}
+
+/// Reads a token or key of `provider` from `text`: joins wrapped lines, removes white space and
+/// what terminals add to a paste. What does not look like one is accepted with a warning.
+pub fn pasted(text: &str, provider: &ProviderId, looks: &Looks) -> Result<Pasted, PasteError> {
+    if text.len() > LONGEST {
+        return Err(PasteError::TooLong);
+    }
+    let text = text.replace("\u{1b}[200~", "").replace("\u{1b}[201~", "");
+    let is_invisible = |c: char| c.is_whitespace() || matches!(c, '\u{200b}' | '\u{feff}');
+    let text: String = text.chars().filter(|c| !is_invisible(*c)).collect();
+    if text.is_empty() {
+        return Err(PasteError::Empty);
+    }
+    if let Some(position) = text.chars().position(|c| !c.is_ascii_graphic()) {
+        return Err(PasteError::NotPlain(position + 1));
+    }
+
+    let mut warnings = Vec::new();
+    if let Some(prefix) = &looks.prefix
+        && !text.starts_with(prefix.as_str())
+    {
+        warnings.push(format!("what `{provider}` gives out usually begins with `{prefix}`"));
+    }
+    let length = text.len();
+    if looks.shortest.is_some_and(|shortest| length < shortest) {
+        warnings.push(format!("it is only {length} characters long: was a part of it left out?"));
+    }
+    if looks.longest.is_some_and(|longest| length > longest) {
+        warnings.push(format!("it is {length} characters long: was something pasted twice?"));
+    }
+    Ok(Pasted { secret: text.into(), warnings })
+}
+
+const LONGEST: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, wanted: Result<(&str, usize), PasteError>) {
+        let looks = Looks {
+            prefix: Some("sk-".to_owned()),
+            shortest: Some(6),
+            longest: Some(12),
+            obtain: None,
+        };
+        let got = pasted(text, &ProviderId::new("acme"), &looks);
+        let got = got.as_ref().map(|got| (got.secret.expose(), got.warnings.len()));
+        assert_eq!(got.map_err(|error| *error), wanted);
+    }
+
+    #[test]
+    fn a_token_is_read_across_line_wraps() {
+        check(" sk-12\r\n  34\t56\n", Ok(("sk-123456", 0)));
+        check("\u{1b}[200~sk-1234\u{1b}[201~\n", Ok(("sk-1234", 0)));
+    }
+
+    #[test]
+    fn what_looks_odd_is_accepted_with_a_warning() {
+        check("pk-1234", Ok(("pk-1234", 1)));
+        check("sk-1", Ok(("sk-1", 1)));
+        check("sk-1234567890", Ok(("sk-1234567890", 1)));
+        check("x", Ok(("x", 2)));
+    }
+
+    #[test]
+    fn what_no_header_field_can_carry_is_refused() {
+        check(" \n", Err(PasteError::Empty));
+        check("sk-1\u{1b}[31m", Err(PasteError::NotPlain(5)));
+        check("sk-é", Err(PasteError::NotPlain(4)));
+        check(&"x".repeat(LONGEST + 1), Err(PasteError::TooLong));
+    }
+}

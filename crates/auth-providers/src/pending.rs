@@ -1,0 +1,232 @@
+//! Logins that begin in one process and end in another: `logins/<id>.json`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use auth_pkce::{Attempt, CallbackError};
+use auth_store::{Clock, ProviderId, StoreError, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::http::HttpClient;
+use crate::login::{Departure, Login, LoginError, resolve};
+use crate::provider::{Endpoints, Provider};
+use crate::registry::Providers;
+
+/// The directory of the logins that were begun and not finished.
+#[derive(Clone, Debug)]
+pub struct PendingLogins {
+    directory: PathBuf,
+}
+
+/// A login that was begun.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// Its name.
+    pub id: String,
+    /// Where to send the browser.
+    pub url: String,
+    /// Where the browser ends: that address is what finishes the login.
+    pub redirect_uri: String,
+    /// When it ends.
+    pub expires: Timestamp,
+}
+
+/// How long a login may stay unfinished.
+pub const PENDING_LIFETIME: Duration = Duration::from_mins(10);
+
+impl PendingLogins {
+    /// Those in `directory`, which need not exist.
+    pub fn at(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
+    /// Begins a login of `provider` and keeps what finishing it needs, with a `note` for whoever
+    /// does. `entropy` comes from the system's generator and is used for nothing else.
+    pub async fn start(
+        &self,
+        provider: &Provider,
+        note: Value,
+        entropy: [u8; 112],
+        http: &dyn HttpClient,
+        clock: &dyn Clock,
+    ) -> Result<Pending, LoginError> {
+        let provider = resolve(provider, http).await?;
+        let redirect = provider.redirect().map_err(|error| LoginError::Misconfigured {
+            provider: provider.id.clone(),
+            reason: error.to_string(),
+        })?;
+        let redirect_uri = redirect.uri(redirect.ports().first().copied().unwrap_or(UNHEARD_PORT));
+        let mut parts = [0; 96];
+        parts.copy_from_slice(&entropy[..96]);
+        let id: String = entropy[96..].iter().map(|byte| format!("{byte:02x}")).collect();
+        let departure = Departure::new(provider, Attempt::new(parts, redirect_uri))?;
+        let url = departure.url()?;
+        let now = clock.now();
+        self.remove_expired(now);
+        let record = Record::new(&id, &departure, note, now.plus(PENDING_LIFETIME));
+        self.keep(&record)?;
+        Ok(Pending { id, url, redirect_uri: record.redirect_uri, expires: record.expires })
+    }
+
+    /// Finishes the login that `pasted` answers: the address the browser ended on. Returns it with
+    /// the note of its beginning. Of two that finish the same login only one exchanges the code.
+    ///
+    /// What is no answer to any of them leaves them all as they are.
+    pub async fn finish(
+        &self,
+        pasted: &str,
+        providers: &Providers,
+        http: &dyn HttpClient,
+        clock: &dyn Clock,
+    ) -> Result<(Login, Value), LoginError> {
+        self.remove_expired(clock.now());
+        let mut refused: Option<CallbackError> = None;
+        for record in self.records() {
+            let Some(departure) = record.departure(providers) else { continue };
+            let code = match departure.accept(pasted) {
+                Ok(code) => code,
+                Err(error) if error.ends_login() => {
+                    self.claim(&record.id)?;
+                    self.remove_claimed(&record.id);
+                    return Err(LoginError::Answer(error));
+                }
+                Err(error) => {
+                    refused.get_or_insert(error);
+                    continue;
+                }
+            };
+            if !self.claim(&record.id)? {
+                return Err(LoginError::NoneBegun);
+            }
+            let login = departure.exchange(&code, http, clock).await;
+            self.remove_claimed(&record.id);
+            return login.map(|login| (login, record.note));
+        }
+        Err(refused.map_or(LoginError::NoneBegun, LoginError::Answer))
+    }
+
+    fn keep(&self, record: &Record) -> Result<(), LoginError> {
+        auth_store::create_private_directory(&self.directory)?;
+        // A record of strings and numbers serialises infallibly.
+        let bytes = serde_json::to_vec_pretty(record).unwrap_or_default();
+        Ok(auth_store::write_atomic(&self.file(&record.id), &bytes)?)
+    }
+
+    /// All that can be read, the newest first.
+    fn records(&self) -> Vec<Record> {
+        let mut records: Vec<Record> =
+            self.files().iter().filter(|path| is_open(path)).filter_map(|path| read(path)).collect();
+        records.sort_by_key(|record| std::cmp::Reverse(record.expires));
+        records
+    }
+
+    fn remove_expired(&self, now: Timestamp) {
+        for path in self.files() {
+            let is_over = match read(&path) {
+                // A clock that was set back must not keep it alive.
+                Some(record) => record.expires <= now || record.expires > now.plus(PENDING_LIFETIME),
+                None => false,
+            };
+            if is_over {
+                // Somebody else may have removed it.
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    /// Takes the login away from everybody else. `false`: somebody else has it.
+    fn claim(&self, id: &str) -> Result<bool, LoginError> {
+        let path = self.file(id);
+        match fs::rename(&path, self.claimed(id)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(StoreError::Io { action: "claim", path, source }.into()),
+        }
+    }
+
+    fn remove_claimed(&self, id: &str) {
+        // It is of no use to anybody: whoever cleans up next removes it.
+        let _ = fs::remove_file(self.claimed(id));
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    }
+
+    fn file(&self, id: &str) -> PathBuf {
+        self.directory.join(format!("{id}.json"))
+    }
+
+    fn claimed(&self, id: &str) -> PathBuf {
+        self.directory.join(format!("{id}.claimed"))
+    }
+}
+
+/// The file. What the environment of the first shell said is in it, so that the second one need
+/// not say it again; a client secret is not.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    id: String,
+    provider: ProviderId,
+    verifier: String,
+    state: String,
+    nonce: String,
+    redirect_uri: String,
+    client_id: Option<String>,
+    issuer: Option<String>,
+    names_issuer: bool,
+    endpoints: Endpoints,
+    expires: Timestamp,
+    note: Value,
+}
+
+impl Record {
+    fn new(id: &str, departure: &Departure, note: Value, expires: Timestamp) -> Self {
+        let Departure { provider, attempt, .. } = departure;
+        Self {
+            id: id.to_owned(),
+            provider: provider.id.clone(),
+            verifier: attempt.verifier().expose().to_owned(),
+            state: attempt.state().expose().to_owned(),
+            nonce: attempt.nonce().expose().to_owned(),
+            redirect_uri: attempt.redirect_uri().to_owned(),
+            client_id: provider.client_id.clone(),
+            issuer: provider.issuer.clone(),
+            names_issuer: provider.names_issuer,
+            endpoints: provider.endpoints.clone(),
+            expires,
+            note,
+        }
+    }
+
+    /// The login as it was begun, if its provider is still known and the file is whole.
+    fn departure(&self, providers: &Providers) -> Option<Departure> {
+        let mut provider = providers.find(&self.provider)?.clone();
+        provider.client_id.clone_from(&self.client_id);
+        provider.issuer.clone_from(&self.issuer);
+        provider.names_issuer = self.names_issuer;
+        provider.endpoints = self.endpoints.clone();
+        let redirect_uri = self.redirect_uri.clone();
+        let attempt =
+            Attempt::from_parts(&self.verifier, &self.state, &self.nonce, redirect_uri).ok()?;
+        Departure::new(provider, attempt).ok()
+    }
+}
+
+fn read(path: &Path) -> Option<Record> {
+    let record: Record = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    // The name is the claim, so the two must not differ.
+    (path.file_stem()?.to_str()? == record.id).then_some(record)
+}
+
+fn is_open(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "json")
+}
+
+/// The port in the redirect URI where any port will do: nothing listens there.
+const UNHEARD_PORT: u16 = 1455;
