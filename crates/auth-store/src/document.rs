@@ -291,26 +291,24 @@ impl Document {
     }
 
     /// The stored orders, by provider as written: for each, the ids that are strings and not
-    /// empty.
+    /// empty. A list without any such id is as good as none.
     pub fn orders(&self) -> Vec<(String, Vec<ProfileId>)> {
         let orders = Object::from_raw(self.members.get("order"));
         let lists = orders.iter().filter_map(|(provider, raw)| {
             let ids: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
             let ids = ids.into_iter().filter_map(|raw| json::string(Some(raw)));
             let ids = ids.map(|id| crate::id::trim(&id).to_owned()).filter(|id| !id.is_empty());
-            Some((provider.to_owned(), ids.map(ProfileId::from).collect()))
+            let ids: Vec<_> = ids.map(ProfileId::from).collect();
+            (!ids.is_empty()).then(|| (provider.to_owned(), ids))
         });
         lists.collect()
     }
 
-    /// The stored order of `provider`: which profile first. The canonical id is preferred to an
-    /// alias, should both be there.
+    /// The stored order of `provider`: which profile first. Should it be there under several
+    /// spellings, the first in the file counts, as for the original.
     pub fn order(&self, provider: &ProviderId) -> Option<Vec<ProfileId>> {
-        let mut orders = self.orders();
-        let exact = orders.iter().position(|(name, _)| name == provider.as_str());
-        let found = exact
-            .or_else(|| orders.iter().position(|(name, _)| ProviderId::new(name) == *provider))?;
-        Some(orders.swap_remove(found).1)
+        let mut orders = self.orders().into_iter();
+        orders.find(|(name, _)| ProviderId::new(name) == *provider).map(|(_, ids)| ids)
     }
 
     /// Sets the stored order of `provider`, or clears it with `None`, under whatever name it is
@@ -343,7 +341,7 @@ impl Document {
         if section.is_empty() {
             self.members.remove(name);
         } else {
-            self.members.set(name, section);
+            self.members.set_before(name, section, later_sections(name));
         }
     }
 
@@ -363,7 +361,7 @@ impl Document {
     pub fn set_last_good(&mut self, provider: &ProviderId, id: &ProfileId) {
         let mut last_good = Object::from_raw(self.members.get("lastGood"));
         last_good.set(provider.as_str(), &id.as_str());
-        self.members.set("lastGood", &last_good);
+        self.members.set_before("lastGood", &last_good, later_sections("lastGood"));
         self.sections_changed = true;
     }
 
@@ -385,6 +383,14 @@ const VERSION: u32 = 1;
 
 /// The largest file we read.
 pub(crate) const LARGEST: usize = 64 << 20;
+
+/// The sections that follow `name` where Clawdbot writes the file: a new one takes its place.
+fn later_sections(name: &str) -> &'static [&'static str] {
+    let place = SECTIONS.iter().position(|section| *section == name);
+    place.map_or(&[], |place| &SECTIONS[place + 1..])
+}
+
+const SECTIONS: [&str; 3] = ["order", "lastGood", "usageStats"];
 
 /// The byte offset of a line and column as `serde_json` counts them (from 1; column 0 is the end
 /// of the line before).

@@ -50,6 +50,17 @@ impl Object {
         self.0.insert(name.to_owned(), raw.to_owned());
     }
 
+    /// Sets the member `name`: in its place if it is there, else before the first of `later`.
+    pub(crate) fn set_before(&mut self, name: &str, value: &impl Serialize, later: &[&str]) {
+        let place = self.0.keys().position(|known| later.contains(&known.as_str()));
+        match (self.0.contains_key(name), place, serde_json::value::to_raw_value(value)) {
+            (false, Some(place), Ok(raw)) => {
+                self.0.shift_insert(place, name.to_owned(), raw);
+            }
+            _ => self.set(name, value),
+        }
+    }
+
     /// Sets the member if there is a value, removes it if there is none.
     pub(crate) fn set_or_remove(&mut self, name: &str, value: Option<impl Serialize>) {
         match value {
