@@ -16,14 +16,21 @@
 //! assert_eq!(stdout.text(), "anthropic/claude-opus-4-5\n");
 //! ```
 
+pub mod agent;
 pub mod args;
 pub mod commands;
+pub mod config;
 pub mod context;
 pub mod error;
 mod hand_on;
 mod logging;
+pub mod overview;
 pub mod paths;
+pub mod sessions;
+mod table;
+pub mod text;
 pub mod token;
+pub mod view;
 
 use std::ffi::OsString;
 

@@ -1,10 +1,146 @@
 //! `agents list`.
 
+use serde_json::{Map, Value, json};
+
+use crate::agent;
 use crate::args::{AgentsListArgs, Global};
+use crate::config::{self, Config};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 
-/// Not written yet.
-pub fn list(_: &AgentsListArgs, _: &Global, _: &mut Context) -> Result<Exit, CliError> {
-    Err(CliError::new(Exit::Usage, "not_covered", "this command is not written yet"))
+/// Lists the agents of the config, and those that only the disk knows.
+pub fn list(
+    args: &AgentsListArgs,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let config = Config::load(context)?;
+    let agents = agent::all(&config, context);
+    let agents: Vec<_> =
+        agents.iter().map(|id| summary(id, args.bindings, &config, context)).collect();
+    if global.json {
+        context.print_json(&agents)?;
+        return Ok(Exit::Done);
+    }
+    context.print("Agents:")?;
+    for agent in &agents {
+        print_text(agent, context)?;
+    }
+    if !args.bindings {
+        context.say(
+            "Routing rules map channel/account/peer to an agent. Use --bindings for full rules.",
+        );
+    }
+    Ok(Exit::Done)
+}
+
+/// One agent, in the original's shape.
+fn summary(
+    id: &str,
+    with_bindings: bool,
+    config: &Config,
+    context: &Context,
+) -> Map<String, Value> {
+    let entry = config.agent(id);
+    let is_default = id == config.default_agent();
+    let text = |name: &str| {
+        let text = entry.and_then(|entry| entry[name].as_str()).map(auth_store::trim);
+        text.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let model = entry.and_then(|entry| config::models_of(&entry["model"]).primary);
+    let bindings = bindings(id, config);
+
+    let mut agent = Map::new();
+    let mut set = |name: &str, value: Value| agent.insert(name.to_owned(), value);
+    set("id", id.into());
+    if let Some(name) = text("name") {
+        set("name", name.into());
+    }
+    let workspace = workspace(id, text("workspace"), is_default, config, context);
+    set("workspace", workspace.into());
+    let directory = agent::directory(id, config, context);
+    set("agentDir", directory.display().to_string().into());
+    if let Some(model) = model.or_else(|| config.models().primary) {
+        set("model", model.into());
+    }
+    set("bindings", bindings.len().into());
+    set("isDefault", is_default.into());
+    if with_bindings && !bindings.is_empty() {
+        set("bindingDetails", json!(bindings));
+    }
+    if !bindings.is_empty() {
+        set("routes", json!(bindings));
+    } else if is_default {
+        set("routes", json!(["default (no explicit rules)"]));
+    }
+    if entry.is_none() && !is_default {
+        set("source", "disk".into());
+    }
+    agent
+}
+
+/// Where the agent works: its own folder, the default agent's common one, or one by its name.
+fn workspace(
+    id: &str,
+    own: Option<String>,
+    is_default: bool,
+    config: &Config,
+    context: &Context,
+) -> String {
+    let common = config.value["agents"]["defaults"]["workspace"].as_str();
+    let path = match (own, common) {
+        (Some(own), _) => context.user_path(&own),
+        (None, Some(common)) if is_default => context.user_path(common),
+        (None, _) if is_default => context.home.join("clawd"),
+        (None, _) => context.home.join(format!("clawd-{id}")),
+    };
+    path.display().to_string()
+}
+
+/// The rules that send messages to the agent, each in words.
+fn bindings(id: &str, config: &Config) -> Vec<String> {
+    let all = config.value["bindings"].as_array().into_iter().flatten();
+    let own = all
+        .filter(|binding| binding["agentId"].as_str().map(config::agent_id).as_deref() == Some(id));
+    own.map(|binding| describe(&binding["match"])).collect()
+}
+
+fn describe(rule: &Value) -> String {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let named = |name: &str| text(&rule[name]).map(|value| format!("{name}={value}"));
+    let peer = text(&rule["peer"]["kind"])
+        .map(|kind| format!("peer={kind}:{}", rule["peer"]["id"].as_str().unwrap_or_default()));
+    let parts =
+        [text(&rule["channel"]), named("accountId"), peer, named("guildId"), named("teamId")];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+fn print_text(agent: &Map<String, Value>, context: &mut Context) -> Result<(), CliError> {
+    let text = |name: &str| agent.get(name).and_then(Value::as_str).unwrap_or_default();
+    let path = |name: &str| context.display(std::path::Path::new(text(name)));
+    let (workspace, directory) = (path("workspace"), path("agentDir"));
+    let id = text("id");
+    let name = match text("name") {
+        "" => String::new(),
+        name if name == id => String::new(),
+        name => format!(" ({name})"),
+    };
+    let is_default = if agent["isDefault"] == true { " (default)" } else { "" };
+    context.print(format_args!("- {id}{name}{is_default}"))?;
+    context.print(format_args!("  Workspace: {workspace}"))?;
+    context.print(format_args!("  Agent dir: {directory}"))?;
+    if !text("model").is_empty() {
+        context.print(format_args!("  Model: {}", text("model")))?;
+    }
+    context.print(format_args!("  Routing rules: {}", agent["bindings"]))?;
+    let routes = agent.get("routes").and_then(Value::as_array).into_iter().flatten();
+    let routes: Vec<_> = routes.filter_map(Value::as_str).collect();
+    if !routes.is_empty() {
+        context.print(format_args!("  Routing: {}", routes.join(", ")))?;
+    }
+    let details = agent.get("bindingDetails").and_then(Value::as_array).into_iter().flatten();
+    for rule in details.filter_map(Value::as_str) {
+        context.print(format_args!("    - {rule}"))?;
+    }
+    Ok(())
 }

@@ -1,10 +1,91 @@
-//! `models auth list`.
+//! `models auth list`: the profiles of an agent, and what can be done with each.
+
+use auth_routing::Plan;
+use auth_store::{Profile, ProviderId};
+use serde_json::{Map, Value, json};
 
 use crate::args::{Global, ListArgs};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::paths;
+use crate::table;
+use crate::view::{self, Ability, View};
 
-/// Not written yet.
-pub fn run(_: &ListArgs, _: &Global, _: &mut Context) -> Result<Exit, CliError> {
-    Err(CliError::new(Exit::Usage, "not_covered", "this command is not written yet"))
+/// Lists them by provider, in the order in which routing tries them; in JSON in the order of the
+/// store.
+pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    let view = View::read(global, context)?;
+    let abilities = view::abilities(&view, &view::providers(context), context);
+    let wanted = args.provider.as_deref().map(ProviderId::new);
+    let mut providers = view.providers();
+    providers.retain(|provider| wanted.as_ref().is_none_or(|wanted| provider == wanted));
+    let plans: Vec<_> =
+        providers.iter().map(|provider| (provider, view.plan(provider, None))).collect();
+    for (provider, plan) in &plans {
+        for warning in table::warnings(plan, provider) {
+            context.say(warning);
+        }
+    }
+    let store = paths::store_file(&view.agent.directory);
+    if global.json {
+        let plan_of = |provider| plans.iter().find(|(id, _)| **id == provider);
+        let profiles = view.profiles.iter().filter_map(|profile| {
+            let (_, plan) = plan_of(profile.provider.clone())?;
+            Some(to_json(profile, abilities.get(&profile.id), plan))
+        });
+        let profiles: Vec<_> = profiles.collect();
+        context.print_json(&json!({
+            "agentId": view.agent.id,
+            "agentDir": view.agent.directory.display().to_string(),
+            "storePath": store.display().to_string(),
+            "provider": wanted,
+            "profiles": profiles,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    context.print(format_args!("Agent {}: {}", view.agent.id, context.display(&store)))?;
+    if providers.is_empty() {
+        context.print("No profiles.")?;
+        context.say("hint: clawdbot models auth login --provider openai-codex");
+    }
+    let width = context.terminal.width.unwrap_or(80);
+    for provider in &providers {
+        context.print(format_args!("\n{provider}"))?;
+        for line in table::profile_lines(&view, provider, &abilities, width) {
+            context.print(line)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn to_json(profile: &Profile, ability: Option<&Ability>, plan: &Plan) -> Value {
+    let candidate = plan.candidates.iter().find(|it| it.id == profile.id);
+    let excluded = plan.excluded.iter().find(|(id, _)| *id == profile.id);
+    let reason = match (candidate, excluded) {
+        (Some(candidate), _) => candidate.why.to_string(),
+        (None, Some((_, reason))) => reason.to_string(),
+        (None, None) => String::new(),
+    };
+    let usage = &profile.usage;
+    let mut object = Map::new();
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            object.insert(name.to_owned(), value);
+        }
+    };
+    set("id", Some(json!(profile.id)));
+    set("provider", Some(json!(profile.provider)));
+    set("type", Some(json!(profile.kind.as_str())));
+    set("email", profile.email.as_ref().map(|it| json!(it)));
+    set("accountId", profile.account_id.as_ref().map(|it| json!(it)));
+    set("expires", profile.expires.map(|it| json!(it)));
+    set("access", ability.map(|it| json!(it.access)));
+    set("refresh", ability.map(|it| json!(it.refresh)));
+    set("lastUsed", usage.last_used.map(|it| json!(it)));
+    set("cooldownUntil", usage.cooldown_until.map(|it| json!(it)));
+    set("disabledUntil", usage.disabled_until.map(|it| json!(it)));
+    set("disabledReason", usage.disabled_reason.as_ref().map(|it| json!(it)));
+    set("eligible", Some(json!(candidate.is_some())));
+    set("reason", Some(json!(reason)));
+    Value::Object(object)
 }

@@ -1,20 +1,142 @@
-//! `models auth order`.
+//! `models auth order get|set|clear`: the agent's own order of a provider's profiles.
 
+use auth_store::{Document, ProfileId, ProviderId, StoreError};
+use serde_json::json;
+
+use crate::agent::Agent;
 use crate::args::{Global, OrderArgs, OrderSetArgs};
+use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::paths;
 
-/// Not written yet.
-pub fn get(_: &OrderArgs, _: &Global, _: &mut Context) -> Result<Exit, CliError> {
-    Err(CliError::new(Exit::Usage, "not_covered", "this command is not written yet"))
+/// Shows the stored order.
+pub fn get(args: &OrderArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    let (agent, provider) = subject(&args.provider, global, context)?;
+    let order = agent.store().read()?.order(&provider);
+    if !global.json {
+        context.print(format_args!("Agent: {}", agent.id))?;
+        context.print(format_args!("Provider: {provider}"))?;
+        let file = context.display(&paths::store_file(&agent.directory));
+        context.print(format_args!("Auth file: {file}"))?;
+        context.print(format_args!("Order override: {}", list(order.as_deref())))?;
+        return Ok(Exit::Done);
+    }
+    print_json(&agent, &provider, order.as_deref(), context)
 }
 
-/// Not written yet.
-pub fn set(_: &OrderSetArgs, _: &Global, _: &mut Context) -> Result<Exit, CliError> {
-    Err(CliError::new(Exit::Usage, "not_covered", "this command is not written yet"))
+/// Stores an order, once every id in it is known to be a profile of the provider.
+pub fn set(args: &OrderSetArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    let (agent, provider) = subject(&args.provider, global, context)?;
+    let mut order: Vec<ProfileId> = Vec::new();
+    for id in args.profiles.iter().map(|id| ProfileId::new(auth_store::trim(id))) {
+        if !id.as_str().is_empty() && !order.contains(&id) {
+            order.push(id);
+        }
+    }
+    if order.is_empty() {
+        return Err(CliError::usage("name at least one profile").hint(format!(
+            "to drop the order: clawdbot models auth order clear --provider {provider}"
+        )));
+    }
+    let checked = agent.store().update(|document| {
+        check(document, &provider, &order)?;
+        document.set_order(&provider, Some(&order));
+        Ok(())
+    })?;
+    checked.map_err(|error: CliError| {
+        error.hint(format!("see `clawdbot models auth list --provider {provider}`"))
+    })?;
+    tell(&agent, &provider, Some(&order), global, context)
 }
 
-/// Not written yet.
-pub fn clear(_: &OrderArgs, _: &Global, _: &mut Context) -> Result<Exit, CliError> {
-    Err(CliError::new(Exit::Usage, "not_covered", "this command is not written yet"))
+/// Drops the stored order.
+pub fn clear(args: &OrderArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    let (agent, provider) = subject(&args.provider, global, context)?;
+    // A damaged store has no order to drop either, but saying "cleared" would be a lie.
+    let result: Result<(), StoreError> =
+        agent.store().update(|document| document.set_order(&provider, None));
+    result?;
+    tell(&agent, &provider, None, global, context)
+}
+
+fn subject(
+    provider: &str,
+    global: &Global,
+    context: &Context,
+) -> Result<(Agent, ProviderId), CliError> {
+    let agent = Agent::of(global, &Config::load(context)?, context)?;
+    let provider = ProviderId::new(provider);
+    if provider.as_str().is_empty() {
+        return Err(CliError::usage("the provider is empty"));
+    }
+    Ok((agent, provider))
+}
+
+/// Whether every id of `order` is a profile of `provider`.
+fn check(document: &Document, provider: &ProviderId, order: &[ProfileId]) -> Result<(), CliError> {
+    for id in order {
+        match document.profile(id) {
+            Some(profile) if profile.provider == *provider => {}
+            Some(profile) => {
+                let message = format!(
+                    "the profile `{id}` belongs to the provider `{}`, not `{provider}`",
+                    profile.provider
+                );
+                return Err(CliError::new(Exit::Usage, "wrong_provider", message).profile(id));
+            }
+            None => {
+                let message = match document.contains(id) {
+                    true => format!("the profile `{id}` is stored, but its entry is malformed"),
+                    false => format!("there is no profile `{id}`"),
+                };
+                return Err(CliError::new(Exit::Usage, "unknown_profile", message).profile(id));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the order is now.
+fn tell(
+    agent: &Agent,
+    provider: &ProviderId,
+    order: Option<&[ProfileId]>,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    if global.json {
+        return print_json(agent, provider, order, context);
+    }
+    context.print(format_args!("Agent: {}", agent.id))?;
+    context.print(format_args!("Provider: {provider}"))?;
+    match order {
+        Some(_) => context.print(format_args!("Order override: {}", list(order)))?,
+        None => context.print("Cleared per-agent order override.")?,
+    }
+    Ok(Exit::Done)
+}
+
+fn print_json(
+    agent: &Agent,
+    provider: &ProviderId,
+    order: Option<&[ProfileId]>,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    context.print_json(&json!({
+        "agentId": agent.id,
+        "agentDir": agent.directory.display().to_string(),
+        "provider": provider.as_str(),
+        "authStorePath": context.display(&paths::store_file(&agent.directory)),
+        "order": order,
+    }))?;
+    Ok(Exit::Done)
+}
+
+fn list(order: Option<&[ProfileId]>) -> String {
+    match order {
+        None => "(none)".to_owned(),
+        Some([]) => "(empty: no profile is used)".to_owned(),
+        Some(ids) => ids.iter().map(ProfileId::as_str).collect::<Vec<_>>().join(", "),
+    }
 }

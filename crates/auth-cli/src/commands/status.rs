@@ -1,10 +1,129 @@
-//! `models status`.
+//! `models status`: whether every credential in use is there, valid and able to stay so.
+
+use auth_routing::Why;
+use auth_store::ProviderId;
 
 use crate::args::{Global, StatusArgs};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::overview::Overview;
+use crate::paths;
+use crate::table;
+use crate::view::{self, View};
 
-/// Not written yet.
-pub fn run(_: &StatusArgs, _: &Global, _: &mut Context) -> Result<Exit, CliError> {
-    Err(CliError::new(Exit::Usage, "not_covered", "this command is not written yet"))
+/// Shows the state of everything; with `--check` the exit code tells it.
+pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    if args.plain && global.json {
+        return Err(CliError::usage("`--plain` and `--json` exclude each other"));
+    }
+    let probes = args.probe || args.probe_provider.is_some() || !args.probe_profile.is_empty();
+    if probes {
+        let message = "`models status --probe` is not covered by this program yet";
+        return Err(CliError::new(Exit::Usage, "not_covered", message)
+            .hint("without it: clawdbot models status --check"));
+    }
+    let view = View::read(global, context)?;
+    let providers = view::providers(context);
+    for error in providers.errors() {
+        context.say(format_args!("warning: {error}"));
+    }
+    for provider in view.providers() {
+        for warning in table::warnings(&view.plan(&provider, None), &provider) {
+            context.say(warning);
+        }
+    }
+    let abilities = view::abilities(&view, &providers, context);
+    let overview = Overview::of(view, &providers, abilities, context);
+    if args.plain {
+        context.print(&overview.default_model)?;
+    } else if global.json {
+        let json = overview.to_json(context);
+        context.print_json(&json)?;
+    } else {
+        print_text(&overview, context)?;
+    }
+    Ok(if args.check { overview.check() } else { Exit::Done })
+}
+
+fn print_text(overview: &Overview, context: &mut Context) -> Result<(), CliError> {
+    let view = &overview.view;
+    let config = &view.config;
+    let (models, image) = (config.models(), config.image_models());
+    let missing_config = if config.exists { "" } else { " (not there)" };
+    let path = context.display(&config.path);
+    context.print(format_args!("Config       {path}{missing_config}"))?;
+    let store = context.display(&paths::store_file(&view.agent.directory));
+    context.print(format_args!("Agent        {}", view.agent.id))?;
+    context.print(format_args!("Credentials  {store}"))?;
+    let resolved = match overview.default_model == overview.resolved_default {
+        true => String::new(),
+        false => format!(" ({})", overview.resolved_default),
+    };
+    context.print(format_args!("Default      {}{resolved}", overview.default_model))?;
+    print_list("Fallbacks", &models.fallbacks, context)?;
+    if image.primary.is_some() || !image.fallbacks.is_empty() {
+        let all: Vec<_> = image.primary.into_iter().chain(image.fallbacks).collect();
+        print_list("Image", &all, context)?;
+    }
+    let aliases: Vec<_> = config
+        .listed_models()
+        .filter_map(|(model, alias)| alias.map(|alias| format!("{alias} -> {model}")))
+        .collect();
+    print_list("Aliases", &aliases, context)?;
+
+    let width = context.terminal.width.unwrap_or(80);
+    for provider in &overview.providers {
+        let id = ProviderId::new(&provider.name);
+        context.print(format_args!("\n{}", headline(&id, overview)))?;
+        for line in table::profile_lines(view, &id, &overview.abilities, width) {
+            context.print(line)?;
+        }
+        if let Some(key) = &provider.env {
+            let used = if provider.profiles.is_empty() { "" } else { "; the profiles go first" };
+            context.print(format_args!("    ${} of the environment{used}", key.name))?;
+        }
+        if let Some(described) = &provider.described {
+            context.print(format_args!("    models.providers of the config: {described}"))?;
+        }
+    }
+    if !overview.missing.is_empty() {
+        context.print("\nMissing")?;
+        for provider in &overview.missing {
+            context.print(format_args!("  {provider}: {}", way_in(provider)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The provider, and what it would use now.
+fn headline(provider: &ProviderId, overview: &Overview) -> String {
+    let plan = overview.view.plan(provider, None);
+    let next = match plan.candidates.first() {
+        None if overview.view.profiles.iter().any(|it| it.provider == *provider) => {
+            " (no profile can be used)".to_owned()
+        }
+        Some(first) if matches!(first.why, Why::Resting { .. }) => " (all rest)".to_owned(),
+        _ => String::new(),
+    };
+    format!("{provider}{next}")
+}
+
+fn print_list(name: &str, items: &[String], context: &mut Context) -> Result<(), CliError> {
+    let mut name = name;
+    for item in items {
+        context.print(format_args!("{name:11}  {item}"))?;
+        name = "";
+    }
+    Ok(())
+}
+
+/// The command that gets a credential of `provider`.
+fn way_in(provider: &str) -> String {
+    match provider {
+        "anthropic" => {
+            "run `claude setup-token`, then `clawdbot models auth setup-token`".to_owned()
+        }
+        "openai-codex" => format!("clawdbot models auth login --provider {provider}"),
+        _ => format!("clawdbot models auth paste-api-key --provider {provider}"),
+    }
 }

@@ -1,0 +1,76 @@
+//! Whose credentials: from `--agent`, the environment and the config to a directory.
+
+use std::path::PathBuf;
+
+use auth_store::{StateDirectory, Store};
+
+use crate::args::Global;
+use crate::config::{self, Config};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::paths;
+
+/// An agent that exists.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Agent {
+    /// Its canonical id.
+    pub id: String,
+    /// Where its credentials are.
+    pub directory: PathBuf,
+}
+
+impl Agent {
+    /// The agent that a command means: `--agent`, else the directory that a variable names, else
+    /// the config's default agent.
+    ///
+    /// # Errors
+    /// `--agent` names one that neither the config nor the disk knows.
+    pub fn of(global: &Global, config: &Config, context: &Context) -> Result<Self, CliError> {
+        let paths = context.paths();
+        let Some(name) = &global.agent else {
+            let id = config.default_agent();
+            let directory = match paths.agent_dir_is_chosen {
+                true => paths.agent_dir,
+                false => directory(&id, config, context),
+            };
+            return Ok(Self { id, directory });
+        };
+        let id = config::agent_id(name);
+        let known = all(config, context);
+        if id != paths::MAIN_AGENT && !known.contains(&id) {
+            return Err(CliError::usage(format!("there is no agent `{id}`"))
+                .hint(format!("the agents are: {}", known.join(", "))));
+        }
+        Ok(Self { directory: directory(&id, config, context), id })
+    }
+
+    /// Its credential store.
+    pub fn store(&self) -> Store {
+        Store::at(paths::store_file(&self.directory))
+    }
+}
+
+/// The directory of the agent `id`: what the config says, else the usual place.
+pub fn directory(id: &str, config: &Config, context: &Context) -> PathBuf {
+    let configured = config.agent(id).and_then(|entry| entry["agentDir"].as_str());
+    let configured = configured.map(|text| context.user_path(text));
+    configured
+        .filter(|path| !path.as_os_str().is_empty())
+        .unwrap_or_else(|| paths::agent_dir(&context.paths().state_dir, id))
+}
+
+/// The ids of all agents: those of the config in its order, or `main`; then those that only the
+/// disk knows.
+pub fn all(config: &Config, context: &Context) -> Vec<String> {
+    let configured = config.agents().filter_map(|entry| entry["id"].as_str());
+    let mut ids: Vec<_> = configured.map(config::agent_id).collect();
+    if ids.is_empty() {
+        ids.push(paths::MAIN_AGENT.to_owned());
+    }
+    for id in StateDirectory::at(context.paths().state_dir).agents() {
+        if config::agent_id(&id) == id && !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    ids
+}

@@ -1,0 +1,217 @@
+//! What the commands know of an agent's credentials and of the way between them, read once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use auth_providers::{Providers, TargetError};
+use auth_routing::selector::{Aliases, ModelRef};
+use auth_routing::{Pin, Plan, Routing, health, plan};
+use auth_store::{
+    Credential, Document, Profile, ProfileId, ProviderId, Records, State, StateDirectory,
+    Timestamp, TokenKey,
+};
+use serde::Serialize;
+
+use crate::agent::Agent;
+use crate::args::Global;
+use crate::config::Config;
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+
+/// An agent's credentials, and everything that decides about them.
+#[derive(Debug)]
+pub struct View {
+    /// The agent.
+    pub agent: Agent,
+    /// The user's file.
+    pub config: Config,
+    /// What of it matters to routing.
+    pub routing: auth_routing::Config,
+    /// The agent's store.
+    pub document: Document,
+    /// Its usable profiles, in the order of the file.
+    pub profiles: Vec<Profile>,
+    /// The instant by which all is judged.
+    pub now: Timestamp,
+}
+
+impl View {
+    /// Reads the store and the config of the agent that the command means. What is odd about
+    /// them is said on stderr.
+    pub fn read(global: &Global, context: &mut Context) -> Result<Self, CliError> {
+        let config = Config::load(context)?;
+        for warning in &config.warnings {
+            context.say(format_args!("warning: {warning}"));
+        }
+        let agent = Agent::of(global, &config, context)?;
+        let document = agent.store().read()?;
+        for malformed in document.malformed() {
+            context.say(format_args!(
+                "warning: the entry `{}` is passed over: {}",
+                malformed.id, malformed.reason
+            ));
+        }
+        Ok(Self {
+            profiles: document.profiles().collect(),
+            routing: config.routing(),
+            now: context.now(),
+            agent,
+            config,
+            document,
+        })
+    }
+
+    /// The plan for `provider`.
+    pub fn plan(&self, provider: &ProviderId, pin: Option<&Pin>) -> Plan {
+        let routing = Routing {
+            stored_order: self.document.order(provider),
+            provider: provider.clone(),
+            config: &self.routing,
+        };
+        plan(&self.profiles, &routing, pin, self.now)
+    }
+
+    /// The profile `id`.
+    ///
+    /// # Errors
+    /// There is none: exit code 3.
+    pub fn profile(&self, id: &ProfileId) -> Result<&Profile, CliError> {
+        let found = self.profiles.iter().find(|profile| profile.id == *id);
+        found.ok_or_else(|| no_profile(id, &self.agent))
+    }
+
+    /// The default model: the configured one, its alias resolved, else the built-in one.
+    pub fn default_model(&self) -> ModelRef {
+        default_model(&self.config)
+    }
+
+    /// The providers of the stored profiles, by canonical id.
+    pub fn providers(&self) -> Vec<ProviderId> {
+        let mut providers: Vec<_> = self.profiles.iter().map(|it| it.provider.clone()).collect();
+        providers.sort();
+        providers.dedup();
+        providers
+    }
+}
+
+/// There is no such profile in this agent's store.
+pub fn no_profile(id: &ProfileId, agent: &Agent) -> CliError {
+    let message = format!("the agent `{}` has no profile `{id}`", agent.id);
+    CliError::new(Exit::NoCredential, "unknown_profile", message)
+        .hint(format!("see `clawdbot models auth list --agent {}`", agent.id))
+        .profile(id)
+        .path(&crate::paths::store_file(&agent.directory))
+}
+
+/// The default model of all agents.
+pub fn default_model(config: &Config) -> ModelRef {
+    let anthropic = ProviderId::new(DEFAULT_PROVIDER);
+    let configured = config.models().primary.and_then(|text| {
+        let aliases = Aliases::from_json(&config.value, &anthropic);
+        aliases.resolve(&text, &anthropic).map(|(model, _)| model)
+    });
+    configured.unwrap_or(ModelRef { provider: anthropic, model: DEFAULT_MODEL.to_owned() })
+}
+
+/// The provider of a model that names none.
+pub const DEFAULT_PROVIDER: &str = "anthropic";
+const DEFAULT_MODEL: &str = "claude-opus-4-5";
+
+/// The providers there are: the catalogue and the manifests of the state directory.
+pub fn providers(context: &Context) -> Providers {
+    let manifests = context.paths().state_dir.join("providers");
+    Providers::load(Some(&manifests), &|name| context.env(name).map(str::to_owned))
+}
+
+/// Whether the access token, key or token can be used now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// It can, and for a while.
+    Valid,
+    /// It can, and ends soon: inside the margin in which it is renewed, or, if nobody can renew
+    /// it, within a day.
+    Expiring,
+    /// It cannot.
+    Expired,
+    /// It can, and does not end.
+    Static,
+}
+
+/// Whether it can be renewed without a person.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refresh {
+    /// It has a refresh token.
+    Yes,
+    /// It has none.
+    No,
+    /// It has one, and the issuer refused it or it was revoked.
+    NeedsLogin,
+}
+
+/// What can be done with a credential.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ability {
+    /// Now.
+    pub access: Access,
+    /// Later.
+    pub refresh: Refresh,
+}
+
+/// Judges `credential` at `now`.
+pub fn ability(credential: &Credential, refresh: Refresh, now: Timestamp) -> Ability {
+    let margin = match refresh {
+        Refresh::Yes => Duration::ZERO,
+        Refresh::No | Refresh::NeedsLogin => health::WARN_AFTER,
+    };
+    let access = if !credential.is_valid(now) {
+        Access::Expired
+    } else if credential.expires().is_none() {
+        Access::Static
+    } else if credential.is_fresh(now, margin) {
+        Access::Valid
+    } else {
+        Access::Expiring
+    };
+    Ability { access, refresh }
+}
+
+/// What can be done with each profile of `view`.
+pub fn abilities(view: &View, providers: &Providers, context: &Context) -> Abilities {
+    let records = StateDirectory::at(context.paths().state_dir).records();
+    let each = view.profiles.iter().filter_map(|profile| {
+        let credential = view.document.credential(&profile.id)?;
+        let refresh = refresh(&profile.provider, &credential, providers, &records);
+        Some((profile.id.clone(), ability(&credential, refresh, view.now)))
+    });
+    each.collect()
+}
+
+/// What can be done with each profile.
+pub type Abilities = BTreeMap<ProfileId, Ability>;
+
+/// Whether `credential` can be renewed: it has a refresh token, we know where that belongs, and
+/// nobody has refused it.
+fn refresh(
+    provider: &ProviderId,
+    credential: &Credential,
+    providers: &Providers,
+    records: &Records,
+) -> Refresh {
+    let Credential::OAuth(login) = credential else { return Refresh::No };
+    let Some(provider) = providers.find(provider).filter(|_| !login.refresh.is_blank()) else {
+        return Refresh::No;
+    };
+    let key = match provider.refresh_target(login) {
+        Ok(target) => TokenKey::new(&target.token_endpoint, &target.client_id, &login.refresh),
+        Err(TargetError::NeedsDiscovery { .. }) => return Refresh::Yes,
+        Err(_) => return Refresh::No,
+    };
+    match records.peek(key) {
+        Ok(Some(record)) if matches!(record.state, State::Rejected | State::Revoked) => {
+            Refresh::NeedsLogin
+        }
+        _ => Refresh::Yes,
+    }
+}

@@ -1,0 +1,347 @@
+//! The refresh that survives its caller.
+//!
+//! People press Ctrl-C, and tools end their helpers after seconds; a request that was sent must
+//! be answered all the same. So the command line sends in a child with a session of its own. The
+//! lock on the refresh token goes to the child as its standard input: it is held without a gap,
+//! until both are gone.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_providers::refresh::{self, Force, Prepared, RefreshError, Wanted};
+use auth_providers::{Provider, Providers, ReqwestClient};
+use auth_store::{Credential, StateDirectory, Store, TokenKey, TokenLock};
+use serde_json::{Value, json};
+
+use crate::agent::{self, Agent};
+use crate::config::Config;
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+use crate::sink::{self, TokenSink};
+
+/// The first argument of the child. Nobody types it.
+pub const WORD: &str = "__refresh";
+
+/// The token sink of `agent`, in the real world.
+pub fn sink(agent: &Agent, config: &Config, context: &Context) -> TokenSink {
+    let patience = patience(context);
+    let state = StateDirectory::at(context.paths().state_dir);
+    let others = agent::all(config, context).into_iter().filter(|id| *id != agent.id);
+    let others = others.map(|id| Agent { directory: agent::directory(&id, config, context), id });
+    TokenSink {
+        store: agent.store().with_patience(patience),
+        siblings: others.map(|other| other.store()).filter(|it| it.path().exists()).collect(),
+        records: state.records(),
+        providers: Providers::load(Some(&state.root().join("providers")), &|name| {
+            context.env(name).map(str::to_owned)
+        }),
+        http: Box::new(client(context)),
+        clock: Arc::clone(&context.clock),
+        patience,
+        flights: sink::Flights::default(),
+    }
+}
+
+/// The network, with the certificates that the environment adds.
+pub fn client(context: &Context) -> ReqwestClient {
+    match context.env("CLAWDBOT_CA_FILE").or_else(|| context.env("NODE_EXTRA_CA_CERTS")) {
+        Some(path) if !path.is_empty() => ReqwestClient::with_extra_ca(context.user_path(path)),
+        _ => ReqwestClient::new(),
+    }
+}
+
+/// How long to wait for locks: `CLAWDBOT_LOCK_TIMEOUT` in seconds, else a minute.
+fn patience(context: &Context) -> Duration {
+    let seconds = context.env("CLAWDBOT_LOCK_TIMEOUT").and_then(|text| text.trim().parse().ok());
+    seconds.map_or(Duration::from_mins(1), Duration::from_secs)
+}
+
+/// The credential, refreshed first if that is due.
+pub fn credential(
+    mut wanted: Wanted,
+    agent: &Agent,
+    sink: &TokenSink,
+    context: &Context,
+) -> Result<Credential, CliError> {
+    let document = sink.store.read()?;
+    let explain = |error, provider| explain(error, provider, agent);
+    let profile = document.profile(&wanted.profile);
+    let stored = document.credential(&wanted.profile);
+    let (Some(profile), Some(stored)) = (profile, stored) else {
+        let profile = wanted.profile;
+        return Err(explain(RefreshError::UnknownProfile { profile }, None));
+    };
+    let Some(provider) = sink.provider_of(&profile) else {
+        return sink::without_provider(stored, &wanted, context.now())
+            .map_err(|error| explain(error, None));
+    };
+    for _ in 0..ATTEMPTS {
+        let prepared = refresh::prepare(&wanted, provider, sink.doors())
+            .map_err(|error| explain(error, Some(provider)))?;
+        let lock = match prepared {
+            Prepared::Valid(credential) => return Ok(credential),
+            Prepared::Send(lock) => lock,
+        };
+        let sent = send(lock, &wanted, agent, provider, sink, context);
+        let ended = |error| explain(error, Some(provider));
+        if let Some(credential) = refresh::after_send(sent, &mut wanted, sink.doors(), ended)? {
+            return Ok(credential);
+        }
+    }
+    Err(explain(RefreshError::Unsettled { profile: wanted.profile }, Some(provider)))
+}
+
+/// Sends in a child where the system can hand it a lock, else right here.
+fn send(
+    lock: TokenLock,
+    wanted: &Wanted,
+    agent: &Agent,
+    provider: &Provider,
+    sink: &TokenSink,
+    context: &Context,
+) -> Result<bool, CliError> {
+    match &context.program {
+        Some(program) if cfg!(unix) => {
+            let request = Request { wanted, key: lock.key(), agent, provider };
+            let mut command = Command::new(program);
+            command.args(request.arguments());
+            in_child(command, lock)
+        }
+        _ => sink::block_on(refresh::send(lock, wanted, provider, sink.doors()))
+            .and_then(|sent| sent)
+            .map_err(|error| explain(error, Some(provider), agent)),
+    }
+}
+
+fn in_child(mut command: Command, lock: TokenLock) -> Result<bool, CliError> {
+    let failed = |error: std::io::Error| {
+        CliError::new(Exit::TryLater, "no_child", format!("could not start the refresh: {error}"))
+            .hint("nothing was sent; try again")
+    };
+    let mut child = command
+        .stdin(Stdio::from(lock.share()?))
+        .stdout(Stdio::piped())
+        // Whoever ends us may wait until nobody has our stderr any more.
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(failed)?;
+    drop(lock);
+    let mut text = String::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        stdout.read_to_string(&mut text).map_err(failed)?;
+    }
+    let _ = child.wait();
+    let Ok(report) = serde_json::from_str::<Value>(&text) else {
+        // It died; the token's record says how far it came, so look again.
+        return Ok(false);
+    };
+    match report["sent"].as_bool() {
+        Some(sent) => Ok(sent),
+        None => Err(CliError::from_json(&report["error"])),
+    }
+}
+
+/// What the child is told, as arguments: nothing in it is secret.
+struct Request<'a> {
+    wanted: &'a Wanted,
+    key: TokenKey,
+    agent: &'a Agent,
+    provider: &'a Provider,
+}
+
+impl Request<'_> {
+    fn arguments(&self) -> [OsString; 8] {
+        let force = match self.wanted.force {
+            Force::No => "no",
+            Force::Refresh => "refresh",
+            Force::Send => "send",
+        };
+        [
+            WORD.into(),
+            self.key.to_string().into(),
+            self.agent.id.clone().into(),
+            self.agent.directory.clone().into(),
+            self.provider.id.as_str().into(),
+            self.wanted.profile.as_str().into(),
+            force.into(),
+            self.wanted.at_least.as_millis().to_string().into(),
+        ]
+    }
+}
+
+/// The child: takes over the lock, sends, saves, says what came of it.
+pub fn run(arguments: &[OsString], context: &mut Context) -> u8 {
+    let report = match child(arguments, context) {
+        Ok(sent) => json!({ "sent": sent }),
+        Err(error) => json!({ "error": error.to_json() }),
+    };
+    // The one who asked may be gone; what matters is on the disk.
+    let _ = writeln!(context.stdout, "{report}");
+    0
+}
+
+#[cfg(unix)]
+fn child(arguments: &[OsString], context: &mut Context) -> Result<bool, CliError> {
+    let nobody = || CliError::usage(format!("`{WORD}` is not for people"));
+    let [_, _, key, id, directory, provider, profile, force, at_least] = arguments else {
+        return Err(nobody());
+    };
+    let text = |argument: &OsString| argument.to_str().map(str::to_owned).ok_or_else(nobody);
+    let key: TokenKey = text(key)?.parse().map_err(|_| nobody())?;
+    let agent = Agent { id: text(id)?, directory: directory.into() };
+    let wanted = Wanted {
+        profile: text(profile)?.into(),
+        at_least: Duration::from_millis(text(at_least)?.parse().map_err(|_| nobody())?),
+        force: match text(force)?.as_str() {
+            "no" => Force::No,
+            "refresh" => Force::Refresh,
+            _ => Force::Send,
+        },
+        only_if: None,
+    };
+
+    // Ctrl-C in the terminal, and its end, are for the one who asked.
+    let _ = rustix::process::setsid();
+    let config = Config::load(context)?;
+    let sink = sink(&agent, &config, context);
+    let provider = sink.providers.find(&auth_store::ProviderId::new(&text(provider)?));
+    let provider = provider.ok_or_else(nobody)?;
+    let stdin = std::os::fd::AsFd::as_fd(&std::io::stdin())
+        .try_clone_to_owned()
+        .map_err(|_| nobody())?;
+    let lock = sink.records.inherited(key, File::from(stdin))?;
+    let sending = async {
+        let _deaf = ignore_signals();
+        refresh::send(lock, &wanted, provider, sink.doors()).await
+    };
+    sink::block_on(sending)
+        .and_then(|sent| sent)
+        .map_err(|error| explain(error, Some(provider), &agent))
+}
+
+#[cfg(not(unix))]
+fn child(_: &[OsString], _: &mut Context) -> Result<bool, CliError> {
+    Err(CliError::usage(format!("`{WORD}` is not for people")))
+}
+
+/// While this is held, no polite signal ends us: the answer must be saved first. The deadline of
+/// the request bounds how long that can take.
+#[cfg(unix)]
+fn ignore_signals() -> Vec<tokio::signal::unix::Signal> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+        SignalKind::quit(),
+        // A limit on file sizes then is an error of the write, not the end of the process.
+        SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()),
+    ];
+    kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect()
+}
+
+/// What a person is told, and which command helps.
+pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) -> CliError {
+    let message = {
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        text
+    };
+    let log_in = |profile: &auth_store::ProfileId| log_in_command(profile, provider, agent);
+    let new = |exit, code| CliError::new(exit, code, message.clone());
+    match &error {
+        RefreshError::UnknownProfile { profile } => new(Exit::NoCredential, "no_credential")
+            .hint("see what there is: clawdbot models auth list")
+            .profile(profile),
+        RefreshError::NeedsLogin { profile, .. } => {
+            new(Exit::LogInAgain, "needs_login").hint(log_in(profile)).profile(profile)
+        }
+        RefreshError::Rejected { profile, .. } => {
+            new(Exit::LogInAgain, "rejected").hint(log_in(profile)).profile(profile)
+        }
+        RefreshError::OtherAccount { profile } => {
+            new(Exit::LogInAgain, "other_account").hint(log_in(profile)).profile(profile)
+        }
+        RefreshError::StaleCopy { profile, store } => new(Exit::LogInAgain, "stale_copy")
+            .hint(format!(
+                "{}, or send the old token all the same: clawdbot models auth refresh {profile} --agent {} --force",
+                log_in(profile), agent.id
+            ))
+            .profile(profile)
+            .path(store),
+        RefreshError::Unmerged { profile, store, .. } => {
+            new(Exit::LogInAgain, "unmerged").hint(log_in(profile)).profile(profile).path(store)
+        }
+        RefreshError::Target { profile, .. } => new(Exit::Usage, "provider")
+            .hint("correct the provider's manifest in the `providers` directory, or log in again")
+            .profile(profile),
+        RefreshError::Misconfigured { profile, .. } => new(Exit::TryLater, "misconfigured")
+            .hint("check the client id and secret of the provider's manifest or environment; the login is kept")
+            .profile(profile),
+        RefreshError::Unavailable { profile, retry_at, .. } => {
+            let hint = match retry_at {
+                Some(at) => format!(
+                    "nothing is sent before {}; to ask at once: clawdbot models auth token --profile {profile} --force-refresh",
+                    crate::text::utc(*at)
+                ),
+                None => "try again; nothing was lost".to_owned(),
+            };
+            new(Exit::TryLater, "unavailable").hint(hint).profile(profile)
+        }
+        RefreshError::CannotSave { profile, .. } => new(Exit::CannotWrite, "cannot_save")
+            .hint("make room or make the directory writable, then try again; the login is kept")
+            .profile(profile),
+        RefreshError::Store(_) => match error {
+            RefreshError::Store(store) => store.into(),
+            _ => new(Exit::Store, "store"),
+        },
+        RefreshError::Unsettled { profile } => {
+            new(Exit::TryLater, "unsettled").hint("try again").profile(profile)
+        }
+        _ => new(Exit::TryLater, "refresh"),
+    }
+}
+
+/// The command that makes a new login of that profile.
+fn log_in_command(
+    profile: &auth_store::ProfileId,
+    provider: Option<&Provider>,
+    agent: &Agent,
+) -> String {
+    let of_agent = match agent.id.as_str() {
+        crate::paths::MAIN_AGENT => String::new(),
+        id => format!(" --agent {id}"),
+    };
+    match provider {
+        Some(provider) if provider.has_oauth_login() => format!(
+            "log in again: clawdbot models auth login --provider {} --profile-id {profile}{of_agent}",
+            provider.id
+        ),
+        Some(provider) if provider.id.as_str() == "anthropic" => format!(
+            "store a new token: claude setup-token, then clawdbot models auth setup-token --profile-id {profile}{of_agent}"
+        ),
+        Some(provider) => format!(
+            "store a new one: clawdbot models auth paste-token --provider {} --profile-id {profile}{of_agent}",
+            provider.id
+        ),
+        None => format!(
+            "store a new one: clawdbot models auth paste-token --provider PROVIDER --profile-id {profile}{of_agent}"
+        ),
+    }
+}
+
+/// The agent's store, for commands that refresh.
+pub fn store_of(agent: &Agent) -> Store {
+    agent.store()
+}
+
+const ATTEMPTS: u32 = 8;
