@@ -3,6 +3,7 @@
 
 mod certified;
 mod crash;
+mod goldens;
 mod login;
 mod mistakes;
 mod refresh;

@@ -33,6 +33,14 @@ pub(crate) fn read(program: &str, args: &[&str]) -> Outcome<String> {
     Err(format!("`{program} {}` failed: {}", args.join(" "), output.status))
 }
 
+/// The same for a program whose exit code is not the point: its report is.
+pub(crate) fn read_even_if_it_fails(program: &str, args: &[&str]) -> Outcome<String> {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command.output().map_err(|error| format!("cannot start `{program}`: {error}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Whether a program is on the PATH and answers `--version`.
 pub(crate) fn is_installed(program: &str) -> bool {
     let mut command = Command::new(program);
