@@ -227,14 +227,14 @@ pub(crate) fn credential(entry: &Object) -> Option<Credential> {
 pub(crate) fn write_over(entry: &mut Object, credential: &Credential) {
     entry.set("type", &credential.kind().as_str());
     match credential {
-        Credential::ApiKey(key) => entry.set("key", &key.expose()),
+        Credential::ApiKey(key) => write_secret(entry, "key", key),
         Credential::Token { token, expires } => {
-            entry.set("token", &token.expose());
+            write_secret(entry, "token", token);
             entry.set_or_remove("expires", *expires);
         }
         Credential::OAuth(login) => {
-            entry.set("access", &login.access.expose());
-            entry.set("refresh", &login.refresh.expose());
+            write_secret(entry, "access", &login.access);
+            write_secret(entry, "refresh", &login.refresh);
             entry.set_or_remove("expires", login.expires);
             entry.set_or_remove("obtainedAt", login.obtained_at);
             for (name, value) in [
@@ -249,6 +249,13 @@ pub(crate) fn write_over(entry: &mut Object, credential: &Credential) {
                 }
             }
         }
+    }
+}
+
+/// Writes a secret; one that is empty makes no member where there was none.
+fn write_secret(entry: &mut Object, name: &str, secret: &Secret) {
+    if !secret.expose().is_empty() || entry.get(name).is_some() {
+        entry.set(name, &secret.expose());
     }
 }
 
