@@ -1,6 +1,7 @@
 //! What a person writes to choose a model and a profile: `/model Opus@anthropic:work`.
 
 use std::fmt;
+use std::ops::Range;
 
 use auth_store::{Profile, ProfileId, ProviderId, trim};
 use serde_json::Value;
@@ -10,6 +11,8 @@ use serde_json::Value;
 pub struct Directive {
     /// What it asks for; `None` if it stands alone.
     pub selector: Option<Selector>,
+    /// Where it is in the message, in bytes, with the white space before it.
+    pub range: Range<usize>,
     /// The message without it, white space collapsed.
     pub rest: String,
 }
@@ -72,7 +75,7 @@ pub fn directive(message: &str, aliases: &[&str]) -> Option<Directive> {
         Some((start, word_end + after, Some(selector)))
     })?;
     let rest = format!("{} {}", &message[..start], &message[end..]);
-    Some(Directive { selector, rest: collapse(&rest) })
+    Some(Directive { selector, range: start..end, rest: collapse(&rest) })
 }
 
 /// The first place where a `/` starts the message or follows white space and `name` accepts what
