@@ -439,13 +439,21 @@ mod tests {
             (400, r#"{"error":"invalid_grant"}"#, "rejected invalid_grant"),
             (401, r#"{"error":{"code":"refresh_token_reused"}}"#, "rejected refresh_token_reused"),
             (401, r#"{"error":"refresh_token_expired"}"#, "rejected refresh_token_expired"),
-            (400, r#"{"error":{"code":"refresh_token_invalidated","message":"m"}}"#, "rejected refresh_token_invalidated"),
+            (
+                400,
+                r#"{"error":{"code":"refresh_token_invalidated","message":"m"}}"#,
+                "rejected refresh_token_invalidated",
+            ),
             (403, r#"{"error":"invalid_grant"}"#, "rejected invalid_grant"),
             (200, r#"{"error":"bad_refresh_token"}"#, "rejected bad_refresh_token"),
             (400, r#"{"error":{"type":"invalid_grant"}}"#, "rejected invalid_grant"),
             (401, r#"{"error":"invalid_client"}"#, "misconfigured invalid_client"),
             (400, r#"{"error":"unauthorized_client"}"#, "misconfigured unauthorized_client"),
-            (400, r#"{"error":{"code":"unsupported_grant_type"}}"#, "misconfigured unsupported_grant_type"),
+            (
+                400,
+                r#"{"error":{"code":"unsupported_grant_type"}}"#,
+                "misconfigured unsupported_grant_type",
+            ),
             (400, "", "unavailable"),
             (400, "{}", "unavailable"),
             (400, r#"{"error":"invalid_request"}"#, "unavailable"),
@@ -632,7 +640,15 @@ mod tests {
     }
 
     fn answer_body() -> impl Strategy<Value = Vec<u8>> {
-        let names: &'static [&'static str] = &["access_token", "refresh_token", "expires_in", "token_type", "id_token", "error", "scope"];
+        let names: &'static [&'static str] = &[
+            "access_token",
+            "refresh_token",
+            "expires_in",
+            "token_type",
+            "id_token",
+            "error",
+            "scope",
+        ];
         let object = proptest::collection::vec((proptest::sample::select(names), member()), 0..7);
         prop_oneof![
             8 => object.prop_map(|members| {

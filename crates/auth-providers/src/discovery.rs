@@ -78,9 +78,7 @@ pub async fn discover(
     }
     Err(match (wrong, unreachable) {
         (Some(reason), _) => unusable(&reason),
-        (None, Some(reason)) => {
-            DiscoveryError::Unreachable { issuer: issuer.to_owned(), reason }
-        }
+        (None, Some(reason)) => DiscoveryError::Unreachable { issuer: issuer.to_owned(), reason },
         (None, None) => unusable("it publishes none, neither for OpenID Connect nor for OAuth"),
     })
 }
@@ -189,7 +187,10 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(1);
 
     /// What discovery makes of a server that has `pages`, and the addresses it asked.
-    fn ask(issuer: &str, pages: &[(&str, &str)]) -> (Result<Metadata, DiscoveryError>, Vec<String>) {
+    fn ask(
+        issuer: &str,
+        pages: &[(&str, &str)],
+    ) -> (Result<Metadata, DiscoveryError>, Vec<String>) {
         let asked = Mutex::new(Vec::new());
         let client = |request: HttpRequest| {
             asked.lock().unwrap().push(request.url.clone());
@@ -233,7 +234,8 @@ mod tests {
 
     #[test]
     fn either_document_alone_will_do() {
-        let document = r#"{"issuer":"https://a.example/t","token_endpoint":"https://a.example/token"}"#;
+        let document =
+            r#"{"issuer":"https://a.example/t","token_endpoint":"https://a.example/token"}"#;
         for url in [
             "https://a.example/t/.well-known/openid-configuration",
             "https://a.example/.well-known/oauth-authorization-server/t",
@@ -292,8 +294,11 @@ mod tests {
         let client = |_: HttpRequest| Err(HttpError::NotSent("no route".to_owned()));
         let error = block_on(discover("https://a.example", &client, TIMEOUT)).unwrap_err();
         assert!(matches!(error, DiscoveryError::Unreachable { .. }), "{error}");
-        let client = |_: HttpRequest| -> Result<HttpResponse, HttpError> { panic!("nothing is sent") };
-        for issuer in ["http://a.example", "https://u@a.example", "https://a.example/?x", "a.example"] {
+        let client =
+            |_: HttpRequest| -> Result<HttpResponse, HttpError> { panic!("nothing is sent") };
+        for issuer in
+            ["http://a.example", "https://u@a.example", "https://a.example/?x", "a.example"]
+        {
             let error = block_on(discover(issuer, &client, TIMEOUT)).unwrap_err();
             assert!(matches!(error, DiscoveryError::Unusable { .. }), "{error}");
         }

@@ -228,7 +228,9 @@ pub async fn resolve(provider: &Provider, http: &dyn HttpClient) -> Result<Provi
         Err(error @ DiscoveryError::Unreachable { .. }) => {
             return Err(LoginError::Unavailable { reason: error.to_string() });
         }
-        Err(error @ DiscoveryError::Unusable { .. }) => return Err(misconfigured(provider, &error)),
+        Err(error @ DiscoveryError::Unusable { .. }) => {
+            return Err(misconfigured(provider, &error));
+        }
     };
     if !metadata.supports_pkce() && !provider.assume_pkce {
         return Err(misconfigured(
@@ -246,7 +248,9 @@ pub async fn resolve(provider: &Provider, http: &dyn HttpClient) -> Result<Provi
             let refused = metadata.refused.join("; ");
             return Err(misconfigured(
                 provider,
-                &format!("the issuer names no usable {name} endpoint; write it as `endpoints.{name}` {refused}"),
+                &format!(
+                    "the issuer names no usable {name} endpoint; write it as `endpoints.{name}` {refused}"
+                ),
             ));
         }
     }
@@ -318,10 +322,10 @@ impl Departure {
         {
             warnings.push(warning);
         }
-        self.into_login(tokens, received_at, warnings)
+        self.login_of(tokens, received_at, warnings)
     }
 
-    fn into_login(
+    fn login_of(
         &self,
         tokens: Tokens,
         received_at: Timestamp,
@@ -337,13 +341,18 @@ impl Departure {
             .merge(&nothing_yet, received_at)
             .map_err(|error| LoginError::Unavailable { reason: error.to_string() })?;
         if login.refresh.is_blank() {
-            warnings.push("the provider gave no refresh token: the login ends with its access token".to_owned());
+            warnings.push(
+                "the provider gave no refresh token: the login ends with its access token"
+                    .to_owned(),
+            );
         }
         if let Some(granted) = &tokens.scope {
             let granted: Vec<_> = granted.split_whitespace().collect();
             let asked = self.provider.scopes.iter();
-            let missing: Vec<_> =
-                asked.filter(|scope| !granted.contains(&scope.as_str())).map(String::as_str).collect();
+            let missing: Vec<_> = asked
+                .filter(|scope| !granted.contains(&scope.as_str()))
+                .map(String::as_str)
+                .collect();
             if !missing.is_empty() {
                 warnings.push(format!("the provider did not grant: {}", missing.join(" ")));
             }
@@ -416,8 +425,9 @@ impl Departure {
         if answer.status != 200 {
             return Err(unknown(format!("the userinfo endpoint answered {}", answer.status)));
         }
-        let claims: Map<String, Value> = serde_json::from_slice(&answer.body)
-            .map_err(|_| unknown("the userinfo endpoint did not answer with a JSON object".to_owned()))?;
+        let claims: Map<String, Value> = serde_json::from_slice(&answer.body).map_err(|_| {
+            unknown("the userinfo endpoint did not answer with a JSON object".to_owned())
+        })?;
         let id_claims = tokens.id_token().and_then(|token| unverified_claims(token.expose()));
         let subject = id_claims.as_ref().and_then(|claims| claims.get("sub"));
         if subject.is_some_and(|subject| claims.get("sub") != Some(subject)) {
@@ -440,7 +450,11 @@ impl Departure {
         }
     }
 
-    async fn paste(&self, ui: &dyn LoginUi, unbound: Option<&BindError>) -> Result<Code, LoginError> {
+    async fn paste(
+        &self,
+        ui: &dyn LoginUi,
+        unbound: Option<&BindError>,
+    ) -> Result<Code, LoginError> {
         loop {
             let Some(text) = ui.pasted().await else {
                 return match unbound {

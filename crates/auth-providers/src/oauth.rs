@@ -308,7 +308,8 @@ mod tests {
         let (endpoint, client) = target(&gateway, &login(None, None));
         assert_eq!((endpoint.as_str(), client.as_str()), (CODEX, "app_EMoamEEZ73f0CkXaXp7hrann"));
         // The control: with the record it goes to the gateway, as the gateway's client.
-        let (endpoint, client) = target(&gateway, &login(Some("https://gateway.example/token"), None));
+        let (endpoint, client) =
+            target(&gateway, &login(Some("https://gateway.example/token"), None));
         assert_eq!((endpoint.as_str(), client.as_str()), ("https://gateway.example/token", "mine"));
     }
 
@@ -316,21 +317,32 @@ mod tests {
     fn a_provider_that_is_a_manifest_alone_has_its_own_endpoint_and_client() {
         let acme = provider("acme", Some(ACME), &[("ACME_ID", "from-env")]);
         let (endpoint, client) = target(&acme, &login(None, None));
-        assert_eq!((endpoint.as_str(), client.as_str()), ("https://acme.example/token", "from-env"));
+        assert_eq!(
+            (endpoint.as_str(), client.as_str()),
+            ("https://acme.example/token", "from-env")
+        );
     }
 
     #[test]
     fn where_only_the_issuer_is_known_it_must_be_asked() {
-        let manifest = ACME.replace("\"endpoints\": {\"token\": \"https://acme.example/token\"}", "\"label\": \"A\"");
+        let manifest = ACME.replace(
+            "\"endpoints\": {\"token\": \"https://acme.example/token\"}",
+            "\"label\": \"A\"",
+        );
         let acme = provider("acme", Some(&manifest), &[]);
         let error = acme.refresh_target(&login(None, None)).unwrap_err();
-        assert_eq!(error, TargetError::NeedsDiscovery { issuer: "https://acme.example".to_owned() });
+        assert_eq!(
+            error,
+            TargetError::NeedsDiscovery { issuer: "https://acme.example".to_owned() }
+        );
     }
 
     #[test]
     fn a_secret_goes_nowhere_but_over_tls_or_loopback() {
         let codex = provider("openai-codex", None, &[]);
-        for url in ["http://auth.openai.com/oauth/token", "https://u:p@auth.openai.com/", "file:///x", ""] {
+        for url in
+            ["http://auth.openai.com/oauth/token", "https://u:p@auth.openai.com/", "file:///x", ""]
+        {
             let error = codex.refresh_target(&login(Some(url), None)).unwrap_err();
             assert!(matches!(error, TargetError::BadEndpoint { .. }), "{url}: {error}");
         }
@@ -356,8 +368,12 @@ mod tests {
             let acme = provider("acme", Some(manifest), &secret);
             let target = acme.refresh_target(&login(None, None)).unwrap();
             let request = target.request(&"r".into(), Duration::from_secs(1));
-            let authorization = request.headers.iter().find(|(name, _)| name == "authorization").cloned();
-            (String::from_utf8(request.body.unwrap()).unwrap(), authorization.map(|(_, value)| value))
+            let authorization =
+                request.headers.iter().find(|(name, _)| name == "authorization").cloned();
+            (
+                String::from_utf8(request.body.unwrap()).unwrap(),
+                authorization.map(|(_, value)| value),
+            )
         };
         assert_eq!(
             refresh(ACME),
@@ -368,7 +384,8 @@ mod tests {
                 None
             )
         );
-        let basic = ACME.replace("\"id\"", "\"client_auth\": \"basic\", \"token_body\": \"json\", \"id\"");
+        let basic =
+            ACME.replace("\"id\"", "\"client_auth\": \"basic\", \"token_body\": \"json\", \"id\"");
         assert_eq!(
             refresh(&basic),
             (

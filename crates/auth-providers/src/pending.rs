@@ -61,7 +61,9 @@ impl PendingLogins {
         let redirect_uri = redirect.uri(redirect.ports().first().copied().unwrap_or(UNHEARD_PORT));
         let mut parts = [0; 96];
         parts.copy_from_slice(&entropy[..96]);
-        let id: String = entropy[96..].iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut id = [0; 16];
+        id.copy_from_slice(&entropy[96..]);
+        let id = format!("{:032x}", u128::from_be_bytes(id));
         let departure = Departure::new(provider, Attempt::new(parts, redirect_uri))?;
         let url = departure.url()?;
         let now = clock.now();
@@ -118,19 +120,18 @@ impl PendingLogins {
     /// All that can be read, the newest first.
     fn records(&self) -> Vec<Record> {
         let mut records: Vec<Record> =
-            self.files().iter().filter(|path| is_open(path)).filter_map(|path| read(path)).collect();
+            self.files().iter().filter_map(|path| read_open(path)).collect();
         records.sort_by_key(|record| std::cmp::Reverse(record.expires));
         records
     }
 
     fn remove_expired(&self, now: Timestamp) {
+        // A clock that was set back must not keep one alive for long.
+        let at_the_latest = now.plus(2 * PENDING_LIFETIME);
         for path in self.files() {
-            let is_over = match read(&path) {
-                // A clock that was set back must not keep it alive.
-                Some(record) => record.expires <= now || record.expires > now.plus(PENDING_LIFETIME),
-                None => false,
-            };
-            if is_over {
+            if parse(&path)
+                .is_some_and(|record| record.expires <= now || record.expires > at_the_latest)
+            {
                 // Somebody else may have removed it.
                 let _ = fs::remove_file(path);
             }
@@ -218,14 +219,15 @@ impl Record {
     }
 }
 
-fn read(path: &Path) -> Option<Record> {
-    let record: Record = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    // The name is the claim, so the two must not differ.
-    (path.file_stem()?.to_str()? == record.id).then_some(record)
+fn parse(path: &Path) -> Option<Record> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-fn is_open(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "json")
+/// The record of a login that nobody has claimed. Its name is what is claimed, so name and content
+/// must agree.
+fn read_open(path: &Path) -> Option<Record> {
+    let record = parse(path)?;
+    (path.file_name()?.to_str()? == format!("{}.json", record.id)).then_some(record)
 }
 
 /// The port in the redirect URI where any port will do: nothing listens there.

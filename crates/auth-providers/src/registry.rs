@@ -376,7 +376,8 @@ mod tests {
 
     #[test]
     fn the_manifest_of_the_documentation_is_a_provider() {
-        let providers = with("acme", ACME, &[("ACME_CLIENT_ID", " mine "), ("ACME_CLIENT_SECRET", "s")]);
+        let providers =
+            with("acme", ACME, &[("ACME_CLIENT_ID", " mine "), ("ACME_CLIENT_SECRET", "s")]);
         assert_eq!(providers.errors(), []);
         let acme = providers.find(&id("acme-ai")).unwrap();
         assert_eq!(acme.client_id.as_deref(), Some("mine"));
@@ -404,7 +405,8 @@ mod tests {
 
     #[test]
     fn an_issuer_takes_the_place_of_all_the_addresses_it_extends() {
-        let manifest = r#"{"id": "my-codex", "extends": "openai-codex", "issuer": "https://gateway.example"}"#;
+        let manifest =
+            r#"{"id": "my-codex", "extends": "openai-codex", "issuer": "https://gateway.example"}"#;
         let providers = with("my-codex", manifest, &[]);
         let mine = providers.find(&id("my-codex")).unwrap();
         assert!(mine.endpoints.token.is_none() && mine.endpoints.authorization.is_none());
@@ -420,28 +422,78 @@ mod tests {
         refuses("other", ACME, "id", "`acme.json`");
         refuses("a b", r#"{"id": "a b", "flows": ["token"]}"#, "id", "only letters");
         refuses("acme", &acme("\"flows\"", "\"flow\""), "flow", "unknown field");
-        refuses("acme", &acme("[\"authorization_code\", ", "[\"magic\", "), "flows[0]", "unknown variant");
+        refuses(
+            "acme",
+            &acme("[\"authorization_code\", ", "[\"magic\", "),
+            "flows[0]",
+            "unknown variant",
+        );
         refuses("acme", r#"{"id": "acme", "flows": []}"#, "flows", "no way to log in");
-        refuses("acme", &acme("[1455, 1457]", "[1455, 70000]"), "redirect.ports[1]", "expected u16");
+        refuses(
+            "acme",
+            &acme("[1455, 1457]", "[1455, 70000]"),
+            "redirect.ports[1]",
+            "expected u16",
+        );
         refuses("acme", &acme("\"127.0.0.1\"", "\"0.0.0.0\""), "redirect", "0.0.0.0");
-        refuses("acme", &acme("https://login.acme.example/token", "http://login.acme.example/token"),
-            "endpoints.token", "plain http");
+        refuses(
+            "acme",
+            &acme("https://login.acme.example/token", "http://login.acme.example/token"),
+            "endpoints.token",
+            "plain http",
+        );
         refuses("acme", &acme("\"https://login.acme.example\"", "\"acme\""), "issuer", "not a URL");
         refuses("acme", &acme("\"/sub\"", "\"sub\""), "identity.account", "begins with `/`");
-        refuses("acme", &acme("\"id_token\"", "\"passport\""), "identity.source", "unknown variant");
-        refuses("acme", &acme("\"authorize_params\": {}", "\"authorize_params\": {\"state\": \"x\"}"),
-            "authorize_params.state", "set by the login itself");
-        refuses("acme", &acme("\"token_params\": {}", "\"token_params\": {\"grant_type\": \"x\"}"),
-            "token_params.grant_type", "set by the login itself");
-        refuses("acme", &acme("\"extends\": null", "\"extends\": \"nobody\""), "extends", "not built in");
+        refuses(
+            "acme",
+            &acme("\"id_token\"", "\"passport\""),
+            "identity.source",
+            "unknown variant",
+        );
+        refuses(
+            "acme",
+            &acme("\"authorize_params\": {}", "\"authorize_params\": {\"state\": \"x\"}"),
+            "authorize_params.state",
+            "set by the login itself",
+        );
+        refuses(
+            "acme",
+            &acme("\"token_params\": {}", "\"token_params\": {\"grant_type\": \"x\"}"),
+            "token_params.grant_type",
+            "set by the login itself",
+        );
+        refuses(
+            "acme",
+            &acme("\"extends\": null", "\"extends\": \"nobody\""),
+            "extends",
+            "not built in",
+        );
         refuses("acme", &acme("[\"acme-ai\"]", "[\"z.ai\"]"), "aliases", "`zai`");
         refuses("anthropic", r#"{"id": "anthropic", "flows": ["token"]}"#, "id", "\"extends\"");
-        refuses("acme", r#"{"id": "acme", "flows": ["authorization_code"], "client_id": "c"}"#,
-            "endpoints.authorization", "no `issuer`");
-        refuses("acme", r#"{"id": "acme", "flows": ["device_code"], "issuer": "https://a.example"}"#,
-            "client_id", "missing");
-        refuses("acme", r#"{"id": "acme", "flows": ["plugin"], "command": "plugin"}"#, "command", "absolute");
-        refuses("acme", &acme("\"bare_code\": false", "\"bare_code\": 3"), "bare_code", "expected a boolean");
+        refuses(
+            "acme",
+            r#"{"id": "acme", "flows": ["authorization_code"], "client_id": "c"}"#,
+            "endpoints.authorization",
+            "no `issuer`",
+        );
+        refuses(
+            "acme",
+            r#"{"id": "acme", "flows": ["device_code"], "issuer": "https://a.example"}"#,
+            "client_id",
+            "missing",
+        );
+        refuses(
+            "acme",
+            r#"{"id": "acme", "flows": ["plugin"], "command": "plugin"}"#,
+            "command",
+            "absolute",
+        );
+        refuses(
+            "acme",
+            &acme("\"bare_code\": false", "\"bare_code\": 3"),
+            "bare_code",
+            "expected a boolean",
+        );
     }
 
     #[test]

@@ -1,0 +1,9 @@
+//! The drivers through the public API: a real listener, a fake issuer that is a closure.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod login;
+mod naming;
+mod pending;
+mod revoke;
+mod support;

@@ -1,0 +1,102 @@
+//! What a new profile is called.
+
+use auth_providers::{Login, profile_name};
+use auth_store::{Credential, Document, OAuthCredential, Profile, ProfileId, ProviderId};
+use serde_json::{Map, Value};
+
+fn login(account: Option<&str>, email: Option<&str>) -> Login {
+    let account_id = account.map(str::to_owned);
+    let credential = OAuthCredential {
+        access: "a".into(),
+        account_id: account_id.clone(),
+        ..OAuthCredential::default()
+    };
+    let email = email.map(str::to_owned);
+    let fields = email.iter().map(|email| ("email".to_owned(), Value::from(email.as_str())));
+    Login {
+        provider: ProviderId::new("acme"),
+        credential: Credential::OAuth(credential),
+        account_id,
+        fields: fields.collect(),
+        email,
+        warnings: Vec::new(),
+    }
+}
+
+fn profiles(stored: &[(&str, Login)]) -> Vec<Profile> {
+    let mut document = Document::empty();
+    for (id, login) in stored {
+        document.put(&ProfileId::from(*id), "acme", &login.credential, &login.fields);
+    }
+    document.profiles().collect()
+}
+
+#[track_caller]
+fn check(login: &Login, stored: &[(&str, Login)], wanted: &str) {
+    let name = profile_name(login, None, None, false, &profiles(stored));
+    assert_eq!((name.id.as_str(), name.taken), (wanted, None));
+}
+
+const ME: Option<&str> = Some("me@acme.example");
+
+#[test]
+fn the_name_is_the_email_or_default() {
+    check(&login(Some("1"), ME), &[], "acme:me@acme.example");
+    check(&login(Some("1"), None), &[], "acme:default");
+    let name = profile_name(&login(None, None), Some("github"), None, false, &[]);
+    assert_eq!(name.id.as_str(), "acme:github");
+}
+
+#[test]
+fn the_same_account_takes_its_own_place() {
+    let stored =
+        [("acme:me@acme.example", login(Some("1"), ME)), ("acme:default", login(None, None))];
+    check(&login(Some("1"), ME), &stored, "acme:me@acme.example");
+    check(&login(None, ME), &stored, "acme:me@acme.example");
+    check(&login(None, None), &stored, "acme:default");
+}
+
+#[test]
+fn a_second_account_never_overwrites_the_first() {
+    let stored =
+        [("acme:me@acme.example", login(Some("1"), ME)), ("acme:default", login(Some("1"), None))];
+    check(&login(Some("2"), ME), &stored, "acme:me@acme.example-2");
+    check(&login(Some("a/ b"), None), &stored, "acme:default-ab");
+    let stored = [
+        ("acme:default", login(None, Some("other@acme.example"))),
+        ("acme:default-2", login(None, ME)),
+    ];
+    check(&login(None, ME), &[], "acme:me@acme.example");
+    let name = profile_name(
+        &login(None, Some("third@acme.example")),
+        None,
+        Some(&"acme:default".into()),
+        false,
+        &profiles(&stored),
+    );
+    assert_eq!(name.id.as_str(), "acme:third@acme.example");
+    assert_eq!(name.taken, Some("acme:default".into()));
+}
+
+#[test]
+fn a_login_does_not_take_the_place_of_a_key_or_of_another_provider() {
+    let mut document = Document::empty();
+    let key = Credential::ApiKey("k".into());
+    document.put(&"acme:default".into(), "acme", &key, &Map::new());
+    document.put(&"acme:default-2".into(), "other", &login(None, None).credential, &Map::new());
+    let existing: Vec<_> = document.profiles().collect();
+    let name = profile_name(&login(None, None), None, None, false, &existing);
+    assert_eq!(name.id.as_str(), "acme:default-3");
+}
+
+#[test]
+fn what_is_asked_for_wins_and_force_takes_it_from_another_account() {
+    let stored = profiles(&[("work", login(Some("1"), ME))]);
+    let ask = |login: &Login, force| {
+        let name = profile_name(login, None, Some(&"work".into()), force, &stored);
+        (name.id.as_str().to_owned(), name.taken.is_some())
+    };
+    assert_eq!(ask(&login(Some("1"), ME), false), ("work".to_owned(), false));
+    assert_eq!(ask(&login(Some("2"), ME), false), ("acme:me@acme.example".to_owned(), true));
+    assert_eq!(ask(&login(Some("2"), ME), true), ("work".to_owned(), false));
+}
