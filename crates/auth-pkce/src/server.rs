@@ -118,14 +118,11 @@ async fn serve(listeners: Vec<TcpListener>, shared: Arc<Shared>) {
     let mut turn = 0;
     loop {
         turn += 1;
-        let (stream, peer) = match accept(&listeners, turn).await {
-            Ok(accepted) => accepted,
-            Err(_) => {
-                // Out of descriptors, most likely: others must close some first.
-                shared.log_refusal("a connection could not be accepted");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
+        let Ok((stream, peer)) = accept(&listeners, turn).await else {
+            // Out of descriptors, most likely: others must close some first.
+            shared.log_refusal("a connection could not be accepted");
+            sleep(ACCEPT_PAUSE).await;
+            continue;
         };
 
         while tasks.try_join_next().is_some() {}

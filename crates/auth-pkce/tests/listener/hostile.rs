@@ -1,0 +1,232 @@
+//! What must not settle a login, and must not stop it either.
+
+use crate::support::{Response, Waiting};
+
+/// A value no page may repeat.
+const CANARY: &str = "%3Csvg%2Fonload%3D1%3ECANARY";
+
+/// Sends it, checks the status and the headers, and that the login goes on waiting.
+async fn check(waiting: &Waiting, request: &str, status: u16) {
+    let response = waiting.send(request).await;
+    assert_eq!(response.status(), status, "{request}\n{}", response.0);
+    assert_strict(&response);
+    assert!(!waiting.task.is_finished(), "{request}");
+}
+
+fn assert_strict(Response(text): &Response) {
+    let text = text.to_lowercase();
+    for forbidden in ["access-control", "canary", "<svg/onload", "the-code", "set-cookie"] {
+        assert!(!text.contains(forbidden), "{forbidden} in {text}");
+    }
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("connection: close"), "{head}");
+    if body.is_empty() {
+        return; // A limit of the HTTP parser: there is no page.
+    }
+    for header in [
+        "content-type: text/html; charset=utf-8",
+        "x-content-type-options: nosniff",
+        "content-security-policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        "referrer-policy: no-referrer",
+        "cache-control: no-store",
+    ] {
+        assert!(head.contains(header), "{header} is not in {head}");
+    }
+}
+
+#[tokio::test]
+async fn only_our_own_host_is_answered() {
+    let waiting = Waiting::new();
+    let (port, answer) = (waiting.port, waiting.answer());
+    for host in
+        ["evil.example", "localhost", "localhost:1", "0.0.0.0:80", "", "localhost:80, localhost:80"]
+    {
+        check(&waiting, &format!("GET {answer} HTTP/1.1\r\nHost: {host}\r\n\r\n"), 421).await;
+    }
+    check(&waiting, &format!("GET {answer} HTTP/1.1\r\n\r\n"), 400).await;
+    let twice = format!("Host: localhost:{port}\r\n");
+    check(&waiting, &waiting.request_with("GET", &answer, &twice), 400).await;
+    let twice = "Host: evil.example\r\n";
+    check(&waiting, &waiting.request_with("GET", &answer, twice), 400).await;
+    waiting.still_succeeds().await;
+}
+
+#[tokio::test]
+async fn only_a_plain_get_settles() {
+    let waiting = Waiting::new();
+    let answer = waiting.answer();
+    for method in ["HEAD", "POST", "OPTIONS", "PUT", "DELETE", "TRACE", "PATCH"] {
+        check(&waiting, &waiting.request_with(method, &answer, ""), 405).await;
+    }
+    let preflight = "Access-Control-Request-Private-Network: true\r\nOrigin: https://a.example\r\n";
+    check(&waiting, &waiting.request_with("OPTIONS", &answer, preflight), 405).await;
+    check(
+        &waiting,
+        &waiting.request_with("CONNECT", &format!("localhost:{}", waiting.port), ""),
+        400,
+    )
+    .await;
+    let absolute = format!("http://localhost:{}{answer}", waiting.port);
+    check(&waiting, &waiting.request(&absolute), 400).await;
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    check(&waiting, &waiting.request_with("GET", &answer, upgrade), 400).await;
+    check(&waiting, &waiting.request_with("GET", &answer, "Content-Length: 1\r\n"), 400).await;
+    check(&waiting, &waiting.request_with("GET", &answer, "Transfer-Encoding: chunked\r\n"), 400)
+        .await;
+    waiting.still_succeeds().await;
+}
+
+#[tokio::test]
+async fn what_a_page_asks_does_not_settle() {
+    let waiting = Waiting::new();
+    let answer = waiting.answer();
+    for headers in [
+        "Origin: https://login.acme.example\r\n",
+        "Origin: null\r\n",
+        "Sec-Fetch-Mode: cors\r\n",
+        "Sec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image\r\n",
+        "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: iframe\r\n",
+    ] {
+        check(&waiting, &waiting.request_with("GET", &answer, headers), 403).await;
+    }
+    waiting.still_succeeds().await;
+}
+
+#[tokio::test]
+async fn a_login_survives_favicon_prefetch_and_a_wrong_state() {
+    let waiting = Waiting::new();
+    let answer = waiting.answer();
+    for path in ["/favicon.ico", "/", "/robots.txt", "/cancel", "/auth/callback/", "/success"] {
+        check(&waiting, &waiting.request(path), 404).await;
+    }
+    for headers in ["Sec-Purpose: prefetch\r\n", "Purpose: prefetch\r\n", "X-Moz: prefetch\r\n"] {
+        check(&waiting, &waiting.request_with("GET", &answer, headers), 503).await;
+    }
+    for query in
+        ["", "code=c", "code=c&state=", "code=c&state=wrong", "state=wrong", "error=x&state=wrong"]
+    {
+        check(&waiting, &waiting.request(&format!("/auth/callback?{query}")), 400).await;
+    }
+    waiting.still_succeeds().await;
+}
+
+#[tokio::test]
+async fn malformed_answers_are_noise() {
+    let waiting = Waiting::new();
+    let state = waiting.state.clone();
+    for query in [
+        format!("code=a&code=b&state={state}"),
+        format!("code=a&state={state}&state={state}"),
+        format!("code=a&error=b&state={state}"),
+        format!("code=%&state={state}"),
+        format!("code=a%00b&state={state}"),
+        format!("code=%ff&state={state}"),
+        format!("code=a%0d%0ab&state={state}"),
+    ] {
+        check(&waiting, &waiting.request(&format!("/auth/callback?{query}")), 400).await;
+    }
+    waiting.still_succeeds().await;
+}
+
+#[tokio::test]
+async fn no_page_repeats_what_was_asked() {
+    let waiting = Waiting::new();
+    let state = waiting.state.clone();
+    for query in [
+        format!("code={CANARY}&state={CANARY}"),
+        format!("error={CANARY}&error_description={CANARY}&state={CANARY}"),
+        format!("{CANARY}={CANARY}"),
+        format!("code={CANARY}&code={CANARY}"),
+        format!("code=%zz{CANARY}"),
+    ] {
+        check(&waiting, &waiting.request(&format!("/auth/callback?{query}")), 400).await;
+    }
+    check(&waiting, &waiting.request(&format!("/{CANARY}?{CANARY}")), 404).await;
+    let query =
+        format!("error={CANARY}&error_description={CANARY}&error_uri={CANARY}&state={state}");
+    let response = waiting.get(&format!("/auth/callback?{query}")).await;
+    response.expect(403, "The login was refused");
+    assert_strict(&response);
+}
+
+#[tokio::test]
+async fn a_request_beyond_the_limits_is_noise() {
+    let waiting = Waiting::new();
+    let answer = waiting.answer();
+    let long = |len: usize| "a".repeat(len);
+    check(&waiting, &waiting.request(&format!("{answer}&x={}", long(8 * 1024))), 414).await;
+    let header = format!("X: {}\r\n", long(16 * 1024));
+    check(&waiting, &waiting.request_with("GET", &answer, &header), 431).await;
+    let many = "X: x\r\n".repeat(64);
+    check(&waiting, &waiting.request_with("GET", &answer, &many), 431).await;
+
+    // Far beyond, the connection is closed while the request is still coming.
+    let response = waiting.send(&waiting.request(&format!("/?{}", long(4_000_000)))).await;
+    assert!([0, 414, 431].contains(&response.status()), "{}", response.0);
+    let header = format!("X: {}\r\n", long(4_000_000));
+    let response = waiting.send(&waiting.request_with("GET", &answer, &header)).await;
+    assert!([0, 431].contains(&response.status()), "{}", response.0);
+    waiting.still_succeeds().await;
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_noise() {
+    let waiting = Waiting::new();
+    for request in [
+        "\0\0\0\0\r\n\r\n",
+        "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "GET /auth/callback?code=a b HTTP/1.1\r\n\r\n",
+    ] {
+        let response = waiting.send(request).await;
+        assert!([0, 400].contains(&response.status()), "{request:?} {}", response.0);
+    }
+    waiting.still_succeeds().await;
+}
+
+#[tokio::test]
+async fn a_second_request_on_a_connection_is_ignored() {
+    let waiting = Waiting::new();
+    let both = waiting.request("/favicon.ico") + &waiting.request(&waiting.answer());
+    let response = waiting.send(&both).await;
+    response.expect(404, "There is nothing here");
+    assert_eq!(response.0.matches("HTTP/1.1 ").count(), 1, "{}", response.0);
+    assert!(!waiting.task.is_finished());
+    waiting.still_succeeds().await;
+}
+
+/// Needs the right to become another user; without it there is nothing to see.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn another_user_of_the_machine_does_not_settle() {
+    use std::os::unix::process::CommandExt as _;
+
+    // The same client as ourselves is the control.
+    for (user, settles) in [(65534, false), (0, true)] {
+        let waiting = Waiting::new();
+        let script = "exec 3<>/dev/tcp/127.0.0.1/$1; printf '%s' \"$2\" >&3; cat <&3";
+        let request = waiting.request(&waiting.answer());
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", script, "bash", &waiting.port.to_string(), &request]).uid(user);
+        command.current_dir("/").env_clear().env("PATH", "/usr/bin:/bin");
+        let client = tokio::task::spawn_blocking(move || command.output());
+        if settles {
+            let arrival = waiting.task.await.unwrap().unwrap();
+            arrival.browser.succeed().await;
+            let output = client.await.unwrap().unwrap();
+            assert!(String::from_utf8_lossy(&output.stdout).contains("You are signed in"));
+        } else {
+            match client.await.unwrap() {
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return,
+                output => {
+                    let output = output.unwrap();
+                    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                    assert!(text.starts_with("HTTP/1.1 400 "), "{text} {output:?}");
+                }
+            }
+            waiting.still_succeeds().await;
+        }
+    }
+}

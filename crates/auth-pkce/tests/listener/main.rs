@@ -1,0 +1,8 @@
+//! The listener, as a browser and as its enemies see it: raw sockets against the public API.
+#![expect(clippy::unwrap_used, reason = "tests, with helpers beside them")]
+
+mod bind;
+mod hostile;
+mod load;
+mod login;
+mod support;

@@ -1,0 +1,121 @@
+//! A login that waits, and a browser made of a raw socket.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use auth_pkce::{AnswerRules, Arrival, Attempt, Loopback, Redirect, WaitError};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+/// A login that waits for its answer at `/auth/callback` on a free port.
+pub(crate) struct Waiting {
+    pub(crate) port: u16,
+    pub(crate) state: String,
+    pub(crate) task: JoinHandle<Result<Arrival, WaitError>>,
+}
+
+impl Waiting {
+    pub(crate) fn new() -> Self {
+        let redirect = Redirect::new("localhost", vec![], "/auth/callback").unwrap();
+        Self::on(Loopback::bind(&redirect).unwrap())
+    }
+
+    pub(crate) fn on(loopback: Loopback) -> Self {
+        let attempt = Attempt::new([42; 96], loopback.redirect_uri().to_owned());
+        let port = port_of(&loopback);
+        let state = attempt.state().expose().to_owned();
+        let task =
+            tokio::spawn(async move { loopback.wait(&attempt, &AnswerRules::default()).await });
+        Self { port, state, task }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// The target of the right answer.
+    pub(crate) fn answer(&self) -> String {
+        format!("/auth/callback?code=the-code&state={}", self.state)
+    }
+
+    /// A request as a program sends it.
+    pub(crate) fn request(&self, target: &str) -> String {
+        self.request_with("GET", target, "")
+    }
+
+    pub(crate) fn request_with(&self, method: &str, target: &str, headers: &str) -> String {
+        format!("{method} {target} HTTP/1.1\r\nHost: localhost:{}\r\n{headers}\r\n", self.port)
+    }
+
+    pub(crate) async fn get(&self, target: &str) -> Response {
+        self.send(&self.request(target)).await
+    }
+
+    pub(crate) async fn send(&self, request: &str) -> Response {
+        send(self.address(), request).await
+    }
+
+    /// Sends the right answer, and returns while the browser waits for the response.
+    pub(crate) async fn arrive(self) -> (Arrival, JoinHandle<Response>) {
+        let request = self.request(&self.answer());
+        self.arrive_with(request).await
+    }
+
+    pub(crate) async fn arrive_with(self, request: String) -> (Arrival, JoinHandle<Response>) {
+        let address = self.address();
+        let browser = tokio::spawn(async move { send(address, &request).await });
+        let arrival = self.task.await.unwrap().unwrap();
+        assert_eq!(arrival.code.expose(), "the-code");
+        (arrival, browser)
+    }
+
+    /// The login still works, whatever was done to it.
+    pub(crate) async fn still_succeeds(self) {
+        let (arrival, browser) = self.arrive().await;
+        assert!(!browser.is_finished());
+        arrival.browser.succeed().await;
+        browser.await.unwrap().expect(200, "You are signed in");
+    }
+}
+
+pub(crate) fn port_of(loopback: &Loopback) -> u16 {
+    let address = loopback.redirect_uri().split('/').nth(2).unwrap();
+    address.rsplit(':').next().unwrap().parse().unwrap()
+}
+
+/// Everything the listener sent until it closed the connection.
+#[derive(Debug)]
+pub(crate) struct Response(pub(crate) String);
+
+impl Response {
+    pub(crate) fn status(&self) -> u16 {
+        self.0.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(&self, status: u16, text: &str) {
+        assert_eq!(self.status(), status, "{}", self.0);
+        assert!(self.0.contains(text), "{}", self.0);
+    }
+}
+
+/// Sends bytes and reads until the connection is closed, however that happens.
+pub(crate) async fn send(address: SocketAddr, request: &str) -> Response {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut received = Vec::new();
+    if stream.write_all(request.as_bytes()).await.is_ok() {
+        let _ = stream.read_to_end(&mut received).await;
+    }
+    Response(String::from_utf8(received).unwrap())
+}
+
+/// Whether the port is closed, once the runtime had time to tidy up.
+pub(crate) async fn is_closed(address: SocketAddr) -> bool {
+    for _ in 0..100 {
+        if TcpStream::connect(address).await.is_err() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    false
+}
