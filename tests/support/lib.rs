@@ -24,7 +24,7 @@ pub mod person;
 pub mod sandbox;
 
 /// How long anything may take before we call it a hang. No test passes or fails by it otherwise.
-pub const PATIENCE: Duration = Duration::from_mins(3);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The wall clock in milliseconds since the epoch, as the binary under test sees it.
 #[expect(clippy::disallowed_methods, reason = "the one place the tests ask what time it is")]

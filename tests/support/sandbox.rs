@@ -203,26 +203,15 @@ impl Sandbox {
         Running { args, child, stdin, lines, stderr: String::new(), stdout: Some(stdout) }
     }
 
-    /// Starts `count` runs at once and waits for all of them.
+    /// Starts `count` runs at once, their input empty, and waits for all of them.
     pub fn run_many(&self, count: usize, args: &[&str]) -> Vec<Finished> {
-        let mut children = Vec::with_capacity(count);
-        for _ in 0..count {
-            let mut command = self.command(args);
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            children.push(command.spawn().expect("the binary starts"));
-        }
-        // Their output fits the pipes, so reading them one after the other blocks none of them.
-        let finish = |child: Child| {
-            let output = child.wait_with_output().expect("a child of ours");
-            let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-            Finished {
-                args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-                code: output.status.code(),
-                stdout: text(output.stdout),
-                stderr: text(output.stderr),
-            }
+        let begin = |_| {
+            let mut running = self.start(args);
+            running.close_input();
+            running
         };
-        children.into_iter().map(finish).collect()
+        let all: Vec<_> = (0..count).map(begin).collect();
+        all.into_iter().map(Running::finish).collect()
     }
 
     /// Logs in at an issuer that consents by itself: the callback goes to the listener. Returns the finished run.

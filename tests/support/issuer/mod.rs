@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::TcpListener;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// A running issuer. Dropping it releases whatever it holds and ends it.
@@ -175,7 +175,7 @@ impl Drop for Issuer {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no thread of the issuer panicked")
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wait(&self, what: &str, condition: impl Fn(&State) -> bool) {
