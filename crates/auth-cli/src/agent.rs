@@ -29,9 +29,10 @@ impl Agent {
         let paths = context.paths();
         let Some(name) = &global.agent else {
             let id = config.default_agent();
-            let directory = match paths.agent_dir_is_chosen {
-                true => paths.agent_dir,
-                false => directory(&id, config, context),
+            let directory = if paths.agent_dir_is_chosen {
+                paths.agent_dir
+            } else {
+                directory(&id, config, context)
             };
             return Ok(Self { id, directory });
         };

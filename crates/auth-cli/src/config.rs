@@ -341,12 +341,11 @@ fn substitute_in(
             out.push_str(whole);
         } else {
             out.push_str(&rest[..start]);
-            match lookup(name) {
-                Some(value) => out.push_str(&value),
-                None => {
-                    missing(name);
-                    out.push_str(whole);
-                }
+            if let Some(value) = lookup(name) {
+                out.push_str(&value);
+            } else {
+                missing(name);
+                out.push_str(whole);
             }
         }
         rest = &after[name.len() + 1..];

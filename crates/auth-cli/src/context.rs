@@ -27,7 +27,7 @@ pub struct Context {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Fills a buffer with random bytes.
-    pub entropy: Arc<dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync>,
+    pub entropy: Arc<Entropy>,
     /// Which of our streams are a terminal, and how wide it is.
     pub terminal: Terminal,
     /// The id of this process.
@@ -41,6 +41,9 @@ pub struct Context {
     /// Talk: progress, questions, warnings, errors.
     pub stderr: Box<dyn Write + Send>,
 }
+
+/// Fills a buffer with random bytes.
+pub type Entropy = dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync;
 
 /// What we know of the terminal.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,6 +81,20 @@ impl Context {
             stdin: Box::new(io::stdin()),
             stdout: Box::new(io::stdout()),
             stderr: Box::new(io::stderr()),
+        }
+    }
+
+    /// The real world as far as a read of the store needs it: no terminal is looked at, and what
+    /// is said goes nowhere, since whoever has something to say takes the long way.
+    #[expect(clippy::disallowed_methods, reason = "the one place where the environment enters")]
+    pub fn quick() -> Self {
+        Self {
+            env: std::env::vars_os().collect(),
+            cwd: std::env::current_dir().unwrap_or_default(),
+            home: std::env::home_dir().unwrap_or_default(),
+            clock: Arc::new(SystemClock),
+            stdout: Box::new(io::stdout()),
+            ..Self::sealed(Path::new(""), Timestamp(0))
         }
     }
 

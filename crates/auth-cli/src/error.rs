@@ -1,5 +1,6 @@
 //! What a command says when it fails: what happened, where, what to do next; and the exit code.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,13 +40,31 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+impl Exit {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Done,
+        Self::Expired,
+        Self::Expiring,
+        Self::NoCredential,
+        Self::LogInAgain,
+        Self::TryLater,
+        Self::AllRest,
+        Self::Locked,
+        Self::Store,
+        Self::Usage,
+        Self::CannotWrite,
+        Self::Interrupted,
+    ];
+}
+
 /// A failed command.
 #[derive(Debug)]
 pub struct CliError {
     /// The exit code.
     pub exit: Exit,
     /// The kind of failure, for programs: a word that does not change.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// What happened. Never a secret.
     pub message: String,
     /// What to do next: the exact command, where there is one.
@@ -53,13 +72,13 @@ pub struct CliError {
     /// The profile it is about.
     pub profile: Option<ProfileId>,
     /// The file it is about.
-    pub path: Option<PathBuf>,
+    pub path: Option<Box<Path>>,
 }
 
 impl CliError {
     /// A failure that ends the program with `exit`.
     pub fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
-        Self { exit, code, message: message.into(), hint: None, profile: None, path: None }
+        Self { exit, code: code.into(), message: message.into(), hint: None, profile: None, path: None }
     }
 
     /// The arguments make no sense.
@@ -68,6 +87,7 @@ impl CliError {
     }
 
     /// Standard output could not be written.
+    #[expect(clippy::needless_pass_by_value, reason = "for `map_err(CliError::stdout)`")]
     pub fn stdout(source: io::Error) -> Self {
         Self::new(
             Exit::CannotWrite,
@@ -91,24 +111,44 @@ impl CliError {
     /// The same about a file.
     #[must_use]
     pub fn path(self, path: &Path) -> Self {
-        Self { path: Some(path.to_owned()), ..self }
+        Self { path: Some(path.into()), ..self }
+    }
+
+    /// The error as a value: `{code, message, hint, profileId?, path?}`, and the exit code.
+    pub fn to_json(&self) -> Value {
+        let mut error = Map::new();
+        error.insert("code".to_owned(), self.code.as_ref().into());
+        error.insert("message".to_owned(), self.message.clone().into());
+        error.insert("hint".to_owned(), self.hint.clone().into());
+        if let Some(profile) = &self.profile {
+            error.insert("profileId".to_owned(), profile.as_str().into());
+        }
+        if let Some(path) = &self.path {
+            error.insert("path".to_owned(), path.display().to_string().into());
+        }
+        error.insert("exit".to_owned(), (self.exit as u8).into());
+        Value::Object(error)
+    }
+
+    /// The error that another process of ours wrote with [`to_json`](Self::to_json).
+    pub fn from_json(error: &Value) -> Self {
+        let text = |name: &str| error[name].as_str().map(str::to_owned);
+        let exit = Exit::ALL.into_iter().find(|exit| error["exit"] == *exit as u8);
+        Self {
+            exit: exit.unwrap_or(Exit::TryLater),
+            code: text("code").unwrap_or_else(|| "unknown".to_owned()).into(),
+            message: text("message").unwrap_or_default(),
+            hint: text("hint"),
+            profile: text("profileId").map(ProfileId::from),
+            path: text("path").map(|path| PathBuf::from(path).into()),
+        }
     }
 
     /// Tells it to whoever asked: a person on stderr, or with `json` a program on stdout.
     pub fn report(&self, json: bool, context: &mut Context) {
         if json {
-            let mut error = Map::new();
-            error.insert("code".to_owned(), self.code.into());
-            error.insert("message".to_owned(), self.message.clone().into());
-            error.insert("hint".to_owned(), self.hint.clone().into());
-            if let Some(profile) = &self.profile {
-                error.insert("profileId".to_owned(), profile.as_str().into());
-            }
-            if let Some(path) = &self.path {
-                error.insert("path".to_owned(), path.display().to_string().into());
-            }
             let mut object = Map::new();
-            object.insert("error".to_owned(), Value::Object(error));
+            object.insert("error".to_owned(), self.to_json());
             // If stdout is what failed, there is nobody left to tell.
             let _told = context.print_json(&object);
             return;

@@ -106,7 +106,8 @@ const NAMES: [&str; 2] =
 const MARKER: &str = "CLAWDBOT_HANDED_ON";
 const DEEPEST: u32 = 16;
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;

@@ -20,6 +20,7 @@ pub mod agent;
 pub mod args;
 pub mod commands;
 pub mod config;
+pub mod config_edit;
 pub mod context;
 pub mod error;
 mod hand_on;
@@ -27,10 +28,12 @@ mod logging;
 pub mod overview;
 pub mod paths;
 pub mod sessions;
+pub mod sink;
 mod table;
 pub mod text;
 pub mod token;
 pub mod view;
+pub mod worker;
 
 use std::ffi::OsString;
 
@@ -170,12 +173,13 @@ fn not_parsed(
         ))
         .hint(hint));
     }
-    let mut lines = text.trim_end().splitn(2, '\n');
-    let message = lines.next().unwrap_or_default();
-    let message = message.strip_prefix("error: ").unwrap_or(message);
-    let failure = CliError::usage(message);
-    let rest = lines.next().map(str::trim).unwrap_or_default();
-    Err(if rest.is_empty() { failure } else { failure.hint(rest) })
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Err(CliError::usage("a word is missing").hint(text.trim_end()));
+    }
+    let (message, rest) = text.trim_end().split_once("\n\n").unwrap_or((&text, ""));
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let failure = CliError::usage(message.strip_prefix("error: ").unwrap_or(&message));
+    Err(if rest.is_empty() { failure } else { failure.hint(rest.trim()) })
 }
 
 /// Whether errors are data too. The arguments may not have been understood, so this only looks.

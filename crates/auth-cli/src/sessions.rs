@@ -26,12 +26,11 @@ impl Sessions {
     /// id), else in the agent's folder of the state directory.
     pub fn of(agent: &Agent, config: &Config, context: &Context) -> Self {
         let configured = config.value["session"]["store"].as_str().map(auth_store::trim);
-        let path = match configured.filter(|text| !text.is_empty()) {
-            Some(text) => context.user_path(&text.replace("{agentId}", &agent.id)),
-            None => {
-                let agents = context.paths().state_dir.join("agents");
-                agents.join(&agent.id).join("sessions").join("sessions.json")
-            }
+        let path = if let Some(text) = configured.filter(|text| !text.is_empty()) {
+            context.user_path(&text.replace("{agentId}", &agent.id))
+        } else {
+            let agents = context.paths().state_dir.join("agents");
+            agents.join(&agent.id).join("sessions").join("sessions.json")
         };
         Self { path }
     }
@@ -58,12 +57,12 @@ impl Sessions {
         &self,
         key: &str,
         context: &Context,
-        edit: impl FnOnce(Entry) -> Entry,
+        edit: impl FnOnce(&Entry) -> Entry,
     ) -> Result<Entry, CliError> {
         let _lock = Lock::take(&self.path, context)?;
         let mut sessions = self.read()?;
         let entry = sessions.get(key).and_then(Value::as_object).cloned().unwrap_or_default();
-        let entry = edit(entry);
+        let entry = edit(&entry);
         sessions.insert(key.to_owned(), Value::Object(entry.clone()));
         let text = serde_json::to_string_pretty(&sessions)
             .map_err(|error| self.error("write", &error.to_string()))?;
@@ -115,8 +114,8 @@ impl Lock {
             match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(mut file) => {
                     let lock = Self { path };
-                    let content = json!({ "pid": context.process_id, "startedAt": context.now() });
-                    let written = file.write_all(content.to_string().as_bytes());
+                    let owner = json!({ "pid": context.process_id, "startedAt": context.now() });
+                    let written = file.write_all(owner.to_string().as_bytes());
                     written.map_err(|error| cannot(error, &lock.path))?;
                     return Ok(lock);
                 }

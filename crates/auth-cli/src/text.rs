@@ -8,8 +8,8 @@ pub fn masked(secret: &Secret) -> String {
     let text: Vec<char> = trim(secret.expose()).chars().collect();
     let shown = match text.len() {
         0 => return "missing".to_owned(),
-        ..=16 => return "****".to_owned(),
-        ..=23 => 4,
+        1..=16 => return "****".to_owned(),
+        17..=23 => 4,
         _ => 8,
     };
     let start: String = text[..shown].iter().collect();

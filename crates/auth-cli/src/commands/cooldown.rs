@@ -92,9 +92,10 @@ pub fn clear(
         if let Some(unknown) = named.iter().find(|id| !document.contains(id)) {
             return Err(unknown.clone());
         }
-        let all: Vec<_> = match args.all {
-            true => document.profiles().map(|profile| profile.id).collect(),
-            false => named.clone(),
+        let all: Vec<_> = if args.all {
+            document.profiles().map(|profile| profile.id).collect()
+        } else {
+            named.clone()
         };
         let mut ended = Vec::new();
         for id in all {

@@ -86,9 +86,10 @@ fn check(document: &Document, provider: &ProviderId, order: &[ProfileId]) -> Res
                 return Err(CliError::new(Exit::Usage, "wrong_provider", message).profile(id));
             }
             None => {
-                let message = match document.contains(id) {
-                    true => format!("the profile `{id}` is stored, but its entry is malformed"),
-                    false => format!("there is no profile `{id}`"),
+                let message = if document.contains(id) {
+                    format!("the profile `{id}` is stored, but its entry is malformed")
+                } else {
+                    format!("there is no profile `{id}`")
                 };
                 return Err(CliError::new(Exit::Usage, "unknown_profile", message).profile(id));
             }

@@ -60,7 +60,7 @@ fn to_json(provider: &Provider) -> Value {
 fn words(flow: Flow) -> (&'static str, &'static str) {
     match flow {
         Flow::AuthorizationCode => ("authorization_code", "browser"),
-        Flow::AuthorizationCodeKey => ("authorization_code_key", "browser, for an API key"),
+        Flow::AuthorizationCodeKey => ("authorization_code_key", "browser (for an API key)"),
         Flow::DeviceCode => ("device_code", "device code"),
         Flow::DeviceCodeOpenai => ("device_code_openai", "device code"),
         Flow::DeviceCodeMinimax => ("device_code_minimax", "device code"),

@@ -89,17 +89,14 @@ fn choose(selector: &Selector, view: &View) -> Result<Choice, CliError> {
 
 impl Choice {
     /// The entry with this choice in it: a person's, so it stays.
-    fn apply(&self, entry: Entry, now: Timestamp) -> Entry {
-        let mut entry = session::unpinned(&entry, now);
-        match &self.model {
-            Some(model) => {
-                entry.insert("providerOverride".to_owned(), model.provider.as_str().into());
-                entry.insert("modelOverride".to_owned(), model.model.as_str().into());
-            }
-            None => {
-                entry.shift_remove("providerOverride");
-                entry.shift_remove("modelOverride");
-            }
+    fn apply(&self, entry: &Entry, now: Timestamp) -> Entry {
+        let mut entry = session::unpinned(entry, now);
+        if let Some(model) = &self.model {
+            entry.insert("providerOverride".to_owned(), model.provider.as_str().into());
+            entry.insert("modelOverride".to_owned(), model.model.as_str().into());
+        } else {
+            entry.shift_remove("providerOverride");
+            entry.shift_remove("modelOverride");
         }
         if let Some(profile) = &self.profile {
             entry.insert("authProfileOverride".to_owned(), profile.as_str().into());

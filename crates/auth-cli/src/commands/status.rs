@@ -55,9 +55,10 @@ fn print_text(overview: &Overview, context: &mut Context) -> Result<(), CliError
     let store = context.display(&paths::store_file(&view.agent.directory));
     context.print(format_args!("Agent        {}", view.agent.id))?;
     context.print(format_args!("Credentials  {store}"))?;
-    let resolved = match overview.default_model == overview.resolved_default {
-        true => String::new(),
-        false => format!(" ({})", overview.resolved_default),
+    let resolved = if overview.default_model == overview.resolved_default {
+        String::new()
+    } else {
+        format!(" ({})", overview.resolved_default)
     };
     context.print(format_args!("Default      {}{resolved}", overview.default_model))?;
     print_list("Fallbacks", &models.fallbacks, context)?;
