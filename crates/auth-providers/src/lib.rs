@@ -1,4 +1,50 @@
-//! Logging in, refreshing and revoking: providers as data, one driver per flow.
+//! Logging in, refreshing and revoking, for any provider that speaks OAuth.
+//!
+//! A [`Provider`] is data: an entry of the built-in catalogue, or a manifest that a person wrote.
+//! [`Providers`] knows all of them. What acts takes the outside world as parameters: the network
+//! is an [`HttpClient`] ([`ReqwestClient`], or any closure), the time a
+//! [`Clock`](auth_store::Clock), the person a [`LoginUi`], random bytes are an argument.
+//!
+//! * [`login()`] sends a browser away and waits for it, while the person may paste the answer.
+//!   [`PendingLogins`] is the same in two steps, in two processes.
+//! * [`refresh`](mod@refresh) renews a login: one request, however many processes ask.
+//! * [`Provider::revoke`] tells the issuer that a login is over.
+//! * [`pasted`] reads a token or key that a person pasted.
+//!
+//! Nothing here prints, asks, reads the environment or keeps a secret in an error. No client
+//! secret is shipped.
+//!
+//! # Talking to a token endpoint
+//!
+//! Requests and answers are values, so that they can be looked at and tested without a network:
+//!
+//! ```
+//! use std::time::Duration;
+//! use auth_providers::{Answer, Providers};
+//! use auth_store::{OAuthCredential, ProviderId, Timestamp};
+//!
+//! let providers = Providers::load(None, &|_variable| None);
+//! let codex = providers.find(&ProviderId::new("codex")).ok_or("not in the catalogue")?;
+//!
+//! // Where may this refresh token be sent to, and what is sent?
+//! let login = OAuthCredential { refresh: "old".into(), ..OAuthCredential::default() };
+//! let target = codex.refresh_target(&login)?;
+//! let request = target.request(&login.refresh, Duration::from_secs(12));
+//! assert_eq!(request.url, "https://auth.openai.com/oauth/token");
+//!
+//! // What does the answer mean, and what is the login then?
+//! let received_at = Timestamp(1_800_000_000_000);
+//! let body = br#"{"access_token": "new", "expires_in": 3600}"#;
+//! let Answer::Tokens(tokens) = codex.read_answer(200, &[], body, received_at) else {
+//!     return Err("no tokens".into());
+//! };
+//! let renewed = tokens.merge(&login, received_at)?;
+//! assert_eq!(renewed.refresh.expose(), "old");
+//! assert_eq!(renewed.expires, Some(received_at.plus(Duration::from_secs(3600))));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! `examples/login.rs` logs in for real, with a manifest of your own.
 
 mod address;
 mod answer;
@@ -22,7 +68,7 @@ pub use http::{
     Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
 };
 pub use login::{Begun, Departure, Finished, Login, LoginError, LoginUi, PATIENCE, login, resolve};
-pub use naming::{ProfileName, default_profile_id, profile_name};
+pub use naming::{TakenProfile, default_profile_id, profile_name};
 pub use oauth::{Missing, RefreshTarget, TargetError, TokenEndpoint};
 pub use pasted::{PasteError, Pasted, pasted};
 pub use pending::{PENDING_LIFETIME, Pending, PendingLogins};
@@ -32,4 +78,3 @@ pub use provider::{
 };
 pub use registry::{EnvKey, ManifestError, Providers};
 pub use reqwest_client::ReqwestClient;
-pub use revoke::Revocation;

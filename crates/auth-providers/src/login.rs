@@ -202,6 +202,13 @@ impl Finished {
         }
     }
 
+    /// Tells the browser that the login is not kept: it is another account's.
+    pub async fn refuse(self) {
+        if let Some(browser) = self.browser {
+            browser.fail(Failure::Denied).await;
+        }
+    }
+
     /// Tells the browser that the login could not be saved.
     pub async fn fail(self) {
         if let Some(browser) = self.browser {

@@ -4,36 +4,35 @@ use auth_store::{Kind, Profile, ProfileId, ProviderId};
 
 use crate::login::Login;
 
-/// The id to save `login` as, and whether that is what was asked for.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ProfileName {
-    /// The id.
+/// The profile that was asked for belongs to another account. Nothing may be saved there, unless
+/// the person insists.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{id}` belongs to another account")]
+pub struct TakenProfile {
+    /// The profile.
     pub id: ProfileId,
-    /// The id that was asked for, if it belongs to another account and was not taken for that.
-    pub taken: Option<ProfileId>,
 }
 
 /// The id to save `login` as, beside the `existing` profiles.
 ///
 /// `requested` wins; without it the id is `<provider>:<email>`, else `<provider>:<name>` with the
 /// provider's own name, else `<provider>:default`. A profile of another account is never
-/// overwritten, unless `force` says so for a requested one: the id then gets the account's, or a
-/// number, at its end.
+/// overwritten, unless `force` says so for a requested one: an id that is not requested gets the
+/// account's, or a number, at its end.
 pub fn profile_name(
     login: &Login,
     provider_name: Option<&str>,
     requested: Option<&ProfileId>,
     force: bool,
     existing: &[Profile],
-) -> ProfileName {
+) -> Result<ProfileId, TakenProfile> {
     let is_free = |id: &ProfileId| {
         let holder = existing.iter().find(|profile| profile.id == *id);
         holder.is_none_or(|holder| !is_another(holder, login))
     };
-    if let Some(id) = requested
-        && (force || is_free(id))
-    {
-        return ProfileName { id: id.clone(), taken: None };
+    if let Some(id) = requested {
+        let id = id.clone();
+        return if force || is_free(&id) { Ok(id) } else { Err(TakenProfile { id }) };
     }
     let name = login.email.as_deref().or(provider_name).unwrap_or("default");
     let base = default_profile_id(&login.provider, name);
@@ -42,8 +41,7 @@ pub fn profile_name(
     let numbered = (2..).map(|number| ProfileId::new(format!("{base}-{number}")));
     let mut candidates = std::iter::once(base.clone()).chain(with_account).chain(numbered);
     // There are more numbers than profiles.
-    let id = candidates.find(is_free).unwrap_or(base);
-    ProfileName { id, taken: requested.cloned() }
+    Ok(candidates.find(is_free).unwrap_or(base))
 }
 
 /// `<provider>:<name>`.

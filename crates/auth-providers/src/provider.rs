@@ -100,6 +100,9 @@ pub struct Provider {
     /// The name after the colon of a new profile's id, instead of `default`.
     #[serde(default)]
     pub profile_name: Option<String>,
+    /// The model to suggest after a login, as `provider/model`.
+    #[serde(default)]
+    pub default_model: Option<String>,
     /// What a pasted token looks like.
     #[serde(default, deserialize_with = "null_is_default")]
     pub token: Looks,

@@ -8,24 +8,8 @@ use crate::answer::retry_after;
 use crate::discovery::discover;
 use crate::http::HttpClient;
 use crate::provider::Provider;
+use crate::refresh::Revocation;
 use crate::text;
-
-/// What became of a revocation.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Revocation {
-    /// The issuer says the tokens are of no use to anybody now; also if it never knew them.
-    Revoked,
-    /// This issuer cannot revoke, or the login is not known to be from it: the tokens live until
-    /// they end by themselves.
-    NotOffered,
-    /// It was tried and failed: the tokens must be taken to be alive.
-    Failed {
-        /// What happened.
-        reason: String,
-        /// When the issuer wants to be asked again.
-        retry_after: Option<Duration>,
-    },
-}
 
 impl Provider {
     /// Revokes the tokens of `login`: the refresh token, then the access token. Each is sent only
@@ -36,14 +20,13 @@ impl Provider {
         http: &dyn HttpClient,
         now: Timestamp,
     ) -> Revocation {
-        let failed = |reason: String| Revocation::Failed { reason, retry_after: None };
         let mut provider = self.clone();
         if provider.endpoints.revocation.is_none()
             && let Some(issuer) = &self.issuer
         {
             match discover(issuer, http, TIMEOUT).await {
                 Ok(metadata) => provider = self.with_metadata(&metadata),
-                Err(error) => return failed(error.to_string()),
+                Err(error) => return Revocation::Failed(error.to_string()),
             }
         }
         let (Some(url), Ok(target)) =
@@ -66,22 +49,21 @@ impl Provider {
             let params = [("token", token.expose()), ("token_type_hint", kind)];
             let answer = match http.send(endpoint.request(&params, TIMEOUT)).await {
                 Ok(answer) => answer,
-                Err(error) => return failed(error.to_string()),
+                Err(error) => return Revocation::Failed(error.to_string()),
             };
             match judge(answer.status, &answer.body) {
-                Ok(true) => outcome = Revocation::Revoked,
+                Ok(true) => outcome = Revocation::Done,
                 Ok(false) => {}
                 Err(reason) => {
                     // An access token that lives on is the lesser evil: it ends soon.
-                    if outcome == Revocation::Revoked {
+                    if outcome == Revocation::Done {
                         break;
                     }
-                    return Revocation::Failed {
-                        reason: text::without(&reason, token),
-                        retry_after: answer
-                            .header("retry-after")
-                            .and_then(|text| retry_after(text, now)),
-                    };
+                    let wait = answer.header("retry-after").and_then(|text| retry_after(text, now));
+                    let wait = wait.map(|wait| format!(", ask again in {} s", wait.as_secs()));
+                    return Revocation::Failed(
+                        text::without(&reason, token) + wait.unwrap_or_default().as_str(),
+                    );
                 }
             }
         }

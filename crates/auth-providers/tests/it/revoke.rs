@@ -1,6 +1,6 @@
 //! Revocation (RFC 7009).
 
-use auth_providers::Revocation;
+use auth_providers::refresh::Revocation;
 use auth_store::OAuthCredential;
 use serde_json::json;
 
@@ -31,7 +31,7 @@ fn revoke(status: u16, body: &'static str) -> (Revocation, Vec<String>) {
 #[test]
 fn both_tokens_are_revoked_the_refresh_token_first() {
     let (outcome, asked) = revoke(200, "");
-    assert_eq!(outcome, Revocation::Revoked);
+    assert_eq!(outcome, Revocation::Done);
     assert_eq!(
         asked,
         [
@@ -45,17 +45,17 @@ fn both_tokens_are_revoked_the_refresh_token_first() {
 fn a_failure_is_told_and_names_no_token() {
     for (status, body) in [(503, ""), (400, r#"{"error":"invalid_client"}"#), (302, ""), (0, "")] {
         let (outcome, asked) = revoke(status, body);
-        assert!(matches!(outcome, Revocation::Failed { .. }), "{status}: {outcome:?}");
+        assert!(matches!(outcome, Revocation::Failed(_)), "{status}: {outcome:?}");
         assert_eq!(asked.len(), 1);
     }
     let (outcome, _) = revoke(400, r#"{"error":"bad token r"}"#);
-    let Revocation::Failed { reason, .. } = outcome else { panic!() };
+    let Revocation::Failed(reason) = outcome else { panic!() };
     assert!(reason.contains("REDACTED"), "{reason}");
 }
 
 #[test]
 fn a_token_the_issuer_does_not_know_is_as_good_as_revoked() {
-    assert_eq!(revoke(400, r#"{"error":"invalid_token"}"#).0, Revocation::Revoked);
+    assert_eq!(revoke(400, r#"{"error":"invalid_token"}"#).0, Revocation::Done);
     assert_eq!(revoke(400, r#"{"error":"unsupported_token_type"}"#).0, Revocation::NotOffered);
 }
 
@@ -81,5 +81,5 @@ fn the_endpoint_is_discovered_where_only_the_issuer_is_known() {
         other => panic!("{other}"),
     });
     let outcome = block_on(provider(&manifest).revoke(&login(HOME), &issuer, NOW));
-    assert_eq!(outcome, Revocation::Revoked);
+    assert_eq!(outcome, Revocation::Done);
 }
