@@ -94,11 +94,10 @@ fn argv(case: &Value) -> Vec<&str> {
 fn recorded_json(case: &Value) -> Value {
     let text = case["stdout"].as_str().unwrap();
     let start = text.lines().position(|line| line == "{" || line == "[").expect("JSON");
-    let text: String = text.lines().skip(start).map(|line| format!("{line}\n")).collect();
+    let text = text.lines().skip(start).collect::<Vec<_>>().join("\n");
     let text = text.replace(".moltbot/moltbot.json", ".clawdbot/clawdbot.json");
     let text = text.replace("openrouter:short=short-key-16char", "openrouter:short=****");
-    serde_json::from_str(&text.replace(".clawdbot/moltbot.json", ".clawdbot/clawdbot.json"))
-        .unwrap()
+    serde_json::from_str(&text).unwrap()
 }
 
 /// Every key and value of `recorded` is in `ours`; more keys may be.

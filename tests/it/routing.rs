@@ -49,7 +49,7 @@ fn a_rate_limit_moves_to_the_next_profile_until_all_rest() {
     report(&sandbox, "acme:a", &["--failed", "rate_limit", "--retry-after", "10m"]);
     assert_eq!(routed(&sandbox), "acme:b");
     report(&sandbox, "acme:b", &["--failed", "billing"]);
-    let run = sandbox.run(&TOKEN);
+    let run = sandbox.run(&[&TOKEN[..], &["--json"]].concat());
     let error = run.expect_code(6).json();
     assert!(error["error"]["message"].is_string(), "{error}");
     report(&sandbox, "acme:a", &["--ok"]);

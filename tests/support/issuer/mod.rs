@@ -118,6 +118,11 @@ impl Issuer {
         self.shared.lock().faults.push_back((path.to_owned(), fault));
     }
 
+    /// Forgets the faults that were not played yet.
+    pub fn clear_faults(&self) {
+        self.shared.lock().faults.clear();
+    }
+
     /// Lets everything go on that a fault holds now.
     pub fn release(&self) {
         self.shared.release();
