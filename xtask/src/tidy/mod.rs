@@ -86,15 +86,27 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(|(number, line)| (number + 1, line))
 }
 
-/// A complaint for every line of code that has one of the words.
+/// A complaint for every line of code that has one of the words, as a whole word.
 fn banned(path: &str, text: &str, words: &[&str]) -> Vec<String> {
     let mut complaints = Vec::new();
     for (number, line) in code(text) {
-        for word in words.iter().filter(|word| line.contains(**word)) {
+        for word in words.iter().filter(|word| has_word(line, word)) {
             complaints.push(format!("{path}:{number}: `{word}` has no place here"));
         }
     }
     complaints
+}
+
+/// Whether `word` stands in the line and is not a part of a longer name.
+fn has_word(line: &str, word: &str) -> bool {
+    let in_name = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + word.len()..].chars().next();
+        let joined_left = in_name(before) && in_name(word.chars().next());
+        let joined_right = in_name(after) && in_name(word.chars().next_back());
+        !joined_left && !joined_right
+    })
 }
 
 #[cfg(test)]
@@ -111,5 +123,13 @@ mod tests {
     fn code_ends_where_the_tests_begin_and_comments_do_not_count() {
         let text = "//! std::fs\nuse std::fs;\n#[cfg(test)]\nmod tests { use std::fs; }";
         assert_eq!(banned("a.rs", text, &["std::fs"]), ["a.rs:2: `std::fs` has no place here"]);
+    }
+
+    #[test]
+    fn a_part_of_a_longer_name_is_another_word() {
+        assert!(has_word("use auth_store::Secret;", "Secret"));
+        assert!(has_word("use std::fs::File;", "std::fs"));
+        assert!(!has_word("Self::NoSecret => 1", "Secret"));
+        assert!(!has_word("let fs4x = 1;", "fs4"));
     }
 }
