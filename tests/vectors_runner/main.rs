@@ -1,0 +1,197 @@
+//! Runs the recorded conformance cases through the public functions of the crates.
+//!
+//! ```text
+//! vectors [DIR]      DIR: a folder with *.jsonl; default: the project's own tests/vectors
+//! ```
+//!
+//! Each case is one line, `{"name", "fn", "input", "expected"}`; the README beside the cases says
+//! what the fields mean. A case passes if our answer is the recorded one. Where we differ on
+//! purpose, a rule of `rules.json` claims the case by a predicate on its input, and says what our
+//! answer has to be instead; a rule that claims a case whose recorded answer we give all the same
+//! is wrong, and fails that case. What is not built fails.
+//!
+//! Reading order: this file, [`rules`], [`compare`], then a file per area.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
+
+mod compare;
+mod directive;
+mod health;
+mod places;
+mod reference;
+mod repair;
+mod routing;
+mod rules;
+mod store;
+mod usage;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use rules::Rules;
+
+/// One recorded case.
+pub(crate) struct Case {
+    /// `<area>/<kind>/<number>`.
+    pub(crate) name: String,
+    /// Which behaviour it is about.
+    pub(crate) function: String,
+    /// What the original was given.
+    pub(crate) input: Value,
+    /// What it answered.
+    pub(crate) expected: Value,
+}
+
+fn main() -> ExitCode {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors");
+    let folder = std::env::args_os().nth(1).map_or_else(|| own.clone(), PathBuf::from);
+    match run(&folder, &own.join("rules.json")) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(problem) => {
+            eprintln!("vectors: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs every case of the folder and prints the outcome; the number of failures.
+fn run(folder: &Path, rules: &Path) -> Result<usize, String> {
+    let rules = Rules::read(rules)?;
+    let mut areas: BTreeMap<String, [usize; 2]> = BTreeMap::new();
+    let mut claims = BTreeMap::new();
+    for case in read_cases(folder)? {
+        let area = case.name.split('/').next().unwrap_or_default().to_owned();
+        let outcome = judge(&case, &rules, &mut claims);
+        areas.entry(area).or_default()[usize::from(outcome.is_err())] += 1;
+        if let Err(failure) = outcome {
+            println!("FAILED {}: {}", case.name, failure.why);
+            println!("  given  {}", clip(&case.input.to_string()));
+            println!("  wanted {}", clip(&failure.wanted.to_string()));
+            println!("  got    {}", clip(&failure.got));
+        }
+    }
+
+    for (area, [passed, failed]) in &areas {
+        println!("{area:<16} {passed:>6} passed {failed:>6} failed");
+    }
+    for rule in rules.iter() {
+        let count = claims.get(&rule.name).unwrap_or(&0);
+        println!("rule {:<24} claims {count:>5}  {}", rule.name, rule.reason);
+    }
+    let [passed, failed] =
+        areas.values().fold([0, 0], |sum, area| [sum[0] + area[0], sum[1] + area[1]]);
+    println!("{passed} passed, {failed} failed");
+    Ok(failed)
+}
+
+struct Failure {
+    why: String,
+    wanted: Value,
+    got: String,
+}
+
+fn judge(case: &Case, rules: &Rules, claims: &mut BTreeMap<String, usize>) -> Result<(), Failure> {
+    let recorded = match case.function.as_str() {
+        "usage" => usage::normalised(&case.expected),
+        "coerce" => store::normalised(&case.expected),
+        _ => case.expected.clone(),
+    };
+    let same = |wanted: &Value, got: &Value, what: &str| match compare::difference(wanted, got) {
+        None => Ok(()),
+        Some(place) => {
+            let why = format!("{what}, at {place}");
+            Err(Failure { why, wanted: wanted.clone(), got: got.to_string() })
+        }
+    };
+    let got = match answer(case) {
+        Ok(got) => got,
+        Err(problem) => {
+            let why = "there is no answer".to_owned();
+            return Err(Failure { why, wanted: recorded, got: problem });
+        }
+    };
+    let claiming: Vec<&str> = rules.claiming(case).iter().map(|rule| rule.name.as_str()).collect();
+    for name in &claiming {
+        *claims.entry((*name).to_owned()).or_default() += 1;
+    }
+    if claiming.is_empty() {
+        return same(&recorded, &got, "it differs from the recorded answer");
+    }
+
+    let names = claiming.join(", ");
+    if compare::difference(&recorded, &got).is_none() {
+        let why = format!("it is the recorded answer, though claimed by {names}");
+        return Err(Failure { why, wanted: Value::Null, got: got.to_string() });
+    }
+    let reference = |all: bool| reference::answer(case, &|_| all).and_then(Result::ok);
+    let (original, ours) =
+        (reference(false).unwrap_or_default(), reference(true).unwrap_or_default());
+    same(&recorded, &original, &format!("{names} does not explain the recorded answer"))?;
+    same(&ours, &got, &format!("it is not what {names} wants"))
+}
+
+/// What we answer.
+fn answer(case: &Case) -> Result<Value, String> {
+    let input = &case.input;
+    match case.function.as_str() {
+        "order" => routing::order(input),
+        "cooldown_ms" => Ok(routing::cooldown_ms(input)),
+        "cooldown_check" => routing::cooldown_check(input),
+        "session" => routing::session(input),
+        "usage" => usage::run(input),
+        "coerce" => store::coerce(input),
+        "provider_id" => Ok(routing::provider_id(input)),
+        "paths" => Ok(places::paths(input)),
+        "directive" => Ok(directive::directive(input)),
+        "profile_override" => directive::profile_override(input),
+        "model_ref" => Ok(directive::model_ref(input)),
+        "repair" => repair::repair(input),
+        "health" => health::health(input),
+        "remaining" => Ok(health::remaining(input)),
+        "auth_label" => health::label(input),
+        other => Err(format!("nothing answers `{other}` yet")),
+    }
+}
+
+fn read_cases(folder: &Path) -> Result<Vec<Case>, String> {
+    let entries =
+        std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(format!("no *.jsonl in {}", folder.display()));
+    }
+    let mut cases = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file)
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let place = || format!("{}:{}", file.display(), number + 1);
+            let mut case: Value =
+                serde_json::from_str(line).map_err(|error| format!("{}: {error}", place()))?;
+            let text = |name: &str| {
+                case[name].as_str().map(str::to_owned).ok_or(format!("{}: no `{name}`", place()))
+            };
+            let (name, function) = (text("name")?, text("fn")?);
+            let (input, expected) = (case["input"].take(), case["expected"].take());
+            cases.push(Case { name, function, input, expected });
+        }
+    }
+    Ok(cases)
+}
+
+/// Enough of a value to see what is wrong, on a line.
+fn clip(text: &str) -> String {
+    const LONGEST: usize = 1_500;
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(LONGEST);
+    format!("{}… ({} bytes more)", &text[..end], text.len() - end)
+}

@@ -1,0 +1,44 @@
+//! `paths`.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use auth_cli::paths::{self, Inputs, Paths};
+use serde_json::{Value, json};
+
+use crate::routing::text;
+
+pub(crate) fn paths(input: &Value) -> Value {
+    let root = Path::new("/root-of-the-case");
+    let absolute = |text: &str| text.replace("$ROOT", &root.to_string_lossy());
+    let relative = |path: &Path| path.to_string_lossy().replace(&*root.to_string_lossy(), "$ROOT");
+    let existing: Vec<PathBuf> = ["dirs", "files"]
+        .into_iter()
+        .flat_map(|kind| input[kind].as_array().into_iter().flatten())
+        .map(|path| PathBuf::from(absolute(text(path))))
+        .collect();
+    let (home, cwd) = (root.join("home"), root.join("cwd"));
+    let found = Paths::resolve(&Inputs {
+        env: &|name| input["env"][name].as_str().map(|value| OsString::from(absolute(value))),
+        home: &home,
+        cwd: &cwd,
+        exists: &|path| existing.iter().any(|known| known.starts_with(path)),
+    });
+    let given = input["agentDir"].as_str().map(absolute);
+    let given = given.map(|dir| paths::resolve_user_path(OsStr::new(&dir), &home, &cwd));
+    let agent_dir = given.unwrap_or_else(|| found.agent_dir.clone());
+    let user_path = absolute(text(&input["userPath"]));
+    let user_path = paths::resolve_user_path(OsStr::new(&user_path), &home, &cwd);
+    json!({
+        "stateDir": relative(&found.state_dir),
+        "oauthDir": relative(&found.oauth_dir),
+        "oauthPath": relative(&found.oauth_file()),
+        "agentDir": relative(&found.agent_dir),
+        "authStorePath": relative(&paths::store_file(&agent_dir)),
+        "legacyAuthStorePath": relative(&paths::legacy_store_file(&agent_dir)),
+        "configPath": relative(&found.config),
+        "canonicalConfigPath": relative(&found.canonical_config),
+        "configPathCandidate": relative(&found.config_candidate),
+        "userPath": relative(&user_path),
+    })
+}

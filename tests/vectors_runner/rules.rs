@@ -1,0 +1,119 @@
+//! The rules of `rules.json`: where we differ from the original on purpose.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{Case, reference};
+
+/// One rule.
+pub(crate) struct Rule {
+    pub(crate) name: String,
+    pub(crate) reason: String,
+    functions: Vec<String>,
+    when: Predicate,
+}
+
+/// Which inputs a rule is about.
+enum Predicate {
+    /// `{"changes": difference}`: with this difference switched off, the answer is another one.
+    Changes(String),
+    /// `{"at": pointer, "is": value}`: that value is there. An absent one is `null`.
+    Is(String, Value),
+    /// `{"at": pointer, "contains": text}`: a string with that text is there.
+    Contains(String, String),
+    /// `{"not": predicate}`
+    Not(Box<Self>),
+    /// `{"all": [predicate…]}`
+    All(Vec<Self>),
+    /// `{"any": [predicate…]}`
+    Any(Vec<Self>),
+}
+
+/// All rules.
+pub(crate) struct Rules(Vec<Rule>);
+
+impl Rules {
+    /// Reads the rules file.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let problem = |what: &str| format!("{}: {what}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| problem(&error.to_string()))?;
+        let rules: Vec<Value> =
+            serde_json::from_str(&text).map_err(|error| problem(&error.to_string()))?;
+        let rules = rules.iter().map(|rule| Rule::read(rule).map_err(|what| problem(&what)));
+        Ok(Self(rules.collect::<Result<_, _>>()?))
+    }
+
+    /// The rules that claim the case.
+    pub(crate) fn claiming(&self, case: &Case) -> Vec<&Rule> {
+        self.0.iter().filter(|rule| rule.claims(case)).collect()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.0.iter()
+    }
+}
+
+impl Rule {
+    fn read(rule: &Value) -> Result<Self, String> {
+        let text = |name: &str| {
+            rule[name].as_str().map(str::to_owned).ok_or(format!("a rule without `{name}`"))
+        };
+        let functions = rule["functions"].as_array().into_iter().flatten();
+        text("ours")?;
+        Ok(Self {
+            name: text("name")?,
+            reason: text("reason")?,
+            functions: functions.filter_map(Value::as_str).map(str::to_owned).collect(),
+            when: Predicate::read(&rule["when"])?,
+        })
+    }
+
+    fn claims(&self, case: &Case) -> bool {
+        self.functions.contains(&case.function) && self.when.holds(case)
+    }
+}
+
+impl Predicate {
+    fn read(value: &Value) -> Result<Self, String> {
+        let many = |name: &str| {
+            let list = value[name].as_array()?;
+            Some(list.iter().map(Self::read).collect::<Result<Vec<_>, _>>())
+        };
+        if let Some(difference) = value["changes"].as_str() {
+            return Ok(Self::Changes(difference.to_owned()));
+        }
+        if let Some(list) = many("all") {
+            return Ok(Self::All(list?));
+        }
+        if let Some(list) = many("any") {
+            return Ok(Self::Any(list?));
+        }
+        if let Some(inner) = value.get("not") {
+            return Ok(Self::Not(Box::new(Self::read(inner)?)));
+        }
+        match (value["at"].as_str(), value.get("is"), value["contains"].as_str()) {
+            (Some(at), Some(is), _) => Ok(Self::Is(at.to_owned(), is.clone())),
+            (Some(at), _, Some(text)) => Ok(Self::Contains(at.to_owned(), text.to_owned())),
+            _ => Err(format!("a predicate that is none: {value}")),
+        }
+    }
+
+    fn holds(&self, case: &Case) -> bool {
+        let at = |pointer: &str| case.input.pointer(pointer);
+        match self {
+            Self::Changes(difference) => {
+                let ours = reference::answer(case, &|_| true);
+                let without = reference::answer(case, &|other| other != difference);
+                ours != without
+            }
+            Self::Is(pointer, wanted) => at(pointer).unwrap_or(&Value::Null) == wanted,
+            Self::Contains(pointer, text) => {
+                at(pointer).and_then(Value::as_str).is_some_and(|found| found.contains(text))
+            }
+            Self::Not(inner) => !inner.holds(case),
+            Self::All(list) => list.iter().all(|it| it.holds(case)),
+            Self::Any(list) => list.iter().any(|it| it.holds(case)),
+        }
+    }
+}
