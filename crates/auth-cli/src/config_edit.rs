@@ -52,6 +52,32 @@ pub fn declare_profile(
     })
 }
 
+/// Drops every mention of the profile from `auth.profiles` and `auth.order`; an order that would
+/// be empty goes, since an empty one means that no profile is used. Whether the file was changed.
+///
+/// # Errors
+/// The file was left as it is.
+pub fn forget_profile(path: &Path, id: &ProfileId) -> Result<bool, CliError> {
+    edit(path, Missing::LeaveAlone, |value| {
+        let mut sets = Vec::new();
+        if value["auth"]["profiles"].get(id.as_str()).is_some() {
+            sets.push(Set {
+                value: None,
+                ..Set::at(&["auth", "profiles"], id.as_str(), Value::Null)
+            });
+        }
+        for (provider, order) in value["auth"]["order"].as_object().into_iter().flatten() {
+            let Some(order) = order.as_array() else { continue };
+            let rest: Vec<_> = order.iter().filter(|it| **it != id.as_str()).cloned().collect();
+            if rest.len() < order.len() {
+                let value = (!rest.is_empty()).then_some(Value::Array(rest));
+                sets.push(Set { value, ..Set::at(&["auth", "order"], provider, Value::Null) });
+            }
+        }
+        sets
+    })
+}
+
 /// Makes `model` (`provider/model`) the default one; the fallbacks stay. A config that lists the
 /// models one may choose gets it in that list. Whether the file was changed.
 ///
@@ -79,18 +105,19 @@ enum Missing {
     LeaveAlone,
 }
 
-/// One member to set: the names of the objects it is in, its own name, its value.
+/// One member to set: the names of the objects it is in, its own name, its value; without a value
+/// it is removed.
 #[derive(Debug)]
 struct Set {
     objects: Vec<String>,
     name: String,
-    value: Value,
+    value: Option<Value>,
 }
 
 impl Set {
     fn at(objects: &[&str], name: &str, value: Value) -> Self {
         let objects = objects.iter().map(|&name| name.to_owned()).collect();
-        Self { objects, name: name.to_owned(), value }
+        Self { objects, name: name.to_owned(), value: Some(value) }
     }
 }
 
@@ -111,7 +138,7 @@ fn edit(
         let value = config::parse(text)
             .map_err(|reason| failed(&path, &format!("could not read it: {reason}")))?;
         let mut sets = wanted(&value);
-        sets.retain(|set| current(&value, set) != Some(&set.value));
+        sets.retain(|set| current(&value, set) != set.value.as_ref());
         if sets.is_empty() {
             return Ok(false);
         }
@@ -155,11 +182,13 @@ fn edited(text: &str, value: &Value, sets: &[Set]) -> Result<String, &'static st
         for name in &set.objects {
             object = member(&object, name).ok_or("an object is expected where it has no object")?;
         }
-        match object.get(&set.name) {
-            Some(member) => member.set_value(input(&set.value)),
-            None => {
-                object.append(&set.name, input(&set.value));
+        match (object.get(&set.name), &set.value) {
+            (Some(member), Some(value)) => member.set_value(input(value)),
+            (Some(member), None) => member.remove(),
+            (None, Some(value)) => {
+                object.append(&set.name, input(value));
             }
+            (None, None) => {}
         }
         apply(&mut expected, set);
     }
@@ -215,7 +244,14 @@ fn apply(value: &mut Value, set: &Set) {
         object = members.entry(name.clone()).or_insert_with(|| Value::Object(Map::new()));
     }
     if let Some(members) = object.as_object_mut() {
-        members.insert(set.name.clone(), set.value.clone());
+        match &set.value {
+            Some(value) => {
+                members.insert(set.name.clone(), value.clone());
+            }
+            None => {
+                members.shift_remove(&set.name);
+            }
+        }
     }
 }
 
@@ -282,6 +318,18 @@ mod tests {
         let (again, same) = after(&text, declare);
         assert!(!again.unwrap());
         assert_eq!(same, text);
+    }
+
+    #[test]
+    fn a_forgotten_profile_leaves_nothing_behind_and_no_empty_order() {
+        let text = "{ auth: {
+            profiles: { a: { mode: 'x' }, /* kept */ b: {} }, order: { p: ['a', 'b'], q: ['a'] },
+        } } // end";
+        let (changed, text) = after(text, |path| forget_profile(path, &"a".into()));
+        assert!(changed.unwrap());
+        assert!(text.contains("/* kept */") && text.contains("// end"), "{text}");
+        let auth = json!({"profiles": {"b": {}}, "order": {"p": ["b"]}});
+        assert_eq!(config::parse(&text).unwrap(), json!({ "auth": auth }));
     }
 
     #[test]

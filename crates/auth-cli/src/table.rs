@@ -101,25 +101,31 @@ pub(crate) fn ability_words(
     }
 }
 
-/// Puts the notes after `start`; those that do not fit go to further lines below the first note.
-fn fill(start: &str, notes: &[String], width: usize, lines: &mut Vec<String>) {
-    let indent = start.chars().count().min(width / 2);
-    let mut line = start.to_owned();
+/// Puts the notes after `start`; those that do not fit go to further lines below the first note,
+/// or, if one is too long even for that, all of them to lines of their own.
+pub(crate) fn fill(start: &str, notes: &[String], width: usize, lines: &mut Vec<String>) {
+    let length = |text: &str| text.chars().count();
+    let longest = notes.iter().map(|note| length(note)).max().unwrap_or(0);
+    let (mut line, indent) = if length(start) + longest <= width {
+        (start.to_owned(), length(start))
+    } else {
+        lines.push(start.trim_end().to_owned());
+        (" ".repeat(INDENT), INDENT)
+    };
     let mut is_first = true;
     for note in notes {
-        let wanted = line.chars().count() + 2 + note.chars().count();
-        if !is_first && wanted > width {
+        if !is_first && length(&line) + 2 + length(note) > width {
             lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
         } else if !is_first {
             line.push_str("; ");
-        } else if wanted > width + 2 && indent < start.chars().count() {
-            lines.push(std::mem::replace(&mut line, " ".repeat(indent)).trim_end().to_owned());
         }
         line.push_str(note);
         is_first = false;
     }
     lines.push(line.trim_end().to_owned());
 }
+
+const INDENT: usize = 6;
 
 #[cfg(test)]
 mod tests {
@@ -131,5 +137,8 @@ mod tests {
         let mut lines = Vec::new();
         fill("  1  id  ", &notes, 20, &mut lines);
         assert_eq!(lines, ["  1  id  one; two", "         three"]);
+        lines.clear();
+        fill("  1  a.long.id  ", &notes, 20, &mut lines);
+        assert_eq!(lines, ["  1  a.long.id", "      one; two", "      three"]);
     }
 }

@@ -84,17 +84,24 @@ fn print_text(
     }
     let ids = plan.candidates.iter().map(|it| &it.id).chain(plan.excluded.iter().map(|it| &it.0));
     let width = ids.map(|id| id.as_str().chars().count()).max().unwrap_or(0).min(40);
+    let mut lines = Vec::new();
+    let columns = context.terminal.width.unwrap_or(80);
+    let mut line = |mark: String, id: &ProfileId, reason: String| {
+        let start = format!("{mark:>3}  {:width$}  ", printable(id.as_str()));
+        table::fill(&start, &[printable(&reason)], columns, &mut lines);
+    };
     for (place, candidate) in plan.candidates.iter().enumerate() {
         let until = match &candidate.why {
             Why::Resting { until, .. } => format!(" until {}", utc(*until)),
             _ => String::new(),
         };
-        let id = printable(candidate.id.as_str());
-        context.print(format_args!("{:>3}  {id:width$}  {}{until}", place + 1, candidate.why))?;
+        line((place + 1).to_string(), &candidate.id, format!("{}{until}", candidate.why));
     }
     for (id, reason) in &plan.excluded {
-        let id = printable(id.as_str());
-        context.print(format_args!("  -  {id:width$}  {reason}"))?;
+        line("-".to_owned(), id, reason.to_string());
+    }
+    for line in lines {
+        context.print(line)?;
     }
     if plan.candidates.is_empty() && plan.excluded.is_empty() {
         context.print("  no profiles")?;
