@@ -71,7 +71,7 @@ pub use login::{Begun, Departure, Finished, Login, LoginError, LoginUi, PATIENCE
 pub use naming::{TakenProfile, default_profile_id, profile_name};
 pub use oauth::{Missing, RefreshTarget, TargetError, TokenEndpoint};
 pub use pasted::{PasteError, Pasted, pasted};
-pub use pending::{PENDING_LIFETIME, Pending, PendingLogins};
+pub use pending::{Answered, PENDING_LIFETIME, Pending, PendingLogins};
 pub use provider::{
     ClientAuth, Device, Endpoints, Flow, Identity, IdentitySource, Looks, Origin, Provider,
     RedirectData, TokenBody, Yields,

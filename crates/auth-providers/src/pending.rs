@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use auth_pkce::{Attempt, CallbackError};
+use auth_pkce::{Attempt, CallbackError, Code};
 use auth_store::{Clock, ProviderId, StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -73,23 +73,26 @@ impl PendingLogins {
         Ok(Pending { id, url, redirect_uri: record.redirect_uri, expires: record.expires })
     }
 
-    /// Finishes the login that `pasted` answers: the address the browser ended on. Returns it with
-    /// the note of its beginning. Of two that finish the same login only one exchanges the code.
+    /// Finds the login that `pasted` answers: the address the browser ended on. Nothing is sent
+    /// yet, so that whoever finishes it can make sure first that it can be saved.
     ///
-    /// What is no answer to any of them leaves them all as they are.
-    pub async fn finish(
+    /// What is no answer to any of them leaves them all as they are; an answer that ends its login
+    /// removes it.
+    pub fn answered(
         &self,
         pasted: &str,
         providers: &Providers,
-        http: &dyn HttpClient,
-        clock: &dyn Clock,
-    ) -> Result<(Login, Value), LoginError> {
-        self.remove_expired(clock.now());
+        now: Timestamp,
+    ) -> Result<Answered<'_>, LoginError> {
+        self.remove_expired(now);
         let mut refused: Option<CallbackError> = None;
         for record in self.records() {
             let Some(departure) = record.departure(providers) else { continue };
-            let code = match departure.accept(pasted) {
-                Ok(code) => code,
+            match departure.accept(pasted) {
+                Ok(code) => {
+                    let Record { id, note, .. } = record;
+                    return Ok(Answered { logins: self, id, departure, code, note });
+                }
                 Err(error) if error.ends_login() => {
                     self.claim(&record.id)?;
                     self.remove_claimed(&record.id);
@@ -97,15 +100,8 @@ impl PendingLogins {
                 }
                 Err(error) => {
                     refused.get_or_insert(error);
-                    continue;
                 }
-            };
-            if !self.claim(&record.id)? {
-                return Err(LoginError::NoneBegun);
             }
-            let login = departure.exchange(&code, http, clock).await;
-            self.remove_claimed(&record.id);
-            return login.map(|login| (login, record.note));
         }
         Err(refused.map_or(LoginError::NoneBegun, LoginError::Answer))
     }
@@ -164,6 +160,39 @@ impl PendingLogins {
 
     fn claimed(&self, id: &str) -> PathBuf {
         self.directory.join(format!("{id}.claimed"))
+    }
+}
+
+/// A login that was begun and is answered.
+#[derive(Debug)]
+pub struct Answered<'a> {
+    logins: &'a PendingLogins,
+    id: String,
+    departure: Departure,
+    code: Code,
+    /// What was noted when it began.
+    pub note: Value,
+}
+
+impl Answered<'_> {
+    /// The provider.
+    pub fn provider(&self) -> &Provider {
+        &self.departure.provider
+    }
+
+    /// Exchanges the code. Of two that finish the same login only one does; the other gets
+    /// [`LoginError::NoneBegun`].
+    pub async fn finish(
+        self,
+        http: &dyn HttpClient,
+        clock: &dyn Clock,
+    ) -> Result<Login, LoginError> {
+        if !self.logins.claim(&self.id)? {
+            return Err(LoginError::NoneBegun);
+        }
+        let login = self.departure.exchange(&self.code, http, clock).await;
+        self.logins.remove_claimed(&self.id);
+        login
     }
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use auth_pkce::CallbackError;
-use auth_providers::{LoginError, PENDING_LIFETIME, Pending, PendingLogins, Provider};
+use auth_providers::{
+    HttpClient, Login, LoginError, PENDING_LIFETIME, Pending, PendingLogins, Provider, Providers,
+};
 use auth_store::Timestamp;
 use serde_json::{Value, json};
 
@@ -18,6 +20,19 @@ fn start(pending: &PendingLogins, provider: &Provider, seed: u8, now: Timestamp)
 /// The address a browser ends on after consent.
 fn answer(begun: &Pending) -> String {
     format!("{}?code=c&state={}", begun.redirect_uri, Url::parse(&begun.url).get("state"))
+}
+
+/// Finishes the login that `pasted` answers.
+fn finish(
+    pending: &PendingLogins,
+    pasted: &str,
+    providers: &Providers,
+    http: &dyn HttpClient,
+    now: Timestamp,
+) -> Result<(Login, Value), LoginError> {
+    let answered = pending.answered(pasted, providers, now)?;
+    let note = answered.note.clone();
+    Ok((block_on(answered.finish(http, &now))?, note))
 }
 
 fn plain() -> Value {
@@ -52,8 +67,7 @@ fn a_login_begun_here_is_finished_there_and_leaves_nothing() {
 
     let issuer = Issuer::new(|_, _| tokens());
     let providers = providers(&plain());
-    let (login, note) =
-        block_on(pending.finish(&answer(&begun), &providers, &issuer, &NOW)).unwrap();
+    let (login, note) = finish(&pending, &answer(&begun), &providers, &issuer, NOW).unwrap();
     assert_eq!(login.provider.as_str(), "acme");
     assert_eq!(note, json!({"agent": "main"}));
     let asked = issuer.asked();
@@ -63,7 +77,7 @@ fn a_login_begun_here_is_finished_there_and_leaves_nothing() {
     assert!(asked[0].1.contains(&format!("redirect_uri={redirect}&")), "{}", asked[0].1);
     assert_eq!(files(&directory.path().join("logins")), Vec::<String>::new());
 
-    let error = block_on(pending.finish(&answer(&begun), &providers, &issuer, &NOW)).unwrap_err();
+    let error = finish(&pending, &answer(&begun), &providers, &issuer, NOW).unwrap_err();
     assert!(matches!(error, LoginError::NoneBegun), "{error}");
     assert_eq!(issuer.asked().len(), 1);
 }
@@ -77,7 +91,7 @@ fn of_two_that_finish_at_once_one_exchanges_the_code() {
     let barrier = std::sync::Barrier::new(16);
     let finish = || {
         barrier.wait();
-        block_on(pending.finish(&answer(&begun), &providers, &issuer, &NOW)).is_ok()
+        finish(&pending, &answer(&begun), &providers, &issuer, NOW).is_ok()
     };
     let successes = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..16).map(|_| scope.spawn(finish)).collect();
@@ -95,7 +109,7 @@ fn an_answer_finds_its_login_among_several() {
     let first = start(&pending, &acme, 1, NOW);
     let second = start(&pending, &acme, 2, NOW.plus(Duration::from_secs(1)));
     let (providers, issuer) = (providers(&plain()), Issuer::new(|_, _| tokens()));
-    block_on(pending.finish(&answer(&first), &providers, &issuer, &NOW)).unwrap();
+    finish(&pending, &answer(&first), &providers, &issuer, NOW).unwrap();
     assert_eq!(files(directory.path()), [format!("{}.json", second.id)]);
 }
 
@@ -106,15 +120,15 @@ fn what_is_no_answer_leaves_the_login_for_the_right_one() {
     let begun = start(&pending, &provider(&plain()), 1, NOW);
     let (providers, issuer) = (providers(&plain()), Issuer::new(|_, _| tokens()));
     for wrong in ["nonsense here", "", "https://evil.example/?code=c&state=s"] {
-        let error = block_on(pending.finish(wrong, &providers, &issuer, &NOW)).unwrap_err();
+        let error = finish(&pending, wrong, &providers, &issuer, NOW).unwrap_err();
         let is_noise = matches!(error, LoginError::Answer(CallbackError::Malformed { .. }));
         assert!(is_noise, "{wrong}: {error}");
     }
     let mismatch = format!("{}?code=c&state=another", begun.redirect_uri);
-    let error = block_on(pending.finish(&mismatch, &providers, &issuer, &NOW)).unwrap_err();
+    let error = finish(&pending, &mismatch, &providers, &issuer, NOW).unwrap_err();
     assert!(matches!(error, LoginError::Answer(CallbackError::StateMismatch)), "{error}");
     assert_eq!(issuer.asked().len(), 0);
-    block_on(pending.finish(&answer(&begun), &providers, &issuer, &NOW)).unwrap();
+    finish(&pending, &answer(&begun), &providers, &issuer, NOW).unwrap();
 }
 
 #[test]
@@ -124,7 +138,7 @@ fn a_denied_consent_ends_the_login() {
     let begun = start(&pending, &provider(&plain()), 1, NOW);
     let denied = answer(&begun).replace("code=c", "error=access_denied");
     let issuer = Issuer::new(|_, _| tokens());
-    let error = block_on(pending.finish(&denied, &providers(&plain()), &issuer, &NOW)).unwrap_err();
+    let error = finish(&pending, &denied, &providers(&plain()), &issuer, NOW).unwrap_err();
     assert!(matches!(error, LoginError::Answer(CallbackError::Denied { .. })), "{error}");
     assert_eq!(files(directory.path()), Vec::<String>::new());
 }
@@ -136,7 +150,7 @@ fn a_login_ends_after_ten_minutes() {
     let begun = start(&pending, &provider(&plain()), 1, NOW);
     let (providers, issuer) = (providers(&plain()), Issuer::new(|_, _| tokens()));
     let late = NOW.plus(PENDING_LIFETIME);
-    let error = block_on(pending.finish(&answer(&begun), &providers, &issuer, &late)).unwrap_err();
+    let error = finish(&pending, &answer(&begun), &providers, &issuer, late).unwrap_err();
     assert!(matches!(error, LoginError::NoneBegun), "{error}");
     assert_eq!(files(directory.path()), Vec::<String>::new());
 }
@@ -151,6 +165,6 @@ fn a_code_without_state_goes_to_the_newest_login_that_takes_one() {
     let first = start(&pending, &acme, 1, NOW);
     start(&pending, &acme, 2, NOW.plus(Duration::from_secs(1)));
     let issuer = Issuer::new(|_, _| tokens());
-    block_on(pending.finish("the-code", &providers(&manifest), &issuer, &NOW)).unwrap();
+    finish(&pending, "the-code", &providers(&manifest), &issuer, NOW).unwrap();
     assert_eq!(files(directory.path()), [format!("{}.json", first.id)]);
 }
