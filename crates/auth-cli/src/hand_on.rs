@@ -56,7 +56,7 @@ fn next(context: &Context, guard: &Guard) -> Option<PathBuf> {
         _ => false,
     };
     let dirs = std::env::split_paths(path).filter(|dir| dir.is_absolute());
-    dirs.flat_map(|dir| NAMES.map(|name| dir.join(name))).find(|candidate| {
+    dirs.flat_map(|dir| NAMES.iter().map(move |name| dir.join(name))).find(|candidate| {
         is_executable(candidate)
             && !context.program.iter().chain(&guard.seen).any(|seen| same(candidate, seen))
     })
@@ -101,8 +101,11 @@ impl Guard {
     }
 }
 
-const NAMES: [&str; 2] =
-    if cfg!(windows) { ["clawdbot.exe", "moltbot.exe"] } else { ["clawdbot", "moltbot"] };
+const NAMES: &[&str] = if cfg!(windows) {
+    &["clawdbot.exe", "clawdbot.cmd", "moltbot.exe", "moltbot.cmd"]
+} else {
+    &["clawdbot", "moltbot"]
+};
 const MARKER: &str = "CLAWDBOT_HANDED_ON";
 const DEEPEST: u32 = 16;
 

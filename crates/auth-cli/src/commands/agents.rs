@@ -91,10 +91,20 @@ fn workspace(
     let path = match (own, common) {
         (Some(own), _) => context.user_path(&own),
         (None, Some(common)) if is_default => context.user_path(common),
-        (None, _) if is_default => context.home.join("clawd"),
+        (None, _) if is_default => match profile(context) {
+            Some(profile) => context.home.join(format!("clawd-{profile}")),
+            None => context.home.join("clawd"),
+        },
         (None, _) => context.home.join(format!("clawd-{id}")),
     };
     path.display().to_string()
+}
+
+/// The name of the original's `--profile`, under which it keeps another default workspace.
+fn profile(context: &Context) -> Option<&str> {
+    let names = ["MOLTBOT_PROFILE", "CLAWDBOT_PROFILE"];
+    let profile = names.iter().find_map(|name| context.env(name).map(auth_store::trim))?;
+    (!profile.is_empty() && !profile.eq_ignore_ascii_case("default")).then_some(profile)
 }
 
 /// The rules that send messages to the agent, each in words.

@@ -1,0 +1,35 @@
+//! Runs commands inside another program: on a home, a clock and an output of its own.
+//!
+//! `cargo run -p auth-cli --example in_process`
+
+#![expect(clippy::print_stdout, reason = "an example")]
+
+use auth_cli::context::{Captured, Context};
+use auth_cli::paths;
+use auth_store::{Credential, ProfileId, Store, Timestamp};
+use serde_json::Map;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let home = tempfile::tempdir()?;
+    let agent = paths::agent_dir(&home.path().join(".clawdbot"), paths::MAIN_AGENT);
+    let store = Store::at(paths::store_file(&agent));
+    store.update(|document| {
+        for name in ["work", "home"] {
+            let id = ProfileId::new(format!("acme:{name}"));
+            let key = Credential::ApiKey(format!("{name}-key-0123456789abcdef").into());
+            document.put(&id, "acme", &key, &Map::new());
+        }
+    })?;
+
+    let run = |words: &str| {
+        let stdout = Captured::default();
+        let mut context = Context::sealed(home.path(), Timestamp(1_769_644_800_000));
+        context.stdout = Box::new(stdout.clone());
+        let exit = auth_cli::run(words.split(' '), &mut context);
+        println!("$ {words}\n{}(exit code {exit})\n", stdout.text());
+    };
+    run("clawdbot models auth order set --provider acme acme:home acme:work");
+    run("clawdbot models auth report acme:home --failed rate_limit --retry-after 90s");
+    run("clawdbot models auth explain --provider acme");
+    Ok(())
+}
