@@ -1,6 +1,6 @@
 //! The command line of the token sink, and everything in it that touches the outside world.
 //!
-//! The binary `clawdbot` is [`run`] on the real [`Context`](context::Context); tests call the
+//! The binary `clawdbot` is [`run`] on the real [`Context`]; tests call the
 //! same function on a context of their own:
 //!
 //! ```
@@ -18,6 +18,7 @@
 
 pub mod agent;
 pub mod args;
+mod browser;
 pub mod commands;
 pub mod config;
 pub mod config_edit;
@@ -27,6 +28,8 @@ mod hand_on;
 mod logging;
 pub mod overview;
 pub mod paths;
+mod person;
+mod save;
 pub mod sessions;
 pub mod sink;
 mod table;

@@ -1,0 +1,127 @@
+//! What a person types, and how they are asked: the lines of standard input, Ctrl-C, the echo.
+
+use std::io::{self, BufRead as _, BufReader, Read as _};
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+
+/// Lines of standard input, as they come. A thread reads them, since nothing else can wait for a
+/// line and for something else at once; the program ends without waiting for it.
+pub(crate) fn lines(context: &mut Context) -> UnboundedReceiver<String> {
+    let stdin = std::mem::replace(&mut context.stdin, Box::new(io::empty()));
+    let (sender, receiver) = unbounded_channel();
+    std::thread::spawn(move || {
+        let mut stdin = BufReader::new(stdin);
+        loop {
+            let mut line = Vec::new();
+            let limit = io::Read::take(&mut stdin, LONGEST_LINE).read_until(b'\n', &mut line);
+            if !limit.is_ok_and(|length| length > 0) {
+                return;
+            }
+            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// All of standard input, to a limit.
+pub(crate) fn everything(context: &mut Context) -> Result<String, CliError> {
+    let mut bytes = Vec::new();
+    let read = io::Read::take(&mut context.stdin, LARGEST_INPUT).read_to_end(&mut bytes);
+    read.map_err(|error| {
+        CliError::usage(format!("the standard input could not be read: {error}"))
+    })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A secret: typed or pasted at the terminal without an echo, up to a blank line, since terminals
+/// wrap long ones; without a terminal, all of standard input.
+pub(crate) fn secret(question: &str, context: &mut Context) -> Result<String, CliError> {
+    if !context.terminal.stdin {
+        return everything(context);
+    }
+    context.say(question);
+    context.say("It is not shown. End with an empty line.");
+    let _hidden = echo::Hidden::new();
+    let mut lines = lines(context);
+    let read = async {
+        let mut text = String::new();
+        loop {
+            tokio::select! {
+                line = lines.recv() => match line {
+                    Some(line) if !line.trim().is_empty() => text.push_str(&line),
+                    // An empty line before the paste is a slip.
+                    Some(_) if text.is_empty() => {}
+                    _ => return Ok(text),
+                },
+                _ = tokio::signal::ctrl_c() => return Err(interrupted()),
+            }
+        }
+    };
+    run(read)?
+}
+
+/// Ctrl-C: nothing was stored.
+pub(crate) fn interrupted() -> CliError {
+    CliError::new(Exit::Interrupted, "interrupted", "interrupted; nothing was stored")
+}
+
+/// Runs `future` on a runtime of its own.
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        CliError::new(Exit::TryLater, "no_runtime", format!("could not start: {error}"))
+    })?;
+    Ok(runtime.block_on(future))
+}
+
+/// Of one line.
+const LONGEST_LINE: u64 = 64 << 10;
+/// Of all input.
+const LARGEST_INPUT: u64 = 1 << 20;
+
+#[cfg(unix)]
+mod echo {
+    use rustix::stdio::stdin;
+    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+    /// While it lives, the terminal does not show what is typed.
+    pub(super) struct Hidden(Option<Termios>);
+
+    impl Hidden {
+        pub(super) fn new() -> Self {
+            let before = tcgetattr(stdin()).ok();
+            if let Some(before) = &before {
+                let mut hidden = before.clone();
+                hidden.local_modes.remove(LocalModes::ECHO);
+                // A terminal that cannot do it shows it: no reason to fail.
+                let _ = tcsetattr(stdin(), OptionalActions::Now, &hidden);
+            }
+            Self(before)
+        }
+    }
+
+    impl Drop for Hidden {
+        fn drop(&mut self) {
+            if let Some(before) = &self.0 {
+                let _ = tcsetattr(stdin(), OptionalActions::Now, before);
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod echo {
+    /// Nothing is hidden here.
+    pub(super) struct Hidden;
+
+    impl Hidden {
+        pub(super) fn new() -> Self {
+            Self
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Saving what a login or a paste gave, and reading it back.
+
+use auth_providers::refresh::{Revocation, clear_record, give_to_successors, holders, key_of};
+use auth_providers::{Login, Provider, TakenProfile, profile_name};
+use auth_store::{
+    Credential, Document, Kind, OAuthCredential, Profile, ProfileId, ProviderId, Usage,
+};
+use serde_json::Map;
+
+use crate::agent::Agent;
+use crate::config_edit;
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+use crate::sink::TokenSink;
+
+/// What the person asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wish {
+    /// The profile to save it as.
+    pub(crate) profile: Option<ProfileId>,
+    /// Whether that may be another account's.
+    pub(crate) force: bool,
+}
+
+/// Refuses before anything is spent: a store that could not be written.
+pub(crate) fn check_store(sink: &TokenSink) -> Result<(), CliError> {
+    if sink.store.read()?.is_writable() {
+        return Ok(());
+    }
+    Err(auth_store::StoreError::Newer { path: sink.store.path().to_owned() }.into())
+}
+
+/// Saves `login` and returns the profile it is.
+pub(crate) async fn login(
+    login: &Login,
+    wish: &Wish,
+    provider: &Provider,
+    agent: &Agent,
+    sink: &TokenSink,
+) -> Result<ProfileId, CliError> {
+    let name = |document: &Document| {
+        let profiles: Vec<Profile> = document.profiles().collect();
+        let own = provider.profile_name.as_deref();
+        profile_name(login, own, wish.profile.as_ref(), wish.force, &profiles)
+            .map_err(|error| taken(&error))
+    };
+    let before = sink.store.read()?;
+    let id = name(&before)?;
+    let superseded = match before.credential(&id) {
+        Some(Credential::OAuth(old)) => Some(old),
+        _ => None,
+    };
+    if let Some(old) = &superseded {
+        let_go(old, &before, &id, sink)?;
+    }
+    if let Credential::OAuth(new) = &login.credential {
+        clear_record(new, &id, provider, sink.doors())?;
+    }
+    let id = sink.store.update(|document| {
+        let id = name(document)?;
+        document.put(&id, login.provider.as_str(), &login.credential, &login.fields);
+        wake(document, &id);
+        Ok::<_, CliError>(id)
+    })??;
+    read_back(&id, &login.credential, agent, sink)?;
+    if let Some(old) = superseded {
+        revoke_superseded(&old, login, provider, sink).await;
+    }
+    Ok(id)
+}
+
+/// Saves a pasted token or key as `id`.
+pub(crate) fn pasted(
+    id: &ProfileId,
+    provider: &ProviderId,
+    credential: &Credential,
+    agent: &Agent,
+    sink: &TokenSink,
+) -> Result<(), CliError> {
+    let before = sink.store.read()?;
+    if let Some(Credential::OAuth(old)) = before.credential(id) {
+        let_go(&old, &before, id, sink)?;
+    }
+    sink.store.update(|document| {
+        document.put(id, provider.as_str(), credential, &Map::new());
+        wake(document, id);
+    })?;
+    read_back(id, credential, agent, sink)
+}
+
+/// Names the profile in the user's file. The credential is saved whatever comes of it.
+pub(crate) fn declare(
+    id: &ProfileId,
+    provider: &ProviderId,
+    kind: Kind,
+    email: Option<&str>,
+    context: &mut Context,
+) {
+    let path = context.paths().config;
+    if let Err(error) = config_edit::declare_profile(&path, id, provider, kind, email) {
+        context.say(format_args!("warning: {}", error.message));
+        if let Some(hint) = error.hint {
+            context.say(format_args!("hint: {hint}"));
+        }
+    }
+}
+
+/// Before a login is replaced, whoever waits for it gets it.
+fn let_go(
+    old: &OAuthCredential,
+    document: &Document,
+    id: &ProfileId,
+    sink: &TokenSink,
+) -> Result<(), CliError> {
+    let profile = document.profile(id);
+    if let Some(provider) = profile.and_then(|it| sink.provider_of(&it).cloned()) {
+        give_to_successors(old, &provider, sink.doors())?;
+    }
+    Ok(())
+}
+
+/// A new credential does not rest for the failures of the old one.
+fn wake(document: &mut Document, id: &ProfileId) {
+    let usage = document.usage(id);
+    let awake = Usage { last_used: usage.last_used, ..Usage::default() };
+    if usage != awake {
+        document.set_usage(id, &awake);
+    }
+}
+
+fn read_back(
+    id: &ProfileId,
+    credential: &Credential,
+    agent: &Agent,
+    sink: &TokenSink,
+) -> Result<(), CliError> {
+    let stored = sink.store.read()?.credential(id);
+    if stored.is_some_and(|stored| stored.bearer() == credential.bearer()) {
+        return Ok(());
+    }
+    let message = format!("`{id}` was written and is not there: another program wrote the store");
+    Err(CliError::new(Exit::CannotWrite, "not_saved", message)
+        .hint("end the other program, then do it again")
+        .profile(id)
+        .path(&crate::paths::store_file(&agent.directory)))
+}
+
+/// Where the provider's entry says so, and nobody else has the token.
+async fn revoke_superseded(
+    old: &OAuthCredential,
+    new: &Login,
+    provider: &Provider,
+    sink: &TokenSink,
+) {
+    let is_same = matches!(&new.credential, Credential::OAuth(new) if new.refresh == old.refresh);
+    let Some(key) = key_of(provider, old).filter(|_| provider.revoke_superseded && !is_same) else {
+        return;
+    };
+    if holders(key, provider, sink.doors()).is_empty() {
+        // It ends by itself if this fails.
+        let outcome = provider.revoke(old, &*sink.http, sink.clock.now()).await;
+        tracing::debug!(is_revoked = outcome == Revocation::Done, "the replaced login");
+    }
+}
+
+fn taken(error: &TakenProfile) -> CliError {
+    CliError::usage(format!("{error}; nothing was stored"))
+        .hint("leave out --profile-id, or replace that account with --force")
+        .profile(&error.id)
+}
