@@ -233,3 +233,61 @@ fn rounded(minutes: i64) -> String {
 fn milliseconds(duration: Duration) -> i128 {
     duration.as_millis().try_into().unwrap_or(i128::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use auth_store::Document;
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: i64 = 1_000_000_000;
+    const HOUR: i64 = 3_600_000;
+
+    #[track_caller]
+    fn check(profiles: &serde_json::Value, profile: &str, of_profile: Status, of_provider: Status) {
+        let store = json!({ "profiles": profiles }).to_string();
+        let store = Document::parse(store.as_bytes()).unwrap();
+        let profiles: Vec<_> = store.profiles().collect();
+        let health = health(&profiles, &Config::default(), None, WARN_AFTER, Timestamp(NOW));
+        let found = health.profiles.iter().find(|it| it.profile_id.as_str() == profile).unwrap();
+        assert_eq!(found.status, of_profile);
+        assert_eq!(health.providers[0].status, of_provider);
+    }
+
+    #[test]
+    fn a_provider_is_as_well_as_the_worst_of_its_credentials_that_can_end() {
+        let key = json!({ "type": "api_key", "provider": "acme", "key": "k" });
+        let login = |expires: i64| json!({ "type": "oauth", "provider": "acme", "access": "a", "refresh": "r", "expires": expires });
+        check(&json!({ "key": key }), "key", Status::Static, Status::Static);
+        let late = json!({ "key": key, "a": login(NOW + 25 * HOUR) });
+        check(&late, "a", Status::Ok, Status::Ok);
+        let soon = json!({ "a": login(NOW + 25 * HOUR), "b": login(NOW + 24 * HOUR) });
+        check(&soon, "b", Status::Expiring, Status::Expiring);
+        let over = json!({ "a": login(NOW), "b": login(NOW + 1) });
+        check(&over, "a", Status::Expired, Status::Expired);
+        check(&json!({ "a": login(0) }), "a", Status::Missing, Status::Expired);
+    }
+
+    #[test]
+    fn a_provider_somebody_asks_for_and_has_no_profile_of_is_missing() {
+        let health = health(&[], &Config::default(), Some(&[" x "]), WARN_AFTER, Timestamp(NOW));
+        assert_eq!(
+            (&*health.providers[0].provider, health.providers[0].status),
+            ("x", Status::Missing)
+        );
+    }
+
+    #[test]
+    fn times_are_told_in_one_word() {
+        for (minutes, text) in
+            [(-1, "0m"), (1, "1m"), (59, "59m"), (60, "1h"), (2_849, "47h"), (2_850, "2d")]
+        {
+            assert_eq!(remaining_text(Some(minutes * 60_000)), text);
+        }
+        assert_eq!(remaining_text(Some(1)), "1m");
+        assert_eq!(remaining_text(None), "unknown");
+        assert_eq!(until_text(Timestamp(29_999), Timestamp(0)), "soon");
+        assert_eq!(until_text(Timestamp(i64::MAX), Timestamp(i64::MIN)), "106751991167d");
+    }
+}

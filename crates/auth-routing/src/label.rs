@@ -54,10 +54,8 @@ pub fn verbose(
             flags.push(rest(profile, now));
         }
         flags.extend(end(profile, now));
-        let flags = match flags.is_empty() {
-            true => String::new(),
-            false => format!(" ({})", flags.join(", ")),
-        };
+        let flags =
+            if flags.is_empty() { String::new() } else { format!(" ({})", flags.join(", ")) };
         let text = match profile.kind {
             Kind::ApiKey => format!("{id}={}", masked(id)),
             Kind::Token => format!("{id}=token:{}", masked(id)),

@@ -120,3 +120,56 @@ fn suffix(id: &ProfileId) -> &str {
 fn only<'a>(mut ids: impl Iterator<Item = &'a ProfileId>) -> Option<&'a ProfileId> {
     ids.next().filter(|_| ids.next().is_none())
 }
+
+#[cfg(test)]
+mod tests {
+    use auth_store::Document;
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(config: &Value, logins: &[&str]) -> Option<Repair> {
+        let entry =
+            json!({ "type": "oauth", "provider": "acme", "refresh": "r", "email": " me@x.y " });
+        let profiles: serde_json::Map<_, _> =
+            logins.iter().map(|id| ((*id).to_owned(), entry.clone())).collect();
+        let store = json!({ "profiles": profiles }).to_string();
+        let profiles: Vec<_> = Document::parse(store.as_bytes()).unwrap().profiles().collect();
+        let provider = ProviderId::new("acme");
+        repair(config, &profiles, None, &provider, &legacy_id(&provider))
+    }
+
+    #[test]
+    fn the_old_id_is_replaced_by_the_only_other_login_wherever_it_is() {
+        let config = json!({ "x": 1, "auth": {
+            "profiles": { "acme:default": { "provider": "ACME", "mode": "oauth" } },
+            "order": { "Acme": ["acme:default", "", "acme:me@x.y", "b"], "other": ["acme:default"] },
+        } });
+        let repaired = check(&config, &["acme:default", "acme:me@x.y"]).unwrap();
+        assert_eq!(
+            repaired.summary(),
+            "Auth: migrate acme:default → acme:me@x.y (OAuth profile id)"
+        );
+        assert_eq!(
+            repaired.config,
+            json!({ "x": 1, "auth": {
+            "profiles": {
+                "acme:me@x.y": { "provider": "ACME", "mode": "oauth", "email": "me@x.y" },
+            },
+            "order": { "Acme": ["acme:me@x.y", "b"], "other": ["acme:default"] },
+        } })
+        );
+    }
+
+    #[test]
+    fn nothing_is_repaired_where_it_is_not_clear_what_is_meant() {
+        let mut config = json!({ "auth": { "profiles": {
+            "acme:default": { "provider": "acme", "mode": "oauth" },
+        } } });
+        assert_eq!(check(&config, &[]), None);
+        assert_eq!(check(&config, &["acme:default"]), None);
+        assert_eq!(check(&config, &["acme:a@x.y", "acme:b@x.y"]), None);
+        config["auth"]["profiles"]["acme:default"]["mode"] = json!("token");
+        assert_eq!(check(&config, &["acme:a@x.y"]), None);
+    }
+}

@@ -256,7 +256,8 @@ fn trim_start(text: &str) -> &str {
     text.trim_start_matches(is_space)
 }
 
-fn collapse(text: &str) -> String {
+/// The words of `text`, one space between.
+pub fn collapse(text: &str) -> String {
     text.split(is_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
@@ -266,5 +267,88 @@ fn fold(c: char) -> char {
     match (upper.next(), upper.next()) {
         (Some(one), None) if c as u32 <= 0xffff && (c.is_ascii() || !one.is_ascii()) => one,
         _ => c,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(message: &str, model: Option<&str>, profile: Option<&str>, rest: &str) {
+        let found = directive(message, &[" Opus ", "", "gpt-5"]).unwrap();
+        assert_eq!(found.selector.as_ref().map(|it| it.model.as_str()), model);
+        assert_eq!(found.selector.and_then(|it| it.profile).as_deref(), profile);
+        assert_eq!(found.rest, rest);
+    }
+
+    #[test]
+    fn a_directive_names_a_model_and_a_profile_whose_id_may_be_an_address() {
+        check("hi /model Opus@anthropic:work you", Some("Opus"), Some("anthropic:work"), "hi you");
+        let id = "openai:José+x@é.fr";
+        check(&format!("/MODEL: openai/gpt-5@{id}\nok"), Some("openai/gpt-5"), Some(id), "ok");
+        check("/model @work", Some(""), Some("work"), "");
+        check("a  /model", None, None, "a");
+    }
+
+    #[test]
+    fn exactly_the_directive_is_removed() {
+        check("/modelx a /model b", Some("b"), None, "/modelx a");
+    }
+
+    #[test]
+    fn an_alias_is_a_directive_if_there_is_no_other() {
+        check("please /OPUS: now", Some("OPUS"), None, "please now");
+        check("/opus /model gpt", Some("gpt"), None, "/opus");
+    }
+
+    #[test]
+    fn what_only_looks_like_a_directive_is_none() {
+        for message in ["", "a/model b", "/models", "http://x/model", "/opusx", "/gpt-55"] {
+            assert_eq!(directive(message, &["opus", "gpt-5"]), None, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_model_is_an_alias_or_belongs_to_a_provider() {
+        let config = json!({ "agents": { "defaults": { "models": {
+            "anthropic/claude-opus-4-5": { "alias": "Opus" },
+            "bare": { "alias": " short " },
+        } } } });
+        let default_provider = ProviderId::new("openai");
+        let aliases = Aliases::from_json(&config, &default_provider);
+        let resolve =
+            |text| aliases.resolve(text, &default_provider).map(|(model, _)| model.to_string());
+        assert_eq!(resolve("opus").as_deref(), Some("anthropic/claude-opus-4-5"));
+        assert_eq!(resolve("SHORT").as_deref(), Some("openai/bare"));
+        assert_eq!(resolve("Z.AI/a/b").as_deref(), Some("zai/a/b"));
+        assert_eq!(resolve("anthropic/opus-4.5").as_deref(), Some("anthropic/claude-opus-4-5"));
+        for nothing in ["", " / ", "x/", "/x"] {
+            assert_eq!(resolve(nothing), None, "{nothing}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_printed_selector_is_read_as_what_it_was(
+            model in "[a-z0-9][a-z0-9.:_-]{0,8}(/[a-z0-9.]{1,5}){0,2}",
+            profile in prop::option::of("[a-z0-9:@+./é-]{1,12}"),
+        ) {
+            let selector = Selector { model, profile };
+            prop_assert_eq!(&Selector::parse(&selector.to_string()), &selector);
+            let found = directive(&format!("a /model {selector} b"), &[]).unwrap();
+            prop_assert_eq!(found.selector, Some(selector));
+            prop_assert_eq!(found.rest, "a b");
+        }
+
+        #[test]
+        fn no_message_panics(message in any::<String>(), alias in any::<String>()) {
+            if let Some(found) = directive(&message, &[&alias]) {
+                prop_assert!(message.get(found.range).is_some());
+            }
+        }
     }
 }

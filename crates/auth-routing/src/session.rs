@@ -137,3 +137,90 @@ const PROFILE: &str = "authProfileOverride";
 const SOURCE: &str = "authProfileOverrideSource";
 const COMPACTIONS: &str = "authProfileOverrideCompactionCount";
 const UPDATED_AT: &str = "updatedAt";
+
+#[cfg(test)]
+mod tests {
+    use auth_store::Document;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Config, Routing, plan};
+
+    const NOW: i64 = 1_000;
+
+    /// Resolves a session over the order `a`, `b`, `c`, of which some rest.
+    fn check(entry: &Value, resting: &[&str], is_new_session: bool) -> Resolved {
+        let profile = json!({ "type": "api_key", "provider": "acme", "key": "k" });
+        let usage: Map<_, _> = resting
+            .iter()
+            .map(|id| ((*id).to_owned(), json!({ "cooldownUntil": NOW + 1 })))
+            .collect();
+        let store = json!({
+            "profiles": { "a": profile, "b": profile, "c": profile }, "usageStats": usage,
+        });
+        let store = Document::parse(store.to_string().as_bytes()).unwrap();
+        let profiles: Vec<_> = store.profiles().collect();
+        let config = Config::default();
+        let stored_order = Some(["a", "b", "c"].map(ProfileId::from).to_vec());
+        let provider = ProviderId::new("acme");
+        let routing = Routing { provider: provider.clone(), stored_order, config: &config };
+        let plan = plan(&profiles, &routing, None, Timestamp(NOW));
+        let entry = entry.as_object().unwrap();
+        resolve(entry, &profiles, &provider, &plan, is_new_session, Timestamp(NOW))
+    }
+
+    fn profile(resolved: &Resolved) -> &str {
+        resolved.profile.as_ref().unwrap().as_str()
+    }
+
+    #[test]
+    fn a_new_session_gets_the_first_profile_that_does_not_rest_and_keeps_other_fields() {
+        let resolved = check(&json!({ "sessionId": "s", "x": 1 }), &["a"], true);
+        assert_eq!(profile(&resolved), "b");
+        let entry = json!({
+            "sessionId": "s", "x": 1, "authProfileOverride": "b",
+            "authProfileOverrideSource": "auto", "authProfileOverrideCompactionCount": 0,
+            "updatedAt": NOW,
+        });
+        assert_eq!(resolved.entry.map(Value::from), Some(entry));
+    }
+
+    #[test]
+    fn a_persons_pin_stays_in_its_session_even_while_it_rests() {
+        let entry = json!({ "authProfileOverride": "b", "authProfileOverrideSource": "user" });
+        let resolved = check(&entry, &["b"], false);
+        assert_eq!((profile(&resolved), &resolved.entry), ("b", &None));
+        assert_eq!(profile(&check(&entry, &[], true)), "c");
+    }
+
+    #[test]
+    fn routings_pin_moves_after_a_compaction_and_when_its_profile_rests() {
+        let mut entry = json!({
+            "authProfileOverride": "b", "authProfileOverrideSource": "auto",
+            "authProfileOverrideCompactionCount": 1, "compactionCount": 1,
+        });
+        assert_eq!(check(&entry, &[], false).entry, None);
+        assert_eq!(profile(&check(&entry, &["b"], false)), "a");
+        entry["compactionCount"] = json!(2);
+        assert_eq!(profile(&check(&entry, &[], false)), "c");
+        assert_eq!(profile(&check(&entry, &["a", "c"], false)), "b");
+    }
+
+    #[test]
+    fn a_pin_to_a_profile_that_is_gone_is_dropped() {
+        let entry = json!({ "authProfileOverride": "gone", "authProfileOverrideSource": "user" });
+        assert_eq!(profile(&check(&entry, &[], false)), "a");
+    }
+
+    #[test]
+    fn a_persons_pin_is_required_and_routings_own_preferred() {
+        let pinned_by = |source: &str| {
+            let entry =
+                json!({ "authProfileOverride": " b ", "authProfileOverrideSource": source });
+            pin(entry.as_object().unwrap())
+        };
+        assert_eq!(pinned_by("user"), Some(Pin::Require("b".into())));
+        assert_eq!(pinned_by("auto"), Some(Pin::Prefer("b".into())));
+        assert_eq!(pin(&Map::new()), None);
+    }
+}
