@@ -1,7 +1,7 @@
 //! `models status` as a value: which models are in use, which credentials there are for them, and
 //! how long those hold. The shape of its JSON is Clawdbot's; keys were added, none changed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use auth_providers::{EnvKey, Providers};
 use auth_routing::health::{self, Health, Status};
@@ -36,6 +36,9 @@ pub struct Overview {
     pub health: Health,
     /// Who rests.
     pub resting: Vec<Resting>,
+    /// The issuers' answers that are not in the store yet: of a refresh that is under way, that a
+    /// dead process left, or that does not fit its profile.
+    pub answers: Vec<PathBuf>,
 }
 
 /// What one provider has to send.
@@ -94,6 +97,7 @@ impl Overview {
             missing: missing.cloned().collect(),
             providers: auth,
             resting: resting(&view),
+            answers: answers(&view),
             default_model,
             resolved_default,
             abilities,
@@ -148,6 +152,7 @@ impl Overview {
                 "missingProvidersInUse": self.missing,
                 "providers": providers,
                 "unusableProfiles": self.resting,
+                "pendingAnswers": self.answers.iter().map(|it| it.display().to_string()).collect::<Vec<_>>(),
                 "oauth": {
                     "warnAfterMs": self.health.warn_after_ms,
                     "profiles": self.health.profiles.iter().map(|it| self.profile(it)).collect::<Vec<_>>(),
@@ -258,6 +263,11 @@ impl ProviderAuth {
         }
         Value::Object(value)
     }
+}
+
+fn answers(view: &View) -> Vec<PathBuf> {
+    let keys = view.agent.store().answers().into_iter();
+    keys.map(|key| view.agent.directory.join(format!(".auth-refresh.{key}.answer"))).collect()
 }
 
 /// The models that may be used without anybody choosing one.

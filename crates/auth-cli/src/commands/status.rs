@@ -34,6 +34,12 @@ pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<
     }
     let abilities = view::abilities(&view, &providers, context);
     let overview = Overview::of(view, &providers, abilities, context);
+    for path in &overview.answers {
+        context.say(format_args!(
+            "warning: an issuer's answer is not in the store yet: `{}`; the next `clawdbot models auth refresh` finishes it",
+            path.display()
+        ));
+    }
     if args.plain {
         context.print(&overview.default_model)?;
     } else if global.json {
@@ -73,8 +79,12 @@ fn print_text(overview: &Overview, context: &mut Context) -> Result<(), CliError
     print_list("Aliases", &aliases, context)?;
 
     let width = context.terminal.width.unwrap_or(80);
+    let mut shown = Vec::new();
     for provider in &overview.providers {
         let id = ProviderId::new(&provider.name);
+        if shown.contains(&id) {
+            continue;
+        }
         context.print(format_args!("\n{}", headline(&id, overview)))?;
         for line in table::profile_lines(view, &id, &overview.abilities, width) {
             context.print(line)?;
@@ -86,6 +96,7 @@ fn print_text(overview: &Overview, context: &mut Context) -> Result<(), CliError
         if let Some(described) = &provider.described {
             context.print(format_args!("    models.providers of the config: {described}"))?;
         }
+        shown.push(id);
     }
     if !overview.missing.is_empty() {
         context.print("\nMissing")?;
