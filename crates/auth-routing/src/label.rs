@@ -82,3 +82,42 @@ fn end(profile: &Profile, now: Timestamp) -> Option<String> {
     let end = profile.expires.filter(|end| end.0 > 0 && profile.kind != Kind::ApiKey)?;
     Some(if end <= now { "expired".to_owned() } else { format!("exp {}", until_text(end, now)) })
 }
+
+#[cfg(test)]
+mod tests {
+    use auth_store::{Document, ProviderId};
+
+    use super::*;
+    use crate::{Routing, plan};
+
+    #[test]
+    fn labels_tell_what_is_next_what_rests_and_what_ends_without_the_secret() {
+        let store = Document::parse(
+            br#"{"profiles": {
+                "acme:me": {"type": "oauth", "provider": "acme", "refresh": "r", "email": "me@x.y", "expires": 3600000},
+                "acme:t": {"type": "token", "provider": "acme", "token": "secret", "expires": 7200000},
+                "acme:k": {"type": "api_key", "provider": "acme", "key": "secret"}
+            }, "usageStats": {"acme:k": {"cooldownUntil": 300000}}}"#,
+        )
+        .unwrap();
+        let profiles: Vec<_> = store.profiles().collect();
+        let (config, now) = (Config::default(), Timestamp(0));
+        let provider = ProviderId::new("acme");
+        let routing = Routing { provider, stored_order: None, config: &config };
+        let plan = plan(&profiles, &routing, None, now);
+        let masked = |_: &ProfileId| "s...t".to_owned();
+
+        let line = compact(&plan, &profiles, &config, &masked, now);
+        assert_eq!(line.as_deref(), Some("acme:me (me@x.y) oauth exp 1h (+2)"));
+        let last_good = ProfileId::from("acme:t");
+        let lines = verbose(&plan, &profiles, &config, Some(&last_good), &masked, now);
+        assert_eq!(
+            lines,
+            [
+                "acme:me=OAuth (me@x.y) (next, exp 1h)",
+                "acme:t=token:s...t (lastGood, exp 2h)",
+                "acme:k=s...t (cooldown 5m)",
+            ]
+        );
+    }
+}

@@ -53,9 +53,12 @@
 mod collate;
 mod config;
 pub mod cooldown;
+mod explain;
 pub mod health;
 pub mod label;
 mod plan;
+#[cfg(test)]
+mod plan_tests;
 pub mod repair;
 pub mod selector;
 pub mod session;

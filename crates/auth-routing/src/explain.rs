@@ -1,0 +1,84 @@
+//! A plan in words: what `models auth explain` prints.
+
+use std::fmt;
+
+use crate::plan::{Exclusion, Source, Warning, Why};
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::StoredOrder => "the agent's stored order",
+            Self::ConfigOrder => "auth.order of the config",
+            Self::ConfigProfiles => "auth.profiles of the config",
+            Self::Profiles => "the stored profiles",
+        })
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pinned => formatter.write_str("pinned"),
+            Self::Listed(place) => write!(formatter, "number {place} of the order"),
+            Self::LeastRecentlyUsed { kind, last_used: None } => {
+                write!(formatter, "{}, never used", kind.as_str())
+            }
+            Self::LeastRecentlyUsed { kind, last_used: Some(_) } => {
+                write!(formatter, "{}, used longest ago", kind.as_str())
+            }
+            Self::Resting { reason: None, .. } => formatter.write_str("rests"),
+            Self::Resting { reason: Some(reason), .. } => write!(formatter, "rests: {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for Exclusion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => formatter.write_str("no such profile in the store"),
+            Self::ForeignProvider(provider) => write!(formatter, "a profile of `{provider}`"),
+            Self::DeclaredForeign(provider) => {
+                write!(formatter, "auth.profiles says it is a profile of `{provider}`")
+            }
+            Self::ModeMismatch { declared, stored } => write!(
+                formatter,
+                "auth.profiles says `{declared}`, stored is `{}`",
+                stored.as_str()
+            ),
+            Self::NoSecret => formatter.write_str("there is no secret in it"),
+            Self::Expired(_) => formatter.write_str("the token has expired"),
+            Self::NotListed(source) => write!(formatter, "not in {source}"),
+            Self::NotRequired => formatter.write_str("another profile is pinned"),
+        }
+    }
+}
+
+impl Exclusion {
+    /// A short name for JSON output.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown_profile",
+            Self::ForeignProvider(_) => "foreign_provider",
+            Self::DeclaredForeign(_) => "declared_foreign",
+            Self::ModeMismatch { .. } => "mode_mismatch",
+            Self::NoSecret => "no_secret",
+            Self::Expired(_) => "expired",
+            Self::NotListed(_) => "not_listed",
+            Self::NotRequired => "not_pinned",
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmptyOrder => formatter.write_str("the order is empty, so no profile is used"),
+            Self::NoKnownProfile => formatter
+                .write_str("no id in the order is a profile of the provider, so none is used"),
+            Self::UnknownId(id) => write!(formatter, "the order names `{id}`, which is not stored"),
+            Self::ForeignId(id) => {
+                write!(formatter, "the order names `{id}`, a profile of another provider")
+            }
+        }
+    }
+}
