@@ -512,4 +512,4 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const CLOCK_SKEW: Duration = Duration::from_mins(10);
 
 /// The port in the redirect URI where any port will do and none can be opened.
-const FALLBACK_PORT: u16 = 1455;
+const FALLBACK_PORT: u16 = 0xc000;

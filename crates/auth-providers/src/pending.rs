@@ -58,7 +58,9 @@ impl PendingLogins {
             provider: provider.id.clone(),
             reason: error.to_string(),
         })?;
-        let redirect_uri = redirect.uri(redirect.ports().first().copied().unwrap_or(UNHEARD_PORT));
+        // Where any port will do, one at which nobody is likely to listen.
+        let any = FIRST_DYNAMIC_PORT | u16::from_be_bytes([entropy[96], entropy[97]]);
+        let redirect_uri = redirect.uri(redirect.ports().first().copied().unwrap_or(any));
         let mut parts = [0; 96];
         parts.copy_from_slice(&entropy[..96]);
         let mut id = [0; 16];
@@ -259,5 +261,5 @@ fn read_open(path: &Path) -> Option<Record> {
     (path.file_name()?.to_str()? == format!("{}.json", record.id)).then_some(record)
 }
 
-/// The port in the redirect URI where any port will do: nothing listens there.
-const UNHEARD_PORT: u16 = 1455;
+/// Of the ports that are nobody's (RFC 6335 §6): all that have its bits.
+const FIRST_DYNAMIC_PORT: u16 = 0xc000;

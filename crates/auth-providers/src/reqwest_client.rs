@@ -69,7 +69,9 @@ impl ReqwestClient {
     }
 
     async fn perform(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let client = self.client_for(&request.url).map_err(HttpError::NotSent)?;
+        let host = host_of(&request.url);
+        let client = self.client_for(&request.url);
+        let client = client.map_err(|reason| HttpError::NotSent(format!("{host}: {reason}")))?;
         let method = match request.method {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
@@ -94,7 +96,7 @@ impl ReqwestClient {
             } else {
                 error.is_connect() || error.is_builder()
             };
-            let text = explain(&error.without_url());
+            let text = format!("{host}: {}", explain(&error.without_url()));
             if unsent { HttpError::NotSent(text) } else { HttpError::Unanswered(text) }
         };
         let mut response = builder.send().await.map_err(&failed)?;
@@ -140,19 +142,28 @@ fn finish(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, String> {
     builder.build().map_err(|error| explain(&error))
 }
 
-/// The error and what caused it, on one line.
+/// What caused the error, on one line. The outer layers say only that there was one.
 fn explain(error: &dyn Error) -> String {
-    let mut out = error.to_string();
+    let mut texts = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
-        let text = error.to_string();
-        if !out.contains(&text) {
-            out.push_str(": ");
-            out.push_str(&text);
-        }
+        texts.push(error.to_string());
         cause = error.source();
     }
-    text::clean(&out)
+    let says_nothing =
+        |text: &String| text == "error sending request" || text.starts_with("client error (");
+    while texts.len() > 1 && texts.first().is_some_and(says_nothing) {
+        texts.remove(0);
+    }
+    texts.dedup();
+    text::clean(&texts.join(": "))
+}
+
+/// Host and port, as they are written.
+fn host_of(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    text::clean(authority.rsplit('@').next().unwrap_or_default())
 }
 
 /// A body that asks a gate before its first byte, and remembers that it gave that byte away.
@@ -377,6 +388,20 @@ mod tests {
             let answer = send(post(url, None));
             assert!(matches!(answer, Err(HttpError::NotSent(_))), "{url}: {answer:?}");
         }
+    }
+
+    #[test]
+    fn an_error_names_the_host_and_the_cause_and_nothing_else_of_the_address() {
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = send(post(&format!("http://{nobody}/secret?secret"), None)).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("not sent: {nobody}: ")), "{text}");
+        assert!(text.contains("refused") && !text.contains("secret"), "{text}");
+        let error = send(post("http://me:secret@a.example/", None)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "not sent: a.example: plain http is only for loopback addresses"
+        );
     }
 
     #[test]

@@ -264,7 +264,7 @@ fn other_ways(provider: &Provider) -> String {
         Flow::AuthorizationCode => Some(format!("clawdbot models auth login --provider {id}")),
         Flow::Token => Some(match &provider.token.obtain {
             Some(command) => {
-                format!("{command}, then clawdbot models auth setup-token --provider {id}")
+                format!("`{command}`, then clawdbot models auth setup-token --provider {id}")
             }
             None => format!("clawdbot models auth paste-token --provider {id}"),
         }),

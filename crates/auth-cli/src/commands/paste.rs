@@ -139,3 +139,164 @@ fn question(provider: &ProviderId, what: &What, looks: &Looks) -> String {
         _ => format!("Paste the token of `{provider}`:"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+    use std::path::Path;
+
+    use auth_store::{Store, Timestamp};
+
+    use super::*;
+    use crate::context::Captured;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    fn store_at(home: &Path) -> Store {
+        Store::at(home.join(".clawdbot/agents/main/agent/auth-profiles.json"))
+    }
+
+    /// Runs `clawdbot models auth …` with that input; the exit code and what was said.
+    fn run(home: &Path, arguments: &[&str], input: &str) -> (u8, String) {
+        let (said, mut context) = (Captured::default(), Context::sealed(home, NOW));
+        context.stdin = Box::new(Cursor::new(input.to_owned().into_bytes()));
+        context.stdout = Box::new(said.clone());
+        context.stderr = Box::new(said.clone());
+        let arguments = [&["clawdbot", "models", "auth"], arguments].concat();
+        let exit = crate::run(arguments, &mut context);
+        (exit, said.text())
+    }
+
+    #[test]
+    fn a_wrapped_token_is_stored_whole_and_not_shown() {
+        let home = tempfile::tempdir().unwrap();
+        let token = format!("sk-ant-oat01-{}", "x".repeat(80));
+        let wrapped = format!("{}\r\n  {}\n", &token[..40], &token[40..]);
+        let (exit, said) = run(home.path(), &["setup-token", "--yes"], &wrapped);
+        assert_eq!((exit, said.contains("warning")), (0, false), "{said}");
+        assert!(!said.contains("sk-ant"), "{said}");
+        let stored = store_at(home.path()).read().unwrap().credential(&"anthropic:manual".into());
+        let Some(Credential::Token { token: stored, expires }) = stored else { panic!() };
+        assert_eq!((stored.expose(), expires), (token.as_str(), None));
+    }
+
+    #[test]
+    fn an_odd_token_is_stored_with_a_warning() {
+        let home = tempfile::tempdir().unwrap();
+        let (exit, said) = run(home.path(), &["setup-token"], "short");
+        assert_eq!(exit, 0, "{said}");
+        assert!(said.contains("begins with `sk-ant-oat01-`") && said.contains("only 5"), "{said}");
+    }
+
+    #[test]
+    fn the_end_of_a_token_counts_from_now() {
+        let home = tempfile::tempdir().unwrap();
+        let arguments = ["paste-token", "--provider", "Some-New One", "--expires-in", "12h"];
+        assert_eq!(run(home.path(), &arguments, "t").0, 0);
+        let document = store_at(home.path()).read().unwrap();
+        let stored = document.credential(&"some-new one:manual".into()).unwrap();
+        assert_eq!(stored.expires(), Some(NOW.plus(Duration::from_hours(12))));
+    }
+
+    #[test]
+    fn an_alias_is_stored_under_the_providers_own_name() {
+        let home = tempfile::tempdir().unwrap();
+        let arguments = ["paste-api-key", "--provider", "z.ai", "--json"];
+        let (exit, said) = run(home.path(), &arguments, "k");
+        assert_eq!(exit, 0, "{said}");
+        let told: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(told["profileId"], "zai:default");
+        assert_eq!(told["type"], "api_key");
+    }
+
+    #[test]
+    fn nothing_and_nonsense_are_not_stored() {
+        let home = tempfile::tempdir().unwrap();
+        for input in ["", " \n ", "sk\u{1b}[31m"] {
+            let arguments = ["paste-api-key", "--provider", "openai"];
+            let (exit, said) = run(home.path(), &arguments, input);
+            assert_eq!(exit, 64, "{said}");
+        }
+        assert_eq!(run(home.path(), &["paste-api-key", "--provider", " "], "k").0, 64);
+        assert_eq!(store_at(home.path()).read().unwrap().profiles().count(), 0);
+    }
+
+    #[test]
+    fn a_key_takes_no_other_profiles_place_by_itself() {
+        let home = tempfile::tempdir().unwrap();
+        let id = ProfileId::from("acme:default");
+        let token = Credential::Token { token: "t".into(), expires: None };
+        let put = |document: &mut auth_store::Document| {
+            document.put(&id, "acme", &token, &serde_json::Map::new());
+        };
+        store_at(home.path()).update(put).unwrap();
+        let paste = ["paste-api-key", "--provider", "acme"];
+        let (exit, said) = run(home.path(), &paste, "k");
+        assert_eq!(exit, 64, "{said}");
+        assert!(said.contains("--profile-id acme:NAME"), "{said}");
+        let named = [&paste[..], &["--profile-id", "acme:default"]].concat();
+        assert_eq!(run(home.path(), &named, "k").0, 0);
+    }
+
+    #[test]
+    fn a_new_credential_does_not_rest_for_the_old_one() {
+        let home = tempfile::tempdir().unwrap();
+        let paste = ["paste-api-key", "--provider", "acme"];
+        run(home.path(), &paste, "old");
+        let id = ProfileId::from("acme:default");
+        let usage = auth_store::Usage {
+            cooldown_until: Some(NOW.plus(Duration::from_hours(1))),
+            error_count: Some(2),
+            last_used: Some(NOW),
+            ..auth_store::Usage::default()
+        };
+        store_at(home.path()).update(|document| document.set_usage(&id, &usage)).unwrap();
+        run(home.path(), &paste, "new");
+        let usage = store_at(home.path()).read().unwrap().usage(&id);
+        assert_eq!(usage.cooldown_until, None);
+        assert_eq!(usage.last_used, Some(NOW));
+    }
+
+    #[test]
+    fn a_logout_removes_what_cannot_be_revoked_and_says_what_could_not_be() {
+        let home = tempfile::tempdir().unwrap();
+        run(home.path(), &["paste-api-key", "--provider", "acme"], "k");
+        let (exit, said) = run(home.path(), &["logout", "acme:default"], "");
+        assert_eq!((exit, said.contains("no way to revoke")), (0, true), "{said}");
+        assert_eq!(run(home.path(), &["logout", "acme:default"], "").0, 3);
+
+        // Nobody listens on port 1.
+        let manifest = r#"{"id": "acme", "flows": ["authorization_code"], "client_id": "c",
+            "endpoints": {"authorization": "http://127.0.0.1:1/a", "token": "http://127.0.0.1:1/t",
+            "revocation": "http://127.0.0.1:1/r"}}"#;
+        let manifests = home.path().join(".clawdbot/providers");
+        auth_store::create_private_directory(&manifests).unwrap();
+        auth_store::write_atomic(&manifests.join("acme.json"), manifest.as_bytes()).unwrap();
+        let login = Credential::OAuth(auth_store::OAuthCredential {
+            access: "CANARY-a".into(),
+            refresh: "CANARY-r".into(),
+            expires: Some(NOW),
+            ..auth_store::OAuthCredential::default()
+        });
+        let put = |document: &mut auth_store::Document| {
+            document.put(&"acme:me".into(), "acme", &login, &serde_json::Map::new());
+        };
+        store_at(home.path()).update(put).unwrap();
+        let (exit, said) = run(home.path(), &["logout", "acme:me", "--json"], "");
+        assert_eq!(exit, 5, "{said}");
+        let told: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(told["error"]["code"], "not_revoked");
+        assert!(said.contains("2027-01-15 08:00:00Z") && !said.contains("CANARY"), "{said}");
+        assert_eq!(store_at(home.path()).read().unwrap().profiles().count(), 0);
+    }
+
+    #[test]
+    fn a_provider_without_a_login_names_the_way_there_is() {
+        let home = tempfile::tempdir().unwrap();
+        let (exit, said) = run(home.path(), &["login", "--provider", "anthropic"], "");
+        assert_eq!(exit, 64);
+        assert!(said.contains("claude setup-token") && said.contains("paste-api-key"), "{said}");
+        let (exit, said) = run(home.path(), &["login", "--finish", "hello"], "");
+        assert_eq!((exit, said.contains("--start")), (64, true), "{said}");
+    }
+}
