@@ -1,6 +1,7 @@
 //! Whose credentials: from `--agent`, the environment and the config to a directory.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use auth_store::{StateDirectory, Store};
 
@@ -49,6 +50,18 @@ impl Agent {
     pub fn store(&self) -> Store {
         Store::at(paths::store_file(&self.directory))
     }
+
+    /// The same for a change: it waits for locks as long as the environment says
+    /// (`CLAWDBOT_LOCK_TIMEOUT`, in seconds), else for a minute.
+    pub fn store_to_change(&self, context: &Context) -> Store {
+        self.store().with_patience(lock_patience(context))
+    }
+}
+
+/// How long to wait for locks.
+pub fn lock_patience(context: &Context) -> Duration {
+    let seconds = context.env("CLAWDBOT_LOCK_TIMEOUT").and_then(|text| text.trim().parse().ok());
+    seconds.map_or(Duration::from_mins(1), Duration::from_secs)
 }
 
 /// The directory of the agent `id`: what the config says, else the usual place.

@@ -54,6 +54,7 @@ impl Home {
     fn run_words(&self, words: &[&str]) -> Run {
         let mut context = Context::sealed(self.root.path(), Timestamp(self.now));
         let (stdout, stderr) = (Captured::default(), Captured::default());
+        context.env.insert("CLAWDBOT_LOCK_TIMEOUT".into(), "0".into());
         context.stdout = Box::new(stdout.clone());
         context.stderr = Box::new(stderr.clone());
         let exit = auth_cli::run([&["clawdbot"], words].concat(), &mut context);
@@ -216,6 +217,22 @@ fn an_order_that_yields_nothing_is_warned_about() {
     home.write("clawdbot.json", "{}");
     let control = home.run("models status").code(0);
     assert!(!control.stderr.contains("warning"), "{}", control.stderr);
+}
+
+#[test]
+fn a_lock_of_somebody_else_is_exit_7_and_nothing_is_written() {
+    let home = Home::with(&json!({ "acme:a": key("acme") }));
+    let before = home.read(STORE);
+    let lock = home.path(&format!("{STORE}.lock"));
+    std::fs::create_dir(&lock).unwrap();
+    for words in ["models auth order set --provider acme acme:a", "models auth report acme:a --ok"]
+    {
+        let error = home.run(&format!("{words} --json")).code(7).json();
+        assert_eq!(error["error"]["code"], "locked", "{words}");
+    }
+    assert_eq!(home.read(STORE), before);
+    std::fs::remove_dir(&lock).unwrap();
+    home.run("models auth order set --provider acme acme:a").code(0);
 }
 
 #[test]

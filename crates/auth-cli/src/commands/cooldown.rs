@@ -88,7 +88,7 @@ pub fn clear(
     let agent = Agent::of(global, &Config::load(context)?, context)?;
     let named: Vec<_> = args.profiles.iter().map(|id| ProfileId::new(id.as_str())).collect();
     let now = context.now();
-    let result = agent.store().update(|document| {
+    let result = agent.store_to_change(context).update(|document| {
         if let Some(unknown) = named.iter().find(|id| !document.contains(id)) {
             return Err(unknown.clone());
         }

@@ -39,7 +39,7 @@ pub fn set(args: &OrderSetArgs, global: &Global, context: &mut Context) -> Resul
             "to drop the order: clawdbot models auth order clear --provider {provider}"
         )));
     }
-    let checked = agent.store().update(|document| {
+    let checked = agent.store_to_change(context).update(|document| {
         check(document, &provider, &order)?;
         document.set_order(&provider, Some(&order));
         Ok(())
@@ -55,7 +55,7 @@ pub fn clear(args: &OrderArgs, global: &Global, context: &mut Context) -> Result
     let (agent, provider) = subject(&args.provider, global, context)?;
     // A damaged store has no order to drop either, but saying "cleared" would be a lie.
     let result: Result<(), StoreError> =
-        agent.store().update(|document| document.set_order(&provider, None));
+        agent.store_to_change(context).update(|document| document.set_order(&provider, None));
     result?;
     tell(&agent, &provider, None, global, context)
 }

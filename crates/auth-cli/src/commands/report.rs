@@ -21,7 +21,7 @@ pub fn run(args: &ReportArgs, global: &Global, context: &mut Context) -> Result<
     let now = context.now();
     let known_reset = args.retry_after.map(|wait| now.plus(wait));
 
-    let rests_until = agent.store().update(|document| {
+    let rests_until = agent.store_to_change(context).update(|document| {
         let profile = document.profile(&id)?;
         let usage = match args.failed {
             Some(word) => {
