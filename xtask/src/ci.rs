@@ -64,10 +64,12 @@ pub(crate) fn run_ci() -> Outcome {
     run_all(&STAGES)
 }
 
-/// Builds the binary and returns its path, which cargo itself tells.
+/// Builds the binary and returns its path, which cargo itself tells. Together with the tests' own package, so that
+/// dependencies shared with it are built once.
 pub(crate) fn build_binary() -> Outcome<String> {
-    let args = ["build", "--locked", "-p", "auth-cli", "--bin", "clawdbot", "--message-format"];
-    let messages = read(CARGO, &[&args[..], &["json-render-diagnostics"]].concat())?;
+    let args = ["build", "--locked", "-p", "auth-cli", "-p", "e2e", "--bin", "clawdbot"];
+    let format = ["--message-format", "json-render-diagnostics"];
+    let messages = read(CARGO, &[&args[..], &format].concat())?;
     let path = messages
         .lines()
         .filter(|line| line.contains("\"compiler-artifact\"") && line.contains("clawdbot"))

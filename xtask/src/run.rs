@@ -12,14 +12,14 @@ pub(crate) fn run(program: &str, args: &[&str]) -> Outcome {
 
 /// The same, with more environment variables.
 pub(crate) fn run_with(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
-    println!("$ {program} {}", args.join(" "));
+    println!("$ {} {}", name(program), args.join(" "));
     let mut command = Command::new(program);
     command.args(args).envs(env.iter().copied()).stdin(Stdio::null());
     let status = command.status().map_err(|error| format!("cannot start `{program}`: {error}"))?;
     if status.success() {
         return Ok(());
     }
-    Err(format!("`{program} {}` failed: {status}", args.join(" ")))
+    Err(format!("`{} {}` failed: {status}", name(program), args.join(" ")))
 }
 
 /// Runs a program quietly and returns its standard output; its standard error stays on our terminal.
@@ -30,7 +30,7 @@ pub(crate) fn read(program: &str, args: &[&str]) -> Outcome<String> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(format!("`{program} {}` failed: {}", args.join(" "), output.status))
+    Err(format!("`{} {}` failed: {}", name(program), args.join(" "), output.status))
 }
 
 /// The same for a program whose exit code is not the point: its report is.
@@ -46,6 +46,11 @@ pub(crate) fn is_installed(program: &str) -> bool {
     let mut command = Command::new(program);
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+/// A program as one would type it, without its directory.
+fn name(program: &str) -> &str {
+    program.rsplit(['/', '\\']).next().unwrap_or(program)
 }
 
 /// The cargo that runs us.
