@@ -11,7 +11,7 @@
 //! is wrong, and fails that case. What is not built fails.
 //!
 //! Reading order: this file, [`rules`], [`compare`], then a file per area.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
 
 mod compare;
 mod directive;
@@ -60,13 +60,16 @@ fn main() -> ExitCode {
 /// Runs every case of the folder and prints the outcome; the number of failures.
 fn run(folder: &Path, rules: &Path) -> Result<usize, String> {
     let rules = Rules::read(rules)?;
-    let mut areas: BTreeMap<String, [usize; 2]> = BTreeMap::new();
-    let mut claims = BTreeMap::new();
-    for case in read_cases(folder)? {
-        let area = case.name.split('/').next().unwrap_or_default().to_owned();
-        let outcome = judge(&case, &rules, &mut claims);
-        areas.entry(area).or_default()[usize::from(outcome.is_err())] += 1;
-        if let Err(failure) = outcome {
+    let cases = read_cases(folder)?;
+    let mut areas: BTreeMap<&str, [usize; 2]> = BTreeMap::new();
+    let mut claims: BTreeMap<&str, usize> = BTreeMap::new();
+    for (case, verdict) in cases.iter().zip(judge_all(&cases, &rules)) {
+        let area = case.name.split('/').next().unwrap_or_default();
+        areas.entry(area).or_default()[usize::from(verdict.outcome.is_err())] += 1;
+        for name in verdict.claimed_by {
+            *claims.entry(name).or_default() += 1;
+        }
+        if let Err(failure) = verdict.outcome {
             println!("FAILED {}: {}", case.name, failure.why);
             println!("  given  {}", clip(&case.input.to_string()));
             println!("  wanted {}", clip(&failure.wanted.to_string()));
@@ -78,7 +81,7 @@ fn run(folder: &Path, rules: &Path) -> Result<usize, String> {
         println!("{area:<16} {passed:>6} passed {failed:>6} failed");
     }
     for rule in rules.iter() {
-        let count = claims.get(&rule.name).unwrap_or(&0);
+        let count = claims.get(&*rule.name).unwrap_or(&0);
         println!("rule {:<24} claims {count:>5}  {}", rule.name, rule.reason);
     }
     let [passed, failed] =
@@ -87,13 +90,42 @@ fn run(folder: &Path, rules: &Path) -> Result<usize, String> {
     Ok(failed)
 }
 
+/// What is said of a case.
+struct Verdict<'a> {
+    claimed_by: Vec<&'a str>,
+    outcome: Result<(), Failure>,
+}
+
 struct Failure {
     why: String,
     wanted: Value,
     got: String,
 }
 
-fn judge(case: &Case, rules: &Rules, claims: &mut BTreeMap<String, usize>) -> Result<(), Failure> {
+/// The verdicts on all cases, in their order. Several at once: many of them wait for the disk.
+fn judge_all<'a>(cases: &[Case], rules: &'a Rules) -> Vec<Verdict<'a>> {
+    const AT_ONCE: usize = 8;
+    let share = cases.len().div_ceil(AT_ONCE).max(1);
+    let judge_share = |share: &[Case]| {
+        let verdicts = share.iter().map(|case| {
+            let claimed_by: Vec<_> =
+                rules.claiming(case).iter().map(|rule| rule.name.as_str()).collect();
+            Verdict { outcome: judge(case, &claimed_by), claimed_by }
+        });
+        verdicts.collect::<Vec<_>>()
+    };
+    std::thread::scope(|scope| {
+        let shares = cases.chunks(share);
+        let workers: Vec<_> = shares.map(|it| scope.spawn(move || judge_share(it))).collect();
+        let verdicts = workers.into_iter().map(|worker| match worker.join() {
+            Ok(verdicts) => verdicts,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        verdicts.flatten().collect()
+    })
+}
+
+fn judge(case: &Case, claimed_by: &[&str]) -> Result<(), Failure> {
     let recorded = match case.function.as_str() {
         "usage" => usage::normalised(&case.expected),
         "coerce" => store::normalised(&case.expected),
@@ -113,15 +145,11 @@ fn judge(case: &Case, rules: &Rules, claims: &mut BTreeMap<String, usize>) -> Re
             return Err(Failure { why, wanted: recorded, got: problem });
         }
     };
-    let claiming: Vec<&str> = rules.claiming(case).iter().map(|rule| rule.name.as_str()).collect();
-    for name in &claiming {
-        *claims.entry((*name).to_owned()).or_default() += 1;
-    }
-    if claiming.is_empty() {
+    if claimed_by.is_empty() {
         return same(&recorded, &got, "it differs from the recorded answer");
     }
 
-    let names = claiming.join(", ");
+    let names = claimed_by.join(", ");
     if compare::difference(&recorded, &got).is_none() {
         let why = format!("it is the recorded answer, though claimed by {names}");
         return Err(Failure { why, wanted: Value::Null, got: got.to_string() });

@@ -14,8 +14,11 @@ use crate::{Case, directive, health, repair, store, usage};
 /// The differences that are switched on.
 pub(crate) type On<'a> = &'a dyn Fn(&str) -> bool;
 
+/// An answer, or why there is none.
+pub(crate) type Answer = Result<Value, String>;
+
 /// The answer to `case` with these differences; `None` where none is known.
-pub(crate) fn answer(case: &Case, on: On<'_>) -> Option<Result<Value, String>> {
+pub(crate) fn answer(case: &Case, on: On<'_>) -> Option<Answer> {
     let input = &case.input;
     Some(match case.function.as_str() {
         "usage" => usage_answer(input, on),

@@ -1,10 +1,12 @@
 //! The rules of `rules.json`: where we differ from the original on purpose.
 
+use std::cell::LazyCell;
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::{Case, reference};
+use crate::Case;
+use crate::reference::{self, Answer};
 
 /// One rule.
 pub(crate) struct Rule {
@@ -46,7 +48,9 @@ impl Rules {
 
     /// The rules that claim the case.
     pub(crate) fn claiming(&self, case: &Case) -> Vec<&Rule> {
-        self.0.iter().filter(|rule| rule.claims(case)).collect()
+        let ours = LazyCell::new(|| reference::answer(case, &|_| true));
+        let mine = self.0.iter().filter(|rule| rule.functions.contains(&case.function));
+        mine.filter(|rule| rule.when.holds(case, &|| (*ours).clone())).collect()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Rule> {
@@ -67,10 +71,6 @@ impl Rule {
             functions: functions.filter_map(Value::as_str).map(str::to_owned).collect(),
             when: Predicate::read(&rule["when"])?,
         })
-    }
-
-    fn claims(&self, case: &Case) -> bool {
-        self.functions.contains(&case.function) && self.when.holds(case)
     }
 }
 
@@ -99,21 +99,19 @@ impl Predicate {
         }
     }
 
-    fn holds(&self, case: &Case) -> bool {
+    fn holds(&self, case: &Case, ours: &dyn Fn() -> Option<Answer>) -> bool {
         let at = |pointer: &str| case.input.pointer(pointer);
         match self {
             Self::Changes(difference) => {
-                let ours = reference::answer(case, &|_| true);
-                let without = reference::answer(case, &|other| other != difference);
-                ours != without
+                ours() != reference::answer(case, &|other| other != difference)
             }
             Self::Is(pointer, wanted) => at(pointer).unwrap_or(&Value::Null) == wanted,
             Self::Contains(pointer, text) => {
                 at(pointer).and_then(Value::as_str).is_some_and(|found| found.contains(text))
             }
-            Self::Not(inner) => !inner.holds(case),
-            Self::All(list) => list.iter().all(|it| it.holds(case)),
-            Self::Any(list) => list.iter().any(|it| it.holds(case)),
+            Self::Not(inner) => !inner.holds(case, ours),
+            Self::All(list) => list.iter().all(|it| it.holds(case, ours)),
+            Self::Any(list) => list.iter().any(|it| it.holds(case, ours)),
         }
     }
 }
