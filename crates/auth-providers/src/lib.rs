@@ -48,6 +48,7 @@
 
 mod address;
 mod answer;
+mod departure;
 mod discovery;
 mod http;
 mod login;
@@ -63,11 +64,12 @@ mod revoke;
 mod text;
 
 pub use answer::{Answer, MergeError, Tokens, retry_after};
+pub use departure::Departure;
 pub use discovery::{DiscoveryError, Metadata, discover};
 pub use http::{
     Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
 };
-pub use login::{Begun, Departure, Finished, Login, LoginError, LoginUi, PATIENCE, login, resolve};
+pub use login::{Begun, Finished, Login, LoginError, LoginUi, PATIENCE, login, resolve};
 pub use naming::{TakenProfile, default_profile_id, profile_name};
 pub use oauth::{Missing, RefreshTarget, TargetError, TokenEndpoint};
 pub use pasted::{PasteError, Pasted, pasted};

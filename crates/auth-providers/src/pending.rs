@@ -10,8 +10,9 @@ use auth_store::{Clock, ProviderId, StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::departure::Departure;
 use crate::http::HttpClient;
-use crate::login::{Departure, Login, LoginError, resolve};
+use crate::login::{Login, LoginError, resolve};
 use crate::provider::{Endpoints, Provider};
 use crate::registry::Providers;
 

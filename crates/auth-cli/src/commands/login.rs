@@ -83,7 +83,7 @@ fn start(
     fill(&mut entropy, context)?;
     let note = json!({
         "agentId": agent.id,
-        "agentDir": agent.directory,
+        "agentDir": agent.directory.to_str(),
         "profileId": args.profile_id,
         "force": args.force,
         "setDefault": args.set_default,

@@ -55,11 +55,13 @@ pub fn run(args: &LogoutArgs, global: &Global, context: &mut Context) -> Result<
             .profile(&id));
     }
     if global.json {
+        let others = outcome.others.iter().map(|path| path.display().to_string());
+        let others: Vec<_> = others.collect();
         context.print_json(&json!({
             "agentId": agent.id,
             "removed": id,
             "revoked": is_revoked,
-            "otherHolders": outcome.others,
+            "otherHolders": others,
         }))?;
     } else if is_revoked {
         context.print(format_args!(

@@ -49,7 +49,7 @@ pub struct Doors<'a> {
 }
 
 /// What the caller wants.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Wanted {
     /// Of which profile.
     pub profile: ProfileId,
@@ -63,7 +63,7 @@ pub struct Wanted {
 }
 
 /// How much a caller insists.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Force {
     /// Refresh what is about to end.
     #[default]
@@ -99,7 +99,7 @@ pub async fn refresh(
             Prepared::Valid(credential) => return Ok(credential),
             Prepared::Send(lock) => {
                 let sent = send(lock, &wanted, provider, doors).await;
-                if let Some(credential) = after_send(sent, &mut wanted, doors)? {
+                if let Some(credential) = after_send(sent, &mut wanted, doors, |error| error)? {
                     return Ok(credential);
                 }
             }
@@ -108,29 +108,32 @@ pub async fn refresh(
     Err(RefreshError::Unsettled { profile: wanted.profile })
 }
 
-/// Judges the end of [`send`](send()): the credential if it can be used now, `None` to start again. What
-/// was forced is done, so from now on `wanted` forces nothing.
-pub fn after_send(
-    sent: Result<bool, RefreshError>,
+/// Judges the end of [`send`](send()): the credential if it can be used now, `None` to start
+/// again. What was forced is done, so from now on `wanted` forces nothing. `ended` makes the
+/// caller's kind of error.
+pub fn after_send<E>(
+    sent: Result<bool, E>,
     wanted: &mut Wanted,
     doors: Doors<'_>,
-) -> Result<Option<Credential>, RefreshError> {
+    ended: impl Fn(RefreshError) -> E,
+) -> Result<Option<Credential>, E> {
     let was_forced = wanted.force != Force::No;
     let now = doors.clock.now();
     let stored = || doors.store.read().ok()?.credential(&wanted.profile);
     match sent {
         Ok(false) => Ok(None),
         Ok(true) => {
+            let stored = stored();
             wanted.force = Force::No;
-            let Some(credential) = stored() else { return Ok(None) };
-            if credential.is_valid(now) {
-                return Ok(Some(credential));
+            match stored {
+                Some(credential) if credential.is_valid(now) => Ok(Some(credential)),
+                Some(_) => Err(ended(RefreshError::Unavailable {
+                    profile: wanted.profile.clone(),
+                    reason: "the issuer gave an access token that has already ended".to_owned(),
+                    retry_at: None,
+                })),
+                None => Ok(None),
             }
-            Err(RefreshError::Unavailable {
-                profile: wanted.profile.clone(),
-                reason: "the issuer gave an access token that has already ended".to_owned(),
-                retry_at: None,
-            })
         }
         // A refresh that failed does not make a valid access token worse.
         Err(error) => match stored() {
@@ -234,10 +237,10 @@ fn decide(
                 });
             }
         }
-        State::Intent => {
-            if lineage::settle_intent(&lock, &record, current.identity(), provider, doors)? {
-                return Ok(Decision::Again);
-            }
+        State::Intent
+            if lineage::settle_intent(&lock, &record, current.identity(), provider, doors)? =>
+        {
+            return Ok(Decision::Again);
         }
         _ => {}
     }
@@ -345,4 +348,4 @@ fn hexadecimal(bytes: &[u8]) -> String {
 /// How often we start again before we give up on a store that keeps changing under us.
 const ATTEMPTS: u32 = 8;
 /// No issuer is believed that wants us to wait longer; the margin is for clocks.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600 + 60);
+const LONGEST_WAIT: Duration = Duration::from_mins(61);

@@ -103,7 +103,7 @@ fn merge(
             let is_replaced =
                 held == sent || (is_wanted && lineage::leads_to(held, sent, doors.records));
             let is_there = !tokens.refresh().is_blank() && login.refresh == *tokens.refresh();
-            if !is_replaced && !(is_wanted && is_there) {
+            if !(is_replaced || is_wanted && is_there) {
                 continue;
             }
             match tokens.merge(&login, received_at) {
