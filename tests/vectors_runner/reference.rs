@@ -183,8 +183,7 @@ fn coerce(input: &Value, on: On<'_>) -> Value {
         profiles.retain(|_, entry| entry["provider"].is_string());
     }
     json!({
-        "store": store::usable(
-            version, &seen["profiles"], &seen["order"], &seen["lastGood"], &seen["usageStats"],
+        "store": store::usable(&version, &seen["profiles"], &seen["order"], &seen["lastGood"], &seen["usageStats"],
         ),
         "fileChangedByLoad": false,
         "savedText": format!("{}\n", serde_json::to_string_pretty(&saved).unwrap_or_default()),
@@ -363,9 +362,8 @@ fn label(input: &Value, on: On<'_>) -> Result<Value, String> {
             missing.push(profile.id.clone());
         }
     }
-    let masked = |id: &ProfileId| match missing.contains(id) {
-        true => "missing".to_owned(),
-        false => health::masked(&document, id),
+    let masked = |id: &ProfileId| {
+        if missing.contains(id) { "missing".to_owned() } else { health::masked(&document, id) }
     };
     let mut answer = health::label_with(input, &document, &planned, &masked);
     if !missing.is_empty() {
@@ -383,5 +381,5 @@ fn repair(input: &Value, on: On<'_>) -> Result<Value, String> {
     let last_good = &input["store"]["lastGood"];
     let found = last_good.get(ProviderId::new(provider).as_str()).or(last_good.get(provider));
     let found = found.and_then(Value::as_str).map(ProfileId::from);
-    repair::repair_with(input, &document(&input["store"])?, found.as_ref())
+    Ok(repair::repair_with(input, &document(&input["store"])?, found.as_ref()))
 }

@@ -9,7 +9,7 @@ use crate::routing::{document, text};
 pub(crate) fn repair(input: &Value) -> Result<Value, String> {
     let document = document(&input["store"])?;
     let last_good = document.last_good(&ProviderId::new(text(&input["provider"])));
-    repair_with(input, &document, last_good.as_ref())
+    Ok(repair_with(input, &document, last_good.as_ref()))
 }
 
 /// The same, if `last_good` is what last worked for the provider.
@@ -17,7 +17,7 @@ pub(crate) fn repair_with(
     input: &Value,
     document: &Document,
     last_good: Option<&ProfileId>,
-) -> Result<Value, String> {
+) -> Value {
     let profiles: Vec<_> = document.profiles().collect();
     let provider = ProviderId::new(text(&input["provider"]));
     let legacy = input["legacyProfileId"].as_str().map(ProfileId::from);
@@ -25,12 +25,12 @@ pub(crate) fn repair_with(
     let config = &input["config"];
     let suggested = repair::suggestion(config, &profiles, last_good, &provider, &legacy);
     let repaired = repair::repair(config, &profiles, last_good, &provider, &legacy);
-    Ok(json!({
+    json!({
         "suggested": suggested,
         "migrated": repaired.is_some(),
         "changes": repaired.iter().map(repair::Repair::summary).collect::<Vec<_>>(),
         "fromProfileId": repaired.as_ref().map(|it| &it.from),
         "toProfileId": repaired.as_ref().map(|it| &it.to),
         "config": repaired.as_ref().map_or(config, |it| &it.config),
-    }))
+    })
 }

@@ -38,7 +38,7 @@ fn view(document: &Document) -> Result<Value, String> {
     let orders = orders.into_iter().map(|(provider, ids)| (provider, json!(ids)));
     let section = |name: &str| whole[name].clone();
     Ok(usable(
-        whole.get("version").cloned().unwrap_or(json!(1)),
+        whole.get("version").unwrap_or(&json!(1)),
         &profiles.into(),
         &orders.collect::<Map<_, _>>().into(),
         &section("lastGood"),
@@ -52,7 +52,7 @@ pub(crate) fn normalised(expected: &Value) -> Value {
     let store = &expected["store"];
     let part = |name: &str| store[name].clone();
     expected["store"] = usable(
-        part("version"),
+        &part("version"),
         &part("profiles"),
         &part("order"),
         &part("lastGood"),
@@ -63,7 +63,7 @@ pub(crate) fn normalised(expected: &Value) -> Value {
 
 /// A view from its parts; sections that say nothing are left out.
 pub(crate) fn usable(
-    version: Value,
+    version: &Value,
     profiles: &Value,
     order: &Value,
     last_good: &Value,
