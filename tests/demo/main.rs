@@ -10,6 +10,7 @@
 
 mod stage;
 
+use e2e::http::{decode, find};
 use e2e::issuer::{Fault, Issuer, TokenState};
 use e2e::person::Person;
 use e2e::sandbox::{Sandbox, children_of, kill};
@@ -79,21 +80,28 @@ fn log_in(stage: &mut Stage, home: &Sandbox, issuer: &Issuer, account: &str) {
     let start = Instant::now();
     let mut login = home.start(&args);
     let url = login.authorization_url();
-    stage.say(&format!("{}?… (its state, its S256 challenge)", url.split('?').next().unwrap()));
+    let fields = decode(url.split_once('?').unwrap().1);
+    let redirect = find(&fields, "redirect_uri").unwrap();
+    stage.say(&format!("{}?… redirect_uri={redirect}", url.split('?').next().unwrap()));
     let mut person = Person::named(account);
     if free {
         let page = person.visit(&url).expect("the listener answers");
-        stage.say(&format!("the browser got {} and a page without scripts", page.status));
+        stage.say(&format!(
+            "a scripted browser followed it; the listener's answer: {}",
+            page.status
+        ));
     } else {
         stage.say("both ports are taken: the person pastes the address the browser ended on");
-        let redirect = person.walk(&url).expect("the issuer redirects");
-        login.type_in(&format!("{redirect}\n"));
+        let ends_on = person.walk(&url).expect("the issuer redirects");
+        login.type_in(&format!("{ends_on}\n"));
     }
     let finished = login.finish();
     stage.expect(&finished, 0);
+    let talk = finished.stderr.lines().filter(|line| !line.contains("response_type=code"));
+    stage.show(&talk.collect::<Vec<_>>().join("\n"));
     let profile = home.profile("main", &format!("demo:{account}@example.test"));
     stage.check(profile["accountId"] == account, &format!("{account} is stored"));
-    stage.took("login", start.elapsed());
+    stage.took("logged in after", start.elapsed());
 }
 
 fn show_status(stage: &mut Stage, home: &Sandbox) {
@@ -113,7 +121,7 @@ fn expire(stage: &mut Stage, home: &Sandbox) -> String {
         assert!(start.elapsed() < e2e::PATIENCE, "the tokens do not expire");
         std::thread::sleep(Duration::from_millis(50));
     }
-    stage.took("until both were expired", start.elapsed());
+    stage.took("both were expired after", start.elapsed());
     home.profile("main", ALICE)["refresh"].as_str().unwrap().to_owned()
 }
 
@@ -135,7 +143,7 @@ fn crowd(stage: &mut Stage, home: &Sandbox, issuer: &Issuer, spent: &str) {
     stage.check(runs.iter().all(|run| run.line() == runs[0].line()), "all answers are equal");
     let rotated = matches!(issuer.state_of(spent), TokenState::Spent { .. });
     stage.check(rotated, "the refresh token was rotated, and its successor stored");
-    stage.took("all of them", taken);
+    stage.took("all of them after", taken);
 }
 
 fn rate_limit(stage: &mut Stage, home: &Sandbox, issuer: &Issuer) {
@@ -185,7 +193,7 @@ fn kill_everything(stage: &mut Stage, home: &Sandbox, issuer: &Issuer) {
     issuer.release();
     let start = Instant::now();
     let token = stage.run(home, &["models", "auth", "token", "--profile", ALICE]);
-    stage.took("recovery", start.elapsed());
+    stage.took("recovered after", start.elapsed());
     let stored = home.profile("main", ALICE)["access"].clone();
     stage.check(stored == token.line(), "the next process asked again and stored the successor");
     stage.measure("refresh requests", issuer.requests("refresh_token") - before);
@@ -193,7 +201,7 @@ fn kill_everything(stage: &mut Stage, home: &Sandbox, issuer: &Issuer) {
     issuer.set(|policy| policy.grace = false);
 }
 
-/// Starts a refresh of alice's token and stops where the issuer has carried it out and holds the answer.
+/// Lets alice's token be expired, starts its refresh and stops where the issuer has carried it out and holds the answer.
 fn begin_refresh(
     stage: &mut Stage,
     home: &Sandbox,
@@ -201,7 +209,9 @@ fn begin_refresh(
 ) -> (e2e::sandbox::Running, Vec<u32>) {
     let held = issuer.outcomes("held");
     issuer.inject(Fault::HoldAnswer);
-    let args = ["models", "auth", "token", "--profile", ALICE, "--force-refresh"];
+    home.expire("main", ALICE);
+    stage.say("alice's token is made to expire (its `expires` in the store is set back)");
+    let args = ["models", "auth", "token", "--profile", ALICE];
     stage.command(&args);
     let run = home.start(&args);
     issuer.wait_until("the refresh", |log| {

@@ -46,7 +46,7 @@ impl Stage {
         let start = Instant::now();
         let finished = home.run(args);
         self.expect(&finished, 0);
-        self.took("exit 0", start.elapsed());
+        self.took("done after", start.elapsed());
         finished
     }
 
@@ -65,7 +65,7 @@ impl Stage {
 
     /// A time that was measured.
     pub(crate) fn took(&mut self, what: &str, time: Duration) {
-        self.line(&format!("   {what}: {} ms", time.as_millis()));
+        self.line(&format!("   {what} {} ms", time.as_millis()));
     }
 
     /// Something that must be so.

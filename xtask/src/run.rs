@@ -13,8 +13,8 @@ pub(crate) fn run(program: &str, args: &[&str]) -> Outcome {
 /// The same, with more environment variables.
 pub(crate) fn run_with(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
     println!("$ {} {}", name(program), args.join(" "));
-    let mut command = Command::new(program);
-    command.args(args).envs(env.iter().copied()).stdin(Stdio::null());
+    let mut command = command(program, args);
+    command.envs(env.iter().copied());
     let status = command.status().map_err(|error| format!("cannot start `{program}`: {error}"))?;
     if status.success() {
         return Ok(());
@@ -24,9 +24,11 @@ pub(crate) fn run_with(program: &str, args: &[&str], env: &[(&str, &str)]) -> Ou
 
 /// Runs a program quietly and returns its standard output; its standard error stays on our terminal.
 pub(crate) fn read(program: &str, args: &[&str]) -> Outcome<String> {
-    let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = command.output().map_err(|error| format!("cannot start `{program}`: {error}"))?;
+    let mut command = command(program, args);
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cannot start `{program}`: {error}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -35,9 +37,11 @@ pub(crate) fn read(program: &str, args: &[&str]) -> Outcome<String> {
 
 /// The same for a program whose exit code is not the point: its report is.
 pub(crate) fn read_even_if_it_fails(program: &str, args: &[&str]) -> Outcome<String> {
-    let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = command.output().map_err(|error| format!("cannot start `{program}`: {error}"))?;
+    let mut command = command(program, args);
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cannot start `{program}`: {error}"))?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -46,6 +50,22 @@ pub(crate) fn is_installed(program: &str) -> bool {
     let mut command = Command::new(program);
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+/// A program with its arguments, its input closed, and without what `cargo run` told about *us*: build scripts that
+/// look at those variables would run again in every cargo we start, and in every one started by hand afterwards.
+fn command(program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null());
+    for part in ["DIR", "PATH"] {
+        command.env_remove(format!("CARGO_MANIFEST_{part}"));
+    }
+    let package = "NAME VERSION VERSION_MAJOR VERSION_MINOR VERSION_PATCH VERSION_PRE AUTHORS DESCRIPTION HOMEPAGE \
+                   LICENSE LICENSE_FILE README REPOSITORY RUST_VERSION";
+    for part in package.split_whitespace() {
+        command.env_remove(format!("CARGO_PKG_{part}"));
+    }
+    command
 }
 
 /// A program as one would type it, without its directory.
