@@ -25,6 +25,7 @@ mod store;
 mod usage;
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -108,21 +109,30 @@ fn judge_all<'a>(cases: &[Case], rules: &'a Rules) -> Vec<Verdict<'a>> {
     let share = cases.len().div_ceil(AT_ONCE).max(1);
     let judge_share = |share: &[Case]| {
         let verdicts = share.iter().map(|case| {
-            let claimed_by: Vec<_> =
-                rules.claiming(case).iter().map(|rule| rule.name.as_str()).collect();
-            Verdict { outcome: judge(case, &claimed_by), claimed_by }
+            // A case that crashes fails; the others go on.
+            std::panic::catch_unwind(AssertUnwindSafe(|| {
+                let claimed_by: Vec<_> =
+                    rules.claiming(case).iter().map(|rule| rule.name.as_str()).collect();
+                Verdict { outcome: judge(case, &claimed_by), claimed_by }
+            }))
+            .unwrap_or_else(|_| crashed(case))
         });
         verdicts.collect::<Vec<_>>()
     };
     std::thread::scope(|scope| {
         let shares = cases.chunks(share);
-        let workers: Vec<_> = shares.map(|it| scope.spawn(move || judge_share(it))).collect();
-        let verdicts = workers.into_iter().map(|worker| match worker.join() {
-            Ok(verdicts) => verdicts,
-            Err(panic) => std::panic::resume_unwind(panic),
+        let workers: Vec<_> = shares.map(|it| (it, scope.spawn(move || judge_share(it)))).collect();
+        let verdicts = workers.into_iter().map(|(share, worker)| {
+            worker.join().unwrap_or_else(|_| share.iter().map(crashed).collect())
         });
         verdicts.flatten().collect()
     })
+}
+
+fn crashed<'a>(case: &Case) -> Verdict<'a> {
+    let why = "it crashed".to_owned();
+    let failure = Failure { why, wanted: case.expected.clone(), got: String::new() };
+    Verdict { claimed_by: Vec::new(), outcome: Err(failure) }
 }
 
 fn judge(case: &Case, claimed_by: &[&str]) -> Result<(), Failure> {

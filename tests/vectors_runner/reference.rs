@@ -114,7 +114,7 @@ fn original_step(
             document.set_usage(&id, &usage);
         }
         ("good", _) if saves && !on("aliases") => {
-            edit(document, |store| store["lastGood"][provider] = id.as_str().into())?;
+            edit(document, |store| section(store, "lastGood")[provider] = id.as_str().into())?;
         }
         ("good", _) if !saves => {}
         ("setOrder", _) if !on("aliases") => {
@@ -122,7 +122,9 @@ fn original_step(
             usage::apply(step, &mut alone, config)?;
             match alone.order(&canonical) {
                 Some(order) => {
-                    edit(document, |store| store["order"][canonical.as_str()] = json!(order))?;
+                    edit(document, |store| {
+                        section(store, "order")[canonical.as_str()] = json!(order)
+                    })?;
                 }
                 None if content["order"][canonical.as_str()].is_null() => return Ok(false),
                 None => edit(document, |store| {
@@ -140,6 +142,14 @@ fn original_step(
         _ => usage::apply(step, document, config)?,
     }
     Ok(saves && (op != "setOrder" || !on("untouched") || value(document)? != content))
+}
+
+/// A section of a store, made where there is none.
+fn section<'a>(store: &'a mut Value, name: &str) -> &'a mut Value {
+    if !store[name].is_object() {
+        store[name] = json!({});
+    }
+    &mut store[name]
 }
 
 fn edit(document: &mut Document, change: impl FnOnce(&mut Value)) -> Result<(), String> {
