@@ -67,7 +67,7 @@ fn a_refused_consent_stores_nothing() {
     let url = login.authorization_url();
     Person::named("alice").who_refuses().visit(&url).unwrap();
     let login = login.finish();
-    assert_ne!(login.code, Some(0));
+    login.expect_code(4);
     assert!(login.stderr.contains("access_denied"), "{login:#?}");
     assert_eq!(server.counters()["success"], json!({}));
 }

@@ -164,7 +164,7 @@ fn a_denied_consent_ends_the_login_with_the_providers_error() {
     issuer.set(|policy| policy.deny = true);
     let sandbox = home(&issuer, |_| {});
     let login = sandbox.log_in("demo", &[]);
-    assert_ne!(login.code, Some(0), "{login:#?}");
+    login.expect_code(4);
     assert!(login.stderr.contains("access_denied"), "{login:#?}");
     assert!(
         !sandbox.store_path("main").exists() || sandbox.read_store("main")["profiles"] == json!({})
@@ -254,4 +254,33 @@ fn what_a_login_writes_is_for_its_owner_only() {
         let mode = entry.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", entry.path().display());
     }
+}
+
+#[test]
+fn the_built_in_codex_login_works_at_a_test_issuer_that_extends_it() {
+    let issuer = Issuer::start();
+    let account = json!({"chatgpt_account_id": "acct-1", "chatgpt_plan_type": "pro"});
+    issuer.set(|policy| {
+        let profile = json!({"email": "alice@example.test"});
+        policy.claims.insert("https://api.openai.com/auth".to_owned(), account);
+        policy.claims.insert("https://api.openai.com/profile".to_owned(), profile);
+    });
+    let sandbox = Sandbox::new();
+    let endpoints = json!({
+        "authorization": format!("{}/authorize", issuer.url()),
+        "token": issuer.token_endpoint(),
+        "revocation": format!("{}/revoke", issuer.url()),
+    });
+    let manifest = json!({
+        "id": "openai-codex", "extends": "openai-codex", "issuer": issuer.url(), "endpoints": endpoints,
+        "redirect": {"host": "127.0.0.1", "ports": [], "path": "/auth/callback"},
+    });
+    sandbox.write_manifest("openai-codex", &manifest);
+    sandbox.log_in("openai-codex", &[]).expect_code(0);
+    let id = "openai-codex:alice@example.test";
+    assert_eq!(sandbox.profile("main", id)["accountId"], "acct-1");
+    sandbox.expire("main", id);
+    let token = ["models", "auth", "token", "--provider", "openai-codex"];
+    assert_eq!(sandbox.run(&token).expect_code(0).line(), sandbox.profile("main", id)["access"]);
+    assert_eq!((issuer.requests("refresh_token"), issuer.outcomes("reuse")), (1, 0));
 }
