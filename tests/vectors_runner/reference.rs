@@ -123,7 +123,7 @@ fn original_step(
             match alone.order(&canonical) {
                 Some(order) => {
                     edit(document, |store| {
-                        section(store, "order")[canonical.as_str()] = json!(order)
+                        section(store, "order")[canonical.as_str()] = json!(order);
                     })?;
                 }
                 None if content["order"][canonical.as_str()].is_null() => return Ok(false),
