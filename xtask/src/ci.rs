@@ -10,7 +10,17 @@ pub(crate) const CRATES: [&str; 5] =
     ["auth-store", "auth-pkce", "auth-routing", "auth-providers", "auth-cli"];
 
 /// The areas of the conformance cases that must pass; the runner counts what is not built as failed.
-const AREAS: [&str; 6] = ["order", "cooldown", "usage", "provider_ids", "paths", "coerce"];
+const AREAS: [&str; 9] = [
+    "order",
+    "cooldown",
+    "usage",
+    "provider_ids",
+    "paths",
+    "coerce",
+    "session",
+    "model_directive",
+    "repair",
+];
 
 const PEER: &str = "tests/peers/oidc-provider";
 
@@ -92,7 +102,7 @@ pub(crate) fn vectors(args: &[&str]) -> Outcome {
 fn required_vectors() -> Outcome {
     let command = ["run", "-q", "--locked", "-p", "e2e", "--bin", "vectors"];
     let report = read_even_if_it_fails(CARGO, &command)?;
-    println!("{report}");
+    print!("{}", of_required_areas(&report));
     for area in AREAS {
         let counts = report.lines().find(|line| line.split_whitespace().next() == Some(area));
         match counts {
@@ -101,8 +111,25 @@ fn required_vectors() -> Outcome {
             Some(_) => {}
         }
     }
-    println!("required: {}", AREAS.join(", "));
+    println!("required, and without a failure: {}", AREAS.join(", "));
     Ok(())
+}
+
+/// The runner's report without the failures of areas that need not pass yet, and without its total.
+fn of_required_areas(report: &str) -> String {
+    let (mut shown, mut text) = (true, String::new());
+    for line in report.lines() {
+        if let Some(name) = line.strip_prefix("FAILED ") {
+            shown = AREAS.contains(&name.split('/').next().unwrap_or_default());
+        } else if !line.starts_with(' ') {
+            shown = !line.contains(" passed, ");
+        }
+        if shown {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
 }
 
 /// The whole-program tests against a fresh build; `args` go to the test binary.
@@ -176,6 +203,13 @@ mod tests {
             ("third", || panic!("must not run")),
         ];
         assert_eq!(run_all(&stages), Err("stage `second` failed: it broke".to_owned()));
+    }
+
+    #[test]
+    fn failures_of_areas_that_are_not_built_are_not_shown() {
+        let report = "FAILED order/x/1\n  given 1\nFAILED later/x/1\n  given 2\norder 1 passed 1 failed\n1 passed, 2 failed\n";
+        let shown = "FAILED order/x/1\n  given 1\norder 1 passed 1 failed\n";
+        assert_eq!(of_required_areas(report), shown);
     }
 
     #[test]
