@@ -304,3 +304,25 @@ fn revoke(issuer: &Issuer, token: &str) {
     let fields = [("token", token), ("client_id", CLIENT)];
     http::post_form(&format!("{}/revoke", issuer.url()), &fields).unwrap();
 }
+
+#[test]
+fn two_agents_with_logins_of_their_own_refresh_apart() {
+    let issuer = Issuer::start();
+    let (sandbox, _) = home(&issuer);
+    let tokens = issuer.grant("bob");
+    let profile = expired(&issuer, "demo", &tokens);
+    sandbox.seed_store("work", &json!({"version": 1, "profiles": {"demo:bob": profile}}));
+    let work = [&TOKEN[..], &["--agent", "work"]].concat();
+    let (first, second) = std::thread::scope(|scope| {
+        let main = scope.spawn(|| sandbox.run_many(8, &TOKEN));
+        let work = scope.spawn(|| sandbox.run_many(8, &work));
+        (main.join().unwrap(), work.join().unwrap())
+    });
+    for runs in [&first, &second] {
+        assert!(runs.iter().all(|run| run.expect_code(0).line() == runs[0].line()));
+    }
+    assert_ne!(first[0].line(), second[0].line());
+    assert_eq!((issuer.requests("refresh_token"), issuer.outcomes("reuse")), (2, 0));
+    assert!(sandbox.profile("main", "demo:bob").is_null());
+    assert!(sandbox.profile("work", PROFILE).is_null());
+}
