@@ -168,7 +168,7 @@ fn install_debian(packages: &[&str]) -> Outcome {
 }
 
 fn rustdoc() -> Outcome {
-    let args = ["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"];
+    let args = ["doc", "--workspace", "--no-deps", "--locked"];
     run_with(CARGO, &args, &[("RUSTDOCFLAGS", "-D warnings")])
 }
 
