@@ -78,7 +78,14 @@ pub struct CliError {
 impl CliError {
     /// A failure that ends the program with `exit`.
     pub fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
-        Self { exit, code: code.into(), message: message.into(), hint: None, profile: None, path: None }
+        Self {
+            exit,
+            code: code.into(),
+            message: message.into(),
+            hint: None,
+            profile: None,
+            path: None,
+        }
     }
 
     /// The arguments make no sense.

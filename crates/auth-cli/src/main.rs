@@ -4,10 +4,14 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use auth_cli::context::Context;
+use auth_cli::{token, worker};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let exit = auth_cli::token::try_fast(&arguments)
-        .unwrap_or_else(|| auth_cli::run(arguments, &mut Context::real()));
+    let exit = match arguments.get(1) {
+        Some(word) if word == worker::WORD => worker::run(&arguments, &mut Context::real()),
+        _ => token::try_fast(&arguments)
+            .unwrap_or_else(|| auth_cli::run(arguments, &mut Context::real())),
+    };
     ExitCode::from(exit)
 }

@@ -1,17 +1,337 @@
-//! `models auth token`.
+//! `models auth token`: the hot path.
+//!
+//! [`try_fast`] serves the common request before the command line is even parsed: a fresh token
+//! needs the store, the routing, and one write. Whatever is not plain is left to [`run`], which
+//! gives the same answer by the long way.
 
 use std::ffi::OsString;
+use std::io::Write as _;
+use std::time::Duration;
 
-use crate::args::{Global, TokenArgs};
+use auth_providers::refresh::{Force, Wanted};
+use auth_routing::session;
+use auth_routing::{Exclusion, Pin, Plan, Why, unusable_until};
+use auth_store::{Credential, Kind, ProfileId, ProviderId, Timestamp};
+use serde_json::json;
+
+use crate::args::{Global, TokenArgs, TokenFormat};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::sessions::Sessions;
+use crate::text::utc;
+use crate::view::View;
+use crate::worker;
 
-/// The exit code, if the request could be served without anything but the store.
-pub fn try_fast(_: &[OsString]) -> Option<u8> {
-    None
+/// The exit code, if the request could be served by reading the store alone. Nothing was written
+/// if it could not.
+pub fn try_fast(arguments: &[OsString]) -> Option<u8> {
+    let (args, global) = quick_arguments(arguments)?;
+    let mut context = Context::quick();
+    let text = fast(&args, &global, &mut context)?;
+    context.stdout.write_all(text.as_bytes()).ok()?;
+    Some(Exit::Done as u8)
 }
 
-/// Not written yet.
-pub fn run(_: &TokenArgs, _: &Global, _: &mut Context) -> Result<Exit, CliError> {
-    Err(CliError::new(Exit::Usage, "not_covered", "this command is not written yet"))
+/// The arguments of a plain request for a token: these options, each at most once.
+fn quick_arguments(arguments: &[OsString]) -> Option<(TokenArgs, Global)> {
+    let mut words = arguments.iter().skip(1).map(|argument| argument.to_str());
+    for word in ["models", "auth", "token"] {
+        if words.next()?? != word {
+            return None;
+        }
+    }
+    let (mut args, mut global) = (TokenArgs::default(), Global::default());
+    while let Some(word) = words.next() {
+        let (name, value) = match word?.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (word?, None),
+        };
+        if name == "--json" && value.is_none() {
+            global.json = true;
+            continue;
+        }
+        let place = match name {
+            "--provider" => &mut args.provider,
+            "--profile" => &mut args.profile,
+            "--agent" => &mut global.agent,
+            "--format" if value.or_else(|| words.clone().next()?) == Some("raw") => {
+                if value.is_none() {
+                    words.next();
+                }
+                args.format = Some(TokenFormat::Raw);
+                continue;
+            }
+            _ => return None,
+        };
+        let value = match value {
+            Some(value) => value,
+            None => words.next()??,
+        };
+        if value.is_empty() || value.starts_with('-') || place.replace(value.to_owned()).is_some() {
+            return None;
+        }
+    }
+    Some((args, global))
+}
+
+/// The output, if the first profile of the plan is fresh.
+fn fast(args: &TokenArgs, global: &Global, context: &mut Context) -> Option<String> {
+    let view = View::read(global, context).ok()?;
+    let choice = choose(args, &view, context).ok()?;
+    let first = choice.candidates.first()?;
+    if !choice.warnings.is_empty() || first.resting.is_some() {
+        return None;
+    }
+    let credential = view.document.credential(&first.profile)?;
+    if !credential.is_fresh(view.now, Duration::ZERO) {
+        return None;
+    }
+    Some(rendered(args, global, &view, &first.profile, &credential))
+}
+
+/// Prints a valid token of the profile that routing chooses, refreshed first if that is due.
+pub fn run(args: &TokenArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    let view = View::read(global, context)?;
+    let choice = choose(args, &view, context)?;
+    for warning in &choice.warnings {
+        context.say(format_args!("warning: {warning}"));
+    }
+    let mut sink = None;
+    let mut failure: Option<CliError> = None;
+    for candidate in &choice.candidates {
+        if let Some(until) = candidate.resting {
+            let rests = all_rest(&choice, until, candidate, &view);
+            return Err(failure.unwrap_or(rests));
+        }
+        let outcome = if args.no_refresh {
+            stored(candidate, args, &view)
+        } else {
+            let sink = sink.get_or_insert_with(|| worker::sink(&view.agent, &view.config, context));
+            worker::credential(wanted(candidate, args), &view.agent, sink, context)
+        };
+        match outcome {
+            Ok(credential) => {
+                if let Some(failure) = &failure {
+                    context.say(format_args!(
+                        "warning: {}; using `{}` ({}) instead",
+                        failure.message,
+                        candidate.profile,
+                        credential.kind().as_str()
+                    ));
+                }
+                let text = rendered(args, global, &view, &candidate.profile, &credential);
+                context.stdout.write_all(text.as_bytes()).map_err(CliError::stdout)?;
+                return Ok(Exit::Done);
+            }
+            // Another account may do; a damaged store or a lock will not get better by it.
+            Err(error) if is_about_the_profile(&error) => failure = failure.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    match failure {
+        Some(failure) => Err(failure),
+        None => from_environment(args, global, &choice, &view, context),
+    }
+}
+
+/// What there is to choose from.
+struct Choice {
+    provider: ProviderId,
+    pin: Option<Pin>,
+    candidates: Vec<Candidate>,
+    plan: Option<Plan>,
+    warnings: Vec<String>,
+}
+
+struct Candidate {
+    profile: ProfileId,
+    /// It is not to be used before then.
+    resting: Option<Timestamp>,
+}
+
+fn choose(args: &TokenArgs, view: &View, context: &Context) -> Result<Choice, CliError> {
+    if let Some(id) = &args.profile {
+        let profile = view.profile(&ProfileId::new(id.as_str()))?;
+        // Who names a profile gets it, resting or not.
+        let candidate = Candidate { profile: profile.id.clone(), resting: None };
+        return Ok(Choice {
+            provider: profile.provider.clone(),
+            pin: None,
+            candidates: vec![candidate],
+            plan: None,
+            warnings: Vec::new(),
+        });
+    }
+    let entry = match &args.session {
+        Some(key) => Sessions::of(&view.agent, &view.config, context).entry(key)?,
+        None => None,
+    };
+    let pin = entry.as_ref().and_then(session::pin);
+    let session_provider = entry.as_ref().and_then(|entry| entry.get("providerOverride")?.as_str());
+    let provider = match (&args.provider, session_provider, &pin) {
+        (Some(provider), _, _) => ProviderId::new(provider),
+        (None, Some(provider), _) => ProviderId::new(provider),
+        (None, None, Some(Pin::Prefer(id) | Pin::Require(id))) => {
+            view.profile(id)?.provider.clone()
+        }
+        (None, None, None) => view.default_model().provider,
+    };
+    let plan = view.plan(&provider, pin.as_ref());
+    let candidates = plan.candidates.iter().map(|candidate| {
+        let resting = match &candidate.why {
+            Why::Resting { until, .. } => Some(*until),
+            // A pinned profile keeps its place, and may rest all the same.
+            Why::Pinned => view
+                .profile(&candidate.id)
+                .ok()
+                .and_then(|profile| unusable_until(&profile.usage))
+                .filter(|until| view.now < *until),
+            _ => None,
+        };
+        Candidate { profile: candidate.id.clone(), resting }
+    });
+    let mut candidates: Vec<_> = candidates.collect();
+    candidates.sort_by_key(|candidate| candidate.resting);
+    let warnings = plan.warnings.iter().map(|warning| format!("{provider}: {warning}")).collect();
+    Ok(Choice { provider, pin, candidates, plan: Some(plan), warnings })
+}
+
+fn wanted(candidate: &Candidate, args: &TokenArgs) -> Wanted {
+    Wanted {
+        profile: candidate.profile.clone(),
+        at_least: args.min_ttl.unwrap_or_default(),
+        force: if args.force_refresh { Force::Refresh } else { Force::No },
+        only_if: args.if_token_sha256.clone(),
+    }
+}
+
+/// `--no-refresh`: what is stored, if it can be used.
+fn stored(candidate: &Candidate, args: &TokenArgs, view: &View) -> Result<Credential, CliError> {
+    let credential = view.document.credential(&candidate.profile);
+    let usable = |credential: &Credential| {
+        credential.is_valid(view.now.plus(args.min_ttl.unwrap_or_default()))
+    };
+    credential.filter(usable).ok_or_else(|| {
+        let message = format!("the token of `{}` has ended, or is about to", candidate.profile);
+        CliError::new(Exit::TryLater, "expired", message)
+            .hint(format!("renew it: clawdbot models auth token --profile {}", candidate.profile))
+            .profile(&candidate.profile)
+    })
+}
+
+fn is_about_the_profile(error: &CliError) -> bool {
+    matches!(error.exit, Exit::NoCredential | Exit::LogInAgain | Exit::TryLater | Exit::Usage)
+}
+
+fn all_rest(choice: &Choice, until: Timestamp, first: &Candidate, view: &View) -> CliError {
+    let who = match &choice.pin {
+        Some(Pin::Require(id)) => format!("the pinned profile `{id}` rests"),
+        _ => format!("all profiles of {} rest", choice.provider),
+    };
+    CliError::new(
+        Exit::AllRest,
+        "all_rest",
+        format!("{who}; the first, `{}`, is back at {}", first.profile, utc(until)),
+    )
+    .hint(format!(
+        "see why: clawdbot models auth explain --provider {0}; end the rest: clawdbot models auth cooldown clear {1}{2}",
+        choice.provider,
+        first.profile,
+        of_agent(view)
+    ))
+    .profile(&first.profile)
+}
+
+/// No profile can be used: the environment's key is the last resort, unless somebody asked for a
+/// certain profile.
+fn from_environment(
+    args: &TokenArgs,
+    global: &Global,
+    choice: &Choice,
+    view: &View,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let key = match choice.pin {
+        Some(Pin::Require(_)) => None,
+        _ => worker::sink(&view.agent, &view.config, context)
+            .providers
+            .env_key(&choice.provider, &|name| context.env(name).map(str::to_owned)),
+    };
+    let Some(key) = key else { return Err(no_credential(choice, view)) };
+    let mode = if key.is_oauth { "oauth" } else { "api-key" };
+    let text = if wants_json(args, global) {
+        let value = json!({
+            "provider": choice.provider,
+            "profileId": null,
+            "agentId": view.agent.id,
+            "mode": mode,
+            "token": key.value.expose(),
+            "expires": null,
+            "source": format!("env: {}", key.name),
+        });
+        format!("{value:#}\n")
+    } else {
+        format!("{}\n", key.value.expose())
+    };
+    context.say(format_args!("note: `{}` from the environment is used ({mode})", key.name));
+    context.stdout.write_all(text.as_bytes()).map_err(CliError::stdout)?;
+    Ok(Exit::Done)
+}
+
+fn no_credential(choice: &Choice, view: &View) -> CliError {
+    let provider = &choice.provider;
+    let excluded = choice.plan.iter().flat_map(|plan| &plan.excluded);
+    let mut message = match &choice.pin {
+        Some(Pin::Require(id)) => format!("the pinned profile `{id}` cannot be used"),
+        _ => format!("there is no credential for {provider} that can be used"),
+    };
+    for (id, reason) in excluded.filter(|(_, reason)| *reason != Exclusion::NotRequired) {
+        message.push_str(&format!("; `{id}`: {reason}"));
+    }
+    CliError::new(Exit::NoCredential, "no_credential", message)
+        .hint(format!("log in: clawdbot models auth login --provider {provider}{}", of_agent(view)))
+}
+
+fn of_agent(view: &View) -> String {
+    match view.agent.id.as_str() {
+        crate::paths::MAIN_AGENT => String::new(),
+        id => format!(" --agent {id}"),
+    }
+}
+
+fn wants_json(args: &TokenArgs, global: &Global) -> bool {
+    match args.format {
+        Some(format) => format == TokenFormat::Json,
+        None => global.json,
+    }
+}
+
+/// The whole output, so that it is one write.
+fn rendered(
+    args: &TokenArgs,
+    global: &Global,
+    view: &View,
+    profile: &ProfileId,
+    credential: &Credential,
+) -> String {
+    let token = credential.bearer().expose();
+    if !wants_json(args, global) {
+        return format!("{token}\n");
+    }
+    let provider = view.profile(profile).map(|profile| profile.provider.clone()).ok();
+    let mode = match credential.kind() {
+        Kind::OAuth => "oauth",
+        Kind::Token => "token",
+        Kind::ApiKey => "api-key",
+    };
+    let value = json!({
+        "provider": provider,
+        "profileId": profile,
+        "agentId": view.agent.id,
+        "mode": mode,
+        "token": token,
+        "expires": credential.expires(),
+        "source": format!("profile: {profile}"),
+    });
+    format!("{value:#}\n")
 }

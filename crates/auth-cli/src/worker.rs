@@ -210,9 +210,8 @@ fn child(arguments: &[OsString], context: &mut Context) -> Result<bool, CliError
     let sink = sink(&agent, &config, context);
     let provider = sink.providers.find(&auth_store::ProviderId::new(&text(provider)?));
     let provider = provider.ok_or_else(nobody)?;
-    let stdin = std::os::fd::AsFd::as_fd(&std::io::stdin())
-        .try_clone_to_owned()
-        .map_err(|_| nobody())?;
+    let stdin =
+        std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned().map_err(|_| nobody())?;
     let lock = sink.records.inherited(key, File::from(stdin))?;
     let sending = async {
         let _deaf = ignore_signals();
