@@ -271,6 +271,7 @@ fn an_agent_sees_its_own_profiles_only() {
     std::fs::create_dir_all(sandbox.agent_dir("work")).unwrap();
     let run = sandbox.run(&[&TOKEN[..], &["--agent", "work"]].concat());
     run.expect_code(3);
+    assert!(run.stderr.contains("the agent `main` has one"), "{run:#?}");
     assert_eq!(issuer.requests("refresh_token"), 0);
     assert!(!sandbox.store_path("work").exists() || sandbox.profile("work", PROFILE).is_null());
 }

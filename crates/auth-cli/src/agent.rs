@@ -64,6 +64,18 @@ pub fn lock_patience(context: &Context) -> Duration {
     seconds.map_or(Duration::from_mins(1), Duration::from_secs)
 }
 
+/// The other agents that have a store.
+pub fn others<'a>(
+    agent: &'a Agent,
+    config: &'a Config,
+    context: &'a Context,
+) -> impl Iterator<Item = Agent> + use<'a> {
+    all(config, context)
+        .into_iter()
+        .map(|id| Agent { directory: directory(&id, config, context), id })
+        .filter(|other| other.directory != agent.directory && other.store().path().exists())
+}
+
 /// The directory of the agent `id`: what the config says, else the usual place.
 pub fn directory(id: &str, config: &Config, context: &Context) -> PathBuf {
     let configured = config.agent(id).and_then(|entry| entry["agentDir"].as_str());

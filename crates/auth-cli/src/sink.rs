@@ -89,7 +89,8 @@ impl TokenSink {
     fn join_or_start(self: &Arc<Self>, wanted: Wanted, provider: Provider) -> Landing {
         let key = (wanted.clone(), wanted.force != Force::No);
         let mut flights = self.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(landing) = flights.get(&key) {
+        // One that is closed has crashed.
+        if let Some(landing) = flights.get(&key).filter(|it| it.has_changed().is_ok()) {
             return landing.clone();
         }
         let (land, landing) = watch::channel(None);

@@ -5,6 +5,7 @@
 //! gives the same answer by the long way.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use auth_routing::{Exclusion, Pin, Plan, Why, unusable_until};
 use auth_store::{Credential, Kind, ProfileId, ProviderId, Timestamp};
 use serde_json::json;
 
+use crate::agent;
 use crate::args::{Global, TokenArgs, TokenFormat};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
@@ -257,7 +259,7 @@ fn from_environment(
             .providers
             .env_key(&choice.provider, &|name| context.env(name).map(str::to_owned)),
     };
-    let Some(key) = key else { return Err(no_credential(choice, view)) };
+    let Some(key) = key else { return Err(no_credential(choice, view, context)) };
     let mode = if key.is_oauth { "oauth" } else { "api-key" };
     let text = if wants_json(args, global) {
         let value = json!({
@@ -278,7 +280,7 @@ fn from_environment(
     Ok(Exit::Done)
 }
 
-fn no_credential(choice: &Choice, view: &View) -> CliError {
+fn no_credential(choice: &Choice, view: &View, context: &Context) -> CliError {
     let provider = &choice.provider;
     let excluded = choice.plan.iter().flat_map(|plan| &plan.excluded);
     let mut message = match &choice.pin {
@@ -286,10 +288,24 @@ fn no_credential(choice: &Choice, view: &View) -> CliError {
         _ => format!("there is no credential for {provider} that can be used"),
     };
     for (id, reason) in excluded.filter(|(_, reason)| *reason != Exclusion::NotRequired) {
-        message.push_str(&format!("; `{id}`: {reason}"));
+        // Writing to a string cannot fail.
+        let _ = write!(message, "; `{id}`: {reason}");
     }
-    CliError::new(Exit::NoCredential, "no_credential", message)
-        .hint(format!("log in: clawdbot models auth login --provider {provider}{}", of_agent(view)))
+    let mut hint =
+        format!("log in: clawdbot models auth login --provider {provider}{}", of_agent(view));
+    // Who comes from Clawdbot may have lived on the main agent's login without knowing it.
+    let holder = agent::others(&view.agent, &view.config, context).find(|other| {
+        let document = other.store().read();
+        document.is_ok_and(|it| it.profiles().any(|profile| profile.provider == *provider))
+    });
+    if let Some(holder) = holder {
+        let _ = write!(
+            hint,
+            "; the agent `{0}` has one, but agents do not share: use it with --agent {0}",
+            holder.id
+        );
+    }
+    CliError::new(Exit::NoCredential, "no_credential", message).hint(hint)
 }
 
 fn of_agent(view: &View) -> String {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use auth_providers::refresh::{self, Force, Prepared, RefreshError, Wanted};
 use auth_providers::{Provider, Providers, ReqwestClient};
-use auth_store::{Credential, StateDirectory, Store, TokenKey, TokenLock};
+use auth_store::{Credential, StateDirectory, TokenKey, TokenLock};
 use serde_json::{Value, json};
 
 use crate::agent::{self, Agent};
@@ -28,13 +28,12 @@ pub const WORD: &str = "__refresh";
 
 /// The token sink of `agent`, in the real world.
 pub fn sink(agent: &Agent, config: &Config, context: &Context) -> TokenSink {
-    let patience = patience(context);
+    let patience = agent::lock_patience(context);
     let state = StateDirectory::at(context.paths().state_dir);
-    let others = agent::all(config, context).into_iter().filter(|id| *id != agent.id);
-    let others = others.map(|id| Agent { directory: agent::directory(&id, config, context), id });
+    let others = agent::others(agent, config, context);
     TokenSink {
         store: agent.store().with_patience(patience),
-        siblings: others.map(|other| other.store()).filter(|it| it.path().exists()).collect(),
+        siblings: others.map(|other| other.store()).collect(),
         records: state.records(),
         providers: Providers::load(Some(&state.root().join("providers")), &|name| {
             context.env(name).map(str::to_owned)
@@ -52,12 +51,6 @@ pub fn client(context: &Context) -> ReqwestClient {
         Some(path) if !path.is_empty() => ReqwestClient::with_extra_ca(context.user_path(path)),
         _ => ReqwestClient::new(),
     }
-}
-
-/// How long to wait for locks: `CLAWDBOT_LOCK_TIMEOUT` in seconds, else a minute.
-fn patience(context: &Context) -> Duration {
-    let seconds = context.env("CLAWDBOT_LOCK_TIMEOUT").and_then(|text| text.trim().parse().ok());
-    seconds.map_or(Duration::from_mins(1), Duration::from_secs)
 }
 
 /// The credential, refreshed first if that is due.
@@ -336,11 +329,6 @@ fn log_in_command(
             "store a new one: clawdbot models auth paste-token --provider PROVIDER --profile-id {profile}{of_agent}"
         ),
     }
-}
-
-/// The agent's store, for commands that refresh.
-pub fn store_of(agent: &Agent) -> Store {
-    agent.store()
 }
 
 const ATTEMPTS: u32 = 8;
