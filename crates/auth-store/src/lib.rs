@@ -1,5 +1,35 @@
 //! The credential store of an agent: one file, `auth-profiles.json`, its locks, its atomic
 //! writes, and the records of what became of each refresh token.
+//!
+//! The whole surface of a [`Store`] is three verbs: [read](Store::read),
+//! [update](Store::update) with a closure, and [lock for refresh](Store::lock_for_refresh).
+//! Nobody else writes the file.
+//!
+//! ```
+//! use auth_store::{Credential, ProfileId, Store};
+//!
+//! let directory = tempfile::tempdir()?;
+//! let store = Store::at(directory.path().join("auth-profiles.json"));
+//!
+//! let id = ProfileId::from("acme:work");
+//! let key = Credential::ApiKey("not-a-real-key".into());
+//! store.update(|document| document.put(&id, "acme", &key, &serde_json::Map::new()))?;
+//!
+//! let document = store.read()?;
+//! let profile = document.profile(&id).ok_or("it was just stored")?;
+//! assert_eq!(profile.provider.as_str(), "acme");
+//! assert_eq!(format!("{:?}", document.credential(&id)), "Some(ApiKey(REDACTED))");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The file belongs to Clawdbot and to people too. So every write is atomic and happens under two
+//! locks: a kernel lock among processes of ours, and the directory that Clawdbot takes for a lock.
+//! What we do not understand survives an edit; a file that does not parse is an error, never an
+//! empty store; a file of a newer version is only read.
+//!
+//! A refresh token that an issuer rotates may be sent once. [`Records`] has a lock and a durable
+//! record for each, named by a hash of the token, so that agents with copies of it find each
+//! other. The protocol itself is in the crate `auth-providers`.
 
 mod answer;
 mod atomic;
