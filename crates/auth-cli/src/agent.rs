@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use auth_store::{StateDirectory, Store};
+use auth_store::{Imported, ProfileId, StateDirectory, Store, import_legacy};
 
 use crate::args::Global;
 use crate::config::{self, Config};
@@ -58,6 +58,36 @@ impl Agent {
     }
 }
 
+/// Imports what older versions left of the agent's credentials, if it has no store yet, and says
+/// so. The state directory's own file goes to the default agent only: it is one login, and agents
+/// do not share one unless they are told to.
+pub fn import_legacy_files(global: &Global, context: &mut Context) -> Result<(), CliError> {
+    // A config or an agent that is wrong is the command's to complain about.
+    let Ok(config) = Config::load(context) else { return Ok(()) };
+    let Ok(agent) = Agent::of(global, &config, context) else { return Ok(()) };
+    let (auth, oauth) = (paths::legacy_store_file(&agent.directory), context.paths().oauth_file());
+    let oauth = (agent.id == config.default_agent()).then_some(oauth.as_path());
+    let Imported { from_auth_json, from_oauth_json, problem } =
+        import_legacy(&agent.store_to_change(context), &auth, oauth)?;
+    let list = |ids: &[ProfileId]| {
+        let ids: Vec<_> = ids.iter().map(|id| format!("`{id}`")).collect();
+        ids.join(", ")
+    };
+    if !from_auth_json.is_empty() {
+        let (ids, path) = (list(&from_auth_json), context.display(&auth));
+        context.say(format_args!("note: imported {ids} from `{path}`, which is removed"));
+    }
+    if let (false, Some(path)) = (from_oauth_json.is_empty(), oauth) {
+        let (ids, path) = (list(&from_oauth_json), context.display(path));
+        context.say(format_args!("note: imported {ids} from `{path}`, which is left in place"));
+    }
+    if let Some(problem) = problem {
+        let error = CliError::from(problem);
+        context.say(format_args!("warning: nothing is imported: {error}"));
+    }
+    Ok(())
+}
+
 /// How long to wait for locks.
 pub fn lock_patience(context: &Context) -> Duration {
     let seconds = context.env("CLAWDBOT_LOCK_TIMEOUT").and_then(|text| text.trim().parse().ok());
@@ -99,4 +129,69 @@ pub fn all(config: &Config, context: &Context) -> Vec<String> {
         }
     }
     ids
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use auth_store::{Timestamp, write_atomic};
+
+    use super::*;
+    use crate::context::Captured;
+
+    /// Runs a command in a home directory; its exit code and what it said.
+    fn run(home: &Path, arguments: &[&str]) -> (u8, String) {
+        let (said, mut context) = (Captured::default(), Context::sealed(home, Timestamp(0)));
+        context.stdout = Box::new(said.clone());
+        context.stderr = Box::new(said.clone());
+        let exit = crate::run([&["clawdbot", "models"], arguments].concat(), &mut context);
+        (exit, said.text())
+    }
+
+    fn home_with(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let home = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = home.path().join(".clawdbot").join(name);
+            auth_store::create_private_directory(path.parent().unwrap()).unwrap();
+            write_atomic(&path, text.as_bytes()).unwrap();
+        }
+        home
+    }
+
+    const AUTH: &str = "agents/main/agent/auth.json";
+    const OAUTH: &str = "credentials/oauth.json";
+    const LOGIN: &str = r#"{"acme":{"access":"s3cret","refresh":"r","expires":9999999999999}}"#;
+
+    #[test]
+    fn the_first_command_imports_what_older_versions_left_and_says_so() {
+        let home =
+            home_with(&[(AUTH, r#"{"zai":{"type":"api_key","key":"s3cret"}}"#), (OAUTH, LOGIN)]);
+        let (exit, said) = run(home.path(), &["auth", "list"]);
+        assert!(exit == 0 && said.contains("imported `zai:default`"), "{said}");
+        assert!(said.contains("imported `acme:default`") && !said.contains("s3cret"), "{said}");
+        assert!(!home.path().join(".clawdbot").join(AUTH).exists());
+        assert!(home.path().join(".clawdbot").join(OAUTH).exists());
+        assert!(!run(home.path(), &["auth", "list"]).1.contains("imported"));
+        assert_eq!(run(home.path(), &["auth", "token", "--provider", "acme"]).1, "s3cret\n");
+    }
+
+    #[test]
+    fn the_file_of_the_state_directory_goes_to_the_default_agent_only() {
+        let home = home_with(&[(OAUTH, LOGIN), ("agents/work/agent/x", "")]);
+        let (_, said) = run(home.path(), &["auth", "list", "--agent", "work"]);
+        assert!(!said.contains("acme"), "{said}");
+        let (_, said) = run(home.path(), &["auth", "list"]);
+        assert!(said.contains("imported `acme:default`"), "{said}");
+    }
+
+    #[test]
+    fn a_damaged_legacy_file_is_named_and_left() {
+        let home = home_with(&[(AUTH, "{")]);
+        let (exit, said) = run(home.path(), &["auth", "list"]);
+        assert!(exit == 8 && said.contains("auth.json"), "{exit} {said}");
+        let home = home_with(&[(OAUTH, "{")]);
+        let (exit, said) = run(home.path(), &["auth", "list"]);
+        assert!(exit == 0 && said.contains("oauth.json` is damaged"), "{exit} {said}");
+    }
 }

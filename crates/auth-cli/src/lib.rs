@@ -73,6 +73,9 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &m
 fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
     logging::start(cli.global.verbose, context);
     let global = &cli.global;
+    if !matches!(cli.command, Command::Agents(_) | Command::Plugins(_)) {
+        agent::import_legacy_files(global, context)?;
+    }
     match &cli.command {
         Command::Models(ModelsArgs { command: None, status_plain, status_json }) => {
             let args = StatusArgs { plain: *status_plain, ..StatusArgs::default() };

@@ -76,28 +76,8 @@ impl Document {
 
     /// Reads a file's bytes. A byte order mark is accepted, and not written again.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
+        let (members, text, mark) = object(bytes)?;
         let error = |offset, reason| ParseError { offset, reason };
-        if bytes.len() > LARGEST {
-            return Err(error(LARGEST, "larger than 64 MiB"));
-        }
-        let text =
-            std::str::from_utf8(bytes).map_err(|utf8| error(utf8.valid_up_to(), "not UTF-8"))?;
-        let mark = text.len() - text.trim_start_matches('\u{feff}').len();
-        let text = &text[mark..];
-        if text.is_empty() {
-            return Err(error(mark, "empty file"));
-        }
-        if json::is_too_deep(text) {
-            return Err(error(mark, "nested deeper than 64"));
-        }
-        let members: Object = serde_json::from_str(text).map_err(|json| {
-            let reason = match json.classify() {
-                serde_json::error::Category::Eof => "unexpected end of the file",
-                serde_json::error::Category::Data => "not an object with unique names",
-                _ => "not JSON",
-            };
-            error(mark + offset(text, json.line(), json.column()), reason)
-        })?;
         let profiles = match members.get("profiles").map(RawValue::get) {
             None | Some("null") => Object::default(),
             Some(raw) => serde_json::from_str(raw).map_err(|json| {
@@ -233,6 +213,17 @@ impl Document {
     fn put_entry(&mut self, id: &ProfileId, entry: &Object) {
         self.profiles.set(id.as_str(), entry);
         self.touch(id);
+    }
+
+    /// Puts the entry `raw` in place of whatever `id` was, as it is.
+    pub(crate) fn put_raw(&mut self, id: &ProfileId, raw: &RawValue) {
+        self.profiles.set_raw(id.as_str(), raw);
+        self.touch(id);
+    }
+
+    /// The entry of `id` as it is.
+    pub(crate) fn raw(&self, id: &ProfileId) -> Option<&RawValue> {
+        self.profiles.get(id.as_str())
     }
 
     /// Copies the entry of `id` as it is from `other`; removes it if it is not there. Its usage,
@@ -376,6 +367,32 @@ impl Document {
         self.usage.set(id.as_str(), &entry);
         self.usage_changed = true;
     }
+}
+
+/// The object in a file's bytes, with its text and the length of the byte order mark before it.
+pub(crate) fn object(bytes: &[u8]) -> Result<(Object, &str, usize), ParseError> {
+    let error = |offset, reason| ParseError { offset, reason };
+    if bytes.len() > LARGEST {
+        return Err(error(LARGEST, "larger than 64 MiB"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|utf8| error(utf8.valid_up_to(), "not UTF-8"))?;
+    let mark = text.len() - text.trim_start_matches('\u{feff}').len();
+    let text = &text[mark..];
+    if text.is_empty() {
+        return Err(error(mark, "empty file"));
+    }
+    if json::is_too_deep(text) {
+        return Err(error(mark, "nested deeper than 64"));
+    }
+    let members: Object = serde_json::from_str(text).map_err(|json| {
+        let reason = match json.classify() {
+            serde_json::error::Category::Eof => "unexpected end of the file",
+            serde_json::error::Category::Data => "not an object with unique names",
+            _ => "not JSON",
+        };
+        error(mark + offset(text, json.line(), json.column()), reason)
+    })?;
+    Ok((members, text, mark))
 }
 
 /// The version we write.

@@ -21,11 +21,12 @@ const FOREIGN: [(&str, &[&str]); 3] = [
 ];
 
 /// The only files of `auth-store` that touch the file system.
-const FILE_DOORS: [&str; 7] = [
+const FILE_DOORS: [&str; 8] = [
     "answer.rs",
     "atomic.rs",
     "directory_lock.rs",
     "file_lock.rs",
+    "legacy.rs",
     "record.rs",
     "state_directory.rs",
     "store.rs",

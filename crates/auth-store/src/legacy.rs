@@ -1,0 +1,425 @@
+//! The two files that held credentials before the store did, imported where there is no store yet.
+//!
+//! `auth.json` lay beside where the store is now: a name to a credential. That name is now that
+//! of a cache which we write ourselves, so the file counts as an older one only in a directory in
+//! which we never locked a store. It is first set aside under a name of its own, so that a process
+//! killed at any point leaves something the next one goes on with; it is removed once what was
+//! imported has been read back. What in it is no credential moves into the store too, where it
+//! does no harm, because the file goes.
+//!
+//! `credentials/oauth.json` belongs to the whole state directory: a provider to a login. It stays
+//! as it is.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::value::RawValue;
+
+use crate::atomic;
+use crate::credential::{Kind, entry_of};
+use crate::document::{self, Document, LARGEST, ParseError};
+use crate::error::StoreError;
+use crate::id::ProfileId;
+use crate::json::{self, Object};
+use crate::store::Store;
+
+/// What became of the legacy files.
+#[derive(Debug, Default)]
+pub struct Imported {
+    /// The profiles that came from `auth.json`, which is gone.
+    pub from_auth_json: Vec<ProfileId>,
+    /// The profiles that came from `oauth.json`, which is left in place.
+    pub from_oauth_json: Vec<ProfileId>,
+    /// Why `oauth.json` was passed over, if it was; it is as it was. Tell the person.
+    pub problem: Option<StoreError>,
+}
+
+/// Imports what the legacy files hold, once: where there is a store already, nothing happens.
+/// `auth` is the `auth.json` of the agent whose store this is; `oauth` is the state directory's
+/// `oauth.json`, given for one agent only, since a login must not be copied into several.
+///
+/// # Errors
+/// Whatever the error, no credential is lost, and the next call goes on from there.
+/// [`StoreError::Damaged`] if `auth` cannot be read as one: the person mends it or moves it away,
+/// because it would be taken for our cache as soon as we have made a store.
+pub fn import_legacy(
+    store: &Store,
+    auth: &Path,
+    oauth: Option<&Path>,
+) -> Result<Imported, StoreError> {
+    let mut imported = Imported::default();
+    let aside = atomic::sibling(auth, ".import");
+    let has_store = is_there(store.path());
+    // Beside the database of a later program, nothing is imported into the file.
+    if has_store && !is_there(&aside) || is_there(&store.path().with_file_name(DATABASE)) {
+        return Ok(imported);
+    }
+    if !has_store && store.is_untouched() && !is_there(&aside) {
+        set_aside(auth, &aside)?;
+    }
+    let from_auth = read_entries(&aside, LegacyEntries::from_auth_json)?;
+    let from_oauth = match oauth.filter(|_| !has_store) {
+        Some(path) => read_entries(path, LegacyEntries::from_oauth_json).unwrap_or_else(|error| {
+            imported.problem = Some(error);
+            None
+        }),
+        None => None,
+    };
+    let from_oauth = from_oauth.filter(|entries| !entries.is_empty());
+    if from_auth.is_none() && from_oauth.is_none() {
+        return Ok(imported);
+    }
+
+    let mut lock = store.lock_for_refresh()?;
+    // Another process may have been here first, and a person may have logged out since.
+    let is_first = !is_there(lock.path());
+    let (auth_ids, oauth_ids) = lock.update(|document| {
+        let mut add = |entries: Option<&LegacyEntries>| {
+            entries.map(|entries| entries.add_to(document)).unwrap_or_default()
+        };
+        (add(from_auth.as_ref()), add(from_oauth.as_ref().filter(|_| is_first)))
+    })?;
+    if let Some(entries) = from_auth {
+        let document = lock.read()?;
+        let is_missing = entries.0.iter().any(|(id, raw)| {
+            auth_ids.contains(id) && !document.raw(id).is_some_and(|stored| is_same(stored, raw))
+        });
+        if is_missing {
+            let why = io::Error::other("what was imported is not there");
+            return Err(StoreError::io("read back", lock.path())(why));
+        }
+        fs::remove_file(&aside).map_err(StoreError::io("remove", &aside))?;
+        atomic::sync_directory(atomic::directory_of(&aside))?;
+    }
+    imported.from_auth_json = auth_ids;
+    imported.from_oauth_json = oauth_ids;
+    Ok(imported)
+}
+
+/// Gives `auth.json` the name under which it waits for its import, if there is anything in it.
+fn set_aside(auth: &Path, aside: &Path) -> Result<(), StoreError> {
+    let entries = read_entries(auth, LegacyEntries::from_auth_json)?;
+    if entries.is_none_or(|entries| entries.is_empty()) {
+        return Ok(());
+    }
+    match fs::rename(auth, aside) {
+        // Another process does the same.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(StoreError::io("set aside", auth)),
+    }
+}
+
+/// The entries of a legacy file, under the ids that they have in a store.
+#[derive(Clone, Default)]
+pub struct LegacyEntries(Vec<(ProfileId, Box<RawValue>)>);
+
+impl LegacyEntries {
+    /// Reads an `auth.json`: `{name: {type, provider?, …}}`. There is nothing in it if none of
+    /// its entries is a credential, or if it is a store.
+    ///
+    /// # Errors
+    /// It is not an object with unique names.
+    pub fn from_auth_json(bytes: &[u8]) -> Result<Self, ParseError> {
+        let members = checked(bytes)?;
+        let is_credential = |raw: &RawValue| kind_of(&entry_of(raw)).is_some();
+        if members.get("profiles").is_some() || !members.iter().any(|(_, raw)| is_credential(raw)) {
+            return Ok(Self::default());
+        }
+        let entries = members.iter().map(|(name, raw)| {
+            let entry = entry_of(raw);
+            let entry = kind_of(&entry).and_then(|kind| from_auth_entry(name, kind, &entry));
+            (default_id(name), entry.unwrap_or_else(|| raw.to_owned()))
+        });
+        Ok(Self(entries.collect()))
+    }
+
+    /// Reads an `oauth.json`: `{provider: {access, refresh, expires, …}}`. What is not a login is
+    /// passed over; it stays where it is.
+    ///
+    /// # Errors
+    /// It is not an object with unique names.
+    pub fn from_oauth_json(bytes: &[u8]) -> Result<Self, ParseError> {
+        let members = checked(bytes)?;
+        let entries = members.iter().filter_map(|(provider, raw)| {
+            let entry = entry_of(raw);
+            let is_text = |name| json::string(entry.get(name)).is_some();
+            if provider.is_empty() || !is_text("access") && !is_text("refresh") {
+                return None;
+            }
+            let mut login = headed(Kind::OAuth, provider);
+            copy_others(&entry, &mut login);
+            Some((default_id(provider), serde_json::value::to_raw_value(&login).ok()?))
+        });
+        Ok(Self(entries.collect()))
+    }
+
+    /// Whether there is nothing to import.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Puts the entries into `document`, except where it has that profile. Those that were put.
+    pub fn add_to(&self, document: &mut Document) -> Vec<ProfileId> {
+        let missing = self.0.iter().filter(|(id, _)| document.raw(id).is_none());
+        let missing: Vec<_> = missing.cloned().collect();
+        for (id, raw) in &missing {
+            document.put_raw(id, raw);
+        }
+        missing.into_iter().map(|(id, _)| id).collect()
+    }
+}
+
+impl fmt::Debug for LegacyEntries {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.0.iter().map(|(id, _)| id)).finish()
+    }
+}
+
+/// The members of a legacy file.
+fn checked(bytes: &[u8]) -> Result<Object, ParseError> {
+    let (members, text, mark) = document::object(bytes)?;
+    for (_name, raw) in members.iter() {
+        if raw.get().starts_with('{') && serde_json::from_str::<Object>(raw.get()).is_err() {
+            let offset = mark + text.find(raw.get()).unwrap_or(0);
+            return Err(ParseError { offset, reason: "an entry names a field twice" });
+        }
+    }
+    Ok(members)
+}
+
+/// The id under which a legacy entry is stored.
+fn default_id(name: &str) -> ProfileId {
+    ProfileId::from(format!("{name}:default"))
+}
+
+fn kind_of(entry: &Object) -> Option<Kind> {
+    Kind::parse(&json::string(entry.get("type"))?)
+}
+
+/// A credential of `auth.json`: what its type is known for in the order in which Clawdbot writes
+/// it, then the rest.
+fn from_auth_entry(name: &str, kind: Kind, old: &Object) -> Option<Box<RawValue>> {
+    let provider = json::string(old.get("provider")).filter(|text| !text.trim().is_empty());
+    let mut entry = headed(kind, provider.as_deref().unwrap_or(name));
+    let known: &[&str] = match kind {
+        Kind::ApiKey => &["key", "email"],
+        Kind::Token => &["token", "expires", "email"],
+        Kind::OAuth => {
+            &["access", "refresh", "expires", "enterpriseUrl", "projectId", "accountId", "email"]
+        }
+    };
+    for field in known {
+        let says_nothing = OPTIONAL.contains(field)
+            && matches!(old.get(field).map(RawValue::get), Some("null" | "\"\""));
+        if let Some(raw) = old.get(field).filter(|_| !says_nothing) {
+            entry.set_raw(field, raw);
+        }
+    }
+    for (field, raw) in old.iter().filter(|(field, _)| !known.contains(field)) {
+        if !HEAD.contains(&field) {
+            entry.set_raw(field, raw);
+        }
+    }
+    serde_json::value::to_raw_value(&entry).ok()
+}
+
+/// An entry with the members that are ours to set.
+fn headed(kind: Kind, provider: &str) -> Object {
+    let mut entry = Object::default();
+    entry.set(HEAD[0], &kind.as_str());
+    entry.set(HEAD[1], &provider);
+    entry
+}
+
+fn copy_others(from: &Object, to: &mut Object) {
+    for (field, raw) in from.iter().filter(|(field, _)| !HEAD.contains(field)) {
+        to.set_raw(field, raw);
+    }
+}
+
+/// Whether two texts are the same value, however they are laid out.
+fn is_same(one: &RawValue, other: &RawValue) -> bool {
+    let value = |raw: &RawValue| serde_json::from_str::<serde_json::Value>(raw.get()).ok();
+    value(one).is_some_and(|one| Some(one) == value(other))
+}
+
+/// The entries in the file at `path`; `None` if there is no file.
+fn read_entries(
+    path: &Path,
+    parse: fn(&[u8]) -> Result<LegacyEntries, ParseError>,
+) -> Result<Option<LegacyEntries>, StoreError> {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        fs::File::open(path)?.take(LARGEST as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = match read() {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io("read", path)(error)),
+    };
+    let damaged = |error| StoreError::Damaged { path: PathBuf::from(path), error };
+    parse(&bytes).map(Some).map_err(damaged)
+}
+
+/// Whether there is anything at `path`, were it a link that leads nowhere.
+fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+/// The members of an entry that are ours to set.
+const HEAD: [&str; 2] = ["type", "provider"];
+
+/// The members that are not written where they say nothing.
+const OPTIONAL: [&str; 4] = ["enterpriseUrl", "projectId", "accountId", "email"];
+
+/// Where a later OpenClaw keeps the credentials of an agent.
+const DATABASE: &str = "openclaw-agent.sqlite";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Agent {
+        directory: tempfile::TempDir,
+    }
+
+    impl Agent {
+        fn with(files: &[(&str, &str)]) -> Self {
+            let agent = Self { directory: tempfile::tempdir().unwrap() };
+            for (name, text) in files {
+                atomic::write_atomic(&agent.path(name), text.as_bytes()).unwrap();
+            }
+            agent
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.directory.path().join(name)
+        }
+
+        fn store(&self) -> Store {
+            Store::at(self.path("auth-profiles.json"))
+        }
+
+        fn import(&self) -> Result<Imported, StoreError> {
+            import_legacy(
+                &self.store(),
+                &self.path("auth.json"),
+                Some(self.path("oauth.json").as_path()),
+            )
+        }
+
+        fn bearer(&self, id: &str) -> Option<String> {
+            let document = self.store().read().unwrap();
+            Some(document.credential(&id.into())?.bearer().expose().to_owned())
+        }
+
+        fn text(&self, name: &str) -> Option<String> {
+            fs::read_to_string(self.path(name)).ok()
+        }
+    }
+
+    const AUTH: &str = r#"{"acme":{"type":"api_key","key":"k"},"other":{"type":"weird"}}"#;
+    const OAUTH: &str = r#"{"acme":{"access":"old","refresh":"r"},"beta":{"access":"a","refresh":"r","type":"api_key","provider":"x"}}"#;
+
+    #[test]
+    fn both_files_are_imported_once_and_only_auth_json_is_removed() {
+        let agent = Agent::with(&[("auth.json", AUTH), ("oauth.json", OAUTH)]);
+        let imported = agent.import().unwrap();
+        assert_eq!(imported.from_auth_json, ["acme:default".into(), "other:default".into()]);
+        assert_eq!(imported.from_oauth_json, ["beta:default".into()]);
+        assert_eq!(agent.bearer("acme:default").as_deref(), Some("k"));
+        assert_eq!(agent.bearer("beta:default").as_deref(), Some("a"));
+        assert_eq!(agent.text("auth.json"), None);
+        assert_eq!(agent.text("oauth.json").as_deref(), Some(OAUTH));
+
+        agent.store().update(|document| document.remove(&"beta:default".into())).unwrap();
+        assert!(agent.import().unwrap().from_oauth_json.is_empty());
+        assert_eq!(agent.bearer("beta:default"), None);
+    }
+
+    #[test]
+    fn what_auth_json_holds_beyond_credentials_is_not_lost() {
+        let agent = Agent::with(&[(
+            "auth.json",
+            r#"{"acme":{"type":"oauth","access":"a","provider":7,"x":1.50},"no":[1]}"#,
+        )]);
+        agent.import().unwrap();
+        let text = agent.text("auth-profiles.json").unwrap();
+        assert!(text.contains(r#""provider": "acme""#) && text.contains(r#""x": 1.50"#), "{text}");
+        assert!(text.contains(r#""no:default": ["#), "{text}");
+    }
+
+    #[test]
+    fn the_cache_of_a_directory_in_which_we_locked_a_store_is_no_legacy_file() {
+        for (was_locked, expected) in [(true, None), (false, Some("k"))] {
+            let agent = Agent::with(&[("auth.json", AUTH)]);
+            if was_locked {
+                agent.store().update(|_| ()).unwrap();
+            }
+            agent.import().unwrap();
+            assert_eq!(agent.bearer("acme:default").as_deref(), expected);
+            assert_eq!(agent.text("auth.json").is_some(), was_locked);
+        }
+    }
+
+    #[test]
+    fn an_import_that_was_cut_short_is_finished() {
+        // After the file was set aside, and after the lock.
+        for was_locked in [false, true] {
+            let agent = Agent::with(&[(".auth.json.import", AUTH)]);
+            if was_locked {
+                agent.store().update(|_| ()).unwrap();
+            }
+            agent.import().unwrap();
+            assert_eq!(agent.bearer("acme:default").as_deref(), Some("k"));
+            assert_eq!(agent.text(".auth.json.import"), None);
+        }
+        // After the store was written.
+        let agent = Agent::with(&[("auth.json", AUTH)]);
+        agent.import().unwrap();
+        atomic::write_atomic(&agent.path(".auth.json.import"), AUTH.as_bytes()).unwrap();
+        assert!(agent.import().unwrap().from_auth_json.is_empty());
+        assert_eq!(agent.text(".auth.json.import"), None);
+    }
+
+    #[test]
+    fn a_damaged_auth_json_is_refused_and_left_and_nothing_is_locked() {
+        for damaged in ["", "{", "[]", "null", r#"{"a":{"type":"token","token":"1","token":"2"}}"#]
+        {
+            let agent = Agent::with(&[("auth.json", damaged), ("oauth.json", OAUTH)]);
+            assert!(matches!(agent.import(), Err(StoreError::Damaged { .. })), "{damaged}");
+            assert_eq!(agent.text("auth.json").as_deref(), Some(damaged));
+            assert!(agent.store().is_untouched());
+        }
+    }
+
+    #[test]
+    fn a_damaged_oauth_json_is_told_and_left() {
+        let agent = Agent::with(&[("auth.json", AUTH), ("oauth.json", "{")]);
+        let imported = agent.import().unwrap();
+        assert!(matches!(imported.problem, Some(StoreError::Damaged { .. })));
+        assert_eq!(agent.bearer("acme:default").as_deref(), Some("k"));
+        assert_eq!(agent.text("oauth.json").as_deref(), Some("{"));
+    }
+
+    #[test]
+    fn nothing_is_made_where_there_is_nothing_to_import() {
+        for text in ["{}", r#"{"x":5}"#, r#"{"profiles":{"a":{"type":"api_key","key":"k"}}}"#] {
+            let agent = Agent::with(&[("auth.json", text), ("oauth.json", text)]);
+            agent.import().unwrap();
+            assert_eq!(agent.text("auth.json").as_deref(), Some(text));
+            assert!(!is_there(&agent.path("auth-profiles.json")));
+            assert!(agent.store().is_untouched());
+        }
+    }
+
+    #[test]
+    fn entries_print_without_their_secrets() {
+        let entries = LegacyEntries::from_auth_json(AUTH.replace("\"k\"", "\"s3cret\"").as_bytes());
+        let text = format!("{:?}", entries.unwrap());
+        assert!(text.contains("acme:default") && !text.contains("s3cret"));
+    }
+}
