@@ -44,24 +44,32 @@ pub(crate) async fn login(
         profile_name(login, own, wish.profile.as_ref(), wish.force, &profiles)
             .map_err(|error| taken(&error))
     };
-    let before = sink.store.read()?;
-    let id = name(&before)?;
-    let superseded = match before.credential(&id) {
-        Some(Credential::OAuth(old)) => Some(old),
-        _ => None,
-    };
-    if let Some(old) = &superseded {
-        let_go(old, &before, &id, sink)?;
-    }
     if let Credential::OAuth(new) = &login.credential {
-        clear_record(new, &id, provider, sink.doors())?;
+        // Whatever the name: it is only for people.
+        clear_record(new, &name(&sink.store.read()?)?, provider, sink.doors())?;
     }
-    let id = sink.store.update(|document| {
-        let id = name(document)?;
-        document.put(&id, login.provider.as_str(), &login.credential, &login.fields);
-        wake(document, &id);
-        Ok::<_, CliError>(id)
-    })??;
+    let (id, superseded) = loop {
+        let before = sink.store.read()?;
+        let id = name(&before)?;
+        let superseded = login_of(&before, &id);
+        if let Some(old) = &superseded {
+            let_go(old, &before, &id, sink)?;
+        }
+        let saved = sink.store.update(|document| {
+            let id = name(document)?;
+            let refresh = |login: Option<&OAuthCredential>| login.map(|it| it.refresh.clone());
+            if refresh(login_of(document, &id).as_ref()) != refresh(superseded.as_ref()) {
+                // A refresh was faster: what it brought must be given away first, too.
+                return Ok(None);
+            }
+            document.put(&id, login.provider.as_str(), &login.credential, &login.fields);
+            wake(document, &id);
+            Ok::<_, CliError>(Some(id))
+        })??;
+        if let Some(id) = saved {
+            break (id, superseded);
+        }
+    };
     read_back(&id, &login.credential, agent, sink)?;
     if let Some(old) = superseded {
         revoke_superseded(&old, login, provider, sink).await;
@@ -78,7 +86,7 @@ pub(crate) fn pasted(
     sink: &TokenSink,
 ) -> Result<(), CliError> {
     let before = sink.store.read()?;
-    if let Some(Credential::OAuth(old)) = before.credential(id) {
+    if let Some(old) = login_of(&before, id) {
         let_go(&old, &before, id, sink)?;
     }
     sink.store.update(|document| {
@@ -102,6 +110,13 @@ pub(crate) fn declare(
         if let Some(hint) = error.hint {
             context.say(format_args!("hint: {hint}"));
         }
+    }
+}
+
+fn login_of(document: &Document, id: &ProfileId) -> Option<OAuthCredential> {
+    match document.credential(id) {
+        Some(Credential::OAuth(login)) => Some(login),
+        _ => None,
     }
 }
 

@@ -61,6 +61,7 @@ pub fn credential(
     context: &Context,
 ) -> Result<Credential, CliError> {
     let document = sink.store.read()?;
+    wanted = wanted.about(&document);
     let explain = |error, provider| explain(error, provider, agent);
     let profile = document.profile(&wanted.profile);
     let stored = document.credential(&wanted.profile);
@@ -147,7 +148,7 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn arguments(&self) -> [OsString; 8] {
+    fn arguments(&self) -> [OsString; 9] {
         let force = match self.wanted.force {
             Force::No => "no",
             Force::Refresh => "refresh",
@@ -162,6 +163,7 @@ impl Request<'_> {
             self.wanted.profile.as_str().into(),
             force.into(),
             self.wanted.at_least.as_millis().to_string().into(),
+            self.wanted.only_if.clone().unwrap_or_default().into(),
         ]
     }
 }
@@ -180,7 +182,7 @@ pub fn run(arguments: &[OsString], context: &mut Context) -> u8 {
 #[cfg(unix)]
 fn child(arguments: &[OsString], context: &mut Context) -> Result<bool, CliError> {
     let nobody = || CliError::usage(format!("`{WORD}` is not for people"));
-    let [_, _, key, id, directory, provider, profile, force, at_least] = arguments else {
+    let [_, _, key, id, directory, provider, profile, force, at_least, only_if] = arguments else {
         return Err(nobody());
     };
     let text = |argument: &OsString| argument.to_str().map(str::to_owned).ok_or_else(nobody);
@@ -194,7 +196,7 @@ fn child(arguments: &[OsString], context: &mut Context) -> Result<bool, CliError
             "refresh" => Force::Refresh,
             _ => Force::Send,
         },
-        only_if: None,
+        only_if: Some(text(only_if)?).filter(|hash| !hash.is_empty()),
     };
 
     // Ctrl-C in the terminal, and its end, are for the one who asked.

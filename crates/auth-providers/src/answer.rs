@@ -200,6 +200,20 @@ impl Answer {
             }
         }
     }
+
+    /// This answer without the issuer's own words, for when the secret that they may repeat is
+    /// not known any more.
+    #[must_use]
+    pub(crate) fn without_words(self) -> Self {
+        match self {
+            Self::Tokens(_) => self,
+            Self::Rejected { code, .. } => Self::Rejected { code, description: None },
+            Self::Misconfigured { code, .. } => Self::Misconfigured { code, description: None },
+            Self::Unavailable { retry_after, .. } => {
+                Self::Unavailable { reason: "the server could not answer".to_owned(), retry_after }
+            }
+        }
+    }
 }
 
 impl Tokens {

@@ -177,6 +177,18 @@ impl Records {
         }
     }
 
+    /// The last record of every token, [`State::None`] included: for finding where a token came
+    /// from. What cannot be read is left out.
+    pub fn all(&self) -> Vec<(TokenKey, Record)> {
+        let names = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let last = names.filter_map(|entry| {
+            let key = entry.file_name().to_str()?.parse().ok()?;
+            let record = records(&fs::read(entry.path()).ok()?).next()?;
+            Some((key, record))
+        });
+        last.collect()
+    }
+
     fn path(&self, key: TokenKey) -> PathBuf {
         self.directory.join(key.to_string())
     }

@@ -182,7 +182,8 @@ impl StoreLock {
         let copy =
             file.with_file_name(format!("{name}.corrupt.{}.{suffix:08x}", SystemClock.now()));
         atomic::write_atomic(&copy, damaged)?;
-        self.next_file(0)?.install_bytes(&bytes)?;
+        // Not by the next file: that may be reserved already.
+        atomic::write_atomic(file, &bytes)?;
         document.set_recovered_from(copy);
         Ok((document, Some(bytes)))
     }
@@ -206,10 +207,9 @@ impl StoreLock {
             };
             next.fill(&bytes)?;
             next.sync()?;
-            if read_bytes(&self.place.file)? != before {
-                continue;
-            }
-            if !self.is_directory_ours() && !self.retake_directory()? {
+            let is_ours = self.is_directory_ours() || self.retake_directory()?;
+            if !is_ours || read_bytes(&self.place.file)? != before {
+                self.reserved = Some(next);
                 continue;
             }
             next.install()?;
@@ -268,6 +268,11 @@ impl StoreLock {
     /// Removes the answer of the token `key`, which is in the store now.
     pub fn remove_answer(&self, key: TokenKey) -> Result<(), StoreError> {
         answer::remove(&self.answer_path(key))
+    }
+
+    /// The tokens for which an answer file lies beside this store.
+    pub fn answers(&self) -> Vec<TokenKey> {
+        answer::keys(atomic::directory_of(&self.place.file))
     }
 
     fn answer_path(&self, key: TokenKey) -> PathBuf {
@@ -340,16 +345,10 @@ impl StoreLock {
     }
 }
 
-impl NextFile {
-    fn install_bytes(mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.fill(bytes)?;
-        self.sync()?;
-        self.install()
-    }
-}
-
 impl Drop for StoreLock {
     fn drop(&mut self) {
+        // While its name is still ours: whoever has the lock next makes one of the same name.
+        self.reserved = None;
         if let Some(directory) = self.directory.take() {
             directory.release(&self.flock.file);
         }
@@ -540,6 +539,46 @@ mod tests {
         let document = store.read().unwrap();
         assert_eq!(calls, 2);
         assert!(key(&document, "acme:theirs").is_some() && key(&document, "acme:ours").is_some());
+    }
+
+    #[test]
+    fn a_reserved_store_survives_unlocked_writes_and_a_recovery() {
+        let (_directory, store) = directory_and_store();
+        put(&store, "acme:a", "one");
+        let mut lock = store.lock_for_refresh().unwrap();
+        let _answer = lock.reserve(TokenKey::new("e", "c", &"r".into())).unwrap();
+        atomic::write_atomic(store.path(), b"{").unwrap();
+        let mut calls = 0;
+        lock.update(|document| {
+            calls += 1;
+            if calls == 1 {
+                atomic::write_atomic(store.path(), b"{\"version\":1,\"profiles\":{}}").unwrap();
+            }
+            let ours = Credential::ApiKey("ours".into());
+            document.put(&"acme:ours".into(), "acme", &ours, &Map::new());
+        })
+        .unwrap();
+        assert_eq!(calls, 2);
+        assert_eq!(key(&store.read().unwrap(), "acme:ours").as_deref(), Some("ours"));
+    }
+
+    #[test]
+    fn what_was_reserved_is_gone_before_the_lock_is() {
+        let (_directory, store) = directory_and_store();
+        put(&store, "acme:a", "one");
+        let temporary = store.path().with_file_name(".auth-profiles.json.new");
+        let flock = store.path().with_file_name(".auth-profiles.flock");
+        let mut lock = store.lock_for_refresh().unwrap();
+        let _answer = lock.reserve(TokenKey::new("e", "c", &"r".into())).unwrap();
+        assert!(temporary.exists());
+        std::thread::scope(|scope| {
+            let next = scope.spawn(|| {
+                let _held = FileLock::acquire(&flock, PATIENCE).unwrap();
+                temporary.exists()
+            });
+            drop(lock);
+            assert!(!next.join().unwrap());
+        });
     }
 
     #[test]

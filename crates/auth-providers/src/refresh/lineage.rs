@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use auth_store::{
     Credential, Document, OAuthCredential, ProfileId, Record, Records, State, Store, StoreError,
-    Timestamp, TokenKey, TokenLock,
+    StoreLock, Timestamp, TokenKey, TokenLock,
 };
 
 use super::settle;
@@ -52,7 +52,7 @@ pub(super) fn leads_to(from: TokenKey, to: TokenKey, records: &Records) -> bool 
 }
 
 /// What the token that a store holds now is to the one that was locked.
-pub(super) enum Relation {
+enum Relation {
     /// It took its place.
     Successor,
     /// Something else happened; start again.
@@ -62,7 +62,7 @@ pub(super) enum Relation {
 }
 
 /// Judges the token that took the place of the locked one before we held the store.
-pub(super) fn relation(before: &Current, current: &Current, records: &Records) -> Relation {
+fn relation(before: &Current, current: &Current, records: &Records) -> Relation {
     if !is_same_account(before.identity(), current.identity()) {
         return Relation::OtherAccount;
     }
@@ -71,6 +71,31 @@ pub(super) fn relation(before: &Current, current: &Current, records: &Records) -
         Relation::Successor
     } else {
         Relation::Unrelated
+    }
+}
+
+/// The store holds another token than the locked one: records that token as the successor, if it
+/// is one.
+///
+/// # Errors
+/// It is another account's.
+pub(super) fn note_successor(
+    lock: &TokenLock,
+    before: &Current,
+    current: &Current,
+    wanted: &Wanted,
+    doors: Doors<'_>,
+) -> Result<(), RefreshError> {
+    let (profile, at) = (&wanted.profile, doors.clock.now());
+    match relation(before, current, doors.records) {
+        Relation::Successor => {
+            let path = doors.store.canonical_path();
+            let consumed = Record::new(State::Consumed, &path, profile, at);
+            lock.write(&Record { successor: Some(current.key), ..consumed })?;
+            Ok(())
+        }
+        Relation::Unrelated => Ok(()),
+        Relation::OtherAccount => Err(RefreshError::OtherAccount { profile: profile.clone() }),
     }
 }
 
@@ -172,18 +197,25 @@ pub(super) fn settle_intent(
     provider: &Provider,
     doors: Doors<'_>,
 ) -> Result<bool, RefreshError> {
-    let named = Store::at(&record.store);
     if !record.store.parent().is_some_and(std::path::Path::is_dir) {
         return Ok(false);
     }
+    let named = Store::at(&record.store).with_patience(doors.patience);
     let mut store = named.lock_for_refresh()?;
     let wanted = Wanted::now(record.profile.clone());
-    if let Some(answer) = store.stored_answer(lock.key())? {
-        let settled = settle::settle(&answer, &[], lock, &mut store, &wanted, provider, doors);
+    let document = store.read()?;
+    let held = logins(&document, provider);
+    if let Some(stored) = store.stored_answer(lock.key())? {
+        let holder = held.iter().find(|(_, _, key)| *key == lock.key()).map(|(_, login, _)| login);
+        let holder =
+            holder.or(Some(account.0).filter(|it| key_of(provider, it) == Some(lock.key())));
+        let answer = settle::read(&stored, &[], holder.map(|login| &login.refresh), provider);
+        let (at, key) = (stored.received_at, lock.key());
+        let settled = settle::settle(answer, at, lock, &mut store, &wanted, provider, doors);
         drop(store);
         return match settled {
             Ok(tokens) => {
-                propagate(&tokens, answer.received_at, lock.key(), provider, doors);
+                propagate(&tokens, at, key, provider, doors);
                 Ok(true)
             }
             // The record says so now; the caller reads it.
@@ -195,17 +227,16 @@ pub(super) fn settle_intent(
             Err(error) => Err(error),
         };
     }
-    let document = store.read()?;
-    let held = logins(&document, provider).into_iter().find(|(id, _, _)| *id == record.profile);
     // Without the answer, a later token of that account in that profile is the only trace that a
     // finished refresh leaves.
-    let successor = held.filter(|(id, login, key)| {
-        let email = document.profile(id).and_then(|profile| profile.email);
-        *key != lock.key()
-            && is_same_account(account, (login, email.as_deref()))
-            && login.obtained_at.is_none_or(|at| at >= record.at.minus(CLOCKS_DIFFER))
-            && !leads_to(*key, lock.key(), doors.records)
-    });
+    let successor =
+        held.into_iter().filter(|(id, _, _)| *id == record.profile).find(|(id, login, key)| {
+            let email = document.profile(id).and_then(|profile| profile.email);
+            *key != lock.key()
+                && is_same_account(account, (login, email.as_deref()))
+                && login.expires > account.0.expires
+                && !leads_to(*key, lock.key(), doors.records)
+        });
     store.remove_answer(lock.key())?;
     let Some((_, _, key)) = successor else { return Ok(false) };
     lock.write(&Record {
@@ -267,8 +298,24 @@ pub(super) fn newer_copy(
             && is_same_account(current.identity(), (&login, email.as_deref()))
             && key_of(provider, &login).is_some_and(|key| key != current.key)
             && login.expires > current.login.expires
+            && !(is_of_another_login(&current.login, &login) && is_own(current, doors))
     };
     doors.siblings.iter().find(is_newer).map(|store| store.path().to_owned())
+}
+
+/// Whether the issuer gave us this token for our own store: by a login, whose record says so, or
+/// in the place of one before it.
+fn is_own(current: &Current, doors: Doors<'_>) -> bool {
+    let here = doors.store.canonical_path();
+    doors.records.all().into_iter().any(|(key, record)| {
+        let is_begun = key == current.key && record.state == State::None;
+        record.store == here && (is_begun || record.successor == Some(current.key))
+    })
+}
+
+/// A copy that Clawdbot moved on keeps the time at which the login it was made of was obtained.
+fn is_of_another_login(one: &OAuthCredential, other: &OAuthCredential) -> bool {
+    one.obtained_at.is_some() && other.obtained_at.is_some() && one.obtained_at != other.obtained_at
 }
 
 /// The other agents' stores that hold the token `key`: who is affected if it is revoked.
@@ -279,6 +326,19 @@ pub fn holders(key: TokenKey, provider: &Provider, doors: Doors<'_>) -> Vec<Path
         })
     };
     doors.siblings.iter().filter(holds_it).map(|store| store.path().to_owned()).collect()
+}
+
+/// Removes the answers beside a store that are in it already: their process died before it could.
+pub(super) fn remove_settled_answers(store: &StoreLock, doors: Doors<'_>) {
+    for key in store.answers() {
+        // Without any record nobody knows, so it stays.
+        if let Ok(Some(record)) = doors.records.peek(key)
+            && record.state != State::Intent
+        {
+            // Whoever comes next tries again.
+            let _ = store.remove_answer(key);
+        }
+    }
 }
 
 /// Before a login is dropped from our store: gives it to every agent whose token was used up in
@@ -306,7 +366,8 @@ pub fn give_to_successors(
     Ok(())
 }
 
-/// Forgets what became of the token of a new login: the issuer has just given it to us.
+/// Forgets what became of the token of a new login: the issuer has just given it to us. That it
+/// was given to our store is noted, where it can be.
 pub fn clear_record(
     login: &OAuthCredential,
     profile: &ProfileId,
@@ -314,13 +375,16 @@ pub fn clear_record(
     doors: Doors<'_>,
 ) -> Result<(), StoreError> {
     let Some(key) = key_of(provider, login) else { return Ok(()) };
+    let path = doors.store.canonical_path();
+    let begun = Record::new(State::None, &path, profile, doors.clock.now());
     if doors.records.peek(key)?.is_none() {
+        // Without the note it counts as a copy, should another agent have a later login.
+        if let Ok(Some(lock)) = doors.records.try_lock(key) {
+            let _ = lock.write(&begun);
+        }
         return Ok(());
     }
-    let lock = doors.records.lock(key, doors.patience)?;
-    let path = doors.store.canonical_path();
-    lock.write(&Record::new(State::None, &path, profile, doors.clock.now()))
+    doors.records.lock(key, doors.patience)?.write(&begun)
 }
 
 const SIBLING_PATIENCE: Duration = Duration::from_secs(10);
-const CLOCKS_DIFFER: Duration = Duration::from_secs(5);

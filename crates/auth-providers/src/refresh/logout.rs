@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use auth_store::{Credential, OAuthCredential, ProfileId, Record, State};
 
-use super::lineage::{give_to_successors, holders, settle_intent};
+use super::lineage::{give_to_successors, holders, remove_settled_answers, settle_intent};
 use super::{ATTEMPTS, Doors, RefreshError, key_of};
 use crate::provider::Provider;
 
@@ -80,7 +80,9 @@ pub async fn logout(
             let path = doors.store.canonical_path();
             lock.write(&Record::new(State::Revoked, &path, profile, doors.clock.now()))?;
         }
-        doors.store.update(|document| document.remove(profile))?;
+        let mut store = doors.store.lock_for_refresh()?;
+        store.update(|document| document.remove(profile))?;
+        remove_settled_answers(&store, doors);
         return Ok(LoggedOut { revocation, others });
     }
     Err(RefreshError::Unsettled { profile: profile.clone() })

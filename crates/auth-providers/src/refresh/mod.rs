@@ -93,7 +93,7 @@ pub async fn refresh(
     provider: &Provider,
     doors: Doors<'_>,
 ) -> Result<Credential, RefreshError> {
-    let mut wanted = wanted.clone();
+    let mut wanted = wanted.about(&doors.store.read()?);
     for _ in 0..ATTEMPTS {
         match prepare(&wanted, provider, doors)? {
             Prepared::Valid(credential) => return Ok(credential),
@@ -152,31 +152,28 @@ pub fn prepare(
     provider: &Provider,
     doors: Doors<'_>,
 ) -> Result<Prepared, RefreshError> {
-    let mut forced_key = None;
     for _ in 0..ATTEMPTS {
         let now = doors.clock.now();
         let current = match look(&doors.store.read()?, wanted, provider, now)? {
             Look::Done(credential) => return Ok(Prepared::Valid(credential)),
             Look::Login(current) => current,
         };
-        // `force` is about the token the caller knew. If that is gone, somebody did it for us.
-        let forced =
-            wanted.forces(&current.login) && *forced_key.get_or_insert(current.key) == current.key;
+        let forced = wanted.forces(&current.login);
         let credential = Credential::OAuth(current.login.clone());
         if !forced && credential.is_fresh(now, wanted.at_least) {
             return Ok(Prepared::Valid(credential));
         }
         let is_usable = !forced && credential.is_valid(now.plus(wanted.at_least));
         let lock = if is_usable {
-            match doors.records.try_lock(current.key)? {
-                Some(lock) => lock,
-                // Somebody is at it, and this one is good until they are done.
-                None => return Ok(Prepared::Valid(credential)),
+            match doors.records.try_lock(current.key) {
+                Ok(Some(lock)) => lock,
+                // Somebody is at it, or nobody can be; this one is good meanwhile.
+                Ok(None) | Err(_) => return Ok(Prepared::Valid(credential)),
             }
         } else {
             doors.records.lock(current.key, doors.patience)?
         };
-        match decide(lock, forced, wanted, provider, doors) {
+        match decide(lock, &current, wanted, provider, doors) {
             Ok(Decision::Again) => {}
             Ok(Decision::Send(lock)) => return Ok(Prepared::Send(lock)),
             Err(_) if is_usable => return Ok(Prepared::Valid(credential)),
@@ -194,7 +191,7 @@ enum Decision {
 /// What the record of the locked token allows.
 fn decide(
     lock: TokenLock,
-    forced: bool,
+    before: &Current,
     wanted: &Wanted,
     provider: &Provider,
     doors: Doors<'_>,
@@ -204,12 +201,22 @@ fn decide(
     let Look::Login(current) = look(&doors.store.read()?, wanted, provider, now)? else {
         return Ok(Decision::Again);
     };
+    let forced = wanted.forces(&current.login);
     let is_fresh = Credential::OAuth(current.login.clone()).is_fresh(now, wanted.at_least);
-    if current.key != lock.key() || (!forced && is_fresh) {
+    let record = lock.record()?;
+    if current.key != lock.key() {
+        // Somebody was here while we waited: a refresh of ours left a record, a login or a
+        // Clawdbot did not.
+        if record.is_none() {
+            lineage::note_successor(&lock, before, &current, wanted, doors)?;
+        }
         return Ok(Decision::Again);
     }
-    let insists = wanted.force == Force::Send;
-    let Some(record) = lock.record()? else {
+    if !forced && is_fresh {
+        return Ok(Decision::Again);
+    }
+    let insists = forced && wanted.force == Force::Send;
+    let Some(record) = record else {
         if !insists && let Some(store) = lineage::newer_copy(&current, wanted, provider, doors) {
             return Err(RefreshError::StaleCopy { profile: profile.clone(), store });
         }
@@ -330,6 +337,16 @@ impl Wanted {
     /// A credential of `profile` that can be used now.
     pub fn now(profile: ProfileId) -> Self {
         Self { profile, at_least: Duration::ZERO, force: Force::No, only_if: None }
+    }
+
+    /// The same; and `force` is about the access token that `document` has now. Once that is
+    /// gone, somebody has done for us what it asks for.
+    #[must_use]
+    pub fn about(&self, document: &Document) -> Self {
+        let is_open = self.force != Force::No && self.only_if.is_none();
+        let known = document.credential(&self.profile).filter(|_| is_open);
+        let hash = |it: Credential| hexadecimal(&Sha256::digest(it.bearer().expose()));
+        Self { only_if: known.map(hash).or_else(|| self.only_if.clone()), ..self.clone() }
     }
 
     fn forces(&self, login: &OAuthCredential) -> bool {

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use auth_store::{Credential, Record, State, StoreError, StoredAnswer, Timestamp, TokenLock};
 
-use super::lineage::{self, Relation};
-use super::{Doors, Look, RefreshError, Wanted, look, settle};
+use super::{Doors, Look, RefreshError, Wanted, lineage, look, settle};
 use crate::http::{HttpError, HttpResponse};
 use crate::provider::Provider;
 
@@ -37,21 +36,15 @@ pub async fn send(
 
     if current.key != lock.key() {
         // Somebody else was here since: a login, or a Clawdbot.
-        return match lineage::relation(&before, &current, doors.records) {
-            Relation::Successor => {
-                let successor = Some(current.key);
-                lock.write(&Record { successor, ..record(State::Consumed) })?;
-                Ok(false)
-            }
-            Relation::Unrelated => Ok(false),
-            Relation::OtherAccount => Err(RefreshError::OtherAccount { profile: profile.clone() }),
-        };
+        lineage::note_successor(&lock, &before, &current, wanted, doors)?;
+        return Ok(false);
     }
     let is_fresh = Credential::OAuth(current.login.clone()).is_fresh(now, wanted.at_least);
     if is_fresh && !wanted.forces(&current.login) {
         return Ok(false);
     }
 
+    lineage::remove_settled_answers(&store, doors);
     let mut answer_file = store.reserve(lock.key()).map_err(|error| cannot_save(wanted, error))?;
     if let Err(error) = lock.write(&record(State::Intent)) {
         let _ = answer_file.remove();
@@ -106,8 +99,9 @@ pub async fn send(
     let _ = answer_file.store(answer.status, received_at, &answer.body);
     store.commit_whatever_happens();
     let stored = StoredAnswer { status: answer.status, received_at, body: answer.body };
-    let tokens =
-        settle::settle(&stored, &answer.headers, &lock, &mut store, wanted, provider, doors)?;
+    let sent = Some(&current.login.refresh);
+    let answer = settle::read(&stored, &answer.headers, sent, provider);
+    let tokens = settle::settle(answer, received_at, &lock, &mut store, wanted, provider, doors)?;
     drop(store);
     lineage::propagate(&tokens, received_at, lock.key(), provider, doors);
     Ok(true)

@@ -3,18 +3,33 @@
 use std::time::Duration;
 
 use auth_store::{
-    Credential, Record, State, StoreLock, StoredAnswer, Timestamp, TokenKey, TokenLock,
+    Credential, Record, Secret, State, StoreLock, StoredAnswer, Timestamp, TokenKey, TokenLock,
 };
 
 use super::{Doors, RefreshError, Wanted, key, key_of, lineage};
 use crate::answer::{Answer, Tokens};
 use crate::provider::Provider;
 
+/// What an answer says, without the token that was sent: issuers are known to repeat it. Where
+/// nobody has that token any more, the issuer's own words are left out.
+pub(super) fn read(
+    answer: &StoredAnswer,
+    headers: &[(String, String)],
+    sent: Option<&Secret>,
+    provider: &Provider,
+) -> Answer {
+    let read = provider.read_answer(answer.status, headers, &answer.body, answer.received_at);
+    match sent {
+        Some(sent) => read.without(sent),
+        None => read.without_words(),
+    }
+}
+
 /// Puts the answer to the token of `lock` into the locked store, then into the token's record,
 /// and only then removes its file. The tokens, for the other agents that hold the old one.
 pub(super) fn settle(
-    answer: &StoredAnswer,
-    headers: &[(String, String)],
+    answer: Answer,
+    received_at: Timestamp,
     lock: &TokenLock,
     store: &mut StoreLock,
     wanted: &Wanted,
@@ -28,10 +43,10 @@ pub(super) fn settle(
         Some(description) => format!("{code}: {description}"),
         None => code,
     };
-    match provider.read_answer(answer.status, headers, &answer.body, answer.received_at) {
+    match answer {
         Answer::Tokens(tokens) => {
             let successor =
-                merge(&tokens, answer.received_at, lock.key(), store, wanted, provider, doors)?;
+                merge(&tokens, received_at, lock.key(), store, wanted, provider, doors)?;
             let state = if successor == lock.key() { State::None } else { State::Consumed };
             let consumed = Record { successor: Some(successor), ..record(state) };
             lock.write(&consumed)?;
@@ -102,21 +117,32 @@ fn merge(
             let Some(held) = key_of(provider, &login) else { continue };
             let is_replaced =
                 held == sent || (is_wanted && lineage::leads_to(held, sent, doors.records));
-            let is_there = !tokens.refresh().is_blank() && login.refresh == *tokens.refresh();
-            if !(is_replaced || is_wanted && is_there) {
+            if !(is_replaced || is_wanted && tokens.has_rotated()) {
                 continue;
             }
             match tokens.merge(&login, received_at) {
                 Ok(renewed) => {
+                    let renewed_key = provider
+                        .refresh_target(&renewed)
+                        .map(|target| key(&target, &renewed.refresh))
+                        .map_err(|error| error.to_string());
+                    // Put there before somebody died, and perhaps used up since.
+                    let is_past = renewed_key
+                        .as_ref()
+                        .is_ok_and(|new| lineage::leads_to(*new, held, doors.records));
+                    let is_there = renewed_key.as_ref() == Ok(&held);
+                    if !(is_replaced || is_past || is_there) {
+                        continue;
+                    }
                     if is_wanted || successor.is_err() {
-                        successor = provider
-                            .refresh_target(&renewed)
-                            .map(|target| key(&target, &renewed.refresh))
-                            .map_err(|error| error.to_string());
+                        successor = renewed_key;
+                    }
+                    if is_past {
+                        continue;
                     }
                     document.renew(&id, &Credential::OAuth(renewed));
                 }
-                Err(error) if is_wanted => successor = Err(error.to_string()),
+                Err(error) if is_wanted && is_replaced => successor = Err(error.to_string()),
                 Err(_) => {}
             }
         }
