@@ -18,12 +18,13 @@ pub(crate) fn paths(input: &Value) -> Value {
         .map(|path| PathBuf::from(absolute(text(path))))
         .collect();
     let (home, cwd) = (root.join("home"), root.join("cwd"));
-    let found = Paths::resolve(&Inputs {
+    let inputs = Inputs {
         env: &|name| input["env"][name].as_str().map(|value| OsString::from(absolute(value))),
         home: &home,
         cwd: &cwd,
         exists: &|path| existing.iter().any(|known| known.starts_with(path)),
-    });
+    };
+    let found = Paths::resolve(&inputs);
     let given = input["agentDir"].as_str().map(absolute);
     let given = given.map(|dir| paths::resolve_user_path(OsStr::new(&dir), &home, &cwd));
     let agent_dir = given.unwrap_or_else(|| found.agent_dir.clone());
@@ -38,7 +39,7 @@ pub(crate) fn paths(input: &Value) -> Value {
         "legacyAuthStorePath": relative(&paths::legacy_store_file(&agent_dir)),
         "configPath": relative(&found.config),
         "canonicalConfigPath": relative(&found.canonical_config),
-        "configPathCandidate": relative(&found.config_candidate),
+        "configPathCandidate": relative(&paths::config_candidate(&inputs)),
         "userPath": relative(&user_path),
     })
 }

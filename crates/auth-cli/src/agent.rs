@@ -31,7 +31,7 @@ impl Agent {
         let Some(name) = &global.agent else {
             let id = config.default_agent();
             let directory = if paths.agent_dir_is_chosen {
-                paths.agent_dir
+                paths.agent_dir.clone()
             } else {
                 directory(&id, config, context)
             };
@@ -123,7 +123,7 @@ pub fn all(config: &Config, context: &Context) -> Vec<String> {
     if ids.is_empty() {
         ids.push(paths::MAIN_AGENT.to_owned());
     }
-    for id in StateDirectory::at(context.paths().state_dir).agents() {
+    for id in StateDirectory::at(&context.paths().state_dir).agents() {
         if config::agent_id(&id) == id && !ids.contains(&id) {
             ids.push(id);
         }

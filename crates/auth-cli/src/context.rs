@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use auth_store::{Clock, SystemClock, Timestamp};
 use rand::TryRng as _;
@@ -40,6 +40,8 @@ pub struct Context {
     pub stdout: Box<dyn Write + Send>,
     /// Talk: progress, questions, warnings, errors.
     pub stderr: Box<dyn Write + Send>,
+    /// Looked for once: nothing of it changes while we run.
+    paths: OnceLock<Paths>,
 }
 
 /// Fills a buffer with random bytes.
@@ -81,6 +83,7 @@ impl Context {
             stdin: Box::new(io::stdin()),
             stdout: Box::new(io::stdout()),
             stderr: Box::new(io::stderr()),
+            paths: OnceLock::new(),
         }
     }
 
@@ -88,9 +91,17 @@ impl Context {
     /// is said goes nowhere, since whoever has something to say takes the long way.
     #[expect(clippy::disallowed_methods, reason = "the one place where the environment enters")]
     pub fn quick() -> Self {
+        let env: BTreeMap<_, _> = std::env::vars_os().collect();
+        // Only a variable of ours that is a relative path depends on it.
+        let needs_cwd = env.iter().any(|(name, value)| {
+            let name = name.to_string_lossy();
+            ["CLAWDBOT_", "MOLTBOT_", "PI_"].iter().any(|ours| name.starts_with(ours))
+                && !Path::new(value).is_absolute()
+        });
+        let cwd = if needs_cwd { std::env::current_dir().ok() } else { None };
         Self {
-            env: std::env::vars_os().collect(),
-            cwd: std::env::current_dir().unwrap_or_default(),
+            env,
+            cwd: cwd.unwrap_or_default(),
             home: std::env::home_dir().unwrap_or_default(),
             clock: Arc::new(SystemClock),
             stdout: Box::new(io::stdout()),
@@ -116,6 +127,7 @@ impl Context {
             stdin: Box::new(io::empty()),
             stdout: Box::new(io::sink()),
             stderr: Box::new(io::sink()),
+            paths: OnceLock::new(),
         }
     }
 
@@ -130,12 +142,14 @@ impl Context {
     }
 
     /// Where everything is.
-    pub fn paths(&self) -> Paths {
-        Paths::resolve(&Inputs {
-            env: &|name| self.env.get(OsStr::new(name)).cloned(),
-            home: &self.home,
-            cwd: &self.cwd,
-            exists: &Path::exists,
+    pub fn paths(&self) -> &Paths {
+        self.paths.get_or_init(|| {
+            Paths::resolve(&Inputs {
+                env: &|name| self.env.get(OsStr::new(name)).cloned(),
+                home: &self.home,
+                cwd: &self.cwd,
+                exists: &exists,
+            })
         })
     }
 
@@ -175,6 +189,18 @@ impl Context {
 impl fmt::Debug for Context {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Context").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+/// Whether there is anything at `path`, by the cheapest question there is.
+fn exists(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok()
+    }
+    #[cfg(not(unix))]
+    {
+        path.exists()
     }
 }
 

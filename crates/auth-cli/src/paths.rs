@@ -35,29 +35,23 @@ pub struct Paths {
     pub config: PathBuf,
     /// The config file to create, whatever exists.
     pub canonical_config: PathBuf,
-    /// The first config file that exists in any of the places where one may be, else the one to
-    /// create.
-    pub config_candidate: PathBuf,
 }
 
 impl Paths {
     /// Resolves all of them.
     pub fn resolve(inputs: &Inputs<'_>) -> Self {
         let state_dir = state_dir(inputs);
-        let canonical_config =
-            explicit_config(inputs).unwrap_or_else(|| state_dir.join(CONFIG_NAMES[0]));
-        let config_candidate = config_candidate(inputs, &canonical_config);
+        let canonical_config = canonical_config(inputs, &state_dir);
         let chosen_agent_dir = ["CLAWDBOT_AGENT_DIR", "PI_CODING_AGENT_DIR"]
             .iter()
             .find_map(|name| path(inputs, name));
         Self {
-            config: config(inputs, &state_dir, &canonical_config, &config_candidate),
+            config: config(inputs, &state_dir, &canonical_config),
             oauth_dir: path(inputs, "CLAWDBOT_OAUTH_DIR")
                 .unwrap_or_else(|| state_dir.join("credentials")),
             agent_dir_is_chosen: chosen_agent_dir.is_some(),
             agent_dir: chosen_agent_dir.unwrap_or_else(|| agent_dir(&state_dir, MAIN_AGENT)),
             canonical_config,
-            config_candidate,
             state_dir,
         }
     }
@@ -108,26 +102,33 @@ fn explicit_config(inputs: &Inputs<'_>) -> Option<PathBuf> {
     ["MOLTBOT_CONFIG_PATH", "CLAWDBOT_CONFIG_PATH"].iter().find_map(|name| path(inputs, name))
 }
 
-fn config(inputs: &Inputs<'_>, state_dir: &Path, canonical: &Path, candidate: &Path) -> PathBuf {
+fn canonical_config(inputs: &Inputs<'_>, state_dir: &Path) -> PathBuf {
+    explicit_config(inputs).unwrap_or_else(|| state_dir.join(CONFIG_NAMES[0]))
+}
+
+fn config(inputs: &Inputs<'_>, state_dir: &Path, canonical: &Path) -> PathBuf {
     if explicit_config(inputs).is_some() {
         return canonical.to_owned();
     }
     let mut here = CONFIG_NAMES.iter().map(|name| state_dir.join(name));
     here.find(|path| (inputs.exists)(path)).unwrap_or_else(|| {
         let is_chosen = chosen_state_dir(inputs).is_some();
-        if is_chosen { canonical.to_owned() } else { candidate.to_owned() }
+        if is_chosen { canonical.to_owned() } else { config_candidate(inputs) }
     })
 }
 
-fn config_candidate(inputs: &Inputs<'_>, canonical: &Path) -> PathBuf {
+/// The first config file that exists in any of the places where one may be, else the one to
+/// create.
+pub fn config_candidate(inputs: &Inputs<'_>) -> PathBuf {
+    let canonical = canonical_config(inputs, &state_dir(inputs));
     if explicit_config(inputs).is_some() {
-        return canonical.to_owned();
+        return canonical;
     }
     let [clawdbot, moltbot] = home_state_dirs(inputs);
     let chosen = STATE_DIR_VARIABLES.iter().filter_map(|name| path(inputs, name));
     let dirs = chosen.chain([moltbot, clawdbot]);
     let mut files = dirs.flat_map(|dir| CONFIG_NAMES.map(|name| dir.join(name)));
-    files.find(|path| (inputs.exists)(path)).unwrap_or_else(|| canonical.to_owned())
+    files.find(|path| (inputs.exists)(path)).unwrap_or(canonical)
 }
 
 /// The path in a variable, if there is anything but white space in it.

@@ -104,7 +104,7 @@ pub(crate) fn declare(
     email: Option<&str>,
     context: &mut Context,
 ) {
-    let path = context.paths().config;
+    let path = context.paths().config.clone();
     if let Err(error) = config_edit::declare_profile(&path, id, provider, kind, email) {
         context.say(format_args!("warning: {}", error.message));
         if let Some(hint) = error.hint {

@@ -179,7 +179,7 @@ pub fn ability(credential: &Credential, refresh: Refresh, now: Timestamp) -> Abi
 
 /// What can be done with each profile of `view`.
 pub fn abilities(view: &View, providers: &Providers, context: &Context) -> Abilities {
-    let records = StateDirectory::at(context.paths().state_dir).records();
+    let records = StateDirectory::at(&context.paths().state_dir).records();
     let each = view.profiles.iter().filter_map(|profile| {
         let credential = view.document.credential(&profile.id)?;
         let refresh = refresh(&profile.provider, &credential, providers, &records);

@@ -29,7 +29,7 @@ pub const WORD: &str = "__refresh";
 /// The token sink of `agent`, in the real world.
 pub fn sink(agent: &Agent, config: &Config, context: &Context) -> TokenSink {
     let patience = agent::lock_patience(context);
-    let state = StateDirectory::at(context.paths().state_dir);
+    let state = StateDirectory::at(&context.paths().state_dir);
     let others = agent::others(agent, config, context);
     TokenSink {
         store: agent.store().with_patience(patience),

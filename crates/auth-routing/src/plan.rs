@@ -1,11 +1,16 @@
 //! Which profile is tried first, which next, and which not at all.
 
-use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use auth_store::{Kind, Profile, ProfileId, ProviderId, Timestamp};
 
 use crate::config::{Config, Declared};
 use crate::cooldown;
+
+/// Hashed alike in every run: ids are the user's own, and a seed would cost a system call.
+type Hasher = BuildHasherDefault<DefaultHasher>;
+type Map<K, V> = std::collections::HashMap<K, V, Hasher>;
+type Set<K> = std::collections::HashSet<K, Hasher>;
 
 /// What decides about the profiles of one provider, besides the profiles themselves.
 #[derive(Clone, Debug)]
@@ -142,8 +147,8 @@ pub fn plan(
     pin: Option<&Pin>,
     now: Timestamp,
 ) -> Plan {
-    let by_id: HashMap<&ProfileId, &Profile> = profiles.iter().map(|it| (&it.id, it)).collect();
-    let declared: HashMap<&ProfileId, &Declared> =
+    let by_id: Map<&ProfileId, &Profile> = profiles.iter().map(|it| (&it.id, it)).collect();
+    let declared: Map<&ProfileId, &Declared> =
         routing.config.profiles.iter().rev().map(|(id, entry)| (id, entry)).collect();
     let (source, listed) = base_order(profiles, routing);
 
@@ -187,7 +192,7 @@ pub fn plan(
     });
     let mut candidates: Vec<_> = awake.chain(resting).collect();
 
-    let listed: HashSet<&ProfileId> = listed.iter().collect();
+    let listed: Set<&ProfileId> = listed.iter().collect();
     let others = profiles.iter().filter(|it| it.provider == routing.provider);
     let others = others.filter(|it| !listed.contains(&it.id));
     excluded.extend(others.map(|it| (it.id.clone(), Exclusion::NotListed(source))));
@@ -216,7 +221,7 @@ fn base_order(profiles: &[Profile], routing: &Routing<'_>) -> (Source, Vec<Profi
             ids => (Source::ConfigProfiles, ids),
         }
     };
-    let mut seen = HashSet::new();
+    let mut seen = Set::default();
     let once = ids.into_iter().filter(|id| seen.insert(id.clone())).collect();
     (source, once)
 }

@@ -5,6 +5,7 @@
 //! only the members we set are written anew.
 
 use std::fmt;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use indexmap::IndexMap;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
@@ -17,7 +18,10 @@ pub(crate) const DEEPEST: usize = 64;
 /// An object: its members in order, each with its own text. A name that occurs twice is an error,
 /// since whatever we kept we would lose the other.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Object(IndexMap<String, Box<RawValue>>);
+pub(crate) struct Object(IndexMap<String, Box<RawValue>, Hasher>);
+
+/// Hashed alike in every run: the names are the user's own, and a seed would cost a system call.
+type Hasher = BuildHasherDefault<DefaultHasher>;
 
 impl Object {
     /// The object in `raw`, or an empty one if that is something else.
@@ -95,7 +99,7 @@ impl<'de> Deserialize<'de> for Object {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                let mut members = IndexMap::new();
+                let mut members = IndexMap::<_, _, Hasher>::default();
                 while let Some((name, raw)) = map.next_entry::<String, Box<RawValue>>()? {
                     if let Some(_first) = members.insert(name, raw) {
                         return Err(A::Error::custom("a name occurs twice"));
