@@ -5,5 +5,6 @@
 mod login;
 mod naming;
 mod pending;
+mod refresh;
 mod revoke;
 mod support;
