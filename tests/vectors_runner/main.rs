@@ -13,9 +13,11 @@
 //! Reading order: this file, [`rules`], [`compare`], then a file per area.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
 
+mod callback;
 mod compare;
 mod directive;
 mod health;
+mod migrate;
 mod places;
 mod reference;
 mod repair;
@@ -138,7 +140,8 @@ fn crashed<'a>(case: &Case) -> Verdict<'a> {
 fn judge(case: &Case, claimed_by: &[&str]) -> Result<(), Failure> {
     let recorded = match case.function.as_str() {
         "usage" => usage::normalised(&case.expected),
-        "coerce" => store::normalised(&case.expected),
+        "coerce" | "migrate" => store::normalised(&case.expected),
+        "callback" => callback::normalised(&case.expected),
         _ => case.expected.clone(),
     };
     let same = |wanted: &Value, got: &Value, what: &str| match compare::difference(wanted, got) {
@@ -181,6 +184,7 @@ fn answer(case: &Case) -> Result<Value, String> {
         "session" => routing::session(input),
         "usage" => usage::run(input),
         "coerce" => store::coerce(input),
+        "migrate" => migrate::run(input),
         "provider_id" => Ok(routing::provider_id(input)),
         "paths" => Ok(places::paths(input)),
         "directive" => Ok(directive::directive(input)),
@@ -190,6 +194,7 @@ fn answer(case: &Case) -> Result<Value, String> {
         "health" => health::health(input),
         "remaining" => Ok(health::remaining(input)),
         "auth_label" => health::label(input),
+        "callback" => callback::run(case),
         other => Err(format!("nothing answers `{other}` yet")),
     }
 }

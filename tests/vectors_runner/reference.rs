@@ -9,7 +9,7 @@ use auth_store::{Document, Kind, ProfileId, ProviderId, Timestamp, Usage, trim};
 use serde_json::{Map, Value, json};
 
 use crate::routing::{self, document, text};
-use crate::{Case, directive, health, repair, store, usage};
+use crate::{Case, callback, directive, health, migrate, repair, store, usage};
 
 /// The differences that are switched on.
 pub(crate) type On<'a> = &'a dyn Fn(&str) -> bool;
@@ -24,10 +24,12 @@ pub(crate) fn answer(case: &Case, on: On<'_>) -> Option<Answer> {
         "usage" => usage_answer(input, on),
         "session" => session(input, on),
         "coerce" => Ok(coerce(input, on)),
+        "migrate" => Ok(migrate::reference(input, on)),
         "directive" => Ok(directive(input, on)),
         "profile_override" => profile_override(input, on),
         "auth_label" => label(input, on),
         "repair" => repair(input, on),
+        "callback" => Ok(callback::reference(input, on)),
         _ => return None,
     })
 }
@@ -205,7 +207,7 @@ fn text_or_scalar(value: &Value) -> bool {
 }
 
 /// The original's own view of a store: what it understands, in its order.
-fn coerced(raw: &Value) -> Value {
+pub(crate) fn coerced(raw: &Value) -> Value {
     let profiles = match &raw["profiles"] {
         Value::Object(profiles) => profiles.clone(),
         Value::Array(list) => {
@@ -236,7 +238,7 @@ fn coerced(raw: &Value) -> Value {
 }
 
 /// Whether JavaScript takes the value for true.
-fn is_truthy(value: &Value) -> bool {
+pub(crate) fn is_truthy(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(flag) => *flag,
@@ -263,7 +265,7 @@ fn in_place(store: &Value) -> Value {
 }
 
 /// Main's store with an agent's over it, as the original shows it to the agent.
-fn merged(main: &Value, own: &Value) -> Value {
+pub(crate) fn merged(main: &Value, own: &Value) -> Value {
     let is_empty = own["profiles"].as_object().is_none_or(Map::is_empty);
     if is_empty && ["order", "lastGood", "usageStats"].iter().all(|name| own.get(name).is_none()) {
         return main.clone();
@@ -281,7 +283,7 @@ fn merged(main: &Value, own: &Value) -> Value {
 }
 
 /// `Number(value)` of JavaScript, as far as versions need it; `null` counts as 1.
-fn as_number(value: &Value) -> Value {
+pub(crate) fn as_number(value: &Value) -> Value {
     let nan = || json!({ "$num": "NaN" });
     match value {
         Value::Null => json!(1),

@@ -27,7 +27,7 @@ pub(crate) fn coerce(input: &Value) -> Result<Value, String> {
 }
 
 /// The usable view of a document: what routing and requests would see of it.
-fn view(document: &Document) -> Result<Value, String> {
+pub(crate) fn view(document: &Document) -> Result<Value, String> {
     let whole: Value =
         serde_json::from_slice(&document.to_bytes()).map_err(|error| error.to_string())?;
     let profiles: Map<_, _> = document
@@ -49,16 +49,15 @@ fn view(document: &Document) -> Result<Value, String> {
 /// The recorded answer, its view without sections that say nothing.
 pub(crate) fn normalised(expected: &Value) -> Value {
     let mut expected = expected.clone();
-    let store = &expected["store"];
-    let part = |name: &str| store[name].clone();
-    expected["store"] = usable(
-        &part("version"),
-        &part("profiles"),
-        &part("order"),
-        &part("lastGood"),
-        &part("usageStats"),
-    );
+    expected["store"] = terse(&expected["store"]);
     expected
+}
+
+/// A view without sections that say nothing.
+pub(crate) fn terse(view: &Value) -> Value {
+    let [version, profiles, order, last_good, usage] =
+        ["version", "profiles", "order", "lastGood", "usageStats"].map(|name| &view[name]);
+    usable(version, profiles, order, last_good, usage)
 }
 
 /// A view from its parts; sections that say nothing are left out.

@@ -66,6 +66,24 @@ pub enum CallbackError {
 }
 
 impl Callback {
+    /// An answer with this code and this state, to compare one that was read with.
+    pub fn of(code: &str, state: &str) -> Self {
+        let state = Some(SecretText::new(state.to_owned()));
+        Self { state, is_bare: false, ..Self::bare(code) }
+    }
+
+    /// A code that was pasted alone, to compare one that was read with.
+    pub fn bare(code: &str) -> Self {
+        let code = Some(SecretText::new(code.to_owned()));
+        Self { code, is_bare: true, ..Self::default() }
+    }
+
+    /// Whether it can yield a code: it has one, and a state, or needs none. Whether that is the
+    /// right state is for [`Attempt::accept`] to say.
+    pub fn is_whole(&self) -> bool {
+        self.code.is_some() && (self.state.is_some() || self.is_bare)
+    }
+
     /// Reads the target of a request: `/auth/callback?code=…&state=…`. The path is not judged.
     ///
     /// # Errors
@@ -265,6 +283,15 @@ mod tests {
         check("state=STATE&scope=openid%20email&code=4%2F0Ab-c_d~e.f", Ok("4/0Ab-c_d~e.f"));
         check("code=a+b%20c&state=STATE&&session_state=", Ok("a b c"));
         check("code=abc&state=STATE&error=", Ok("abc"));
+    }
+
+    #[test]
+    fn an_answer_is_whole_with_a_code_and_a_state() {
+        let read = |query: &str| Callback::from_target(&format!("/?{query}")).unwrap();
+        assert_eq!(read("code=c&state=s"), Callback::of("c", "s"));
+        assert_ne!(read("code=c&state=s"), Callback::of("c", "t"));
+        assert!(Callback::of("c", "s").is_whole() && Callback::bare("c").is_whole());
+        assert!(!read("code=c").is_whole() && !read("state=s").is_whole());
     }
 
     #[test]

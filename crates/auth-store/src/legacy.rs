@@ -59,16 +59,16 @@ pub fn import_legacy(
     if !has_store && store.is_untouched() && !is_there(&aside) {
         set_aside(auth, &aside)?;
     }
-    let from_auth = read_entries(&aside, LegacyEntries::from_auth_json)?;
-    let from_oauth = match oauth.filter(|_| !has_store) {
+    let credentials = read_entries(&aside, LegacyEntries::from_auth_json)?;
+    let logins = match oauth.filter(|_| !has_store) {
         Some(path) => read_entries(path, LegacyEntries::from_oauth_json).unwrap_or_else(|error| {
             imported.problem = Some(error);
             None
         }),
         None => None,
     };
-    let from_oauth = from_oauth.filter(|entries| !entries.is_empty());
-    if from_auth.is_none() && from_oauth.is_none() {
+    let logins = logins.filter(|entries| !entries.is_empty());
+    if credentials.is_none() && logins.is_none() {
         return Ok(imported);
     }
 
@@ -79,9 +79,9 @@ pub fn import_legacy(
         let mut add = |entries: Option<&LegacyEntries>| {
             entries.map(|entries| entries.add_to(document)).unwrap_or_default()
         };
-        (add(from_auth.as_ref()), add(from_oauth.as_ref().filter(|_| is_first)))
+        (add(credentials.as_ref()), add(logins.as_ref().filter(|_| is_first)))
     })?;
-    if let Some(entries) = from_auth {
+    if let Some(entries) = credentials {
         let document = lock.read()?;
         let is_missing = entries.0.iter().any(|(id, raw)| {
             auth_ids.contains(id) && !document.raw(id).is_some_and(|stored| is_same(stored, raw))

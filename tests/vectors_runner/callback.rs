@@ -1,0 +1,74 @@
+//! `callback`: what a person pasted.
+
+use auth_pkce::{Callback, PasteRules};
+use auth_store::trim;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::Case;
+use crate::reference::On;
+use crate::routing::text;
+
+/// What we read. A callback does not show its code and state, so it is held against those that
+/// the original read, and those that we want; the login returns to the address that was pasted.
+pub(crate) fn run(case: &Case) -> Result<Value, String> {
+    let (input, expected_state) = (text(&case.input["input"]), text(&case.input["expectedState"]));
+    let address = trim(input).split(['?', '#']).next().filter(|address| address.contains("://"));
+    let rules = PasteRules {
+        redirect_uri: address.unwrap_or("http://localhost:1456/oauth-callback"),
+        // Without a state to give to it, the original takes no code alone either.
+        bare_code: !expected_state.is_empty(),
+    };
+    let Ok(callback) = Callback::from_pasted(input, &rules) else { return Ok(refused()) };
+    if !callback.is_whole() {
+        return Ok(refused());
+    }
+    for known in [case.expected.clone(), reference(&case.input, &|_| true)] {
+        let (code, state) = (text(&known["code"]), text(&known["state"]));
+        let is_bare = state == expected_state && callback == Callback::bare(code);
+        if is_bare || callback == Callback::of(code, state) {
+            return Ok(known);
+        }
+    }
+    Err("it read a code or a state that nobody expects".to_owned())
+}
+
+/// The recorded answer. Each program says in its own words why it refuses.
+pub(crate) fn normalised(expected: &Value) -> Value {
+    if expected["error"].is_string() { refused() } else { expected.clone() }
+}
+
+/// The original's answer, with these of our differences.
+pub(crate) fn reference(input: &Value, on: On<'_>) -> Value {
+    let (pasted, expected_state) = (trim(text(&input["input"])), text(&input["expectedState"]));
+    let answer = |code: &str, state: &str| {
+        if code.is_empty() || state.is_empty() {
+            return refused();
+        }
+        json!({ "code": code, "state": state })
+    };
+    if let Ok(url) = Url::parse(pasted) {
+        let is_web = matches!(url.scheme(), "http" | "https");
+        let values = |name: &str| {
+            let pairs = url.query_pairs().filter(|pair| pair.0 == name);
+            pairs.map(|pair| pair.1.into_owned()).collect::<Vec<_>>()
+        };
+        let (codes, states) = (values("code"), values("state"));
+        if on("paste") && !(is_web && codes.len() <= 1 && states.len() <= 1) {
+            return refused();
+        }
+        let first = |values: &[String]| values.first().cloned().unwrap_or_default();
+        return answer(&first(&codes), &first(&states));
+    }
+    if let (true, Some(query)) = (on("paste"), pasted.strip_prefix('?')) {
+        return reference(&json!({ "input": format!("http://localhost/?{query}") }), on);
+    }
+    match pasted.split_once('#') {
+        Some((code, state)) if on("paste") => answer(code, state),
+        _ => answer(pasted, expected_state),
+    }
+}
+
+fn refused() -> Value {
+    json!({ "error": "refused" })
+}
