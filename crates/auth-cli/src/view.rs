@@ -45,6 +45,12 @@ impl View {
         }
         let agent = Agent::of(global, &config, context)?;
         let document = agent.store().read()?;
+        if let Some(copy) = document.recovered_from() {
+            context.say(format_args!(
+                "warning: the store was damaged and has been recovered from its backup; the damaged file is kept as `{}`",
+                copy.display()
+            ));
+        }
         for malformed in document.malformed() {
             context.say(format_args!(
                 "warning: the entry `{}` is passed over: {}",

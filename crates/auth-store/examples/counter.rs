@@ -4,11 +4,13 @@
 //! `cargo run -p auth-store --example counter -- /tmp/somewhere/auth-profiles.json`
 #![expect(clippy::print_stdout, reason = "an example")]
 
+use std::path::PathBuf;
+
 use auth_store::{Credential, ProfileId, Store, StoreError};
 
 fn main() -> Result<(), StoreError> {
-    let path = std::env::args().nth(1).unwrap_or_else(|| "auth-profiles.json".to_owned());
-    let store = Store::at(path);
+    let somewhere = std::env::temp_dir().join("auth-store-example").join("auth-profiles.json");
+    let store = Store::at(std::env::args_os().nth(1).map_or(somewhere, PathBuf::from));
     let id = ProfileId::from("acme:default");
     let key = Credential::ApiKey("not-a-real-key".into());
     store.update(|document| document.put(&id, "acme", &key, &serde_json::Map::new()))?;

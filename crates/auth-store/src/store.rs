@@ -87,7 +87,16 @@ impl Store {
         let started = Instant::now();
         let flock = FileLock::acquire(&place.flock, self.patience)?;
         let rest = self.patience.saturating_sub(started.elapsed());
-        let directory = DirectoryLock::acquire(&place.lock, &flock.file, rest)?;
+        let directory =
+            DirectoryLock::acquire(&place.lock, &flock.file, rest).map_err(|error| {
+                match error {
+                    // The whole wait counts, not what the other lock left of it.
+                    StoreError::Busy { path, holder, .. } => {
+                        StoreError::Busy { path, seconds: self.patience.as_secs(), holder }
+                    }
+                    other => other,
+                }
+            })?;
         Ok(StoreLock {
             place,
             flock,

@@ -209,7 +209,7 @@ fn set_default_model(
 ) -> Result<Option<String>, CliError> {
     let Some(model) = provider.default_model.clone() else {
         context.say(format_args!(
-            "warning: no model is suggested for `{}`; choose one: clawdbot models set MODEL",
+            "warning: no model is suggested for `{}`; set `agents.defaults.model.primary` in the config",
             provider.id
         ));
         return Ok(None);
