@@ -60,7 +60,9 @@ impl AnswerFile {
             _ => {}
         }
         let mut file = atomic::create_private(path).map_err(StoreError::io("create", path))?;
+        // Back at the start now, so that nothing but the write is between an answer and the disk.
         let reserved = atomic::fill_with_zeros(&mut file, RESERVED)
+            .and_then(|()| io::Seek::rewind(&mut file))
             .map_err(StoreError::io("reserve space in", path))
             .and_then(|()| atomic::sync_directory(atomic::directory_of(path)));
         if let Err(error) = reserved {
@@ -70,7 +72,7 @@ impl AnswerFile {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Puts the answer there: one write, then wait for the disk.
+    /// Puts the answer there, once: one write, then wait for the disk.
     pub fn store(
         &mut self,
         status: u16,
@@ -81,8 +83,8 @@ impl AnswerFile {
         let mut bytes = serde_json::to_vec(&header).unwrap_or_default();
         bytes.push(b'\n');
         bytes.extend_from_slice(body);
-        io::Seek::rewind(&mut self.file)
-            .and_then(|()| self.file.write_all(&bytes))
+        self.file
+            .write_all(&bytes)
             .and_then(|()| self.file.sync_all())
             .map_err(StoreError::io("write", &self.path))
     }
