@@ -1,6 +1,8 @@
 //! Saving what a login or a paste gave, and reading it back.
 
-use auth_providers::refresh::{Revocation, clear_record, give_to_successors, holders, key_of};
+use auth_providers::refresh::{
+    Revocation, clear_record, finish_begun, give_to_successors, holders, key_of,
+};
 use auth_providers::{Login, Provider, TakenProfile, profile_name};
 use auth_store::{
     Credential, Document, Kind, OAuthCredential, Profile, ProfileId, ProviderId, Usage,
@@ -52,8 +54,10 @@ pub(crate) async fn login(
         let before = sink.store.read()?;
         let id = name(&before)?;
         let superseded = login_of(&before, &id);
-        if let Some(old) = &superseded {
-            let_go(old, &before, &id, sink)?;
+        if let Some(old) = &superseded
+            && let_go(old, &before, &id, sink)?
+        {
+            continue;
         }
         let saved = sink.store.update(|document| {
             let id = name(document)?;
@@ -85,9 +89,11 @@ pub(crate) fn pasted(
     agent: &Agent,
     sink: &TokenSink,
 ) -> Result<(), CliError> {
-    let before = sink.store.read()?;
-    if let Some(old) = login_of(&before, id) {
-        let_go(&old, &before, id, sink)?;
+    let mut before = sink.store.read()?;
+    while let Some(old) = login_of(&before, id)
+        && let_go(&old, &before, id, sink)?
+    {
+        before = sink.store.read()?;
     }
     sink.store.update(|document| {
         document.put(id, provider.as_str(), credential, &Map::new());
@@ -120,18 +126,25 @@ fn login_of(document: &Document, id: &ProfileId) -> Option<OAuthCredential> {
     }
 }
 
-/// Before a login is replaced, whoever waits for it gets it.
+/// Before a login is replaced, whoever waits for it gets it. `true`: its refresh was finished
+/// first, so look again.
 fn let_go(
     old: &OAuthCredential,
     document: &Document,
     id: &ProfileId,
     sink: &TokenSink,
-) -> Result<(), CliError> {
+) -> Result<bool, CliError> {
     let profile = document.profile(id);
-    if let Some(provider) = profile.and_then(|it| sink.provider_of(&it).cloned()) {
-        give_to_successors(old, &provider, sink.doors())?;
+    let Some(provider) = profile.as_ref().and_then(|it| sink.provider_of(it)) else {
+        return Ok(false);
+    };
+    let email = profile.as_ref().and_then(|it| it.email.as_deref());
+    // What cannot be finished stays beside the store; the new login does not depend on it.
+    if finish_begun(old, email, provider, sink.doors()).unwrap_or(false) {
+        return Ok(true);
     }
-    Ok(())
+    give_to_successors(old, provider, sink.doors())?;
+    Ok(false)
 }
 
 /// A new credential does not rest for the failures of the old one.

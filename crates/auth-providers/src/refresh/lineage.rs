@@ -248,6 +248,26 @@ pub(super) fn settle_intent(
     Ok(true)
 }
 
+/// Before a login is replaced: finishes what a dead process left of its refresh. `true`: the
+/// store was changed, so look again.
+pub fn finish_begun(
+    login: &OAuthCredential,
+    email: Option<&str>,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<bool, RefreshError> {
+    let Some(key) = key_of(provider, login) else { return Ok(false) };
+    let is_begun = |record: &Record| record.state == State::Intent;
+    if !doors.records.peek(key)?.is_some_and(|record| is_begun(&record)) {
+        return Ok(false);
+    }
+    let lock = doors.records.lock(key, doors.patience)?;
+    match lock.record()?.filter(is_begun) {
+        Some(record) => settle_intent(&lock, &record, (login, email), provider, doors),
+        None => Ok(true),
+    }
+}
+
 /// Gives the tokens to every other agent that still holds the token they replace. Best effort:
 /// whoever is missed finds the way by the token's record.
 pub(super) fn propagate(

@@ -480,6 +480,26 @@ fn an_answer_whose_token_was_used_up_since_is_finished_all_the_same() {
 }
 
 #[test]
+fn before_a_login_is_replaced_its_refresh_is_finished_and_given_to_the_copies() {
+    let world = World::new(2);
+    let tokens = json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600});
+    world.leave_answer("r1", &tokens);
+    let siblings = [world.agents[1].clone()];
+    let doors = Doors {
+        store: &world.agents[0],
+        siblings: &siblings,
+        records: &world.records,
+        http: &nobody(),
+        clock: &NOW,
+        patience: Duration::ZERO,
+    };
+    let finish = || refresh::finish_begun(&login("r1", PAST), None, &world.provider, doors);
+    assert!(finish().unwrap());
+    assert!(!finish().unwrap(), "there is nothing more to finish");
+    assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r2", "r2"]);
+}
+
+#[test]
 fn a_token_that_was_perhaps_sent_is_sent_again() {
     let world = World::new(1);
     world.note("r1", State::Intent, None);
