@@ -21,6 +21,7 @@ mod migrate;
 mod places;
 mod reference;
 mod repair;
+mod resolve;
 mod routing;
 mod rules;
 mod store;
@@ -141,6 +142,7 @@ fn judge(case: &Case, claimed_by: &[&str]) -> Result<(), Failure> {
     let recorded = match case.function.as_str() {
         "usage" => usage::normalised(&case.expected),
         "coerce" | "migrate" => store::normalised(&case.expected),
+        "resolve" => resolve::normalised(&case.expected),
         "callback" => callback::normalised(&case.expected),
         _ => case.expected.clone(),
     };
@@ -195,6 +197,7 @@ fn answer(case: &Case) -> Result<Value, String> {
         "remaining" => Ok(health::remaining(input)),
         "auth_label" => health::label(input),
         "callback" => callback::run(case),
+        "resolve" => resolve::run(input),
         other => Err(format!("nothing answers `{other}` yet")),
     }
 }
