@@ -76,7 +76,10 @@ fn secret(view: &View, profile: &Profile) -> Option<String> {
 }
 
 fn rest(until: Timestamp, reason: Option<&str>, now: Timestamp) -> String {
-    let left = health::until_text(until, now);
+    let left = match health::until_text(until, now) {
+        soon if soon == "soon" => "a few seconds".to_owned(),
+        left => left,
+    };
     match reason {
         Some(reason) => format!("disabled ({reason}) for {left}"),
         None => format!("rests for {left}"),
@@ -89,15 +92,18 @@ pub(crate) fn ability_words(
     expires: Option<Timestamp>,
     now: Timestamp,
 ) -> String {
-    let left = expires.map(|end| health::until_text(end, now)).unwrap_or_default();
+    let ends = match expires.map(|end| health::until_text(end, now)) {
+        Some(left) if left == "soon" => "ends soon".to_owned(),
+        left => format!("ends in {}", left.unwrap_or_default()),
+    };
     match (ability.access, ability.refresh) {
         (Access::Static, _) => "does not end".to_owned(),
         (Access::Expired, Refresh::Yes) => "expired, renewed on use".to_owned(),
         (Access::Expired, Refresh::No) => "expired".to_owned(),
         (Access::Expired, Refresh::NeedsLogin) => "expired: log in again".to_owned(),
-        (_, Refresh::Yes) => format!("ends in {left}, renewed by itself"),
-        (_, Refresh::No) => format!("ends in {left}"),
-        (_, Refresh::NeedsLogin) => format!("ends in {left}, then log in again"),
+        (_, Refresh::Yes) => format!("{ends}, renewed by itself"),
+        (_, Refresh::No) => ends,
+        (_, Refresh::NeedsLogin) => format!("{ends}, then log in again"),
     }
 }
 

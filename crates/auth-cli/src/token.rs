@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::sessions::Sessions;
 use crate::text::utc;
-use crate::view::View;
+use crate::view::{self, View, way_in};
 use crate::worker;
 
 /// The exit code, if the request could be served by reading the store alone. Nothing was written
@@ -291,8 +291,8 @@ fn no_credential(choice: &Choice, view: &View, context: &Context) -> CliError {
         // Writing to a string cannot fail.
         let _ = write!(message, "; `{id}`: {reason}");
     }
-    let mut hint =
-        format!("log in: clawdbot models auth login --provider {provider}{}", of_agent(view));
+    let way_in = way_in(provider, &view::providers(context));
+    let mut hint = format!("{way_in}{}", of_agent(view));
     // Who comes from Clawdbot may have lived on the main agent's login without knowing it.
     let holder = agent::others(&view.agent, &view.config, context).find(|other| {
         let document = other.store().read();

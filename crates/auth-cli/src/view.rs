@@ -129,6 +129,22 @@ pub fn providers(context: &Context) -> Providers {
     Providers::load(Some(&manifests), &|name| context.env(name).map(str::to_owned))
 }
 
+/// What a person does to get a credential of `provider`.
+pub fn way_in(provider: &ProviderId, providers: &Providers) -> String {
+    match providers.find(provider) {
+        Some(known) if known.id.as_str() == DEFAULT_PROVIDER => {
+            "run `claude setup-token`, then `clawdbot models auth setup-token`".to_owned()
+        }
+        Some(known) if known.has_oauth_login() => {
+            format!("clawdbot models auth login --provider {provider}")
+        }
+        Some(_) => format!("clawdbot models auth paste-api-key --provider {provider}"),
+        None => format!(
+            "no provider of that name is described (`clawdbot plugins list` shows those that are); a key of any provider: clawdbot models auth paste-api-key --provider {provider}"
+        ),
+    }
+}
+
 /// Whether the access token, key or token can be used now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,5 +1,6 @@
 //! `models status`: whether every credential in use is there, valid and able to stay so.
 
+use auth_providers::Providers;
 use auth_routing::Why;
 use auth_store::ProviderId;
 
@@ -9,7 +10,7 @@ use crate::error::{CliError, Exit};
 use crate::overview::Overview;
 use crate::paths;
 use crate::table;
-use crate::view::{self, View};
+use crate::view::{self, View, way_in};
 
 /// Shows the state of everything; with `--check` the exit code tells it.
 pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
@@ -46,12 +47,16 @@ pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<
         let json = overview.to_json(context);
         context.print_json(&json)?;
     } else {
-        print_text(&overview, context)?;
+        print_text(&overview, &providers, context)?;
     }
     Ok(if args.check { overview.check() } else { Exit::Done })
 }
 
-fn print_text(overview: &Overview, context: &mut Context) -> Result<(), CliError> {
+fn print_text(
+    overview: &Overview,
+    providers: &Providers,
+    context: &mut Context,
+) -> Result<(), CliError> {
     let view = &overview.view;
     let config = &view.config;
     let (models, image) = (config.models(), config.image_models());
@@ -101,7 +106,10 @@ fn print_text(overview: &Overview, context: &mut Context) -> Result<(), CliError
     if !overview.missing.is_empty() {
         context.print("\nMissing")?;
         for provider in &overview.missing {
-            context.print(format_args!("  {provider}: {}", way_in(provider)))?;
+            context.print(format_args!(
+                "  {provider}: {}",
+                way_in(&ProviderId::new(provider), providers)
+            ))?;
         }
     }
     Ok(())
@@ -127,15 +135,4 @@ fn print_list(name: &str, items: &[String], context: &mut Context) -> Result<(),
         name = "";
     }
     Ok(())
-}
-
-/// The command that gets a credential of `provider`.
-fn way_in(provider: &str) -> String {
-    match provider {
-        "anthropic" => {
-            "run `claude setup-token`, then `clawdbot models auth setup-token`".to_owned()
-        }
-        "openai-codex" => format!("clawdbot models auth login --provider {provider}"),
-        _ => format!("clawdbot models auth paste-api-key --provider {provider}"),
-    }
 }
