@@ -572,25 +572,6 @@ mod tests {
     }
 
     #[test]
-    fn what_was_reserved_is_gone_before_the_lock_is() {
-        let (_directory, store) = directory_and_store();
-        put(&store, "acme:a", "one");
-        let temporary = store.path().with_file_name(".auth-profiles.json.new");
-        let flock = store.path().with_file_name(".auth-profiles.flock");
-        let mut lock = store.lock_for_refresh().unwrap();
-        let _answer = lock.reserve(TokenKey::new("e", "c", &"r".into())).unwrap();
-        assert!(temporary.exists());
-        std::thread::scope(|scope| {
-            let next = scope.spawn(|| {
-                let _held = FileLock::acquire(&flock, PATIENCE).unwrap();
-                temporary.exists()
-            });
-            drop(lock);
-            assert!(!next.join().unwrap());
-        });
-    }
-
-    #[test]
     fn a_damaged_file_is_recovered_from_the_backup_and_kept() {
         let (_directory, store) = directory_and_store();
         put(&store, "acme:a", "one");
