@@ -147,7 +147,8 @@ fn nonsense_is_a_usage_error() {
 
 #[test]
 fn a_lock_held_by_a_live_process_is_exit_7_and_nothing_is_written() {
-    let sandbox = Sandbox::new();
+    let mut sandbox = Sandbox::new();
+    sandbox.set_env("CLAWDBOT_LOCK_TIMEOUT", "1");
     sandbox.seed_store("main", &store_of_one_key());
     let before = fs::read(sandbox.store_path("main")).unwrap();
     let lock = sandbox.agent_dir("main").join(".auth-profiles.flock");
