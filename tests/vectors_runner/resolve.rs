@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use auth_cli::sink::{Flights, TokenSink};
 use auth_providers::refresh::{RefreshError, Wanted};
-use auth_providers::{HttpError, HttpRequest, HttpResponse, Method, Providers};
-use auth_routing::{Config, Pin, Routing, plan};
-use auth_store::{Document, ProfileId, StateDirectory, Store};
-use serde_json::{Value, json};
+use auth_providers::{HttpError, HttpRequest, HttpResponse, Method, Providers, RefreshTarget};
+use auth_routing::{Config, Pin, Routing, plan, repair};
+use auth_store::{Credential, Document, ProfileId, ProviderId, StateDirectory, Store, trim};
+use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
-use crate::routing::{now, text};
+use crate::reference::{On, coerced, merged};
+use crate::routing::{document, now, text};
 
 pub(crate) fn run(input: &Value) -> Result<Value, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
@@ -51,14 +52,14 @@ pub(crate) fn run(input: &Value) -> Result<Value, String> {
 }
 
 /// What the profile gives, if routing lets it.
-fn resolved(input: &Value, document: &Document, sink: TokenSink) -> Result<Value, String> {
+fn resolved(input: &Value, stored: &Document, sink: TokenSink) -> Result<Value, String> {
     let id = ProfileId::from(text(&input["profileId"]));
     let nothing = json!({ "result": null });
-    let Some(profile) = document.profile(&id) else { return Ok(nothing) };
+    let Some(profile) = stored.profile(&id) else { return Ok(nothing) };
     let config = Config::from_json(&input["config"]);
     let routing =
         Routing { provider: profile.provider.clone(), stored_order: None, config: &config };
-    let profiles: Vec<_> = document.profiles().collect();
+    let profiles: Vec<_> = stored.profiles().collect();
     let plan = plan(&profiles, &routing, Some(&Pin::Require(id.clone())), now(input));
     if plan.candidates.is_empty() {
         return Ok(nothing);
@@ -158,3 +159,325 @@ fn without_ours(store: &Value) -> Value {
 }
 
 const AGENTS: [&str; 2] = ["main", "sub"];
+
+/// The original's answer, with these of our differences.
+pub(crate) fn reference(input: &Value, on: On<'_>) -> Value {
+    let own = if input["agent"] == "sub" { "sub" } else { "main" };
+    let mut files = json!({ "main": input["main"] });
+    if own == "sub" {
+        files["sub"] = input.get("sub").cloned().unwrap_or_default();
+    }
+    let inherits = own == "sub" && !on("isolation");
+    if inherits && files["sub"].is_null() && !is_empty(&input["main"]["profiles"]) {
+        files["sub"] = coerced(&input["main"]);
+    }
+    let mut original = Original { input, on, own, inherits, files, asked: Vec::new() };
+    let mut answer = match original.resolve(text(&input["profileId"])) {
+        Ok(result) => json!({ "result": result }),
+        Err(Failed) => json!({ "throws": true }),
+    };
+    answer["requests"] = original.asked.into();
+    for (agent, file) in original.files.as_object().into_iter().flatten() {
+        answer["files"][agent] = file.clone();
+    }
+    answer
+}
+
+/// Gives what an issuer gave for one refresh token to all profiles that hold the same.
+fn renew_copies(store: &mut Value, old: &Value, renewed: &Value) {
+    let names = |it: &Value| {
+        let client = trim(text(&it["clientId"])).to_owned();
+        (it["type"].clone(), it["provider"].clone(), it["refresh"].clone(), client)
+    };
+    for (_, profile) in store["profiles"].as_object_mut().into_iter().flatten() {
+        if names(profile) == names(old) {
+            for field in ["access", "refresh", "expires"] {
+                profile[field] = renewed[field].clone();
+            }
+        }
+    }
+}
+
+fn is_empty(members: &Value) -> bool {
+    members.as_object().is_none_or(Map::is_empty)
+}
+
+/// The refresh failed.
+struct Failed;
+
+/// The original, and what it did.
+struct Original<'a> {
+    input: &'a Value,
+    on: On<'a>,
+    own: &'a str,
+    inherits: bool,
+    files: Value,
+    asked: Vec<Value>,
+}
+
+impl Original<'_> {
+    fn store(&self) -> Value {
+        let own = coerced(&self.files[self.own]);
+        if self.inherits { merged(&coerced(&self.files["main"]), &own) } else { own }
+    }
+
+    fn now(&self) -> f64 {
+        self.input["now"].as_f64().unwrap_or(0.0)
+    }
+
+    fn is_live(&self, profile: &Value) -> bool {
+        profile["expires"].as_f64().is_some_and(|end| self.now() < end)
+    }
+
+    fn resolve(&mut self, id: &str) -> Result<Value, Failed> {
+        let store = self.store();
+        let profile = &store["profiles"][id];
+        if profile.is_null() || !self.is_declared(id, profile) {
+            return Ok(Value::Null);
+        }
+        match text(&profile["type"]) {
+            "api_key" => {
+                if (self.on)("blank") && trim(text(&profile["key"])).is_empty() {
+                    return Ok(Value::Null);
+                }
+                Ok(self.result(profile, profile.get("key").cloned()))
+            }
+            "token" => {
+                let token = trim(text(&profile["token"]));
+                let end = profile["expires"].as_f64().filter(|end| *end > 0.0);
+                if token.is_empty() || end.is_some_and(|end| self.now() >= end) {
+                    return Ok(Value::Null);
+                }
+                let token = if (self.on)("padding") { text(&profile["token"]) } else { token };
+                Ok(self.result(profile, Some(token.into())))
+            }
+            _ => self.login(id, profile),
+        }
+    }
+
+    /// Whether the config allows it.
+    fn is_declared(&self, id: &str, profile: &Value) -> bool {
+        let declared = &self.input["config"]["auth"]["profiles"][id];
+        if declared.is_null() {
+            return true;
+        }
+        let (wanted, given) = (text(&declared["provider"]), text(&profile["provider"]));
+        let is_same = if (self.on)("aliases") {
+            ProviderId::new(wanted) == ProviderId::new(given)
+        } else {
+            wanted == given
+        };
+        let (mode, kind) = (text(&declared["mode"]), text(&profile["type"]));
+        is_same && (mode == kind || mode == "oauth" && kind == "token")
+    }
+
+    fn login(&mut self, id: &str, profile: &Value) -> Result<Value, Failed> {
+        let is_blank = |name: &str| trim(text(&profile[name])).is_empty();
+        let is_empty = (self.on)("blank") && is_blank("access");
+        if is_empty && is_blank("refresh") {
+            return Ok(Value::Null);
+        }
+        if self.is_live(profile) && !is_empty {
+            return Ok(self.result(profile, profile.get("access").cloned()));
+        }
+        match self.refresh(profile) {
+            Ok(renewed) => {
+                let result = self.result(&renewed, renewed.get("access").cloned());
+                let mut saved = self.store();
+                if (self.on)("copies") {
+                    renew_copies(&mut saved, profile, &renewed);
+                }
+                saved["profiles"][id] = renewed;
+                self.files[self.own] = saved;
+                Ok(result)
+            }
+            Err(Failed) => self.instead(id, profile),
+        }
+    }
+
+    /// What the original takes when the refresh failed.
+    fn instead(&mut self, id: &str, profile: &Value) -> Result<Value, Failed> {
+        let provider = text(&profile["provider"]);
+        if !(self.on)("another") {
+            let store = self.store();
+            let profiles: Vec<_> =
+                document(&store).map(|it| it.profiles().collect()).unwrap_or_default();
+            let suggested = repair::suggestion(
+                &self.input["config"],
+                &profiles,
+                store["lastGood"][provider].as_str().map(ProfileId::from).as_ref(),
+                &ProviderId::new(provider),
+                &ProfileId::from(id),
+            );
+            if let Some(other) = suggested.filter(|other| other.as_str() != id) {
+                let other = other.to_string();
+                let fallback = store["profiles"][&other].clone();
+                if fallback["type"] == "oauth" && self.is_declared(&other, &fallback) {
+                    let found = if self.is_live(&fallback) {
+                        Ok(self.result(&fallback, fallback.get("access").cloned()))
+                    } else {
+                        self.refresh(&fallback).map(|renewed| {
+                            let result = self.result(&renewed, renewed.get("access").cloned());
+                            let mut saved = self.store();
+                            saved["profiles"][&other] = renewed;
+                            self.files[self.own] = saved;
+                            result
+                        })
+                    };
+                    if let Ok(result) = found {
+                        return Ok(result);
+                    }
+                }
+            }
+        }
+        if self.inherits {
+            let main = coerced(&self.files["main"])["profiles"][id].clone();
+            if main["type"] == "oauth" && self.is_live(&main) {
+                let mut saved = self.store();
+                saved["profiles"][id] = main.clone();
+                self.files["sub"] = saved;
+                return Ok(self.result(&main, main.get("access").cloned()));
+            }
+        }
+        Err(Failed)
+    }
+
+    /// Sends a request, and gives the answer; `null` if none came.
+    fn ask(&mut self, url: &str, body: &str) -> Value {
+        let attempts = if (self.on)("again") { 3 } else { 1 };
+        for _ in 0..attempts {
+            let answer = &self.input["responses"][self.asked.len()];
+            self.asked.push(asked(url, "POST", body));
+            if answer["status"].is_number() {
+                return answer.clone();
+            }
+        }
+        Value::Null
+    }
+
+    fn refresh(&mut self, old: &Value) -> Result<Value, Failed> {
+        let is_chutes = old["provider"] == "chutes";
+        let refresh = text(&old["refresh"]);
+        if trim(refresh).is_empty() {
+            return Err(Failed);
+        }
+        if !is_chutes && old["provider"] != "qwen-portal" {
+            // No case of the original has another one. Ours comes here with a blank access token.
+            let target = target(old).ok_or(Failed)?;
+            let request = target.request(&refresh.into(), Duration::ZERO);
+            let body = String::from_utf8_lossy(request.body.as_deref().unwrap_or_default());
+            self.ask(&request.url, &body);
+            return Err(Failed);
+        }
+        let env = |name: &str| trim(text(&self.input["env"][name])).to_owned();
+        let mut body = vec![("grant_type", "refresh_token".to_owned())];
+        let (url, client) = if is_chutes {
+            let stored = old["clientId"].as_str();
+            let client = match stored.map(trim) {
+                Some("") if (self.on)("client") => env("CHUTES_CLIENT_ID"),
+                Some(stored) => stored.to_owned(),
+                None => env("CHUTES_CLIENT_ID"),
+            };
+            let secret = env("CHUTES_CLIENT_SECRET");
+            if !secret.is_empty() {
+                body.push(("client_secret", secret));
+            }
+            ("https://api.chutes.ai/idp/token", client)
+        } else {
+            let stored = trim(text(&old["clientId"]));
+            let own = (self.on)("client") && !stored.is_empty();
+            let client = if own { stored } else { QWEN_CLIENT };
+            ("https://chat.qwen.ai/api/v1/oauth2/token", client.to_owned())
+        };
+        if client.is_empty() {
+            return Err(Failed);
+        }
+        let trims = is_chutes && !(self.on)("padding");
+        let sent = if trims { trim(refresh) } else { refresh };
+        body.push(("client_id", client.clone()));
+        body.push(("refresh_token", sent.to_owned()));
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(body).finish();
+        let answer = self.ask(url, &body);
+        if answer["status"] != 200 {
+            return Err(Failed);
+        }
+        let answer: Value = serde_json::from_str(text(&answer["body"])).map_err(|_| Failed)?;
+        let token = |name: &str, trims: bool| {
+            let token = text(&answer[name]);
+            if trims { trim(token) } else { token }
+        };
+        let access = token("access_token", is_chutes || (self.on)("padding"));
+        let given = answer["expires_in"].as_f64();
+        let lifetime = given.unwrap_or(0.0);
+        if access.is_empty() || !is_chutes && lifetime == 0.0 && !(self.on)("rotated token") {
+            return Err(Failed);
+        }
+        let lifetime = if (self.on)("renewal") {
+            given.filter(|given| *given > 0.0).unwrap_or(3600.0) * 1000.0
+        } else if is_chutes {
+            (lifetime.floor().max(0.0) * 1000.0 - 300_000.0).max(30_000.0)
+        } else {
+            lifetime * 1000.0
+        };
+        let mut renewed = old.clone();
+        renewed["access"] = access.into();
+        let rotated = token("refresh_token", trims);
+        let kept = if rotated.is_empty() { sent } else { rotated };
+        renewed["refresh"] = kept.into();
+        let end = self.now() + lifetime;
+        #[expect(clippy::cast_possible_truncation, reason = "a time in a case")]
+        {
+            renewed["expires"] = if end.fract() == 0.0 || (self.on)("renewal") {
+                json!(end as i64)
+            } else {
+                json!(end)
+            };
+        }
+        if is_chutes && !(self.on)("renewal") {
+            renewed["clientId"] = client.into();
+        }
+        Ok(renewed)
+    }
+
+    fn result(&self, profile: &Value, key: Option<Value>) -> Value {
+        let is_google =
+            ["google-gemini-cli", "google-antigravity"].contains(&text(&profile["provider"]));
+        let key = if is_google && profile["type"] == "oauth" && !(self.on)("project") {
+            let mut both = Map::new();
+            for (name, value) in [("token", key), ("projectId", profile.get("projectId").cloned())]
+            {
+                if let Some(value) = value {
+                    both.insert(name.to_owned(), value);
+                }
+            }
+            Some(Value::Object(both).to_string().into())
+        } else {
+            key
+        };
+        let mut result = Map::new();
+        let parts = [
+            ("apiKey", key),
+            ("provider", profile.get("provider").cloned()),
+            ("email", profile.get("email").cloned()),
+        ];
+        for (name, value) in parts {
+            if let Some(value) = value {
+                result.insert(name.to_owned(), value);
+            }
+        }
+        result.into()
+    }
+}
+
+/// Where we send the refresh token of a login to.
+fn target(login: &Value) -> Option<RefreshTarget> {
+    let providers = Providers::load(None, &|_| None);
+    let profiles = json!({ "version": 1, "profiles": { "it": login } });
+    let Credential::OAuth(stored) = document(&profiles).ok()?.credential(&"it".into())? else {
+        return None;
+    };
+    let name = ProviderId::new(text(&login["provider"]));
+    providers.find(&name)?.refresh_target(&stored).ok()
+}
+
+const QWEN_CLIENT: &str = "f0304373b74a44d2b584a3fb70ca9e56";

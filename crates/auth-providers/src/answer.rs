@@ -131,11 +131,13 @@ impl Provider {
             let text = object.get(name)?.as_str()?;
             (!auth_store::trim(text).is_empty()).then(|| Secret::from(text))
         };
+        // A refresh token goes back to the issuer as it came; others see no padding.
+        let trimmed = |token: Secret| Secret::from(auth_store::trim(token.expose()));
         let is_bearer = object
             .get("token_type")
             .and_then(Value::as_str)
             .is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));
-        let access = secret("access_token");
+        let access = secret("access_token").map(trimmed);
         let refresh = secret("refresh_token");
         if access.is_none() && refresh.is_none() {
             return None;
@@ -540,6 +542,13 @@ mod tests {
         let answer = provider("openai-codex").read_answer(503, &headers, b"", NOW);
         let Answer::Unavailable { retry_after, .. } = answer else { panic!() };
         assert_eq!(retry_after, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn white_space_around_an_access_token_is_not_part_of_it() {
+        let padded = tokens(r#"{"access_token":" a ","refresh_token":"\nr "}"#);
+        let merged = padded.merge(&previous(), NOW).unwrap();
+        assert_eq!((merged.access, merged.refresh), ("a".into(), "\nr ".into()));
     }
 
     #[test]

@@ -109,7 +109,8 @@ impl Provider {
             Some(builtin) => builtin.token_endpoint.clone(),
             None => self.endpoints.token.clone(),
         };
-        let client_id = login.client_id.clone().or_else(|| match (&recorded, &self.builtin) {
+        let stored = login.client_id.as_deref().map(auth_store::trim).filter(|id| !id.is_empty());
+        let client_id = stored.map(str::to_owned).or_else(|| match (&recorded, &self.builtin) {
             (None, Some(builtin)) => builtin.client_id.clone(),
             _ => self.client_id.clone(),
         });
