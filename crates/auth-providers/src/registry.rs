@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use auth_store::{ProviderId, Secret};
 use serde_json::Value;
 
-use crate::provider::{Builtin, Origin, Provider, RedirectData, Wrong, wrong};
+use crate::provider::{Builtin, IdentitySource, Origin, Provider, RedirectData, Wrong, wrong};
 use crate::text;
 
 /// The providers that are known, and the manifests that are wrong.
@@ -205,6 +205,13 @@ fn build(
         Wrong { field, reason: text::clean(&error.inner().to_string()) }
     })?;
     provider.check()?;
+    let is_openid = provider.issuer.is_some() && provider.scopes.iter().any(|it| it == "openid");
+    if is_openid && provider.identity.source.is_none() {
+        // Whoever asks for `openid` is told who logged in (OpenID Connect Core §2).
+        provider.identity.source = Some(IdentitySource::IdToken);
+        provider.identity.account.get_or_insert_with(|| "/sub".to_owned());
+        provider.identity.email.get_or_insert_with(|| "/email".to_owned());
+    }
     if provider.label.is_empty() {
         provider.label = provider.id.to_string();
     }
@@ -550,5 +557,27 @@ mod tests {
         let providers = Providers::load(None, &env);
         let redirect = providers.find(&id("chutes")).unwrap().redirect().unwrap();
         assert_eq!(redirect.uri(99), "http://localhost:99/cb");
+    }
+
+    #[test]
+    fn an_openid_issuer_names_the_account_unless_the_manifest_says_otherwise() {
+        let source = |rest: &str| {
+            let manifest = format!(
+                r#"{{"id": "acme", "flows": ["authorization_code"], "client_id": "c", {rest}}}"#
+            );
+            let files = vec![("acme.json".into(), Ok(manifest))];
+            let providers = Providers::from_manifests(files, &|_| None);
+            assert_eq!(providers.errors(), []);
+            let identity = &providers.find(&id("acme")).unwrap().identity;
+            (identity.source, identity.account.clone())
+        };
+        let issuer = r#""issuer": "https://login.acme.example""#;
+        let openid = r#""scopes": ["openid"]"#;
+        let named = (Some(IdentitySource::IdToken), Some("/sub".to_owned()));
+        assert_eq!(source(&format!("{issuer}, {openid}")), named);
+        assert_eq!(source(issuer), (None, None));
+        let own = r#""identity": {"source": "userinfo", "account": "/id"}"#;
+        let userinfo = (Some(IdentitySource::Userinfo), Some("/id".to_owned()));
+        assert_eq!(source(&format!("{issuer}, {openid}, {own}")), userinfo);
     }
 }
