@@ -16,8 +16,9 @@ use serde_json::value::RawValue;
 pub(crate) const DEEPEST: usize = 64;
 
 /// An object: its members in order, each with its own text. A name that occurs twice is an error,
-/// since whatever we kept we would lose the other.
-#[derive(Clone, Debug, Default)]
+/// since whatever we kept we would lose the other. Its `Debug` shows the names only: some of the
+/// texts are secrets.
+#[derive(Clone, Default)]
 pub(crate) struct Object(IndexMap<String, Box<RawValue>, Hasher>);
 
 /// Hashed alike in every run: the names are the user's own, and a seed would cost a system call.
@@ -78,6 +79,12 @@ impl Object {
     /// Removes the member; whether there was one.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
         self.0.shift_remove(name).is_some()
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
     }
 }
 
@@ -214,6 +221,12 @@ mod tests {
             serde_json::to_string(&object).unwrap(),
             r#"{"a":2,"b":{"x":1e3},"c":"\u0041","d":true}"#
         );
+    }
+
+    #[test]
+    fn an_object_prints_without_its_texts() {
+        let object: Object = serde_json::from_str(r#"{"key":"s3cret"}"#).unwrap();
+        assert_eq!(format!("{object:?}"), r#"{"key"}"#);
     }
 
     #[test]
