@@ -1,0 +1,94 @@
+//! Handing out a token, and telling how it did.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::duration::seconds;
+
+/// `models auth token`
+#[derive(Args, Debug, Default)]
+#[command(after_help = "\
+Examples:
+  curl -H \"Authorization: Bearer $(clawdbot models auth token --provider openai-codex)\" …
+  clawdbot models auth token --profile openai-codex:work --format json
+  clawdbot models auth token --provider openai-codex --force-refresh --if-token-sha256 $HASH
+
+stdout is the token and a line feed, nothing else. Exit codes: 3 no credential, 4 log in again,
+5 try later, 6 all profiles rest, 7 lock not had in time, 8 store damaged.")]
+pub struct TokenArgs {
+    /// The provider; without it, that of the default model
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// This profile and no other
+    #[arg(long, value_name = "ID")]
+    pub profile: Option<String>,
+    /// The profile this session uses
+    #[arg(long, value_name = "KEY", conflicts_with = "profile")]
+    pub session: Option<String>,
+    /// How it is printed
+    #[arg(long, value_enum)]
+    pub format: Option<TokenFormat>,
+    /// It must be valid for at least that long: `10m`; a bare number means seconds
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
+    pub min_ttl: Option<Duration>,
+    /// Renew it although it looks valid
+    #[arg(long, conflicts_with = "no_refresh")]
+    pub force_refresh: bool,
+    /// … but only if the token is still the one with this SHA-256 (hexadecimal)
+    #[arg(long, value_name = "HASH", requires = "force_refresh")]
+    pub if_token_sha256: Option<String>,
+    /// Never renew: what is stored and valid, or an error
+    #[arg(long)]
+    pub no_refresh: bool,
+}
+
+/// How a token is printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum TokenFormat {
+    /// The token and a line feed
+    Raw,
+    /// `{provider, profileId, agentId, mode, token, expires, source}`
+    Json,
+}
+
+/// `models auth report`
+#[derive(Args, Debug)]
+#[command(
+    group = clap::ArgGroup::new("outcome").required(true).args(["ok", "failed"]),
+    after_help = "\
+Examples:
+  clawdbot models auth report openai-codex:work --ok
+  clawdbot models auth report openai-codex:work --failed rate_limit --retry-after 90s"
+)]
+pub struct ReportArgs {
+    /// The profile
+    pub profile: String,
+    /// It worked
+    #[arg(long)]
+    pub ok: bool,
+    /// It failed
+    #[arg(long, value_name = "REASON")]
+    pub failed: Option<FailureWord>,
+    /// How long the provider wants to be left alone: `90s`, `5m`; a bare number means seconds
+    #[arg(long, value_name = "DURATION", value_parser = seconds, requires = "failed")]
+    pub retry_after: Option<Duration>,
+}
+
+/// Why a request failed, as its caller can tell.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum FailureWord {
+    /// Too many requests, or the plan's limit
+    RateLimit,
+    /// The credential was refused
+    Auth,
+    /// No money or no credits
+    Billing,
+    /// No answer in time
+    Timeout,
+    /// The request itself was refused
+    Format,
+    /// Anything else
+    Unknown,
+}

@@ -1,0 +1,100 @@
+//! The ways in: login and pasting.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::duration::days;
+
+/// `models auth login`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  clawdbot models auth login --provider openai-codex
+  clawdbot models auth login --provider openai-codex --profile-id openai-codex:work
+  ssh host clawdbot models auth login --provider openai-codex --no-browser
+
+In two steps, from scripts or over chat:
+  clawdbot models auth login --provider openai-codex --start --json
+  clawdbot models auth login --finish -      (the address the browser ended on, on stdin)")]
+pub struct LoginArgs {
+    /// The provider: a known one, or one a manifest describes
+    #[arg(long, value_name = "ID", required_unless_present = "finish")]
+    pub provider: Option<String>,
+    /// The way to log in, where the provider has several
+    #[arg(long, value_name = "METHOD")]
+    pub method: Option<String>,
+    /// The profile to store the login as; without it `<provider>:<email>`
+    #[arg(long, value_name = "ID")]
+    pub profile_id: Option<String>,
+    /// Log in with a code on another device
+    #[arg(long)]
+    pub device_code: bool,
+    /// Print the address instead of opening a browser
+    #[arg(long)]
+    pub no_browser: bool,
+    /// Begin a login, print its address and return
+    #[arg(long, conflicts_with = "finish")]
+    pub start: bool,
+    /// Finish a login that was begun with --start: the address the browser ended on, `-` for stdin
+    #[arg(long, value_name = "URL")]
+    pub finish: Option<String>,
+    /// Make the provider's suggested model the default one
+    #[arg(long)]
+    pub set_default: bool,
+    /// Replace a profile although it belongs to another account
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `models auth setup-token`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  claude setup-token     (in another terminal; then)
+  clawdbot models auth setup-token
+  clawdbot models auth setup-token --yes < token.txt")]
+pub struct SetupTokenArgs {
+    /// The provider
+    #[arg(long, value_name = "NAME", default_value = "anthropic")]
+    pub provider: String,
+    /// The profile to store it as; without it `<provider>:manual`
+    #[arg(long, value_name = "ID")]
+    pub profile_id: Option<String>,
+    /// Do not ask first
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// `models auth paste-token`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  clawdbot models auth paste-token --provider anthropic
+  pass show anthropic | clawdbot models auth paste-token --provider anthropic --expires-in 365d")]
+pub struct PasteTokenArgs {
+    /// The provider; it need not be a known one
+    #[arg(long, value_name = "NAME")]
+    pub provider: String,
+    /// The profile to store it as; without it `<provider>:manual`
+    #[arg(long, value_name = "ID")]
+    pub profile_id: Option<String>,
+    /// When it ends, from now: `365d`, `12h`; a bare number means days
+    #[arg(long, value_name = "DURATION", value_parser = days)]
+    pub expires_in: Option<Duration>,
+}
+
+/// `models auth paste-api-key`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  clawdbot models auth paste-api-key --provider openai
+  pass show openai | clawdbot models auth paste-api-key --provider openai --profile-id openai:work")]
+pub struct PasteApiKeyArgs {
+    /// The provider; it need not be a known one
+    #[arg(long, value_name = "NAME")]
+    pub provider: String,
+    /// The profile to store it as; without it `<provider>:default`
+    #[arg(long, value_name = "ID")]
+    pub profile_id: Option<String>,
+}

@@ -1,0 +1,114 @@
+//! The command line as types. Words are validated here; nothing is touched.
+
+use clap::{Args, Parser, Subcommand};
+
+mod agents;
+mod auth;
+mod duration;
+mod hand_out;
+mod login;
+mod models;
+mod sessions;
+
+pub use agents::{AgentsArgs, AgentsCommand, AgentsListArgs};
+pub use auth::{
+    AuthCommand, CooldownClearArgs, CooldownCommand, ExplainArgs, ListArgs, LogoutArgs, OrderArgs,
+    OrderCommand, OrderSetArgs, RefreshArgs, RemoveArgs,
+};
+pub use hand_out::{FailureWord, ReportArgs, TokenArgs, TokenFormat};
+pub use login::{LoginArgs, PasteApiKeyArgs, PasteTokenArgs, SetupTokenArgs};
+pub use models::{ModelsArgs, ModelsCommand, StatusArgs};
+pub use sessions::{SessionModelArgs, SessionShowArgs, SessionsCommand};
+
+/// One place for your model providers' credentials: logged in once, always fresh, handed out to
+/// every tool.
+#[derive(Debug, Parser)]
+#[command(
+    name = "clawdbot",
+    bin_name = "clawdbot",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  clawdbot models auth login --provider openai-codex
+  clawdbot models auth token --provider openai-codex
+  clawdbot models status
+
+Words that are not listed here go to the next `clawdbot` or `moltbot` on PATH, unchanged."
+)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Global {
+    /// The agent whose credentials are meant; without it, the default agent
+    #[arg(long, global = true, value_name = "ID")]
+    pub agent: Option<String>,
+    /// Data as JSON on stdout, errors too
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say on stderr what is done
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    /// Accepted, since others have it; nothing here is coloured
+    #[arg(long, global = true, hide = true)]
+    pub no_color: bool,
+}
+
+/// The words we own.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Credentials, models and their state
+    Models(ModelsArgs),
+    /// What is connected: of the channels, only the credentials are ours
+    #[command(subcommand)]
+    Channels(ChannelsCommand),
+    /// Agents: isolated sets of credentials and sessions
+    Agents(AgentsArgs),
+    /// Which model and profile a conversation uses
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+    /// Providers that are not compiled in
+    #[command(subcommand)]
+    Plugins(PluginsCommand),
+}
+
+/// `channels …`
+#[derive(Debug, Subcommand)]
+pub enum ChannelsCommand {
+    /// The credentials that are stored
+    List(ChannelsListArgs),
+}
+
+/// `channels list`
+#[derive(Args, Debug)]
+pub struct ChannelsListArgs {
+    /// Do not ask the providers how much was used (we never do)
+    #[arg(long)]
+    pub no_usage: bool,
+}
+
+/// `plugins …`
+#[derive(Debug, Subcommand)]
+pub enum PluginsCommand {
+    /// The providers there are, and where each comes from
+    List,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

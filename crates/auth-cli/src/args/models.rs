@@ -1,0 +1,65 @@
+//! `models …`, but for its credentials.
+
+use clap::{Args, Subcommand};
+
+use super::AuthCommand;
+
+/// `models …`; alone it is `models status`.
+#[derive(Args, Debug)]
+pub struct ModelsArgs {
+    /// The same as `models status --json`
+    #[arg(long)]
+    pub status_json: bool,
+    /// The same as `models status --plain`
+    #[arg(long)]
+    pub status_plain: bool,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Option<ModelsCommand>,
+}
+
+/// `models …`
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Whether every credential in use is there, valid and able to stay so
+    Status(StatusArgs),
+    /// Log in, hand out, route, log out
+    #[command(subcommand)]
+    Auth(AuthCommand),
+}
+
+/// `models status`
+#[derive(Args, Debug, Default)]
+#[command(after_help = "\
+Examples:
+  clawdbot models status
+  clawdbot models status --check || echo 'somebody has to log in'
+  clawdbot models status --json | jq '.auth.oauth.profiles[] | {profileId, access, refresh}'
+
+With --check the exit code is 1 if a credential expired or is missing, 2 if one expires soon.")]
+pub struct StatusArgs {
+    /// Only the default model
+    #[arg(long)]
+    pub plain: bool,
+    /// Exit 1 if a credential expired or is missing, 2 if one expires within a day
+    #[arg(long)]
+    pub check: bool,
+    /// Ask the providers whether the credentials work (not covered yet)
+    #[arg(long)]
+    pub probe: bool,
+    /// Probe this provider only
+    #[arg(long, value_name = "NAME")]
+    pub probe_provider: Option<String>,
+    /// Probe these profiles only (may be repeated, or a list with commas)
+    #[arg(long, value_name = "ID")]
+    pub probe_profile: Vec<String>,
+    /// How long one probe may take, in milliseconds
+    #[arg(long, value_name = "MS")]
+    pub probe_timeout: Option<u64>,
+    /// How many probes at once
+    #[arg(long, value_name = "N")]
+    pub probe_concurrency: Option<u32>,
+    /// How many tokens one probe may cost
+    #[arg(long, value_name = "N")]
+    pub probe_max_tokens: Option<u32>,
+}
