@@ -1,8 +1,9 @@
 //! Everything a change must pass, in order. A stage that cannot run fails; none is skipped.
 
-use crate::run::{CARGO, Outcome, is_installed, read, read_even_if_it_fails, run, run_with};
+use crate::package::package;
+use crate::run::{CARGO, Outcome, read, read_even_if_it_fails, run, run_with};
+use crate::setup::{setup, setup_once};
 use crate::tidy;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The crates we publish, each after those it depends on.
@@ -24,8 +25,6 @@ const AREAS: [&str; 12] = [
     "health",
     "resolve",
 ];
-
-const PEER: &str = "tests/peers/oidc-provider";
 
 const STAGES: [Stage; 11] = [
     ("setup", setup),
@@ -137,37 +136,10 @@ fn of_required_areas(report: &str) -> String {
 
 /// The whole-program tests against a fresh build; `args` go to the test binary.
 pub(crate) fn whole_program(args: &[&str]) -> Outcome {
-    if !Path::new(PEER).join("node_modules").is_dir() {
-        setup()?;
-    }
+    setup_once()?;
     let binary = build_binary()?;
     let command = ["test", "--locked", "-p", "e2e", "--"];
     run_with(CARGO, &[&command[..], args].concat(), &[("CLAWDBOT_BIN", &binary)])
-}
-
-/// Installs what the tests need and cargo does not bring: Node, and the peer pinned by its lock file.
-fn setup() -> Outcome {
-    if !is_installed("npm") {
-        install_debian(&["nodejs", "npm"])?;
-    }
-    run("npm", &["ci", "--prefix", PEER, "--ignore-scripts", "--no-audit", "--no-fund"])
-}
-
-fn install_debian(packages: &[&str]) -> Outcome {
-    if !is_installed("apt-get") {
-        let names = packages.join(" and ");
-        return Err(format!("{names} are missing and there is no apt-get: install them by hand"));
-    }
-    let apt = |args: &[&str]| {
-        let quiet = [("DEBIAN_FRONTEND", "noninteractive")];
-        if read("id", &["-u"])?.trim() == "0" {
-            run_with("apt-get", args, &quiet)
-        } else {
-            run_with("sudo", &[&["-n", "apt-get"], args].concat(), &quiet)
-        }
-    };
-    apt(&["update", "-q"])?;
-    apt(&[&["install", "-q", "-y", "--no-install-recommends"], packages].concat())
 }
 
 fn rustdoc() -> Outcome {
@@ -181,13 +153,6 @@ fn tests_of_each_crate() -> Outcome {
         run(CARGO, &["test", "--locked", "-p", name])?;
     }
     Ok(())
-}
-
-/// Packs the published crates and builds them from the packages, as somebody who takes them from a registry would.
-fn package() -> Outcome {
-    let mut args = vec!["package", "--locked", "--allow-dirty"];
-    args.extend(CRATES.iter().flat_map(|name| ["-p", name]));
-    run(CARGO, &args)
 }
 
 fn seconds(time: Duration) -> String {

@@ -4,7 +4,9 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool for developers")]
 
 mod ci;
+mod package;
 mod run;
+mod setup;
 mod tidy;
 
 use std::path::Path;
@@ -17,6 +19,7 @@ cargo xtask <command>
   ci              everything a change must pass, in order; installs what it needs
   e2e [FILTER…]   the whole-program tests, against a fresh build of the binary
   vectors [DIR]   the conformance cases (default: tests/vectors)
+  package         the published crates, compiled from their packages
   tidy            the invariants of ARCHITECTURE.md
   help            this text
 ";
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         "demo" => ci::build_binary().and_then(|binary| ci::demo(&binary)),
         "e2e" => ci::whole_program(&rest),
         "vectors" => ci::vectors(&rest),
+        "package" => package::package(),
         "tidy" => tidy::run(),
         "help" | "-h" | "--help" => {
             print!("{HELP}");
