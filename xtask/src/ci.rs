@@ -1,8 +1,8 @@
 //! Everything a change must pass, in order. A stage that cannot run fails; none is skipped.
 
 use crate::package::package;
-use crate::run::{CARGO, Outcome, read, read_even_if_it_fails, run, run_with};
-use crate::setup::{setup, setup_once};
+use crate::run::{CARGO, Outcome, read, read_even_if_it_fails, run, run_with, succeeds};
+use crate::setup::{TOOLS, setup, setup_once};
 use crate::tidy;
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ const AREAS: [&str; 12] = [
     "resolve",
 ];
 
-const STAGES: [Stage; 11] = [
+const STAGES: [Stage; 12] = [
     ("setup", setup),
     ("format", || run(CARGO, &["fmt", "--all", "--check"])),
     ("clippy", || {
@@ -34,6 +34,7 @@ const STAGES: [Stage; 11] = [
     }),
     ("rustdoc", rustdoc),
     ("tidy", tidy::run),
+    ("dependencies", dependencies),
     ("tests of each crate alone", tests_of_each_crate),
     ("binary", || build_binary().map(drop)),
     ("vectors", required_vectors),
@@ -140,6 +141,19 @@ pub(crate) fn whole_program(args: &[&str]) -> Outcome {
     let binary = build_binary()?;
     let command = ["test", "--locked", "-p", "e2e", "--"];
     run_with(CARGO, &[&command[..], args].concat(), &[("CLAWDBOT_BIN", &binary)])
+}
+
+/// Licences, banned crates and sources of what the program is made of, by `deny.toml`. Advisories need a database that
+/// is fetched: where it cannot be had, that is said.
+pub(crate) fn dependencies() -> Outcome {
+    setup_once()?;
+    let deny = format!("{TOOLS}/bin/cargo-deny");
+    run(&deny, &["--locked", "--log-level", "error", "check", "licenses", "bans", "sources"])?;
+    if !succeeds(&deny, &["fetch", "db"]) {
+        println!("advisories: NOT RUN: the database of advisories could not be fetched");
+        return Ok(());
+    }
+    run(&deny, &["--locked", "--log-level", "error", "check", "--disable-fetch", "advisories"])
 }
 
 fn rustdoc() -> Outcome {

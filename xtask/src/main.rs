@@ -19,6 +19,8 @@ cargo xtask <command>
   ci              everything a change must pass, in order; installs what it needs
   e2e [FILTER…]   the whole-program tests, against a fresh build of the binary
   vectors [DIR]   the conformance cases (default: tests/vectors)
+  setup           installs what the tests need
+  deny            licences, bans, sources and advisories of the dependencies
   package         the published crates, compiled from their packages
   tidy            the invariants of ARCHITECTURE.md
   help            this text
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         "demo" => ci::build_binary().and_then(|binary| ci::demo(&binary)),
         "e2e" => ci::whole_program(&rest),
         "vectors" => ci::vectors(&rest),
+        "setup" => setup::setup(),
+        "deny" => ci::dependencies(),
         "package" => package::package(),
         "tidy" => tidy::run(),
         "help" | "-h" | "--help" => {

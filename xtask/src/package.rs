@@ -35,11 +35,12 @@ pub(crate) fn package() -> Outcome {
 /// A workspace of the unpacked crates, each standing in for the one of the registry.
 fn workspace(version: &str) -> String {
     let members: Vec<String> = CRATES.iter().map(|name| format!("\"{name}-{version}\"")).collect();
-    let patches: String =
-        CRATES.iter().map(|name| format!("{name} = {{ path = \"{name}-{version}\" }}\n")).collect();
+    let patches: Vec<String> =
+        CRATES.iter().map(|name| format!("{name} = {{ path = \"{name}-{version}\" }}")).collect();
     format!(
-        "[workspace]\nresolver = \"3\"\nmembers = [{}]\n\n[patch.crates-io]\n{patches}",
-        members.join(", ")
+        "[workspace]\nresolver = \"3\"\nmembers = [{}]\n\n[patch.crates-io]\n{}\n",
+        members.join(", "),
+        patches.join("\n")
     )
 }
 

@@ -47,8 +47,13 @@ pub(crate) fn read_even_if_it_fails(program: &str, args: &[&str]) -> Outcome<Str
 
 /// Whether a program is on the PATH and answers `--version`.
 pub(crate) fn is_installed(program: &str) -> bool {
-    let mut command = Command::new(program);
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    succeeds(program, &["--version"])
+}
+
+/// Whether a program is there and ends well, without a word.
+pub(crate) fn succeeds(program: &str, args: &[&str]) -> bool {
+    let mut command = command(program, args);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 

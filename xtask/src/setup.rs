@@ -1,19 +1,28 @@
 //! What the tests need and cargo does not bring: Debian packages, and the peers that lock files pin.
 
-use crate::run::{Outcome, is_installed, read, run, run_with};
+use crate::run::{Outcome, is_installed, read, run, run_with, succeeds};
 use std::path::Path;
 
-/// A program that must answer `--version`, and the Debian packages that bring it.
-const PROGRAMS: [(&str, &[&str]); 1] = [("npm", &["nodejs", "npm"])];
+/// A command that must succeed, and the Debian packages that bring what it needs.
+const NEEDED: [(&[&str], &[&str]); 2] = [
+    (&["npm", "--version"], &["nodejs", "npm"]),
+    (&["python3", "-c", "import ensurepip, venv"], &["python3", "python3-venv"]),
+];
 
 /// Folders with a `package-lock.json`.
 const NODE_PEERS: [&str; 1] = ["tests/peers/oidc-provider"];
 
+/// Requirements with hashes, and the virtual environment they are installed into.
+const PYTHON: [(&str, &str); 1] = [("xtask/requirements.txt", TOOLS)];
+
+/// The environment with the tools of the checks.
+pub(crate) const TOOLS: &str = "target/python/tools";
+
 /// Installs all of it. What is there already is left alone, but for the peers, which are laid anew.
 pub(crate) fn setup() -> Outcome {
-    let missing: Vec<&str> = PROGRAMS
+    let missing: Vec<&str> = NEEDED
         .iter()
-        .filter(|(program, _)| !is_installed(program))
+        .filter(|(command, _)| !succeeds(command[0], &command[1..]))
         .flat_map(|(_, packages)| packages.iter().copied())
         .collect();
     if !missing.is_empty() {
@@ -22,13 +31,20 @@ pub(crate) fn setup() -> Outcome {
     for folder in NODE_PEERS {
         run("npm", &["ci", "--prefix", folder, "--ignore-scripts", "--no-audit", "--no-fund"])?;
     }
+    for (requirements, environment) in PYTHON {
+        run("python3", &["-m", "venv", environment])?;
+        let pip = format!("{environment}/bin/pip");
+        let quiet = ["install", "-q", "--disable-pip-version-check", "--require-hashes"];
+        run(&pip, &[&quiet[..], &["-r", requirements]].concat())?;
+    }
     Ok(())
 }
 
 /// The same, unless it was done in this tree before.
 pub(crate) fn setup_once() -> Outcome {
     let installed = |folder: &&str| Path::new(folder).join("node_modules").is_dir();
-    if NODE_PEERS.iter().all(installed) { Ok(()) } else { setup() }
+    let made = |(_, environment): &(&str, &str)| Path::new(environment).join("bin/pip").is_file();
+    if NODE_PEERS.iter().all(installed) && PYTHON.iter().all(made) { Ok(()) } else { setup() }
 }
 
 fn install_debian(packages: &[&str]) -> Outcome {
