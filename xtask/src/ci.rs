@@ -3,7 +3,7 @@
 use crate::package::package;
 use crate::run::{CARGO, Outcome, read, read_even_if_it_fails, run, run_with, succeeds};
 use crate::setup::{TOOLS, setup, setup_once};
-use crate::tidy;
+use crate::{tidy, torture};
 use std::time::{Duration, Instant};
 
 /// The crates we publish, each after those it depends on.
@@ -26,7 +26,7 @@ const AREAS: [&str; 12] = [
     "resolve",
 ];
 
-const STAGES: [Stage; 12] = [
+const STAGES: [Stage; 13] = [
     ("setup", setup),
     ("format", || run(CARGO, &["fmt", "--all", "--check"])),
     ("clippy", || {
@@ -40,6 +40,7 @@ const STAGES: [Stage; 12] = [
     ("vectors", required_vectors),
     ("whole-program tests", || whole_program(&[])),
     ("demo", || build_binary().and_then(|binary| demo(&binary))),
+    ("torture --quick", || torture::torture(&["--quick"])),
     ("package", package),
 ];
 

@@ -8,6 +8,7 @@ mod package;
 mod run;
 mod setup;
 mod tidy;
+mod torture;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,6 +23,8 @@ cargo xtask <command>
   setup           installs what the tests need
   deny            licences, bans, sources and advisories of the dependencies
   package         the published crates, compiled from their packages
+  torture [--quick|--full] [--only STAGE] [--seed N]
+                  the binary under every fault we can make
   tidy            the invariants of ARCHITECTURE.md
   help            this text
 ";
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         "setup" => setup::setup(),
         "deny" => ci::dependencies(),
         "package" => package::package(),
+        "torture" => torture::torture(&rest),
         "tidy" => tidy::run(),
         "help" | "-h" | "--help" => {
             print!("{HELP}");
