@@ -73,8 +73,9 @@ pub fn credential(
         return sink::without_provider(stored, &wanted, context.now())
             .map_err(|error| explain(error, None));
     };
-    for _ in 0..ATTEMPTS {
-        let prepared = refresh::prepare(&wanted, provider, sink.doors())
+    let mut attempts = refresh::attempts();
+    loop {
+        let prepared = refresh::prepare(&wanted, provider, sink.doors(), &mut attempts)
             .map_err(|error| explain(error, Some(provider)))?;
         let lock = match prepared {
             Prepared::Valid(credential) => return Ok(credential),
@@ -82,11 +83,11 @@ pub fn credential(
         };
         let sent = send(lock, &wanted, agent, provider, sink, context);
         let ended = |error| explain(error, Some(provider));
-        if let Some(credential) = refresh::after_send(sent, &mut wanted, sink.doors(), ended)? {
+        let usable = refresh::after_send(sent, &mut wanted, Some(&stored), sink.doors(), ended)?;
+        if let Some(credential) = usable {
             return Ok(credential);
         }
     }
-    Err(explain(RefreshError::Unsettled { profile: wanted.profile }, Some(provider)))
 }
 
 /// Sends in a child where the system can hand it a lock, else right here.
@@ -332,5 +333,3 @@ fn log_in_command(
         ),
     }
 }
-
-const ATTEMPTS: u32 = 8;

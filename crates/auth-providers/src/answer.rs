@@ -78,8 +78,23 @@ impl Provider {
     ///
     /// Refused is only what an explicit error code refuses; everything that proves nothing is
     /// [`Answer::Unavailable`]: 408, 425, 429, 5xx, redirects, pages of captive portals, empty
-    /// errors, unknown codes.
+    /// errors, unknown codes. Its texts are without the client secret, should the issuer repeat
+    /// it; what else was sent, [`Answer::without`] takes out.
     pub fn read_answer(
+        &self,
+        status: u16,
+        headers: &[(String, String)],
+        body: &[u8],
+        now: Timestamp,
+    ) -> Answer {
+        let answer = self.judge_answer(status, headers, body, now);
+        match &self.client_secret {
+            Some(secret) => answer.without(secret),
+            None => answer,
+        }
+    }
+
+    fn judge_answer(
         &self,
         status: u16,
         headers: &[(String, String)],

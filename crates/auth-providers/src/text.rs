@@ -14,9 +14,31 @@ pub(crate) fn clean(text: &str) -> String {
     out.trim().to_owned()
 }
 
-/// `text` with every occurrence of `secret` replaced.
+/// `text` with every occurrence of `secret` replaced, and of every longer part of it: issuers cut
+/// what they repeat, and so do we.
 pub(crate) fn without(text: &str, secret: &Secret) -> String {
-    if secret.is_blank() { text.to_owned() } else { text.replace(secret.expose(), "REDACTED") }
+    let secret = secret.expose();
+    if auth_store::trim(secret).is_empty() {
+        return text.to_owned();
+    }
+    let shortest = secret.chars().count().min(TELLING);
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let ends = rest.char_indices().map(|(at, c)| at + c.len_utf8());
+        let part = ends.take_while(|end| secret.contains(&rest[..*end])).enumerate().last();
+        match part {
+            Some((last, end)) if last + 1 >= shortest => {
+                out.push_str("REDACTED");
+                rest = &rest[end..];
+            }
+            _ => {
+                out.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    out
 }
 
 fn is_hostile(c: char) -> bool {
@@ -25,6 +47,8 @@ fn is_hostile(c: char) -> bool {
 }
 
 const LONGEST: usize = 300;
+/// So many characters of a secret in a row are no coincidence.
+const TELLING: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -47,5 +71,16 @@ mod tests {
     fn a_secret_is_replaced_and_a_blank_one_replaces_nothing() {
         assert_eq!(without("bad token abc", &Secret::new("abc")), "bad token REDACTED");
         assert_eq!(without("bad token", &Secret::new("")), "bad token");
+    }
+
+    #[test]
+    fn a_part_of_a_secret_is_replaced_too_if_it_tells_anything() {
+        let secret = Secret::new("CANARY-0123456789");
+        assert_eq!(
+            without("CANARY-01234… and 456789 ended", &secret),
+            "REDACTED… and 456789 ended"
+        );
+        let long = format!("{} {}", "x".repeat(285), secret.expose());
+        assert!(!without(&clean(&long), &secret).contains("CANARY"));
     }
 }

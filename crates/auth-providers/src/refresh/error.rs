@@ -52,7 +52,8 @@ pub enum RefreshError {
         /// Why it does not fit.
         reason: String,
     },
-    /// The profile belongs to another account now than when the refresh began. Nothing was sent.
+    /// The profile belongs to another account now than when the refresh began. Nothing was sent,
+    /// or what came is with the other agents that hold a copy of the old login.
     #[error("`{profile}` belongs to another account now")]
     OtherAccount {
         /// The profile.

@@ -9,7 +9,7 @@ use auth_store::{
     StoreLock, Timestamp, TokenKey, TokenLock,
 };
 
-use super::settle;
+use super::settle::{self, Settled};
 use super::{Current, Doors, RefreshError, Wanted, key_of};
 use crate::answer::Tokens;
 use crate::provider::Provider;
@@ -23,17 +23,28 @@ struct End {
 /// What tells one account from another: the login with its account id, and the e-mail address.
 pub(super) type Identity<'a> = (&'a OAuthCredential, Option<&'a str>);
 
+/// Where the successors of a token lead.
+enum Chain {
+    /// To this one; `None` if there is no successor.
+    Ends(Option<End>),
+    /// Back to one of these, which are all.
+    Closes(HashSet<TokenKey>),
+}
+
 /// Follows the successors of `from`. A token seen twice ends the search.
-fn end_of_chain(from: TokenKey, records: &Records) -> Result<Option<End>, StoreError> {
+fn chain(from: TokenKey, records: &Records) -> Result<Chain, StoreError> {
     let mut seen = HashSet::from([from]);
     let mut key = from;
     let mut end = None;
     while let Some(record) = records.peek(key)?.filter(|record| record.state == State::Consumed) {
-        let Some(next) = record.successor.filter(|next| seen.insert(*next)) else { break };
+        let Some(next) = record.successor else { break };
+        if !seen.insert(next) {
+            return Ok(Chain::Closes(seen));
+        }
         key = next;
         end = Some(End { key, named_by: record });
     }
-    Ok(end)
+    Ok(Chain::Ends(end))
 }
 
 /// Whether the successors of `from` lead to `to`.
@@ -111,6 +122,16 @@ fn is_same_account(one: Identity<'_>, other: Identity<'_>) -> bool {
     }
 }
 
+/// Whether two credentials may be of one account, as far as they say themselves.
+pub(super) fn is_of_same_account(one: Option<&Credential>, other: &Credential) -> bool {
+    match (one, other) {
+        (Some(Credential::OAuth(one)), Credential::OAuth(other)) => {
+            is_same_account((one, None), (other, None))
+        }
+        _ => true,
+    }
+}
+
 /// The refresh tokens of `provider` in a document, by profile.
 fn logins(document: &Document, provider: &Provider) -> Vec<(ProfileId, OAuthCredential, TokenKey)> {
     let profiles = document.profiles().filter(|profile| provider.is_called(&profile.provider));
@@ -136,11 +157,7 @@ pub(super) fn heal(
         reason: "its refresh token was used up, and the one that took its place is nowhere",
     };
     let used_up = lock.key();
-    let end = end_of_chain(used_up, doors.records)?.ok_or_else(lost)?;
-    if let Some(found) = find(&end, provider, doors) {
-        if !is_same_account(current.identity(), (&found, None)) {
-            return Err(RefreshError::OtherAccount { profile: wanted.profile.clone() });
-        }
+    let put = |found: OAuthCredential| -> Result<(), RefreshError> {
         let found = Credential::OAuth(found);
         doors.store.update(|document| {
             let Some(Credential::OAuth(login)) = document.credential(&wanted.profile) else {
@@ -150,7 +167,28 @@ pub(super) fn heal(
                 document.renew(&wanted.profile, &found);
             }
         })?;
-        return Ok(());
+        Ok(())
+    };
+    let end = match chain(used_up, doors.records)? {
+        Chain::Ends(end) => end.ok_or_else(lost)?,
+        // Nothing of it may be sent. What was received last is the best there is.
+        Chain::Closes(all) => {
+            let own = everywhere(doors.store, provider, doors).filter(|(_, login, key)| {
+                all.contains(key) && is_same_account(current.identity(), (login, None))
+            });
+            let newest = own.map(|(_, login, _)| login).max_by_key(|login| login.expires);
+            let later = newest.filter(|login| login.expires > current.login.expires);
+            return put(later.ok_or_else(|| RefreshError::NeedsLogin {
+                profile: wanted.profile.clone(),
+                reason: "its refresh tokens were all used up, each in favour of another",
+            })?);
+        }
+    };
+    if let Some(found) = find(&end, provider, doors) {
+        if !is_same_account(current.identity(), (&found, None)) {
+            return Err(RefreshError::OtherAccount { profile: wanted.profile.clone() });
+        }
+        return put(found);
     }
 
     // Nobody has it, so perhaps its refresh is under way, or was when its process died.
@@ -176,16 +214,24 @@ pub(super) fn heal(
     }
 }
 
-/// The login with the token at the end of a chain: in the store that the chain names, in ours, in
-/// another agent's, or in one of their backups.
+/// The login with the token at the end of a chain.
 fn find(end: &End, provider: &Provider, doors: Doors<'_>) -> Option<OAuthCredential> {
     let named = Store::at(&end.named_by.store);
-    let stores = [&named, doors.store].into_iter().chain(doors.siblings);
-    let documents = stores.flat_map(|store| [store.read().ok(), store.backup()]).flatten();
-    documents
-        .flat_map(|document| logins(&document, provider))
+    everywhere(&named, provider, doors)
         .find(|(_, _, key)| *key == end.key)
         .map(|(_, login, _)| login)
+}
+
+/// All logins of a provider: in the store that a record names, in ours, in the other agents', and
+/// in the backup of each.
+fn everywhere<'a>(
+    named: &'a Store,
+    provider: &'a Provider,
+    doors: Doors<'a>,
+) -> impl Iterator<Item = (ProfileId, OAuthCredential, TokenKey)> + 'a {
+    let stores = [named, doors.store].into_iter().chain(doors.siblings);
+    let documents = stores.flat_map(|store| [store.read().ok(), store.backup()]).flatten();
+    documents.flat_map(|document| logins(&document, provider))
 }
 
 /// Finds out what became of a token whose process died with it, at the store on whose behalf it
@@ -212,11 +258,20 @@ pub(super) fn settle_intent(
         let answer = settle::read(&stored, &[], holder.map(|login| &login.refresh), provider);
         let (at, key) = (stored.received_at, lock.key());
         let settled = settle::settle(answer, at, lock, &mut store, &wanted, provider, doors);
+        let path = store.path().to_owned();
         drop(store);
         return match settled {
-            Ok(tokens) => {
+            Ok(Settled::Stored { tokens, .. }) => {
                 propagate(&tokens, at, key, provider, doors);
                 Ok(true)
+            }
+            Ok(Settled::Homeless { tokens, reason }) => {
+                if find_home(&tokens, at, lock, &named, provider, doors)? {
+                    Ok(true)
+                } else {
+                    let profile = wanted.profile;
+                    Err(RefreshError::Unmerged { profile, store: path, reason })
+                }
             }
             // The record says so now; the caller reads it.
             Err(
@@ -278,23 +333,89 @@ pub(super) fn propagate(
     doors: Doors<'_>,
 ) {
     for store in doors.siblings {
-        let holds_it =
-            |document: &Document| logins(document, provider).iter().any(|(_, _, key)| *key == sent);
-        if !store.read().is_ok_and(|document| holds_it(&document)) {
-            continue;
-        }
-        let updated = store.clone().with_patience(SIBLING_PATIENCE).update(|document| {
-            for (id, login, key) in logins(document, provider) {
-                if key == sent
-                    && let Ok(renewed) = tokens.merge(&login, received_at)
-                {
-                    document.renew(&id, &Credential::OAuth(renewed));
-                }
+        give(tokens, received_at, store, provider, |held| held == sent);
+    }
+}
+
+/// Gives the tokens to a store in the place of those that `is_replaced`. The profile that has them
+/// now, and the key of its token.
+fn give(
+    tokens: &Tokens,
+    received_at: Timestamp,
+    store: &Store,
+    provider: &Provider,
+    is_replaced: impl Fn(TokenKey) -> bool,
+) -> Option<(ProfileId, TokenKey)> {
+    let replaced = |document: &Document| {
+        let all = logins(document, provider).into_iter();
+        all.filter(|(_, _, key)| is_replaced(*key)).collect::<Vec<_>>()
+    };
+    if store.read().map_or(true, |document| replaced(&document).is_empty()) {
+        return None;
+    }
+    let updated = store.clone().with_patience(SIBLING_PATIENCE).update(|document| {
+        let mut given = None;
+        for (id, login, _) in replaced(document) {
+            if let Ok(renewed) = tokens.merge(&login, received_at) {
+                given = key_of(provider, &renewed).map(|key| (id.clone(), key)).or(given);
+                document.renew(&id, &Credential::OAuth(renewed));
             }
-        });
-        if let Err(error) = updated {
-            tracing::warn!(store = %store.path().display(), %error, "a copy was not renewed");
         }
+        given
+    });
+    updated.unwrap_or_else(|error| {
+        tracing::warn!(store = %store.path().display(), %error, "a copy was not renewed");
+        None
+    })
+}
+
+/// The login for which tokens came is gone from `left`, the store for which they were asked: gives
+/// them to the other agents that hold the token of `lock` or one before it. Only when one of them
+/// has them is that recorded, and the answer's file removed. `false`: nobody wants them.
+pub(super) fn find_home(
+    tokens: &Tokens,
+    received_at: Timestamp,
+    lock: &TokenLock,
+    left: &Store,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<bool, RefreshError> {
+    let sent = lock.key();
+    let left_path = left.canonical_path();
+    let is_replaced = |held: TokenKey| held == sent || leads_to(held, sent, doors.records);
+    let mut home = None;
+    for store in std::iter::once(doors.store).chain(doors.siblings) {
+        let path = store.canonical_path();
+        if path != left_path
+            && let Some((profile, key)) = give(tokens, received_at, store, provider, is_replaced)
+        {
+            home = home.or(Some((path, profile, key)));
+        }
+    }
+    let Some((path, profile, successor)) = home else { return Ok(false) };
+    let state = if successor == sent { State::None } else { State::Consumed };
+    let consumed = Record::new(state, &path, &profile, doors.clock.now());
+    lock.write(&Record { successor: Some(successor), ..consumed })?;
+    left.lock_for_refresh()?.remove_answer(sent)?;
+    Ok(true)
+}
+
+/// An issuer may give us a token once more that was used up before: it is living again, so its
+/// record is cleared, as a login would. `lock` is that of the token which was sent.
+pub(super) fn revive(lock: TokenLock, successor: TokenKey, wanted: &Wanted, doors: Doors<'_>) {
+    let key = lock.key();
+    // Never two locks of one kind.
+    drop(lock);
+    if successor == key || !leads_to(successor, key, doors.records) {
+        return;
+    }
+    let path = doors.store.canonical_path();
+    let living = Record::new(State::None, &path, &wanted.profile, doors.clock.now());
+    // Should it fail, the chain is closed, and whoever comes makes the best of it.
+    let written =
+        doors.records.lock(successor, doors.patience).and_then(|lock| lock.write(&living));
+    if let Err(error) = written {
+        tracing::warn!(%error, "the record of a token that came back was not cleared");
     }
 }
 

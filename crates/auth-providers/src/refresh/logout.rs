@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use auth_store::{Credential, OAuthCredential, ProfileId, Record, State};
 
 use super::lineage::{give_to_successors, holders, remove_settled_answers, settle_intent};
-use super::{ATTEMPTS, Doors, RefreshError, key_of};
+use super::{Doors, RefreshError, attempts, key_of};
 use crate::provider::Provider;
 
 /// What a logout did.
@@ -40,7 +40,7 @@ pub async fn logout(
     revoke: impl AsyncFn(&OAuthCredential) -> Revocation,
     doors: Doors<'_>,
 ) -> Result<LoggedOut, RefreshError> {
-    for _ in 0..ATTEMPTS {
+    for _ in attempts() {
         let document = doors.store.read()?;
         if !document.contains(profile) {
             return Err(RefreshError::UnknownProfile { profile: profile.clone() });

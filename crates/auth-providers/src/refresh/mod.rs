@@ -17,7 +17,7 @@ mod settle;
 use std::time::Duration;
 
 use auth_store::{
-    Clock, Credential, Document, OAuthCredential, ProfileId, Records, Secret, State, Store,
+    Clock, Credential, Document, OAuthCredential, ProfileId, Record, Records, Secret, State, Store,
     Timestamp, TokenKey, TokenLock,
 };
 use sha2::{Digest as _, Sha256};
@@ -93,27 +93,40 @@ pub async fn refresh(
     provider: &Provider,
     doors: Doors<'_>,
 ) -> Result<Credential, RefreshError> {
-    let mut wanted = wanted.about(&doors.store.read()?);
-    for _ in 0..ATTEMPTS {
-        match prepare(&wanted, provider, doors)? {
+    let document = doors.store.read()?;
+    let before = document.credential(&wanted.profile);
+    let mut wanted = wanted.about(&document);
+    let mut attempts = attempts();
+    loop {
+        match prepare(&wanted, provider, doors, &mut attempts)? {
             Prepared::Valid(credential) => return Ok(credential),
             Prepared::Send(lock) => {
                 let sent = send(lock, &wanted, provider, doors).await;
-                if let Some(credential) = after_send(sent, &mut wanted, doors, |error| error)? {
+                let ended = |error| error;
+                let usable = after_send(sent, &mut wanted, before.as_ref(), doors, ended)?;
+                if let Some(credential) = usable {
                     return Ok(credential);
                 }
             }
         }
     }
-    Err(RefreshError::Unsettled { profile: wanted.profile })
+}
+
+/// The attempts of one caller: the first, and five times it may start again.
+pub type Attempts = std::ops::RangeInclusive<u32>;
+
+/// All the attempts of a caller who begins.
+pub fn attempts() -> Attempts {
+    0..=RESTARTS
 }
 
 /// Judges the end of [`send`](send()): the credential if it can be used now, `None` to start
-/// again. What was forced is done, so from now on `wanted` forces nothing. `ended` makes the
-/// caller's kind of error.
+/// again. What was forced is done, so from now on `wanted` forces nothing. `before` is what the
+/// store had when the caller began, `ended` makes the caller's kind of error.
 pub fn after_send<E>(
     sent: Result<bool, E>,
     wanted: &mut Wanted,
+    before: Option<&Credential>,
     doors: Doors<'_>,
     ended: impl Fn(RefreshError) -> E,
 ) -> Result<Option<Credential>, E> {
@@ -135,9 +148,14 @@ pub fn after_send<E>(
                 None => Ok(None),
             }
         }
-        // A refresh that failed does not make a valid access token worse.
+        // A refresh that failed does not make a valid access token worse; but another account's,
+        // stored meanwhile, is not what was asked for.
         Err(error) => match stored() {
-            Some(credential) if !was_forced && credential.is_valid(now.plus(wanted.at_least)) => {
+            Some(credential)
+                if !was_forced
+                    && credential.is_valid(now.plus(wanted.at_least))
+                    && lineage::is_of_same_account(before, &credential) =>
+            {
                 Ok(Some(credential))
             }
             _ => Err(error),
@@ -146,13 +164,15 @@ pub fn after_send<E>(
 }
 
 /// Everything before the request: finds that nothing is due, adopts what somebody else did,
-/// obeys the record of the token, recovers what a dead process left. Sends nothing.
+/// obeys the record of the token, recovers what a dead process left. Sends nothing. Each time it
+/// has to look again it uses up one of the caller's `attempts`.
 pub fn prepare(
     wanted: &Wanted,
     provider: &Provider,
     doors: Doors<'_>,
+    attempts: &mut Attempts,
 ) -> Result<Prepared, RefreshError> {
-    for _ in 0..ATTEMPTS {
+    for _ in attempts {
         let now = doors.clock.now();
         let current = match look(&doors.store.read()?, wanted, provider, now)? {
             Look::Done(credential) => return Ok(Prepared::Valid(credential)),
@@ -173,7 +193,7 @@ pub fn prepare(
         } else {
             doors.records.lock(current.key, doors.patience)?
         };
-        match decide(lock, &current, wanted, provider, doors) {
+        match decide(lock, &current, now, wanted, provider, doors) {
             Ok(Decision::Again) => {}
             Ok(Decision::Send(lock)) => return Ok(Prepared::Send(lock)),
             Err(_) if is_usable => return Ok(Prepared::Valid(credential)),
@@ -188,10 +208,11 @@ enum Decision {
     Send(TokenLock),
 }
 
-/// What the record of the locked token allows.
+/// What the record of the locked token allows. `began` is when we began to wait for the lock.
 fn decide(
     lock: TokenLock,
     before: &Current,
+    began: Timestamp,
     wanted: &Wanted,
     provider: &Provider,
     doors: Doors<'_>,
@@ -216,6 +237,11 @@ fn decide(
         return Ok(Decision::Again);
     }
     let insists = forced && wanted.force == Force::Send;
+    let unavailable = |record: Record, retry_at: Option<Timestamp>| RefreshError::Unavailable {
+        profile: profile.clone(),
+        reason: record.code.unwrap_or_else(|| "the issuer could not answer".to_owned()),
+        retry_at,
+    };
     let Some(record) = record else {
         if !insists && let Some(store) = lineage::newer_copy(&current, wanted, provider, doors) {
             return Err(RefreshError::StaleCopy { profile: profile.clone(), store });
@@ -236,18 +262,18 @@ fn decide(
         State::Waiting if !forced => {
             // A clock that was set back must not make anybody wait for longer than we ever say.
             let ahead = record.retry_at.filter(|at| *at > now && at.since(now) <= LONGEST_WAIT);
-            if let Some(retry_at) = ahead {
-                return Err(RefreshError::Unavailable {
-                    profile: profile.clone(),
-                    reason: record.code.unwrap_or_else(|| "the issuer could not answer".to_owned()),
-                    retry_at: Some(retry_at),
-                });
+            if ahead.is_some() || record.at > began {
+                return Err(unavailable(record, ahead));
             }
         }
         State::Intent
             if lineage::settle_intent(&lock, &record, current.identity(), provider, doors)? =>
         {
             return Ok(Decision::Again);
+        }
+        // No answer came to somebody for whom we waited: that is ours too. The next caller asks.
+        State::Intent if !forced && record.code.is_some() && record.at > began => {
+            return Err(unavailable(record, None));
         }
         _ => {}
     }
@@ -363,6 +389,6 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// How often we start again before we give up on a store that keeps changing under us.
-const ATTEMPTS: u32 = 8;
+const RESTARTS: u32 = 5;
 /// No issuer is believed that wants us to wait longer; the margin is for clocks.
 const LONGEST_WAIT: Duration = Duration::from_mins(61);

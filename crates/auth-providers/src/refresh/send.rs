@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use auth_store::{Credential, Record, State, StoreError, StoredAnswer, Timestamp, TokenLock};
 
-use super::{Doors, Look, RefreshError, Wanted, lineage, look, settle};
+use super::settle::{self, Settled};
+use super::{Doors, Look, RefreshError, Wanted, lineage, look};
 use crate::http::{HttpError, HttpResponse};
 use crate::provider::Provider;
 
@@ -89,6 +90,9 @@ pub async fn send(
             Some(delay) if store.age() + *delay < DEADLINE => tokio::time::sleep(*delay).await,
             _ => {
                 let _ = answer_file.remove();
+                // Those who wait for us share what became of it. Best effort: the intent is there.
+                let unanswered = Record { code: Some(reason.clone()), ..record(State::Intent) };
+                let _ = lock.write(&unanswered);
                 return Err(unavailable(wanted, reason, None));
             }
         }
@@ -101,10 +105,24 @@ pub async fn send(
     let stored = StoredAnswer { status: answer.status, received_at, body: answer.body };
     let sent = Some(&current.login.refresh);
     let answer = settle::read(&stored, &answer.headers, sent, provider);
-    let tokens = settle::settle(answer, received_at, &lock, &mut store, wanted, provider, doors)?;
+    let settled = settle::settle(answer, received_at, &lock, &mut store, wanted, provider, doors);
     drop(store);
-    lineage::propagate(&tokens, received_at, lock.key(), provider, doors);
-    Ok(true)
+    match settled? {
+        Settled::Stored { tokens, successor } => {
+            lineage::propagate(&tokens, received_at, lock.key(), provider, doors);
+            lineage::revive(lock, successor, wanted, doors);
+            Ok(true)
+        }
+        Settled::Homeless { tokens, reason } => {
+            let is_taken =
+                lineage::find_home(&tokens, received_at, &lock, doors.store, provider, doors)?;
+            Err(if is_taken {
+                RefreshError::OtherAccount { profile: profile.clone() }
+            } else {
+                RefreshError::Unmerged { profile: profile.clone(), store: path, reason }
+            })
+        }
+    }
 }
 
 /// What the operating system refuses before anything is sent is about saving the result.

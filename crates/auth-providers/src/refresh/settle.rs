@@ -25,8 +25,27 @@ pub(super) fn read(
     }
 }
 
+/// What became of tokens that came.
+pub(super) enum Settled {
+    /// They are in the store, and now for the other agents that hold the old one.
+    Stored {
+        /// What came.
+        tokens: Box<Tokens>,
+        /// The token that took the place of the one sent; the same, if it was not rotated.
+        successor: TokenKey,
+    },
+    /// They fit nothing in this store, so they are in their file still: the profile holds another
+    /// login now. Another agent may have the old token.
+    Homeless {
+        /// What came.
+        tokens: Box<Tokens>,
+        /// Why they do not fit.
+        reason: String,
+    },
+}
+
 /// Puts the answer to the token of `lock` into the locked store, then into the token's record,
-/// and only then removes its file. The tokens, for the other agents that hold the old one.
+/// and only then removes its file.
 pub(super) fn settle(
     answer: Answer,
     received_at: Timestamp,
@@ -35,7 +54,7 @@ pub(super) fn settle(
     wanted: &Wanted,
     provider: &Provider,
     doors: Doors<'_>,
-) -> Result<Box<Tokens>, RefreshError> {
+) -> Result<Settled, RefreshError> {
     let profile = &wanted.profile;
     let path = store.path().to_owned();
     let record = |state: State| Record::new(state, &path, profile, doors.clock.now());
@@ -45,13 +64,16 @@ pub(super) fn settle(
     };
     match answer {
         Answer::Tokens(tokens) => {
-            let successor =
-                merge(&tokens, received_at, lock.key(), store, wanted, provider, doors)?;
+            let merged = merge(&tokens, received_at, lock.key(), store, wanted, provider, doors)?;
+            let successor = match merged {
+                Ok(successor) => successor,
+                Err(reason) => return Ok(Settled::Homeless { tokens, reason }),
+            };
             let state = if successor == lock.key() { State::None } else { State::Consumed };
             let consumed = Record { successor: Some(successor), ..record(state) };
             lock.write(&consumed)?;
             store.remove_answer(lock.key())?;
-            Ok(tokens)
+            Ok(Settled::Stored { tokens, successor })
         }
         Answer::Rejected { code, .. } => {
             let rejected = Record { code: Some(code.clone()), ..record(State::Rejected) };
@@ -90,7 +112,7 @@ pub(super) fn settle(
 }
 
 /// Writes the tokens over every login of this store whose refresh token they replace. The key of
-/// the successor.
+/// the successor, or why there is none.
 ///
 /// Should somebody have written without the lock meanwhile, ours win only over what they were
 /// made from: the token that was sent, or one before it.
@@ -102,12 +124,8 @@ fn merge(
     wanted: &Wanted,
     provider: &Provider,
     doors: Doors<'_>,
-) -> Result<TokenKey, RefreshError> {
-    let unmerged = |store: &StoreLock, reason: String| RefreshError::Unmerged {
-        profile: wanted.profile.clone(),
-        store: store.path().to_owned(),
-        reason,
-    };
+) -> Result<Result<TokenKey, String>, RefreshError> {
+    // Should it fail, the answer is in its file, and the next caller finishes it.
     let merged = store.update(|document| {
         let ids: Vec<_> = document.profiles().map(|profile| profile.id).collect();
         let mut successor = Err("the profile holds another login now".to_owned());
@@ -126,10 +144,12 @@ fn merge(
                         .refresh_target(&renewed)
                         .map(|target| key(&target, &renewed.refresh))
                         .map_err(|error| error.to_string());
-                    // Put there before somebody died, and perhaps used up since.
-                    let is_past = renewed_key
-                        .as_ref()
-                        .is_ok_and(|new| lineage::leads_to(*new, held, doors.records));
+                    // Put there before somebody died, and perhaps used up since. But what comes in
+                    // exchange for the very token that is there is living, whatever it once was.
+                    let is_past = held != sent
+                        && renewed_key
+                            .as_ref()
+                            .is_ok_and(|new| lineage::leads_to(*new, held, doors.records));
                     let is_there = renewed_key.as_ref() == Ok(&held);
                     if !(is_replaced || is_past || is_there) {
                         continue;
@@ -147,13 +167,8 @@ fn merge(
             }
         }
         successor
-    });
-    match merged {
-        Ok(Ok(successor)) => Ok(successor),
-        Ok(Err(reason)) => Err(unmerged(store, reason)),
-        // The answer is in its file, and the next caller finishes it.
-        Err(error) => Err(error.into()),
-    }
+    })?;
+    Ok(merged)
 }
 
 /// When to ask again: when the issuer says, else after some seconds, more with every failure in a

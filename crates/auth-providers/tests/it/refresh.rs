@@ -784,3 +784,143 @@ fn a_store_that_could_not_be_written_is_found_out_before_anything_is_sent() {
     let issuer = Issuer::new(|_| tokens("a2", "r2"));
     assert_eq!(world.ask(&issuer).unwrap(), "a2");
 }
+
+#[test]
+fn the_answer_for_a_login_that_was_replaced_goes_to_the_copies_of_it() {
+    for asker in [None, Some(1)] {
+        let world = World::new(3);
+        // While we ask, a person logs in with another account.
+        let theirs =
+            OAuthCredential { account_id: Some("you".to_owned()), ..login("theirs", LATER) };
+        let store = world.agents[0].clone();
+        let issuer = Issuer::behind(
+            |_| {
+                let document = store.read().unwrap();
+                let mut document = document.clone();
+                let credential = Credential::OAuth(theirs.clone());
+                document.put(&PROFILE.into(), "acme", &credential, &Map::new());
+                auth_store::write_atomic(store.path(), &document.to_bytes()).unwrap();
+            },
+            |_| tokens("a2", "r2"),
+        );
+        match asker {
+            None => {
+                let refused = world.ask(&issuer);
+                assert!(matches!(refused, Err(RefreshError::OtherAccount { .. })), "{refused:?}");
+            }
+            // The process that asked died with the answer in its file.
+            Some(agent) => {
+                let body = json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600});
+                world.leave_answer("r1", &body);
+                put(&world.agents[0], PROFILE, &theirs);
+                let given = world.ask_as(agent, &wanted(Force::No), &NOW, &nobody());
+                assert_eq!(given.unwrap(), "a2");
+            }
+        }
+        assert_eq!(world.refresh_token(0), "theirs");
+        assert_eq!([world.refresh_token(1), world.refresh_token(2)], ["r2", "r2"]);
+        assert_eq!((world.state("r1"), world.answer_files()), (State::Consumed, 0));
+        assert_eq!(world.record("r1").unwrap().store, world.agents[1].canonical_path());
+    }
+}
+
+#[test]
+fn the_answer_for_a_login_that_nobody_has_any_more_is_kept() {
+    let world = World::new(2);
+    let body = json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600});
+    world.leave_answer("r1", &body);
+    let theirs = OAuthCredential { account_id: Some("you".to_owned()), ..login("theirs", LATER) };
+    put(&world.agents[0], PROFILE, &theirs);
+    put(&world.agents[1], PROFILE, &OAuthCredential { account_id: None, ..login("r1", PAST) });
+    // One that cannot be merged there either.
+    let no_access = json!({"refresh_token": "r2"});
+    world.leave_answer("r1", &no_access);
+    let kept = world.ask_as(1, &wanted(Force::No), &NOW, &nobody());
+    assert!(matches!(kept, Err(RefreshError::Unmerged { .. })), "{kept:?}");
+    assert_eq!((world.state("r1"), world.answer_files()), (State::Intent, 1));
+}
+
+#[test]
+fn another_accounts_token_is_not_what_was_asked_for() {
+    let world = World::new(1);
+    let theirs = OAuthCredential { account_id: Some("you".to_owned()), ..login("theirs", LATER) };
+    let store = world.agents[0].clone();
+    let issuer = Issuer::behind(
+        |_| {
+            let mut document = store.read().unwrap();
+            document.put(&PROFILE.into(), "acme", &Credential::OAuth(theirs.clone()), &Map::new());
+            auth_store::write_atomic(store.path(), &document.to_bytes()).unwrap();
+        },
+        |_| answer(503, ""),
+    );
+    assert!(world.ask(&issuer).is_err());
+    assert_eq!(world.ask(&nobody()).unwrap(), "access-of-theirs", "the next caller gets it");
+}
+
+#[test]
+fn of_a_chain_that_closes_on_itself_the_token_received_last_is_taken_and_nothing_sent() {
+    let world = World::new(2);
+    world.note("r1", State::Consumed, Some("r2"));
+    world.note("r2", State::Consumed, Some("r1"));
+    put(&world.agents[1], PROFILE, &login("r2", LATER));
+    assert_eq!(world.ask(&nobody()).unwrap(), "access-of-r2");
+    assert_eq!(world.refresh_token(0), "r2");
+
+    let much_later = LATER.plus(Duration::from_hours(1));
+    let ended = world.ask_as(0, &wanted(Force::No), &much_later, &nobody());
+    assert!(matches!(ended, Err(RefreshError::NeedsLogin { .. })), "{ended:?}");
+}
+
+#[test]
+fn an_issuer_may_give_a_token_once_more_that_was_used_up() {
+    let world = World::new(1);
+    let issuer = Issuer::new(|number| match number % 2 {
+        0 => tokens("a2", "r2"),
+        _ => tokens("a1", "r1"),
+    });
+    for hours in 0..4_u32 {
+        let clock = NOW.plus(Duration::from_hours(1) * hours);
+        let access = world.ask_as(0, &wanted(Force::No), &clock, &issuer).unwrap();
+        assert_eq!(access, ["a2", "a1"][hours as usize % 2], "after {hours} hours");
+    }
+    assert_eq!(issuer.sent(), ["r1", "r2", "r1", "r2"]);
+}
+
+#[test]
+fn who_waited_for_a_request_that_was_not_answered_does_not_send_another() {
+    for (state, retry_at) in [(State::Intent, None), (State::Waiting, Some(NOW))] {
+        let world = World::new(1);
+        // It ended after we began to wait for it.
+        let path = world.agents[0].canonical_path();
+        let ended = NOW.plus(Duration::from_millis(1));
+        let record = Record::new(state, &path, &ProfileId::from(PROFILE), ended);
+        let record = Record { code: Some("no answer".to_owned()), retry_at, ..record };
+        world.records.lock(world.key("r1"), Duration::ZERO).unwrap().write(&record).unwrap();
+        let shared = world.ask(&nobody());
+        assert!(matches!(shared, Err(RefreshError::Unavailable { .. })), "{shared:?}");
+        // The control: one who comes later sends.
+        let later = NOW.plus(Duration::from_secs(1));
+        let issuer = Issuer::new(|_| tokens("a2", "r2"));
+        assert_eq!(world.ask_as(0, &wanted(Force::No), &later, &issuer).unwrap(), "a2");
+    }
+}
+
+#[test]
+fn a_store_that_keeps_changing_is_given_up_after_five_restarts() {
+    let world = World::new(1);
+    let connections = AtomicUsize::new(0);
+    let store = world.agents[0].clone();
+    // Whenever the connection stands, somebody has taken the directory lock from us.
+    let issuer = Issuer::behind(
+        |_| {
+            connections.fetch_add(1, Ordering::SeqCst);
+            let mut lock = store.canonical_path().into_os_string();
+            lock.push(".lock");
+            std::fs::remove_dir(lock).unwrap();
+        },
+        |_| panic!("something was sent"),
+    );
+    let given_up = world.ask(&issuer);
+    assert!(matches!(given_up, Err(RefreshError::Unsettled { .. })), "{given_up:?}");
+    assert_eq!(connections.into_inner(), 6);
+}
