@@ -25,6 +25,7 @@ pub mod config_edit;
 pub mod context;
 pub mod error;
 mod hand_on;
+pub mod handed;
 mod logging;
 pub mod overview;
 pub mod paths;

@@ -19,11 +19,20 @@ pub fn masked(secret: &Secret) -> String {
 
 /// A point in time in UTC: `2026-01-29 00:00:00Z`.
 pub fn utc(at: Timestamp) -> String {
+    written(at, ' ')
+}
+
+/// The same as programs write it: `2026-01-29T00:00:00Z` (RFC 3339 §5.6).
+pub fn rfc3339(at: Timestamp) -> String {
+    written(at, 'T')
+}
+
+fn written(at: Timestamp, between: char) -> String {
     let seconds = at.0.div_euclid(1_000);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
+    format!("{year:04}-{month:02}-{day:02}{between}{hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// Year, month and day of the `days`-th day after 1970-01-01 in the proleptic Gregorian calendar

@@ -13,12 +13,12 @@ use auth_providers::refresh::{Force, Wanted};
 use auth_routing::session;
 use auth_routing::{Exclusion, Pin, Plan, Why, unusable_until};
 use auth_store::{Credential, Kind, ProfileId, ProviderId, Timestamp};
-use serde_json::json;
 
 use crate::agent;
 use crate::args::{Global, TokenArgs, TokenFormat};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::handed::Handed;
 use crate::sessions::Sessions;
 use crate::text::utc;
 use crate::view::{self, View, way_in};
@@ -88,11 +88,28 @@ fn fast(args: &TokenArgs, global: &Global, context: &mut Context) -> Option<Stri
     if !credential.is_fresh(view.now, Duration::ZERO) {
         return None;
     }
-    Some(rendered(args, global, &view, &first.profile, &credential))
+    let handed = handed(&choice, &view, &first.profile, &credential);
+    handed.rendered(format(args, global), || view::providers(context)).ok()
 }
 
 /// Prints a valid token of the profile that routing chooses, refreshed first if that is due.
 pub fn run(args: &TokenArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    let handed = obtain(args, global, context)?;
+    let text = handed.rendered(format(args, global), || view::providers(context))?;
+    context.stdout.write_all(text.as_bytes()).map_err(CliError::stdout)?;
+    Ok(Exit::Done)
+}
+
+/// A valid token of the profile that routing chooses, refreshed first if that is due; else the
+/// environment's.
+///
+/// # Errors
+/// Why there is none, with the exit code for it.
+pub(crate) fn obtain(
+    args: &TokenArgs,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Handed, CliError> {
     let view = View::read(global, context)?;
     let choice = choose(args, &view, context)?;
     for warning in &choice.warnings {
@@ -121,9 +138,7 @@ pub fn run(args: &TokenArgs, global: &Global, context: &mut Context) -> Result<E
                         credential.kind().as_str()
                     ));
                 }
-                let text = rendered(args, global, &view, &candidate.profile, &credential);
-                context.stdout.write_all(text.as_bytes()).map_err(CliError::stdout)?;
-                return Ok(Exit::Done);
+                return Ok(handed(&choice, &view, &candidate.profile, &credential));
             }
             // Another account may do; a damaged store or a lock will not get better by it.
             Err(error) if is_about_the_profile(&error) => failure = failure.or(Some(error)),
@@ -132,8 +147,15 @@ pub fn run(args: &TokenArgs, global: &Global, context: &mut Context) -> Result<E
     }
     match failure {
         Some(failure) => Err(failure),
-        None => from_environment(args, global, &choice, &view, context),
+        None => from_environment(&choice, &view, context),
     }
+}
+
+fn handed(choice: &Choice, view: &View, profile: &ProfileId, credential: &Credential) -> Handed {
+    // As the profile spells it.
+    let found = view.profile(profile).ok();
+    let provider = found.map_or(&choice.provider, |found| &found.provider);
+    Handed::of(provider, profile, &view.agent.id, credential)
 }
 
 /// What there is to choose from.
@@ -247,12 +269,10 @@ fn all_rest(choice: &Choice, until: Timestamp, first: &Candidate, view: &View) -
 /// No profile can be used: the environment's key is the last resort, unless somebody asked for a
 /// certain profile.
 fn from_environment(
-    args: &TokenArgs,
-    global: &Global,
     choice: &Choice,
     view: &View,
     context: &mut Context,
-) -> Result<Exit, CliError> {
+) -> Result<Handed, CliError> {
     let key = match choice.pin {
         Some(Pin::Require(_)) => None,
         _ => worker::sink(&view.agent, &view.config, context)
@@ -260,24 +280,21 @@ fn from_environment(
             .env_key(&choice.provider, &|name| context.env(name).map(str::to_owned)),
     };
     let Some(key) = key else { return Err(no_credential(choice, view, context)) };
-    let mode = if key.is_oauth { "oauth" } else { "api-key" };
-    let text = if wants_json(args, global) {
-        let value = json!({
-            "provider": choice.provider,
-            "profileId": null,
-            "agentId": view.agent.id,
-            "mode": mode,
-            "token": key.value.expose(),
-            "expires": null,
-            "source": format!("env: {}", key.name),
-        });
-        format!("{value:#}\n")
-    } else {
-        format!("{}\n", key.value.expose())
+    let handed = Handed {
+        provider: choice.provider.clone(),
+        profile: None,
+        agent: view.agent.id.clone(),
+        kind: if key.is_oauth { Kind::OAuth } else { Kind::ApiKey },
+        token: key.value,
+        expires: None,
+        source: format!("env: {}", key.name),
     };
-    context.say(format_args!("note: `{}` from the environment is used ({mode})", key.name));
-    context.stdout.write_all(text.as_bytes()).map_err(CliError::stdout)?;
-    Ok(Exit::Done)
+    context.say(format_args!(
+        "note: `{}` from the environment is used ({})",
+        key.name,
+        handed.mode()
+    ));
+    Ok(handed)
 }
 
 fn no_credential(choice: &Choice, view: &View, context: &Context) -> CliError {
@@ -315,39 +332,7 @@ fn of_agent(view: &View) -> String {
     }
 }
 
-fn wants_json(args: &TokenArgs, global: &Global) -> bool {
-    match args.format {
-        Some(format) => format == TokenFormat::Json,
-        None => global.json,
-    }
-}
-
-/// The whole output, so that it is one write.
-fn rendered(
-    args: &TokenArgs,
-    global: &Global,
-    view: &View,
-    profile: &ProfileId,
-    credential: &Credential,
-) -> String {
-    let token = credential.bearer().expose();
-    if !wants_json(args, global) {
-        return format!("{token}\n");
-    }
-    let provider = view.profile(profile).map(|profile| profile.provider.clone()).ok();
-    let mode = match credential.kind() {
-        Kind::OAuth => "oauth",
-        Kind::Token => "token",
-        Kind::ApiKey => "api-key",
-    };
-    let value = json!({
-        "provider": provider,
-        "profileId": profile,
-        "agentId": view.agent.id,
-        "mode": mode,
-        "token": token,
-        "expires": credential.expires(),
-        "source": format!("profile: {profile}"),
-    });
-    format!("{value:#}\n")
+/// How it is printed.
+fn format(args: &TokenArgs, global: &Global) -> TokenFormat {
+    args.format.unwrap_or(if global.json { TokenFormat::Json } else { TokenFormat::Raw })
 }

@@ -50,6 +50,16 @@ pub enum TokenFormat {
     Raw,
     /// `{provider, profileId, agentId, mode, token, expires, source}`
     Json,
+    /// A line for `curl -H`: the header that the provider reads
+    Header,
+    /// `NAME=token`, with the variable that the provider's tools read
+    Env,
+    /// The answer of a git credential helper
+    Git,
+    /// The answer of a kubectl credential plugin
+    ExecCredential,
+    /// The answer of a credential helper of Bazel or uv
+    Bazel,
 }
 
 /// `models auth report`
