@@ -127,11 +127,9 @@ impl Handed {
 
     /// The answer of a git credential helper (git-credential(1)).
     pub fn git(&self) -> String {
-        let mut text = format!("username=oauth2\npassword={}\n", self.token.expose());
-        if let Some(expires) = self.expires {
-            text += &format!("password_expiry_utc={}\n", expires.0.div_euclid(1_000));
-        }
-        text
+        let end =
+            self.expires.map(|at| format!("password_expiry_utc={}\n", at.0.div_euclid(1_000)));
+        format!("username=oauth2\npassword={}\n{}", self.token.expose(), end.unwrap_or_default())
     }
 
     /// What kubectl reads (client.authentication.k8s.io/v1).
