@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth_store::{ProviderId, Timestamp, Usage};
+use auth_store::{Profile, ProviderId, Timestamp, Usage};
 use serde_json::Value;
 
 /// Why a profile failed, in the words of the store's `failureCounts`.
@@ -132,6 +132,7 @@ pub fn after_failure(
         error_count: Some(errors),
         failure_counts: Some(counts),
         last_failure_at: Some(now),
+        last_failure_raw: None,
         ..usage.clone()
     };
     if reason == FailureReason::Billing {
@@ -157,6 +158,7 @@ pub fn after_success(usage: &Usage, now: Timestamp) -> Usage {
         cooldown_until: None,
         disabled_until: None,
         disabled_reason: None,
+        last_failure_raw: None,
         ..usage.clone()
     }
 }
@@ -169,8 +171,17 @@ pub fn cleared(usage: &Usage) -> Usage {
         cooldown_until: None,
         disabled_until: None,
         disabled_reason: None,
+        last_failure_raw: None,
         ..usage.clone()
     }
+}
+
+/// A profile as a request for one model sees it: that model may rest while the others do not.
+#[must_use]
+pub fn for_model(mut profile: Profile, of_model: &Usage) -> Profile {
+    let usage = &mut profile.usage;
+    usage.cooldown_until = usage.cooldown_until.max(of_model.cooldown_until);
+    profile
 }
 
 /// When the profile may be used again: the later end of cooldown and disabling, past or future.
@@ -307,6 +318,26 @@ mod tests {
             prop_assert!(next.cooldown_until >= usage.cooldown_until);
             prop_assert!(next.disabled_until >= usage.disabled_until);
             prop_assert!(unusable_until(&next) >= unusable_until(&usage));
+            prop_assert!(next.error_count.is_some_and(|errors| errors > 0));
+        }
+
+        #[test]
+        fn a_known_reset_replaces_the_computed_step_whatever_it_was(
+            failures in 0..5_u64,
+            reason in 0..FailureReason::ALL.len(),
+            reset in any::<i64>(),
+            now in any::<i64>(),
+        ) {
+            let usage = Usage { error_count: Some(failures), ..Usage::default() };
+            let next = fail(&usage, FailureReason::ALL[reason], Some(reset), now);
+            let ends = [next.cooldown_until, next.disabled_until];
+            prop_assert_eq!(ends.into_iter().flatten().collect::<Vec<_>>(), [Timestamp(reset)]);
+        }
+
+        #[test]
+        fn no_count_panics(errors in any::<f64>(), count in any::<u32>()) {
+            prop_assert!(!back_off_ms(errors).is_infinite());
+            prop_assert!(back_off(count) <= Duration::from_hours(1));
         }
     }
 }

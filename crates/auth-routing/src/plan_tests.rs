@@ -112,22 +112,36 @@ fn a_pin_goes_first_or_leaves_no_other() {
     assert_eq!(ids(&gone), [""; 0]);
 }
 
-fn store() -> impl Strategy<Value = Value> {
+/// A store in which anything may stand where a number is expected, and a config.
+fn world() -> impl Strategy<Value = Value> {
     let id = || "[ab]:[a-d]";
-    let time = || any::<i64>();
+    let ids = || prop::option::of(prop::collection::vec(id(), 0..8));
+    let provider = || prop::sample::select(vec!["acme", "ACME ", "openai"]);
+    let number = || {
+        prop_oneof![
+            any::<i64>().prop_map(|it| json!(it)),
+            any::<u64>().prop_map(|it| json!(it)),
+            any::<f64>().prop_map(|it| json!(it)),
+            Just(json!("NaN")),
+            Just(json!({})),
+        ]
+    };
     let profile = (
         prop::sample::select(vec!["api_key", "token", "oauth", "other"]),
-        prop::sample::select(vec!["acme", "ACME ", "openai"]),
+        provider(),
         prop::sample::select(vec!["", "s"]),
-        time(),
+        number(),
     );
-    let usage = (time(), time(), time());
+    let usage = (number(), number(), number());
+    let declared = (provider(), prop::sample::select(vec!["api_key", "token", "oauth"]));
     (
         prop::collection::btree_map(id(), profile, 0..8),
         prop::collection::btree_map(id(), usage, 0..8),
-        prop::option::of(prop::collection::vec(id(), 0..8)),
+        ids(),
+        ids(),
+        prop::collection::btree_map(id(), declared, 0..4),
     )
-        .prop_map(|(profiles, usage, order)| {
+        .prop_map(|(profiles, usage, order, config_order, declared)| {
             let profiles: serde_json::Map<_, _> = profiles
                 .into_iter()
                 .map(|(id, (kind, provider, secret, expires))| {
@@ -140,27 +154,32 @@ fn store() -> impl Strategy<Value = Value> {
                 .into_iter()
                 .map(|(id, (used, cooldown, disabled))| {
                     let entry = json!({ "lastUsed": used, "cooldownUntil": cooldown,
-                        "disabledUntil": disabled });
+                        "disabledUntil": disabled, "errorCount": used, "lastFailureAt": disabled });
                     (id, entry)
                 })
                 .collect();
-            json!({ "profiles": profiles, "usageStats": usage, "order": order })
+            let declared: serde_json::Map<_, _> = declared
+                .into_iter()
+                .map(|(id, (provider, mode))| (id, json!({ "provider": provider, "mode": mode })))
+                .collect();
+            let order_of = config_order.map(|ids| json!({ "Acme": ids }));
+            json!({ "profiles": profiles, "usageStats": usage, "order": order,
+                "config": { "auth": { "order": order_of, "profiles": declared } } })
         })
 }
 
 proptest! {
     #[test]
     fn a_plan_is_a_permutation_of_the_eligible_and_the_excluded(
-        store in store(),
-        now in any::<i64>(),
+        world in world(),
+        now in prop_oneof![any::<i64>(), Just(i64::MIN), Just(i64::MAX)],
         pin in prop::option::of("[ab]:[a-d]"),
         is_required in any::<bool>(),
     ) {
         let provider = ProviderId::new("acme");
-        let profiles = profiles(&store);
-        let order: Option<Vec<ProfileId>> =
-            serde_json::from_value(store["order"].clone()).unwrap();
-        let config = Config::default();
+        let profiles = profiles(&world);
+        let order: Option<Vec<ProfileId>> = serde_json::from_value(world["order"].clone()).unwrap();
+        let config = Config::from_json(&world["config"]);
         let routing =
             Routing { provider: provider.clone(), stored_order: order.clone(), config: &config };
         let pin = pin.map(ProfileId::from);
@@ -172,14 +191,34 @@ proptest! {
             .collect();
         planned.sort();
         let of_provider = profiles.iter().filter(|it| it.provider == provider);
-        let mut known: Vec<ProfileId> =
-            of_provider.map(|it| it.id.clone()).chain(order.into_iter().flatten()).collect();
+        let declared = config.profiles.iter().filter(|(_, it)| it.provider == provider);
+        let declared = declared.map(|(id, _)| id.clone()).collect();
+        let listed = order.or_else(|| config.order(&provider).map(<[_]>::to_vec)).unwrap_or(declared);
+        let mut known: Vec<ProfileId> = of_provider.map(|it| it.id.clone()).chain(listed).collect();
         known.sort();
         known.dedup();
         prop_assert_eq!(planned, known);
         for candidate in &plan.candidates {
             let profile = profiles.iter().find(|it| it.id == candidate.id).unwrap();
             prop_assert!(profile.has_secret && profile.provider == provider);
+        }
+        // Who rests comes after who does not, and the soonest back first.
+        let ends = plan.candidates.iter().skip(usize::from(pin.is_some()));
+        let ends: Vec<_> = ends.map(|it| match it.why {
+            Why::Resting { until, .. } => Some(until),
+            _ => None,
+        }).collect();
+        prop_assert!(ends.is_sorted(), "{:?}", ends);
+
+        // Whatever a session says, what it gets is a candidate.
+        for is_new in [false, true] {
+            let entry = json!({ "authProfileOverride": pin.as_ref().map(|(Pin::Prefer(id) | Pin::Require(id))| id),
+                "compactionCount": now, "authProfileOverrideCompactionCount": i64::MAX });
+            let free = crate::plan(&profiles, &routing, None, Timestamp(now));
+            let entry = entry.as_object().unwrap();
+            let found = crate::session::resolve(entry, &profiles, &provider, &free, is_new, Timestamp(now));
+            prop_assert_eq!(found.profile.is_some(), !free.candidates.is_empty());
+            prop_assert!(found.profile.is_none_or(|id| free.candidates.iter().any(|it| it.id == id)));
         }
     }
 }

@@ -180,6 +180,11 @@ impl Aliases {
         )
     }
 
+    /// The aliases, for [`directive`]: `/opus` is one where `Opus` is an alias.
+    pub fn names(&self) -> Vec<&str> {
+        self.0.iter().map(|(alias, _)| alias.as_str()).collect()
+    }
+
     /// The model `text` means, and the alias it was found by: an alias in any letter case (of
     /// two equal ones the later counts), else `provider/model`, else a model of the default
     /// provider.

@@ -4,6 +4,7 @@ use auth_store::{Profile, ProfileId, ProviderId, Timestamp, trim};
 use serde_json::{Map, Value};
 
 use crate::plan::{Pin, Plan, Why};
+use crate::selector::ModelRef;
 
 /// An entry of `sessions.json`. Members that we do not know stay as they are.
 pub type Entry = Map<String, Value>;
@@ -24,6 +25,20 @@ pub enum PinSource {
     User,
     /// Routing: it stays as long as nothing happens, so that caches of the provider stay warm.
     Auto,
+}
+
+/// The model that the session uses: the one that was chosen for it, else `default`. An entry that
+/// names a model without a provider means one of `default`'s.
+pub fn model(entry: &Entry, default: &ModelRef) -> ModelRef {
+    let text = |name: &str| entry.get(name).and_then(Value::as_str).map(trim);
+    let text = |name| text(name).filter(|text| !text.is_empty());
+    match text(MODEL) {
+        Some(model) => ModelRef {
+            provider: text(PROVIDER).map_or_else(|| default.provider.clone(), ProviderId::new),
+            model: model.to_owned(),
+        },
+        None => default.clone(),
+    }
 }
 
 /// The profile the entry names, as it stands.
@@ -133,8 +148,10 @@ fn is_resting(plan: &Plan, id: &ProfileId) -> bool {
     plan.candidates.iter().any(|it| it.id == *id && matches!(it.why, Why::Resting { .. }))
 }
 
-const PROFILE: &str = "authProfileOverride";
-const SOURCE: &str = "authProfileOverrideSource";
+pub(crate) const PROFILE: &str = "authProfileOverride";
+pub(crate) const SOURCE: &str = "authProfileOverrideSource";
+pub(crate) const PROVIDER: &str = "providerOverride";
+pub(crate) const MODEL: &str = "modelOverride";
 const COMPACTIONS: &str = "authProfileOverrideCompactionCount";
 const UPDATED_AT: &str = "updatedAt";
 

@@ -106,6 +106,13 @@ impl Store {
         })
     }
 
+    /// Locks what lies beside the store and is ours alone: Clawdbot is not kept waiting.
+    pub(crate) fn lock_companions(&self) -> Result<FileLock, StoreError> {
+        let place = Place::of(&self.path)?;
+        atomic::create_private_directory(atomic::directory_of(&place.file))?;
+        FileLock::acquire(&place.flock, self.patience)
+    }
+
     /// Whether no process of ours has ever locked this store: the only time at which a legacy
     /// file beside it is imported.
     pub fn is_untouched(&self) -> bool {
@@ -428,7 +435,7 @@ fn is_ours(metadata: &fs::Metadata) -> bool {
 
 /// The bytes of a file; `None` if there is none. Whatever else goes wrong is an error: a file we
 /// cannot read is not an empty one.
-fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+pub(crate) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = fs::File::open(path)?;
         let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);

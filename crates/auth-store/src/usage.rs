@@ -24,6 +24,8 @@ pub struct Usage {
     pub disabled_reason: Option<String>,
     /// It rests until then.
     pub cooldown_until: Option<Timestamp>,
+    /// The provider's own words about the last failure. A field of ours, which others keep.
+    pub last_failure_raw: Option<String>,
 }
 
 impl Usage {
@@ -44,6 +46,7 @@ impl Usage {
             disabled_until: time("disabledUntil"),
             disabled_reason: json::string(object.get("disabledReason")),
             cooldown_until: time("cooldownUntil"),
+            last_failure_raw: json::string(object.get("lastFailureRaw")),
         }
     }
 
@@ -66,7 +69,8 @@ impl Usage {
             "lastFailureAt": last_failure_at,
             "disabledUntil": disabled_until,
             "disabledReason": disabled_reason,
-            "cooldownUntil": cooldown_until
+            "cooldownUntil": cooldown_until,
+            "lastFailureRaw": last_failure_raw
         );
         object
     }

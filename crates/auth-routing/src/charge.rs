@@ -1,0 +1,67 @@
+//! Whether the use of a credential is paid by a subscription or by the token.
+
+use std::fmt;
+
+use auth_store::{Kind, ProviderId};
+
+/// How use is paid for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Charge {
+    /// By a plan with limits.
+    Subscription,
+    /// By what is used.
+    Metered,
+    /// Nobody here knows.
+    Unknown,
+}
+
+/// How the use of a credential of that kind is paid for: an API key is metered; a login or a
+/// setup token belongs to a plan with the providers that are known to sell one.
+pub fn charge(provider: &ProviderId, kind: Kind) -> Charge {
+    match kind {
+        Kind::ApiKey => Charge::Metered,
+        Kind::OAuth | Kind::Token if PLANS.contains(&provider.as_str()) => Charge::Subscription,
+        Kind::OAuth | Kind::Token => Charge::Unknown,
+    }
+}
+
+impl Charge {
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Subscription => "subscription",
+            Self::Metered => "metered",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Charge {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// Providers whose logins and setup tokens come with a plan.
+const PLANS: [&str; 6] = [
+    "anthropic",
+    "github-copilot",
+    "google-gemini-cli",
+    "minimax-portal",
+    "openai-codex",
+    "qwen-portal",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_metered_and_logins_of_known_plans_are_not() {
+        let check = |provider: &str, kind| charge(&ProviderId::new(provider), kind);
+        assert_eq!(check("anthropic", Kind::Token), Charge::Subscription);
+        assert_eq!(check("OpenAI-Codex", Kind::OAuth), Charge::Subscription);
+        assert_eq!(check("anthropic", Kind::ApiKey), Charge::Metered);
+        assert_eq!(check("acme", Kind::OAuth), Charge::Unknown);
+    }
+}

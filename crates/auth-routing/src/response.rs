@@ -1,0 +1,438 @@
+//! What a provider's HTTP answer says about the profile it was asked with.
+//!
+//! The status and the error code decide; the text of the message only where neither says
+//! anything, or where a provider is known to hide one reason behind another's code.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use auth_routing::response::{Response, Verdict};
+//! use auth_routing::{FailureReason, Timestamp};
+//!
+//! let response = Response::parse(
+//!     "HTTP/1.1 429 Too Many Requests\r\nretry-after: 90\r\n\r\n\
+//!      {\"error\": {\"type\": \"rate_limit_error\", \"message\": \"Slow down\"}}",
+//! )?;
+//! let now = Timestamp(1_769_644_800_000);
+//! let Verdict::Failed(failure) = response.verdict(now) else { panic!("it failed") };
+//! assert_eq!(failure.reason, FailureReason::RateLimit);
+//! assert_eq!(failure.until, Some(now.plus(Duration::from_secs(90))));
+//! assert_eq!(failure.raw, "429 rate_limit_error: Slow down");
+//! # Ok::<(), auth_routing::response::NotAResponse>(())
+//! ```
+
+use std::time::Duration;
+
+use auth_store::{Timestamp, trim};
+use serde_json::Value;
+
+use crate::cooldown::FailureReason;
+use crate::moment;
+use crate::raw_reason;
+
+/// An answer, as far as it tells why a request failed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Response {
+    /// The status code, if it is known.
+    pub status: Option<u16>,
+    /// The headers, in order.
+    pub headers: Vec<(String, String)>,
+    /// The body, usually JSON.
+    pub body: String,
+}
+
+/// What the answer means.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// The provider served the request.
+    Worked,
+    /// It did not.
+    Failed(Failure),
+}
+
+/// Why a request failed, and until when the next one would.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failure {
+    /// The reason, in the words of the store.
+    pub reason: FailureReason,
+    /// When the provider will serve the profile again, if it said so. Always after `now`.
+    pub until: Option<Timestamp>,
+    /// The provider's own words: status, code, message; short, in one line, and without what
+    /// looks like a secret.
+    pub raw: String,
+}
+
+/// The text is no HTTP answer. Show the person what is read: `curl -i`, or JSON.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "it is neither an HTTP answer as `curl -i` prints it, nor {{status, headers, body}} as JSON"
+)]
+pub struct NotAResponse;
+
+impl Response {
+    /// Reads an answer as `curl -i` prints it (of several, after redirects or a proxy, the last),
+    /// as JSON `{status, headers, body}`, or as a JSON body alone.
+    pub fn parse(text: &str) -> Result<Self, NotAResponse> {
+        let text = text.trim_start_matches('\u{feff}').trim_start();
+        if text.starts_with("HTTP/") {
+            return Self::from_http(text).ok_or(NotAResponse);
+        }
+        let value: Value = serde_json::from_str(text).map_err(|_| NotAResponse)?;
+        let members = value.as_object().ok_or(NotAResponse)?;
+        let is_wrapped = members.contains_key("body")
+            || members.contains_key("headers")
+            || !members.contains_key("error")
+                && members.get("status").is_some_and(Value::is_number);
+        if !is_wrapped {
+            return Ok(Self { body: text.to_owned(), ..Self::default() });
+        }
+        let status = match &value["status"] {
+            Value::String(text) => text.parse().ok(),
+            status => status.as_u64().and_then(|status| u16::try_from(status).ok()),
+        };
+        let body = match &value["body"] {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            body => body.to_string(),
+        };
+        Ok(Self { status, headers: headers(&value["headers"]), body })
+    }
+
+    fn from_http(mut text: &str) -> Option<Self> {
+        loop {
+            let (head, rest) = split_head(text);
+            let mut lines = head.lines();
+            let status: u16 = lines.next()?.split_whitespace().nth(1)?.parse().ok()?;
+            if rest.starts_with("HTTP/") {
+                text = rest;
+                continue;
+            }
+            let headers = lines.filter_map(|line| line.split_once(':'));
+            let headers = headers.map(|(name, value)| (trim(name).into(), trim(value).into()));
+            return Some(Self {
+                status: Some(status),
+                headers: headers.collect(),
+                body: rest.to_owned(),
+            });
+        }
+    }
+
+    /// The value of a header; of several, the first.
+    fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// What it means at `now`.
+    pub fn verdict(&self, now: Timestamp) -> Verdict {
+        let body = self.json();
+        let facts = Facts::of(&body);
+        let status = match self.status {
+            // An error in the midst of an answer that began well names the status itself.
+            None | Some(200..=299) => facts.status.or(self.status),
+            status => status,
+        };
+        if matches!(status, Some(200..=299)) && !facts.is_error
+            || status.is_none() && !facts.is_error && !body.is_null()
+        {
+            return Verdict::Worked;
+        }
+        let reason = self.reason(status, &facts);
+        let until = match reason {
+            FailureReason::Auth | FailureReason::Format => None,
+            // The headers are about the rate, and money does not come back with it.
+            FailureReason::Billing => stated_reset(&body, now),
+            _ => self.reset(&body, now),
+        };
+        let until = until.filter(|until| now < *until).map(|it| it.min(now.plus(LONGEST)));
+        let message = if body.is_null() { first_line(&self.body) } else { &facts.message };
+        let raw = raw_reason::of(status, facts.codes.first().map(String::as_str), message);
+        Verdict::Failed(Failure { reason, until, raw })
+    }
+
+    fn reason(&self, status: Option<u16>, facts: &Facts) -> FailureReason {
+        use FailureReason as Reason;
+        if let Some(reason) = facts.codes.iter().find_map(|code| reason_of_code(code)) {
+            return reason;
+        }
+        let is_page = self.header("content-type").is_some_and(|it| it.contains("text/html"));
+        match status {
+            Some(402) => Reason::Billing,
+            // A wall in front of the provider, which knows nothing of the profile.
+            Some(403) if is_page => Reason::Unknown,
+            // The text was refused, not the one who sent it.
+            Some(403) if facts.is_moderated => Reason::Format,
+            Some(401 | 403 | 407) => Reason::Auth,
+            Some(429 | 529) => Reason::RateLimit,
+            Some(503) if facts.message.to_lowercase().contains("overloaded") => Reason::RateLimit,
+            Some(408 | 425 | 502..=504 | 520..=524) => Reason::Timeout,
+            Some(400..=499) => reason_of_text(&facts.message).unwrap_or(Reason::Format),
+            Some(_) => Reason::Unknown,
+            None if facts.codes.iter().any(|code| is_general(code)) => {
+                reason_of_text(&facts.message).unwrap_or(Reason::Format)
+            }
+            None => reason_of_text(&facts.message).unwrap_or(Reason::Unknown),
+        }
+    }
+
+    /// The body as JSON; of a stream of events, the one that tells of an error.
+    fn json(&self) -> Value {
+        match serde_json::from_str::<Value>(&self.body) {
+            // Google wraps an error into a list where it would have streamed.
+            Ok(Value::Array(values)) => return values.into_iter().next().unwrap_or_default(),
+            Ok(value) => return value,
+            Err(_) => {}
+        }
+        let events = self.body.lines().rev().filter_map(|line| line.strip_prefix("data:"));
+        let mut values = events.filter_map(|data| serde_json::from_str::<Value>(data).ok());
+        values.find(|value| Facts::of(value).is_error).unwrap_or_default()
+    }
+
+    /// When the provider will serve the profile again: the later of what body and `Retry-After`
+    /// say, else what the headers say about the limits that are used up.
+    fn reset(&self, body: &Value, now: Timestamp) -> Option<Timestamp> {
+        let stated = stated_reset(body, now).max(self.retry_after(now));
+        stated.or_else(|| self.exhausted_limit(now))
+    }
+
+    fn retry_after(&self, now: Timestamp) -> Option<Timestamp> {
+        let milliseconds = self.header("retry-after-ms").and_then(|text| text.parse::<f64>().ok());
+        let exact = milliseconds.and_then(|it| Duration::try_from_secs_f64(it / 1e3).ok());
+        exact
+            .map(|wait| now.plus(wait))
+            .or_else(|| moment::parse_from(self.header("retry-after")?, now))
+    }
+
+    /// `x-ratelimit-reset…`, `anthropic-ratelimit-…-reset`, `ratelimit-reset`,
+    /// `x-codex-…-reset-after-seconds`: the latest of those with nothing remaining, or, where no
+    /// header tells what remains, of all.
+    fn exhausted_limit(&self, now: Timestamp) -> Option<Timestamp> {
+        let resets = self.headers.iter().filter_map(|(name, value)| {
+            let name = name.to_ascii_lowercase();
+            let remaining = match name.strip_suffix("-reset-after-seconds") {
+                Some(limit) => {
+                    let used: f64 = self.header(&format!("{limit}-used-percent"))?.parse().ok()?;
+                    Some(100.0 - used)
+                }
+                None if name.contains("ratelimit") && name.contains("reset") => {
+                    let remaining = self.header(&name.replacen("reset", "remaining", 1));
+                    remaining.and_then(|text| text.parse::<f64>().ok())
+                }
+                None => return None,
+            };
+            let is_used_up = remaining.is_none_or(|remaining| remaining <= 0.0);
+            moment::parse_from(value, now).filter(|_| is_used_up)
+        });
+        resets.max()
+    }
+}
+
+/// The reset that the body states: Codex's `resets_at` and `resets_in_seconds`, Google's
+/// `retryDelay`, the headers that `OpenRouter` passes on.
+fn stated_reset(body: &Value, now: Timestamp) -> Option<Timestamp> {
+    let error = &body["error"];
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let at = text(&error["resets_at"]).and_then(|text| moment::parse(&text));
+    let wait = ["resets_in_seconds", "retry_after"].iter().find_map(|name| text(&error[name]));
+    let wait = wait.and_then(|text| moment::parse_from(&text, now));
+    let details = error["details"].as_array().into_iter().flatten();
+    let delays = details.filter_map(|detail| text(&detail["retryDelay"]));
+    let delay = delays.filter_map(|text| moment::parse_from(&text, now)).max();
+    let passed_on = headers(&error["metadata"]["headers"]);
+    let passed_on = passed_on.iter().filter(|(name, _)| {
+        name.eq_ignore_ascii_case("x-ratelimit-reset") || name.eq_ignore_ascii_case("retry-after")
+    });
+    let passed_on = passed_on.filter_map(|(_, value)| moment::parse_from(value, now)).max();
+    at.max(wait).max(delay).max(passed_on)
+}
+
+/// What the body says, in one form for all providers.
+#[derive(Debug, Default)]
+struct Facts {
+    is_error: bool,
+    /// The most telling first, as written.
+    codes: Vec<String>,
+    message: String,
+    /// A status code in the body.
+    status: Option<u16>,
+    is_moderated: bool,
+}
+
+impl Facts {
+    fn of(body: &Value) -> Self {
+        let mut facts = Self::default();
+        let base = &body["base_resp"];
+        for holder in [&body["error"], &body["response"]["error"], base, body, &body["detail"]] {
+            match holder {
+                Value::String(text) if text.contains(char::is_whitespace) => facts.tell(text),
+                Value::String(code) if facts.message.is_empty() => facts.codes.push(code.clone()),
+                Value::Object(_) => facts.read(holder),
+                _ => {}
+            }
+        }
+        let is_there = |value: &Value| !value.is_null() && *value != Value::Bool(false);
+        facts.is_error = is_there(&body["error"])
+            || is_there(&body["response"]["error"])
+            || base["status_code"].as_i64().is_some_and(|code| code != 0)
+            || body["type"] == "error";
+        if let Some(code) = base["status_code"].as_i64().filter(|code| *code != 0) {
+            facts.codes.insert(0, format!("minimax_{code}"));
+        }
+        let number = body["error"]["code"].as_u64().and_then(|code| u16::try_from(code).ok());
+        facts.status = number.filter(|code| (400..600).contains(code));
+        let metadata = &body["error"]["metadata"];
+        facts.is_moderated =
+            metadata["reasons"].is_array() || metadata["flagged_input"].is_string();
+        facts
+    }
+
+    fn read(&mut self, holder: &Value) {
+        let details = holder["details"].as_array().into_iter().flatten();
+        let errors = holder["errors"].as_array().into_iter().flatten();
+        let reasons = details.chain(errors).map(|detail| &detail["reason"]);
+        let own = ["code", "type", "status"].into_iter().map(|name| &holder[name]);
+        for code in reasons.chain(own).filter_map(Value::as_str) {
+            if !code.is_empty() && !["error", "failed"].contains(&code) {
+                self.codes.push(code.to_owned());
+            }
+        }
+        for name in ["message", "status_msg", "error_description", "detail", "msg"] {
+            if let Some(text) = holder[name].as_str() {
+                self.tell(text);
+            }
+        }
+    }
+
+    fn tell(&mut self, text: &str) {
+        if self.message.is_empty() {
+            text.clone_into(&mut self.message);
+        }
+    }
+}
+
+/// The reason that an error code names by itself, whoever writes it and however.
+fn reason_of_code(code: &str) -> Option<FailureReason> {
+    let plain: String = code.chars().filter(char::is_ascii_alphanumeric).collect();
+    let plain = plain.to_ascii_lowercase();
+    let found = CODES.iter().find(|(_, codes)| codes.split_whitespace().any(|it| it == plain));
+    found.map(|(reason, _)| *reason)
+}
+
+/// Codes that say no more than that there was an error in the request.
+fn is_general(code: &str) -> bool {
+    ["invalid_request_error", "invalid_argument", "bad_request"]
+        .iter()
+        .any(|general| code.eq_ignore_ascii_case(general))
+}
+
+/// What some providers say in words only, with the code of a wrong request.
+fn reason_of_text(message: &str) -> Option<FailureReason> {
+    let message = message.to_lowercase();
+    let found = PHRASES.iter().find(|(_, phrases)| phrases.iter().any(|it| message.contains(it)));
+    found.map(|(reason, _)| *reason)
+}
+
+fn headers(value: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Array(values) => values.first().and_then(Value::as_str).map(str::to_owned),
+        _ => None,
+    };
+    match value {
+        Value::Object(members) => {
+            members.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
+        }
+        Value::Array(pairs) => pairs
+            .iter()
+            .filter_map(|pair| Some((pair[0].as_str()?.to_owned(), text(&pair[1])?)))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The lines before the first empty one, and what follows it.
+fn split_head(text: &str) -> (&str, &str) {
+    let ends = ["\r\n\r\n", "\n\n"].into_iter();
+    let ends = ends.filter_map(|end| Some((text.find(end)?, end.len())));
+    match ends.min() {
+        Some((at, length)) => (&text[..at], &text[at + length..]),
+        None => (text, ""),
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    let is_markup = trim(text).starts_with('<');
+    text.lines().map(trim).find(|line| !line.is_empty() && !is_markup).unwrap_or_default()
+}
+
+/// No limit is counted over more than a month.
+const LONGEST: Duration = Duration::from_hours(32 * 24);
+
+/// Error codes in lower case without anything but letters and digits.
+const CODES: [(FailureReason, &str); 5] = [
+    (
+        FailureReason::Billing,
+        "insufficientquota insufficientbalance insufficientcredits insufficientfunds billingerror
+         billinghardlimitreached billingnotactive billingdisabled paymentrequired creditsexhausted
+         exceededcurrentquotaerror usagenotincluded arrearage minimax1008 1113",
+    ),
+    (
+        FailureReason::RateLimit,
+        "ratelimiterror ratelimitexceeded ratelimitreachederror ratelimited userratelimitexceeded
+         toomanyrequests resourceexhausted usagelimitreached usagelimitexceeded throttling
+         throttlingexception requests tokens slowdown overloadederror overloaded
+         engineoverloadederror engineoverloaded serveroverloaded modeloverloaded minimax1002
+         minimax1039 1302 1303 1305 1308",
+    ),
+    (
+        FailureReason::Auth,
+        "authenticationerror permissionerror invalidapikey incorrectapikeyerror apikeyinvalid
+         apikeyserviceblocked apikeyexpired invalidauthenticationerror invalidauthentication
+         unauthenticated unauthorized permissiondenied accessdenied forbidden tokenexpired
+         tokeninvalidated tokenrevoked expiredtoken invalidtoken sessionexpired accountdeactivated
+         accountsuspended consumersuspended consumerinvalid insufficientpermissions missingscopes
+         insufficientscope invalidorganization organizationdeactivated
+         unsupportedcountryregionterritory minimax1004 1000 1001 1002 1003 1004",
+    ),
+    (
+        FailureReason::Format,
+        "contextlengthexceeded stringabovemaxlength contentpolicyviolation contentfilter
+         invalidprompt unsupportedparameter unsupportedvalue invalidvalue missingrequiredparameter
+         unknownparameter notfounderror modelnotfound notfound requesttoolarge
+         unprocessableentity validationerror minimax2013",
+    ),
+    (
+        FailureReason::Timeout,
+        "timeouterror timeout requesttimeout deadlineexceeded upstreamtimeout gatewaytimeout
+         minimax1001",
+    ),
+];
+
+/// Phrases that mean what they say wherever they stand.
+const PHRASES: [(FailureReason, &[&str]); 2] = [
+    (
+        FailureReason::Billing,
+        &[
+            "credit balance is too low",
+            "insufficient balance",
+            "insufficient credits",
+            "insufficient funds",
+            "billing hard limit",
+        ],
+    ),
+    (
+        FailureReason::Auth,
+        &[
+            "api key not valid",
+            "incorrect api key",
+            "invalid api key",
+            "organization has been disabled",
+            "only authorized for use with claude code",
+        ],
+    ),
+];

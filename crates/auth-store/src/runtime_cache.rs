@@ -1,0 +1,231 @@
+//! `auth.json` beside the store: for each provider the credential that is routed now, for runtimes
+//! inside other programs, which read it and know nothing of profiles.
+//!
+//! Such runtimes refresh what they find, so a refresh token is never in it: whatever is cached
+//! appears as an API key. The file was once the credential store of an older version, and a
+//! runtime may write logins of its own into it. So an entry is ours only if the hash of its key
+//! was recorded before it was written, and what is not ours is never touched.
+
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::atomic;
+use crate::document::Document;
+use crate::error::StoreError;
+use crate::json::{self, Object};
+use crate::model_usage::{self, ModelUsage};
+use crate::record::hexadecimal;
+use crate::secret::Secret;
+use crate::store::{self, Store};
+
+/// What the runtime cache should hold: a provider, and what is sent to its API.
+pub type RuntimeCache = Vec<(String, Secret)>;
+
+impl Store {
+    /// Makes the runtime cache at `path` hold what `routed` finds in the store, under the kernel
+    /// lock. Entries that are not ours stay as they are, and a provider that has one keeps it. A
+    /// cache with nothing left in it is removed; one that says it already is not written.
+    ///
+    /// # Errors
+    /// The cache is as it was. The store does not depend on it.
+    pub fn follow_routing(
+        &self,
+        path: &Path,
+        routed: impl Fn(&Document, &ModelUsage) -> RuntimeCache,
+    ) -> Result<(), StoreError> {
+        let current = |usage: &ModelUsage| -> Result<_, StoreError> {
+            // Not `read`: that would lock to recover a damaged store, and the lock may be ours.
+            let document = match store::read_bytes(self.path())? {
+                None => Document::empty(),
+                Some(bytes) => Document::parse(&bytes)
+                    .map_err(|error| StoreError::Damaged { path: self.path().to_owned(), error })?,
+            };
+            Ok((store::read_bytes(path)?, routed(&document, usage)))
+        };
+        let is_done = |before: Option<&[u8]>, wanted: &RuntimeCache, usage: &ModelUsage| {
+            merged(before, wanted, &usage.cached()) == Change::None
+        };
+        let usage = self.model_usage();
+        let (before, wanted) = current(&usage)?;
+        if is_done(before.as_deref(), &wanted, &usage) {
+            return Ok(());
+        }
+
+        let lock = self.lock_companions()?;
+        let mut usage = self.model_usage();
+        let (before, wanted) = current(&usage)?;
+        let was = usage.cached();
+        let change = merged(before.as_deref(), &wanted, &was);
+        if change == Change::None {
+            return Ok(());
+        }
+        // First what will be ours, then the file: whoever dies between leaves nothing that the
+        // next one does not recognise. What was ours may still be there, so it counts too.
+        let mut ours: Vec<_> = wanted.iter().map(|(_, key)| hash(key.expose())).collect();
+        let still = still_ours(before.as_deref(), &was);
+        ours.extend(still.into_iter().filter(|hash| !ours.contains(hash)).collect::<Vec<_>>());
+        usage.set_cached(&ours);
+        model_usage::write(&usage, &lock)?;
+        match change {
+            Change::None => Ok(()),
+            Change::Write(text) => atomic::write_atomic(path, text.expose().as_bytes()),
+            Change::Remove => atomic::remove(path),
+        }
+    }
+}
+
+#[derive(Debug, Eq, PartialEq)]
+enum Change {
+    None,
+    Write(Secret),
+    Remove,
+}
+
+/// What becomes of the file: our entries are those of `wanted`, all others stay.
+fn merged(before: Option<&[u8]>, wanted: &RuntimeCache, ours: &[String]) -> Change {
+    let Some(mut members) = members(before) else { return Change::None };
+    let stale: Vec<_> = members
+        .iter()
+        .filter(|(name, raw)| {
+            let key = key_of(raw).filter(|key| ours.contains(&hash(key.expose())));
+            key.is_some_and(|key| !wanted.iter().any(|it| it.0 == *name && it.1 == key))
+        })
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    let mut is_changed = false;
+    for name in &stale {
+        if !wanted.iter().any(|it| it.0 == *name) {
+            is_changed |= members.remove(name);
+        }
+    }
+    for (name, key) in wanted {
+        if members.get(name).is_none() || stale.contains(name) {
+            let mut entry = Object::default();
+            entry.set("type", &"api_key");
+            entry.set("key", &key.expose());
+            members.set(name, &entry);
+            is_changed = true;
+        }
+    }
+    match (is_changed, members.is_empty()) {
+        (false, _) => Change::None,
+        (true, true) => Change::Remove,
+        (true, false) => {
+            let mut text = json::indent(&serde_json::to_string(&members).unwrap_or_default());
+            text.push('\n');
+            Change::Write(text.into())
+        }
+    }
+}
+
+/// The hashes of `ours` whose entries are in the file.
+fn still_ours(before: Option<&[u8]>, ours: &[String]) -> Vec<String> {
+    let members = members(before).unwrap_or_default();
+    let hashes = members.iter().filter_map(|(_, raw)| Some(hash(key_of(raw)?.expose())));
+    hashes.filter(|hash| ours.contains(hash)).collect()
+}
+
+/// The entries of the file; `None` if it holds something else, which is not for us to mend.
+fn members(before: Option<&[u8]>) -> Option<Object> {
+    match before {
+        None | Some([]) => Some(Object::default()),
+        Some(bytes) => serde_json::from_slice(bytes).ok(),
+    }
+}
+
+/// The key of an entry of the form that we write, and of no other.
+fn key_of(raw: &serde_json::value::RawValue) -> Option<Secret> {
+    let entry = Object::from_raw(Some(raw));
+    let is_plain = entry.iter().all(|(name, _)| name == "type" || name == "key");
+    let is_key = json::string(entry.get("type")).as_deref() == Some("api_key");
+    json::string(entry.get("key")).filter(|_| is_plain && is_key).map(Secret::from)
+}
+
+fn hash(key: &str) -> String {
+    hexadecimal(&Sha256::digest(key.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    struct Agent {
+        directory: tempfile::TempDir,
+    }
+
+    impl Agent {
+        fn new() -> Self {
+            Self { directory: tempfile::tempdir().unwrap() }
+        }
+
+        fn path(&self) -> PathBuf {
+            self.directory.path().join("auth.json")
+        }
+
+        fn follow(&self, wanted: &[(&str, &str)]) {
+            let store = Store::at(self.directory.path().join("auth-profiles.json"));
+            let wanted: RuntimeCache =
+                wanted.iter().map(|(name, key)| ((*name).into(), (*key).into())).collect();
+            store.follow_routing(&self.path(), |_, _| wanted.clone()).unwrap();
+        }
+
+        fn text(&self) -> Option<String> {
+            fs::read_to_string(self.path()).ok()
+        }
+
+        #[expect(clippy::disallowed_methods, reason = "somebody else's file")]
+        fn seed(&self, text: &str) {
+            fs::write(self.path(), text).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_cache_holds_what_is_routed_and_goes_when_nothing_is() {
+        let agent = Agent::new();
+        agent.follow(&[("acme", "k1"), ("zai", "k2")]);
+        let text = agent.text().unwrap();
+        let want = "{\n  \"acme\": {\n    \"type\": \"api_key\",\n    \"key\": \"k1\"\n  },\n  \"zai\": {\n    \"type\": \"api_key\",\n    \"key\": \"k2\"\n  }\n}\n";
+        assert_eq!(text, want);
+        agent.follow(&[("acme", "k3")]);
+        let text = agent.text().unwrap();
+        assert!(text.contains("k3") && !text.contains("k1") && !text.contains("zai"), "{text}");
+        agent.follow(&[]);
+        assert_eq!(agent.text(), None);
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_stays() {
+        let agent = Agent::new();
+        let login = r#"{"acme":{"type":"oauth","access":"a","refresh":"r"},"old":{"type":"api_key","key":"k"}}"#;
+        agent.seed(login);
+        agent.follow(&[("acme", "k1")]);
+        assert_eq!(agent.text().unwrap(), login);
+        agent.follow(&[("acme", "k1"), ("zai", "k2")]);
+        agent.follow(&[]);
+        let text = agent.text().unwrap();
+        assert!(text.contains("\"refresh\":") && text.contains("old"), "{text}");
+        assert!(!text.contains("k2") && !text.contains("k1"), "{text}");
+        // What was ours is somebody else's once it says something else.
+        agent.follow(&[("zai", "k2")]);
+        agent.seed(r#"{"zai":{"type":"api_key","key":"changed"}}"#);
+        agent.follow(&[("zai", "k3")]);
+        assert_eq!(agent.text().unwrap(), r#"{"zai":{"type":"api_key","key":"changed"}}"#);
+    }
+
+    #[test]
+    fn a_file_that_is_not_ours_to_read_is_left_alone() {
+        let agent = Agent::new();
+        for text in ["{", "[]", "null", r#"{"a": 1, "a": 2}"#] {
+            agent.seed(text);
+            agent.follow(&[("acme", "k")]);
+            assert_eq!(agent.text().as_deref(), Some(text));
+        }
+        agent.seed("");
+        agent.follow(&[("acme", "k")]);
+        assert!(agent.text().unwrap().contains("acme"));
+    }
+}
