@@ -27,6 +27,8 @@ pub mod error;
 mod hand_on;
 pub mod handed;
 mod logging;
+mod login_person;
+mod login_way;
 pub mod overview;
 pub mod paths;
 mod person;

@@ -65,6 +65,17 @@ pub(crate) fn secret(question: &str, context: &mut Context) -> Result<String, Cl
     run(read)?
 }
 
+/// One line of standard input.
+pub(crate) fn line(context: &mut Context) -> Result<String, CliError> {
+    let mut lines = lines(context);
+    run(async {
+        tokio::select! {
+            line = lines.recv() => Ok(line.unwrap_or_default()),
+            _ = tokio::signal::ctrl_c() => Err(interrupted()),
+        }
+    })?
+}
+
 /// Ctrl-C: nothing was stored.
 pub(crate) fn interrupted() -> CliError {
     CliError::new(Exit::Interrupted, "interrupted", "interrupted; nothing was stored")

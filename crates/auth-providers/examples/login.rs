@@ -9,7 +9,7 @@
 use std::pin::Pin;
 
 use auth_pkce::CallbackError;
-use auth_providers::{Begun, LoginUi, Origin, Providers, ReqwestClient, login};
+use auth_providers::{Begun, DevicePrompt, Flow, LoginUi, Origin, Providers, ReqwestClient, login};
 use auth_store::SystemClock;
 
 /// A person who opens the address in a browser; they cannot paste anything here.
@@ -31,6 +31,12 @@ impl LoginUi for Terminal {
     fn exchanging(&self) {
         println!("exchanging the code");
     }
+
+    fn show_code(&self, prompt: &DevicePrompt<'_>) {
+        println!("enter {} at {}", prompt.user_code, prompt.verification_uri);
+    }
+
+    fn polling(&self, _is_asking: bool) {}
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -45,7 +51,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let provider = provider.ok_or("the manifest describes no provider")?;
 
     let entropy = rand::random();
-    let finished = login(provider, entropy, &ReqwestClient::new(), &Terminal, &SystemClock).await?;
+    let (flow, http) = (Flow::AuthorizationCode, ReqwestClient::new());
+    let finished = login(provider, flow, entropy, &http, &Terminal, &SystemClock).await?;
     println!("logged in as {}", finished.login.email.as_deref().unwrap_or("somebody"));
     finished.succeed().await;
     Ok(())

@@ -122,7 +122,11 @@ impl Provider {
         if !matches!(status, 200..300 | 400..500) {
             return unavailable("");
         }
+        let refuses = self.rejected_statuses.contains(&status);
         let Some((code, description)) = object.and_then(error_of) else {
+            if refuses && object.is_some() {
+                return Answer::Rejected { code: format!("status {status}"), description: None };
+            }
             return unavailable(if object.is_some() {
                 ", with neither tokens nor an error code"
             } else {
@@ -134,6 +138,8 @@ impl Provider {
             Answer::Rejected { code, description }
         } else if is(&MISCONFIGURED) {
             Answer::Misconfigured { code, description }
+        } else if refuses && !is(&PASSING) {
+            Answer::Rejected { code, description }
         } else {
             let explanation = description.map(|text| format!(": {text}")).unwrap_or_default();
             unavailable(&format!(" `{code}`{explanation}"))
@@ -337,20 +343,22 @@ pub fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
 
 /// The error code and its description, in the shape of RFC 6749 §5.2, or in OpenAI's
 /// (`{"error": {"code": …, "message": …}}`).
-fn error_of(object: &Map<String, Value>) -> Option<(String, Option<String>)> {
+pub(crate) fn error_of(object: &Map<String, Value>) -> Option<(String, Option<String>)> {
     let text = |value: Option<&Value>| {
         value.and_then(Value::as_str).map(text::clean).filter(|text| !text.is_empty())
     };
     match object.get("error")? {
         Value::Object(error) => {
-            let code = text(error.get("code")).or_else(|| text(error.get("type")))?;
+            // OpenRouter's codes are numbers.
+            let number = error.get("code").and_then(Value::as_u64).map(|code| code.to_string());
+            let code = text(error.get("code")).or_else(|| text(error.get("type"))).or(number)?;
             Some((code, text(error.get("message"))))
         }
         code => Some((text(Some(code))?, text(object.get("error_description")))),
     }
 }
 
-fn pointed<'a>(object: &'a Map<String, Value>, pointer: &str) -> Option<&'a Value> {
+pub(crate) fn pointed<'a>(object: &'a Map<String, Value>, pointer: &str) -> Option<&'a Value> {
     let (first, rest) = match pointer.strip_prefix('/')?.split_once('/') {
         Some((first, rest)) => (first, Some(rest)),
         None => (pointer.strip_prefix('/')?, None),
@@ -363,7 +371,7 @@ fn pointed<'a>(object: &'a Map<String, Value>, pointer: &str) -> Option<&'a Valu
 }
 
 /// A number, or a string of one: both occur.
-fn number(value: &Value) -> Option<f64> {
+pub(crate) fn number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
@@ -382,7 +390,7 @@ fn timestamp(milliseconds: f64) -> Timestamp {
 }
 
 /// Whether `token` can stand in a header field (RFC 6750 §2.1): visible ASCII.
-fn is_sendable(token: &str) -> bool {
+pub(crate) fn is_sendable(token: &str) -> bool {
     token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
@@ -399,6 +407,9 @@ const REJECTED: [&str; 10] = [
     "token_revoked",
     "revoked",
 ];
+
+/// Codes that promise a better day (RFC 6749 §4.1.2.1).
+const PASSING: [&str; 3] = ["temporarily_unavailable", "server_error", "slow_down"];
 
 /// Codes that refuse the client (RFC 6749 §5.2).
 const MISCONFIGURED: [&str; 3] =

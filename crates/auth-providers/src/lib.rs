@@ -49,7 +49,9 @@
 mod address;
 mod answer;
 mod departure;
+mod device;
 mod discovery;
+mod grant;
 mod http;
 mod login;
 mod naming;
@@ -65,15 +67,18 @@ mod text;
 
 pub use answer::{Answer, MergeError, Tokens, retry_after};
 pub use departure::Departure;
+pub use device::{DeviceLogin, RealTime, Waiting, device_login};
 pub use discovery::{DiscoveryError, Metadata, discover};
 pub use http::{
     Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
 };
-pub use login::{Begun, Finished, Login, LoginError, LoginUi, PATIENCE, login, resolve};
+pub use login::{
+    Begun, DevicePrompt, Finished, Login, LoginError, LoginUi, PATIENCE, login, resolve,
+};
 pub use naming::{TakenProfile, default_profile_id, profile_name};
 pub use oauth::{Missing, RefreshTarget, TargetError, TokenEndpoint};
 pub use pasted::{PasteError, Pasted, pasted};
-pub use pending::{Answered, PENDING_LIFETIME, Pending, PendingLogins};
+pub use pending::{Answered, DeviceCode, PENDING_LIFETIME, Pending, PendingLogins, Way};
 pub use provider::{
     ClientAuth, Device, Endpoints, Flow, Identity, IdentitySource, Looks, Origin, Provider,
     RedirectData, TokenBody, Yields,

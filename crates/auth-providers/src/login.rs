@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::departure::Departure;
 use crate::discovery::{DiscoveryError, discover};
 use crate::http::HttpClient;
-use crate::provider::{Flow, IdentitySource, Provider};
+use crate::provider::{Endpoints, Flow, IdentitySource, Provider};
 
 /// A login that succeeded and is not saved yet.
 #[derive(Clone, Debug)]
@@ -54,6 +54,13 @@ pub trait LoginUi: Send + Sync {
 
     /// The answer is there; the code is being exchanged.
     fn exchanging(&self);
+
+    /// A login by device code has begun: show the code and the address.
+    fn show_code(&self, prompt: &DevicePrompt<'_>);
+
+    /// Whether the provider is being asked right now if somebody entered the code. While it is,
+    /// tokens may be on their way, so the login should not be ended.
+    fn polling(&self, is_asking: bool);
 }
 
 /// What the person is shown when a login begins.
@@ -65,6 +72,21 @@ pub struct Begun<'a> {
     pub redirect_uri: &'a str,
     /// Why nothing listens there, so that pasting is the only way.
     pub unbound: Option<&'a BindError>,
+}
+
+/// What the person is shown when a login by device code begins.
+#[derive(Clone, Copy, Debug)]
+pub struct DevicePrompt<'a> {
+    /// What they type there. Shown alone, to be compared.
+    pub user_code: &'a str,
+    /// Where they type it.
+    pub verification_uri: &'a str,
+    /// The same place with the code in it, if there is one (RFC 8628 §3.3.1).
+    pub verification_uri_complete: Option<&'a str>,
+    /// An address that may be opened without asking: one of the provider's own.
+    pub openable: Option<&'a str>,
+    /// How long the code is good for.
+    pub lifetime: Duration,
 }
 
 /// Why a login failed. Nothing is stored.
@@ -102,10 +124,20 @@ pub enum LoginError {
         reason: String,
     },
     /// The answer contradicts itself: somebody may be tampering. Begin again.
-    #[error("the provider's ID token cannot be trusted: {reason}")]
+    #[error("the provider's answer cannot be trusted: {reason}")]
     Untrusted {
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// The code for another device has ended: begin again.
+    #[error("the code was not entered in time")]
+    CodeEnded,
+    /// This account has no device login: it must be switched on at the provider, or the person
+    /// logs in another way.
+    #[error("`{provider}` offers no login by device code to this account")]
+    NoDeviceLogin {
+        /// The provider.
+        provider: ProviderId,
     },
     /// Nobody answered in time: begin again.
     #[error("nobody answered within {} minutes", .0.as_secs() / 60)]
@@ -127,19 +159,23 @@ pub enum LoginError {
 /// How long a person may take.
 pub const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Logs in to `provider` through a browser.
+/// Logs in to `provider` through a browser, by `flow`.
 ///
 /// `entropy` comes from the system's generator and is used for nothing else. Save the login, then
 /// tell the browser with [`Finished::succeed`]; dropped, the browser shows that it was not saved.
 /// Dropping this future ends the login without a trace.
 pub async fn login(
     provider: &Provider,
+    flow: Flow,
     entropy: [u8; 96],
     http: &dyn HttpClient,
     ui: &dyn LoginUi,
     clock: &dyn Clock,
 ) -> Result<Finished, LoginError> {
-    let provider = resolve(provider, http).await?;
+    if !matches!(flow, Flow::AuthorizationCode | Flow::AuthorizationCodeKey) {
+        return Err(LoginError::NoSuchFlow { provider: provider.id.clone() });
+    }
+    let provider = resolve(provider, flow, http).await?;
     let redirect = provider.redirect().map_err(|error| misconfigured(&provider, &error))?;
     let (loopback, unbound) = match Loopback::bind(&redirect) {
         Ok(loopback) => (Some(loopback), None),
@@ -149,7 +185,7 @@ pub async fn login(
         Some(loopback) => loopback.redirect_uri().to_owned(),
         None => redirect.uri(redirect.ports().first().copied().unwrap_or(FALLBACK_PORT)),
     };
-    let departure = Departure::new(provider, Attempt::new(entropy, redirect_uri))?;
+    let departure = Departure::new(provider, flow, Attempt::new(entropy, redirect_uri))?;
     let url = departure.url()?;
     ui.begin(&Begun {
         url: &url,
@@ -202,15 +238,28 @@ impl Finished {
     }
 }
 
-/// `provider` with all the endpoints its login needs, discovered where the entry leaves them out.
-pub async fn resolve(provider: &Provider, http: &dyn HttpClient) -> Result<Provider, LoginError> {
-    if !provider.flows.contains(&Flow::AuthorizationCode) {
+/// `provider` with all the endpoints that a login by `flow` needs, discovered where the entry
+/// leaves them out.
+pub async fn resolve(
+    provider: &Provider,
+    flow: Flow,
+    http: &dyn HttpClient,
+) -> Result<Provider, LoginError> {
+    if !provider.flows.contains(&flow) {
         return Err(LoginError::NoSuchFlow { provider: provider.id.clone() });
     }
+    let has_redirect = matches!(flow, Flow::AuthorizationCode | Flow::AuthorizationCodeKey);
+    let needed = |endpoints: &Endpoints| {
+        let start = if has_redirect {
+            ("authorization", endpoints.authorization.is_some())
+        } else {
+            ("device_authorization", endpoints.device_authorization.is_some())
+        };
+        [start, ("token", endpoints.token.is_some())]
+    };
     let endpoints = &provider.endpoints;
     let wants_userinfo = provider.identity.source == Some(IdentitySource::Userinfo);
-    let is_complete = endpoints.authorization.is_some()
-        && endpoints.token.is_some()
+    let is_complete = needed(endpoints).iter().all(|(_, is_there)| *is_there)
         && (endpoints.userinfo.is_some() || !wants_userinfo);
     let Some(issuer) = provider.issuer.as_deref().filter(|_| !is_complete) else {
         return Ok(provider.clone());
@@ -224,19 +273,15 @@ pub async fn resolve(provider: &Provider, http: &dyn HttpClient) -> Result<Provi
             return Err(misconfigured(provider, &error));
         }
     };
-    if !metadata.supports_pkce() && !provider.assume_pkce {
+    if flow == Flow::AuthorizationCode && !metadata.supports_pkce() && !provider.assume_pkce {
         return Err(misconfigured(
             provider,
             &"the issuer does not say that it supports PKCE with S256; write `\"assume_pkce\": true` if you know it does",
         ));
     }
     let resolved = provider.with_metadata(&metadata);
-    let missing = [
-        ("authorization", &resolved.endpoints.authorization),
-        ("token", &resolved.endpoints.token),
-    ];
-    for (name, endpoint) in missing {
-        if endpoint.is_none() {
+    for (name, is_there) in needed(&resolved.endpoints) {
+        if !is_there {
             let refused = metadata.refused.join("; ");
             return Err(misconfigured(
                 provider,

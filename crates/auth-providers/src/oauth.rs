@@ -184,6 +184,15 @@ impl TokenEndpoint {
         self.request(&params, timeout)
     }
 
+    /// A request with `params` and those of the provider, and no client at all.
+    pub(crate) fn request_as_nobody(
+        &self,
+        params: &[(&str, &str)],
+        timeout: Duration,
+    ) -> HttpRequest {
+        self.post(params.to_vec(), timeout)
+    }
+
     /// A request with `params`, those of the provider, and the client's own.
     pub(crate) fn request(&self, params: &[(&str, &str)], timeout: Duration) -> HttpRequest {
         let mut all: Vec<(&str, &str)> = params.to_vec();
@@ -198,6 +207,14 @@ impl TokenEndpoint {
             }
             (None, _) => all.push(("client_id", &self.client_id)),
         }
+        let mut request = self.post(all, timeout);
+        if let Some(authorization) = authorization {
+            request.headers.push(("authorization".to_owned(), authorization));
+        }
+        request
+    }
+
+    fn post<'a>(&'a self, mut all: Vec<(&'a str, &'a str)>, timeout: Duration) -> HttpRequest {
         all.extend(self.params.iter().map(|(name, value)| (name.as_str(), value.as_str())));
 
         let (content_type, body) = match self.body {
@@ -212,11 +229,7 @@ impl TokenEndpoint {
                 ("application/json", object.to_string().into_bytes())
             }
         };
-        let mut request = HttpRequest::post(&self.url, content_type, body, timeout);
-        if let Some(authorization) = authorization {
-            request.headers.push(("authorization".to_owned(), authorization));
-        }
-        request
+        HttpRequest::post(&self.url, content_type, body, timeout)
     }
 }
 

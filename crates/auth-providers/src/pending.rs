@@ -5,15 +5,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use auth_pkce::{Attempt, CallbackError, Code};
+use auth_pkce::{Attempt, CallbackError, Code, Verifier};
 use auth_store::{Clock, ProviderId, StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::departure::Departure;
+use crate::device::{DeviceGrant, DeviceLogin, Waiting};
 use crate::http::HttpClient;
-use crate::login::{Login, LoginError, resolve};
-use crate::provider::{Endpoints, Provider};
+use crate::login::{Login, LoginError, LoginUi, misconfigured, resolve};
+use crate::provider::{Endpoints, Flow, Provider};
 use crate::registry::Providers;
 
 /// The directory of the logins that were begun and not finished.
@@ -27,15 +28,52 @@ pub struct PendingLogins {
 pub struct Pending {
     /// Its name.
     pub id: String,
-    /// Where to send the browser.
-    pub url: String,
-    /// Where the browser ends: that address is what finishes the login.
-    pub redirect_uri: String,
     /// When it ends.
     pub expires: Timestamp,
+    /// What the person does.
+    pub way: Way,
 }
 
-/// How long a login may stay unfinished.
+/// How a login that was begun goes on.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// In a browser; the address it ends on finishes the login.
+    Browser {
+        /// Where to send the browser.
+        url: String,
+        /// Where the browser ends.
+        redirect_uri: String,
+    },
+    /// On another device; the id or the user code finishes the login.
+    Device(DeviceCode),
+}
+
+/// A code to be entered on another device.
+#[derive(Clone, Debug)]
+pub struct DeviceCode {
+    /// What is typed there.
+    pub user_code: String,
+    /// Where it is typed.
+    pub verification_uri: String,
+    /// The same place with the code in it, if there is one.
+    pub verification_uri_complete: Option<String>,
+    /// How often finishing asks the provider.
+    pub interval: Duration,
+}
+
+impl DeviceCode {
+    fn of(login: &DeviceLogin) -> Self {
+        let grant = login.grant.clone();
+        Self {
+            user_code: grant.user_code,
+            verification_uri: grant.verification_uri,
+            verification_uri_complete: grant.verification_uri_complete,
+            interval: grant.interval,
+        }
+    }
+}
+
+/// How long a login in a browser may stay unfinished; a device code says how long it is good for.
 pub const PENDING_LIFETIME: Duration = Duration::from_mins(10);
 
 impl PendingLogins {
@@ -44,40 +82,67 @@ impl PendingLogins {
         Self { directory: directory.into() }
     }
 
-    /// Begins a login of `provider` and keeps what finishing it needs, with a `note` for whoever
-    /// does. `entropy` comes from the system's generator and is used for nothing else.
+    /// Begins a login of `provider` by `flow`, in a browser or by device code, and keeps what
+    /// finishing it needs, with a `note` for whoever does. `entropy` comes from the system's
+    /// generator and is used for nothing else.
     pub async fn start(
         &self,
         provider: &Provider,
+        flow: Flow,
         note: Value,
         entropy: [u8; 112],
         http: &dyn HttpClient,
         clock: &dyn Clock,
     ) -> Result<Pending, LoginError> {
-        let provider = resolve(provider, http).await?;
-        let redirect = provider.redirect().map_err(|error| LoginError::Misconfigured {
-            provider: provider.id.clone(),
-            reason: error.to_string(),
-        })?;
-        // Where any port will do, one at which nobody is likely to listen.
-        let any = FIRST_DYNAMIC_PORT | u16::from_be_bytes([entropy[96], entropy[97]]);
-        let redirect_uri = redirect.uri(redirect.ports().first().copied().unwrap_or(any));
-        let mut parts = [0; 96];
-        parts.copy_from_slice(&entropy[..96]);
         let mut id = [0; 16];
         id.copy_from_slice(&entropy[96..]);
         let id = format!("{:032x}", u128::from_be_bytes(id));
-        let departure = Departure::new(provider, Attempt::new(parts, redirect_uri))?;
-        let url = departure.url()?;
-        let now = clock.now();
-        self.remove_expired(now);
-        let record = Record::new(&id, &departure, note, now.plus(PENDING_LIFETIME));
+        let (record, pending) = if flow.is_device_code() {
+            let mut parts = [0; 64];
+            parts.copy_from_slice(&entropy[..64]);
+            let login = DeviceLogin::begin(provider, flow, parts, http, clock).await?;
+            let expires = clock.now().plus(login.grant.lifetime);
+            let what = What::Device {
+                flow,
+                device_code: login.grant.device_code.expose().to_owned(),
+                device_verifier: login.grant.verifier.as_ref().map(|it| it.expose().to_owned()),
+                user_code: login.grant.user_code.clone(),
+                verification_uri: login.grant.verification_uri.clone(),
+                interval: login.grant.interval.as_secs(),
+            };
+            let pending = Pending { id, expires, way: Way::Device(DeviceCode::of(&login)) };
+            (Record::new(&pending, &login.provider, what, note), pending)
+        } else {
+            let provider = resolve(provider, flow, http).await?;
+            let redirect = provider.redirect().map_err(|error| misconfigured(&provider, &error))?;
+            // Where any port will do, one at which nobody is likely to listen.
+            let any = FIRST_DYNAMIC_PORT | u16::from_be_bytes([entropy[96], entropy[97]]);
+            let redirect_uri = redirect.uri(redirect.ports().first().copied().unwrap_or(any));
+            let mut parts = [0; 96];
+            parts.copy_from_slice(&entropy[..96]);
+            let departure =
+                Departure::new(provider, flow, Attempt::new(parts, redirect_uri.clone()))?;
+            let url = departure.url()?;
+            let expires = clock.now().plus(PENDING_LIFETIME);
+            let attempt = &departure.attempt;
+            let what = What::Browser {
+                verifier: attempt.verifier().expose().to_owned(),
+                state: attempt.state().expose().to_owned(),
+                nonce: attempt.nonce().expose().to_owned(),
+                redirect_uri: redirect_uri.clone(),
+                for_key: departure.for_key,
+            };
+            let pending = Pending { id, expires, way: Way::Browser { url, redirect_uri } };
+            (Record::new(&pending, &departure.provider, what, note), pending)
+        };
+        self.remove_expired(clock.now());
         self.keep(&record)?;
-        Ok(Pending { id, url, redirect_uri: record.redirect_uri, expires: record.expires })
+        Ok(pending)
     }
 
-    /// Finds the login that `pasted` answers: the address the browser ended on. Nothing is sent
-    /// yet, so that whoever finishes it can make sure first that it can be saved.
+    /// Finds the login that `pasted` answers: the address the browser ended on, or the id or the
+    /// user code of a login by device code. Nothing is sent yet, so that whoever finishes it can
+    /// make sure first that it can be saved.
     ///
     /// What is no answer to any of them leaves them all as they are; an answer that ends its login
     /// removes it.
@@ -90,20 +155,29 @@ impl PendingLogins {
         self.remove_expired(now);
         let mut refused: Option<CallbackError> = None;
         for record in self.records() {
-            let Some(departure) = record.departure(providers) else { continue };
-            match departure.accept(pasted) {
-                Ok(code) => {
-                    let Record { id, note, .. } = record;
-                    return Ok(Answered { logins: self, id, departure, code, note });
+            let found = |way| {
+                let Record { id, note, .. } = record.clone();
+                Ok(Answered { logins: self, id, way, note })
+            };
+            match record.resume(providers, now) {
+                Some(Resumed::Device(login)) => {
+                    let named = auth_store::trim(pasted);
+                    if named == record.id || named == login.grant.user_code {
+                        return found(Awaited::Device(login));
+                    }
                 }
-                Err(error) if error.ends_login() => {
-                    self.claim(&record.id)?;
-                    self.remove_claimed(&record.id);
-                    return Err(LoginError::Answer(error));
-                }
-                Err(error) => {
-                    refused.get_or_insert(error);
-                }
+                Some(Resumed::Browser(departure)) => match departure.accept(pasted) {
+                    Ok(code) => return found(Awaited::Browser(departure, code)),
+                    Err(error) if error.ends_login() => {
+                        self.claim(&record.id)?;
+                        self.remove_claimed(&record.id);
+                        return Err(LoginError::Answer(error));
+                    }
+                    Err(error) => {
+                        refused.get_or_insert(error);
+                    }
+                },
+                None => {}
             }
         }
         Err(refused.map_or(LoginError::NoneBegun, LoginError::Answer))
@@ -126,7 +200,7 @@ impl PendingLogins {
 
     fn remove_expired(&self, now: Timestamp) {
         // A clock that was set back must not keep one alive for long.
-        let at_the_latest = now.plus(2 * PENDING_LIFETIME);
+        let at_the_latest = now.plus(LONGEST);
         for path in self.files() {
             if parse(&path)
                 .is_some_and(|record| record.expires <= now || record.expires > at_the_latest)
@@ -166,36 +240,75 @@ impl PendingLogins {
     }
 }
 
-/// A login that was begun and is answered.
+/// A login that was begun and is answered, or waits for somebody who enters its code.
 #[derive(Debug)]
 pub struct Answered<'a> {
     logins: &'a PendingLogins,
     id: String,
-    departure: Departure,
-    code: Code,
+    way: Awaited,
     /// What was noted when it began.
     pub note: Value,
+}
+
+#[derive(Debug)]
+enum Awaited {
+    Browser(Box<Departure>, Code),
+    Device(Box<DeviceLogin>),
 }
 
 impl Answered<'_> {
     /// The provider.
     pub fn provider(&self) -> &Provider {
-        &self.departure.provider
+        match &self.way {
+            Awaited::Browser(departure, _) => &departure.provider,
+            Awaited::Device(login) => &login.provider,
+        }
     }
 
-    /// Exchanges the code. Of two that finish the same login only one does; the other gets
-    /// [`LoginError::NoneBegun`].
+    /// Exchanges the code, or polls until somebody entered it. Of two that finish the same login
+    /// only one does; the other gets [`LoginError::NoneBegun`]. A poll that ends without an answer,
+    /// or is dropped, leaves the login as it was.
     pub async fn finish(
         self,
         http: &dyn HttpClient,
+        ui: &dyn LoginUi,
         clock: &dyn Clock,
+        waiting: &dyn Waiting,
     ) -> Result<Login, LoginError> {
         if !self.logins.claim(&self.id)? {
             return Err(LoginError::NoneBegun);
         }
-        let login = self.departure.exchange(&self.code, http, clock).await;
-        self.logins.remove_claimed(&self.id);
-        login
+        let mut claim = Claim { logins: self.logins, id: &self.id, is_over: true };
+        match &self.way {
+            Awaited::Browser(departure, code) => {
+                ui.exchanging();
+                departure.exchange(code, http, clock).await
+            }
+            Awaited::Device(login) => {
+                claim.is_over = false;
+                let outcome = login.finish(http, ui, clock, waiting).await;
+                claim.is_over = !matches!(outcome, Err(LoginError::Unavailable { .. }));
+                outcome
+            }
+        }
+    }
+}
+
+/// A login that nobody else can finish now.
+struct Claim<'a> {
+    logins: &'a PendingLogins,
+    id: &'a str,
+    is_over: bool,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if self.is_over {
+            self.logins.remove_claimed(self.id);
+        } else {
+            // It ends by itself if this fails.
+            let _ = fs::rename(self.logins.claimed(self.id), self.logins.file(self.id));
+        }
     }
 }
 
@@ -206,48 +319,96 @@ impl Answered<'_> {
 struct Record {
     id: String,
     provider: ProviderId,
-    verifier: String,
-    state: String,
-    nonce: String,
-    redirect_uri: String,
     client_id: Option<String>,
     issuer: Option<String>,
     names_issuer: bool,
     endpoints: Endpoints,
     expires: Timestamp,
     note: Value,
+    #[serde(flatten)]
+    what: What,
+}
+
+/// What is secret about it.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum What {
+    Browser {
+        verifier: String,
+        state: String,
+        nonce: String,
+        redirect_uri: String,
+        #[serde(default)]
+        for_key: bool,
+    },
+    Device {
+        flow: Flow,
+        device_code: String,
+        device_verifier: Option<String>,
+        user_code: String,
+        verification_uri: String,
+        interval: u64,
+    },
+}
+
+enum Resumed {
+    Browser(Box<Departure>),
+    Device(Box<DeviceLogin>),
 }
 
 impl Record {
-    fn new(id: &str, departure: &Departure, note: Value, expires: Timestamp) -> Self {
-        let Departure { provider, attempt, .. } = departure;
+    fn new(pending: &Pending, provider: &Provider, what: What, note: Value) -> Self {
         Self {
-            id: id.to_owned(),
+            id: pending.id.clone(),
             provider: provider.id.clone(),
-            verifier: attempt.verifier().expose().to_owned(),
-            state: attempt.state().expose().to_owned(),
-            nonce: attempt.nonce().expose().to_owned(),
-            redirect_uri: attempt.redirect_uri().to_owned(),
             client_id: provider.client_id.clone(),
             issuer: provider.issuer.clone(),
             names_issuer: provider.names_issuer,
             endpoints: provider.endpoints.clone(),
-            expires,
+            expires: pending.expires,
             note,
+            what,
         }
     }
 
     /// The login as it was begun, if its provider is still known and the file is whole.
-    fn departure(&self, providers: &Providers) -> Option<Departure> {
+    fn resume(&self, providers: &Providers, now: Timestamp) -> Option<Resumed> {
         let mut provider = providers.find(&self.provider)?.clone();
         provider.client_id.clone_from(&self.client_id);
         provider.issuer.clone_from(&self.issuer);
         provider.names_issuer = self.names_issuer;
         provider.endpoints = self.endpoints.clone();
-        let redirect_uri = self.redirect_uri.clone();
-        let attempt =
-            Attempt::from_parts(&self.verifier, &self.state, &self.nonce, redirect_uri).ok()?;
-        Departure::new(provider, attempt).ok()
+        match &self.what {
+            What::Browser { verifier, state, nonce, redirect_uri, for_key } => {
+                let attempt =
+                    Attempt::from_parts(verifier, state, nonce, redirect_uri.clone()).ok()?;
+                let flow =
+                    if *for_key { Flow::AuthorizationCodeKey } else { Flow::AuthorizationCode };
+                let departure = Departure::new(provider, flow, attempt).ok()?;
+                Some(Resumed::Browser(Box::new(departure)))
+            }
+            What::Device {
+                flow,
+                device_code,
+                device_verifier,
+                user_code,
+                verification_uri,
+                interval,
+            } => {
+                let verifier = device_verifier.as_deref().map(Verifier::parse).transpose().ok()?;
+                let grant = DeviceGrant {
+                    device_code: device_code.as_str().into(),
+                    verifier,
+                    user_code: user_code.clone(),
+                    verification_uri: verification_uri.clone(),
+                    verification_uri_complete: None,
+                    lifetime: self.expires.since(now),
+                    interval: Duration::from_secs(*interval),
+                };
+                let login = DeviceLogin::resume(provider, *flow, grant).ok()?;
+                Some(Resumed::Device(Box::new(login)))
+            }
+        }
     }
 }
 
@@ -261,6 +422,9 @@ fn read_open(path: &Path) -> Option<Record> {
     let record = parse(path)?;
     (path.file_name()?.to_str()? == format!("{}.json", record.id)).then_some(record)
 }
+
+/// Nothing was begun that ends later than this from now.
+const LONGEST: Duration = Duration::from_hours(2);
 
 /// Of the ports that are nobody's (RFC 6335 §6): all that have its bits.
 const FIRST_DYNAMIC_PORT: u16 = 0xc000;

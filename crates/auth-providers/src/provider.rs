@@ -85,6 +85,10 @@ pub struct Provider {
     /// Error codes that refuse the refresh token itself, beside those everybody uses.
     #[serde(default, deserialize_with = "null_is_default")]
     pub rejected_codes: Vec<String>,
+    /// Statuses that refuse the refresh token itself, whatever the code in their JSON, unless it
+    /// speaks of the client.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub rejected_statuses: Vec<u16>,
     /// Whether its refresh tokens can be used here at all.
     #[serde(default = "yes")]
     pub refreshable: bool,
@@ -135,7 +139,7 @@ pub struct Provider {
 }
 
 /// A way to log in: each one is a driver.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Flow {
     /// Authorization code with PKCE (RFC 6749 §4.1, RFC 7636, RFC 8252).
@@ -154,6 +158,13 @@ pub enum Flow {
     ApiKey,
     /// Another program does it.
     Plugin,
+}
+
+impl Flow {
+    /// Whether a code is entered on another device.
+    pub fn is_device_code(self) -> bool {
+        matches!(self, Self::DeviceCode | Self::DeviceCodeOpenai | Self::DeviceCodeMinimax)
+    }
 }
 
 /// The addresses of a provider; `https`, or `http` on a loopback host.
@@ -218,6 +229,8 @@ pub enum ClientAuth {
 pub struct Device {
     /// Whether the request carries a PKCE challenge.
     pub pkce: bool,
+    /// Whether the request has a unique number in the field `x-request-id`.
+    pub request_id: bool,
     /// Where to poll, if not at the token endpoint.
     pub poll: Option<String>,
     /// The page for the code, if the answer names none.

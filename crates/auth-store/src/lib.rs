@@ -65,5 +65,5 @@ pub use runtime_cache::RuntimeCache;
 pub use secret::Secret;
 pub use state_directory::StateDirectory;
 pub use store::{Store, StoreLock};
-pub use time::{Clock, SystemClock, Timestamp};
+pub use time::{Clock, SystemClock, Timestamp, since_boot};
 pub use usage::Usage;

@@ -63,6 +63,31 @@ impl Clock for SystemClock {
     }
 }
 
+/// How long it is since some fixed instant: for measuring, since it goes on while the machine
+/// sleeps and no setting of the clock moves it.
+pub fn since_boot() -> Duration {
+    #[cfg(unix)]
+    {
+        use rustix::time::{ClockId, clock_gettime};
+        // Elsewhere the monotonic clock goes on by itself.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let clock = ClockId::Boottime;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let clock = ClockId::Monotonic;
+        let time = clock_gettime(clock);
+        Duration::new(
+            time.tv_sec.try_into().unwrap_or_default(),
+            time.tv_nsec.try_into().unwrap_or_default(),
+        )
+    }
+    #[cfg(not(unix))]
+    {
+        static START: std::sync::LazyLock<std::time::Instant> =
+            std::sync::LazyLock::new(std::time::Instant::now);
+        START.elapsed()
+    }
+}
+
 /// A clock that stands still, for tests and for commands that must judge by one instant.
 impl Clock for Timestamp {
     fn now(&self) -> Timestamp {

@@ -13,31 +13,34 @@ Examples:
   clawdbot models auth login --provider openai-codex
   clawdbot models auth login --provider openai-codex --profile-id openai-codex:work
   ssh host clawdbot models auth login --provider openai-codex --no-browser
+  clawdbot models auth login --provider openai-codex --device-code
 
 In two steps, from scripts or over chat:
   clawdbot models auth login --provider openai-codex --start --json
   clawdbot models auth login --finish -      (the address the browser ended on, on stdin)")]
 pub struct LoginArgs {
-    /// The provider: a known one, or one a manifest describes
-    #[arg(long, value_name = "ID", required_unless_present = "finish")]
+    /// The provider: a known one, or one a manifest describes; without it you are asked
+    #[arg(long, value_name = "ID")]
     pub provider: Option<String>,
-    /// The way to log in, where the provider has several
+    /// The way to log in, where the provider has several: `browser`, `device-code`, `token`,
+    /// `api-key`
     #[arg(long, value_name = "METHOD")]
     pub method: Option<String>,
     /// The profile to store the login as; without it `<provider>:<email>`
     #[arg(long, value_name = "ID")]
     pub profile_id: Option<String>,
     /// Log in with a code on another device
-    #[arg(long)]
+    #[arg(long, conflicts_with = "method")]
     pub device_code: bool,
     /// Print the address instead of opening a browser
     #[arg(long)]
     pub no_browser: bool,
-    /// Begin a login, print its address and return
+    /// Begin a login, print its address or code and return
     #[arg(long, conflicts_with = "finish")]
     pub start: bool,
-    /// Finish a login that was begun with --start: the address the browser ended on, `-` for stdin
-    #[arg(long, value_name = "URL")]
+    /// Finish a login that was begun with --start: the address the browser ended on, or the login's
+    /// id where there is a code; `-` for stdin
+    #[arg(long, value_name = "URL|ID")]
     pub finish: Option<String>,
     /// Make the provider's suggested model the default one
     #[arg(long)]

@@ -1,30 +1,27 @@
-//! `models auth login`: in a browser, in one step or in two.
+//! `models auth login`: in a browser or with a device code, in one step or in two.
 
-use std::io::Write;
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use auth_pkce::CallbackError;
 use auth_providers::{
-    Begun, Flow, Login, LoginError, LoginUi, PendingLogins, Provider, Providers, login,
+    Finished, Flow, Login, LoginError, PendingLogins, Provider, Providers, RealTime, Way,
+    device_login, login,
 };
-use auth_store::{Kind, ProfileId, ProviderId};
+use auth_store::{ProfileId, ProviderId};
 use serde_json::{Value, json};
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::agent::Agent;
-use crate::args::{Global, LoginArgs};
-use crate::browser::Opener;
+use crate::args::{Global, LoginArgs, PasteApiKeyArgs, SetupTokenArgs};
+use crate::commands::paste;
 use crate::config::Config;
 use crate::config_edit;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::login_person::Person;
+use crate::login_way::{self, Chosen};
 use crate::person;
 use crate::save::{self, Wish};
-use crate::text::printable;
+use crate::text::{printable, utc};
 use crate::worker;
 
 /// Logs in, begins a login, or finishes one.
@@ -35,28 +32,41 @@ pub fn run(args: &LoginArgs, global: &Global, context: &mut Context) -> Result<E
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
     let sink = worker::sink(&agent, &config, context);
-    let provider = find(args.provider.as_deref().unwrap_or_default(), &sink.providers)?.clone();
-    check_method(args, &provider)?;
+    let name = match &args.provider {
+        Some(name) => name.clone(),
+        None => login_way::choose_provider(&sink.providers, context)?,
+    };
+    let provider = find(&name, &sink.providers)?.clone();
+    let flow = match login_way::of(args, &provider, context)? {
+        Chosen::Flow(flow) => flow,
+        Chosen::Token => {
+            return paste::setup_token(&pasted_token(args, &provider), global, context);
+        }
+        Chosen::ApiKey => {
+            return paste::paste_api_key(&pasted_key(args, &provider), global, context);
+        }
+    };
     save::check_store(&sink)?;
     if args.start {
-        return start(args, &agent, &provider, global, context);
+        return start(args, &agent, &provider, flow, global, context);
     }
 
     let mut entropy = [0; 96];
     fill(&mut entropy, context)?;
-    let lines = person::lines(context);
-    let talk = std::mem::replace(&mut context.stderr, Box::new(std::io::sink()));
-    let person = Person {
-        label: printable(&provider.label),
-        opener: if args.no_browser { None } else { Opener::of(context) },
-        talk: Mutex::new(talk),
-        lines: tokio::sync::Mutex::new(lines),
-        is_exchanging: AtomicBool::new(false),
-    };
+    let person = Person::new(&provider.label, !flow.is_device_code(), args.no_browser, context);
     let wish = Wish { profile: args.profile_id.as_deref().map(ProfileId::from), force: args.force };
     let ended = person::run(async {
-        let logging_in = login(&provider, entropy, &*sink.http, &person, &*sink.clock);
-        let finished = until_interrupted(logging_in, &person).await?.map_err(explain)?;
+        let (http, clock) = (&*sink.http, &*sink.clock);
+        let logging_in = async {
+            if !flow.is_device_code() {
+                return login(&provider, flow, entropy, http, &person, clock).await;
+            }
+            let mut parts = [0; 64];
+            parts.copy_from_slice(&entropy[..64]);
+            let login = device_login(&provider, flow, parts, http, &person, clock, &RealTime);
+            Ok(Finished { login: login.await?, browser: None })
+        };
+        let finished = person.until_interrupted(logging_in).await?.map_err(explain)?;
         let saved = save::login(&finished.login, &wish, &provider, &agent, &sink).await;
         let login = finished.login.clone();
         match &saved {
@@ -66,16 +76,17 @@ pub fn run(args: &LoginArgs, global: &Global, context: &mut Context) -> Result<E
         }
         saved.map(|id| (id, login))
     });
-    context.stderr = person.talk.into_inner().unwrap_or_else(PoisonError::into_inner);
+    person.give_back(context);
     let (id, login) = ended??;
     report(&id, &login, &agent, &provider, args.set_default, global, context)
 }
 
-/// `--start`: the address, and nothing that runs on.
+/// `--start`: the address or the code, and nothing that runs on.
 fn start(
     args: &LoginArgs,
     agent: &Agent,
     provider: &Provider,
+    flow: Flow,
     global: &Global,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
@@ -89,31 +100,47 @@ fn start(
         "setDefault": args.set_default,
     });
     let (pending, http) = (pending(context), worker::client(context));
-    let begun = person::run(pending.start(provider, note, entropy, &http, &*context.clock))?
+    let begun = person::run(pending.start(provider, flow, note, entropy, &http, &*context.clock))?
         .map_err(explain)?;
-    if global.json {
-        context.print_json(&json!({
+    match &begun.way {
+        Way::Browser { url, redirect_uri } if global.json => context.print_json(&json!({
+            "loginId": begun.id, "url": url, "redirectUri": redirect_uri, "expires": begun.expires,
+        }))?,
+        Way::Device(code) if global.json => context.print_json(&json!({
             "loginId": begun.id,
-            "url": begun.url,
-            "redirectUri": begun.redirect_uri,
+            "userCode": code.user_code,
+            "verificationUri": code.verification_uri,
+            "verificationUriComplete": code.verification_uri_complete,
+            "interval": code.interval.as_secs(),
             "expires": begun.expires,
-        }))?;
-        return Ok(Exit::Done);
+        }))?,
+        Way::Browser { url, redirect_uri } => {
+            context.say(format_args!(
+                "Open this address within ten minutes and log in to {}:",
+                printable(&provider.label)
+            ));
+            context.print(url)?;
+            context.say(format_args!(
+                "The browser ends on an address that begins with {redirect_uri}, and shows an error there. Copy that address, then:"
+            ));
+            context.say("  clawdbot models auth login --finish -");
+        }
+        Way::Device(code) => {
+            context.say(format_args!(
+                "To log in to {}, open {} before {} and enter:",
+                printable(&provider.label),
+                code.verification_uri,
+                utc(begun.expires)
+            ));
+            context.print(&code.user_code)?;
+            context.say("Then, or at once, since it waits:");
+            context.say(format_args!("  clawdbot models auth login --finish {}", begun.id));
+        }
     }
-    context.say(format_args!(
-        "Open this address within ten minutes and log in to {}:",
-        printable(&provider.label)
-    ));
-    context.print(&begun.url)?;
-    context.say(format_args!(
-        "The browser ends on an address that begins with {}, and shows an error there. Copy that address, then:",
-        begun.redirect_uri
-    ));
-    context.say("  clawdbot models auth login --finish -");
     Ok(Exit::Done)
 }
 
-/// `--finish`: with the address the browser ended on.
+/// `--finish`: with the address the browser ended on, or with the id of a login by device code.
 fn finish(
     answer: &str,
     args: &LoginArgs,
@@ -141,13 +168,29 @@ fn finish(
         force: args.force || note["force"] == true,
     };
     let provider = answered.provider().clone();
-    let (id, login) = person::run(async {
-        let login = answered.finish(&*sink.http, &*sink.clock).await.map_err(explain)?;
+    let person = Person::new(&provider.label, false, true, context);
+    let ended = person::run(async {
+        let finishing = answered.finish(&*sink.http, &person, &*sink.clock, &RealTime);
+        let login = person.until_interrupted(finishing).await?.map_err(explain)?;
         let id = save::login(&login, &wish, &provider, &agent, &sink).await?;
         Ok::<_, CliError>((id, login))
-    })??;
+    });
+    person.give_back(context);
+    let (id, login) = ended??;
     let set_default = args.set_default || note["setDefault"] == true;
     report(&id, &login, &agent, &provider, set_default, global, context)
+}
+
+fn pasted_token(args: &LoginArgs, provider: &Provider) -> SetupTokenArgs {
+    SetupTokenArgs {
+        provider: provider.id.to_string(),
+        profile_id: args.profile_id.clone(),
+        yes: false,
+    }
+}
+
+fn pasted_key(args: &LoginArgs, provider: &Provider) -> PasteApiKeyArgs {
+    PasteApiKeyArgs { provider: provider.id.to_string(), profile_id: args.profile_id.clone() }
 }
 
 fn agent_of(note: &Value) -> Option<Agent> {
@@ -172,14 +215,15 @@ fn report(
     for warning in &login.warnings {
         context.say(format_args!("warning: {}", printable(warning)));
     }
-    save::declare(id, &login.provider, Kind::OAuth, login.email.as_deref(), context);
+    let kind = login.credential.kind();
+    save::declare(id, &login.provider, kind, login.email.as_deref(), context);
     let default = if set_default { set_default_model(provider, context)? } else { None };
     if global.json {
         context.print_json(&json!({
             "agentId": agent.id,
             "profileId": id,
             "provider": login.provider,
-            "type": "oauth",
+            "type": kind.as_str(),
             "accountId": login.account_id,
             "email": login.email,
             "expires": login.credential.expires(),
@@ -240,46 +284,6 @@ pub(crate) fn find<'a>(name: &str, providers: &'a Providers) -> Result<&'a Provi
     })
 }
 
-fn check_method(args: &LoginArgs, provider: &Provider) -> Result<(), CliError> {
-    let wanted = match args.method.as_deref() {
-        _ if args.device_code => Some("device_code"),
-        Some("oauth" | "browser" | "authorization_code") | None => None,
-        Some(method) => Some(method),
-    };
-    if let Some(method) = wanted {
-        let message = format!("`{}` has no login by `{}` here", provider.id, printable(method));
-        return Err(CliError::usage(message).hint(other_ways(provider)));
-    }
-    if !provider.flows.contains(&Flow::AuthorizationCode) {
-        let message = format!("`{}` has no login in a browser", provider.id);
-        return Err(CliError::usage(message).hint(other_ways(provider)));
-    }
-    Ok(())
-}
-
-/// What the person can do instead.
-fn other_ways(provider: &Provider) -> String {
-    let id = &provider.id;
-    let ways = provider.flows.iter().filter_map(|flow| match flow {
-        Flow::AuthorizationCode => Some(format!("clawdbot models auth login --provider {id}")),
-        Flow::Token => Some(match &provider.token.obtain {
-            Some(command) => {
-                format!("`{command}`, then clawdbot models auth setup-token --provider {id}")
-            }
-            None => format!("clawdbot models auth paste-token --provider {id}"),
-        }),
-        Flow::ApiKey => Some(format!("clawdbot models auth paste-api-key --provider {id}")),
-        _ => None,
-    });
-    let ways: Vec<_> = ways.collect();
-    match ways.as_slice() {
-        [] => format!(
-            "this version cannot log in to `{id}` yet; paste a token: clawdbot models auth paste-token --provider {id}"
-        ),
-        ways => format!("use {}", ways.join(", or ")),
-    }
-}
-
 fn fill(entropy: &mut [u8], context: &Context) -> Result<(), CliError> {
     (context.entropy)(entropy).map_err(|error| {
         let message = format!("the system gives no random bytes: {error}");
@@ -309,6 +313,12 @@ fn explain(error: LoginError) -> CliError {
         LoginError::Untrusted { .. } => {
             new(Exit::LogInAgain, "untrusted").hint("nothing was stored; begin again")
         }
+        LoginError::NoDeviceLogin { provider } => new(Exit::Usage, "no_device_login").hint(format!(
+            "switch device codes on in the security settings there, or log in with a browser: clawdbot models auth login --provider {provider}"
+        )),
+        LoginError::CodeEnded => {
+            new(Exit::LogInAgain, "code_ended").hint("begin again; nothing was stored")
+        }
         LoginError::TimedOut(_) => new(Exit::LogInAgain, "timed_out").hint("begin again"),
         LoginError::Deaf { .. } => new(Exit::Usage, "deaf")
             .hint("log in in two steps: add --start, then clawdbot models auth login --finish -"),
@@ -319,88 +329,5 @@ fn explain(error: LoginError) -> CliError {
             LoginError::Store(error) => error.into(),
             _ => new(Exit::CannotWrite, "store"),
         },
-    }
-}
-
-/// The outcome of `login`, unless Ctrl-C comes first. Once the code is being exchanged it no
-/// longer counts: what the provider gives out then must be saved.
-async fn until_interrupted<T>(
-    login: impl Future<Output = T>,
-    person: &Person,
-) -> Result<T, CliError> {
-    let mut login = std::pin::pin!(login);
-    loop {
-        tokio::select! {
-            outcome = &mut login => return Ok(outcome),
-            signal = tokio::signal::ctrl_c() => match signal {
-                Ok(()) if !person.is_exchanging.load(Ordering::SeqCst) => {
-                    return Err(person::interrupted());
-                }
-                Ok(()) => person.say("The login is being saved."),
-                // Signals cannot be heard here; they end the program by themselves.
-                Err(_) => return Ok(login.await),
-            },
-        }
-    }
-}
-
-/// The person at our standard streams.
-struct Person {
-    label: String,
-    opener: Option<Opener>,
-    talk: Mutex<Box<dyn Write + Send>>,
-    lines: tokio::sync::Mutex<UnboundedReceiver<String>>,
-    is_exchanging: AtomicBool,
-}
-
-impl Person {
-    fn say(&self, line: &str) {
-        let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
-        let _nobody_listens = writeln!(talk, "{line}").and_then(|()| talk.flush());
-    }
-}
-
-impl LoginUi for Person {
-    fn begin(&self, begun: &Begun<'_>) {
-        self.say(&format!("Log in to {} in a browser:", self.label));
-        self.say("");
-        self.say(begun.url);
-        self.say("");
-        if let Some(error) = begun.unbound {
-            self.say(&format!("Only the paste can end this login: {error}."));
-        }
-        let port = begun.redirect_uri.rsplit(':').next().and_then(|rest| rest.split('/').next());
-        let port = port.unwrap_or_default();
-        self.say(&format!(
-            "Browser on another machine? There: ssh -L {port}:127.0.0.1:{port} THIS-HOST"
-        ));
-        self.say(&format!(
-            "Or paste the address the browser ends on ({}…) here, and nowhere else:",
-            begun.redirect_uri
-        ));
-        if let Some(opener) = &self.opener {
-            opener.open(begun.url);
-        }
-    }
-
-    fn pasted(&self) -> Pin<Box<dyn Future<Output = Option<String>> + Send + '_>> {
-        Box::pin(async {
-            let mut lines = self.lines.lock().await;
-            loop {
-                let line = lines.recv().await?;
-                if !line.trim().is_empty() {
-                    return Some(line);
-                }
-            }
-        })
-    }
-
-    fn refused(&self, error: &CallbackError) {
-        self.say(&format!("That is not it: {error}. The login goes on."));
-    }
-
-    fn exchanging(&self) {
-        self.is_exchanging.store(true, Ordering::SeqCst);
-        self.say("The answer is there.");
     }
 }

@@ -1,11 +1,12 @@
 //! `plugins list`: the providers there are, and where each comes from.
 
-use auth_providers::{Flow, Origin, Provider};
+use auth_providers::{Origin, Provider};
 use serde_json::{Value, json};
 
 use crate::args::Global;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::login_way::{for_people, words};
 use crate::view;
 
 /// Lists the catalogue and the manifests, wrong ones too.
@@ -25,11 +26,14 @@ pub fn list(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
     }
     let width = providers.all().iter().map(|it| it.id.as_str().len()).max().unwrap_or(0);
     for provider in providers.all() {
-        let flows: Vec<_> = provider.flows.iter().map(|flow| words(*flow).1).collect();
-        let origin = match &provider.origin {
-            Origin::BuiltIn => String::new(),
-            Origin::Manifest(path) => format!("  ({})", context.display(path)),
-        };
+        let flows: Vec<_> = provider.flows.iter().map(|flow| for_people(*flow)).collect();
+        let mut origin = String::new();
+        if !provider.aliases.is_empty() {
+            origin = format!("  (also {})", provider.aliases.join(", "));
+        }
+        if let Origin::Manifest(path) = &provider.origin {
+            origin = format!("{origin}  ({})", context.display(path));
+        }
         context.print(format_args!(
             "{:width$}  {}{origin}",
             provider.id.as_str(),
@@ -44,7 +48,7 @@ fn to_json(provider: &Provider) -> Value {
         Origin::BuiltIn => ("built-in", None),
         Origin::Manifest(path) => ("manifest", Some(path.display().to_string())),
     };
-    let flows: Vec<_> = provider.flows.iter().map(|flow| words(*flow).0).collect();
+    let flows: Vec<_> = provider.flows.iter().map(|flow| words(*flow)[0]).collect();
     json!({
         "id": provider.id,
         "label": provider.label,
@@ -54,18 +58,4 @@ fn to_json(provider: &Provider) -> Value {
         "origin": origin,
         "path": path,
     })
-}
-
-/// The word for a flow in manifests, and for people.
-fn words(flow: Flow) -> (&'static str, &'static str) {
-    match flow {
-        Flow::AuthorizationCode => ("authorization_code", "browser"),
-        Flow::AuthorizationCodeKey => ("authorization_code_key", "browser (for an API key)"),
-        Flow::DeviceCode => ("device_code", "device code"),
-        Flow::DeviceCodeOpenai => ("device_code_openai", "device code"),
-        Flow::DeviceCodeMinimax => ("device_code_minimax", "device code"),
-        Flow::Token => ("token", "token"),
-        Flow::ApiKey => ("api_key", "API key"),
-        Flow::Plugin => ("plugin", "plugin"),
-    }
 }

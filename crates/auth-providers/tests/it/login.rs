@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use auth_pkce::CallbackError;
-use auth_providers::{Finished, LoginError, login};
-use auth_store::{Credential, OAuthCredential, Timestamp};
+use auth_providers::{Finished, Flow, HttpClient, LoginError, LoginUi, Provider};
+use auth_store::{Clock, Credential, OAuthCredential, Timestamp};
 use serde_json::{Value, json};
 
 use crate::support::{Deeds, Issuer, NOW, Person, Url, acme, block_on, jwt, provider};
@@ -46,6 +46,17 @@ fn visitor(nonce: &Arc<Mutex<String>>) -> Person {
 
 fn entropy() -> [u8; 96] {
     std::array::from_fn(|index| u8::try_from(index).unwrap())
+}
+
+/// A login by authorization code.
+async fn login(
+    provider: &Provider,
+    entropy: [u8; 96],
+    http: &dyn HttpClient,
+    ui: &dyn LoginUi,
+    clock: &dyn Clock,
+) -> Result<Finished, LoginError> {
+    auth_providers::login(provider, Flow::AuthorizationCode, entropy, http, ui, clock).await
 }
 
 fn oauth(finished: &Finished) -> &OAuthCredential {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod catalogue;
+mod device;
 mod login;
 mod naming;
 mod pending;

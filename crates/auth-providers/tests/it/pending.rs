@@ -4,22 +4,36 @@ use std::time::Duration;
 
 use auth_pkce::CallbackError;
 use auth_providers::{
-    HttpClient, Login, LoginError, PENDING_LIFETIME, Pending, PendingLogins, Provider, Providers,
+    Flow, HttpClient, Login, LoginError, PENDING_LIFETIME, Pending, PendingLogins, Provider,
+    Providers, Way,
 };
 use auth_store::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::{Issuer, NOW, Url, acme, block_on, provider, providers};
+use crate::support::{
+    Answers, Issuer, NOW, Time, Url, acme, block_on, nobody, provider, providers,
+};
 
 fn start(pending: &PendingLogins, provider: &Provider, seed: u8, now: Timestamp) -> Pending {
     let nobody = Issuer::new(|_, _| panic!("nothing is sent"));
     let note = json!({"agent": "main"});
-    block_on(pending.start(provider, note, [seed; 112], &nobody, &now)).unwrap()
+    block_on(pending.start(provider, Flow::AuthorizationCode, note, [seed; 112], &nobody, &now))
+        .unwrap()
+}
+
+fn url(begun: &Pending) -> &str {
+    let Way::Browser { url, .. } = &begun.way else { panic!("{begun:?}") };
+    url
+}
+
+fn redirect_uri(begun: &Pending) -> &str {
+    let Way::Browser { redirect_uri, .. } = &begun.way else { panic!("{begun:?}") };
+    redirect_uri
 }
 
 /// The address a browser ends on after consent.
 fn answer(begun: &Pending) -> String {
-    format!("{}?code=c&state={}", begun.redirect_uri, Url::parse(&begun.url).get("state"))
+    format!("{}?code=c&state={}", redirect_uri(begun), Url::parse(url(begun)).get("state"))
 }
 
 /// Finishes the login that `pasted` answers.
@@ -32,7 +46,7 @@ fn finish(
 ) -> Result<(Login, Value), LoginError> {
     let answered = pending.answered(pasted, providers, now)?;
     let note = answered.note.clone();
-    Ok((block_on(answered.finish(http, &now))?, note))
+    Ok((block_on(answered.finish(http, &nobody(), &now, &Time::default()))?, note))
 }
 
 fn plain() -> Value {
@@ -73,7 +87,7 @@ fn a_login_begun_here_is_finished_there_and_leaves_nothing() {
     let asked = issuer.asked();
     assert_eq!(asked.len(), 1);
     let redirect: String =
-        url::form_urlencoded::byte_serialize(begun.redirect_uri.as_bytes()).collect();
+        url::form_urlencoded::byte_serialize(redirect_uri(&begun).as_bytes()).collect();
     assert!(asked[0].1.contains(&format!("redirect_uri={redirect}&")), "{}", asked[0].1);
     assert_eq!(files(&directory.path().join("logins")), Vec::<String>::new());
 
@@ -124,7 +138,7 @@ fn what_is_no_answer_leaves_the_login_for_the_right_one() {
         let is_noise = matches!(error, LoginError::Answer(CallbackError::Malformed { .. }));
         assert!(is_noise, "{wrong}: {error}");
     }
-    let mismatch = format!("{}?code=c&state=another", begun.redirect_uri);
+    let mismatch = format!("{}?code=c&state=another", redirect_uri(&begun));
     let error = finish(&pending, &mismatch, &providers, &issuer, NOW).unwrap_err();
     assert!(matches!(error, LoginError::Answer(CallbackError::StateMismatch)), "{error}");
     assert_eq!(issuer.asked().len(), 0);
@@ -167,4 +181,75 @@ fn a_code_without_state_goes_to_the_newest_login_that_takes_one() {
     let issuer = Issuer::new(|_, _| tokens());
     finish(&pending, "the-code", &providers(&manifest), &issuer, NOW).unwrap();
     assert_eq!(files(directory.path()), [format!("{}.json", first.id)]);
+}
+
+#[test]
+fn a_device_login_begun_here_is_finished_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let pending = PendingLogins::at(directory.path());
+    let mut manifest = plain();
+    manifest["flows"] = json!(["device_code"]);
+    manifest["endpoints"]["device_authorization"] = json!("https://acme.example/device");
+    manifest["device"] = json!({"pkce": true});
+    let acme = provider(&manifest);
+    let http = Answers::new([(
+        200,
+        json!({"device_code": "d", "user_code": "AB-12", "expires_in": 900,
+            "verification_uri": "https://acme.example/go", "interval": 7}),
+    )]);
+    let begun =
+        block_on(pending.start(&acme, Flow::DeviceCode, json!({}), [3; 112], &http, &NOW)).unwrap();
+    let Way::Device(code) = &begun.way else { panic!("{begun:?}") };
+    assert_eq!((code.user_code.as_str(), code.interval), ("AB-12", Duration::from_secs(7)));
+    assert_eq!(begun.expires, NOW.plus(Duration::from_mins(15)));
+    let challenge = http.asked()[0].field("code_challenge").unwrap();
+
+    // A provider that cannot be reached leaves the login as it was.
+    let (providers, time) = (providers(&manifest), Time::default());
+    let odd = Answers::new((0..6).map(|_| (404, json!("nothing"))));
+    let answered = pending.answered(&begun.id, &providers, NOW).unwrap();
+    let error = block_on(answered.finish(&odd, &nobody(), &NOW, &time)).unwrap_err();
+    assert!(matches!(error, LoginError::Unavailable { .. }), "{error}");
+
+    // Its code finds it, too; the verifier is the one of the challenge.
+    let http = Answers::new([(200, json!({"access_token": "a", "refresh_token": "r"}))]);
+    let answered = pending.answered("AB-12\n", &providers, NOW).unwrap();
+    let login = block_on(answered.finish(&http, &nobody(), &NOW, &time)).unwrap();
+    assert_eq!(login.credential.bearer().expose(), "a");
+    let verifier = http.asked()[0].field("code_verifier").unwrap();
+    let verifier = auth_pkce::Verifier::parse(&verifier).unwrap();
+    assert_eq!(verifier.challenge().as_str(), challenge);
+    assert_eq!(files(directory.path()), Vec::<String>::new());
+    let again = pending.answered("AB-12", &providers, NOW).unwrap_err();
+    assert!(matches!(again, LoginError::NoneBegun), "{again}");
+}
+
+#[test]
+fn a_device_login_that_is_dropped_can_be_finished_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let pending = PendingLogins::at(directory.path());
+    let mut manifest = plain();
+    manifest["flows"] = json!(["device_code"]);
+    manifest["endpoints"]["device_authorization"] = json!("https://acme.example/device");
+    let http = Answers::new([(
+        200,
+        json!({"device_code": "d", "user_code": "AB", "verification_uri": "https://acme.example/"}),
+    )]);
+    let acme = provider(&manifest);
+    let begun =
+        block_on(pending.start(&acme, Flow::DeviceCode, json!({}), [3; 112], &http, &NOW)).unwrap();
+    let providers = providers(&manifest);
+    let person = nobody();
+    let time = crate::support::StandingStill;
+    block_on(async {
+        let answered = pending.answered(&begun.id, &providers, NOW).unwrap();
+        let mut finishing = Box::pin(answered.finish(&http, &person, &NOW, &time));
+        let polled = std::future::poll_fn(|context| {
+            std::task::Poll::Ready(finishing.as_mut().poll(context).is_pending())
+        });
+        assert!(polled.await);
+        assert_eq!(files(directory.path()), [format!("{}.claimed", begun.id)]);
+    });
+    assert_eq!(files(directory.path()), [format!("{}.json", begun.id)]);
+    pending.answered(&begun.id, &providers, NOW).unwrap();
 }

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use auth_pkce::CallbackError;
 use auth_providers::{
-    Begun, HttpClient, HttpError, HttpRequest, HttpResponse, LoginUi, Provider, Providers, Sending,
+    Begun, DevicePrompt, HttpClient, HttpError, HttpRequest, HttpResponse, LoginUi, Method,
+    Provider, Providers, Sending, Waiting,
 };
 use auth_store::{ProviderId, Timestamp};
 use base64::Engine as _;
@@ -85,6 +87,118 @@ impl<F: Fn(&str, &str) -> (u16, String) + Send + Sync> HttpClient for Issuer<F> 
     }
 }
 
+/// A server that gives these answers, in turn, and remembers the requests. Status 0: none.
+pub(crate) struct Answers {
+    left: Mutex<std::collections::VecDeque<(u16, Value)>>,
+    asked: Mutex<Vec<Asked>>,
+    /// Called with each request, before it is answered.
+    pub(crate) on_request: Box<dyn Fn() + Send + Sync>,
+}
+
+/// A request as it was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Answers {
+    pub(crate) fn new(answers: impl IntoIterator<Item = (u16, Value)>) -> Self {
+        let left = Mutex::new(answers.into_iter().collect());
+        Self { left, asked: Mutex::default(), on_request: Box::new(|| {}) }
+    }
+
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Asked {
+    /// A field of a form.
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
+        let mut pairs = url::form_urlencoded::parse(self.body.as_bytes());
+        pairs.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+    }
+
+    /// The fields of a form, by name.
+    pub(crate) fn fields(&self) -> std::collections::BTreeMap<String, String> {
+        let pairs: Vec<_> =
+            url::form_urlencoded::parse(self.body.as_bytes()).into_owned().collect();
+        let fields: std::collections::BTreeMap<_, _> = pairs.iter().cloned().collect();
+        assert_eq!(fields.len(), pairs.len(), "a parameter is there twice: {}", self.body);
+        fields
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(known, _)| known == name);
+        let value = found.next().map(|(_, value)| value.as_str());
+        assert!(found.next().is_none(), "{name} is there twice");
+        value
+    }
+}
+
+impl HttpClient for Answers {
+    fn send(&self, request: HttpRequest) -> Sending<'_> {
+        (self.on_request)();
+        let body = String::from_utf8(request.body.unwrap_or_default()).unwrap();
+        let HttpRequest { method, url, headers, .. } = request;
+        self.asked.lock().unwrap().push(Asked { method, url, headers, body });
+        let answer = self.left.lock().unwrap().pop_front();
+        let (status, body) = answer.unwrap_or_else(|| panic!("nobody expected a request"));
+        let body = match body {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        Box::pin(async move {
+            match status {
+                0 => Err(HttpError::Unanswered("cut off".to_owned())),
+                _ => Ok(HttpResponse { status, headers: Vec::new(), body: body.into_bytes() }),
+            }
+        })
+    }
+}
+
+/// Time that passes when somebody waits, and only then.
+#[derive(Clone, Default)]
+pub(crate) struct Time(Arc<Mutex<Duration>>);
+
+impl Time {
+    pub(crate) fn pass(&self, duration: Duration) {
+        *self.0.lock().unwrap() += duration;
+    }
+}
+
+impl Waiting for Time {
+    fn elapsed(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+
+    fn pause(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.pass(duration);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// Time in which every pause lasts for ever.
+pub(crate) struct StandingStill;
+
+impl Waiting for StandingStill {
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn pause(&self, _duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(pending())
+    }
+}
+
+/// Somebody who does nothing.
+pub(crate) fn nobody() -> Person {
+    Person::new(|_, _| Deeds::default())
+}
+
 /// What the person does when a login begins: given the authorization URL's query and the redirect
 /// URI, they say what they paste, in turn, and whether their browser goes somewhere.
 #[derive(Default)]
@@ -116,6 +230,12 @@ impl Url {
         let query = text.split_once('?').unwrap().1;
         let pairs = url::form_urlencoded::parse(query.as_bytes()).into_owned();
         Self(pairs.collect())
+    }
+
+    pub(crate) fn fields(&self) -> std::collections::BTreeMap<String, String> {
+        let fields: std::collections::BTreeMap<_, _> = self.0.iter().cloned().collect();
+        assert_eq!(fields.len(), self.0.len(), "a parameter is there twice");
+        fields
     }
 
     pub(crate) fn get(&self, name: &str) -> &str {
@@ -177,6 +297,10 @@ impl LoginUi for Person {
     }
 
     fn exchanging(&self) {}
+
+    fn show_code(&self, _prompt: &DevicePrompt<'_>) {}
+
+    fn polling(&self, _is_asking: bool) {}
 }
 
 /// Follows redirects as a browser does, and returns the page at the end.

@@ -1,0 +1,550 @@
+//! Logging in with a code that is entered on another device (RFC 8628), and the two providers'
+//! own ways that are like it.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use auth_pkce::{Challenge, State, Verifier};
+use auth_store::{Clock, Secret, Timestamp};
+use serde_json::{Map, Value};
+
+use crate::address;
+use crate::answer::{error_of, number, pointed, retry_after};
+use crate::departure::{target, unavailable};
+use crate::grant::Grant;
+use crate::http::{HttpClient, HttpError, HttpRequest, HttpResponse};
+use crate::login::{DevicePrompt, Login, LoginError, LoginUi, TIMEOUT, misconfigured, resolve};
+use crate::oauth::TokenEndpoint;
+use crate::provider::{Flow, Provider};
+use crate::text;
+
+/// The passing of time, as a parameter.
+pub trait Waiting: Send + Sync {
+    /// How long it is since some fixed instant. It goes on while the machine sleeps, and no
+    /// setting of the clock moves it.
+    fn elapsed(&self) -> Duration;
+
+    /// Waits.
+    fn pause(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// Time as it passes, on tokio's timer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealTime;
+
+impl Waiting for RealTime {
+    fn elapsed(&self) -> Duration {
+        auth_store::since_boot()
+    }
+
+    fn pause(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// A login by device code that has begun: there is a code, and somebody may enter it.
+#[derive(Debug)]
+pub struct DeviceLogin {
+    pub(crate) provider: Provider,
+    pub(crate) flow: Flow,
+    endpoint: TokenEndpoint,
+    pub(crate) grant: DeviceGrant,
+}
+
+/// What the provider gave out.
+#[derive(Clone, Debug)]
+pub(crate) struct DeviceGrant {
+    /// What we poll with. MiniMax has none of its own: its user code is also that.
+    pub(crate) device_code: Secret,
+    pub(crate) verifier: Option<Verifier>,
+    pub(crate) user_code: String,
+    pub(crate) verification_uri: String,
+    pub(crate) verification_uri_complete: Option<String>,
+    pub(crate) lifetime: Duration,
+    pub(crate) interval: Duration,
+}
+
+/// What a poll said.
+enum Poll {
+    Login(Box<Login>),
+    Pending,
+    /// Wait longer from now on; the server may say how long.
+    SlowDown(Option<Duration>),
+    /// No answer, or one that proves nothing.
+    Odd(String, Option<Duration>),
+}
+
+/// Logs in to `provider` by the device flow `flow`.
+///
+/// `entropy` comes from the system's generator and is used for nothing else. Dropping this future
+/// ends the login without a trace; [`LoginUi::polling`] says when that would lose tokens.
+pub async fn device_login(
+    provider: &Provider,
+    flow: Flow,
+    entropy: [u8; 64],
+    http: &dyn HttpClient,
+    ui: &dyn LoginUi,
+    clock: &dyn Clock,
+    waiting: &dyn Waiting,
+) -> Result<Login, LoginError> {
+    let login = DeviceLogin::begin(provider, flow, entropy, http, clock).await?;
+    ui.show_code(&login.prompt());
+    login.finish(http, ui, clock, waiting).await
+}
+
+impl DeviceLogin {
+    /// Asks for a code.
+    pub async fn begin(
+        provider: &Provider,
+        flow: Flow,
+        entropy: [u8; 64],
+        http: &dyn HttpClient,
+        clock: &dyn Clock,
+    ) -> Result<Self, LoginError> {
+        if !flow.is_device_code() {
+            return Err(LoginError::NoSuchFlow { provider: provider.id.clone() });
+        }
+        let provider = resolve(provider, flow, http).await?;
+        let endpoint = token_endpoint(&provider)?;
+        let (mut verifier, mut state) = ([0; 32], [0; 32]);
+        verifier.copy_from_slice(&entropy[..32]);
+        state.copy_from_slice(&entropy[32..]);
+        let verifier = provider.device.pkce.then(|| Verifier::new(verifier));
+        let state = State::new(state);
+        let request = code_request(&provider, flow, &endpoint, verifier.as_ref(), &state)?;
+        let answer = http.send(request).await.map_err(|error| unavailable(&error))?;
+        let grant = read_code(&provider, flow, &answer, &state, clock.now())?;
+        Ok(Self { grant: DeviceGrant { verifier, ..grant }, provider, flow, endpoint })
+    }
+
+    /// Takes up a login that another process began.
+    pub(crate) fn resume(
+        provider: Provider,
+        flow: Flow,
+        grant: DeviceGrant,
+    ) -> Result<Self, LoginError> {
+        let endpoint = token_endpoint(&provider)?;
+        Ok(Self { provider, flow, endpoint, grant })
+    }
+
+    /// What the person is shown.
+    pub fn prompt(&self) -> DevicePrompt<'_> {
+        let grant = &self.grant;
+        let best = grant.verification_uri_complete.as_ref().unwrap_or(&grant.verification_uri);
+        DevicePrompt {
+            user_code: &grant.user_code,
+            verification_uri: &grant.verification_uri,
+            verification_uri_complete: grant.verification_uri_complete.as_deref(),
+            openable: is_own(&self.provider, best).then_some(best),
+            lifetime: grant.lifetime,
+        }
+    }
+
+    /// Polls until somebody agreed, refused, or the code ended (RFC 8628 §3.4, §3.5).
+    pub async fn finish(
+        &self,
+        http: &dyn HttpClient,
+        ui: &dyn LoginUi,
+        clock: &dyn Clock,
+        waiting: &dyn Waiting,
+    ) -> Result<Login, LoginError> {
+        let deadline = waiting.elapsed().saturating_add(self.grant.lifetime);
+        let mut interval = self.grant.interval;
+        let (mut pause, mut odd_answers) = (interval, 0);
+        loop {
+            let left = deadline.saturating_sub(waiting.elapsed());
+            waiting.pause(pause.min(left)).await;
+            if waiting.elapsed() >= deadline {
+                return Err(LoginError::CodeEnded);
+            }
+            ui.polling(true);
+            let poll = self.poll(http, clock).await?;
+            match poll {
+                Poll::Login(login) => return Ok(*login),
+                Poll::Pending => (pause, odd_answers) = (interval, 0),
+                Poll::SlowDown(wanted) => {
+                    interval = (interval + SLOWER).max(wanted.unwrap_or_default());
+                    (pause, odd_answers) = (interval, 0);
+                }
+                Poll::Odd(reason, wait) => {
+                    odd_answers += 1;
+                    if wait.is_none() && odd_answers > MOST_ODD_ANSWERS {
+                        return Err(LoginError::Unavailable { reason });
+                    }
+                    // Whoever is in trouble is asked less and less often.
+                    let longest = interval.max(LONGEST_PAUSE);
+                    pause = (pause * 2).min(longest).max(wait.unwrap_or_default());
+                }
+            }
+            ui.polling(false);
+        }
+    }
+
+    async fn poll(&self, http: &dyn HttpClient, clock: &dyn Clock) -> Result<Poll, LoginError> {
+        let answer = match http.send(self.poll_request()?).await {
+            Ok(answer) => answer,
+            // Both are connections in trouble. If an answer with tokens was lost, the next poll is
+            // refused, and the person begins again.
+            Err(HttpError::NotSent(reason) | HttpError::Unanswered(reason)) => {
+                return Ok(Poll::Odd(reason, Some(Duration::ZERO)));
+            }
+        };
+        let received_at = clock.now();
+        match self.flow {
+            Flow::DeviceCodeOpenai => self.read_openai(&answer, http, clock).await,
+            Flow::DeviceCodeMinimax => self.read_minimax(&answer, received_at, http).await,
+            _ => self.read(&answer, received_at, http).await,
+        }
+    }
+
+    fn poll_request(&self) -> Result<HttpRequest, LoginError> {
+        let code = self.grant.device_code.expose();
+        let verifier = self.grant.verifier.as_ref().map(Verifier::expose);
+        if self.flow == Flow::DeviceCodeOpenai {
+            let url = self.provider.device.poll.as_deref().ok_or_else(|| {
+                misconfigured(&self.provider, &"`device.poll` is missing in its entry")
+            })?;
+            let body = serde_json::json!({
+                "device_auth_id": code, "user_code": self.grant.user_code,
+            });
+            return Ok(openai_request(url, &body));
+        }
+        let (grant_type, name) = match self.flow {
+            Flow::DeviceCodeMinimax => (MINIMAX_GRANT, "user_code"),
+            _ => (DEVICE_GRANT, "device_code"),
+        };
+        let mut params = vec![("grant_type", grant_type), (name, code)];
+        params.extend(verifier.map(|verifier| ("code_verifier", verifier)));
+        let mut endpoint = self.endpoint.clone();
+        if let Some(url) = &self.provider.device.poll {
+            endpoint.url.clone_from(url);
+        }
+        Ok(endpoint.request(&params, TIMEOUT))
+    }
+
+    /// RFC 8628 §3.5. GitHub's errors come with status 200.
+    async fn read(
+        &self,
+        answer: &HttpResponse,
+        received_at: Timestamp,
+        http: &dyn HttpClient,
+    ) -> Result<Poll, LoginError> {
+        let body = object(answer);
+        if let Some((code, description)) = error_of(&body) {
+            return match code.as_str() {
+                "authorization_pending" => Ok(Poll::Pending),
+                "slow_down" => {
+                    Ok(Poll::SlowDown(body.get("interval").and_then(number).and_then(seconds)))
+                }
+                "expired_token" => Err(LoginError::CodeEnded),
+                "temporarily_unavailable" | "server_error" => Ok(odd(answer, received_at)),
+                _ if answer.status >= 500 || matches!(answer.status, 408 | 425 | 429) => {
+                    Ok(odd(answer, received_at))
+                }
+                _ => {
+                    let without = |text: String| text::without(&text, &self.grant.device_code);
+                    let description = description.map(without);
+                    Err(LoginError::Refused { code: without(code), description })
+                }
+            };
+        }
+        if body.contains_key("access_token") && (200..300).contains(&answer.status) {
+            return self.login(answer, received_at, http).await;
+        }
+        Ok(odd(answer, received_at))
+    }
+
+    /// OpenAI: 403 and 404 mean that nobody has entered the code; then there is a code to
+    /// exchange, and the server brings its verifier along.
+    async fn read_openai(
+        &self,
+        answer: &HttpResponse,
+        http: &dyn HttpClient,
+        clock: &dyn Clock,
+    ) -> Result<Poll, LoginError> {
+        if matches!(answer.status, 403 | 404) {
+            return Ok(Poll::Pending);
+        }
+        let body = object(answer);
+        let text = |name: &str| body.get(name).and_then(Value::as_str);
+        let (Some(code), Some(verifier), 200..300) =
+            (text("authorization_code"), text("code_verifier"), answer.status)
+        else {
+            return match error_of(&body) {
+                Some((code, _)) if code == "slow_down" => Ok(Poll::SlowDown(None)),
+                Some((code, description))
+                    if (400..500).contains(&answer.status)
+                        && !matches!(answer.status, 408 | 425 | 429) =>
+                {
+                    Err(LoginError::Refused { code, description })
+                }
+                _ => Ok(odd(answer, clock.now())),
+            };
+        };
+        let params = [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", self.provider.device.redirect_uri.as_deref().unwrap_or_default()),
+            ("code_verifier", verifier),
+        ];
+        let request = self.endpoint.request(&params, TIMEOUT);
+        let exchanged = http.send(request).await.map_err(|error| unavailable(&error))?;
+        let login = self.grant_as(&exchanged, &code.into(), clock.now(), http).await?;
+        Ok(Poll::Login(Box::new(login)))
+    }
+
+    /// `MiniMax`: `status` says how it stands.
+    async fn read_minimax(
+        &self,
+        answer: &HttpResponse,
+        received_at: Timestamp,
+        http: &dyn HttpClient,
+    ) -> Result<Poll, LoginError> {
+        let body = object(answer);
+        match body.get("status").and_then(Value::as_str) {
+            Some("success") if (200..300).contains(&answer.status) => {
+                self.login(answer, received_at, http).await
+            }
+            Some("error") => {
+                let message = pointed(&body, "/base_resp/status_msg").and_then(Value::as_str);
+                let description =
+                    message.map(|it| text::without(&text::clean(it), &self.grant.device_code));
+                Err(LoginError::Refused { code: "error".to_owned(), description })
+            }
+            _ if (200..300).contains(&answer.status) && !body.is_empty() => Ok(Poll::Pending),
+            _ => self.read(answer, received_at, http).await,
+        }
+    }
+
+    async fn login(
+        &self,
+        answer: &HttpResponse,
+        received_at: Timestamp,
+        http: &dyn HttpClient,
+    ) -> Result<Poll, LoginError> {
+        let login = self.grant_as(answer, &self.grant.device_code, received_at, http).await?;
+        Ok(Poll::Login(Box::new(login)))
+    }
+
+    async fn grant_as(
+        &self,
+        answer: &HttpResponse,
+        sent: &Secret,
+        received_at: Timestamp,
+        http: &dyn HttpClient,
+    ) -> Result<Login, LoginError> {
+        let grant = Grant {
+            provider: &self.provider,
+            endpoint: &self.endpoint,
+            nonce: None,
+            yields: self.provider.device.yields,
+        };
+        grant.login(answer, sent, received_at, http).await
+    }
+}
+
+/// The request for a code (RFC 8628 §3.1).
+fn code_request(
+    provider: &Provider,
+    flow: Flow,
+    endpoint: &TokenEndpoint,
+    verifier: Option<&Verifier>,
+    state: &State,
+) -> Result<HttpRequest, LoginError> {
+    let url = provider.endpoints.device_authorization.clone().unwrap_or_default();
+    if flow == Flow::DeviceCodeOpenai {
+        let body = serde_json::json!({ "client_id": endpoint.client_id });
+        return Ok(openai_request(&url, &body));
+    }
+    let endpoint = TokenEndpoint {
+        params: provider.authorize_params.clone().into_iter().collect(),
+        ..provider
+            .token_endpoint(url, Some(endpoint.client_id.clone()))
+            .map_err(|error| target(provider, &error))?
+    };
+    let scope = provider.scopes.join(" ");
+    let challenge = verifier.map(Verifier::challenge);
+    let mut params = Vec::new();
+    if flow == Flow::DeviceCodeMinimax {
+        params.push(("response_type", "code"));
+        params.push(("state", state.expose()));
+    }
+    if !scope.is_empty() {
+        params.push(("scope", scope.as_str()));
+    }
+    if let Some(challenge) = &challenge {
+        params.push(("code_challenge", challenge.as_str()));
+        params.push(("code_challenge_method", Challenge::METHOD));
+    }
+    let mut request = endpoint.request(&params, TIMEOUT);
+    if provider.device.request_id {
+        // Any unique value will do; the state is one, and is not used again where it counts.
+        request.headers.push(("x-request-id".to_owned(), uuid(state)));
+    }
+    Ok(request)
+}
+
+/// OpenAI's own endpoints want JSON, and to know who asks.
+fn openai_request(url: &str, body: &Value) -> HttpRequest {
+    let body = body.to_string().into_bytes();
+    let mut request = HttpRequest::post(url, "application/json", body, TIMEOUT);
+    request.headers.push(("originator".to_owned(), ORIGINATOR.to_owned()));
+    request.headers.push(("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()));
+    request
+}
+
+/// The code in the answer (RFC 8628 §3.2).
+fn read_code(
+    provider: &Provider,
+    flow: Flow,
+    answer: &HttpResponse,
+    state: &State,
+    now: Timestamp,
+) -> Result<DeviceGrant, LoginError> {
+    let body = object(answer);
+    if flow == Flow::DeviceCodeOpenai && answer.status == 404 {
+        return Err(LoginError::NoDeviceLogin { provider: provider.id.clone() });
+    }
+    let is_fault = answer.status >= 500 || matches!(answer.status, 408 | 425 | 429);
+    match error_of(&body) {
+        Some((code, description)) if !is_fault => {
+            return Err(LoginError::Refused { code, description });
+        }
+        _ if !(200..300).contains(&answer.status) => {
+            let reason = format!("the server answered {}, without a code", answer.status);
+            return Err(LoginError::Unavailable { reason });
+        }
+        _ => {}
+    }
+    let text = |names: &[&str]| {
+        let found = names.iter().find_map(|name| body.get(*name)?.as_str());
+        found.map(auth_store::trim).filter(|text| !text.is_empty())
+    };
+    let lacks =
+        |what: &str| LoginError::Unavailable { reason: format!("the answer has no usable {what}") };
+    let user_code =
+        text(&["user_code", "usercode"]).map(text::clean).filter(|code| !code.is_empty());
+    let user_code = user_code.ok_or_else(|| lacks("user code"))?;
+    let (device_code, needs_state) = match flow {
+        Flow::DeviceCodeMinimax => (Some(user_code.as_str()), true),
+        Flow::DeviceCodeOpenai => (text(&["device_auth_id"]), false),
+        _ => (text(&["device_code"]), false),
+    };
+    let device_code = Secret::from(device_code.ok_or_else(|| lacks("device code"))?);
+    if needs_state && !text(&["state"]).is_some_and(|echoed| state.matches(echoed)) {
+        return Err(LoginError::Untrusted { reason: "it does not repeat the state that was sent" });
+    }
+    let page = |names: &[&str]| text(names).filter(|url| address::parse(url).is_ok());
+    // Google calls it `verification_url`.
+    let verification_uri = page(&["verification_uri", "verification_url"])
+        .or(provider.device.verification_uri.as_deref())
+        .ok_or_else(|| lacks("address to enter the code at"))?;
+    let number_of = |name: &str| body.get(name).and_then(number);
+    let lifetime = match &provider.expires_field {
+        Some(field) => number_of(field).and_then(|end| until(end, now)),
+        None => number_of("expires_in").and_then(seconds),
+    };
+    let interval = match flow {
+        Flow::DeviceCodeMinimax => number_of("interval").and_then(|it| seconds(it / 1000.0)),
+        _ => number_of("interval").and_then(seconds),
+    };
+    let shortest = Duration::from_secs(match flow {
+        Flow::DeviceCodeMinimax => 2,
+        _ => 1,
+    });
+    let of_entry = |value: Option<u32>| value.map(|value| Duration::from_secs(value.into()));
+    Ok(DeviceGrant {
+        device_code,
+        verifier: None,
+        verification_uri: verification_uri.to_owned(),
+        verification_uri_complete: page(&["verification_uri_complete"]).map(str::to_owned),
+        lifetime: lifetime
+            .or(of_entry(provider.device.lifetime))
+            .unwrap_or(LIFETIME)
+            .min(LONGEST_LIFETIME),
+        interval: interval
+            .or(of_entry(provider.device.interval))
+            .unwrap_or(INTERVAL)
+            .clamp(shortest, LONGEST_INTERVAL),
+        user_code,
+    })
+}
+
+fn token_endpoint(provider: &Provider) -> Result<TokenEndpoint, LoginError> {
+    let url = provider.endpoints.token.clone().unwrap_or_default();
+    let endpoint = provider.token_endpoint(url, provider.client_id.clone());
+    endpoint.map_err(|error| target(provider, &error))
+}
+
+/// Whether `url` is on a host that the provider's own entry names.
+fn is_own(provider: &Provider, url: &str) -> bool {
+    let host = |url: &str| Some(address::parse(url).ok()?.host_str()?.to_owned());
+    let known = [
+        provider.endpoints.device_authorization.as_deref(),
+        provider.endpoints.authorization.as_deref(),
+        provider.device.verification_uri.as_deref(),
+        provider.issuer.as_deref(),
+    ];
+    let wanted = host(url);
+    wanted.is_some() && known.into_iter().flatten().any(|own| host(own) == wanted)
+}
+
+fn odd(answer: &HttpResponse, now: Timestamp) -> Poll {
+    let wait = answer.header("retry-after").and_then(|text| retry_after(text, now));
+    Poll::Odd(format!("the server answered {}, with nothing that counts", answer.status), wait)
+}
+
+fn object(answer: &HttpResponse) -> Map<String, Value> {
+    serde_json::from_slice(&answer.body).unwrap_or_default()
+}
+
+fn seconds(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// A time, in seconds or milliseconds, or seconds from now: the size of the number tells.
+fn until(end: f64, now: Timestamp) -> Option<Duration> {
+    if end < 1e9 {
+        return seconds(end);
+    }
+    let milliseconds = if end < 1e12 { end * 1000.0 } else { end };
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what we want")]
+    let end = Timestamp(milliseconds as i64);
+    Some(end.since(now))
+}
+
+/// A random UUID (RFC 9562 §5.4) of the bits that the state begins with.
+fn uuid(state: &State) -> String {
+    use sha2::Digest as _;
+    let digest = sha2::Sha256::digest(state.expose());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+/// We say who we are, and never that we are another program.
+const ORIGINATOR: &str = "token-sink";
+
+/// RFC 8628 §3.4.
+const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+const MINIMAX_GRANT: &str = "urn:ietf:params:oauth:grant-type:user_code";
+
+/// RFC 8628 §3.5: what `slow_down` adds to this and all later pauses.
+const SLOWER: Duration = Duration::from_secs(5);
+
+/// RFC 8628 §3.2.
+const INTERVAL: Duration = Duration::from_secs(5);
+const LONGEST_INTERVAL: Duration = Duration::from_mins(5);
+
+/// Of a code whose end nobody says.
+const LIFETIME: Duration = Duration::from_mins(5);
+const LONGEST_LIFETIME: Duration = Duration::from_hours(1);
+
+/// Between two polls of a server in trouble.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// Answers in a row that say nothing.
+const MOST_ODD_ANSWERS: u32 = 5;
