@@ -8,6 +8,7 @@ mod login;
 mod logout;
 mod mistakes;
 mod paste;
+mod plug_in;
 mod refresh;
 mod routing;
 mod tools;

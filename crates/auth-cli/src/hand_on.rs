@@ -2,6 +2,7 @@
 //! program can stand first on PATH and nothing is missing.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,28 +21,24 @@ pub(crate) fn to_next_on_path(
     guard.seen.push(next.clone());
     let mut command = Command::new(&next);
     command.args(arguments.iter().skip(1)).env(MARKER, guard.value(context.process_id));
-    Err(become_it(&mut command, &next))
+    let error = become_it(&mut command);
+    let message = format!("could not run `{}`: {error}", next.display());
+    Err(CliError::new(Exit::Usage, "hand_on", message).path(&next))
 }
 
+/// Replaces this process by another program. Returns only if that is not possible.
 #[cfg(unix)]
-fn become_it(command: &mut Command, next: &Path) -> CliError {
-    use std::os::unix::process::CommandExt as _;
-    let error = command.exec();
-    CliError::new(Exit::Usage, "hand_on", format!("could not run `{}`: {error}", next.display()))
-        .path(next)
+pub(crate) fn become_it(command: &mut Command) -> io::Error {
+    std::os::unix::process::CommandExt::exec(command)
 }
 
+/// Runs another program to its end, and ends as it did. Returns only if it could not be started.
 #[cfg(not(unix))]
 #[expect(clippy::exit, reason = "stands for exec: the other program's exit code is ours")]
-fn become_it(command: &mut Command, next: &Path) -> CliError {
+pub(crate) fn become_it(command: &mut Command) -> io::Error {
     match command.status() {
         Ok(status) => std::process::exit(status.code().unwrap_or(1)),
-        Err(error) => CliError::new(
-            Exit::Usage,
-            "hand_on",
-            format!("could not run `{}`: {error}", next.display()),
-        )
-        .path(next),
+        Err(error) => error,
     }
 }
 

@@ -107,6 +107,12 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
                 AuthCommand::Report(args) => commands::report::run(args, global, context),
                 AuthCommand::Explain(args) => commands::explain::run(args, global, context),
                 AuthCommand::Token(args) => token::run(args, global, context),
+                AuthCommand::Exec(args) => commands::inject::exec(args, global, context),
+                AuthCommand::Env(args) => commands::inject::env(args, global, context),
+                AuthCommand::Configure(what) => commands::configure::run(what, global, context),
+                AuthCommand::GitCredential(args) => {
+                    commands::git_credential::run(args, global, context)
+                }
                 AuthCommand::Order(OrderCommand::Get(args)) => {
                     commands::order::get(args, global, context)
                 }

@@ -2,7 +2,10 @@
 
 use clap::{Args, Subcommand};
 
-use super::{LoginArgs, PasteApiKeyArgs, PasteTokenArgs, ReportArgs, SetupTokenArgs, TokenArgs};
+use super::{
+    ConfigureCommand, EnvArgs, ExecArgs, GitCredentialArgs, LoginArgs, PasteApiKeyArgs,
+    PasteTokenArgs, ReportArgs, SetupTokenArgs, TokenArgs,
+};
 
 /// `models auth …`
 #[derive(Debug, Subcommand)]
@@ -29,6 +32,16 @@ pub enum AuthCommand {
     Explain(ExplainArgs),
     /// Print a valid token
     Token(TokenArgs),
+    /// Run a program with tokens in its environment
+    Exec(ExecArgs),
+    /// Print the lines that put tokens into the environment
+    Env(EnvArgs),
+    /// Let another program take its token from here
+    #[command(subcommand)]
+    Configure(ConfigureCommand),
+    /// Answer git, as one of its credential helpers
+    #[command(hide = true)]
+    GitCredential(GitCredentialArgs),
     /// Which profile of a provider comes first
     #[command(subcommand)]
     Order(OrderCommand),

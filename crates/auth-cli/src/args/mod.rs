@@ -8,6 +8,7 @@ mod duration;
 mod hand_out;
 mod login;
 mod models;
+mod plug_in;
 mod sessions;
 
 pub use agents::{AgentsArgs, AgentsCommand, AgentsListArgs};
@@ -18,6 +19,10 @@ pub use auth::{
 pub use hand_out::{FailureWord, ReportArgs, TokenArgs, TokenFormat};
 pub use login::{LoginArgs, PasteApiKeyArgs, PasteTokenArgs, SetupTokenArgs};
 pub use models::{ModelsArgs, ModelsCommand, StatusArgs};
+pub use plug_in::{
+    ConfigureArgs, ConfigureCommand, ConfigureGitArgs, EnvArgs, ExecArgs, GitCredentialArgs,
+    GitVerb, Shell, WantedArgs,
+};
 pub use sessions::{SessionModelArgs, SessionShowArgs, SessionsCommand};
 
 /// One place for your model providers' credentials: logged in once, always fresh, handed out to

@@ -3,8 +3,11 @@
 
 pub mod agents;
 pub mod channels;
+pub mod configure;
 pub mod cooldown;
 pub mod explain;
+pub mod git_credential;
+pub mod inject;
 pub mod list;
 pub mod login;
 pub mod logout;
