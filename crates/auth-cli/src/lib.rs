@@ -26,6 +26,7 @@ pub mod context;
 pub mod error;
 mod hand_on;
 pub mod handed;
+pub mod launch;
 mod logging;
 mod login_person;
 mod login_way;

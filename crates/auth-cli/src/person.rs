@@ -76,6 +76,11 @@ pub(crate) fn line(context: &mut Context) -> Result<String, CliError> {
     })?
 }
 
+/// While the result lives, the terminal does not show what is typed.
+pub(crate) fn hidden() -> echo::Hidden {
+    echo::Hidden::new()
+}
+
 /// Ctrl-C: nothing was stored.
 pub(crate) fn interrupted() -> CliError {
     CliError::new(Exit::Interrupted, "interrupted", "interrupted; nothing was stored")
@@ -101,7 +106,7 @@ mod echo {
     use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
     /// While it lives, the terminal does not show what is typed.
-    pub(super) struct Hidden(Option<Termios>);
+    pub(crate) struct Hidden(Option<Termios>);
 
     impl Hidden {
         pub(super) fn new() -> Self {
@@ -128,7 +133,7 @@ mod echo {
 #[cfg(not(unix))]
 mod echo {
     /// Nothing is hidden here.
-    pub(super) struct Hidden;
+    pub(crate) struct Hidden;
 
     impl Hidden {
         pub(super) fn new() -> Self {

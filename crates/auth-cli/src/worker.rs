@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth_providers::plugin::{Environment, WithPlugins};
 use auth_providers::refresh::{self, Force, Prepared, RefreshError, Wanted};
 use auth_providers::{Provider, Providers, ReqwestClient};
 use auth_store::{Credential, StateDirectory, TokenKey, TokenLock};
@@ -31,18 +32,27 @@ pub fn sink(agent: &Agent, config: &Config, context: &Context) -> TokenSink {
     let patience = agent::lock_patience(context);
     let state = StateDirectory::at(&context.paths().state_dir);
     let others = agent::others(agent, config, context);
+    let providers = Providers::load(Some(&state.root().join("providers")), &|name| {
+        context.env(name).map(str::to_owned)
+    });
+    let http = Box::new(client(context));
+    let http = WithPlugins::new(http, &providers, plugin_environment(context));
     TokenSink {
         store: agent.store().with_patience(patience),
         siblings: others.map(|other| other.store()).collect(),
         records: state.records(),
-        providers: Providers::load(Some(&state.root().join("providers")), &|name| {
-            context.env(name).map(str::to_owned)
-        }),
-        http: Box::new(client(context)),
+        providers,
+        http: Box::new(http),
         clock: Arc::clone(&context.clock),
         patience,
         flights: sink::Flights::default(),
     }
+}
+
+/// What a plugin finds in its environment.
+pub fn plugin_environment(context: &Context) -> Environment {
+    let all = context.env.iter().map(|(name, value)| (name.clone(), value.clone()));
+    Environment::scrubbed(all).launched_by(context.program.clone())
 }
 
 /// The network, with the certificates that the environment adds.

@@ -6,6 +6,7 @@ use auth_store::{OAuthCredential, Secret, Timestamp, unverified_claims};
 use serde_json::{Map, Value};
 
 use crate::http;
+use crate::plugin;
 use crate::provider::{IdentitySource, Provider};
 use crate::text;
 
@@ -101,6 +102,9 @@ impl Provider {
         body: &[u8],
         now: Timestamp,
     ) -> Answer {
+        if status == plugin::NO_STATUS {
+            return plugin::read_answer(self, body, now);
+        }
         let object = serde_json::from_slice::<Value>(body).ok();
         let object = object.as_ref().and_then(Value::as_object);
         let unavailable = |what: &str| {
@@ -147,7 +151,7 @@ impl Provider {
     }
 
     /// The tokens in `object`, if there is an access token or a refresh token in it.
-    fn tokens(&self, object: &Map<String, Value>) -> Option<Tokens> {
+    pub(crate) fn tokens(&self, object: &Map<String, Value>) -> Option<Tokens> {
         let secret = |name: &str| {
             let text = object.get(name)?.as_str()?;
             (!auth_store::trim(text).is_empty()).then(|| Secret::from(text))

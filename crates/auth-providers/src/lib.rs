@@ -9,6 +9,7 @@
 //!   [`PendingLogins`] is the same in two steps, in two processes.
 //! * [`refresh`](mod@refresh) renews a login: one request, however many processes ask.
 //! * [`Provider::revoke`] tells the issuer that a login is over.
+//! * [`plugin`] is for providers as programs of their own.
 //! * [`pasted`] reads a token or key that a person pasted.
 //!
 //! Nothing here prints, asks, reads the environment or keeps a secret in an error. No client
@@ -58,6 +59,7 @@ mod naming;
 mod oauth;
 mod pasted;
 mod pending;
+pub mod plugin;
 mod provider;
 pub mod refresh;
 mod registry;

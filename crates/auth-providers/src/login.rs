@@ -151,6 +151,17 @@ pub enum LoginError {
     /// The login that was begun is not there: it ended, or more than ten minutes have passed.
     #[error("no unfinished login fits this answer")]
     NoneBegun,
+    /// The person, or the provider's plugin on their behalf, gave up.
+    #[error("the login was given up")]
+    Canceled,
+    /// The plugin does not do what it must: its author has to correct it.
+    #[error("the plugin of `{provider}` cannot be used: {reason}")]
+    Plugin {
+        /// The provider.
+        provider: ProviderId,
+        /// What it did.
+        reason: String,
+    },
     /// The unfinished login cannot be kept on disk.
     #[error(transparent)]
     Store(#[from] auth_store::StoreError),

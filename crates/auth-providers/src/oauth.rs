@@ -10,6 +10,7 @@ use url::form_urlencoded;
 
 use crate::address;
 use crate::http::HttpRequest;
+use crate::plugin;
 use crate::provider::{ClientAuth, Provider, TokenBody};
 
 /// Where a client asks for tokens, and as whom.
@@ -36,7 +37,14 @@ pub struct RefreshTarget {
     pub token_endpoint: String,
     /// The client the token was issued to.
     pub client_id: String,
-    endpoint: TokenEndpoint,
+    way: Way,
+}
+
+/// How the token is sent there.
+#[derive(Clone, Debug)]
+enum Way {
+    Endpoint(TokenEndpoint),
+    Plugin { provider: String, account_id: Option<String> },
 }
 
 /// Why a login's refresh token has nowhere to go. Nothing is sent.
@@ -105,6 +113,9 @@ impl Provider {
             return Err(TargetError::NotRefreshable { provider: provider() });
         }
         let recorded = login.token_endpoint.clone();
+        if let Some(target) = self.plugin_target(login) {
+            return target;
+        }
         let own = match &self.builtin {
             Some(builtin) => builtin.token_endpoint.clone(),
             None => self.endpoints.token.clone(),
@@ -127,8 +138,28 @@ impl Provider {
         Ok(RefreshTarget {
             token_endpoint: endpoint.url.clone(),
             client_id: endpoint.client_id.clone(),
-            endpoint,
+            way: Way::Endpoint(endpoint),
         })
+    }
+
+    /// The plugin as the target, if the login came from one: it goes back to that one and to no
+    /// address; and what came from an address never goes to a plugin.
+    fn plugin_target(&self, login: &OAuthCredential) -> Option<Result<RefreshTarget, TargetError>> {
+        let is_own =
+            self.builtin.is_none() && self.endpoints.token.is_none() && self.issuer.is_none();
+        let id = match &login.token_endpoint {
+            Some(recorded) => recorded.strip_prefix(plugin::SCHEME)?,
+            None if is_own && self.plugin().is_some() => self.id.as_str(),
+            None => return None,
+        };
+        let token_endpoint = format!("{}{id}", plugin::SCHEME);
+        if id != self.id.as_str() || self.plugin().is_none() {
+            let reason = "the plugin it came from is not there any more";
+            return Some(Err(TargetError::BadEndpoint { url: token_endpoint, reason }));
+        }
+        let provider = self.id.to_string();
+        let way = Way::Plugin { provider, account_id: login.account_id.clone() };
+        Some(Ok(RefreshTarget { token_endpoint, client_id: String::new(), way }))
     }
 
     /// This provider's way to ask for tokens, at `url` and as `client_id`.
@@ -163,7 +194,36 @@ impl RefreshTarget {
     /// The request that exchanges `refresh` for new tokens (RFC 6749 §6).
     pub fn request(&self, refresh: &Secret, timeout: Duration) -> HttpRequest {
         let params = [("grant_type", "refresh_token"), ("refresh_token", refresh.expose())];
-        self.endpoint.request(&params, timeout)
+        match &self.way {
+            Way::Endpoint(endpoint) => endpoint.request(&params, timeout),
+            Way::Plugin { provider, account_id } => {
+                let timeout = timeout.min(plugin::REFRESH_TIMEOUT);
+                let request = plugin::Request::Refresh {
+                    version: plugin::VERSIONS[0],
+                    provider: provider.clone(),
+                    refresh_token: refresh.clone(),
+                    account_id: account_id.clone(),
+                    timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+                };
+                self.to_plugin(&request, timeout)
+            }
+        }
+    }
+
+    /// The request that ends `login` at its plugin; `None` if it did not come from one.
+    pub(crate) fn revocation_by_plugin(&self, login: &OAuthCredential) -> Option<HttpRequest> {
+        let Way::Plugin { provider, .. } = &self.way else { return None };
+        let request = plugin::Request::Revoke {
+            version: plugin::VERSIONS[0],
+            provider: provider.clone(),
+            refresh_token: login.refresh.clone(),
+            access_token: login.access.clone(),
+        };
+        Some(self.to_plugin(&request, plugin::REVOKE_TIMEOUT))
+    }
+
+    fn to_plugin(&self, request: &plugin::Request, timeout: Duration) -> HttpRequest {
+        HttpRequest::post(&self.token_endpoint, "application/json", request.line(), timeout)
     }
 }
 

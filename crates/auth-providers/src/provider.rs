@@ -304,6 +304,8 @@ pub enum Origin {
     BuiltIn,
     /// A manifest.
     Manifest(PathBuf),
+    /// A plugin without a manifest.
+    Plugin(PathBuf),
 }
 
 /// What the catalogue says about an id that a manifest may have changed.
@@ -403,6 +405,9 @@ impl Provider {
     }
 
     fn check_flows(&self) -> Result<(), Wrong> {
+        if self.command.is_some() && !self.flows.contains(&Flow::Plugin) {
+            return Err(wrong("command", "it is only for the flow `plugin`"));
+        }
         for flow in &self.flows {
             let (start, needs_client) = match flow {
                 Flow::AuthorizationCode => {

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use auth_store::{ProviderId, Secret};
 use serde_json::Value;
 
-use crate::provider::{Builtin, IdentitySource, Origin, Provider, RedirectData, Wrong, wrong};
+use crate::plugin::Executable;
+use crate::provider::{
+    Builtin, Flow, IdentitySource, Origin, Provider, RedirectData, Wrong, wrong,
+};
 use crate::text;
 
 /// The providers that are known, and the manifests that are wrong.
@@ -74,8 +77,52 @@ impl Providers {
             (path, content)
         });
         let mut providers = Self::from_manifests(read.collect(), env);
+        if let Some(directory) = manifests {
+            providers.add_plugins(&directory.join("bin"));
+        }
         errors.append(&mut providers.errors);
         Self { errors, ..providers }
+    }
+
+    /// Finds the plugins in the directory `bin`: those that manifests speak of, and those that
+    /// need none.
+    fn add_plugins(&mut self, bin: &Path) {
+        for provider in &mut self.all {
+            if provider.flows.contains(&Flow::Plugin) {
+                let own = || Executable::file_in(bin, &provider.id);
+                provider.command = Some(provider.command.take().unwrap_or_else(own));
+            }
+        }
+        let entries = std::fs::read_dir(bin).into_iter().flatten().flatten();
+        let mut found: Vec<_> = entries
+            .filter_map(|entry| Some((Executable::id_in(&entry.file_name())?, entry.path())))
+            .collect();
+        found.sort_by(|(_, one), (_, other)| one.cmp(other));
+        for (id, path) in found {
+            let refused =
+                |reason: String| ManifestError { path: path.clone(), field: String::new(), reason };
+            match self.find(&id) {
+                Some(known) if known.plugin().is_some() => {}
+                Some(known) => {
+                    let reason = format!(
+                        "`{}` is a provider already; a manifest with the flow `plugin` makes it use this program",
+                        known.id
+                    );
+                    self.errors.push(refused(reason));
+                }
+                None => {
+                    let entry = serde_json::json!({ "id": id, "flows": ["plugin"] });
+                    match build(entry, &[], &|_| None) {
+                        Ok(provider) => self.all.push(Provider {
+                            command: Some(path.clone()),
+                            origin: Origin::Plugin(path),
+                            ..provider
+                        }),
+                        Err(wrong) => self.errors.push(refused(wrong.reason)),
+                    }
+                }
+            }
+        }
     }
 
     /// The catalogue and the manifests in `files`, each with its path and what reading it gave.
@@ -316,7 +363,6 @@ fn catalogue() -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::Flow;
 
     fn id(text: &str) -> ProviderId {
         ProviderId::new(text)

@@ -7,6 +7,7 @@ use auth_store::{OAuthCredential, Timestamp};
 use crate::answer::retry_after;
 use crate::discovery::discover;
 use crate::http::HttpClient;
+use crate::plugin;
 use crate::provider::Provider;
 use crate::refresh::Revocation;
 use crate::text;
@@ -20,6 +21,13 @@ impl Provider {
         http: &dyn HttpClient,
         now: Timestamp,
     ) -> Revocation {
+        let target = self.refresh_target(login).ok();
+        if let Some(request) = target.and_then(|target| target.revocation_by_plugin(login)) {
+            return match http.send(request).await {
+                Ok(answer) => plugin::read_revocation(self, &answer.body, login),
+                Err(error) => Revocation::Failed(error.to_string()),
+            };
+        }
         let mut provider = self.clone();
         if provider.endpoints.revocation.is_none()
             && let Some(issuer) = &self.issuer

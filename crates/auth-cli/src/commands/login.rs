@@ -10,6 +10,7 @@ use auth_providers::{
 use auth_store::{ProfileId, ProviderId};
 use serde_json::{Value, json};
 
+use super::plugin_login;
 use crate::agent::Agent;
 use crate::args::{Global, LoginArgs, PasteApiKeyArgs, SetupTokenArgs};
 use crate::commands::paste;
@@ -38,6 +39,9 @@ pub fn run(args: &LoginArgs, global: &Global, context: &mut Context) -> Result<E
     };
     let provider = find(&name, &sink.providers)?.clone();
     let flow = match login_way::of(args, &provider, context)? {
+        Chosen::Flow(Flow::Plugin) => {
+            return plugin_login::run(args, &agent, &provider, &sink, global, context);
+        }
         Chosen::Flow(flow) => flow,
         Chosen::Token => {
             return paste::setup_token(&pasted_token(args, &provider), global, context);
@@ -203,7 +207,7 @@ fn pending(context: &Context) -> PendingLogins {
 }
 
 /// Says what was saved, and what the person should know about it.
-fn report(
+pub(super) fn report(
     id: &ProfileId,
     login: &Login,
     agent: &Agent,
@@ -292,7 +296,7 @@ fn fill(entropy: &mut [u8], context: &Context) -> Result<(), CliError> {
 }
 
 /// What went wrong, and what to do next.
-fn explain(error: LoginError) -> CliError {
+pub(super) fn explain(error: LoginError) -> CliError {
     let new = |exit, code| CliError::new(exit, code, error.to_string());
     match &error {
         LoginError::NoSuchFlow { .. } => new(Exit::Usage, "no_such_flow"),
@@ -322,6 +326,9 @@ fn explain(error: LoginError) -> CliError {
         LoginError::TimedOut(_) => new(Exit::LogInAgain, "timed_out").hint("begin again"),
         LoginError::Deaf { .. } => new(Exit::Usage, "deaf")
             .hint("log in in two steps: add --start, then clawdbot models auth login --finish -"),
+        LoginError::Canceled => new(Exit::LogInAgain, "canceled").hint("nothing was stored"),
+        LoginError::Plugin { .. } => new(Exit::Usage, "plugin")
+            .hint("nothing was stored; what it does wrong shows: clawdbot plugins check PATH"),
         LoginError::NoneBegun => new(Exit::Usage, "none_begun").hint(
             "begin one: clawdbot models auth login --provider PROVIDER --start; each can be finished once, within ten minutes",
         ),

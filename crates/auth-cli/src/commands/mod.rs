@@ -13,6 +13,7 @@ pub mod login;
 pub mod logout;
 pub mod order;
 pub mod paste;
+pub(crate) mod plugin_login;
 pub mod plugins;
 pub mod refresh;
 pub mod remove;

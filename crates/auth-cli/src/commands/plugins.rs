@@ -31,7 +31,7 @@ pub fn list(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
         if !provider.aliases.is_empty() {
             origin = format!("  (also {})", provider.aliases.join(", "));
         }
-        if let Origin::Manifest(path) = &provider.origin {
+        if let Origin::Manifest(path) | Origin::Plugin(path) = &provider.origin {
             origin = format!("{origin}  ({})", context.display(path));
         }
         context.print(format_args!(
@@ -47,6 +47,7 @@ fn to_json(provider: &Provider) -> Value {
     let (origin, path) = match &provider.origin {
         Origin::BuiltIn => ("built-in", None),
         Origin::Manifest(path) => ("manifest", Some(path.display().to_string())),
+        Origin::Plugin(path) => ("plugin", Some(path.display().to_string())),
     };
     let flows: Vec<_> = provider.flows.iter().map(|flow| words(*flow)[0]).collect();
     json!({

@@ -7,6 +7,8 @@ mod device;
 mod login;
 mod naming;
 mod pending;
+#[cfg(unix)]
+mod plugin;
 mod refresh;
 mod revoke;
 mod support;

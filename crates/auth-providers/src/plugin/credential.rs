@@ -1,0 +1,313 @@
+//! What a plugin hands over, judged: the credential of a login, and the answer to a refresh.
+
+use std::time::Duration;
+
+use auth_store::{Credential, OAuthCredential, Secret, Timestamp};
+use serde_json::{Map, Value};
+
+use super::conversation::{Answer, Conversation, Event, Operation, Violation};
+use super::message::{Failure, FailureKind};
+use super::{SCHEME, VERSIONS};
+use crate::answer::{self, Tokens, retry_after};
+use crate::login::Login;
+use crate::provider::Provider;
+use crate::refresh::Revocation;
+use crate::text;
+
+/// The login that `answer`, which came at `now`, gives to `provider`.
+pub(crate) fn login_of(
+    provider: &Provider,
+    answer: &Answer,
+    now: Timestamp,
+) -> Result<Login, Violation> {
+    let object = &answer.credential;
+    let account_id = name(object, "account_id")?;
+    let email = name(object, "email")?;
+    let mut fields = fields(object)?;
+    let mut warnings = Vec::new();
+    let credential = match object.get("type").and_then(Value::as_str) {
+        Some("oauth") => {
+            let mut tokens = provider.tokens(object).ok_or_else(|| bad("it has no tokens"))?;
+            tokens.account_id.clone_from(&account_id);
+            let nothing_yet = OAuthCredential {
+                token_endpoint: Some(format!("{SCHEME}{}", provider.id)),
+                ..OAuthCredential::default()
+            };
+            let login = tokens
+                .merge(&nothing_yet, now)
+                .map_err(|_| bad("`access_token` is missing, or cannot be sent in a header"))?;
+            if login.refresh.is_blank() {
+                warnings.push(
+                    "the plugin gave no refresh token: the login ends with its access token"
+                        .to_owned(),
+                );
+            }
+            Credential::OAuth(login)
+        }
+        Some("token") => Credential::Token {
+            token: secret(object, "token")?,
+            expires: expires_in(object)?.map(|lifetime| now.plus(lifetime)),
+        },
+        Some("api_key") => Credential::ApiKey(secret(object, "key")?),
+        _ => return Err(bad("its `type` is none of `oauth`, `token`, `api_key`")),
+    };
+    if let Some(email) = &email {
+        fields.insert("email".to_owned(), email.as_str().into());
+    }
+    if let (Some(account), false) = (&account_id, matches!(credential, Credential::OAuth(_))) {
+        fields.insert("accountId".to_owned(), account.as_str().into());
+    }
+    Ok(Login { provider: provider.id.clone(), credential, account_id, email, fields, warnings })
+}
+
+/// What the stored line of a plugin that was asked to refresh means.
+pub(crate) fn read_answer(provider: &Provider, line: &[u8], now: Timestamp) -> answer::Answer {
+    let unavailable = |reason: String| answer::Answer::Unavailable { reason, retry_after: None };
+    match event_of(provider, Operation::Refresh, line) {
+        Ok(Event::Result(answer)) => match tokens(provider, &answer.credential) {
+            Some(tokens) => answer::Answer::Tokens(Box::new(tokens)),
+            None => unavailable("the plugin gave no tokens".to_owned()),
+        },
+        Ok(Event::Error(failure)) => refusal(&failure, now),
+        Ok(_) => unavailable("the plugin gave no answer".to_owned()),
+        Err(violation) => unavailable(violation.to_string()),
+    }
+}
+
+/// What the last line of a plugin that was asked to revoke `login` means.
+pub(crate) fn read_revocation(
+    provider: &Provider,
+    line: &[u8],
+    login: &OAuthCredential,
+) -> Revocation {
+    match event_of(provider, Operation::Revoke, line) {
+        Ok(Event::Result(_)) => Revocation::Done,
+        Ok(Event::Error(failure)) if failure.kind == FailureKind::Unsupported => {
+            Revocation::NotOffered
+        }
+        Ok(Event::Error(failure)) => {
+            Revocation::Failed(failure.without(&login.refresh).without(&login.access).words())
+        }
+        Ok(_) => Revocation::Failed("the plugin gave no answer".to_owned()),
+        Err(violation) => Revocation::Failed(violation.to_string()),
+    }
+}
+
+/// The last line of a conversation, judged once more: it may come from a file.
+fn event_of(provider: &Provider, operation: Operation, line: &[u8]) -> Result<Event, Violation> {
+    let mut conversation = Conversation::new(provider.id.as_str(), operation);
+    let hello =
+        serde_json::json!({ "type": "hello", "versions": VERSIONS, "id": provider.id.as_str() });
+    conversation.accept(hello.to_string().as_bytes())?;
+    conversation.accept(line)
+}
+
+fn tokens(provider: &Provider, object: &Map<String, Value>) -> Option<Tokens> {
+    if object.get("type").and_then(Value::as_str) != Some("oauth") {
+        return None;
+    }
+    let mut tokens = provider.tokens(object)?;
+    tokens.account_id = name(object, "account_id").ok()?;
+    tokens.email = name(object, "email").ok()?;
+    Some(tokens)
+}
+
+fn refusal(failure: &Failure, now: Timestamp) -> answer::Answer {
+    let code = match failure.code.as_str() {
+        "" => failure.kind.to_string(),
+        code => code.to_owned(),
+    };
+    let description = (!failure.message.is_empty()).then(|| failure.message.clone());
+    match failure.kind {
+        FailureKind::Rejected => answer::Answer::Rejected { code, description },
+        FailureKind::Misconfigured
+        | FailureKind::Canceled
+        | FailureKind::Unsupported
+        | FailureKind::UnsupportedVersion
+        | FailureKind::InvalidRequest => answer::Answer::Misconfigured { code, description },
+        FailureKind::Unavailable | FailureKind::Unknown => answer::Answer::Unavailable {
+            reason: failure.words(),
+            retry_after: failure
+                .retry_after
+                .and_then(|seconds| retry_after(&seconds.to_string(), now)),
+        },
+    }
+}
+
+/// A name of the account: a clean line.
+fn name(object: &Map<String, Value>, member: &str) -> Result<Option<String>, Violation> {
+    let Some(value) = object.get(member).filter(|value| !value.is_null()) else {
+        return Ok(None);
+    };
+    match value.as_str() {
+        Some("") => Ok(None),
+        Some(name) if text::clean(name) == name => Ok(Some(name.to_owned())),
+        _ => Err(bad(&format!("`{member}` is not a clean line of text"))),
+    }
+}
+
+/// Something that goes into a header field.
+fn secret(object: &Map<String, Value>, member: &str) -> Result<Secret, Violation> {
+    let secret = object.get(member).and_then(Value::as_str).map(auth_store::trim);
+    match secret {
+        Some(secret) if !secret.is_empty() && answer::is_sendable(secret) => Ok(secret.into()),
+        _ => Err(bad(&format!("`{member}` is missing, or cannot be sent in a header"))),
+    }
+}
+
+fn expires_in(object: &Map<String, Value>) -> Result<Option<Duration>, Violation> {
+    match object.get("expires_in") {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_u64().filter(|seconds| *seconds > 0) {
+            Some(seconds) => Ok(Some(Duration::from_secs(seconds))),
+            None => Err(bad("`expires_in` is not a number of seconds")),
+        },
+    }
+}
+
+/// What the plugin wants kept in the profile, under names that are nobody else's.
+fn fields(object: &Map<String, Value>) -> Result<Map<String, Value>, Violation> {
+    let fields = match object.get("fields") {
+        None | Some(Value::Null) => return Ok(Map::new()),
+        Some(Value::Object(fields)) if fields.len() <= MOST_FIELDS => fields,
+        Some(_) => return Err(bad("`fields` is no object, or has too many members")),
+    };
+    for (name, value) in fields {
+        let is_name = name.len() <= LONGEST_FIELD
+            && name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let is_plain = match value {
+            Value::Bool(_) | Value::Number(_) => true,
+            Value::String(value) => text::clean(value) == *value,
+            _ => false,
+        };
+        if !is_name || !is_plain || TAKEN.contains(&name.as_str()) {
+            return Err(bad("`fields` has a member with a name or a value it must not have"));
+        }
+    }
+    Ok(fields.clone())
+}
+
+fn bad(what: &str) -> Violation {
+    Violation(format!("`credential`: {what}"))
+}
+
+const MOST_FIELDS: usize = 16;
+const LONGEST_FIELD: usize = 64;
+/// The members of a profile that have a meaning.
+const TAKEN: [&str; 16] = [
+    "type",
+    "provider",
+    "key",
+    "token",
+    "access",
+    "refresh",
+    "expires",
+    "email",
+    "accountId",
+    "projectId",
+    "enterpriseUrl",
+    "clientId",
+    "tokenEndpoint",
+    "issuer",
+    "obtainedAt",
+    "scope",
+];
+
+#[cfg(test)]
+mod tests {
+    use auth_store::ProviderId;
+
+    use super::*;
+    use crate::registry::Providers;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    fn provider() -> Provider {
+        let manifest = r#"{"id": "acme", "flows": ["plugin"], "command": "/acme"}"#;
+        let files = vec![("/acme.json".into(), Ok(manifest.to_owned()))];
+        let providers = Providers::from_manifests(files, &|_| None);
+        assert_eq!(providers.errors(), []);
+        providers.find(&ProviderId::new("acme")).unwrap().clone()
+    }
+
+    fn login(credential: &str) -> Result<Login, Violation> {
+        let credential = serde_json::from_str(credential).unwrap();
+        login_of(&provider(), &Answer { credential, line: Vec::new() }, NOW)
+    }
+
+    #[test]
+    fn an_oauth_login_is_bound_to_its_plugin() {
+        let login = login(
+            r#"{"type": "oauth", "access_token": "a", "refresh_token": "r", "expires_in": 60,
+                "account_id": "42", "email": "a@example.test", "fields": {"region": "eu"}}"#,
+        )
+        .unwrap();
+        let Credential::OAuth(oauth) = &login.credential else { panic!("{login:?}") };
+        assert_eq!(oauth.token_endpoint.as_deref(), Some("plugin:acme"));
+        assert_eq!(oauth.expires, Some(NOW.plus(Duration::from_mins(1))));
+        assert_eq!(
+            (oauth.account_id.as_deref(), login.email.as_deref()),
+            (Some("42"), Some("a@example.test"))
+        );
+        assert_eq!(login.fields["region"], "eu");
+        assert_eq!(login.warnings, [""; 0]);
+    }
+
+    #[test]
+    fn a_key_or_a_token_is_stored_as_what_it_is() {
+        let key = login(r#"{"type": "api_key", "key": " k-1 ", "account_id": "7"}"#).unwrap();
+        assert_eq!(key.credential.bearer().expose(), "k-1");
+        assert_eq!(key.fields["accountId"], "7");
+        let token = login(r#"{"type": "token", "token": "t", "expires_in": 9}"#).unwrap();
+        assert_eq!(token.credential.expires(), Some(NOW.plus(Duration::from_secs(9))));
+    }
+
+    #[test]
+    fn what_cannot_be_used_or_shown_is_refused_without_its_content() {
+        for credential in [
+            r#"{"key": "SECRET"}"#,
+            r#"{"type": "oauth", "access_token": "SEC RET"}"#,
+            r#"{"type": "oauth", "refresh_token": "SECRET"}"#,
+            r#"{"type": "oauth", "token": "SECRET"}"#,
+            r#"{"type": "api_key", "key": "SECRET\n"}"#.replace("\\n", "\\u0007").as_str(),
+            r#"{"type": "token", "token": "SECRET", "expires_in": "soon"}"#,
+            r#"{"type": "api_key", "key": "SECRET", "email": "\u001b[2J"}"#,
+            r#"{"type": "api_key", "key": "SECRET", "account_id": 7}"#,
+            r#"{"type": "api_key", "key": "SECRET", "fields": {"tokenEndpoint": "x"}}"#,
+            r#"{"type": "api_key", "key": "SECRET", "fields": {"__proto__": "x"}}"#,
+            r#"{"type": "api_key", "key": "SECRET", "fields": {"a": {}}}"#,
+        ] {
+            let violation = login(credential).unwrap_err();
+            assert!(!violation.to_string().contains("SEC"), "{violation}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_failure_has_its_outcome() {
+        let read = |line: &str| read_answer(&provider(), line.as_bytes(), NOW);
+        let failed = |kind: &str| {
+            read(&format!(r#"{{"type":"error","kind":"{kind}","code":"c","retry_after":7}}"#))
+        };
+        assert!(matches!(failed("rejected"), answer::Answer::Rejected { code, .. } if code == "c"));
+        for kind in ["misconfigured", "unsupported", "invalid_request"] {
+            assert!(matches!(failed(kind), answer::Answer::Misconfigured { .. }), "{kind}");
+        }
+        for kind in ["unavailable", "of a later version"] {
+            let answer::Answer::Unavailable { retry_after, .. } = failed(kind) else {
+                panic!("{kind}")
+            };
+            assert_eq!(retry_after, Some(Duration::from_secs(7)), "{kind}");
+        }
+        let oauth = r#"{"type":"result","credential":{"type":"oauth","access_token":"a"}}"#;
+        assert!(matches!(read(oauth), answer::Answer::Tokens(_)));
+        for line in [
+            "",
+            "{}",
+            r#"{"type":"progress"}"#,
+            r#"{"type":"result","credential":{"type":"api_key","key":"k"}}"#,
+        ] {
+            assert!(matches!(read(line), answer::Answer::Unavailable { .. }), "{line}");
+        }
+    }
+}

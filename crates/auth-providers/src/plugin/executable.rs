@@ -1,0 +1,294 @@
+//! Which program may be started as a plugin, and what it gets to see.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use auth_store::ProviderId;
+
+use crate::provider::{Flow, Origin, Provider};
+
+/// A program that may be started as the plugin of a provider: an absolute path to a file that
+/// nobody else could have put there or changed.
+#[derive(Clone, Debug)]
+pub struct Executable {
+    /// The provider's id.
+    pub id: ProviderId,
+    /// The file, symbolic links followed.
+    pub path: PathBuf,
+}
+
+/// Why a program is not started. What the person does next depends on the variant.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unusable {
+    /// There is no such file: put it there, or correct `command`.
+    #[error("the plugin `{}` is not there: {reason}", path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// It is no program: make it executable.
+    #[error("the plugin `{}` is not executable", path.display())]
+    NotExecutable {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Somebody else could have put it there: correct owner and mode.
+    #[error("the plugin is not started, since `{}` {reason}", path.display())]
+    Unsafe {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+/// What a plugin finds in its environment: no secret of ours, and nothing that leads to the
+/// working directory.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    variables: Vec<(OsString, OsString)>,
+    pub(crate) launcher: Option<PathBuf>,
+}
+
+impl Executable {
+    /// The plugin of `provider`; `None` if it has none. Whether it can be started is looked at
+    /// now.
+    pub fn of(provider: &Provider) -> Option<Result<Self, Unusable>> {
+        let command = provider.plugin()?;
+        let manifest = match &provider.origin {
+            // Who can change the manifest chooses the program.
+            Origin::Manifest(path) => check_owner(path),
+            Origin::BuiltIn | Origin::Plugin(_) => Ok(()),
+        };
+        Some(manifest.and_then(|()| Self::at(&provider.id, command)))
+    }
+
+    /// The plugin of the provider `id` at `path`, if it may be started.
+    pub fn at(id: &ProviderId, path: &Path) -> Result<Self, Unusable> {
+        let missing = |error: std::io::Error| Unusable::Missing {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        };
+        let file = fs::canonicalize(path).map_err(missing)?;
+        let metadata = fs::metadata(&file).map_err(missing)?;
+        if !metadata.is_file() || !is_executable(&metadata) {
+            return Err(Unusable::NotExecutable { path: path.to_owned() });
+        }
+        // Both ways: a link that others can change leads where they like.
+        for way in [path, file.as_path()] {
+            check_owner(way)?;
+        }
+        Ok(Self { id: id.clone(), path: file })
+    }
+
+    /// The provider's id in the name of a plugin's file.
+    pub fn id_in(name: &OsStr) -> Option<ProviderId> {
+        let name = name.to_str()?;
+        let name = if cfg!(windows) { name.strip_suffix(".exe")? } else { name };
+        let id = name.strip_prefix(PREFIX)?;
+        // What differs from its canonical form would be another provider.
+        Some(ProviderId::new(id)).filter(|canonical| !id.is_empty() && canonical.as_str() == id)
+    }
+
+    /// The file of the plugin `id` in the directory `bin`.
+    pub(crate) fn file_in(bin: &Path, id: &ProviderId) -> PathBuf {
+        bin.join(format!("{PREFIX}{id}{}", std::env::consts::EXE_SUFFIX))
+    }
+}
+
+impl Provider {
+    /// The program that logs in to this provider, if that is one of its ways.
+    pub fn plugin(&self) -> Option<&Path> {
+        self.command.as_deref().filter(|_| self.flows.contains(&Flow::Plugin))
+    }
+}
+
+impl Environment {
+    /// What of `all` variables a plugin gets: where programs, the home and temporary files are,
+    /// the language, the proxies and the certificates.
+    pub fn scrubbed(all: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let variables = all.into_iter().filter_map(|(name, value)| {
+            let text = name.to_str()?;
+            if text == "PATH" {
+                return Some((name, absolute(&value)?));
+            }
+            let is_kept = KEPT.contains(&text) || text.starts_with("LC_");
+            is_kept.then_some((name, value))
+        });
+        Self { variables: variables.collect(), launcher: None }
+    }
+
+    /// The same, with plugins started through `program __plugin PATH`, which first leaves the
+    /// terminal and then becomes the plugin.
+    #[must_use]
+    pub fn launched_by(self, program: Option<PathBuf>) -> Self {
+        Self { launcher: program.filter(|_| cfg!(unix)), ..self }
+    }
+
+    /// The variables.
+    pub fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.variables.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+}
+
+/// `PATH` without what depends on the working directory.
+fn absolute(path: &OsStr) -> Option<OsString> {
+    std::env::join_paths(std::env::split_paths(path).filter(|entry| entry.is_absolute())).ok()
+}
+
+#[cfg(unix)]
+fn is_executable(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o111 != 0
+}
+
+#[cfg(not(unix))]
+fn is_executable(_: &fs::Metadata) -> bool {
+    true
+}
+
+/// Whether only we and the administrator can change what `path` leads to: the file, and each
+/// directory above it.
+#[cfg(unix)]
+fn check_owner(path: &Path) -> Result<(), Unusable> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let our_own = rustix::process::geteuid().as_raw();
+    for (depth, step) in path.ancestors().enumerate() {
+        let bad = |reason| Unusable::Unsafe { path: step.to_owned(), reason };
+        let metadata = fs::symlink_metadata(step).map_err(|error| Unusable::Missing {
+            path: step.to_owned(),
+            reason: error.to_string(),
+        })?;
+        if metadata.uid() != our_own && metadata.uid() != 0 {
+            return Err(bad("belongs to somebody else"));
+        }
+        // The mode of a link means nothing. Others may add files to a sticky directory, and not
+        // change ours.
+        let is_sticky = depth > 0 && metadata.mode() & 0o1000 != 0;
+        if !metadata.is_symlink() && metadata.mode() & 0o022 != 0 && !is_sticky {
+            return Err(bad("can be changed by others"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn check_owner(_: &Path) -> Result<(), Unusable> {
+    Ok(())
+}
+
+const PREFIX: &str = "clawdbot-provider-";
+
+const KEPT: [&str; 29] = [
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "XDG_CONFIG_HOME",
+    "XDG_RUNTIME_DIR",
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "CLAWDBOT_CA_FILE",
+    // Windows starts hardly anything without these.
+    "APPDATA",
+    "LOCALAPPDATA",
+    "PATHEXT",
+    "SYSTEMDRIVE",
+    "SYSTEMROOT",
+    "SystemRoot",
+    "TEMP",
+    "TMP",
+    "USERPROFILE",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_has_no_secret_and_no_way_to_the_working_directory() {
+        let all = [
+            ("PATH", "/usr/bin:.:bin:/bin:"),
+            ("HOME", "/home/a"),
+            ("ACME_API_KEY", "secret"),
+            ("LC_ALL", "C"),
+            ("LD_PRELOAD", "/x.so"),
+            ("CLAWDBOT_STATE_DIR", "/s"),
+            ("TERM", "xterm"),
+        ];
+        let all = all.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let scrubbed = Environment::scrubbed(all);
+        let kept: Vec<_> = scrubbed
+            .variables()
+            .map(|(name, value)| (name.to_str().unwrap(), value.to_str().unwrap()))
+            .collect();
+        assert_eq!(kept, [("PATH", "/usr/bin:/bin"), ("HOME", "/home/a"), ("LC_ALL", "C")]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_a_program_that_nobody_else_can_change_is_started() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+        let home = tempfile::tempdir().unwrap();
+        let bin = home.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        let path = bin.join("clawdbot-provider-acme");
+        let id = ProviderId::new("acme");
+        let mode = |path: &Path, mode: u32| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let judge = |path: &Path| Executable::at(&id, path);
+        assert!(matches!(judge(&path), Err(Unusable::Missing { .. })));
+        fs::copy("/bin/sh", &path).unwrap();
+
+        mode(&bin, 0o755);
+        mode(&path, 0o755);
+        assert_eq!(judge(&path).unwrap().path, fs::canonicalize(&path).unwrap());
+        mode(&path, 0o644);
+        assert!(matches!(judge(&path), Err(Unusable::NotExecutable { .. })));
+        assert!(matches!(judge(&bin), Err(Unusable::NotExecutable { .. })));
+        for (file, directory) in [(0o775, 0o755), (0o757, 0o755), (0o755, 0o775), (0o755, 0o757)] {
+            mode(&path, file);
+            mode(&bin, directory);
+            assert!(matches!(judge(&path), Err(Unusable::Unsafe { .. })), "{file:o} {directory:o}");
+        }
+
+        // A link is as good as the directories on both of its ends.
+        mode(&path, 0o755);
+        mode(&bin, 0o755);
+        let elsewhere = home.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        mode(&elsewhere, 0o755);
+        let link = elsewhere.join("clawdbot-provider-acme");
+        symlink(&path, &link).unwrap();
+        assert!(judge(&link).is_ok());
+        mode(&elsewhere, 0o777);
+        assert!(matches!(judge(&link), Err(Unusable::Unsafe { .. })));
+    }
+
+    #[test]
+    fn a_file_is_named_for_its_provider() {
+        let id = |name: &str| Executable::id_in(OsStr::new(name)).map(|id| id.to_string());
+        let suffix = std::env::consts::EXE_SUFFIX;
+        assert_eq!(id(&format!("clawdbot-provider-acme{suffix}")).as_deref(), Some("acme"));
+        for name in ["clawdbot-provider-", "clawdbot-provider-Acme", "acme", "clawdbot-acme"] {
+            assert_eq!(id(&format!("{name}{suffix}")), None, "{name}");
+        }
+    }
+}

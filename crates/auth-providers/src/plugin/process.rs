@@ -1,0 +1,160 @@
+//! A running plugin: lines in, lines out, and nothing left of it at the end.
+
+use std::io::ErrorKind;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use auth_store::Secret;
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
+};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use super::conversation::Violation;
+use super::executable::{Environment, Executable};
+use super::{KEPT_STDERR, LARGEST_OUTPUT, LAUNCH, LONGEST_LINE};
+use crate::text;
+
+/// A plugin that runs. Dropping it ends the plugin and every process it started in its group.
+pub(super) struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+    /// The line that is being read.
+    line: Vec<u8>,
+    read: usize,
+    stderr: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Process {
+    /// Starts a plugin: in a group of its own, in its own directory, with pipes for its streams.
+    pub(super) async fn start(
+        executable: &Executable,
+        environment: &Environment,
+    ) -> std::io::Result<Self> {
+        let mut command = if let Some(launcher) = &environment.launcher {
+            let mut command = Command::new(launcher);
+            command.arg(LAUNCH).arg(&executable.path);
+            command
+        } else {
+            let mut command = Command::new(&executable.path);
+            // The launcher makes a session, and with it a group, of its own.
+            #[cfg(unix)]
+            command.process_group(0);
+            command
+        };
+        command
+            .env_clear()
+            .envs(environment.variables())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        if let Some(directory) = executable.path.parent() {
+            command.current_dir(directory);
+        }
+        let mut attempts = ATTEMPTS;
+        let mut child = loop {
+            match command.spawn() {
+                // Some other process still has it open for writing, if only for a moment.
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && attempts > 0 => {
+                    attempts -= 1;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                spawned => break spawned?,
+            }
+        };
+        let gone = || std::io::Error::other("it has no standard streams");
+        let stdin = Some(child.stdin.take().ok_or_else(gone)?);
+        let stdout = BufReader::new(child.stdout.take().ok_or_else(gone)?);
+        let stderr = Arc::new(Mutex::new(Vec::new()));
+        if let Some(pipe) = child.stderr.take() {
+            tokio::spawn(keep(pipe, Arc::clone(&stderr)));
+        }
+        Ok(Self { child, stdin, stdout, line: Vec::new(), read: 0, stderr })
+    }
+
+    /// The next line, without its end; `None` when the plugin has said everything. May be dropped
+    /// and called again.
+    pub(super) async fn line(&mut self) -> Result<Option<Vec<u8>>, Violation> {
+        loop {
+            let bytes = match self.stdout.fill_buf().await {
+                Ok(bytes) => bytes,
+                Err(error) => return Err(Violation(format!("it cannot be heard: {error}"))),
+            };
+            if bytes.is_empty() {
+                if self.line.is_empty() {
+                    return Ok(None);
+                }
+                return Err(Violation("its last line has no end".to_owned()));
+            }
+            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let taken = end.unwrap_or(bytes.len());
+            self.line.extend_from_slice(&bytes[..taken]);
+            let used = taken + usize::from(end.is_some());
+            self.stdout.consume(used);
+            self.read += used;
+            if self.line.len() > LONGEST_LINE {
+                return Err(Violation("a line that is too long".to_owned()));
+            }
+            if self.read > LARGEST_OUTPUT {
+                return Err(Violation("more output than a conversation may have".to_owned()));
+            }
+            if end.is_some() {
+                let mut line = std::mem::take(&mut self.line);
+                if line.last() == Some(&b'\r') {
+                    line.pop();
+                }
+                return Ok(Some(line));
+            }
+        }
+    }
+
+    /// Sends a line. That the plugin does not listen shows in what it says, or does not say.
+    pub(super) async fn write(&mut self, line: &[u8]) {
+        if let Some(stdin) = &mut self.stdin
+            && (stdin.write_all(line).await.is_err() || stdin.flush().await.is_err())
+        {
+            self.stdin = None;
+        }
+    }
+
+    /// What it wrote to standard error, cut, cleaned, and without `secrets`.
+    pub(super) fn stderr(&self, secrets: &[Secret]) -> Vec<String> {
+        let bytes = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = String::from_utf8_lossy(&bytes).into_owned();
+        for secret in secrets {
+            said = text::without(&said, secret);
+        }
+        said.lines().map(text::clean).filter(|line| !line.is_empty()).take(MOST_LINES).collect()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Nobody has waited for it while it runs, so its number is its own.
+        #[cfg(unix)]
+        if let Some(id) = self.child.id()
+            && let Some(group) = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw)
+        {
+            let _it_may_have_ended =
+                rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _it_may_have_ended = self.child.start_kill();
+    }
+}
+
+/// Reads to the end, so that nobody who writes has to wait, and keeps the beginning.
+async fn keep(mut pipe: impl AsyncRead + Unpin, kept: Arc<Mutex<Vec<u8>>>) {
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = KEPT_STDERR.saturating_sub(kept.len()).min(length);
+        kept.extend_from_slice(&buffer[..room]);
+    }
+}
+
+const MOST_LINES: usize = 100;
+/// To start a file that is being written.
+const ATTEMPTS: u32 = 20;

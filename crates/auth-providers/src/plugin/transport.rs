@@ -1,0 +1,161 @@
+//! Plugins as a network: a request to `plugin:<id>` is a conversation with a process.
+//!
+//! What is sent is the request's line, what comes back is the last line of the plugin. The parts
+//! of a connection have their counterparts, so the refresh protocol need not know of plugins:
+//! starting it and its `hello` are the connection, then the gate is asked, then the token leaves.
+
+use std::time::Duration;
+
+use auth_store::{ProviderId, Secret};
+
+use super::conversation::{Conversation, Event, Hello, Operation};
+use super::executable::{Environment, Executable, Unusable};
+use super::message::FailureKind;
+use super::process::Process;
+use super::{HELLO_TIMEOUT, NO_STATUS, SCHEME};
+use crate::http::{HttpClient, HttpError, HttpRequest, HttpResponse, Sending};
+use crate::registry::Providers;
+
+/// A network in which the plugins of `providers` can be reached too.
+pub struct WithPlugins {
+    http: Box<dyn HttpClient>,
+    plugins: Vec<(ProviderId, Result<Executable, Unusable>)>,
+    environment: Environment,
+}
+
+impl WithPlugins {
+    /// Everything else goes to `http`. Plugins find `environment` in theirs.
+    pub fn new(http: Box<dyn HttpClient>, providers: &Providers, environment: Environment) -> Self {
+        let plugins = providers
+            .all()
+            .iter()
+            .filter_map(|provider| Some((provider.id.clone(), Executable::of(provider)?)));
+        Self { http, plugins: plugins.collect(), environment }
+    }
+
+    async fn converse(&self, id: &str, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let plugin = self.plugins.iter().find(|(known, _)| known.as_str() == id);
+        let executable = match plugin {
+            Some((_, Ok(executable))) => executable,
+            Some((_, Err(unusable))) => return Err(HttpError::NotSent(unusable.to_string())),
+            None => return Err(HttpError::NotSent(format!("there is no plugin `{id}`"))),
+        };
+        let line = request.body.clone().unwrap_or_default();
+        let operation = match serde_json::from_slice::<serde_json::Value>(&line) {
+            Ok(request) if request["type"] == "revoke" => Operation::Revoke,
+            _ => Operation::Refresh,
+        };
+        let mut was_sent = false;
+        let mut process = None;
+        let conversation =
+            self.conversation(executable, operation, &line, &request, &mut process, &mut was_sent);
+        let outcome = tokio::time::timeout(request.timeout, conversation).await;
+        let said = process.as_ref().map(|process: &Process| process.stderr(&secrets_in(&line)));
+        for line in said.unwrap_or_default() {
+            tracing::info!(plugin = id, "{line}");
+        }
+        let failed = |reason: String| {
+            if was_sent { HttpError::Unanswered(reason) } else { HttpError::NotSent(reason) }
+        };
+        match outcome {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(reason)) => Err(failed(reason)),
+            Err(_) => {
+                let seconds = request.timeout.as_secs();
+                Err(failed(format!("the plugin gave no answer within {seconds} s")))
+            }
+        }
+    }
+
+    async fn conversation(
+        &self,
+        executable: &Executable,
+        operation: Operation,
+        line: &[u8],
+        request: &HttpRequest,
+        process: &mut Option<Process>,
+        was_sent: &mut bool,
+    ) -> Result<HttpResponse, String> {
+        let started = Process::start(executable, &self.environment).await;
+        let started = started.map_err(|error| format!("the plugin did not start: {error}"))?;
+        let process = process.insert(started);
+        let mut conversation = Conversation::new(executable.id.as_str(), operation);
+        hello(process, &mut conversation).await?;
+        if request.gate.as_ref().is_some_and(|gate| !gate()) {
+            return Err("the lock was lost before anything was sent".to_owned());
+        }
+        *was_sent = true;
+        process.write(line).await;
+        loop {
+            let Some(line) = process.line().await.map_err(|violation| violation.to_string())?
+            else {
+                return Err("the plugin ended without an answer".to_owned());
+            };
+            let body = match conversation.accept(&line).map_err(|it| it.to_string())? {
+                Event::Result(answer) => answer.line,
+                Event::Error(failure) if failure.kind == FailureKind::Unknown => {
+                    return Err(failure.words());
+                }
+                Event::Error(_) => line,
+                _ => continue,
+            };
+            return Ok(HttpResponse { status: NO_STATUS, headers: Vec::new(), body });
+        }
+    }
+}
+
+impl HttpClient for WithPlugins {
+    fn send(&self, request: HttpRequest) -> Sending<'_> {
+        match request.url.strip_prefix(SCHEME).map(str::to_owned) {
+            Some(id) => Box::pin(async move { self.converse(&id, request).await }),
+            None => self.http.send(request),
+        }
+    }
+}
+
+/// Starts a plugin just to hear its `hello`, and ends it: whether it is there, is a plugin, and
+/// speaks a version that is known here.
+pub async fn greet(executable: &Executable, environment: &Environment) -> Result<Hello, String> {
+    let mut process = Process::start(executable, environment)
+        .await
+        .map_err(|error| format!("the plugin did not start: {error}"))?;
+    let mut conversation = Conversation::new(executable.id.as_str(), Operation::Login);
+    hello(&mut process, &mut conversation).await
+}
+
+/// Waits for the `hello` of a plugin.
+pub(super) async fn hello(
+    process: &mut Process,
+    conversation: &mut Conversation,
+) -> Result<Hello, String> {
+    let Ok(line) = tokio::time::timeout(HELLO_TIMEOUT, process.line()).await else {
+        return Err(silent(HELLO_TIMEOUT));
+    };
+    let line = line.map_err(|violation| violation.to_string())?;
+    let line = line.ok_or("the plugin ended without a `hello`")?;
+    match conversation.accept(&line) {
+        Ok(Event::Hello(hello)) => Ok(hello),
+        Ok(_) => Err("the plugin did not say `hello`".to_owned()),
+        Err(violation) => Err(violation.to_string()),
+    }
+}
+
+fn silent(time: Duration) -> String {
+    format!("the plugin said no `hello` within {} s", time.as_secs())
+}
+
+/// The tokens in a request, which its log must not have.
+fn secrets_in(line: &[u8]) -> Vec<Secret> {
+    let request: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
+    let tokens = ["refresh_token", "access_token"].map(|member| request[member].as_str());
+    tokens.into_iter().flatten().map(Secret::from).collect()
+}
+
+impl std::fmt::Debug for WithPlugins {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("WithPlugins")
+            .field("plugins", &self.plugins)
+            .finish_non_exhaustive()
+    }
+}
