@@ -1,13 +1,17 @@
 //! The user's file, `clawdbot.json` or `moltbot.json`: JSON5 with `$include` and `${VAR}`,
 //! resolved as Clawdbot resolves them. Read only by commands that need it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use auth_store::{ProviderId, trim};
 use serde_json::{Map, Value};
 
+use crate::config_check;
+use crate::config_parts::Part;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::json5_tree::{self, Fault, Key, Node, Step};
 
 /// The resolved config.
 #[derive(Clone, Debug)]
@@ -51,31 +55,35 @@ impl Config {
             files: Vec::new(),
             warnings: Vec::new(),
         };
-        match read_json5(path)? {
-            None => {
-                config.exists = false;
-                return Ok(config);
-            }
-            Some(value) => {
-                config.files.push(path.to_owned());
-                let mut chain = vec![path.to_owned()];
-                config.value = resolve_includes(value, path, &mut chain, &mut config.files)?;
-            }
-        }
+        let Some((value, files)) = resolved(path, &read_text)? else {
+            config.exists = false;
+            return Ok(config);
+        };
+        (config.value, config.files) = (value, files);
         if !config.value.is_object() {
             return Err(damaged(path, "it is not an object"));
         }
         let own = own_variables(&config.value);
+        // What the environment has counts, unless it is blank and the config knows better.
         let lookup = |name: &str| {
-            let is_set = |value: &String| !trim(value).is_empty();
-            env(name).filter(is_set).or_else(|| own.get(name).cloned().filter(is_set))
+            let set = env(name);
+            let is_blank = set.as_deref().is_none_or(|value| trim(value).is_empty());
+            let known = own.get(name).filter(|_| is_blank).cloned();
+            known.or(set).filter(|value| !value.is_empty())
         };
-        let warnings = &mut config.warnings;
-        substitute(&mut config.value, &mut String::new(), &lookup, &mut |place, name| {
-            if ["auth.", "agents."].iter().any(|used| place.starts_with(used)) {
-                warnings.push(format!("`{place}` needs the variable `{name}`, which is not set"));
+        let mut problems = Vec::new();
+        substitute(&mut config.value, &mut Vec::new(), &lookup, &mut |place, name| {
+            if matches!(place.first(), Some(Step::Name(first)) if first == "auth" || first == "agents")
+            {
+                let what = format!("needs the variable `{name}`, which is not set");
+                problems.push((place.to_vec(), what));
             }
         });
+        problems.extend(config_check::problems(&config.value));
+        if !problems.is_empty() {
+            let parts = Part::of(path, &|path| read_text(path).ok().flatten());
+            config.warnings = problems.iter().map(|(key, what)| told(key, what, &parts)).collect();
+        }
         Ok(config)
     }
 
@@ -164,21 +172,68 @@ pub fn agent_id(text: &str) -> String {
     if id.is_empty() { crate::paths::MAIN_AGENT.to_owned() } else { id.to_owned() }
 }
 
-/// The value in the file; `None` if there is no file.
-fn read_json5(path: &Path) -> Result<Option<Value>, CliError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(damaged(path, &error.to_string())),
-    };
-    parse(&text).map(Some).map_err(|reason| damaged(path, &reason))
+/// How a text gets here; `None` if there is no such file.
+pub(crate) type ReadText<'a> = &'a dyn Fn(&Path) -> io::Result<Option<String>>;
+
+/// The text of the file at `path`; `None` if there is none.
+pub(crate) fn read_text(path: &Path) -> io::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-/// The value of JSON5 text; a byte order mark is accepted.
+/// The value of the config with everything it includes, variables as they are written, and the
+/// files it is in; `None` if there is no file.
+pub(crate) fn resolved(
+    path: &Path,
+    read: ReadText<'_>,
+) -> Result<Option<(Value, Vec<PathBuf>)>, CliError> {
+    let Some(value) = read_json5(path, read)? else { return Ok(None) };
+    let mut includes =
+        Includes { read, chain: vec![path.to_owned()], files: vec![path.to_owned()] };
+    let value = includes.resolve(value, path, &mut Vec::new())?;
+    Ok(Some((value, includes.files)))
+}
+
+fn read_json5(path: &Path, read: ReadText<'_>) -> Result<Option<Value>, CliError> {
+    let text = match read(path) {
+        Ok(Some(text)) => text,
+        Ok(None) => return Ok(None),
+        Err(error) => return Err(damaged(path, &error.to_string())),
+    };
+    match parse(&text) {
+        Ok(value) => Ok(Some(value)),
+        // Nothing at all, or nothing but comments.
+        Err(_) if matches!(Node::parse(&text), Ok(None)) => Ok(Some(Value::Object(Map::new()))),
+        Err(reason) => Err(damaged(path, &reason)),
+    }
+}
+
+/// The value of JSON5 text; a byte order mark is accepted. The error has line, column and the key
+/// that was being read.
 pub(crate) fn parse(text: &str) -> Result<Value, String> {
-    json5::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| match error.position() {
-        Some(at) => format!("{} at line {}, column {}", reason(&error), at.line + 1, at.column + 1),
-        None => reason(&error),
+    let at = |line, column, path: &[Step]| match path {
+        [] => format!("at line {line}, column {column}"),
+        path => format!("at line {line}, column {column}, in `{}`", Key(path)),
+    };
+    let fault = |fault: Fault| {
+        let (line, column) = json5_tree::line_and_column(text, fault.offset);
+        format!("{} {}", fault.reason, at(line, column, &fault.path))
+    };
+    if json5_tree::is_too_deep(text) {
+        return Err("nested deeper than 128".to_owned());
+    }
+    json5::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+        // Ours knows the key, but accepts a little more.
+        match (Node::parse(text), error.position()) {
+            (Err(known), _) => fault(known),
+            (Ok(_), Some(place)) => {
+                format!("{} {}", reason(&error), at(place.line + 1, place.column + 1, &[]))
+            }
+            (Ok(_), None) => reason(&error),
+        }
     })
 }
 
@@ -196,61 +251,113 @@ fn damaged(path: &Path, reason: &str) -> CliError {
         .path(path)
 }
 
-/// Replaces `$include` by the files it names. `chain` holds the files that include each other,
-/// `files` all of them.
-fn resolve_includes(
-    value: Value,
-    file: &Path,
-    chain: &mut Vec<PathBuf>,
-    files: &mut Vec<PathBuf>,
-) -> Result<Value, CliError> {
-    let mut members = match value {
-        Value::Array(items) => {
-            let items = items.into_iter().map(|item| resolve_includes(item, file, chain, files));
-            return items.collect::<Result<_, _>>().map(Value::Array);
+/// A problem with the place where it is written.
+fn told(key: &[Step], what: &str, parts: &Part) -> String {
+    let place = parts.place_of(key);
+    let written = place.and_then(|place| {
+        let text = read_text(&place.file).ok()??;
+        let node = Node::parse(&text).ok()??;
+        let start = node.nearest(&place.path).span.start;
+        let (line, column) = json5_tree::line_and_column(&text, start);
+        Some(format!(" (`{}`, line {line}, column {column})", place.file.display()))
+    });
+    format!("`{}` {what}{}", Key(key), written.unwrap_or_default())
+}
+
+/// The file that `name` means in an `$include` of `file`.
+pub(crate) fn included_path(file: &Path, name: &str) -> PathBuf {
+    crate::paths::normalise(&file.parent().unwrap_or(Path::new("")).join(name))
+}
+
+/// Replaces `$include` by the files it names.
+struct Includes<'a> {
+    read: ReadText<'a>,
+    /// The files that include each other.
+    chain: Vec<PathBuf>,
+    /// All of them.
+    files: Vec<PathBuf>,
+}
+
+impl Includes<'_> {
+    /// `value`, which is in `file` at `key`, with what it includes.
+    fn resolve(
+        &mut self,
+        value: Value,
+        file: &Path,
+        key: &mut Vec<Step>,
+    ) -> Result<Value, CliError> {
+        let mut below = |this: &mut Self, step: Step, value| {
+            key.push(step);
+            let value = this.resolve(value, file, key)?;
+            key.pop();
+            Ok::<_, CliError>(value)
+        };
+        let mut members = match value {
+            Value::Array(items) => {
+                let items = items.into_iter().enumerate();
+                let items = items.map(|(index, item)| below(self, index.into(), item));
+                return items.collect::<Result<_, _>>().map(Value::Array);
+            }
+            Value::Object(members) => members,
+            other => return Ok(other),
+        };
+        let include = members.shift_remove(INCLUDE);
+        let mut own = Map::new();
+        for (name, member) in members {
+            let member = below(self, name.as_str().into(), member)?;
+            own.insert(name, member);
         }
-        Value::Object(members) => members,
-        other => return Ok(other),
-    };
-    let include = members.shift_remove("$include");
-    let mut rest = Map::new();
-    for (name, member) in members {
-        rest.insert(name, resolve_includes(member, file, chain, files)?);
+        let names = match include {
+            None => return Ok(Value::Object(own)),
+            Some(Value::String(name)) => vec![name],
+            Some(Value::Array(names)) => {
+                let names = names.iter().map(|name| name.as_str().map(str::to_owned));
+                let names = names.collect::<Option<_>>();
+                names.ok_or_else(|| self.wrong(file, key, INCLUDE_SHAPE))?
+            }
+            Some(_) => return Err(self.wrong(file, key, INCLUDE_SHAPE)),
+        };
+        let mut included = Value::Object(Map::new());
+        for name in names {
+            included = merge(included, self.file(&name, file, key)?);
+        }
+        match included {
+            included if own.is_empty() => Ok(included),
+            Value::Object(_) => Ok(merge(included, Value::Object(own))),
+            _ => Err(self.wrong(file, key, "keys beside `$include` need an object to be included")),
+        }
     }
-    let names = match include {
-        None => return Ok(Value::Object(rest)),
-        Some(Value::String(name)) => vec![name],
-        Some(Value::Array(names)) => {
-            let names = names.iter().map(|name| name.as_str().map(str::to_owned));
-            names.collect::<Option<_>>().ok_or_else(|| damaged(file, INCLUDE_SHAPE))?
+
+    /// The value of the file `name`, which `file` includes at `key`.
+    fn file(&mut self, name: &str, file: &Path, key: &[Step]) -> Result<Value, CliError> {
+        let path = included_path(file, name);
+        if self.chain.contains(&path) {
+            let reason = format!("`$include` of `{name}` leads back to itself");
+            return Err(self.wrong(file, key, &reason));
         }
-        Some(_) => return Err(damaged(file, INCLUDE_SHAPE)),
-    };
-    let mut merged = None;
-    for name in names {
-        let path = file.parent().unwrap_or(Path::new("")).join(&name);
-        if chain.contains(&path) {
-            return Err(damaged(file, &format!("`$include` of `{name}` leads back to itself")));
+        if self.chain.len() > DEEPEST_INCLUDE {
+            return Err(self.wrong(file, key, "`$include` is nested deeper than 10"));
         }
-        if chain.len() >= DEEPEST_INCLUDE {
-            return Err(damaged(file, "`$include` is nested deeper than 10"));
-        }
-        let included = read_json5(&path)?
-            .ok_or_else(|| damaged(file, &format!("it includes `{name}`, which is not there")))?;
-        files.push(path.clone());
-        chain.push(path.clone());
-        let included = resolve_includes(included, &path, chain, files)?;
-        chain.pop();
-        merged = Some(match merged {
-            None => included,
-            Some(before) => merge(before, included),
-        });
+        let included = read_json5(&path, self.read)?.ok_or_else(|| {
+            let reason = format!("it includes `{name}`, which is not there");
+            self.wrong(file, key, &reason)
+        })?;
+        self.files.push(path.clone());
+        self.chain.push(path.clone());
+        let included = self.resolve(included, &path, &mut Vec::new())?;
+        self.chain.pop();
+        Ok(included)
     }
-    match merged {
-        Some(included) if rest.is_empty() => Ok(included),
-        Some(included @ Value::Object(_)) => Ok(merge(included, Value::Object(rest))),
-        Some(_) => Err(damaged(file, "keys beside `$include` need an object to be included")),
-        None => Ok(Value::Object(rest)),
+
+    /// The `$include` at `key` of `file` is wrong.
+    fn wrong(&self, file: &Path, key: &[Step], reason: &str) -> CliError {
+        let key: Vec<_> = key.iter().cloned().chain([INCLUDE.into()]).collect();
+        let text = (self.read)(file).ok().flatten().unwrap_or_default();
+        let node = Node::parse(&text).ok().flatten();
+        let start = node.and_then(|node| Some(node.at(&key)?.span.start)).unwrap_or_default();
+        let (line, column) = json5_tree::line_and_column(&text, start);
+        let place = format!("{reason} at line {line}, column {column}, in `{}`", Key(&key));
+        damaged(file, &place)
     }
 }
 
@@ -276,11 +383,15 @@ fn merge(base: Value, over: Value) -> Value {
 }
 
 /// The variables that the config itself sets where the environment does not: `env.vars`, and
-/// strings directly in `env`.
+/// strings directly in `env`, which win.
 fn own_variables(config: &Value) -> std::collections::BTreeMap<String, String> {
-    let direct = config["env"].as_object().into_iter().flatten();
     let vars = config["env"]["vars"].as_object().into_iter().flatten();
-    let all = direct.chain(vars);
+    let vars = vars.filter(|(_, value)| value.as_str().is_some_and(|it| !it.is_empty()));
+    let direct = config["env"].as_object().into_iter().flatten();
+    let direct = direct.filter(|(name, value)| {
+        *name != "vars" && value.as_str().is_some_and(|it| !trim(it).is_empty())
+    });
+    let all = vars.chain(direct);
     all.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
 }
 
@@ -289,28 +400,23 @@ fn own_variables(config: &Value) -> std::collections::BTreeMap<String, String> {
 /// concerns nobody here.
 fn substitute(
     value: &mut Value,
-    place: &mut String,
+    place: &mut Vec<Step>,
     lookup: &dyn Fn(&str) -> Option<String>,
-    missing: &mut dyn FnMut(&str, &str),
+    missing: &mut dyn FnMut(&[Step], &str),
 ) {
-    let mut below = |place: &mut String, name: &str, value: &mut Value| {
-        let length = place.len();
-        if length > 0 {
-            place.push('.');
-        }
-        place.push_str(name);
-        substitute(value, place, lookup, missing);
-        place.truncate(length);
-    };
     match value {
         Value::Object(members) => {
             for (name, member) in members {
-                below(place, name, member);
+                place.push(name.as_str().into());
+                substitute(member, place, lookup, missing);
+                place.pop();
             }
         }
         Value::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                below(place, &index.to_string(), item);
+                place.push(index.into());
+                substitute(item, place, lookup, missing);
+                place.pop();
             }
         }
         Value::String(text) if text.contains("${") => {
@@ -359,6 +465,8 @@ fn is_variable(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
+/// The key that stands for the content of other files.
+pub(crate) const INCLUDE: &str = "$include";
 const INCLUDE_SHAPE: &str = "`$include` must be a path or a list of paths";
 const DEEPEST_INCLUDE: usize = 10;
 
@@ -409,7 +517,9 @@ mod tests {
         assert_eq!(config.value["auth"]["a"], "from env/own");
         assert_eq!(config.value["auth"]["b"], "x${UNSET}");
         assert_eq!(config.value["text"], "${SET} ${lower} ${");
-        assert_eq!(config.warnings, ["`auth.b` needs the variable `UNSET`, which is not set"]);
+        let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
+        assert!(warning.starts_with("`auth.b` needs the variable `UNSET`, which is not set (`"));
+        assert!(warning.ends_with("c.json`, line 1, column 65)"), "{warning}");
     }
 
     #[test]
@@ -417,6 +527,57 @@ mod tests {
         let error = read(&[("c.json", "{\n  auth: {,\n}")]).unwrap_err();
         assert!(error.message.contains("line 2, column 10"), "{error}");
         assert_eq!(error.exit, Exit::Usage);
+    }
+
+    #[test]
+    fn damage_and_mistakes_are_named_by_file_place_and_key() {
+        let wrong = |files: &[(&str, &str)]| read(files).unwrap_err().message;
+        let text = wrong(&[("c.json", "{\n  auth: { order: { acme: ['a' 'b'] } },\n}")]);
+        assert!(text.contains("c.json`: a comma or the closing bracket is expected at line 2, column 31, in `auth.order.acme`"), "{text}");
+        let text =
+            wrong(&[("c.json", "{ auth: { $include: 'a.json' } }"), ("a.json", "{ order: x }")]);
+        assert!(
+            text.contains("a.json`: a value is expected at line 1, column 10, in `order`"),
+            "{text}"
+        );
+        let text = wrong(&[("c.json", "{ auth: {\n $include: 'no.json' } }")]);
+        assert!(
+            text.contains("`no.json`, which is not there at line 2, column 12, in `auth.$include`"),
+            "{text}"
+        );
+
+        let parts = [
+            ("c.json", "{ auth: { $include: 'a.json' } }"),
+            ("a.json", "{\n order: {\n  acme: ['a', 5] } }"),
+        ];
+        let config = read(&parts).unwrap();
+        let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
+        assert!(warning.starts_with("`auth.order.acme[1]` is passed over: it is not a string (`"));
+        assert!(warning.ends_with("a.json`, line 3, column 15)"), "{warning}");
+    }
+
+    #[test]
+    fn a_file_with_nothing_but_comments_is_an_empty_config() {
+        for text in ["", "\u{feff}", "// later\n/* or never */"] {
+            let config = read(&[("c.json", text)]).unwrap();
+            assert!(config.exists && config.value == json!({}), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_variables_of_the_config_fill_what_is_blank() {
+        let config = read(&[(
+            "c.json",
+            "{ env: { A: 'direct', SET: 'own', vars: { A: 'vars', B: '${SET}', C: '' } },
+               auth: ['${A}', '${B}', '${SET}', '$$${A}', '${C}'] }",
+        )]);
+        let auth = &config.unwrap().value["auth"];
+        assert_eq!(*auth, json!(["direct", "${SET}", "from env", "$${A}", "${C}"]));
+    }
+
+    #[test]
+    fn brackets_without_an_end_are_an_error() {
+        assert!(read(&[("c.json", &"[".repeat(100_000))]).unwrap_err().message.contains("deeper"));
     }
 
     #[test]

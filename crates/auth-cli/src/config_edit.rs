@@ -1,21 +1,57 @@
 //! Changes to the user's file that leave its comments and its layout alone.
 //!
-//! The file is read as JSON5, edited as a syntax tree, printed, and read as JSON5 again: only if
-//! that gives exactly the value that was meant is it written. Clawdbot writes it without a lock,
-//! so the bytes are compared once more just before. Where the edit is not possible or its place
-//! is not clear, nothing is written and the person gets the lines to paste.
+//! The part of the config that holds a key is found (`$include`), the change is made in its text
+//! (`config_splice`), and all is read again with another parser: only if that gives exactly
+//! the value that was meant is it written. Clawdbot writes the file without a lock, so the bytes
+//! are compared once more just before. Where the edit is not possible or its place is not clear,
+//! nothing is written and the person gets the lines to paste.
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use auth_store::{Kind, ProfileId, ProviderId, write_atomic};
-use jsonc_parser::ParseOptions;
-use jsonc_parser::cst::{CstInputValue, CstObject, CstRootNode};
+use auth_store::{Kind, ProfileId, ProviderId};
 use serde_json::{Map, Value, json};
 
-use crate::config;
+use crate::config::{read_text, resolved};
+use crate::config_parts::{Part, Unclear};
+use crate::config_splice::{Action, nested, spliced};
 use crate::error::{CliError, Exit};
+use crate::json5_tree::{Key, Step};
+
+/// One thing to do to the config.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    path: Vec<Step>,
+    action: Action,
+}
+
+impl Change {
+    /// Gives the member that `names` lead to this value; the objects on the way are made.
+    pub fn set(names: &[&str], value: Value) -> Self {
+        Self {
+            path: names.iter().map(|name| Step::from(*name)).collect(),
+            action: Action::Set(value),
+        }
+    }
+
+    /// Takes the member that `names` lead to away.
+    pub fn remove(names: &[&str]) -> Self {
+        Self { action: Action::Remove, ..Self::set(names, Value::Null) }
+    }
+
+    /// Adds an item to the list that `names` lead to, which is made if it is not there.
+    pub fn push(names: &[&str], value: Value) -> Self {
+        Self { action: Action::Push(value), ..Self::set(names, Value::Null) }
+    }
+
+    /// Takes the item `index` of the list that `names` lead to away.
+    pub fn remove_item(names: &[&str], index: usize) -> Self {
+        let mut change = Self::remove(names);
+        change.path.push(index.into());
+        change
+    }
+}
 
 /// Names the profile in `auth.profiles`, and appends it to the provider's `auth.order`, if there
 /// is a config at all: without one every stored profile is used anyway. Whether the file was
@@ -31,24 +67,29 @@ pub fn declare_profile(
     email: Option<&str>,
 ) -> Result<bool, CliError> {
     edit(path, Missing::LeaveAlone, |value| {
-        let entry = ["auth", "profiles", id.as_str()];
-        let mut sets = vec![
-            Set::at(&entry, "provider", provider.as_str().into()),
-            Set::at(&entry, "mode", kind.as_str().into()),
-        ];
-        if let Some(email) = email {
-            sets.push(Set::at(&entry, "email", email.into()));
-        }
+        let entry = |name| ["auth", "profiles", id.as_str(), name];
+        let mut changes = if value["auth"]["profiles"][id.as_str()].is_object() {
+            let mut changes = vec![
+                Change::set(&entry("provider"), provider.as_str().into()),
+                Change::set(&entry("mode"), kind.as_str().into()),
+            ];
+            changes.extend(email.map(|email| Change::set(&entry("email"), email.into())));
+            changes
+        } else {
+            let mut entry = json!({ "provider": provider.as_str(), "mode": kind.as_str() });
+            if let Some(email) = email {
+                entry["email"] = email.into();
+            }
+            vec![Change::set(&["auth", "profiles", id.as_str()], entry)]
+        };
         let orders = value["auth"]["order"].as_object().into_iter().flatten();
         let own = orders.into_iter().find(|(name, _)| ProviderId::new(name) == *provider);
         if let Some((name, Value::Array(order))) = own
             && !order.iter().any(|listed| *listed == id.as_str())
         {
-            let mut order = order.clone();
-            order.push(id.as_str().into());
-            sets.push(Set::at(&["auth", "order"], name, Value::Array(order)));
+            changes.push(Change::push(&["auth", "order", name], id.as_str().into()));
         }
-        sets
+        changes
     })
 }
 
@@ -59,22 +100,23 @@ pub fn declare_profile(
 /// The file was left as it is.
 pub fn forget_profile(path: &Path, id: &ProfileId) -> Result<bool, CliError> {
     edit(path, Missing::LeaveAlone, |value| {
-        let mut sets = Vec::new();
+        let mut changes = Vec::new();
         if value["auth"]["profiles"].get(id.as_str()).is_some() {
-            sets.push(Set {
-                value: None,
-                ..Set::at(&["auth", "profiles"], id.as_str(), Value::Null)
-            });
+            changes.push(Change::remove(&["auth", "profiles", id.as_str()]));
         }
         for (provider, order) in value["auth"]["order"].as_object().into_iter().flatten() {
-            let Some(order) = order.as_array() else { continue };
-            let rest: Vec<_> = order.iter().filter(|it| **it != id.as_str()).cloned().collect();
-            if rest.len() < order.len() {
-                let value = (!rest.is_empty()).then_some(Value::Array(rest));
-                sets.push(Set { value, ..Set::at(&["auth", "order"], provider, Value::Null) });
+            let order = order.as_array().map(Vec::as_slice).unwrap_or_default();
+            let place = ["auth", "order", provider];
+            let mentions = order.iter().enumerate().filter(|(_, it)| **it == id.as_str());
+            let mentions: Vec<_> = mentions.map(|(index, _)| index).collect();
+            if !mentions.is_empty() && mentions.len() == order.len() {
+                changes.push(Change::remove(&place));
+            } else {
+                let last_first = mentions.into_iter().rev();
+                changes.extend(last_first.map(|index| Change::remove_item(&place, index)));
             }
         }
-        sets
+        changes
     })
 }
 
@@ -84,174 +126,274 @@ pub fn forget_profile(path: &Path, id: &ProfileId) -> Result<bool, CliError> {
 /// # Errors
 /// The file was left as it is.
 pub fn set_default_model(path: &Path, model: &str) -> Result<bool, CliError> {
-    edit(path, Missing::Create, |value| {
-        let defaults = &value["agents"]["defaults"];
-        let mut sets = vec![match &defaults["model"] {
-            Value::String(_) => Set::at(&["agents", "defaults"], "model", model.into()),
-            _ => Set::at(&["agents", "defaults", "model"], "primary", model.into()),
-        }];
-        let listed = defaults["models"].as_object().filter(|listed| !listed.is_empty());
-        if listed.is_some_and(|listed| !listed.contains_key(model)) {
-            sets.push(Set::at(&["agents", "defaults", "models"], model, json!({})));
-        }
-        sets
-    })
+    edit(path, Missing::Create, |value| set_model(value, "model", model))
+}
+
+/// The changes that make `model` the first one of `agents.defaults.<place>`.
+pub fn set_model(config: &Value, place: &str, model: &str) -> Vec<Change> {
+    let defaults = &config["agents"]["defaults"];
+    let mut changes = vec![match &defaults[place] {
+        Value::String(_) => Change::set(&["agents", "defaults", place], model.into()),
+        _ => Change::set(&["agents", "defaults", place, "primary"], model.into()),
+    }];
+    changes.extend(list_model(config, model));
+    changes
+}
+
+/// A config that lists the models one may choose gets `model` in that list.
+pub fn list_model(config: &Value, model: &str) -> Option<Change> {
+    let listed = config["agents"]["defaults"]["models"].as_object()?;
+    let is_missing = !listed.is_empty() && !listed.contains_key(model);
+    is_missing.then(|| Change::set(&["agents", "defaults", "models", model], json!({})))
 }
 
 /// What to do where there is no config.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Missing {
+pub enum Missing {
+    /// It is made.
     Create,
+    /// Nothing is done.
     LeaveAlone,
 }
 
-/// One member to set: the names of the objects it is in, its own name, its value; without a value
-/// it is removed.
-#[derive(Debug)]
-struct Set {
-    objects: Vec<String>,
-    name: String,
-    value: Option<Value>,
-}
-
-impl Set {
-    fn at(objects: &[&str], name: &str, value: Value) -> Self {
-        let objects = objects.iter().map(|&name| name.to_owned()).collect();
-        Self { objects, name: name.to_owned(), value: Some(value) }
-    }
-}
-
-/// Sets what `wanted` wants, given the file's own value.
-fn edit(
+/// Does what `wanted` wants, given the config with all its parts. Whether anything was changed.
+///
+/// # Errors
+/// Nothing was changed; the hint has the lines to paste, if a person can do it. An edit of several
+/// files whose last one cannot be written names those that were.
+pub fn edit(
     path: &Path,
     missing: Missing,
-    wanted: impl Fn(&Value) -> Vec<Set>,
+    wanted: impl Fn(&Value) -> Vec<Change>,
 ) -> Result<bool, CliError> {
-    // A config is often a link into a folder of dot files: the link stays.
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     for _attempt in 0..ATTEMPTS {
-        let before = read(&path)?;
-        if before.is_none() && missing == Missing::LeaveAlone {
-            return Ok(false);
-        }
-        let text = before.as_deref().unwrap_or("{}\n");
-        let value = config::parse(text)
-            .map_err(|reason| failed(&path, &format!("could not read it: {reason}")))?;
-        let mut sets = wanted(&value);
-        sets.retain(|set| current(&value, set) != set.value.as_ref());
-        if sets.is_empty() {
-            return Ok(false);
-        }
-        let after = edited(text, &value, &sets)
-            .map_err(|reason| failed(&path, reason).hint(snippet(&sets)))?;
-        if read(&path)? != before {
+        let Some((before, files)) = resolved(path, &read_text)? else {
+            if missing == Missing::LeaveAlone {
+                return Ok(false);
+            }
+            let value = Value::Object(Map::new());
+            let changes = due(&value, wanted(&value));
+            if changes.is_empty() {
+                return Ok(false);
+            }
+            if write_new(path, &changes)? {
+                return Ok(true);
+            }
             continue;
+        };
+        let changes = due(&before, wanted(&before));
+        if changes.is_empty() {
+            return Ok(false);
         }
-        if let Some(directory) = path.parent() {
-            auth_store::create_private_directory(directory)?;
+        let mut texts = Texts::default();
+        for file in files {
+            let text = read_text(&file).map_err(|error| failed(&file, &error.to_string()))?;
+            texts.before.insert(file, text.unwrap_or_default());
         }
-        write_atomic(&path, after.as_bytes())?;
-        return Ok(true);
+        let refused =
+            |(file, reason): (PathBuf, String)| failed(&file, &reason).hint(snippet(&changes));
+        texts.make(path, &before, &changes).map_err(refused)?;
+        if texts.write()? {
+            return Ok(true);
+        }
     }
-    Err(failed(&path, "somebody else keeps writing it").hint("try again"))
+    Err(failed(path, "somebody else keeps writing it").hint("try again"))
 }
 
-fn read(path: &PathBuf) -> Result<Option<String>, CliError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed(path, &format!("could not read it: {error}"))),
-    }
-}
-
-/// The text with the members set, or why it cannot be had.
-fn edited(text: &str, value: &Value, sets: &[Set]) -> Result<String, &'static str> {
-    if sets.iter().any(|set| is_elsewhere(value, set)) {
-        return Err("the place may be in a file that it includes");
-    }
-    let (mark, body) = match text.strip_prefix('\u{feff}') {
-        Some(body) => ("\u{feff}", body),
-        None => ("", text),
+/// Those changes that are not so already.
+fn due(value: &Value, mut changes: Vec<Change>) -> Vec<Change> {
+    let current = |change: &Change| {
+        change.path.iter().try_fold(value, |value, step| match step {
+            Step::Name(name) => value.as_object()?.get(name),
+            Step::Index(index) => value.as_array()?.get(*index),
+        })
     };
-    let options = ParseOptions { allow_missing_commas: false, ..ParseOptions::default() };
-    let root = CstRootNode::parse(body, &options).map_err(|_| UNUSUAL)?;
-    let top = root.object_value_or_create().ok_or("it is not an object")?;
-    let mut expected = value.clone();
-    for set in sets {
-        let mut object = top.clone();
-        for name in &set.objects {
-            object = member(&object, name).ok_or("an object is expected where it has no object")?;
+    changes.retain(|change| match &change.action {
+        Action::Set(value) => current(change) != Some(value),
+        Action::Remove => current(change).is_some(),
+        Action::Push(_) => true,
+    });
+    changes
+}
+
+/// Makes the file, unless somebody else just did.
+fn write_new(path: &Path, changes: &[Change]) -> Result<bool, CliError> {
+    let mut value = Value::Object(Map::new());
+    for change in changes {
+        apply(&mut value, change);
+    }
+    let text = spliced("", &[], &Action::Set(value)).unwrap_or_default();
+    let path = target(path);
+    if let Some(directory) = path.parent() {
+        auth_store::create_private_directory(directory)?;
+    }
+    Ok(auth_store::replace_if_unchanged(&path, None, text.as_bytes())?)
+}
+
+/// The texts of the parts, before and after.
+#[derive(Default)]
+struct Texts {
+    before: BTreeMap<PathBuf, String>,
+    after: BTreeMap<PathBuf, String>,
+}
+
+impl Texts {
+    fn now(&self, path: &Path) -> Option<&String> {
+        self.after.get(path).or_else(|| self.before.get(path))
+    }
+
+    /// Makes the changes, and checks that they give what was meant and nothing else. The error
+    /// names the file.
+    fn make(
+        &mut self,
+        path: &Path,
+        before: &Value,
+        changes: &[Change],
+    ) -> Result<(), (PathBuf, String)> {
+        let mut expected = before.clone();
+        for change in changes {
+            self.make_one(path, change)?;
+            apply(&mut expected, change);
         }
-        match (object.get(&set.name), &set.value) {
-            (Some(member), Some(value)) => member.set_value(input(value)),
-            (Some(member), None) => member.remove(),
-            (None, Some(value)) => {
-                object.append(&set.name, input(value));
+        let read = |path: &Path| Ok::<_, io::Error>(self.now(path).cloned());
+        match resolved(path, &read) {
+            Ok(Some((value, _))) if value == expected => Ok(()),
+            _ => Err((path.to_owned(), UNUSUAL.to_owned())),
+        }
+    }
+
+    fn make_one(&mut self, path: &Path, change: &Change) -> Result<(), (PathBuf, String)> {
+        let parts = Part::of(path, &|path| self.now(path).cloned());
+        let (at, action) = place(&parts, change).map_err(|unclear| {
+            let place = parts.place_of(&change.path).map_or(path, |place| &place.file);
+            (place.to_owned(), unclear_because(unclear, &change.path))
+        })?;
+        let (file, path) = at;
+        let text = self.now(&file).and_then(|text| spliced(text, &path, &action));
+        let text =
+            text.ok_or_else(|| (file.clone(), unclear_because(Unclear::OtherKind, &change.path)))?;
+        self.after.insert(file, text);
+        Ok(())
+    }
+
+    /// Writes what was changed; `false`: somebody else wrote one of the files meanwhile.
+    fn write(&self) -> Result<bool, CliError> {
+        let is_as_before = |(file, text): (&PathBuf, &String)| {
+            read_text(file).is_ok_and(|now| now.unwrap_or_default() == *text)
+        };
+        if !self.before.iter().all(is_as_before) {
+            return Ok(false);
+        }
+        for (done, (file, text)) in self.after.iter().enumerate() {
+            let before = self.before.get(file).map(String::as_bytes);
+            if !auth_store::replace_if_unchanged(&target(file), before, text.as_bytes())? {
+                if done == 0 {
+                    return Ok(false);
+                }
+                let written: Vec<_> =
+                    self.after.keys().take(done).map(|it| it.display().to_string()).collect();
+                let reason = format!("somebody else wrote it; changed are {}", written.join(", "));
+                return Err(failed(file, &reason).hint("do the same again"));
             }
-            (None, None) => {}
         }
-        apply(&mut expected, set);
-    }
-    let after = format!("{mark}{root}");
-    match config::parse(&after) {
-        Ok(value) if value == expected => Ok(after),
-        _ => Err(UNUSUAL),
+        Ok(true)
     }
 }
 
-/// The object `name` in `object`, made if it is not there.
-fn member(object: &CstObject, name: &str) -> Option<CstObject> {
-    match object.get(name) {
-        Some(member) => member.object_value(),
-        None => object.append(name, CstInputValue::Object(Vec::new())).object_value(),
-    }
-}
-
-fn input(value: &Value) -> CstInputValue {
-    match value {
-        Value::Null => CstInputValue::Null,
-        Value::Bool(value) => CstInputValue::Bool(*value),
-        Value::Number(value) => CstInputValue::Number(value.to_string()),
-        Value::String(value) => CstInputValue::String(value.clone()),
-        Value::Array(items) => CstInputValue::Array(items.iter().map(input).collect()),
-        Value::Object(members) => CstInputValue::Object(
-            members.iter().map(|(name, value)| (name.clone(), input(value))).collect(),
-        ),
-    }
-}
-
-/// Whether an object on the way includes another file, which may well be where the member is.
-fn is_elsewhere(value: &Value, set: &Set) -> bool {
-    let mut object = value;
-    for name in set.objects.iter().chain([&set.name]) {
-        match object.get(name) {
-            None => return object.get("$include").is_some(),
-            Some(next) => object = next,
-        }
-    }
-    false
-}
-
-fn current<'a>(value: &'a Value, set: &Set) -> Option<&'a Value> {
-    let object = set.objects.iter().try_fold(value, |object, name| object.get(name))?;
-    object.get(&set.name)
-}
-
-fn apply(value: &mut Value, set: &Set) {
-    let mut object = value;
-    for name in &set.objects {
-        let Some(members) = object.as_object_mut() else { return };
-        object = members.entry(name.clone()).or_insert_with(|| Value::Object(Map::new()));
-    }
-    if let Some(members) = object.as_object_mut() {
-        match &set.value {
-            Some(value) => {
-                members.insert(set.name.clone(), value.clone());
+/// Where in which file, and what to do there.
+fn place(parts: &Part, change: &Change) -> Result<((PathBuf, Vec<Step>), Action), Unclear> {
+    let path = &change.path;
+    let set = |value: &Value| {
+        let (place, taken) = parts.to_set(path)?;
+        let mut at = place.path.clone();
+        let value = match &path[taken..] {
+            [] => value.clone(),
+            [next, rest @ ..] => {
+                at.push(next.clone());
+                nested(rest, value)
             }
-            None => {
-                members.shift_remove(&set.name);
-            }
+        };
+        Ok(((place.file.clone(), at), Action::Set(value)))
+    };
+    match &change.action {
+        Action::Set(value) => set(value),
+        Action::Push(value) => match parts.to_push(path) {
+            Ok(place) => Ok(((place.file.clone(), place.path.clone()), change.action.clone())),
+            Err(_) if !parts.has(path) => set(&Value::Array(vec![value.clone()])),
+            Err(unclear) => Err(unclear),
+        },
+        Action::Remove => {
+            let place = parts.to_remove(path)?;
+            Ok(((place.file.clone(), place.path.clone()), Action::Remove))
         }
+    }
+}
+
+fn unclear_because(unclear: Unclear, path: &[Step]) -> String {
+    match unclear {
+        Unclear::Several => {
+            format!("`{}` may be in any of several files that it includes", Key(path))
+        }
+        Unclear::OtherKind => {
+            format!("there is something else than expected on the way to `{}`", Key(path))
+        }
+    }
+}
+
+/// Does the same to a value.
+fn apply(value: &mut Value, change: &Change) {
+    let (path, action) = match &change.action {
+        Action::Remove => match change.path.split_last() {
+            Some((_, to)) => (to, &change.action),
+            None => return,
+        },
+        action => (&change.path[..], action),
+    };
+    let makes = *action != Action::Remove;
+    let mut place = value;
+    for step in path {
+        if makes && place.is_null() {
+            *place = Value::Object(Map::new());
+        }
+        let next = match step {
+            Step::Name(name) => place.as_object_mut().and_then(|members| {
+                if makes {
+                    Some(members.entry(name.clone()).or_insert(Value::Null))
+                } else {
+                    members.get_mut(name)
+                }
+            }),
+            Step::Index(index) => place.get_mut(*index),
+        };
+        let Some(next) = next else { return };
+        place = next;
+    }
+    match (action, place) {
+        (Action::Set(value), place) => *place = value.clone(),
+        (Action::Push(item), Value::Array(items)) => items.push(item.clone()),
+        (Action::Push(item), place @ Value::Null) => *place = Value::Array(vec![item.clone()]),
+        (Action::Push(_), _) => {}
+        (Action::Remove, place) => match (change.path.last(), place) {
+            (Some(Step::Name(name)), Value::Object(members)) => {
+                members.shift_remove(name);
+            }
+            (Some(Step::Index(index)), Value::Array(items)) if *index < items.len() => {
+                items.remove(*index);
+            }
+            _ => {}
+        },
+    }
+}
+
+/// A config is often a link into a folder of dot files: the link stays, and what it leads to is
+/// written, be it there or not.
+fn target(path: &Path) -> PathBuf {
+    if let Ok(path) = path.canonicalize() {
+        return path;
+    }
+    match path.read_link() {
+        Ok(to) => path.parent().unwrap_or(Path::new("")).join(to),
+        Err(_) => path.to_owned(),
     }
 }
 
@@ -260,13 +402,24 @@ fn failed(path: &Path, reason: &str) -> CliError {
     CliError::new(Exit::CannotWrite, "config", message).path(path)
 }
 
-fn snippet(sets: &[Set]) -> String {
+fn snippet(changes: &[Change]) -> String {
     let mut value = Value::Object(Map::new());
-    for set in sets {
-        apply(&mut value, set);
+    let mut gone = Vec::new();
+    for change in changes {
+        match change.action {
+            Action::Remove => gone.push(format!("`{}`", Key(&change.path))),
+            _ => apply(&mut value, change),
+        }
     }
-    let text = serde_json::to_string_pretty(&value).unwrap_or_default();
-    format!("nothing was changed; put this into it yourself:\n{text}")
+    let mut steps = Vec::new();
+    if !gone.is_empty() {
+        steps.push(format!("take {} away yourself", gone.join(", ")));
+    }
+    if gone.len() < changes.len() {
+        let text = serde_json::to_string_pretty(&value).unwrap_or_default();
+        steps.push(format!("put this into it yourself:\n{text}"));
+    }
+    format!("nothing was changed; {}", steps.join(", and "))
 }
 
 const UNUSUAL: &str = "it is written in a way that cannot be edited safely";
@@ -274,7 +427,12 @@ const ATTEMPTS: u32 = 5;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use auth_store::write_atomic;
+
     use super::*;
+    use crate::config;
 
     /// Runs `change` on a config of that text; the text after it.
     fn after<T>(text: &str, change: impl FnOnce(&Path) -> T) -> (T, String) {
@@ -332,19 +490,98 @@ mod tests {
         assert_eq!(config::parse(&text).unwrap(), json!({ "auth": auth }));
     }
 
+    /// Runs `declare` on a config in parts; what came of it, and the parts after it.
+    fn declared(parts: &[(&str, &str)]) -> (Result<bool, CliError>, Vec<String>) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in parts {
+            write_atomic(&dir.path().join(name), text.as_bytes()).unwrap();
+        }
+        let result = declare(&dir.path().join(parts[0].0));
+        let texts =
+            parts.iter().map(|(name, _)| fs::read_to_string(dir.path().join(name)).unwrap());
+        (result, texts.collect())
+    }
+
     #[test]
-    fn a_place_in_an_included_file_is_refused_with_the_lines_to_paste() {
-        let text = "{ auth: { $include: './auth.json5' } }";
-        let (result, same) = after(text, declare);
-        assert!(result.unwrap_err().hint.unwrap().contains("\"acme:a\""));
-        assert_eq!(same, text);
-        let (control, _) = after("{ auth: { } }", declare);
-        assert!(control.unwrap());
+    fn an_edit_goes_to_the_file_that_holds_the_key() {
+        let main = "{ auth: { $include: './auth.json5' } } // main";
+        let (result, texts) = declared(&[
+            ("c.json", main),
+            ("auth.json5", "{ // auth\n  order: { $include: 'order.json' },\n}"),
+            ("order.json", "{\"acme\":[\"acme:b\"]}"),
+        ]);
+        assert!(result.unwrap());
+        assert_eq!(texts[0], main);
+        assert_eq!(
+            texts[1],
+            "{ // auth\n  order: { $include: 'order.json' },\n  profiles: {\n    'acme:a': {\n      \
+             provider: 'acme',\n      mode: 'oauth',\n      email: 'a@b.c'\n    }\n  },\n}"
+        );
+        assert_eq!(texts[2], "{\"acme\":[\"acme:b\", \"acme:a\"]}");
+    }
+
+    #[test]
+    fn keys_beside_an_include_go_beside_it() {
+        let (result, texts) =
+            declared(&[("c.json", "{ $include: 'b.json', x: 1 }"), ("b.json", "{ y: 1 }")]);
+        assert!(result.unwrap());
+        assert!(
+            texts[0].starts_with("{ $include: 'b.json', x: 1, auth: { profiles: "),
+            "{texts:?}"
+        );
+        assert_eq!(texts[1], "{ y: 1 }");
+    }
+
+    #[test]
+    fn a_place_that_is_not_clear_is_refused_with_the_lines_to_paste() {
+        let parts =
+            [("c.json", "{ $include: ['a.json', 'b.json'] }"), ("a.json", "{}"), ("b.json", "{}")];
+        let (result, texts) = declared(&parts);
+        let error = result.unwrap_err();
+        assert!(error.hint.unwrap().contains("\"acme:a\""), "{}", error.message);
+        assert!(error.message.contains("`auth.profiles[\"acme:a\"]`"), "{}", error.message);
+        assert_eq!(texts, parts.map(|(_, text)| text));
+        // Control: one of them has the object.
+        let parts = [parts[0], ("a.json", "{ auth: { } }"), ("b.json", "{}")];
+        assert!(declared(&parts).0.unwrap());
+    }
+
+    #[test]
+    fn a_file_that_is_included_twice_is_left_alone() {
+        let parts = [
+            (
+                "c.json",
+                "{ auth: { profiles: { $include: 'p.json' } }, other: { $include: 'p.json' } }",
+            ),
+            ("p.json", "{ 'acme:b': {} }"),
+        ];
+        let (result, texts) = declared(&parts);
+        assert!(result.is_err());
+        assert_eq!(texts[1], parts[1].1);
+    }
+
+    #[test]
+    fn a_file_without_a_value_gets_one_below_its_comments() {
+        let (changed, text) = after("// mine\n", declare);
+        assert!(changed.unwrap());
+        assert!(text.starts_with("// mine\n{\n  \"auth\": {\n"), "{text}");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_stays_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real.json"), dir.path().join("link.json"));
+        std::os::unix::fs::symlink("real.json", &link).unwrap();
+        assert!(set_default_model(&link, "a/b").unwrap());
+        assert!(set_default_model(&link, "a/c").unwrap());
+        assert!(link.read_link().is_ok());
+        assert!(fs::read_to_string(real).unwrap().contains("a/c"));
     }
 
     #[test]
     fn what_cannot_be_edited_is_left_alone() {
-        for text in ["{ auth: 1 }", "{ 'aut\\u0068': { profiles: 1 } }", "[]", "{,}", ""] {
+        for text in ["{ auth: 1 }", "{ 'aut\\u0068': { profiles: 1 } }", "[]", "{,}"] {
             let (result, same) = after(text, declare);
             assert!(result.is_err(), "{text}");
             assert_eq!(same, text);

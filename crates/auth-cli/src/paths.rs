@@ -158,12 +158,18 @@ pub fn resolve_user_path(text: &OsStr, home: &Path, cwd: &Path) -> PathBuf {
     normalise(&cwd.join(text))
 }
 
-/// `path` without `.`, `..` and double separators.
-fn normalise(path: &Path) -> PathBuf {
+/// `path` without `.`, double separators, and `..` where there is something to go up from.
+pub(crate) fn normalise(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for component in path.components() {
         match component {
             Component::CurDir => {}
+            // A path that is relative to where nobody has looked yet stays so.
+            Component::ParentDir
+                if matches!(out.components().next_back(), None | Some(Component::ParentDir)) =>
+            {
+                out.push("..");
+            }
             Component::ParentDir => {
                 out.pop();
             }

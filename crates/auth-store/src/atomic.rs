@@ -20,6 +20,33 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     next.install()
 }
 
+/// The same, unless the file is no longer what the caller read: `before`, or nothing. It is
+/// compared at the last moment, for files that others write without a lock. `false`: it is not,
+/// and nothing was done.
+///
+/// # Errors
+/// The old content is still there, whatever the error.
+pub fn replace_if_unchanged(
+    path: &Path,
+    before: Option<&[u8]>,
+    bytes: &[u8],
+) -> Result<bool, StoreError> {
+    let suffix: u64 = rand::random();
+    let mut next = NextFile::create(path, &sibling(path, &format!(".{suffix:016x}.tmp")), 0)?;
+    next.fill(bytes)?;
+    next.sync()?;
+    let now = match fs::read(path) {
+        Ok(now) => Some(now),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(StoreError::io("read", path)(error)),
+    };
+    if now.as_deref() != before {
+        return Ok(false);
+    }
+    next.install()?;
+    Ok(true)
+}
+
 /// Creates a directory and its parents, readable by the owner only. An existing one is left as
 /// it is.
 pub fn create_private_directory(path: &Path) -> Result<(), StoreError> {

@@ -52,7 +52,7 @@ mod time;
 mod usage;
 
 pub use answer::{AnswerFile, StoredAnswer};
-pub use atomic::{create_private_directory, write_atomic};
+pub use atomic::{create_private_directory, replace_if_unchanged, write_atomic};
 pub use credential::{Credential, Kind, OAuthCredential, Profile};
 pub use document::{Document, Malformed, ParseError};
 pub use error::StoreError;
