@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use auth_store::write_atomic;
-use jsonc_parser::ParseOptions;
-use jsonc_parser::cst::{CstInputValue, CstRootNode};
 use toml_edit::{DocumentMut, Item, Table, value};
 
 use crate::args::{ConfigureArgs, ConfigureCommand, ConfigureGitArgs, Global};
+use crate::config_splice::{Action, spliced};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::handed::shell_word;
+use crate::json5_tree::{Node, Shape};
 use crate::person;
 
 /// Writes the setting, or takes it out again.
@@ -151,29 +151,24 @@ fn agreed(args: &ConfigureArgs, context: &mut Context) -> Result<bool, CliError>
 /// `settings.json` with `apiKeyHelper` set to `line`, or without ours.
 fn claude_code(text: &str, line: Option<&String>) -> Result<String, String> {
     let start = if text.trim().is_empty() { "{}\n" } else { text };
-    let root = CstRootNode::parse(start, &ParseOptions::default())
-        .map_err(|error| format!("it is not JSON: {error}"))?;
-    let object = root.object_value().ok_or("it is not an object")?;
-    let found = object.get("apiKeyHelper");
-    let ours = |text: &str| text.contains(" models auth token");
-    if let Some(found) = &found {
-        let value = found.value().map(|value| value.to_string()).unwrap_or_default();
-        if !ours(&value) {
-            return match line {
-                Some(_) => Err(format!("`apiKeyHelper` is set to something else: {value}")),
-                None => Ok(text.to_owned()),
-            };
-        }
+    let root = Node::parse(start).ok().flatten().ok_or("it is not JSON")?;
+    if !matches!(root.shape, Shape::Object(_)) {
+        return Err("it is not an object".to_owned());
     }
-    match (line, found) {
-        (Some(line), Some(found)) => found.set_value(CstInputValue::String(line.clone())),
-        (Some(line), None) => {
-            object.append("apiKeyHelper", CstInputValue::String(line.clone()));
-        }
-        (None, Some(found)) => found.remove(),
+    let key = ["apiKeyHelper".into()];
+    let found = root.at(&key).map(|found| &start[found.span.clone()]);
+    if let Some(value) = found.filter(|value| !value.contains(" models auth token")) {
+        return match line {
+            Some(_) => Err(format!("`apiKeyHelper` is set to something else: {value}")),
+            None => Ok(text.to_owned()),
+        };
+    }
+    let action = match (line, found) {
+        (Some(line), _) => Action::Set(line.as_str().into()),
+        (None, Some(_)) => Action::Remove,
         (None, None) => return Ok(text.to_owned()),
-    }
-    Ok(root.to_string())
+    };
+    spliced(start, &key, &action).ok_or_else(|| "it cannot be edited".to_owned())
 }
 
 /// The model provider by which Codex asks us for its token.
