@@ -113,7 +113,12 @@ impl Response {
 
 /// Reads one request. `None`: the other side hung up before it said anything.
 pub fn read_request(stream: &TcpStream) -> io::Result<Option<Request>> {
-    let mut reader = BufReader::new(stream);
+    read_request_from(stream)
+}
+
+/// The same, from bytes that have come already.
+pub(crate) fn read_request_from(bytes: impl Read) -> io::Result<Option<Request>> {
+    let mut reader = BufReader::new(bytes);
     let mut first = String::new();
     if reader.read_line(&mut first)? == 0 {
         return Ok(None);

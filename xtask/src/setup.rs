@@ -4,13 +4,14 @@ use crate::run::{Outcome, is_installed, read, run, run_with, succeeds};
 use std::path::Path;
 
 /// A command that must succeed, and the Debian packages that bring what it needs.
-const NEEDED: [(&[&str], &[&str]); 2] = [
+const NEEDED: [(&[&str], &[&str]); 3] = [
     (&["npm", "--version"], &["nodejs", "npm"]),
+    (&["faketime", "--help"], &["faketime"]),
     (&["python3", "-c", "import ensurepip, venv"], &["python3", "python3-venv"]),
 ];
 
 /// Folders with a `package-lock.json`.
-const NODE_PEERS: [&str; 1] = ["tests/peers/oidc-provider"];
+const NODE_PEERS: [&str; 2] = ["tests/peers/oidc-provider", "tests/peers/proper-lockfile"];
 
 /// Requirements with hashes, and the virtual environment they are installed into.
 const PYTHON: [(&str, &str); 1] = [("xtask/requirements.txt", TOOLS)];

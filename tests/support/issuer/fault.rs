@@ -14,6 +14,20 @@ pub enum Fault {
     DropAfterCommit,
     /// Carry the request out, send the head and half of the body, hang up.
     HalfBody,
+    /// Carry the request out, then reset the connection without an answer.
+    ResetAfterCommit,
+    /// Carry the request out, then send the answer byte by byte.
+    Drip {
+        /// The pause before each byte, in milliseconds.
+        every_ms: u64,
+    },
+    /// Carry the request out, then answer 200 with nothing in it.
+    Blank,
+    /// 200 and a JSON text of this size; nothing is carried out.
+    Oversized {
+        /// In bytes.
+        bytes: usize,
+    },
     /// Read the request, then do nothing until `release`.
     HoldRequest,
     /// Carry the request out, then keep the answer until `release`.

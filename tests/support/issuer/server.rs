@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 /// Serves until the issuer is dropped.
 pub(super) fn spawn(listener: TcpListener, shared: Arc<Shared>) {
@@ -33,6 +34,9 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         settle(shared, number, "dropped-before-read");
         return Ok(());
     }
+    if fault == Some(Fault::ResetAfterCommit) {
+        return reset_after_commit(stream, shared, &path);
+    }
     let Some(request) = http::read_request(stream)? else { return Ok(()) };
     if let Some(answer) = control(shared, &request) {
         return stream.write_all(&answer.to_bytes());
@@ -44,9 +48,37 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             settle(shared, number, outcome);
             stream.write_all(&answer.to_bytes())
         }
+        Some(Fault::Drip { every_ms }) => {
+            let (answer, outcome) = act(shared, &request);
+            settle(shared, number, outcome);
+            for byte in answer.to_bytes() {
+                thread::park_timeout(Duration::from_millis(every_ms));
+                stream.write_all(&[byte])?;
+            }
+            Ok(())
+        }
         Some(fault) => {
             let bytes = play(shared, number, &request, fault);
             stream.write_all(&bytes)
+        }
+    }
+}
+
+/// Closes the connection while the request is still unread in the kernel, which answers with a reset.
+fn reset_after_commit(stream: &TcpStream, shared: &Shared, path: &str) -> io::Result<()> {
+    let mut bytes = vec![0; 64 << 10];
+    loop {
+        let length = stream.peek(&mut bytes)?;
+        match http::read_request_from(&bytes[..length]) {
+            Ok(Some(request)) => {
+                let number = note(shared, path, Some(&request));
+                let (_, outcome) = act(shared, &request);
+                settle(shared, number, outcome);
+                return Ok(());
+            }
+            Ok(None) => return Ok(()),
+            // Not all of it has come.
+            Err(_) => thread::yield_now(),
         }
     }
 }
@@ -69,6 +101,15 @@ fn play(shared: &Shared, number: usize, request: &Request, fault: Fault) -> Vec<
             let mut bytes = answer.to_bytes();
             bytes.truncate(bytes.len() - answer.body.len() / 2);
             bytes
+        }
+        Fault::ResetAfterCommit | Fault::Drip { .. } => unreachable!("played elsewhere"),
+        Fault::Blank => {
+            outcome = act(shared, request).1;
+            Response::new(200, "application/json", "").to_bytes()
+        }
+        Fault::Oversized { bytes } => {
+            let body = format!("{{\"error\":\"{}\"}}", "x".repeat(bytes));
+            Response::new(200, "application/json", body).to_bytes()
         }
         Fault::HoldRequest => {
             hold(shared, number, "held");

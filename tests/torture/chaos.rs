@@ -1,0 +1,399 @@
+//! The network in all its moods: what each of them is taken for, how often we ask, what is recorded, and that the next
+//! call goes on from there.
+
+use crate::Settings;
+use crate::live::{Home, PROFILE, TOKEN, Watch, expect, judge};
+use crate::report::Report;
+use e2e::issuer::{Fault, Issuer};
+use serde_json::json;
+use std::fmt::Debug;
+use std::thread;
+
+/// One mood.
+struct Case {
+    name: String,
+    /// What the issuer does to the first requests; after those it behaves.
+    faults: Vec<Fault>,
+    /// Whether a used-up token gives its successor once more.
+    grace: bool,
+    /// The exit code.
+    exit: i32,
+    /// How many requests that takes.
+    requests: usize,
+    /// What the record of the token says afterwards.
+    record: &'static str,
+    /// How many seconds from now nobody asks, at least and at most.
+    wait: Option<(u64, u64)>,
+    next: Next,
+}
+
+/// What the next call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Nothing to be done: it has the token.
+    HasIt,
+    /// Asks once more, and gets it.
+    Asks,
+    /// Waits and asks nothing; told not to wait, it asks and gets it.
+    Waits,
+    /// Says that a login is needed and asks nothing; told to insist, it asks and gets it.
+    NeedsLogin,
+    /// The same, but the login is lost: the issuer has used the token up, and its answer is nowhere.
+    IsLost,
+    /// Waits and asks nothing; told not to wait, it learns that the login is lost.
+    WaitsAndIsLost,
+}
+
+/// Runs all of it.
+pub(crate) fn run(settings: &Settings) -> Report {
+    let mut report = Report::default();
+    let cases = cases(settings.full);
+    let parts: Vec<Report> = thread::scope(|scope| {
+        let threads: Vec<_> = cases.iter().map(|case| scope.spawn(|| play(case))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a case")).collect()
+    });
+    for part in parts {
+        report.absorb(part);
+    }
+    redirected(&mut report);
+    let replies = if settings.full { 1000 } else { 60 };
+    random_replies(&mut report, settings.seed, replies);
+    report.note(format!(
+        "{} moods of the network, {replies} replies of chance: outcome, exit code, number of requests, record and next call as documented",
+        cases.len()
+    ));
+    controls(&mut report);
+    report
+}
+
+fn case(name: impl Debug, faults: Vec<Fault>, grace: bool) -> Case {
+    Case {
+        name: format!("{name:?}, grace {}", if grace { "on" } else { "off" }),
+        faults,
+        grace,
+        exit: 0,
+        requests: 1,
+        record: "consumed",
+        wait: None,
+        next: Next::HasIt,
+    }
+}
+
+fn cases(full: bool) -> Vec<Case> {
+    let mut all = Vec::new();
+    for grace in [false, true] {
+        // Not carried out: asked again until it is, at most three times in all.
+        for fault in [Fault::DropBeforeRead, Fault::DropAfterRead, Fault::Garbage] {
+            for times in 1..=3_usize {
+                let case = case((&fault, times), vec![fault.clone(); times], grace);
+                all.push(match times {
+                    3 => Case { exit: 5, requests: 3, record: "intent", next: Next::Asks, ..case },
+                    _ => Case { requests: times + 1, ..case },
+                });
+            }
+        }
+        // Carried out, and the answer is lost: with grace it comes again, without it the login is gone.
+        for fault in [Fault::DropAfterCommit, Fault::HalfBody, Fault::ResetAfterCommit] {
+            let lost = case(&fault, vec![fault.clone()], grace);
+            all.push(if grace {
+                Case { requests: 2, ..lost }
+            } else {
+                Case { exit: 4, requests: 2, record: "rejected", next: Next::IsLost, ..lost }
+            });
+        }
+        if grace {
+            let three = vec![Fault::DropAfterCommit; 3];
+            let case = case("three answers lost", three, grace);
+            all.push(Case { exit: 5, requests: 3, record: "intent", next: Next::Asks, ..case });
+        }
+        let next = if grace { Next::Waits } else { Next::WaitsAndIsLost };
+        let blank = case(Fault::Blank, vec![Fault::Blank], grace);
+        all.push(Case { exit: 5, record: "waiting", wait: Some((3, 5)), next, ..blank });
+        all.push(case("slow", vec![Fault::Drip { every_ms: 1 }], grace));
+    }
+    all.extend(slow(full));
+    all.extend(unavailable());
+    all.extend(refused());
+    all
+}
+
+/// Answers that come after we have stopped waiting.
+fn slow(full: bool) -> Vec<Case> {
+    let held = case("silent for longer than we wait", vec![Fault::HoldRequest], false);
+    let mut all = vec![Case { requests: 2, ..held }];
+    if full {
+        let drip = vec![Fault::Drip { every_ms: 60 }];
+        all.push(Case { requests: 2, ..case("slower than we wait", drip, true) });
+        let silent = case("silent for ever", vec![Fault::HoldRequest; 3], false);
+        all.push(Case { exit: 5, requests: 2, record: "intent", next: Next::Asks, ..silent });
+    }
+    all
+}
+
+/// Answers that prove nothing.
+fn unavailable() -> Vec<Case> {
+    let status = |status: u16, headers: &[(&str, &str)], body: &str| Fault::Status {
+        status,
+        headers: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        body: body.to_owned(),
+    };
+    let retry = |value: &str| status(429, &[("retry-after", value)], "{}");
+    let portal = "<html><body>Welcome to our hotel</body></html>";
+    let usual = Some((3, 5));
+    let mut answers = vec![
+        (retry("600"), Some((599, 600))),
+        (retry("Fri, 31 Dec 2100 23:59:59 GMT"), Some((3599, 3600))),
+        (retry("99999999999999999999"), Some((3599, 3600))),
+        (retry("soon"), usual),
+        (status(503, &[("retry-after", "120")], ""), Some((119, 120))),
+        (Fault::Html, usual),
+        (Fault::Oversized { bytes: 2 << 20 }, usual),
+        (status(401, &[], portal), usual),
+        (status(403, &[], portal), usual),
+        (status(511, &[], portal), usual),
+        (status(400, &[], ""), usual),
+        (status(400, &[], "{}"), usual),
+        (status(400, &[], "[]"), usual),
+        (status(400, &[], r#"{"error":"odd"}"#), usual),
+        (status(400, &[], r#"{"error":"slow_down"}"#), usual),
+        (status(503, &[], r#"{"error":"invalid_grant"}"#), usual),
+        (status(200, &[], r#"{"error":5}"#), usual),
+        (status(200, &[], r#"{"access_token":""}"#), usual),
+        (status(204, &[], ""), usual),
+    ];
+    answers.extend(
+        [408, 425, 429, 500, 502, 503, 504, 599].map(|code| (status(code, &[], "{}"), usual)),
+    );
+    answers.extend(
+        ["invalid_client", "unauthorized_client", "unsupported_grant_type"]
+            .map(|code| (status(401, &[], &format!("{{\"error\":\"{code}\"}}")), Some((5, 5)))),
+    );
+    let taken = |(fault, wait): (Fault, Option<(u64, u64)>)| {
+        let mut name = format!("{fault:?}");
+        name.truncate(100);
+        let case = case(name, vec![fault], false);
+        Case { exit: 5, record: "waiting", wait, next: Next::Waits, ..case }
+    };
+    answers.into_iter().map(taken).collect()
+}
+
+/// The only answers that end a login.
+fn refused() -> Vec<Case> {
+    let codes = [
+        r#"{"error":"invalid_grant"}"#,
+        r#"{"error":"invalid_grant","error_description":"Token has been expired or revoked."}"#,
+        r#"{"error":{"code":"refresh_token_expired","message":"m"}}"#,
+        r#"{"error":{"code":"refresh_token_reused","message":"m"}}"#,
+        r#"{"error":{"code":"refresh_token_invalidated","message":"m"}}"#,
+    ];
+    let refused = |body: &str| {
+        let case = case(body, vec![Fault::status(400, body)], false);
+        Case { exit: 4, record: "rejected", next: Next::NeedsLogin, ..case }
+    };
+    codes.into_iter().map(refused).collect()
+}
+
+fn asked(issuer: &Issuer) -> usize {
+    issuer.count(|exchange| exchange.path == "/token")
+}
+
+fn play(case: &Case) -> Report {
+    let mut report = Report { injections: 1, ..Report::default() };
+    let (what, home) = (case.name.as_str(), Home::new(1));
+    home.issuer.set(|policy| policy.grace = case.grace);
+    let token = home.refresh_token("main", PROFILE);
+    for fault in &case.faults {
+        home.issuer.inject(fault.clone());
+    }
+    let watch = Watch::start(&home.store("main"));
+    let first = home.sandbox.run(&TOKEN);
+    watch.end().judge_longest(&mut report, what);
+    expect(&mut report, what, &first, case.exit);
+    let requests = asked(&home.issuer);
+    if requests != case.requests {
+        report.fail(format!("{what}: {requests} requests instead of {}", case.requests));
+    }
+    let record = home.record(&token);
+    if record["state"] != case.record {
+        report.fail(format!("{what}: the record says {record} instead of {}", case.record));
+    }
+    if let Some((least, most)) = case.wait {
+        let time = |name: &str| record[name].as_u64().unwrap_or_default();
+        let waits = time("retryAt").saturating_sub(time("at"));
+        if !(least * 1000..=most * 1000).contains(&waits) {
+            report.fail(format!("{what}: waits for {waits} ms instead of {least} to {most} s"));
+        }
+    }
+    home.issuer.clear_faults();
+    next(&mut report, case, &home, requests);
+    report.requests += asked(&home.issuer) as u64;
+    let lost = home.check_all_but_losses(&mut report, what);
+    let may_be_lost = matches!(case.next, Next::IsLost | Next::WaitsAndIsLost);
+    if may_be_lost {
+        report.lost_in_window += lost.len() as u64;
+    } else if !lost.is_empty() {
+        report.lost += 1;
+        report.fail(format!("{what}: {lost:?}"));
+    }
+    report
+}
+
+/// The next call, and the one after it that insists.
+fn next(report: &mut Report, case: &Case, home: &Home, before: usize) {
+    let what = format!("after {}", case.name);
+    let (exit, asks) = match case.next {
+        Next::HasIt => (0, 0),
+        Next::Asks => (0, 1),
+        Next::Waits | Next::WaitsAndIsLost => (5, 0),
+        Next::NeedsLogin | Next::IsLost => (4, 0),
+    };
+    expect(report, &what, &home.sandbox.run(&TOKEN), exit);
+    let more = asked(&home.issuer) - before;
+    if more != asks {
+        report.fail(format!("{what}: {more} requests instead of {asks}"));
+    }
+    let insist = ["models", "auth", "refresh", PROFILE, "--force"];
+    let do_not_wait = [&TOKEN[..], &["--force-refresh"]].concat();
+    let then = match case.next {
+        Next::HasIt | Next::Asks | Next::IsLost => return,
+        Next::Waits => home.sandbox.run(&do_not_wait),
+        Next::WaitsAndIsLost => {
+            return expect(report, &what, &home.sandbox.run(&do_not_wait), 4);
+        }
+        Next::NeedsLogin => home.sandbox.run(&insist),
+    };
+    expect(report, &format!("{what}, insisting"), &then, 0);
+    if asked(&home.issuer) != before + 1 {
+        report.fail(format!("{what}: insisting did not send exactly once"));
+    }
+}
+
+/// No redirect is followed, whatever its kind, and its target hears nothing.
+fn redirected(report: &mut Report) {
+    let elsewhere = Issuer::start();
+    for status in [301, 302, 303, 307, 308] {
+        let what = format!("a redirect {status}");
+        let home = Home::new(1);
+        let headers = vec![("location".to_owned(), elsewhere.token_endpoint())];
+        home.issuer.inject(Fault::Status { status, headers, body: String::new() });
+        expect(report, &what, &home.sandbox.run(&TOKEN), 5);
+        let next = home.sandbox.run(&[&TOKEN[..], &["--force-refresh"]].concat());
+        expect(report, &format!("after {what}"), &next, 0);
+        home.check(report, &what);
+        report.injections += 1;
+        report.requests += asked(&home.issuer) as u64;
+    }
+    if !elsewhere.log().is_empty() {
+        report.fail("a redirect was followed");
+    }
+}
+
+/// Whatever an issuer says, the store has the token that it had or the one that came.
+fn random_replies(report: &mut Report, seed: u64, count: u64) {
+    let home = Home::new(1);
+    let mut chance = Chance(seed);
+    for number in 0..count {
+        let (status, body) = chance.reply(number);
+        let what = format!("reply {number} of seed {seed}: {status} {body}");
+        let before = home.refresh_token("main", PROFILE);
+        home.issuer.inject(Fault::status(status, &body));
+        let insist = ["models", "auth", "refresh", PROFILE, "--force"];
+        judge(report, &home.sandbox.run(&insist));
+        let after = home.refresh_token("main", PROFILE);
+        let came = body.contains(&format!("\"{after}\"")) && !after.is_empty();
+        if after != before && !came {
+            report.lost += 1;
+            report.fail(format!("{what}: `{before}` became `{after}`"));
+        }
+        report.injections += 1;
+        home.issuer.clear_faults();
+    }
+    report.requests += asked(&home.issuer) as u64;
+}
+
+/// A small generator of numbers (SplitMix64): the same seed, the same replies.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn one<T: Copy>(&mut self, of: &[T]) -> T {
+        let number = self.next() % of.len() as u64;
+        of[usize::try_from(number).unwrap_or_default()]
+    }
+
+    fn reply(&mut self, number: u64) -> (u16, String) {
+        let status =
+            self.one(&[200, 200, 200, 200, 201, 204, 302, 400, 400, 401, 403, 404, 418, 429, 500]);
+        let fresh = format!("\"reply-{number}\"");
+        let mut members = Vec::new();
+        for name in [
+            "access_token",
+            "refresh_token",
+            "expires_in",
+            "token_type",
+            "id_token",
+            "error",
+            "scope",
+        ] {
+            let values = [
+                "null",
+                "\"\"",
+                "\" \"",
+                "0",
+                "-1",
+                "1e300",
+                "3600",
+                "\"3600\"",
+                "true",
+                "{}",
+                "[]",
+                "\"Bearer\"",
+                "\"mac\"",
+                "\"invalid_grant\"",
+                "\"a b\"",
+                "\"\\u0000\"",
+                "\"x.e30.y\"",
+                &fresh,
+                &fresh,
+                &fresh,
+            ];
+            if !self.next().is_multiple_of(3) {
+                members.push(format!("\"{name}\":{}", self.one(&values)));
+            }
+        }
+        let mut body = format!("{{{}}}", members.join(","));
+        match self.next() % 8 {
+            0 => body.truncate(body.len() / 2),
+            1 => body.push_str("trailing"),
+            2 => body = format!("[{body}]"),
+            _ => {}
+        }
+        (status, body)
+    }
+}
+
+/// What shows that this stage can fail.
+fn controls(report: &mut Report) {
+    // The check of the files finds a lost token.
+    let home = Home::new(1);
+    home.issuer.inject(Fault::DropAfterCommit);
+    home.sandbox.run(&TOKEN);
+    let lost = home.check_all_but_losses(&mut Report::default(), "control");
+    report.control("an answer that is lost without grace", !lost.is_empty());
+
+    // A client that does not ask again cannot do what the table above demands.
+    let home = Home::new(1);
+    let mut manifest = home.issuer.manifest("demo");
+    manifest["replay_after_lost_response"] = json!(false);
+    home.sandbox.write_manifest("demo", &manifest);
+    home.issuer.inject(Fault::DropAfterRead);
+    let code = home.sandbox.run(&TOKEN).code;
+    report.control("a client that never asks again", code != Some(0));
+}
