@@ -69,7 +69,7 @@ fn resolved(input: &Value, stored: &Document, sink: TokenSink) -> Result<Value, 
     match runtime.block_on(Arc::new(sink).credential(Wanted::now(id))) {
         Ok(credential) => {
             let mut result = json!({
-                "apiKey": credential.bearer().expose(),
+                "apiKey": auth_cli::handed::sent(&profile.provider, &credential).expose(),
                 "provider": profile.provider_text,
             });
             if let Some(email) = profile.email {
@@ -248,7 +248,6 @@ impl Original<'_> {
                 if token.is_empty() || end.is_some_and(|end| self.now() >= end) {
                     return Ok(Value::Null);
                 }
-                let token = if (self.on)("padding") { text(&profile["token"]) } else { token };
                 Ok(self.result(profile, Some(token.into())))
             }
             _ => self.login(id, profile),
@@ -440,9 +439,15 @@ impl Original<'_> {
     }
 
     fn result(&self, profile: &Value, key: Option<Value>) -> Value {
-        let is_google =
-            ["google-gemini-cli", "google-antigravity"].contains(&text(&profile["provider"]));
-        let key = if is_google && profile["type"] == "oauth" && !(self.on)("project") {
+        let key = match key {
+            Some(Value::String(key)) if (self.on)("padding") => Some(trim(&key).into()),
+            key => key,
+        };
+        let spelled = text(&profile["provider"]);
+        let canonical = ProviderId::new(spelled);
+        let provider = if (self.on)("project") { canonical.as_str() } else { spelled };
+        let is_google = ["google-gemini-cli", "google-antigravity"].contains(&provider);
+        let key = if is_google && profile["type"] == "oauth" {
             let mut both = Map::new();
             for (name, value) in [("token", key), ("projectId", profile.get("projectId").cloned())]
             {

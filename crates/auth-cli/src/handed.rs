@@ -40,7 +40,7 @@ impl Handed {
             profile: Some(profile.clone()),
             agent: agent.to_owned(),
             kind: credential.kind(),
-            token: credential.bearer().clone(),
+            token: sent(provider, credential),
             expires: credential.expires(),
             source: format!("profile: {profile}"),
         }
@@ -157,6 +157,26 @@ impl Handed {
         value
     }
 }
+
+/// What tools of `provider` expect for this credential: the token without the white space around
+/// it, which no header can carry; for a Google login, JSON of token and project, as Clawdbot's.
+pub fn sent(provider: &ProviderId, credential: &Credential) -> Secret {
+    let token = auth_store::trim(credential.bearer().expose());
+    match credential {
+        Credential::OAuth(login) if WITH_PROJECT.contains(&provider.as_str()) => {
+            let mut both = serde_json::Map::new();
+            both.insert("token".to_owned(), token.into());
+            if let Some(project) = &login.project_id {
+                both.insert("projectId".to_owned(), project.as_str().into());
+            }
+            Secret::new(Value::Object(both).to_string())
+        }
+        _ => token.into(),
+    }
+}
+
+/// The providers whose requests need the project beside the token.
+const WITH_PROJECT: [&str; 2] = ["google-gemini-cli", "google-antigravity"];
 
 /// The header in which a provider expects a credential of this kind, and what stands before it.
 fn header(provider: &ProviderId, kind: Kind) -> (&'static str, &'static str) {

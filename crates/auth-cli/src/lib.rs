@@ -37,6 +37,7 @@ mod login_way;
 pub mod overview;
 pub mod paths;
 mod person;
+pub mod reference;
 mod save;
 pub mod sessions;
 pub mod sink;
@@ -96,6 +97,10 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Auth(auth)), .. }) => {
             match auth {
                 AuthCommand::Login(args) => commands::login::run(args, global, context),
+                AuthCommand::LoginGithubCopilot(args) => {
+                    commands::login::copilot(args, global, context)
+                }
+                AuthCommand::Add => commands::login::add(global, context),
                 AuthCommand::SetupToken(args) => {
                     commands::paste::setup_token(args, global, context)
                 }

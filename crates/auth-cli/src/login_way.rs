@@ -92,6 +92,28 @@ pub(crate) fn choose_provider(
     Ok(by_number.map_or_else(|| answer.to_owned(), |id| (*id).to_owned()))
 }
 
+/// Asks which way, where the provider has several.
+pub(crate) fn choose_method(
+    provider: &Provider,
+    context: &mut Context,
+) -> Result<Option<String>, CliError> {
+    if provider.flows.len() < 2 {
+        return Ok(None);
+    }
+    context.say(format_args!("Log in to {} how?", printable(&provider.label)));
+    context.say("");
+    for (number, flow) in provider.flows.iter().enumerate() {
+        context.say(format_args!("{:3}  {}", number + 1, for_people(*flow)));
+    }
+    context.say("");
+    context.say("Its number:");
+    let line = person::line(context)?;
+    let number = line.trim().parse::<usize>().ok();
+    let flow = number.and_then(|number| provider.flows.get(number.wrapping_sub(1)));
+    let flow = flow.ok_or_else(|| CliError::usage("no way to log in was chosen"))?;
+    Ok(Some(words(*flow)[0].to_owned()))
+}
+
 /// What the person can do instead.
 pub(crate) fn ways(provider: &Provider) -> String {
     let id = &provider.id;

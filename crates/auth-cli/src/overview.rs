@@ -14,7 +14,7 @@ use crate::commands::cooldown::{Resting, resting};
 use crate::context::Context;
 use crate::error::Exit;
 use crate::paths;
-use crate::text::masked;
+use crate::text::{masked, shown};
 use crate::view::{Abilities, DEFAULT_PROVIDER, Refresh, View};
 
 /// What `models status` shows.
@@ -186,13 +186,13 @@ impl Overview {
     /// One profile in a word, its secret masked.
     fn label(&self, profile: &Profile) -> String {
         let id = &profile.id;
-        let shown = || {
+        let secret = || {
             let credential = self.view.document.credential(id);
-            credential.map(|it| masked(it.bearer())).unwrap_or_default()
+            credential.map(|it| shown(&it)).unwrap_or_default()
         };
         let label = match profile.kind {
-            Kind::ApiKey => format!("{id}={}", shown()),
-            Kind::Token => format!("{id}=token:{}", shown()),
+            Kind::ApiKey => format!("{id}={}", secret()),
+            Kind::Token => format!("{id}=token:{}", secret()),
             Kind::OAuth => {
                 let label = health::display_label(profile, &self.view.routing);
                 format!("{id}=OAuth{}", label.strip_prefix(id.as_str()).unwrap_or_default())

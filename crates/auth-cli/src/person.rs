@@ -65,15 +65,22 @@ pub(crate) fn secret(question: &str, context: &mut Context) -> Result<String, Cl
     run(read)?
 }
 
-/// One line of standard input.
+/// One line of standard input, and nothing after it.
 pub(crate) fn line(context: &mut Context) -> Result<String, CliError> {
-    let mut lines = lines(context);
-    run(async {
-        tokio::select! {
-            line = lines.recv() => Ok(line.unwrap_or_default()),
-            _ = tokio::signal::ctrl_c() => Err(interrupted()),
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while line.len() < 1024 && byte != *b"\n" {
+        match context.stdin.read(&mut byte) {
+            Ok(0) => break,
+            Ok(_) => line.push(byte[0]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                let message = format!("the standard input could not be read: {error}");
+                return Err(CliError::usage(message));
+            }
         }
-    })?
+    }
+    Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
 /// While the result lives, the terminal does not show what is typed.

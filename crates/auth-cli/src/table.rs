@@ -3,7 +3,7 @@
 use auth_routing::{Plan, Why, health};
 use auth_store::{Kind, Profile, ProviderId, Timestamp};
 
-use crate::text::{masked, printable};
+use crate::text::{printable, shown};
 use crate::view::{Abilities, Ability, Access, Refresh, View};
 
 /// One line for each profile of `provider`, more where the terminal is narrow: first those that
@@ -70,7 +70,7 @@ fn secret(view: &View, profile: &Profile) -> Option<String> {
             email.map(printable)
         }
         Kind::Token | Kind::ApiKey => {
-            view.document.credential(&profile.id).map(|it| printable(&masked(it.bearer())))
+            view.document.credential(&profile.id).map(|it| printable(&shown(&it)))
         }
     }
 }

@@ -1,6 +1,14 @@
 //! Words for people: masked secrets, times, columns.
 
-use auth_store::{Secret, Timestamp, trim};
+use auth_store::{Credential, Secret, Timestamp, trim};
+
+/// What may be shown of a credential's secret: of a key that is kept elsewhere, where.
+pub fn shown(credential: &Credential) -> String {
+    match credential {
+        Credential::Reference(reference) => reference.to_string(),
+        credential => masked(credential.bearer()),
+    }
+}
 
 /// What may be shown of a key or token, so that its owner knows it again: the first and last eight
 /// characters of a long one, four of a shorter one, nothing of a short one.

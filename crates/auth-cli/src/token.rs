@@ -12,13 +12,14 @@ use std::time::Duration;
 use auth_providers::refresh::{Force, Wanted};
 use auth_routing::session;
 use auth_routing::{Exclusion, Pin, Plan, Why, unusable_until};
-use auth_store::{Credential, Kind, ProfileId, ProviderId, Timestamp};
+use auth_store::{Credential, KeyReference, Kind, ProfileId, ProviderId, Secret, Timestamp};
 
 use crate::agent;
 use crate::args::{Global, TokenArgs, TokenFormat};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::handed::Handed;
+use crate::reference;
 use crate::sessions::Sessions;
 use crate::text::utc;
 use crate::view::{self, View, way_in};
@@ -88,6 +89,11 @@ fn fast(args: &TokenArgs, global: &Global, context: &mut Context) -> Option<Stri
     if !credential.is_fresh(view.now, Duration::ZERO) {
         return None;
     }
+    if matches!(&credential, Credential::Reference(KeyReference::Exec { .. })) {
+        // Another program may take its time, or ask somebody.
+        return None;
+    }
+    let credential = reference::fetched(credential, &first.profile, context).ok()?;
     let handed = handed(&choice, &view, &first.profile, &credential);
     handed.rendered(format(args, global), || view::providers(context)).ok()
 }
@@ -124,6 +130,7 @@ pub(crate) fn obtain(
         }
         let outcome = if args.no_refresh {
             stored(candidate, args, &view)
+                .and_then(|it| reference::fetched(it, &candidate.profile, context))
         } else {
             let sink = sink.get_or_insert_with(|| worker::sink(&view.agent, &view.config, context));
             worker::credential(wanted(candidate, args), &view.agent, sink, context)
@@ -273,27 +280,45 @@ fn from_environment(
     view: &View,
     context: &mut Context,
 ) -> Result<Handed, CliError> {
-    let key = match choice.pin {
-        Some(Pin::Require(_)) => None,
-        _ => worker::sink(&view.agent, &view.config, context)
-            .providers
-            .env_key(&choice.provider, &|name| context.env(name).map(str::to_owned)),
-    };
-    let Some(key) = key else { return Err(no_credential(choice, view, context)) };
-    let handed = Handed {
+    if matches!(choice.pin, Some(Pin::Require(_))) {
+        return Err(no_credential(choice, view, context));
+    }
+    let handed = |kind, token, source| Handed {
         provider: choice.provider.clone(),
         profile: None,
         agent: view.agent.id.clone(),
-        kind: if key.is_oauth { Kind::OAuth } else { Kind::ApiKey },
-        token: key.value,
+        kind,
+        token,
         expires: None,
-        source: format!("env: {}", key.name),
+        source,
     };
-    context.say(format_args!(
-        "note: `{}` from the environment is used ({})",
-        key.name,
-        handed.mode()
-    ));
+    let providers = view::providers(context);
+    let env = providers.env_key(&choice.provider, &|name| context.env(name).map(str::to_owned));
+    let (handed, from) = match (env, view.config.described_key(&choice.provider)) {
+        (Some(key), _) => {
+            let kind = if key.is_oauth { Kind::OAuth } else { Kind::ApiKey };
+            let from = format!("`{}` from the environment", key.name);
+            (handed(kind, key.value, format!("env: {}", key.name)), from)
+        }
+        (None, Some(key)) => {
+            let from = "the `apiKey` in the config's `models.providers`".to_owned();
+            (handed(Kind::ApiKey, Secret::new(key), "models.json".to_owned()), from)
+        }
+        (None, None) => return Err(no_credential(choice, view, context)),
+    };
+    // A subscription that ended must not turn into a bill unseen.
+    let ended = choice.plan.iter().flat_map(|plan| &plan.excluded).find(|(id, reason)| {
+        let is_key = |it: &auth_store::Profile| it.kind == Kind::ApiKey;
+        matches!(reason, Exclusion::Expired(_) | Exclusion::NoSecret)
+            && !view.profile(id).is_ok_and(is_key)
+    });
+    match ended {
+        Some((id, reason)) => context.say(format_args!(
+            "warning: `{id}` cannot be used ({reason}); {from} is used instead ({})",
+            handed.mode()
+        )),
+        None => context.say(format_args!("note: {from} is used ({})", handed.mode())),
+    }
     Ok(handed)
 }
 

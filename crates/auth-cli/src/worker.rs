@@ -22,6 +22,7 @@ use crate::agent::{self, Agent};
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::reference;
 use crate::sink::{self, TokenSink};
 
 /// The first argument of the child. Nobody types it.
@@ -63,8 +64,18 @@ pub fn client(context: &Context) -> ReqwestClient {
     }
 }
 
-/// The credential, refreshed first if that is due.
+/// The credential, refreshed first if that is due, fetched if it is kept elsewhere.
 pub fn credential(
+    wanted: Wanted,
+    agent: &Agent,
+    sink: &TokenSink,
+    context: &Context,
+) -> Result<Credential, CliError> {
+    let profile = wanted.profile.clone();
+    reference::fetched(renewed(wanted, agent, sink, context)?, &profile, context)
+}
+
+fn renewed(
     mut wanted: Wanted,
     agent: &Agent,
     sink: &TokenSink,

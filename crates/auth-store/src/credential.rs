@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::id::{ProfileId, ProviderId};
 use crate::json::{self, Object};
+use crate::reference::KeyReference;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::{jwt, usage::Usage};
@@ -15,6 +16,9 @@ use crate::{jwt, usage::Usage};
 pub enum Credential {
     /// A key that does not expire.
     ApiKey(Secret),
+    /// A key that is kept elsewhere, and fetched when it is needed: its [`bearer`](Self::bearer)
+    /// is blank until then.
+    Reference(KeyReference),
     /// A token that nobody can refresh.
     Token {
         /// The token.
@@ -105,15 +109,17 @@ impl Credential {
     /// The kind.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::ApiKey(_) => Kind::ApiKey,
+            Self::ApiKey(_) | Self::Reference(_) => Kind::ApiKey,
             Self::Token { .. } => Kind::Token,
             Self::OAuth(_) => Kind::OAuth,
         }
     }
 
-    /// What is sent to the provider's API: the key, the token, or the access token.
+    /// What is sent to the provider's API: the key, the token, or the access token. Blank for a
+    /// [`Reference`](Self::Reference).
     pub fn bearer(&self) -> &Secret {
         match self {
+            Self::Reference(_) => Secret::BLANK,
             Self::ApiKey(key) => key,
             Self::Token { token, .. } => token,
             Self::OAuth(login) => &login.access,
@@ -123,15 +129,18 @@ impl Credential {
     /// When it ends, if it does. Zero and negative times mean "not known", as in the original.
     pub fn expires(&self) -> Option<Timestamp> {
         match self {
-            Self::ApiKey(_) => None,
+            Self::ApiKey(_) | Self::Reference(_) => None,
             Self::Token { expires, .. } => expires.filter(|expires| expires.0 > 0),
             Self::OAuth(login) => login.expires,
         }
     }
 
     /// Whether [`bearer`](Self::bearer) can be used at `now`. A login of unknown end that can be
-    /// refreshed is not valid: the refresh tells its end.
+    /// refreshed is not valid: the refresh tells its end. A key that is kept elsewhere is.
     pub fn is_valid(&self, now: Timestamp) -> bool {
+        if let Self::Reference(_) = self {
+            return true;
+        }
         let ends = self.expires();
         !self.bearer().is_blank()
             && match self {
@@ -184,6 +193,7 @@ pub(crate) fn profile(id: &str, entry: &Object, usage: Usage) -> Option<Profile>
         Credential::OAuth(login) => {
             (!login.access.is_blank() || !login.refresh.is_blank(), !login.refresh.is_blank())
         }
+        Credential::Reference(_) => (true, false),
         other => (!other.bearer().is_blank(), false),
     };
     Some(Profile {
@@ -207,7 +217,15 @@ pub(crate) fn credential(entry: &Object) -> Option<Credential> {
     let time = |name| json::integer(entry.get(name)).map(Timestamp);
     let text = |name| json::string(entry.get(name)).filter(|text| !text.is_empty());
     Some(match kind {
-        Kind::ApiKey => Credential::ApiKey(secret("key")),
+        Kind::ApiKey => {
+            let key = secret("key");
+            // Whoever else wrote a key meant that one.
+            let reference = entry.get("keyRef").filter(|_| key.is_blank());
+            match reference.and_then(|raw| serde_json::from_str(raw.get()).ok()) {
+                Some(reference) => Credential::Reference(reference),
+                None => Credential::ApiKey(key),
+            }
+        }
         Kind::Token => Credential::Token { token: secret("token"), expires: time("expires") },
         Kind::OAuth => Credential::OAuth(OAuthCredential {
             access: secret("access"),
@@ -227,7 +245,16 @@ pub(crate) fn credential(entry: &Object) -> Option<Credential> {
 pub(crate) fn write_over(entry: &mut Object, credential: &Credential) {
     entry.set("type", &credential.kind().as_str());
     match credential {
-        Credential::ApiKey(key) => write_secret(entry, "key", key),
+        Credential::ApiKey(key) => {
+            write_secret(entry, "key", key);
+            if !key.is_blank() {
+                entry.remove("keyRef");
+            }
+        }
+        Credential::Reference(reference) => {
+            entry.remove("key");
+            entry.set("keyRef", reference);
+        }
         Credential::Token { token, expires } => {
             write_secret(entry, "token", token);
             entry.set_or_remove("expires", *expires);

@@ -10,6 +10,9 @@ use zeroize::Zeroize;
 pub struct Secret(String);
 
 impl Secret {
+    /// No secret at all.
+    pub(crate) const BLANK: &'static Self = &Self(String::new());
+
     /// Wraps `text`.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())

@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 
 use super::{
-    ConfigureCommand, EnvArgs, ExecArgs, GitCredentialArgs, LoginArgs, PasteApiKeyArgs,
-    PasteTokenArgs, ReportArgs, SetupTokenArgs, TokenArgs,
+    ConfigureCommand, CopilotArgs, EnvArgs, ExecArgs, GitCredentialArgs, LoginArgs,
+    PasteApiKeyArgs, PasteTokenArgs, ReportArgs, SetupTokenArgs, TokenArgs,
 };
 
 /// `models auth …`
@@ -12,6 +12,10 @@ use super::{
 pub enum AuthCommand {
     /// Log in to a provider
     Login(LoginArgs),
+    /// Log in to GitHub Copilot with a code on another device
+    LoginGithubCopilot(CopilotArgs),
+    /// Choose a provider and a way to log in, at a terminal
+    Add,
     /// Store the token that `claude setup-token` prints
     SetupToken(SetupTokenArgs),
     /// Store a token that somebody else keeps alive

@@ -7,7 +7,7 @@ use clap::Args;
 use super::duration::days;
 
 /// `models auth login`
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 #[command(after_help = "\
 Examples:
   clawdbot models auth login --provider openai-codex
@@ -88,11 +88,19 @@ pub struct PasteTokenArgs {
 }
 
 /// `models auth paste-api-key`
-#[derive(Args, Debug)]
-#[command(after_help = "\
+#[derive(Args, Debug, Default)]
+#[command(
+    group = clap::ArgGroup::new("place").args(["from_env", "from_file", "from_command"]),
+    after_help = "\
 Examples:
   clawdbot models auth paste-api-key --provider openai
-  pass show openai | clawdbot models auth paste-api-key --provider openai --profile-id openai:work")]
+  pass show openai | clawdbot models auth paste-api-key --provider openai --profile-id openai:work
+  clawdbot models auth paste-api-key --provider openai --from-env OPENAI_WORK_KEY
+  clawdbot models auth paste-api-key --provider groq --from-command 'op read op://work/groq/key'
+
+With --from-… the key is not copied: the profile remembers the place, and the key is fetched from
+there each time it is handed out."
+)]
 pub struct PasteApiKeyArgs {
     /// The provider; it need not be a known one
     #[arg(long, value_name = "NAME")]
@@ -100,4 +108,26 @@ pub struct PasteApiKeyArgs {
     /// The profile to store it as; without it `<provider>:default`
     #[arg(long, value_name = "ID")]
     pub profile_id: Option<String>,
+    /// The key stays in this variable of the environment
+    #[arg(long, value_name = "NAME")]
+    pub from_env: Option<String>,
+    /// The key stays in this file: its first line
+    #[arg(long, value_name = "PATH")]
+    pub from_file: Option<String>,
+    /// The key stays where this command prints it from: its first line. No shell is involved
+    #[arg(long, value_name = "COMMAND")]
+    pub from_command: Option<String>,
+}
+
+/// `models auth login-github-copilot`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The same as `models auth login --provider github-copilot`.")]
+pub struct CopilotArgs {
+    /// The profile to store the login as; without it `github-copilot:github`
+    #[arg(long, value_name = "ID")]
+    pub profile_id: Option<String>,
+    /// Do not ask first (nothing is asked; accepted for scripts)
+    #[arg(long)]
+    pub yes: bool,
 }

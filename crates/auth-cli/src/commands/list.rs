@@ -1,7 +1,7 @@
 //! `models auth list`: the profiles of an agent, and what can be done with each.
 
 use auth_routing::Plan;
-use auth_store::{Profile, ProviderId};
+use auth_store::{Credential, Profile, ProviderId};
 use serde_json::{Map, Value, json};
 
 use crate::args::{Global, ListArgs};
@@ -31,7 +31,8 @@ pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Ex
         let plan_of = |provider| plans.iter().find(|(id, _)| **id == provider);
         let profiles = view.profiles.iter().filter_map(|profile| {
             let (_, plan) = plan_of(profile.provider.clone())?;
-            Some(to_json(profile, abilities.get(&profile.id), plan))
+            let credential = view.document.credential(&profile.id);
+            Some(to_json(profile, credential.as_ref(), abilities.get(&profile.id), plan))
         });
         let profiles: Vec<_> = profiles.collect();
         context.print_json(&json!({
@@ -58,7 +59,12 @@ pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Ex
     Ok(Exit::Done)
 }
 
-fn to_json(profile: &Profile, ability: Option<&Ability>, plan: &Plan) -> Value {
+fn to_json(
+    profile: &Profile,
+    credential: Option<&Credential>,
+    ability: Option<&Ability>,
+    plan: &Plan,
+) -> Value {
     let candidate = plan.candidates.iter().find(|it| it.id == profile.id);
     let excluded = plan.excluded.iter().find(|(id, _)| *id == profile.id);
     let reason = match (candidate, excluded) {
@@ -76,6 +82,9 @@ fn to_json(profile: &Profile, ability: Option<&Ability>, plan: &Plan) -> Value {
     set("id", Some(json!(profile.id)));
     set("provider", Some(json!(profile.provider)));
     set("type", Some(json!(profile.kind.as_str())));
+    if let Some(Credential::Reference(reference)) = credential {
+        set("reference", Some(reference.to_string().into()));
+    }
     set("email", profile.email.as_ref().map(|it| json!(it)));
     set("accountId", profile.account_id.as_ref().map(|it| json!(it)));
     set("expires", profile.expires.map(|it| json!(it)));

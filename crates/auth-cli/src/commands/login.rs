@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::plugin_login;
 use crate::agent::Agent;
-use crate::args::{Global, LoginArgs, PasteApiKeyArgs, SetupTokenArgs};
+use crate::args::{CopilotArgs, Global, LoginArgs, PasteApiKeyArgs, SetupTokenArgs};
 use crate::commands::paste;
 use crate::config::Config;
 use crate::config_edit;
@@ -83,6 +83,30 @@ pub fn run(args: &LoginArgs, global: &Global, context: &mut Context) -> Result<E
     person.give_back(context);
     let (id, login) = ended??;
     report(&id, &login, &agent, &provider, args.set_default, global, context)
+}
+
+/// `login-github-copilot`, as people know it from Clawdbot.
+pub fn copilot(
+    args: &CopilotArgs,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let args = LoginArgs {
+        provider: Some("github-copilot".to_owned()),
+        profile_id: args.profile_id.clone(),
+        force: args.yes,
+        ..LoginArgs::default()
+    };
+    run(&args, global, context)
+}
+
+/// `add`: asks for the provider, and for the way where it has several.
+pub fn add(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    let providers = crate::view::providers(context);
+    let name = login_way::choose_provider(&providers, context)?;
+    let method = login_way::choose_method(find(&name, &providers)?, context)?;
+    let args = LoginArgs { provider: Some(name), method, ..LoginArgs::default() };
+    run(&args, global, context)
 }
 
 /// `--start`: the address or the code, and nothing that runs on.
@@ -194,7 +218,11 @@ fn pasted_token(args: &LoginArgs, provider: &Provider) -> SetupTokenArgs {
 }
 
 fn pasted_key(args: &LoginArgs, provider: &Provider) -> PasteApiKeyArgs {
-    PasteApiKeyArgs { provider: provider.id.to_string(), profile_id: args.profile_id.clone() }
+    PasteApiKeyArgs {
+        provider: provider.id.to_string(),
+        profile_id: args.profile_id.clone(),
+        ..PasteApiKeyArgs::default()
+    }
 }
 
 fn agent_of(note: &Value) -> Option<Agent> {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use auth_providers::{Looks, default_profile_id, pasted};
-use auth_store::{Credential, Kind, ProfileId, ProviderId};
+use auth_store::{Credential, KeyReference, Kind, ProfileId, ProviderId};
 use serde_json::json;
 
 use crate::agent::Agent;
@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::person;
+use crate::reference;
 use crate::save;
 use crate::text::utc;
 use crate::worker;
@@ -23,7 +24,7 @@ pub fn setup_token(
     global: &Global,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
-    let what = What { kind: Kind::Token, expires_in: None, name: "manual" };
+    let what = What { kind: Kind::Token, expires_in: None, name: "manual", place: None };
     store(&args.provider, args.profile_id.as_deref(), &what, global, context)
 }
 
@@ -33,7 +34,7 @@ pub fn paste_token(
     global: &Global,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
-    let what = What { kind: Kind::Token, expires_in: args.expires_in, name: "manual" };
+    let what = What { kind: Kind::Token, expires_in: args.expires_in, name: "manual", place: None };
     store(&args.provider, args.profile_id.as_deref(), &what, global, context)
 }
 
@@ -43,7 +44,16 @@ pub fn paste_api_key(
     global: &Global,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
-    let what = What { kind: Kind::ApiKey, expires_in: None, name: "default" };
+    let place = match (&args.from_env, &args.from_file, &args.from_command) {
+        (Some(name), ..) => Some(KeyReference::Env { id: name.trim().to_owned() }),
+        (_, Some(path), _) => Some(reference::file(path, context)),
+        (_, _, Some(text)) => Some(reference::command(text, context).map_err(|reason| {
+            CliError::usage(format!("the command cannot be used: {reason}"))
+                .hint("what needs a shell says so: --from-command \"sh -c '…'\"")
+        })?),
+        _ => None,
+    };
+    let what = What { kind: Kind::ApiKey, expires_in: None, name: "default", place };
     store(&args.provider, args.profile_id.as_deref(), &what, global, context)
 }
 
@@ -53,6 +63,8 @@ struct What {
     expires_in: Option<Duration>,
     /// The name of the profile after the colon, where none is given.
     name: &'static str,
+    /// Where it stays, if it is not to be copied.
+    place: Option<KeyReference>,
 }
 
 fn store(
@@ -92,21 +104,12 @@ fn store(
             .profile(&id));
     }
 
-    let text = person::secret(&question(&provider, what, &looks), context)?;
-    let pasted = pasted(&text, &provider, &looks).map_err(|error| {
-        let noun = if what.kind == Kind::ApiKey { "key" } else { "token" };
-        CliError::usage(format!("no {noun} was stored: {error}"))
-            .hint(format!("give the {noun} of `{provider}` on standard input"))
-    })?;
-    for warning in &pasted.warnings {
-        context.say(format_args!("warning: {warning}"));
-    }
-    let credential = match what.kind {
-        Kind::ApiKey => Credential::ApiKey(pasted.secret),
-        _ => Credential::Token {
-            token: pasted.secret,
-            expires: what.expires_in.map(|lifetime| context.now().plus(lifetime)),
-        },
+    let credential = match &what.place {
+        Some(place) => {
+            try_out(place, &provider, &looks, context);
+            Credential::Reference(place.clone())
+        }
+        None => secret(&provider, what, &looks, context)?,
     };
     save::pasted(&id, &provider, &credential, &agent, &sink)?;
     save::declare(&id, &provider, what.kind, None, context);
@@ -118,6 +121,7 @@ fn store(
             "provider": provider,
             "type": what.kind.as_str(),
             "expires": credential.expires(),
+            "reference": what.place.as_ref().map(ToString::to_string),
         }))?;
     } else {
         let until = credential.expires().map(|end| format!(" It ends {}.", utc(end)));
@@ -128,6 +132,42 @@ fn store(
         ))?;
     }
     Ok(Exit::Done)
+}
+
+/// Asks for the secret itself.
+fn secret(
+    provider: &ProviderId,
+    what: &What,
+    looks: &Looks,
+    context: &mut Context,
+) -> Result<Credential, CliError> {
+    let text = person::secret(&question(provider, what, looks), context)?;
+    let pasted = pasted(&text, provider, looks).map_err(|error| {
+        let noun = if what.kind == Kind::ApiKey { "key" } else { "token" };
+        CliError::usage(format!("no {noun} was stored: {error}"))
+            .hint(format!("give the {noun} of `{provider}` on standard input"))
+    })?;
+    for warning in &pasted.warnings {
+        context.say(format_args!("warning: {warning}"));
+    }
+    Ok(match what.kind {
+        Kind::ApiKey => Credential::ApiKey(pasted.secret),
+        _ => Credential::Token {
+            token: pasted.secret,
+            expires: what.expires_in.map(|lifetime| context.now().plus(lifetime)),
+        },
+    })
+}
+
+/// Fetches the key once, to warn. It may well come to its place later.
+fn try_out(place: &KeyReference, provider: &ProviderId, looks: &Looks, context: &mut Context) {
+    let warnings = match reference::fetch(place, &|name| context.env(name).map(str::to_owned)) {
+        Ok(key) => pasted(key.expose(), provider, looks).map(|it| it.warnings).unwrap_or_default(),
+        Err(reason) => vec![format!("there is no key yet ({place}): {reason}")],
+    };
+    for warning in warnings {
+        context.say(format_args!("warning: {warning}"));
+    }
 }
 
 fn question(provider: &ProviderId, what: &What, looks: &Looks) -> String {
@@ -219,6 +259,111 @@ mod tests {
         }
         assert_eq!(run(home.path(), &["paste-api-key", "--provider", " "], "k").0, 64);
         assert_eq!(store_at(home.path()).read().unwrap().profiles().count(), 0);
+    }
+
+    /// What `models auth token` prints in that environment, and its exit code.
+    fn token(home: &Path, env: &[(&str, &str)]) -> (u8, String) {
+        let (said, mut context) = (Captured::default(), Context::sealed(home, NOW));
+        context.env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        context.stdout = Box::new(said.clone());
+        let arguments = ["clawdbot", "models", "auth", "token", "--provider", "acme"];
+        (crate::run(arguments, &mut context), said.text())
+    }
+
+    #[test]
+    fn a_key_that_stays_in_the_environment_is_not_copied() {
+        let home = tempfile::tempdir().unwrap();
+        let paste = ["paste-api-key", "--provider", "acme", "--from-env", "ACME_WORK"];
+        let (exit, said) = run(home.path(), &paste, "");
+        assert_eq!(exit, 0, "{said}");
+        assert!(said.contains("there is no key yet (env: ACME_WORK)"), "{said}");
+        let file = std::fs::read_to_string(store_at(home.path()).path()).unwrap();
+        let stored: serde_json::Value = serde_json::from_str(&file).unwrap();
+        assert_eq!(
+            stored["profiles"]["acme:default"],
+            json!({"type": "api_key", "provider": "acme", "keyRef": {"source": "env", "id": "ACME_WORK"}})
+        );
+        assert_eq!(token(home.path(), &[("ACME_WORK", " k-1\n")]), (0, "k-1\n".to_owned()));
+        assert_eq!(token(home.path(), &[("ACME_WORK", "k-2")]), (0, "k-2\n".to_owned()));
+        assert_eq!(token(home.path(), &[]), (3, String::new()));
+        let (exit, said) = run(home.path(), &["list", "--json"], "");
+        assert_eq!((exit, said.contains(r#""reference": "env: ACME_WORK""#)), (0, true), "{said}");
+        let (_, said) = run(home.path(), &["list"], "");
+        assert!(said.contains("env: ACME_WORK"), "{said}");
+        // A key that is pasted takes its place.
+        assert_eq!(run(home.path(), &["paste-api-key", "--provider", "acme"], "k-3").0, 0);
+        assert_eq!(token(home.path(), &[]), (0, "k-3\n".to_owned()));
+        let file = std::fs::read_to_string(store_at(home.path()).path()).unwrap();
+        assert!(!file.contains("keyRef"), "{file}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_may_stay_in_a_file_or_another_program() {
+        let home = tempfile::tempdir().unwrap();
+        auth_store::write_atomic(&home.path().join("key.txt"), b"k-1\nuser: me\n").unwrap();
+        let paste = ["paste-api-key", "--provider", "acme", "--from-file", "~/key.txt"];
+        assert_eq!(run(home.path(), &paste, "").0, 0);
+        assert_eq!(token(home.path(), &[]), (0, "k-1\n".to_owned()));
+        let command = "/bin/sh -c 'echo k-2'";
+        let paste = ["paste-api-key", "--provider", "acme", "--from-command", command];
+        assert_eq!(run(home.path(), &paste, "").0, 0);
+        assert_eq!(token(home.path(), &[]), (0, "k-2\n".to_owned()));
+        for wrong in ["", "/nowhere/program", "no-such-program-anywhere", "'"] {
+            let paste = ["paste-api-key", "--provider", "acme", "--from-command", wrong];
+            assert_eq!(run(home.path(), &paste, "").0, 64, "{wrong}");
+        }
+        let both = [&paste[..], &["--from-env", "X"]].concat();
+        assert_eq!(run(home.path(), &both, "").0, 64);
+    }
+
+    #[test]
+    fn a_key_in_the_config_is_the_very_last_resort() {
+        let home = tempfile::tempdir().unwrap();
+        let state = home.path().join(".clawdbot");
+        auth_store::create_private_directory(&state).unwrap();
+        let config = r#"{"models": {"providers": {"acme": {"apiKey": "from-config"}}}}"#;
+        auth_store::write_atomic(&state.join("clawdbot.json"), config.as_bytes()).unwrap();
+        assert_eq!(token(home.path(), &[]), (0, "from-config\n".to_owned()));
+        run(home.path(), &["paste-api-key", "--provider", "acme"], "stored");
+        assert_eq!(token(home.path(), &[]), (0, "stored\n".to_owned()));
+    }
+
+    #[test]
+    fn a_subscription_that_ended_does_not_turn_into_a_bill_unseen() {
+        let home = tempfile::tempdir().unwrap();
+        let credential = Credential::Token { token: "t".into(), expires: Some(Timestamp(1)) };
+        let put = |document: &mut auth_store::Document| {
+            let id = ProfileId::from("anthropic:manual");
+            document.put(&id, "anthropic", &credential, &serde_json::Map::new());
+        };
+        store_at(home.path()).update(put).unwrap();
+        let (said, mut context) = (Captured::default(), Context::sealed(home.path(), NOW));
+        context.env = [("ANTHROPIC_API_KEY".into(), "metered".into())].into();
+        context.stderr = Box::new(said.clone());
+        let arguments = ["clawdbot", "models", "auth", "token", "--provider", "anthropic"];
+        assert_eq!(crate::run(arguments, &mut context), 0);
+        let said = said.text();
+        assert!(said.starts_with("warning: `anthropic:manual` cannot be used"), "{said}");
+        assert!(said.contains("ANTHROPIC_API_KEY"), "{said}");
+    }
+
+    #[test]
+    fn a_login_of_a_google_tool_is_handed_out_with_its_project() {
+        let home = tempfile::tempdir().unwrap();
+        let login = Credential::OAuth(auth_store::OAuthCredential {
+            access: " a ".into(),
+            expires: Some(NOW.plus(Duration::from_hours(1))),
+            project_id: Some("p-1".to_owned()),
+            ..auth_store::OAuthCredential::default()
+        });
+        let put = |document: &mut auth_store::Document| {
+            let id = ProfileId::from("google-gemini-cli:me");
+            document.put(&id, "google-gemini-cli", &login, &serde_json::Map::new());
+        };
+        store_at(home.path()).update(put).unwrap();
+        let (exit, said) = run(home.path(), &["token", "--provider", "google-gemini-cli"], "");
+        assert_eq!((exit, said.as_str()), (0, "{\"token\":\"a\",\"projectId\":\"p-1\"}\n"));
     }
 
     #[test]

@@ -1,0 +1,48 @@
+//! Keys that are kept elsewhere: a profile names the place, and the key is fetched from there when
+//! it is needed. It is never copied into the store.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a key is kept: the member `keyRef` of a profile of type `api_key` without a `key`.
+#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "source", rename_all = "lowercase")]
+pub enum KeyReference {
+    /// In a variable of the environment.
+    Env {
+        /// Its name.
+        id: String,
+    },
+    /// In a file: its first line.
+    File {
+        /// The absolute path.
+        path: PathBuf,
+    },
+    /// In what a program prints: its first line.
+    Exec {
+        /// The absolute path of the program, and its arguments. No shell reads them.
+        command: Vec<String>,
+    },
+}
+
+impl fmt::Display for KeyReference {
+    /// `env: NAME`, `file: /path` or `command: /path/of/program`: a program's arguments are left
+    /// out, since people put secrets there.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env { id } => write!(formatter, "env: {id}"),
+            Self::File { path } => write!(formatter, "file: {}", path.display()),
+            Self::Exec { command } => {
+                write!(formatter, "command: {}", command.first().map_or("", String::as_str))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for KeyReference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "KeyReference({self})")
+    }
+}
