@@ -3,6 +3,7 @@
 
 mod certified;
 mod crash;
+mod doctor;
 mod goldens;
 mod login;
 mod logout;

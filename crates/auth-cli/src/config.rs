@@ -46,15 +46,20 @@ impl Config {
         Self::read(&context.paths().config, &|name| context.env(name).map(str::to_owned))
     }
 
-    /// The same for a certain file and environment.
-    pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, CliError> {
-        let mut config = Self {
+    /// What it is where there is no file.
+    pub fn empty(path: &Path) -> Self {
+        Self {
             path: path.to_owned(),
-            exists: true,
+            exists: false,
             value: Value::Object(Map::new()),
             files: Vec::new(),
             warnings: Vec::new(),
-        };
+        }
+    }
+
+    /// The same for a certain file and environment.
+    pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, CliError> {
+        let mut config = Self { exists: true, ..Self::empty(path) };
         let Some((value, files)) = resolved(path, &read_text)? else {
             config.exists = false;
             return Ok(config);

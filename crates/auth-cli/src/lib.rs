@@ -26,6 +26,7 @@ pub mod config_edit;
 mod config_parts;
 mod config_splice;
 pub mod context;
+pub mod doctor;
 pub mod error;
 mod hand_on;
 pub mod handed;
@@ -82,7 +83,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &m
 fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
     logging::start(cli.global.verbose, context);
     let global = &cli.global;
-    if !matches!(cli.command, Command::Agents(_) | Command::Plugins(_)) {
+    if !matches!(cli.command, Command::Agents(_) | Command::Plugins(_) | Command::Doctor(_)) {
         agent::import_legacy_files(global, context)?;
     }
     match &cli.command {
@@ -155,6 +156,7 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
         Command::Sessions(SessionsCommand::Show(args)) => {
             commands::sessions::show(args, global, context)
         }
+        Command::Doctor(args) => commands::doctor::run(args, global, context),
         Command::Plugins(PluginsCommand::List) => commands::plugins::list(global, context),
     }
 }

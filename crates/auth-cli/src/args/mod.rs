@@ -83,6 +83,26 @@ pub enum Command {
     /// Providers that are not compiled in
     #[command(subcommand)]
     Plugins(PluginsCommand),
+    /// What is wrong, what it costs, and the command that mends it
+    Doctor(DoctorArgs),
+}
+
+/// `doctor`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  clawdbot doctor
+  clawdbot doctor --fix
+  clawdbot doctor --offline --json
+
+Exit code 0 if nothing is wrong (notes do not count), 1 if something is left to do.")]
+pub struct DoctorArgs {
+    /// Do what is safe to do without asking, and say what was done
+    #[arg(long)]
+    pub fix: bool,
+    /// Do not ask the issuers
+    #[arg(long)]
+    pub offline: bool,
 }
 
 /// `channels …`

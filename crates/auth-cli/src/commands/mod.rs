@@ -5,6 +5,7 @@ pub mod agents;
 pub mod channels;
 pub mod configure;
 pub mod cooldown;
+pub mod doctor;
 pub mod explain;
 pub mod git_credential;
 pub mod inject;
