@@ -16,7 +16,8 @@ use crate::context::Context;
 pub enum Exit {
     /// Done.
     Done = 0,
-    /// `models status --check`: a credential expired or is missing.
+    /// `models status --check`: a credential expired or is missing. `doctor`: something is left
+    /// to do.
     Expired = 1,
     /// `models status --check`: a credential expires soon.
     Expiring = 2,
