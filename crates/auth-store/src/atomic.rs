@@ -57,6 +57,17 @@ pub fn create_private_directory(path: &Path) -> Result<(), StoreError> {
     builder.create(path).map_err(StoreError::io("create", path))
 }
 
+/// What became of an [`install_over`](NextFile::install_over).
+#[derive(Debug)]
+pub(crate) enum Installed {
+    /// It is in the place of the content it was made from.
+    Done,
+    /// It is in the place of something else, which can be [looked at](NextFile::came_out).
+    Over(NextFile),
+    /// It is not, since the target came or went: look again.
+    Not(NextFile),
+}
+
 /// The next content of a file, on its way: dropped before [`install`](Self::install), it leaves
 /// nothing behind.
 #[derive(Debug)]
@@ -111,6 +122,40 @@ impl NextFile {
         sync_directory(&directory)
     }
 
+    /// Puts it in the place of the target, which must have the content `before` (`None`: not be
+    /// there), and waits until that is on the disk. The names are exchanged in one step, so
+    /// whatever somebody wrote at the last moment comes out and is not lost.
+    pub(crate) fn install_over(self, before: Option<&[u8]>) -> Result<Installed, StoreError> {
+        let put = match before {
+            Some(_) => exchange(&self.temporary, &self.target),
+            None => rename_to_free(&self.temporary, &self.target),
+        };
+        match put {
+            Ok(()) => {}
+            Err(error) if is_unsupported(&error) => {
+                return self.install().map(|()| Installed::Done);
+            }
+            // It came, or went.
+            Err(error) if is_occupied(&error) || error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Installed::Not(self));
+            }
+            Err(error) => return Err(StoreError::io("replace", &self.target)(error)),
+        }
+        sync_directory(directory_of(&self.target))?;
+        // Dropping this removes what came out.
+        match before {
+            Some(before) if fs::read(&self.temporary).is_ok_and(|found| found != before) => {
+                Ok(Installed::Over(self))
+            }
+            _ => Ok(Installed::Done),
+        }
+    }
+
+    /// After [`Installed::Over`]: what came out, now. Whoever wrote it may not be done yet.
+    pub(crate) fn came_out(&self) -> Result<Vec<u8>, StoreError> {
+        fs::read(&self.temporary).map_err(StoreError::io("read", &self.temporary))
+    }
+
     /// Puts it in the place of the target.
     pub(crate) fn install_without_sync(mut self) -> Result<(), StoreError> {
         fs::rename(&self.temporary, &self.target)
@@ -137,6 +182,44 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Renames, unless there is something at `to` already.
+pub(crate) fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    {
+        use rustix::fs::{CWD, RenameFlags};
+        Ok(rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+    }
+    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+    {
+        let _ = (from, to);
+        Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
+}
+
+/// Exchanges two names in one step.
+pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    {
+        use rustix::fs::{CWD, RenameFlags};
+        Ok(rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+    }
+    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+    {
+        let _ = (one, other);
+        Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
+}
+
+/// Whether a rename failed because there is something in its way.
+pub(crate) fn is_occupied(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty)
+}
+
+/// Whether a rename failed because the file system does not have that kind.
+pub(crate) fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput)
 }
 
 /// Creates a new file with mode 0600; an existing one, or a link, at that place is an error.

@@ -153,10 +153,16 @@ impl Credential {
 
     /// Whether it can be used at `now` and for a margin after it, so that nothing need be
     /// refreshed. The margin is 10 % of the lifetime and at most 5 minutes, or `at_least` if that
-    /// is more; credentials that nobody can refresh have none.
+    /// is more; credentials that nobody can refresh have none. What was obtained in the future is
+    /// not fresh: a clock was wrong, so nobody knows when it ends.
     pub fn is_fresh(&self, now: Timestamp, at_least: Duration) -> bool {
         let margin = match self {
-            Self::OAuth(login) if !login.refresh.is_blank() => login.margin().max(at_least),
+            Self::OAuth(login) if !login.refresh.is_blank() => {
+                if login.obtained_at.is_some_and(|at| at.since(now) > WRONG_CLOCK) {
+                    return false;
+                }
+                login.margin().max(at_least)
+            }
             _ => at_least,
         };
         self.is_valid(now.plus(margin))
@@ -176,6 +182,8 @@ impl OAuthCredential {
 }
 
 const LONGEST_MARGIN: Duration = Duration::from_mins(5);
+/// Clocks that differ by more are not merely inexact.
+const WRONG_CLOCK: Duration = Duration::from_hours(1);
 
 /// The provider and the kind of the entry `raw`, or what is wrong with it.
 pub(crate) fn head(entry: &Object) -> Result<(String, Kind), &'static str> {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::atomic;
+use crate::atomic::{self, exchange, is_occupied, is_unsupported, rename_to_free};
 use crate::error::StoreError;
 use crate::time::{Clock, SystemClock, Timestamp};
 
@@ -170,6 +170,7 @@ fn attempt(path: &Path, memory: &File) -> Result<Attempt, StoreError> {
 /// The path is free: put a directory of ours there, unless somebody is faster.
 fn place(path: &Path, memory: &File) -> Result<Attempt, StoreError> {
     let (private, directory) = make_private(path, memory)?;
+    // A plain rename would silently replace a live holder's empty directory.
     match rename_to_free(&private, path) {
         Ok(()) => Ok(Attempt::Taken(directory)),
         Err(error) if is_occupied(&error) => {
@@ -444,42 +445,6 @@ fn open_directory(path: &Path) -> io::Result<File> {
     }
     #[cfg(not(any(unix, windows)))]
     File::open(path)
-}
-
-/// Renames, unless there is something at `to` already. A plain rename would silently replace a
-/// live holder's empty directory.
-fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
-    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-    {
-        use rustix::fs::{CWD, RenameFlags};
-        Ok(rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
-    }
-    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
-    {
-        let _ = (from, to);
-        Err(io::Error::from(io::ErrorKind::Unsupported))
-    }
-}
-
-fn exchange(one: &Path, other: &Path) -> io::Result<()> {
-    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-    {
-        use rustix::fs::{CWD, RenameFlags};
-        Ok(rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
-    }
-    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
-    {
-        let _ = (one, other);
-        Err(io::Error::from(io::ErrorKind::Unsupported))
-    }
-}
-
-fn is_occupied(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty)
-}
-
-fn is_unsupported(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput)
 }
 
 /// How often a holder says that it is alive.

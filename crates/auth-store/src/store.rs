@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::answer::{self, AnswerFile, StoredAnswer};
-use crate::atomic::{self, NextFile};
+use crate::atomic::{self, Installed, NextFile};
 use crate::directory_lock::{DirectoryLock, Held};
 use crate::document::{Document, LARGEST, ParseError};
 use crate::error::StoreError;
@@ -193,11 +193,7 @@ impl StoreLock {
         let (Some(bytes), Some(mut document)) = (backup, parsed) else {
             return Err(StoreError::Damaged { path: file.clone(), error });
         };
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let suffix: u32 = rand::random();
-        let copy =
-            file.with_file_name(format!("{name}.corrupt.{}.{suffix:08x}", SystemClock.now()));
-        atomic::write_atomic(&copy, damaged)?;
+        let copy = self.keep_damaged(damaged)?;
         // Not by the next file: that may be reserved already.
         atomic::write_atomic(file, &bytes)?;
         document.set_recovered_from(copy);
@@ -207,10 +203,17 @@ impl StoreLock {
     /// Has `edit` change the document, and writes it. See [`Store::update`].
     pub fn update<T>(&mut self, mut edit: impl FnMut(&mut Document) -> T) -> Result<T, StoreError> {
         self.refuse_if_superseded()?;
+        // What somebody wrote at the very moment of our rename, to be merged with what is there
+        // now.
+        let mut overwritten: Option<(Document, Vec<u8>)> = None;
         loop {
-            let (mut document, before) = self.read_with_bytes()?;
+            let is_merge = overwritten.is_some();
+            let (mut document, before) = match overwritten.take() {
+                Some((theirs, ours)) => (theirs, Some(ours)),
+                None => self.read_with_bytes()?,
+            };
             let result = edit(&mut document);
-            if !document.is_changed() {
+            if !document.is_changed() && !is_merge {
                 return Ok(result);
             }
             if !document.is_writable() {
@@ -228,10 +231,54 @@ impl StoreLock {
                 self.reserved = Some(next);
                 continue;
             }
-            next.install()?;
+            match next.install_over(before.as_deref())? {
+                Installed::Done => {}
+                Installed::Not(next) => {
+                    self.reserved = Some(next);
+                    continue;
+                }
+                Installed::Over(next) => {
+                    self.back_up(&document);
+                    overwritten = self.came_out(&next)?.map(|theirs| (theirs, bytes));
+                    if overwritten.is_some() {
+                        continue;
+                    }
+                    return Ok(result);
+                }
+            }
             self.back_up(&document);
             return Ok(result);
         }
+    }
+
+    /// Reads what our rename put aside. Somebody may still be writing it in place; what stays
+    /// damaged is kept as a copy, as it would have been in its place.
+    fn came_out(&self, next: &NextFile) -> Result<Option<Document>, StoreError> {
+        let mut attempts = 0;
+        loop {
+            let bytes = next.came_out()?;
+            match Document::parse(&bytes) {
+                Ok(document) if document.is_writable() => return Ok(Some(document)),
+                Ok(_) => {
+                    atomic::write_atomic(&self.place.file, &bytes)?;
+                    return Err(StoreError::Newer { path: self.place.file.clone() });
+                }
+                Err(_) if attempts < REREADS => std::thread::sleep(REREAD_AFTER),
+                Err(_) => return self.keep_damaged(&bytes).map(|_| None),
+            }
+            attempts += 1;
+        }
+    }
+
+    /// Keeps a copy of damaged bytes beside the store.
+    fn keep_damaged(&self, damaged: &[u8]) -> Result<PathBuf, StoreError> {
+        let file = &self.place.file;
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let suffix: u32 = rand::random();
+        let copy =
+            file.with_file_name(format!("{name}.corrupt.{}.{suffix:08x}", SystemClock.now()));
+        atomic::write_atomic(&copy, damaged)?;
+        Ok(copy)
     }
 
     /// Writes the touched profiles into the backup as they were just committed; all others stay
@@ -555,6 +602,31 @@ mod tests {
         let document = store.read().unwrap();
         assert_eq!(calls, 2);
         assert!(key(&document, "acme:theirs").is_some() && key(&document, "acme:ours").is_some());
+    }
+
+    #[test]
+    fn an_unlocked_write_between_our_last_look_and_our_rename_is_merged() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let next = |text: &str| {
+            let mut next = NextFile::create(&path, &directory.path().join(".file.new"), 0).unwrap();
+            next.fill(text.as_bytes()).unwrap();
+            next
+        };
+        let left = || fs::read_dir(directory.path()).unwrap().count();
+        assert!(matches!(next("one").install_over(None).unwrap(), Installed::Done));
+        assert!(matches!(next("two").install_over(Some(b"one")).unwrap(), Installed::Done));
+        assert_eq!((fs::read(&path).unwrap(), left()), (b"two".to_vec(), 1));
+        let Installed::Over(over) = next("three").install_over(Some(b"one")).unwrap() else {
+            panic!("nobody noticed")
+        };
+        assert_eq!(over.came_out().unwrap(), b"two");
+        drop(over);
+        assert_eq!((fs::read(&path).unwrap(), left()), (b"three".to_vec(), 1));
+        assert!(matches!(next("four").install_over(None).unwrap(), Installed::Not(_)));
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(next("five").install_over(Some(b"three")).unwrap(), Installed::Not(_)));
+        assert_eq!(left(), 0);
     }
 
     #[test]

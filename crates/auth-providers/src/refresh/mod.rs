@@ -237,6 +237,8 @@ fn decide(
         return Ok(Decision::Again);
     }
     let insists = forced && wanted.force == Force::Send;
+    // Written while we waited for the lock.
+    let is_of_our_wait = |record: &Record| began < record.at && record.at <= now;
     let unavailable = |record: Record, retry_at: Option<Timestamp>| RefreshError::Unavailable {
         profile: profile.clone(),
         reason: record.code.unwrap_or_else(|| "the issuer could not answer".to_owned()),
@@ -262,7 +264,7 @@ fn decide(
         State::Waiting if !forced => {
             // A clock that was set back must not make anybody wait for longer than we ever say.
             let ahead = record.retry_at.filter(|at| *at > now && at.since(now) <= LONGEST_WAIT);
-            if ahead.is_some() || record.at > began {
+            if ahead.is_some() || is_of_our_wait(&record) {
                 return Err(unavailable(record, ahead));
             }
         }
@@ -272,7 +274,7 @@ fn decide(
             return Ok(Decision::Again);
         }
         // No answer came to somebody for whom we waited: that is ours too. The next caller asks.
-        State::Intent if !forced && record.code.is_some() && record.at > began => {
+        State::Intent if !forced && record.code.is_some() && is_of_our_wait(&record) => {
             return Err(unavailable(record, None));
         }
         _ => {}

@@ -248,6 +248,35 @@ impl<F: Fn() + Send + Sync> Clock for Hook<F> {
     }
 }
 
+/// A clock that goes on by a second whenever it is looked at.
+struct Ticking(Timestamp, AtomicUsize);
+
+impl From<Timestamp> for Ticking {
+    fn from(start: Timestamp) -> Self {
+        Self(start, AtomicUsize::new(0))
+    }
+}
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        let seconds = self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.plus(Duration::from_secs(seconds.try_into().unwrap()))
+    }
+}
+
+#[test]
+fn what_was_obtained_in_the_future_is_refreshed_once_and_used_meanwhile() {
+    let world = World::new(1);
+    let years = Duration::from_hours(24 * 3650);
+    put(&world.agents[0], PROFILE, &login("r1", NOW.plus(years)));
+    let away = Issuer::new(|_| answer(503, ""));
+    assert_eq!(world.ask(&away).unwrap(), "access-of-r1");
+    let issuer = Issuer::new(|_| tokens("a2", "r2"));
+    let later = NOW.plus(Duration::from_mins(2));
+    assert_eq!(world.ask_as(0, &wanted(Force::No), &later, &issuer).unwrap(), "a2");
+    assert_eq!(world.ask_as(0, &wanted(Force::No), &later, &nobody()).unwrap(), "a2");
+}
+
 #[test]
 fn a_fresh_token_takes_no_lock_and_sends_nothing() {
     let world = World::new(1);
@@ -896,12 +925,17 @@ fn who_waited_for_a_request_that_was_not_answered_does_not_send_another() {
         let record = Record::new(state, &path, &ProfileId::from(PROFILE), ended);
         let record = Record { code: Some("no answer".to_owned()), retry_at, ..record };
         world.records.lock(world.key("r1"), Duration::ZERO).unwrap().write(&record).unwrap();
-        let shared = world.ask(&nobody());
+        let waiting = Ticking::from(NOW);
+        let shared = world.ask_as(0, &wanted(Force::No), &waiting, &nobody());
         assert!(matches!(shared, Err(RefreshError::Unavailable { .. })), "{shared:?}");
-        // The control: one who comes later sends.
-        let later = NOW.plus(Duration::from_secs(1));
-        let issuer = Issuer::new(|_| tokens("a2", "r2"));
-        assert_eq!(world.ask_as(0, &wanted(Force::No), &later, &issuer).unwrap(), "a2");
+        // The controls: one who comes later sends, and so does one whose clock was set back.
+        let yesterday = Timestamp(NOW.0 - 86_400_000);
+        for (clock, next) in [(NOW.plus(Duration::from_secs(1)), "r2"), (yesterday, "r3")] {
+            let issuer = Issuer::new(|_| tokens("a2", next));
+            assert_eq!(world.ask_as(0, &wanted(Force::No), &clock, &issuer).unwrap(), "a2");
+            put(&world.agents[0], PROFILE, &login("r1", Timestamp(0)));
+            world.records.lock(world.key("r1"), Duration::ZERO).unwrap().write(&record).unwrap();
+        }
     }
 }
 
