@@ -2,7 +2,9 @@
 
 use std::io;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::context::Context;
 
@@ -15,11 +17,9 @@ pub(crate) fn start(verbose: bool, context: &Context) {
         (None, true) => "info",
         (None, false) => return,
     };
-    let filter = EnvFilter::builder().parse_lossy(filter);
+    // What cannot be understood is as good as nothing asked.
+    let filter: Targets = filter.parse().unwrap_or_default();
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
     // In tests somebody else may have been first.
-    let _was_first = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_target(false)
-        .try_init();
+    let _was_first = tracing_subscriber::registry().with(filter).with(lines).try_init();
 }

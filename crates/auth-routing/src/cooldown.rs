@@ -197,11 +197,17 @@ pub fn is_resting(usage: &Usage, now: Timestamp) -> bool {
 
 /// The rest after `errors` failures in a row: 1, 5, 25, then 60 minutes.
 pub fn back_off(errors: u32) -> Duration {
-    Duration::try_from_secs_f64(back_off_ms(f64::from(errors)) / 1000.0).unwrap_or_default()
+    Duration::from_mins(match errors {
+        ..=1 => 1,
+        2 => 5,
+        3 => 25,
+        4.. => 60,
+    })
 }
 
 /// The same curve in milliseconds, for counts as JavaScript may have written them: fractions lie
-/// between, and what is not a number has no rest.
+/// between, and what is not a number has no rest. Kept out of [`back_off`], so that a program
+/// which only counts whole failures need not load the library of mathematics.
 pub fn back_off_ms(errors: f64) -> f64 {
     let step = (errors - 1.0).clamp(0.0, 3.0);
     (60_000.0 * 5_f64.powf(step)).clamp(0.0, 3_600_000.0)
@@ -238,6 +244,14 @@ mod tests {
             usage = fail(&usage, FailureReason::RateLimit, None, now);
             assert_eq!(usage.cooldown_until, Some(Timestamp(now + minutes * MINUTE)));
             now += minutes * MINUTE;
+        }
+    }
+
+    #[test]
+    fn the_curve_goes_through_the_steps() {
+        for errors in 0..=5 {
+            let rest = u32::try_from(back_off(errors).as_millis()).unwrap();
+            assert!((back_off_ms(f64::from(errors)) - f64::from(rest)).abs() < 1e-6);
         }
     }
 
