@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use auth_cli::sink::{Flights, TokenSink};
+use auth_cli::warm::Warm;
 use auth_providers::refresh::{RefreshError, Wanted};
 use auth_providers::{HttpError, HttpRequest, HttpResponse, Method, Providers, RefreshTarget};
 use auth_routing::{Config, Pin, Routing, plan, repair};
@@ -40,6 +41,7 @@ pub(crate) fn run(input: &Value) -> Result<Value, String> {
         clock: Arc::new(now(input)),
         patience: Duration::from_secs(1),
         flights: Flights::default(),
+        warm: Warm::default(),
     };
     let mut answer = resolved(input, &document, sink)?;
     answer["requests"] = requests.lock().unwrap_or_else(PoisonError::into_inner).clone().into();

@@ -1,7 +1,9 @@
 //! The user's file, `clawdbot.json` or `moltbot.json`: JSON5 with `$include` and `${VAR}`,
 //! resolved as Clawdbot resolves them. Read only by commands that need it.
 
-use std::io;
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use auth_store::{ProviderId, trim};
@@ -12,6 +14,7 @@ use crate::config_parts::Part;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::json5_tree::{self, Fault, Key, Node, Step};
+use crate::stamp::Stamp;
 
 /// The resolved config.
 #[derive(Clone, Debug)]
@@ -26,6 +29,11 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// What is odd about the parts that we use.
     pub warnings: Vec<String>,
+    /// The state of each of the files just before it was read; `None` where the system does not
+    /// tell.
+    pub stamps: Vec<Option<Stamp>>,
+    /// No variable of the environment decides about [what routing reads](Self::projection).
+    pub is_fixed: bool,
 }
 
 /// The models that an agent may use, as the config names them.
@@ -48,23 +56,25 @@ impl Config {
 
     /// What it is where there is no file.
     pub fn empty(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            exists: false,
-            value: Value::Object(Map::new()),
-            files: Vec::new(),
-            warnings: Vec::new(),
-        }
+        Self { value: Value::Object(Map::new()), ..Self::absent(path) }
     }
 
     /// The same for a certain file and environment.
     pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, CliError> {
-        let mut config = Self { exists: true, ..Self::empty(path) };
-        let Some((value, files)) = resolved(path, &read_text)? else {
-            config.exists = false;
+        let mut config = Self::empty(path);
+        let stamps = RefCell::new(Vec::new());
+        let read = |path: &Path| {
+            let Some((text, stamp)) = read_stamped(path)? else { return Ok(None) };
+            stamps.borrow_mut().push(stamp);
+            Ok(Some(text))
+        };
+        let Some((value, files)) = resolved(path, &read)? else {
             return Ok(config);
         };
+        config.exists = true;
         (config.value, config.files) = (value, files);
+        config.stamps = stamps.into_inner();
+        config.is_fixed = !mentions_variable(&config.projection());
         if !config.value.is_object() {
             return Err(damaged(path, "it is not an object"));
         }
@@ -90,6 +100,43 @@ impl Config {
             config.warnings = problems.iter().map(|(key, what)| told(key, what, &parts)).collect();
         }
         Ok(config)
+    }
+
+    /// No config at all, where one would be at `path`; its value is null.
+    pub(crate) fn absent(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            exists: false,
+            value: Value::Null,
+            files: Vec::new(),
+            warnings: Vec::new(),
+            stamps: Vec::new(),
+            is_fixed: true,
+        }
+    }
+
+    /// The part that decides which token is handed out: all that the other methods read, but for
+    /// the models and keys that only `models status` shows.
+    pub fn projection(&self) -> Value {
+        let is_kept = |(name, value): &(&String, &Value)| {
+            *name == "model" || !(value.is_object() || value.is_array())
+        };
+        let kept = |value: &Value, is_kept: &dyn Fn(&(&String, &Value)) -> bool| {
+            let members = value.as_object().into_iter().flatten().filter(is_kept);
+            members.map(|(name, value)| (name.clone(), value.clone())).collect::<Value>()
+        };
+        let agents = &self.value["agents"];
+        let list = agents["list"].as_array().into_iter().flatten();
+        serde_json::json!({
+            "auth": self.value["auth"],
+            "session": kept(&self.value["session"], &is_kept),
+            "agents": {
+                "list": list.map(|entry| kept(entry, &is_kept)).collect::<Value>(),
+                "defaults": kept(&agents["defaults"], &|(name, value)| {
+                    *name == "models" || is_kept(&(name, value))
+                }),
+            },
+        })
     }
 
     /// What matters to routing.
@@ -182,8 +229,19 @@ pub(crate) type ReadText<'a> = &'a dyn Fn(&Path) -> io::Result<Option<String>>;
 
 /// The text of the file at `path`; `None` if there is none.
 pub(crate) fn read_text(path: &Path) -> io::Result<Option<String>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+    Ok(read_stamped(path)?.map(|(text, _stamp)| text))
+}
+
+/// The same with the file's state before it was read.
+fn read_stamped(path: &Path) -> io::Result<Option<(String, Option<Stamp>)>> {
+    let read = || -> io::Result<_> {
+        let mut file = File::open(path)?;
+        let (stamp, mut text) = (Stamp::of(&file.metadata()?), String::new());
+        file.read_to_string(&mut text)?;
+        Ok((text, stamp))
+    };
+    match read() {
+        Ok(read) => Ok(Some(read)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -428,6 +486,15 @@ fn substitute(
             *text = substitute_in(text, lookup, &mut |name| missing(place, name));
         }
         _ => {}
+    }
+}
+
+fn mentions_variable(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members.values().any(mentions_variable),
+        Value::Array(items) => items.iter().any(mentions_variable),
+        Value::String(text) => text.contains("${"),
+        _ => false,
     }
 }
 

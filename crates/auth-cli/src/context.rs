@@ -2,6 +2,7 @@
 //! environment, the working directory, the clock, entropy or the terminal; tests build a
 //! [`Context`] of their own, with a fixed clock, temporary directories and captured output.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -87,17 +88,18 @@ impl Context {
         }
     }
 
-    /// The real world as far as a read of the store needs it: no terminal is looked at, and what
-    /// is said goes nowhere, since whoever has something to say takes the long way.
+    /// The real world as far as a read of the store needs it: of the environment what decides
+    /// about paths, no terminal is looked at, and what is said goes nowhere, since whoever has
+    /// something to say takes the long way.
     #[expect(clippy::disallowed_methods, reason = "the one place where the environment enters")]
     pub fn quick() -> Self {
-        let env: BTreeMap<_, _> = std::env::vars_os().collect();
-        // Only a variable of ours that is a relative path depends on it.
-        let needs_cwd = env.iter().any(|(name, value)| {
-            let name = name.to_string_lossy();
-            ["CLAWDBOT_", "MOLTBOT_", "PI_"].iter().any(|ours| name.starts_with(ours))
-                && !Path::new(value).is_absolute()
+        let env = paths::variables().filter_map(|name| {
+            let value = std::env::var_os(name)?;
+            Some((OsString::from(name), value))
         });
+        let env: BTreeMap<_, _> = env.collect();
+        // Only a variable of ours that is a relative path depends on it.
+        let needs_cwd = env.values().any(|value| !Path::new(value).is_absolute());
         let cwd = if needs_cwd { std::env::current_dir().ok() } else { None };
         Self {
             env,
@@ -144,11 +146,19 @@ impl Context {
     /// Where everything is.
     pub fn paths(&self) -> &Paths {
         self.paths.get_or_init(|| {
+            // Several rules ask for the same path.
+            let asked = RefCell::new(Vec::<(PathBuf, bool)>::new());
+            let known = |path: &Path| asked.borrow().iter().find(|it| it.0 == path).map(|it| it.1);
+            let ask = |path: &Path| {
+                let found = exists(path);
+                asked.borrow_mut().push((path.to_owned(), found));
+                found
+            };
             Paths::resolve(&Inputs {
                 env: &|name| self.env.get(OsStr::new(name)).cloned(),
                 home: &self.home,
                 cwd: &self.cwd,
-                exists: &exists,
+                exists: &|path| known(path).unwrap_or_else(|| ask(path)),
             })
         })
     }

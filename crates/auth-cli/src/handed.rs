@@ -87,7 +87,13 @@ impl Handed {
 
     /// Whether it can be a line of a protocol.
     pub fn is_one_line(&self) -> bool {
-        !self.token.expose().is_empty() && !self.token.expose().chars().any(char::is_control)
+        let token = self.token.expose();
+        let is_odd = if token.is_ascii() {
+            token.bytes().any(|byte| byte.is_ascii_control())
+        } else {
+            token.chars().any(char::is_control)
+        };
+        !token.is_empty() && !is_odd
     }
 
     /// The error for a token that cannot.

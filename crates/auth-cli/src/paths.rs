@@ -33,6 +33,8 @@ pub struct Paths {
     pub agent_dir_is_chosen: bool,
     /// The config file: the one that exists, else the one to create.
     pub config: PathBuf,
+    /// Whether it was looked for and is not there.
+    pub config_is_absent: bool,
     /// The config file to create, whatever exists.
     pub canonical_config: PathBuf,
 }
@@ -42,12 +44,12 @@ impl Paths {
     pub fn resolve(inputs: &Inputs<'_>) -> Self {
         let state_dir = state_dir(inputs);
         let canonical_config = canonical_config(inputs, &state_dir);
-        let chosen_agent_dir = ["CLAWDBOT_AGENT_DIR", "PI_CODING_AGENT_DIR"]
-            .iter()
-            .find_map(|name| path(inputs, name));
+        let chosen_agent_dir = AGENT_DIR_VARIABLES.iter().find_map(|name| path(inputs, name));
+        let found = found_config(inputs, &state_dir);
         Self {
-            config: config(inputs, &state_dir, &canonical_config),
-            oauth_dir: path(inputs, "CLAWDBOT_OAUTH_DIR")
+            config_is_absent: found.is_none() && explicit_config(inputs).is_none(),
+            config: found.unwrap_or_else(|| canonical_config.clone()),
+            oauth_dir: path(inputs, OAUTH_DIR_VARIABLE)
                 .unwrap_or_else(|| state_dir.join("credentials")),
             agent_dir_is_chosen: chosen_agent_dir.is_some(),
             agent_dir: chosen_agent_dir.unwrap_or_else(|| agent_dir(&state_dir, MAIN_AGENT)),
@@ -99,21 +101,22 @@ fn home_state_dirs(inputs: &Inputs<'_>) -> [PathBuf; 2] {
 }
 
 fn explicit_config(inputs: &Inputs<'_>) -> Option<PathBuf> {
-    ["MOLTBOT_CONFIG_PATH", "CLAWDBOT_CONFIG_PATH"].iter().find_map(|name| path(inputs, name))
+    CONFIG_VARIABLES.iter().find_map(|name| path(inputs, name))
 }
 
 fn canonical_config(inputs: &Inputs<'_>, state_dir: &Path) -> PathBuf {
     explicit_config(inputs).unwrap_or_else(|| state_dir.join(CONFIG_NAMES[0]))
 }
 
-fn config(inputs: &Inputs<'_>, state_dir: &Path, canonical: &Path) -> PathBuf {
+/// The config file that is used, unless a variable names one or there is none.
+fn found_config(inputs: &Inputs<'_>, state_dir: &Path) -> Option<PathBuf> {
     if explicit_config(inputs).is_some() {
-        return canonical.to_owned();
+        return None;
     }
     let mut here = CONFIG_NAMES.iter().map(|name| state_dir.join(name));
-    here.find(|path| (inputs.exists)(path)).unwrap_or_else(|| {
+    here.find(|path| (inputs.exists)(path)).or_else(|| {
         let is_chosen = chosen_state_dir(inputs).is_some();
-        if is_chosen { canonical.to_owned() } else { config_candidate(inputs) }
+        if is_chosen { None } else { existing_candidate(inputs) }
     })
 }
 
@@ -124,11 +127,15 @@ pub fn config_candidate(inputs: &Inputs<'_>) -> PathBuf {
     if explicit_config(inputs).is_some() {
         return canonical;
     }
+    existing_candidate(inputs).unwrap_or(canonical)
+}
+
+fn existing_candidate(inputs: &Inputs<'_>) -> Option<PathBuf> {
     let [clawdbot, moltbot] = home_state_dirs(inputs);
     let chosen = STATE_DIR_VARIABLES.iter().filter_map(|name| path(inputs, name));
     let dirs = chosen.chain([moltbot, clawdbot]);
     let mut files = dirs.flat_map(|dir| CONFIG_NAMES.map(|name| dir.join(name)));
-    files.find(|path| (inputs.exists)(path)).unwrap_or(canonical)
+    files.find(|path| (inputs.exists)(path))
 }
 
 /// The path in a variable, if there is anything but white space in it.
@@ -188,7 +195,18 @@ pub fn display(path: &Path, home: &Path) -> String {
     }
 }
 
+/// All the variables that decide about paths.
+pub(crate) fn variables() -> impl Iterator<Item = &'static str> {
+    [STATE_DIR_VARIABLES, CONFIG_VARIABLES, AGENT_DIR_VARIABLES]
+        .into_iter()
+        .flatten()
+        .chain([OAUTH_DIR_VARIABLE])
+}
+
 const STATE_DIR_VARIABLES: [&str; 2] = ["MOLTBOT_STATE_DIR", "CLAWDBOT_STATE_DIR"];
+const CONFIG_VARIABLES: [&str; 2] = ["MOLTBOT_CONFIG_PATH", "CLAWDBOT_CONFIG_PATH"];
+const AGENT_DIR_VARIABLES: [&str; 2] = ["CLAWDBOT_AGENT_DIR", "PI_CODING_AGENT_DIR"];
+const OAUTH_DIR_VARIABLE: &str = "CLAWDBOT_OAUTH_DIR";
 
 /// The later name first: it is the one that is created.
 const CONFIG_NAMES: [&str; 2] = ["moltbot.json", "clawdbot.json"];

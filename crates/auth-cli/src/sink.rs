@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use auth_providers::refresh::{self, Doors, Force, RefreshError, Wanted};
 use auth_providers::{HttpClient, Provider, Providers};
-use auth_store::{Clock, Credential, Profile, Records, Store};
+use auth_store::{Clock, Credential, Profile, ProfileId, Records, Store, StoreError};
 use tokio::sync::watch;
+
+use crate::warm::Warm;
 
 /// Everything that is needed to hand out the credentials of an agent.
 pub struct TokenSink {
@@ -32,6 +34,8 @@ pub struct TokenSink {
     pub patience: Duration,
     /// The refreshes that are under way in this process.
     pub flights: Flights,
+    /// The store as it was last read.
+    pub warm: Warm,
 }
 
 /// The refreshes that are under way in this process, each with those who wait for it.
@@ -60,6 +64,22 @@ impl TokenSink {
         self.providers.find(&profile.provider)
     }
 
+    /// The stored credential of `profile`, if nothing need be refreshed for it to be used at once.
+    /// It neither waits nor needs a runtime: a store that has not changed since the last time
+    /// costs one question to the system. `None`: ask [`credential`](Self::credential).
+    ///
+    /// # Errors
+    /// The store is damaged or cannot be read.
+    pub fn stored(
+        &self,
+        profile: &ProfileId,
+        at_least: Duration,
+    ) -> Result<Option<Credential>, StoreError> {
+        let now = self.clock.now();
+        let stored = self.warm.credential(&self.store, profile, now)?;
+        Ok(stored.filter(|it| it.is_fresh(now, at_least)))
+    }
+
     /// A credential that can be used now, refreshed first if that is due.
     ///
     /// However many tasks ask at once, one refresh is under way; it goes on if they all stop
@@ -68,6 +88,13 @@ impl TokenSink {
     /// # Errors
     /// See [`RefreshError`]: each variant says what to do next.
     pub async fn credential(self: &Arc<Self>, wanted: Wanted) -> Answer {
+        if wanted.force == Force::No
+            && let Some(stored) = self
+                .stored(&wanted.profile, wanted.at_least)
+                .map_err(|error| Arc::new(error.into()))?
+        {
+            return Ok(stored);
+        }
         let document = self.store.read().map_err(|error| Arc::new(error.into()))?;
         let unknown = || Arc::new(RefreshError::UnknownProfile { profile: wanted.profile.clone() });
         let profile = document.profile(&wanted.profile).ok_or_else(unknown)?;
@@ -126,7 +153,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, RefreshE
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
         Ok(runtime) => Ok(runtime.block_on(future)),
-        Err(source) => Err(RefreshError::Store(auth_store::StoreError::Io {
+        Err(source) => Err(RefreshError::Store(StoreError::Io {
             action: "start the network for",
             path: std::path::PathBuf::new(),
             source,
@@ -135,7 +162,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, RefreshE
 }
 
 fn unknown_end() -> Arc<RefreshError> {
-    Arc::new(RefreshError::Unsettled { profile: auth_store::ProfileId::new("") })
+    Arc::new(RefreshError::Unsettled { profile: ProfileId::new("") })
 }
 
 impl fmt::Debug for TokenSink {

@@ -16,6 +16,7 @@ use auth_store::{Credential, KeyReference, Kind, ProfileId, ProviderId, Secret, 
 
 use crate::agent;
 use crate::args::{Global, TokenArgs, TokenFormat};
+use crate::config_cache;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::handed::Handed;
@@ -30,8 +31,10 @@ use crate::worker;
 pub fn try_fast(arguments: &[OsString]) -> Option<u8> {
     let (args, global) = quick_arguments(arguments)?;
     let mut context = Context::quick();
-    let text = fast(&args, &global, &mut context)?;
+    let text = fast(&args, &global, &context)?;
     context.stdout.write_all(text.as_bytes()).ok()?;
+    // The process ends here, so nothing need be tidied up.
+    std::mem::forget((args, global, context, text));
     Some(Exit::Done as u8)
 }
 
@@ -78,8 +81,8 @@ fn quick_arguments(arguments: &[OsString]) -> Option<(TokenArgs, Global)> {
 }
 
 /// The output, if the first profile of the plan is fresh.
-fn fast(args: &TokenArgs, global: &Global, context: &mut Context) -> Option<String> {
-    let view = View::read(global, context).ok()?;
+fn fast(args: &TokenArgs, global: &Global, context: &Context) -> Option<String> {
+    let view = View::with(config_cache::load(context)?, global, context).ok()?;
     let choice = choose(args, &view, context).ok()?;
     let first = choice.candidates.first()?;
     if !choice.warnings.is_empty() || first.resting.is_some() {
@@ -95,7 +98,9 @@ fn fast(args: &TokenArgs, global: &Global, context: &mut Context) -> Option<Stri
     }
     let credential = reference::fetched(credential, &first.profile, context).ok()?;
     let handed = handed(&choice, &view, &first.profile, &credential);
-    handed.rendered(format(args, global), || view::providers(context)).ok()
+    let text = handed.rendered(format(args, global), || view::providers(context)).ok();
+    std::mem::forget((view, choice, credential, handed));
+    text
 }
 
 /// Prints a valid token of the profile that routing chooses, refreshed first if that is due.

@@ -43,20 +43,26 @@ impl View {
         for warning in &config.warnings {
             context.say(format_args!("warning: {warning}"));
         }
-        let agent = Agent::of(global, &config, context)?;
-        let document = agent.store().read()?;
-        if let Some(copy) = document.recovered_from() {
+        let view = Self::with(config, global, context)?;
+        if let Some(copy) = view.document.recovered_from() {
             context.say(format_args!(
                 "warning: the store was damaged and has been recovered from its backup; the damaged file is kept as `{}`",
                 copy.display()
             ));
         }
-        for malformed in document.malformed() {
+        for malformed in view.document.malformed() {
             context.say(format_args!(
                 "warning: the entry `{}` is passed over: {}",
                 malformed.id, malformed.reason
             ));
         }
+        Ok(view)
+    }
+
+    /// Reads the store, with a config that was read before.
+    pub fn with(config: Config, global: &Global, context: &Context) -> Result<Self, CliError> {
+        let agent = Agent::of(global, &config, context)?;
+        let document = agent.store().read()?;
         Ok(Self {
             profiles: document.profiles().collect(),
             routing: config.routing(),

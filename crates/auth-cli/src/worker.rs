@@ -24,6 +24,7 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::reference;
 use crate::sink::{self, TokenSink};
+use crate::warm::Warm;
 
 /// The first argument of the child. Nobody types it.
 pub const WORD: &str = "__refresh";
@@ -47,6 +48,7 @@ pub fn sink(agent: &Agent, config: &Config, context: &Context) -> TokenSink {
         clock: Arc::clone(&context.clock),
         patience,
         flights: sink::Flights::default(),
+        warm: Warm::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use auth_cli::sink::{Flights, TokenSink};
+use auth_cli::warm::Warm;
 use auth_providers::refresh::{Force, Wanted};
 use auth_providers::{HttpRequest, HttpResponse, Providers};
 use auth_store::{Credential, OAuthCredential, StateDirectory, Timestamp};
@@ -70,6 +71,7 @@ fn world() -> World {
         clock: Arc::new(NOW),
         patience: Duration::from_mins(1),
         flights: Flights::default(),
+        warm: Warm::default(),
     };
     World { _directory: directory, sink: Arc::new(sink), requests, asked, release }
 }

@@ -13,8 +13,7 @@ use crate::error::StoreError;
 /// # Errors
 /// The old content is still there, whatever the error.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let suffix: u64 = rand::random();
-    let mut next = NextFile::create(path, &sibling(path, &format!(".{suffix:016x}.tmp")), 0)?;
+    let mut next = NextFile::create(path, &random_sibling(path), 0)?;
     next.fill(bytes)?;
     next.sync()?;
     next.install()
@@ -31,8 +30,7 @@ pub fn replace_if_unchanged(
     before: Option<&[u8]>,
     bytes: &[u8],
 ) -> Result<bool, StoreError> {
-    let suffix: u64 = rand::random();
-    let mut next = NextFile::create(path, &sibling(path, &format!(".{suffix:016x}.tmp")), 0)?;
+    let mut next = NextFile::create(path, &random_sibling(path), 0)?;
     next.fill(bytes)?;
     next.sync()?;
     let now = match fs::read(path) {
@@ -45,6 +43,17 @@ pub fn replace_if_unchanged(
     }
     next.install()?;
     Ok(true)
+}
+
+/// The same without waiting for the disk, for what can be made again: after a power failure the
+/// file may be empty or damaged.
+///
+/// # Errors
+/// The old content is still there, whatever the error.
+pub fn write_atomic_unsynced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut next = NextFile::create(path, &random_sibling(path), 0)?;
+    next.fill(bytes)?;
+    next.install_without_sync()
 }
 
 /// Creates a directory and its parents, readable by the owner only. An existing one is left as
@@ -262,6 +271,11 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
+}
+
+/// A hidden sibling whose name nobody else makes at the same time.
+fn random_sibling(path: &Path) -> PathBuf {
+    sibling(path, &format!(".{:016x}.tmp", rand::random::<u64>()))
 }
 
 /// The hidden sibling `.name` + `suffix` of a file.

@@ -186,7 +186,7 @@ const LONGEST_MARGIN: Duration = Duration::from_mins(5);
 const WRONG_CLOCK: Duration = Duration::from_hours(1);
 
 /// The provider and the kind of the entry `raw`, or what is wrong with it.
-pub(crate) fn head(entry: &Object) -> Result<(String, Kind), &'static str> {
+pub(crate) fn head(entry: &Object<'_>) -> Result<(String, Kind), &'static str> {
     let kind = json::string(entry.get("type")).ok_or("it has no `type`")?;
     let kind = Kind::parse(&kind).ok_or("its `type` is none of `api_key`, `oauth`, `token`")?;
     let provider = json::string(entry.get("provider")).ok_or("it has no `provider`")?;
@@ -194,7 +194,7 @@ pub(crate) fn head(entry: &Object) -> Result<(String, Kind), &'static str> {
 }
 
 /// The secret-free view of the entry.
-pub(crate) fn profile(id: &str, entry: &Object, usage: Usage) -> Option<Profile> {
+pub(crate) fn profile(id: &str, entry: &Object<'_>, usage: Usage) -> Option<Profile> {
     let (provider_text, kind) = head(entry).ok()?;
     let credential = credential(entry)?;
     let (has_secret, has_refresh) = match &credential {
@@ -219,7 +219,7 @@ pub(crate) fn profile(id: &str, entry: &Object, usage: Usage) -> Option<Profile>
 }
 
 /// The credential in the entry.
-pub(crate) fn credential(entry: &Object) -> Option<Credential> {
+pub(crate) fn credential(entry: &Object<'_>) -> Option<Credential> {
     let (_provider, kind) = head(entry).ok()?;
     let secret = |name| Secret::new(json::string(entry.get(name)).unwrap_or_default());
     let time = |name| json::integer(entry.get(name)).map(Timestamp);
@@ -250,7 +250,7 @@ pub(crate) fn credential(entry: &Object) -> Option<Credential> {
 }
 
 /// Writes the credential's fields into `entry`; what it does not know stays there.
-pub(crate) fn write_over(entry: &mut Object, credential: &Credential) {
+pub(crate) fn write_over(entry: &mut Object<'_>, credential: &Credential) {
     entry.set("type", &credential.kind().as_str());
     match credential {
         Credential::ApiKey(key) => {
@@ -288,14 +288,14 @@ pub(crate) fn write_over(entry: &mut Object, credential: &Credential) {
 }
 
 /// Writes a secret; one that is empty makes no member where there was none.
-fn write_secret(entry: &mut Object, name: &str, secret: &Secret) {
+fn write_secret(entry: &mut Object<'_>, name: &str, secret: &Secret) {
     if !secret.expose().is_empty() || entry.get(name).is_some() {
         entry.set(name, &secret.expose());
     }
 }
 
 /// The members of an entry that hold a secret, for those who must compare or redact entries.
-pub(crate) fn entry_of(raw: &RawValue) -> Object {
+pub(crate) fn entry_of(raw: &RawValue) -> Object<'_> {
     Object::from_raw(Some(raw))
 }
 

@@ -1,13 +1,15 @@
 //! The store's file as a value: bytes in, bytes out, nothing lost between.
 
 use std::fmt;
+use std::hash::BuildHasherDefault;
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexSet;
 use serde_json::value::RawValue;
 
 use crate::credential::{self, Credential, Profile};
 use crate::id::{ProfileId, ProviderId};
-use crate::json::{self, Object};
+use crate::json::{self, NameHasher, Object};
 use crate::usage::Usage;
 
 /// The content of `auth-profiles.json`.
@@ -17,11 +19,11 @@ use crate::usage::Usage;
 #[derive(Clone, Debug)]
 pub struct Document {
     /// All members of the file; those below are written back into it.
-    members: Object,
-    profiles: Object,
-    usage: Object,
+    members: Object<'static>,
+    profiles: Object<'static>,
+    usage: Object<'static>,
     /// The profiles whose credential was put, changed or removed since parsing.
-    touched: Vec<ProfileId>,
+    touched: IndexSet<ProfileId, BuildHasherDefault<NameHasher>>,
     usage_changed: bool,
     sections_changed: bool,
     recovered_from: Option<PathBuf>,
@@ -67,7 +69,7 @@ impl Document {
             members,
             profiles: Object::default(),
             usage: Object::default(),
-            touched: Vec::new(),
+            touched: IndexSet::default(),
             usage_changed: false,
             sections_changed: false,
             recovered_from: None,
@@ -80,19 +82,21 @@ impl Document {
         let error = |offset, reason| ParseError { offset, reason };
         let profiles = match members.get("profiles").map(RawValue::get) {
             None | Some("null") => Object::default(),
-            Some(raw) => serde_json::from_str(raw).map_err(|json| {
+            Some(raw) => serde_json::from_str::<Object<'_>>(raw).map_err(|json| {
                 let start = text.find(raw).unwrap_or(0);
                 let offset = mark + start + offset(raw, json.line(), json.column());
                 error(offset, "`profiles` is not an object with unique names")
             })?,
         };
         for (_id, raw) in profiles.iter() {
-            if raw.get().starts_with('{') && serde_json::from_str::<Object>(raw.get()).is_err() {
+            if raw.get().starts_with('{') && serde_json::from_str::<Object<'_>>(raw.get()).is_err()
+            {
                 return Err(error(mark, "a profile names a field twice"));
             }
         }
-        let usage = Object::from_raw(members.get("usageStats"));
-        Ok(Self { members, profiles, usage, ..Self::empty() })
+        let profiles = profiles.into_owned();
+        let usage = Object::from_raw(members.get("usageStats")).into_owned();
+        Ok(Self { members: members.into_owned(), profiles, usage, ..Self::empty() })
     }
 
     /// The file's bytes: two-space JSON and a final newline.
@@ -204,13 +208,13 @@ impl Document {
     /// all others stay as they are. `false`, and nothing done, if there is no such profile.
     pub fn renew(&mut self, id: &ProfileId, credential: &Credential) -> bool {
         let Some(raw) = self.profiles.get(id.as_str()) else { return false };
-        let mut entry = credential::entry_of(raw);
+        let mut entry = credential::entry_of(raw).into_owned();
         credential::write_over(&mut entry, credential);
         self.put_entry(id, &entry);
         true
     }
 
-    fn put_entry(&mut self, id: &ProfileId, entry: &Object) {
+    fn put_entry(&mut self, id: &ProfileId, entry: &Object<'_>) {
         self.profiles.set(id.as_str(), entry);
         self.touch(id);
     }
@@ -255,7 +259,7 @@ impl Document {
                 self.set_order_literally(&provider, (!rest.is_empty()).then_some(&rest));
             }
         }
-        let mut last_good = Object::from_raw(self.members.get("lastGood"));
+        let mut last_good = Object::from_raw(self.members.get("lastGood")).into_owned();
         let mentions: Vec<_> = last_good
             .iter()
             .filter(|(_, raw)| json::string(Some(raw)).as_deref() == Some(id.as_str()))
@@ -271,14 +275,12 @@ impl Document {
     }
 
     fn touch(&mut self, id: &ProfileId) {
-        if !self.touched.contains(id) {
-            self.touched.push(id.clone());
-        }
+        self.touched.insert(id.clone());
     }
 
     /// The profiles whose entry was put, changed or removed since parsing.
-    pub fn touched(&self) -> &[ProfileId] {
-        &self.touched
+    pub fn touched(&self) -> impl ExactSizeIterator<Item = &ProfileId> {
+        self.touched.iter()
     }
 
     /// The stored orders, by provider as written: for each, the ids that are strings and not
@@ -318,7 +320,7 @@ impl Document {
     }
 
     fn set_order_literally(&mut self, provider: &str, order: Option<&[ProfileId]>) {
-        let mut orders = Object::from_raw(self.members.get("order"));
+        let mut orders = Object::from_raw(self.members.get("order")).into_owned();
         let order = order.map(|ids| ids.iter().map(ProfileId::as_str).collect::<Vec<_>>());
         if order.is_none() && orders.get(provider).is_none() {
             return;
@@ -327,7 +329,7 @@ impl Document {
         self.set_section("order", &orders);
     }
 
-    fn set_section(&mut self, name: &str, section: &Object) {
+    fn set_section(&mut self, name: &str, section: &Object<'_>) {
         self.sections_changed = true;
         if section.is_empty() {
             self.members.remove(name);
@@ -350,7 +352,7 @@ impl Document {
 
     /// Notes that `id` worked for `provider`.
     pub fn set_last_good(&mut self, provider: &ProviderId, id: &ProfileId) {
-        let mut last_good = Object::from_raw(self.members.get("lastGood"));
+        let mut last_good = Object::from_raw(self.members.get("lastGood")).into_owned();
         last_good.set(provider.as_str(), &id.as_str());
         self.members.set_before("lastGood", &last_good, later_sections("lastGood"));
         self.sections_changed = true;
@@ -370,7 +372,7 @@ impl Document {
 }
 
 /// The object in a file's bytes, with its text and the length of the byte order mark before it.
-pub(crate) fn object(bytes: &[u8]) -> Result<(Object, &str, usize), ParseError> {
+pub(crate) fn object(bytes: &[u8]) -> Result<(Object<'_>, &str, usize), ParseError> {
     let error = |offset, reason| ParseError { offset, reason };
     if bytes.len() > LARGEST {
         return Err(error(LARGEST, "larger than 64 MiB"));
@@ -384,7 +386,7 @@ pub(crate) fn object(bytes: &[u8]) -> Result<(Object, &str, usize), ParseError> 
     if json::is_too_deep(text) {
         return Err(error(mark, "nested deeper than 64"));
     }
-    let members: Object = serde_json::from_str(text).map_err(|json| {
+    let members: Object<'_> = serde_json::from_str(text).map_err(|json| {
         let reason = match json.classify() {
             serde_json::error::Category::Eof => "unexpected end of the file",
             serde_json::error::Category::Data => "not an object with unique names",

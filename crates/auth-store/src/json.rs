@@ -4,8 +4,9 @@
 //! an edit, down to the digits of a number. So an object is a list of names and raw texts, and
 //! only the members we set are written anew.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use indexmap::IndexMap;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
@@ -15,19 +16,46 @@ use serde_json::value::RawValue;
 /// The deepest nesting we read. Nothing that is written here comes near it.
 pub(crate) const DEEPEST: usize = 64;
 
-/// An object: its members in order, each with its own text. A name that occurs twice is an error,
-/// since whatever we kept we would lose the other. Its `Debug` shows the names only: some of the
-/// texts are secrets.
+/// An object: its members in order, each with its own text, which is borrowed where it was read
+/// until it is set. A name that occurs twice is an error, since whatever we kept we would lose
+/// the other. Its `Debug` shows the names only: some of the texts are secrets.
 #[derive(Clone, Default)]
-pub(crate) struct Object(IndexMap<String, Box<RawValue>, Hasher>);
+pub(crate) struct Object<'a>(Members<'a>);
 
-/// Hashed alike in every run: the names are the user's own, and a seed would cost a system call.
-type Hasher = BuildHasherDefault<DefaultHasher>;
+type Members<'a> = IndexMap<Cow<'a, str>, Cow<'a, RawValue>, BuildHasherDefault<NameHasher>>;
 
-impl Object {
+/// FNV-1a, eight bytes at a time: the names are short and the user's own, so what counts is that
+/// nothing has to be seeded (a system call) and little has to be computed.
+#[derive(Default)]
+pub(crate) struct NameHasher(u64);
+
+impl Hasher for NameHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            let mixed = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            self.0 = mixed ^ (mixed >> 32);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl<'a> Object<'a> {
     /// The object in `raw`, or an empty one if that is something else.
-    pub(crate) fn from_raw(raw: Option<&RawValue>) -> Self {
+    pub(crate) fn from_raw(raw: Option<&'a RawValue>) -> Self {
         raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+    }
+
+    /// The same with texts of its own.
+    pub(crate) fn into_owned(self) -> Object<'static> {
+        let owned = |(name, raw): (Cow<'_, str>, Cow<'_, RawValue>)| {
+            (Cow::Owned(name.into_owned()), Cow::Owned(raw.into_owned()))
+        };
+        Object(self.0.into_iter().map(owned).collect())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -39,28 +67,28 @@ impl Object {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
-        self.0.iter().map(|(name, raw)| (name.as_str(), &**raw))
+        self.0.iter().map(|(name, raw)| (&**name, &**raw))
     }
 
     /// Sets the member `name`: in its place if it is there, at the end if it is new.
-    pub(crate) fn set(&mut self, name: &str, value: &impl Serialize) {
+    pub(crate) fn set(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
         // Only a map with keys that are not strings, or a failing `Serialize`, could fail here;
         // nothing of ours is either.
         if let Ok(raw) = serde_json::value::to_raw_value(value) {
-            self.0.insert(name.to_owned(), raw);
+            self.0.insert(Cow::Owned(name.to_owned()), Cow::Owned(raw));
         }
     }
 
     pub(crate) fn set_raw(&mut self, name: &str, raw: &RawValue) {
-        self.0.insert(name.to_owned(), raw.to_owned());
+        self.0.insert(Cow::Owned(name.to_owned()), Cow::Owned(raw.to_owned()));
     }
 
     /// Sets the member `name`: in its place if it is there, else before the first of `later`.
     pub(crate) fn set_before(&mut self, name: &str, value: &impl Serialize, later: &[&str]) {
-        let place = self.0.keys().position(|known| later.contains(&known.as_str()));
+        let place = self.0.keys().position(|known| later.contains(&&**known));
         match (self.0.contains_key(name), place, serde_json::value::to_raw_value(value)) {
             (false, Some(place), Ok(raw)) => {
-                self.0.shift_insert(place, name.to_owned(), raw);
+                self.0.shift_insert(place, Cow::Owned(name.to_owned()), Cow::Owned(raw));
             }
             _ => self.set(name, value),
         }
@@ -82,33 +110,33 @@ impl Object {
     }
 }
 
-impl fmt::Debug for Object {
+impl fmt::Debug for Object<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.0.keys()).finish()
     }
 }
 
-impl Serialize for Object {
+impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(&self.0)
     }
 }
 
-impl<'de> Deserialize<'de> for Object {
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
+        struct Reader;
 
-        impl<'de> Visitor<'de> for Members {
-            type Value = Object;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Object<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                let mut members = IndexMap::<_, _, Hasher>::default();
-                while let Some((name, raw)) = map.next_entry::<String, Box<RawValue>>()? {
-                    if let Some(_first) = members.insert(name, raw) {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+                let mut members = Members::default();
+                while let Some((Name(name), raw)) = map.next_entry::<_, &RawValue>()? {
+                    if let Some(_first) = members.insert(name, Cow::Borrowed(raw)) {
                         return Err(A::Error::custom("a name occurs twice"));
                     }
                 }
@@ -116,9 +144,13 @@ impl<'de> Deserialize<'de> for Object {
             }
         }
 
-        deserializer.deserialize_map(Members)
+        deserializer.deserialize_map(Reader)
     }
 }
+
+/// A string, borrowed unless there are escapes in it.
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The text of a JSON string, if `raw` is one.
 pub(crate) fn string(raw: Option<&RawValue>) -> Option<String> {
@@ -136,13 +168,11 @@ pub(crate) fn integer(raw: Option<&RawValue>) -> Option<i64> {
 /// Whether brackets nest deeper than [`DEEPEST`] anywhere in `text`; a cheap scan, so that no
 /// parser has to recurse into it.
 pub(crate) fn is_too_deep(text: &str) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in text.bytes() {
+    let (mut depth, mut rest) = (0_usize, text.as_bytes());
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
+            b'"' => rest = after_string(after),
             b'{' | b'[' => depth += 1,
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
@@ -152,6 +182,20 @@ pub(crate) fn is_too_deep(text: &str) -> bool {
         }
     }
     false
+}
+
+/// What follows the string whose opening quote is just before `text`. Most strings are long
+/// tokens without an escape, so this looks for quotes only, and then back.
+fn after_string(text: &[u8]) -> &[u8] {
+    let mut end = 0;
+    loop {
+        let Some(quote) = text[end..].iter().position(|byte| *byte == b'"') else { return &[] };
+        let before = &text[..end + quote];
+        end += quote + 1;
+        if before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0 {
+            return &text[end..];
+        }
+    }
 }
 
 /// Valid JSON `text`, laid out as JavaScript's `JSON.stringify(value, null, 2)` does it; strings
@@ -213,7 +257,7 @@ mod tests {
 
     #[test]
     fn an_edit_leaves_the_other_members_as_they_were() {
-        let mut object: Object =
+        let mut object: Object<'_> =
             serde_json::from_str(r#"{"a":1.50,"b":{"x":1e3},"c":"\u0041"}"#).unwrap();
         object.set("a", &2);
         object.set("d", &true);
@@ -225,13 +269,13 @@ mod tests {
 
     #[test]
     fn an_object_prints_without_its_texts() {
-        let object: Object = serde_json::from_str(r#"{"key":"s3cret"}"#).unwrap();
+        let object: Object<'_> = serde_json::from_str(r#"{"key":"s3cret"}"#).unwrap();
         assert_eq!(format!("{object:?}"), r#"{"key"}"#);
     }
 
     #[test]
     fn a_name_that_occurs_twice_is_an_error() {
-        assert!(serde_json::from_str::<Object>(r#"{"a":1,"a":2}"#).is_err());
+        assert!(serde_json::from_str::<Object<'_>>(r#"{"a":1,"a":2}"#).is_err());
     }
 
     #[test]
@@ -248,6 +292,9 @@ mod tests {
         assert!(!is_too_deep(&format!("\"{}\"", "[".repeat(100))));
         assert!(is_too_deep(&"[".repeat(65)));
         assert!(!is_too_deep(&"[]".repeat(100)));
+        assert!(!is_too_deep(&format!(r#""\"{}""#, "[".repeat(100))));
+        assert!(is_too_deep(&format!(r#""\\"{}"#, "[".repeat(100))));
+        assert!(!is_too_deep(&format!("\"{}", "[".repeat(100))));
     }
 
     #[test]

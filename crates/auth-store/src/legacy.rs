@@ -178,10 +178,10 @@ impl fmt::Debug for LegacyEntries {
 }
 
 /// The members of a legacy file.
-fn checked(bytes: &[u8]) -> Result<Object, ParseError> {
+fn checked(bytes: &[u8]) -> Result<Object<'_>, ParseError> {
     let (members, text, mark) = document::object(bytes)?;
     for (_name, raw) in members.iter() {
-        if raw.get().starts_with('{') && serde_json::from_str::<Object>(raw.get()).is_err() {
+        if raw.get().starts_with('{') && serde_json::from_str::<Object<'_>>(raw.get()).is_err() {
             let offset = mark + text.find(raw.get()).unwrap_or(0);
             return Err(ParseError { offset, reason: "an entry names a field twice" });
         }
@@ -194,13 +194,13 @@ fn default_id(name: &str) -> ProfileId {
     ProfileId::from(format!("{name}:default"))
 }
 
-fn kind_of(entry: &Object) -> Option<Kind> {
+fn kind_of(entry: &Object<'_>) -> Option<Kind> {
     Kind::parse(&json::string(entry.get("type"))?)
 }
 
 /// A credential of `auth.json`: what its type is known for in the order in which Clawdbot writes
 /// it, then the rest.
-fn from_auth_entry(name: &str, kind: Kind, old: &Object) -> Option<Box<RawValue>> {
+fn from_auth_entry(name: &str, kind: Kind, old: &Object<'_>) -> Option<Box<RawValue>> {
     let provider = json::string(old.get("provider")).filter(|text| !text.trim().is_empty());
     let mut entry = headed(kind, provider.as_deref().unwrap_or(name));
     let known: &[&str] = match kind {
@@ -226,14 +226,14 @@ fn from_auth_entry(name: &str, kind: Kind, old: &Object) -> Option<Box<RawValue>
 }
 
 /// An entry with the members that are ours to set.
-fn headed(kind: Kind, provider: &str) -> Object {
+fn headed(kind: Kind, provider: &str) -> Object<'static> {
     let mut entry = Object::default();
     entry.set(HEAD[0], &kind.as_str());
     entry.set(HEAD[1], &provider);
     entry
 }
 
-fn copy_others(from: &Object, to: &mut Object) {
+fn copy_others(from: &Object<'_>, to: &mut Object<'_>) {
     for (field, raw) in from.iter().filter(|(field, _)| !HEAD.contains(field)) {
         to.set_raw(field, raw);
     }

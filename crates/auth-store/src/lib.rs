@@ -53,7 +53,9 @@ mod time;
 mod usage;
 
 pub use answer::{AnswerFile, StoredAnswer};
-pub use atomic::{create_private_directory, replace_if_unchanged, write_atomic};
+pub use atomic::{
+    create_private_directory, replace_if_unchanged, write_atomic, write_atomic_unsynced,
+};
 pub use credential::{Credential, Kind, OAuthCredential, Profile};
 pub use document::{Document, Malformed, ParseError};
 pub use error::StoreError;

@@ -19,16 +19,16 @@ use crate::usage::Usage;
 /// What routing remembers about single models of profiles.
 #[derive(Clone, Debug, Default)]
 pub struct ModelUsage {
-    members: Object,
-    models: Object,
+    members: Object<'static>,
+    models: Object<'static>,
     is_changed: bool,
 }
 
 impl ModelUsage {
     fn parse(bytes: &[u8]) -> Self {
-        let members: Object = serde_json::from_slice(bytes).unwrap_or_default();
-        let models = Object::from_raw(members.get(MODELS));
-        Self { members, models, is_changed: false }
+        let members: Object<'_> = serde_json::from_slice(bytes).unwrap_or_default();
+        let models = Object::from_raw(members.get(MODELS)).into_owned();
+        Self { members: members.into_owned(), models, is_changed: false }
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -54,7 +54,7 @@ impl ModelUsage {
 
     /// Sets what is known of `model` with the profile `id`.
     pub fn set(&mut self, id: &ProfileId, model: &str, usage: &Usage) {
-        let mut models = self.of(id);
+        let mut models = self.of(id).into_owned();
         let written = usage.write_over(models.get(model));
         models.set(model, &written);
         self.put(id, &models);
@@ -62,7 +62,7 @@ impl ModelUsage {
 
     /// Forgets `model` with the profile `id`.
     pub fn forget_model(&mut self, id: &ProfileId, model: &str) {
-        let mut models = self.of(id);
+        let mut models = self.of(id).into_owned();
         if models.remove(model) {
             self.put(id, &models);
         }
@@ -99,11 +99,11 @@ impl ModelUsage {
         }
     }
 
-    fn of(&self, id: &ProfileId) -> Object {
+    fn of(&self, id: &ProfileId) -> Object<'_> {
         Object::from_raw(self.models.get(id.as_str()))
     }
 
-    fn put(&mut self, id: &ProfileId, models: &Object) {
+    fn put(&mut self, id: &ProfileId, models: &Object<'_>) {
         if models.is_empty() {
             self.models.remove(id.as_str());
         } else {

@@ -127,7 +127,7 @@ fn still_ours(before: Option<&[u8]>, ours: &[String]) -> Vec<String> {
 }
 
 /// The entries of the file; `None` if it holds something else, which is not for us to mend.
-fn members(before: Option<&[u8]>) -> Option<Object> {
+fn members(before: Option<&[u8]>) -> Option<Object<'_>> {
     match before {
         None | Some([]) => Some(Object::default()),
         Some(bytes) => serde_json::from_slice(bytes).ok(),

@@ -57,11 +57,23 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`] if there is no backup to recover from; the file is left as it is.
     pub fn read(&self) -> Result<Document, StoreError> {
-        let Some(bytes) = read_bytes(&self.path)? else { return Ok(Document::empty()) };
+        Ok(self.read_open()?.0)
+    }
+
+    /// The same with the file it was read from, still open, and how that was before it was read:
+    /// for those who want to know later whether it changed. `None` if there is no file, or it was
+    /// damaged.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn read_open(&self) -> Result<(Document, Option<(fs::File, fs::Metadata)>), StoreError> {
+        let Some((bytes, file, as_it_was)) = read_open(&self.path)? else {
+            return Ok((Document::empty(), None));
+        };
         match Document::parse(&bytes) {
-            Ok(document) => Ok(document),
+            Ok(document) => Ok((document, Some((file, as_it_was)))),
             Err(error) => match self.lock_for_refresh() {
-                Ok(lock) => lock.read(),
+                Ok(lock) => Ok((lock.read()?, None)),
                 Err(_) => Err(StoreError::Damaged { path: self.path.clone(), error }),
             },
         }
@@ -285,7 +297,7 @@ impl StoreLock {
     /// there as they were committed before, whatever somebody else made of them since. Best
     /// effort: the store itself is committed.
     fn back_up(&self, committed: &Document) {
-        if committed.touched().is_empty() {
+        if committed.touched().len() == 0 {
             return;
         }
         let before = read_bytes(&self.place.backup).ok().flatten();
@@ -483,16 +495,22 @@ fn is_ours(metadata: &fs::Metadata) -> bool {
 /// The bytes of a file; `None` if there is none. Whatever else goes wrong is an error: a file we
 /// cannot read is not an empty one.
 pub(crate) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    let read = || -> io::Result<Vec<u8>> {
+    Ok(read_open(path)?.map(|(bytes, _file, _as_it_was)| bytes))
+}
+
+/// The same with the file, and how it was before it was read.
+fn read_open(path: &Path) -> Result<Option<(Vec<u8>, fs::File, fs::Metadata)>, StoreError> {
+    let read = || -> io::Result<_> {
         let mut file = fs::File::open(path)?;
-        let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        let as_it_was = file.metadata()?;
+        let length = usize::try_from(as_it_was.len()).unwrap_or(usize::MAX);
         let mut bytes = Vec::with_capacity(length.min(LARGEST) + 1);
         let limit = LARGEST as u64 + 1;
         io::Read::take(&mut file, limit).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        Ok((bytes, file, as_it_was))
     };
     match read() {
-        Ok(bytes) => Ok(Some(bytes)),
+        Ok(read) => Ok(Some(read)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::io("read", path)(error)),
     }

@@ -36,7 +36,7 @@ impl Usage {
             last_used: time("lastUsed"),
             error_count: json::integer(object.get("errorCount")).map(count),
             failure_counts: object.get("failureCounts").and_then(|raw| {
-                let counts: Object = serde_json::from_str(raw.get()).ok()?;
+                let counts: Object<'_> = serde_json::from_str(raw.get()).ok()?;
                 let counts = counts.iter().map(|(reason, raw)| {
                     (reason.to_owned(), count(json::integer(Some(raw)).unwrap_or(0)))
                 });
@@ -52,9 +52,9 @@ impl Usage {
 
     /// `raw` with these values in it. A field that did not change keeps its text, so a number
     /// that we cannot represent survives as long as nobody sets it.
-    pub(crate) fn write_over(&self, raw: Option<&RawValue>) -> Object {
+    pub(crate) fn write_over(&self, raw: Option<&RawValue>) -> Object<'static> {
         let before = Self::from_raw(raw);
-        let mut object = Object::from_raw(raw);
+        let mut object = Object::from_raw(raw).into_owned();
         macro_rules! write {
             ($($name:literal: $field:ident),*) => {
                 $(if self.$field != before.$field {

@@ -1,0 +1,54 @@
+//! Whether a file is still as it was, without reading it.
+
+use std::fs::Metadata;
+use std::time::Duration;
+
+use auth_store::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What the system says about a file: two equal stamps are the same content, if the first was
+/// [settled](Self::is_settled) when it was taken.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Seconds and nanoseconds, of the content.
+    modified: (i64, i64),
+    /// The same of anything about the file; nobody can set it.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// The stamp of a file that was just opened, before it is read. `None` where the system does
+    /// not tell enough.
+    pub fn of(metadata: &Metadata) -> Option<Self> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            Some(Self {
+                device: metadata.dev(),
+                inode: metadata.ino(),
+                size: metadata.size(),
+                modified: (metadata.mtime(), metadata.mtime_nsec()),
+                changed: (metadata.ctime(), metadata.ctime_nsec()),
+            })
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = metadata;
+            None
+        }
+    }
+
+    /// Whether the file had rested for so long at `now` that any later change gives another
+    /// stamp: file systems count time in steps, and two changes in one step look like one.
+    pub fn is_settled(&self, now: Timestamp) -> bool {
+        let (seconds, nanoseconds) = self.modified.max(self.changed);
+        let last = seconds.saturating_mul(1000).saturating_add(nanoseconds / 1_000_000);
+        now.since(Timestamp(last)) > STEP
+    }
+}
+
+/// Longer than a step of any file system we know.
+const STEP: Duration = Duration::from_millis(10);
