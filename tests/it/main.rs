@@ -10,6 +10,8 @@ mod logout;
 mod mistakes;
 mod paste;
 mod plug_in;
+#[cfg(unix)]
+mod plugins;
 mod refresh;
 mod routing;
 mod tools;

@@ -5,7 +5,9 @@
 use crate::PATIENCE;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread;
 use url::Url;
 
 /// A request as it came in.
@@ -109,6 +111,25 @@ impl Response {
         let _ = write!(head, "content-length: {}\r\nconnection: close\r\n\r\n", self.body.len());
         [head.into_bytes(), self.body.clone()].concat()
     }
+}
+
+/// Answers each request with what `respond` gives, until the end of this process. The address.
+pub fn serve(respond: impl Fn(&Request) -> Response + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let respond = Arc::new(respond);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let respond = Arc::clone(&respond);
+            thread::spawn(move || {
+                if let Ok(Some(request)) = read_request(&stream) {
+                    // Whoever asked may be gone.
+                    let _ = (&stream).write_all(&respond(&request).to_bytes());
+                }
+            });
+        }
+    });
+    format!("http://{address}")
 }
 
 /// Reads one request. `None`: the other side hung up before it said anything.

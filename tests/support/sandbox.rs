@@ -84,6 +84,25 @@ impl Sandbox {
         self.env.push((name.to_owned(), value.into()));
     }
 
+    /// Puts the machine's own programs on the `PATH` of every later run: for scripts.
+    pub fn allow_scripts(&mut self) {
+        self.set_env("PATH", "/usr/local/bin:/usr/bin:/bin");
+    }
+
+    /// Where the plugins are.
+    pub fn plugin_path(&self, id: &str) -> PathBuf {
+        self.state().join("providers").join("bin").join(format!("clawdbot-provider-{id}"))
+    }
+
+    /// Installs a program as the plugin of a provider.
+    pub fn install_plugin(&self, id: &str, program: &[u8]) {
+        let path = self.plugin_path(id);
+        write(&path, program);
+        for step in path.ancestors().take_while(|step| *step != self.state()) {
+            set_mode(step, 0o755);
+        }
+    }
+
     /// Writes an agent's store.
     pub fn seed_store(&self, agent: &str, store: &Value) {
         let text = serde_json::to_string_pretty(store).expect("JSON") + "\n";
@@ -376,6 +395,28 @@ pub fn kill(id: u32) {
 pub fn write(path: &Path, bytes: &[u8]) {
     fs::create_dir_all(path.parent().expect("a file in a directory")).expect("a directory");
     fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// Changes the mode of a file, where files have one.
+pub fn set_mode(path: &Path, mode: u32) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(path, mode)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    #[cfg(not(unix))]
+    let _ = (path, mode);
+}
+
+/// The example plugin in Rust, as it was built beside the binary under test.
+pub fn example_plugin() -> Vec<u8> {
+    let path =
+        binary().with_file_name(format!("clawdbot-provider-demo{}", env::consts::EXE_SUFFIX));
+    fs::read(&path).unwrap_or_else(|error| {
+        panic!("{}: {error}; build it first: cargo build -p clawdbot-provider-demo", path.display())
+    })
 }
 
 /// The binary under test: `CLAWDBOT_BIN`, else the one in the target directory this test was built into.

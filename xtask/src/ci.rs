@@ -81,12 +81,15 @@ pub(crate) fn run_ci() -> Outcome {
 /// Builds the binary and returns its path, which cargo itself tells. Together with the tests' own package, so that
 /// dependencies shared with it are built once.
 pub(crate) fn build_binary() -> Outcome<String> {
-    let args = ["build", "--locked", "-p", "auth-cli", "-p", "e2e", "--bin", "clawdbot"];
+    let packages = ["-p", "auth-cli", "-p", "e2e", "-p", "clawdbot-provider-demo"];
+    let args = ["build", "--locked", "--bin", "clawdbot", "--bin", "clawdbot-provider-demo"];
     let format = ["--message-format", "json-render-diagnostics"];
-    let messages = read(CARGO, &[&args[..], &format].concat())?;
+    let messages = read(CARGO, &[&args[..], &packages, &format].concat())?;
     let path = messages
         .lines()
-        .filter(|line| line.contains("\"compiler-artifact\"") && line.contains("clawdbot"))
+        .filter(|line| {
+            line.contains("\"compiler-artifact\"") && line.contains("\"name\":\"clawdbot\"")
+        })
         .find_map(|line| line.split("\"executable\":\"").nth(1)?.split('"').next());
     path.map(|path| path.replace("\\\\", "\\")).ok_or_else(|| "cargo named no binary".to_owned())
 }

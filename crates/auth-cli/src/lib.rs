@@ -161,6 +161,9 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
         }
         Command::Doctor(args) => commands::doctor::run(args, global, context),
         Command::Plugins(PluginsCommand::List) => commands::plugins::list(global, context),
+        Command::Plugins(PluginsCommand::Check(args)) => {
+            commands::plugins_check::run(args, global, context)
+        }
     }
 }
 

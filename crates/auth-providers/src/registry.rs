@@ -110,17 +110,10 @@ impl Providers {
                     );
                     self.errors.push(refused(reason));
                 }
-                None => {
-                    let entry = serde_json::json!({ "id": id, "flows": ["plugin"] });
-                    match build(entry, &[], &|_| None) {
-                        Ok(provider) => self.all.push(Provider {
-                            command: Some(path.clone()),
-                            origin: Origin::Plugin(path),
-                            ..provider
-                        }),
-                        Err(wrong) => self.errors.push(refused(wrong.reason)),
-                    }
-                }
+                None => match of_plugin(&id, &path) {
+                    Ok(provider) => self.all.push(provider),
+                    Err(wrong) => self.errors.push(refused(wrong.reason)),
+                },
             }
         }
     }
@@ -177,6 +170,14 @@ impl Providers {
             Some(EnvKey { name: name.clone(), value: value.into(), is_oauth })
         })
     }
+}
+
+/// The provider that the plugin at `path` makes by itself.
+pub(crate) fn of_plugin(id: &ProviderId, path: &Path) -> Result<Provider, Wrong> {
+    let entry = serde_json::json!({ "id": id, "flows": ["plugin"] });
+    let provider = build(entry, &[], &|_| None)?;
+    let (command, origin) = (Some(path.to_owned()), Origin::Plugin(path.to_owned()));
+    Ok(Provider { command, origin, ..provider })
 }
 
 fn manifest_files(directory: &Path) -> io::Result<Vec<PathBuf>> {

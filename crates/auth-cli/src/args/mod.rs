@@ -9,6 +9,7 @@ mod hand_out;
 mod login;
 mod models;
 mod plug_in;
+mod plugins;
 mod sessions;
 
 pub use agents::{AgentsArgs, AgentsCommand, AgentsListArgs};
@@ -23,6 +24,7 @@ pub use plug_in::{
     ConfigureArgs, ConfigureCommand, ConfigureGitArgs, EnvArgs, ExecArgs, GitCredentialArgs,
     GitVerb, Shell, WantedArgs,
 };
+pub use plugins::{PluginsCheckArgs, PluginsCommand};
 pub use sessions::{SessionModelArgs, SessionShowArgs, SessionsCommand};
 
 /// One place for your model providers' credentials: logged in once, always fresh, handed out to
@@ -118,13 +120,6 @@ pub struct ChannelsListArgs {
     /// Do not ask the providers how much was used (we never do)
     #[arg(long)]
     pub no_usage: bool,
-}
-
-/// `plugins …`
-#[derive(Debug, Subcommand)]
-pub enum PluginsCommand {
-    /// The providers there are, and where each comes from
-    List,
 }
 
 #[cfg(test)]

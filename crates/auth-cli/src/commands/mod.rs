@@ -16,6 +16,7 @@ pub mod order;
 pub mod paste;
 pub(crate) mod plugin_login;
 pub mod plugins;
+pub mod plugins_check;
 pub mod refresh;
 pub mod remove;
 pub mod report;

@@ -1,22 +1,33 @@
 //! `plugins list`: the providers there are, and where each comes from.
 
-use auth_providers::{Origin, Provider};
+use std::collections::BTreeMap;
+
+use auth_providers::plugin::{self, Executable, Ungreeted, Unusable, Violation};
+use auth_providers::{Origin, Provider, Providers};
+use auth_store::ProviderId;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::args::Global;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::login_way::{for_people, words};
+use crate::person;
+use crate::text::printable;
 use crate::view;
+use crate::worker;
 
-/// Lists the catalogue and the manifests, wrong ones too.
+/// Lists the catalogue, the manifests and the plugins, wrong ones too.
 pub fn list(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
     let providers = view::providers(context);
     for error in providers.errors() {
         context.say(format_args!("warning: {error}"));
     }
+    let states = states(&providers, context)?;
     if global.json {
-        let all: Vec<_> = providers.all().iter().map(to_json).collect();
+        let all =
+            providers.all().iter().map(|provider| to_json(provider, states.get(&provider.id)));
+        let all: Vec<_> = all.collect();
         let errors = providers.errors().iter().map(|error| {
             json!({ "path": error.path.display().to_string(), "field": error.field, "reason": error.reason })
         });
@@ -34,6 +45,9 @@ pub fn list(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
         if let Origin::Manifest(path) | Origin::Plugin(path) = &provider.origin {
             origin = format!("{origin}  ({})", context.display(path));
         }
+        if let Some(Standing { word, reason: Some(reason) }) = states.get(&provider.id) {
+            origin = format!("{origin}  {word}: {}", printable(reason));
+        }
         context.print(format_args!(
             "{:width$}  {}{origin}",
             provider.id.as_str(),
@@ -43,7 +57,64 @@ pub fn list(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn to_json(provider: &Provider) -> Value {
+/// How a plugin stands.
+struct Standing {
+    /// `ok`, `missing`, `not_executable`, `unsafe`, `version_mismatch` or `broken`.
+    word: &'static str,
+    /// Why it is not `ok`.
+    reason: Option<String>,
+}
+
+/// How each provider's plugin stands. Each is started, all at once, and says `hello`.
+fn states(
+    providers: &Providers,
+    context: &Context,
+) -> Result<BTreeMap<ProviderId, Standing>, CliError> {
+    let mut states = BTreeMap::new();
+    let mut startable = Vec::new();
+    for provider in providers.all() {
+        match Executable::of(provider) {
+            None => {}
+            Some(Ok(executable)) => startable.push(executable),
+            Some(Err(error)) => {
+                let word = match &error {
+                    Unusable::Missing { .. } => "missing",
+                    Unusable::NotExecutable { .. } => "not_executable",
+                    Unusable::Unsafe { .. } => "unsafe",
+                };
+                let reason = Some(error.to_string());
+                states.insert(provider.id.clone(), Standing { word, reason });
+            }
+        }
+    }
+    if startable.is_empty() {
+        return Ok(states);
+    }
+    let environment = worker::plugin_environment(context);
+    let greeted = person::run(async {
+        let mut greetings = JoinSet::new();
+        for executable in startable {
+            let environment = environment.clone();
+            greetings.spawn(async move {
+                let hello = plugin::greet(&executable, &environment).await;
+                (executable.id, hello)
+            });
+        }
+        greetings.join_all().await
+    })?;
+    for (id, hello) in greeted {
+        let word = match &hello {
+            Ok(_) => "ok",
+            Err(Ungreeted::Violation(Violation::Version(_))) => "version_mismatch",
+            Err(_) => "broken",
+        };
+        let reason = hello.err().map(|error| error.to_string());
+        states.insert(id, Standing { word, reason });
+    }
+    Ok(states)
+}
+
+fn to_json(provider: &Provider, standing: Option<&Standing>) -> Value {
     let (origin, path) = match &provider.origin {
         Origin::BuiltIn => ("built-in", None),
         Origin::Manifest(path) => ("manifest", Some(path.display().to_string())),
@@ -58,5 +129,8 @@ fn to_json(provider: &Provider) -> Value {
         "flows": flows,
         "origin": origin,
         "path": path,
+        "command": standing.and(provider.plugin()).map(|path| path.display().to_string()),
+        "state": standing.map(|standing| standing.word),
+        "reason": standing.and_then(|standing| standing.reason.clone()),
     })
 }

@@ -82,8 +82,14 @@ pub struct Answer {
 
 /// How a plugin broke the protocol. The text holds no secret.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the plugin broke the protocol: {0}")]
-pub struct Violation(pub String);
+pub enum Violation {
+    /// It speaks only versions that are not known here: update it, or this program.
+    #[error("the plugin speaks no version of the protocol that is known here: {0}")]
+    Version(String),
+    /// It does what it must not, or not what it must: its author has to correct it.
+    #[error("the plugin broke the protocol: {0}")]
+    Protocol(String),
+}
 
 impl Operation {
     /// The word in `operations`, and the `type` of the request.
@@ -188,15 +194,18 @@ impl Conversation {
         let common = versions.iter().filter(|version| VERSIONS.contains(version)).max();
         let Some(version) = common else {
             let said: Vec<_> = versions.iter().take(9).map(u32::to_string).collect();
-            return Err(Violation(format!(
-                "it speaks no version of the protocol that is known here ({} against {})",
+            return Err(Violation::Version(format!(
+                "{} against {}",
                 said.join(", "),
                 VERSIONS.map(|version| version.to_string()).join(", ")
             )));
         };
         if id != self.id {
             let id = text::clean(id);
-            return Err(Violation(format!("it is for the provider `{id}`, not `{}`", self.id)));
+            return Err(Violation::Protocol(format!(
+                "it is for the provider `{id}`, not `{}`",
+                self.id
+            )));
         }
         Ok(Event::Hello(Hello {
             version: *version,
@@ -210,7 +219,7 @@ impl Conversation {
             return Ok(());
         }
         let operation = self.operation.word();
-        Err(Violation(format!("`{word}` in a `{operation}`, where there is no person")))
+        Err(Violation::Protocol(format!("`{word}` in a `{operation}`, where there is no person")))
     }
 }
 
@@ -238,13 +247,14 @@ impl Failure {
 /// The message on a line. What is wrong with one that is none is said without its content, which
 /// may be secret.
 fn parse(line: &[u8]) -> Result<Message, Violation> {
-    let value: Value = serde_json::from_slice(line)
-        .map_err(|error| Violation(format!("a line is not JSON, at column {}", error.column())))?;
+    let value: Value = serde_json::from_slice(line).map_err(|error| {
+        Violation::Protocol(format!("a line is not JSON, at column {}", error.column()))
+    })?;
     let Some(word) = value.get("type").and_then(Value::as_str) else {
         return Err(violation("a line is no object with a `type`"));
     };
     if !Message::TYPES.contains(&word) {
-        return Err(Violation(format!("there is no message `{}`", text::clean(word))));
+        return Err(Violation::Protocol(format!("there is no message `{}`", text::clean(word))));
     }
     let word = word.to_owned();
     serde_path_to_error::deserialize(value).map_err(|error| {
@@ -256,7 +266,7 @@ fn parse(line: &[u8]) -> Result<Message, Violation> {
         } else {
             "a field has the wrong type".to_owned()
         };
-        Violation(format!("`{word}`: {}", text::clean(&what)))
+        Violation::Protocol(format!("`{word}`: {}", text::clean(&what)))
     })
 }
 
@@ -290,7 +300,7 @@ fn page(url: &str) -> Result<String, Violation> {
     }
     match address::parse(url) {
         Ok(url) => Ok(url.into()),
-        Err(reason) => Err(Violation(format!("an address nobody is sent to: {reason}"))),
+        Err(reason) => Err(Violation::Protocol(format!("an address nobody is sent to: {reason}"))),
     }
 }
 
@@ -311,7 +321,7 @@ fn is_word(text: &str, longest: usize) -> bool {
 }
 
 fn violation(what: &str) -> Violation {
-    Violation(what.to_owned())
+    Violation::Protocol(what.to_owned())
 }
 
 impl std::fmt::Debug for Answer {
@@ -338,7 +348,7 @@ mod tests {
         for line in lines {
             event = conversation.accept(line.as_bytes());
         }
-        event.map_err(|violation| violation.0)
+        event.map_err(|violation| violation.to_string())
     }
 
     #[track_caller]
@@ -359,7 +369,7 @@ mod tests {
             (r#"{"type":"progress"}"#, "not `hello`"),
         ] {
             let violation = Conversation::new("acme", Operation::Login).accept(line.as_bytes());
-            assert!(violation.unwrap_err().0.contains(reason), "{line}");
+            assert!(violation.unwrap_err().to_string().contains(reason), "{line}");
         }
     }
 
@@ -408,7 +418,13 @@ mod tests {
             assert_eq!(conversation.pending(), Some("a"));
             conversation.answered();
         }
-        assert!(conversation.accept(text.as_bytes()).unwrap_err().0.contains("more questions"));
+        assert!(
+            conversation
+                .accept(text.as_bytes())
+                .unwrap_err()
+                .to_string()
+                .contains("more questions")
+        );
     }
 
     #[test]

@@ -189,7 +189,7 @@ fn fields(object: &Map<String, Value>) -> Result<Map<String, Value>, Violation> 
 }
 
 fn bad(what: &str) -> Violation {
-    Violation(format!("`credential`: {what}"))
+    Violation::Protocol(format!("`credential`: {what}"))
 }
 
 const MOST_FIELDS: usize = 16;

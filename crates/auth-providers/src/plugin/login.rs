@@ -67,7 +67,8 @@ async fn talk(
     let broken = |reason: String| LoginError::Plugin { provider: provider.id.clone(), reason };
     let violated = |violation: Violation| broken(violation.to_string());
     let mut conversation = Conversation::new(provider.id.as_str(), Operation::Login);
-    let greeting = hello(process, &mut conversation).await.map_err(broken)?;
+    let greeting = hello(process, &mut conversation).await;
+    let greeting = greeting.map_err(|error| broken(error.to_string()))?;
     let request = Request::Login { version: greeting.version, provider: provider.id.to_string() };
     process.write(&request.line()).await;
 

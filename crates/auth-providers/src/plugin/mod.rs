@@ -11,8 +11,9 @@
 //!   door to a running one.
 //! * [`WithPlugins`] makes a plugin an [`HttpClient`](crate::HttpClient): the token endpoint of a
 //!   plugin's login is `plugin:<id>`, so its refresh goes through the same protocol as any other.
-//! * [`login()`] asks the person.
+//! * [`login()`] asks the person; [`check()`] plays the other side, for those who write plugins.
 
+mod check;
 mod conversation;
 mod credential;
 mod executable;
@@ -21,11 +22,12 @@ mod message;
 mod process;
 mod transport;
 
+pub use check::{Check, Outcome, Plan, check};
 pub use conversation::{Conversation, Event, Hello, Operation, Violation};
 pub use executable::{Environment, Executable, Unusable};
 pub use login::{PluginUi, login};
 pub use message::{Choice, Failure, FailureKind, Prompt, PromptKind, Reply, Request};
-pub use transport::{WithPlugins, greet};
+pub use transport::{Ungreeted, WithPlugins, greet};
 
 use std::time::Duration;
 

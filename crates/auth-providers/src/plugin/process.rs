@@ -10,6 +10,7 @@ use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
 };
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
 
 use super::conversation::Violation;
 use super::executable::{Environment, Executable};
@@ -25,6 +26,7 @@ pub(super) struct Process {
     line: Vec<u8>,
     read: usize,
     stderr: Arc<Mutex<Vec<u8>>>,
+    stderr_reader: Option<JoinHandle<()>>,
 }
 
 impl Process {
@@ -69,10 +71,9 @@ impl Process {
         let stdin = Some(child.stdin.take().ok_or_else(gone)?);
         let stdout = BufReader::new(child.stdout.take().ok_or_else(gone)?);
         let stderr = Arc::new(Mutex::new(Vec::new()));
-        if let Some(pipe) = child.stderr.take() {
-            tokio::spawn(keep(pipe, Arc::clone(&stderr)));
-        }
-        Ok(Self { child, stdin, stdout, line: Vec::new(), read: 0, stderr })
+        let pipe = child.stderr.take();
+        let stderr_reader = pipe.map(|pipe| tokio::spawn(keep(pipe, Arc::clone(&stderr))));
+        Ok(Self { child, stdin, stdout, line: Vec::new(), read: 0, stderr, stderr_reader })
     }
 
     /// The next line, without its end; `None` when the plugin has said everything. May be dropped
@@ -81,13 +82,15 @@ impl Process {
         loop {
             let bytes = match self.stdout.fill_buf().await {
                 Ok(bytes) => bytes,
-                Err(error) => return Err(Violation(format!("it cannot be heard: {error}"))),
+                Err(error) => {
+                    return Err(Violation::Protocol(format!("it cannot be heard: {error}")));
+                }
             };
             if bytes.is_empty() {
                 if self.line.is_empty() {
                     return Ok(None);
                 }
-                return Err(Violation("its last line has no end".to_owned()));
+                return Err(Violation::Protocol("its last line has no end".to_owned()));
             }
             let end = bytes.iter().position(|byte| *byte == b'\n');
             let taken = end.unwrap_or(bytes.len());
@@ -96,10 +99,12 @@ impl Process {
             self.stdout.consume(used);
             self.read += used;
             if self.line.len() > LONGEST_LINE {
-                return Err(Violation("a line that is too long".to_owned()));
+                return Err(Violation::Protocol("a line that is too long".to_owned()));
             }
             if self.read > LARGEST_OUTPUT {
-                return Err(Violation("more output than a conversation may have".to_owned()));
+                return Err(Violation::Protocol(
+                    "more output than a conversation may have".to_owned(),
+                ));
             }
             if end.is_some() {
                 let mut line = std::mem::take(&mut self.line);
@@ -120,10 +125,38 @@ impl Process {
         }
     }
 
+    /// What it wrote to standard error, as it is.
+    pub(super) fn raw_stderr(&self) -> String {
+        let bytes = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Ends the plugin's standard input: it is not needed any more.
+    pub(super) fn close(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Waits until the plugin ends by itself; `None` if it does not in `time`.
+    pub(super) async fn ended(&mut self, time: Duration) -> Option<std::process::ExitStatus> {
+        // What it still says is not for anybody, but must not keep it from ending.
+        let silent = async {
+            let mut rest = Vec::new();
+            while self.stdout.read_buf(&mut rest).await.is_ok_and(|length| length > 0) {
+                rest.clear();
+            }
+            self.child.wait().await
+        };
+        let status = tokio::time::timeout(time, silent).await.ok()?.ok()?;
+        if let Some(reader) = self.stderr_reader.take() {
+            // A child of the plugin may still have it open.
+            let _all_was_read = tokio::time::timeout(time, reader).await;
+        }
+        Some(status)
+    }
+
     /// What it wrote to standard error, cut, cleaned, and without `secrets`.
     pub(super) fn stderr(&self, secrets: &[Secret]) -> Vec<String> {
-        let bytes = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut said = String::from_utf8_lossy(&bytes).into_owned();
+        let mut said = self.raw_stderr();
         for secret in secrets {
             said = text::without(&said, secret);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use auth_store::{ProviderId, Secret};
 
-use super::conversation::{Conversation, Event, Hello, Operation};
+use super::conversation::{Conversation, Event, Hello, Operation, Violation};
 use super::executable::{Environment, Executable, Unusable};
 use super::message::FailureKind;
 use super::process::Process;
@@ -80,7 +80,7 @@ impl WithPlugins {
         let started = started.map_err(|error| format!("the plugin did not start: {error}"))?;
         let process = process.insert(started);
         let mut conversation = Conversation::new(executable.id.as_str(), operation);
-        hello(process, &mut conversation).await?;
+        hello(process, &mut conversation).await.map_err(|error| error.to_string())?;
         if request.gate.as_ref().is_some_and(|gate| !gate()) {
             return Err("the lock was lost before anything was sent".to_owned());
         }
@@ -115,33 +115,42 @@ impl HttpClient for WithPlugins {
 
 /// Starts a plugin just to hear its `hello`, and ends it: whether it is there, is a plugin, and
 /// speaks a version that is known here.
-pub async fn greet(executable: &Executable, environment: &Environment) -> Result<Hello, String> {
-    let mut process = Process::start(executable, environment)
-        .await
-        .map_err(|error| format!("the plugin did not start: {error}"))?;
+pub async fn greet(executable: &Executable, environment: &Environment) -> Result<Hello, Ungreeted> {
+    let started = Process::start(executable, environment).await;
+    let mut process = started.map_err(|error| Ungreeted::Unstarted(error.to_string()))?;
     let mut conversation = Conversation::new(executable.id.as_str(), Operation::Login);
     hello(&mut process, &mut conversation).await
+}
+
+/// Why a plugin said no `hello` that is good for anything.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Ungreeted {
+    /// The system does not start it: what it says.
+    #[error("the plugin did not start: {0}")]
+    Unstarted(String),
+    /// It said nothing in time.
+    #[error("the plugin said no `hello` within {} s", .0.as_secs())]
+    Silent(Duration),
+    /// It ended.
+    #[error("the plugin ended without a `hello`")]
+    Ended,
+    /// It said something else.
+    #[error(transparent)]
+    Violation(#[from] Violation),
 }
 
 /// Waits for the `hello` of a plugin.
 pub(super) async fn hello(
     process: &mut Process,
     conversation: &mut Conversation,
-) -> Result<Hello, String> {
-    let Ok(line) = tokio::time::timeout(HELLO_TIMEOUT, process.line()).await else {
-        return Err(silent(HELLO_TIMEOUT));
-    };
-    let line = line.map_err(|violation| violation.to_string())?;
-    let line = line.ok_or("the plugin ended without a `hello`")?;
-    match conversation.accept(&line) {
-        Ok(Event::Hello(hello)) => Ok(hello),
-        Ok(_) => Err("the plugin did not say `hello`".to_owned()),
-        Err(violation) => Err(violation.to_string()),
+) -> Result<Hello, Ungreeted> {
+    let line = tokio::time::timeout(HELLO_TIMEOUT, process.line()).await;
+    let line = line.map_err(|_| Ungreeted::Silent(HELLO_TIMEOUT))??;
+    match conversation.accept(&line.ok_or(Ungreeted::Ended)?)? {
+        Event::Hello(hello) => Ok(hello),
+        // The conversation refuses anything else at its beginning.
+        _ => Err(Ungreeted::Ended),
     }
-}
-
-fn silent(time: Duration) -> String {
-    format!("the plugin said no `hello` within {} s", time.as_secs())
 }
 
 /// The tokens in a request, which its log must not have.
