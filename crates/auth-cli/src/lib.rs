@@ -39,6 +39,7 @@ mod login_way;
 pub mod overview;
 pub mod paths;
 mod person;
+pub mod probe;
 pub mod reference;
 mod save;
 pub mod sessions;

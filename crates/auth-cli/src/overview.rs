@@ -121,6 +121,16 @@ impl Overview {
         }
     }
 
+    /// The first of the models in use that is this provider's, with its name.
+    pub(crate) fn model_of(&self, provider: &ProviderId) -> Option<String> {
+        let default = ProviderId::new(DEFAULT_PROVIDER);
+        let used = models_in_use(&self.default_model, &self.view);
+        let listed = self.view.config.listed_models().map(|(model, _)| model.to_owned());
+        let models = used.into_iter().chain(listed);
+        let mut models = models.filter_map(|text| ModelRef::parse(&text, &default));
+        models.find(|model| model.provider == *provider).map(|model| model.to_string())
+    }
+
     /// The JSON of `models status --json`.
     pub fn to_json(&self, context: &Context) -> Value {
         let config = &self.view.config;

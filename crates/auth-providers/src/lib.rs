@@ -60,6 +60,7 @@ mod oauth;
 mod pasted;
 mod pending;
 pub mod plugin;
+mod probe;
 mod provider;
 pub mod refresh;
 mod registry;
@@ -81,6 +82,7 @@ pub use naming::{TakenProfile, default_profile_id, profile_name};
 pub use oauth::{Missing, RefreshTarget, TargetError, TokenEndpoint};
 pub use pasted::{PasteError, Pasted, pasted};
 pub use pending::{Answered, DeviceCode, PENDING_LIFETIME, Pending, PendingLogins, Way};
+pub use probe::{Probe, Probed};
 pub use provider::{
     ClientAuth, Device, Endpoints, Flow, Identity, IdentitySource, Looks, Origin, Provider,
     RedirectData, TokenBody, Yields,

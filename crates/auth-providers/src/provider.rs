@@ -8,6 +8,7 @@ use auth_store::{ProviderId, Secret};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::address;
+use crate::probe::Probe;
 
 /// What is known of a provider. Adding one adds data, not control flow.
 ///
@@ -113,6 +114,9 @@ pub struct Provider {
     /// What a pasted API key looks like.
     #[serde(default, deserialize_with = "null_is_default")]
     pub api_key: Looks,
+    /// How to ask whether a credential works.
+    #[serde(default)]
+    pub probe: Option<Probe>,
     /// Variables with a key or token, the first that is set wins.
     #[serde(default, deserialize_with = "null_is_default")]
     pub env: Vec<String>,
@@ -361,6 +365,7 @@ impl Provider {
             ("endpoints.revocation", &self.endpoints.revocation),
             ("endpoints.userinfo", &self.endpoints.userinfo),
             ("device.poll", &self.device.poll),
+            ("probe.url", &self.probe.as_ref().map(|probe| probe.url.clone())),
             ("device.verification_uri", &self.device.verification_uri),
         ] {
             if let Some(url) = url {

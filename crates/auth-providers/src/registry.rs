@@ -272,10 +272,15 @@ fn build(
 }
 
 /// `change` laid over `base` as a JSON merge patch (RFC 7396). An issuer replaces the addresses
-/// of the base, and a new id does not inherit its aliases.
+/// of the base, another token endpoint takes its probe away, and a new id does not inherit its aliases.
 fn overlay(mut base: Value, change: Value) -> Value {
     if change.get("issuer").is_some_and(Value::is_string) {
         base["endpoints"] = Value::Null;
+        base["probe"] = Value::Null;
+    }
+    if change["endpoints"].get("token").is_some() {
+        // Credentials of another server are nothing to ask the built-in one about.
+        base["probe"] = Value::Null;
     }
     if change.get("id") != base.get("id") {
         base["aliases"] = Value::Null;

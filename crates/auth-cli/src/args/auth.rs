@@ -101,6 +101,9 @@ Examples:
 pub struct RefreshArgs {
     /// The profiles; without any, whatever is about to expire
     pub profiles: Vec<String>,
+    /// Only what is about to expire, which is what happens without any of these
+    #[arg(long, conflicts_with = "force")]
+    pub due: bool,
     /// Send the refresh token although the access token is fresh, or the token was refused before
     #[arg(long)]
     pub force: bool,

@@ -33,6 +33,7 @@ pub enum ModelsCommand {
 #[command(after_help = "\
 Examples:
   clawdbot models status
+  clawdbot models status --probe
   clawdbot models status --check || echo 'somebody has to log in'
   clawdbot models status --json | jq '.auth.oauth.profiles[] | {profileId, access, refresh}'
 
@@ -44,7 +45,8 @@ pub struct StatusArgs {
     /// Exit 1 if a credential expired or is missing, 2 if one expires within a day
     #[arg(long)]
     pub check: bool,
-    /// Ask the providers whether the credentials work (not covered yet)
+    /// Ask the providers whether the credentials work: one request each, that reads and costs
+    /// nothing; nothing is renewed
     #[arg(long)]
     pub probe: bool,
     /// Probe this provider only
@@ -53,13 +55,13 @@ pub struct StatusArgs {
     /// Probe these profiles only (may be repeated, or a list with commas)
     #[arg(long, value_name = "ID")]
     pub probe_profile: Vec<String>,
-    /// How long one probe may take, in milliseconds
+    /// How long one probe may take, in milliseconds; without it 8000
     #[arg(long, value_name = "MS")]
     pub probe_timeout: Option<u64>,
-    /// How many probes at once
+    /// How many probes at once; without it 2
     #[arg(long, value_name = "N")]
     pub probe_concurrency: Option<u32>,
-    /// How many tokens one probe may cost
+    /// Accepted for scripts; our probes cost no tokens
     #[arg(long, value_name = "N")]
     pub probe_max_tokens: Option<u32>,
 }

@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::overview::Overview;
 use crate::paths;
+use crate::probe;
 use crate::table;
 use crate::view::{self, View, way_in};
 
@@ -17,12 +18,7 @@ pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<
     if args.plain && global.json {
         return Err(CliError::usage("`--plain` and `--json` exclude each other"));
     }
-    let probes = args.probe || args.probe_provider.is_some() || !args.probe_profile.is_empty();
-    if probes {
-        let message = "`models status --probe` is not covered by this program yet";
-        return Err(CliError::new(Exit::Usage, "not_covered", message)
-            .hint("without it: clawdbot models status --check"));
-    }
+    let options = probe::Options::of(args)?;
     let view = View::read(global, context)?;
     let providers = view::providers(context);
     for error in providers.errors() {
@@ -41,15 +37,29 @@ pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<
             path.display()
         ));
     }
+    let probes = match options {
+        Some(options) => Some(probe::run(options, &overview, &providers, context)?),
+        None => None,
+    };
     if args.plain {
         context.print(&overview.default_model)?;
     } else if global.json {
-        let json = overview.to_json(context);
+        let mut json = overview.to_json(context);
+        if let Some(probes) = &probes {
+            json["auth"]["probes"] = probes.to_json();
+        }
         context.print_json(&json)?;
     } else {
         print_text(&overview, &providers, context)?;
+        if let Some(probes) = &probes {
+            probes.print(context)?;
+        }
     }
-    Ok(if args.check { overview.check() } else { Exit::Done })
+    if !args.check {
+        return Ok(Exit::Done);
+    }
+    let is_refused = probes.is_some_and(|probes| probes.has_refusals());
+    Ok(if is_refused { Exit::Expired } else { overview.check() })
 }
 
 fn print_text(
