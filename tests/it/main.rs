@@ -5,6 +5,7 @@ mod certified;
 mod crash;
 mod doctor;
 mod goldens;
+mod import;
 mod login;
 mod logout;
 mod mistakes;

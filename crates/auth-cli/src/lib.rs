@@ -36,6 +36,7 @@ pub mod launch;
 mod logging;
 mod login_person;
 mod login_way;
+mod other_tools;
 pub mod overview;
 pub mod paths;
 mod person;
@@ -115,6 +116,7 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
                 AuthCommand::PasteApiKey(args) => {
                     commands::paste::paste_api_key(args, global, context)
                 }
+                AuthCommand::Import(args) => commands::import::run(args, global, context),
                 AuthCommand::List(args) => commands::list::run(args, global, context),
                 AuthCommand::Logout(args) => commands::logout::run(args, global, context),
                 AuthCommand::Remove(args) => commands::remove::run(args, global, context),

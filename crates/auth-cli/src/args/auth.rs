@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::{
-    ConfigureCommand, CopilotArgs, EnvArgs, ExecArgs, GitCredentialArgs, LoginArgs,
+    ConfigureCommand, CopilotArgs, EnvArgs, ExecArgs, GitCredentialArgs, ImportArgs, LoginArgs,
     PasteApiKeyArgs, PasteTokenArgs, ReportArgs, SetupTokenArgs, TokenArgs,
 };
 
@@ -22,6 +22,8 @@ pub enum AuthCommand {
     PasteToken(PasteTokenArgs),
     /// Store an API key
     PasteApiKey(PasteApiKeyArgs),
+    /// Take a credential over from another tool, once
+    Import(ImportArgs),
     /// The profiles of an agent, and whether each can be used now
     List(ListArgs),
     /// Revoke a login where the provider can, then forget it

@@ -131,3 +131,34 @@ pub struct CopilotArgs {
     #[arg(long)]
     pub yes: bool,
 }
+
+/// `models auth import`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  clawdbot models auth import --from codex
+  clawdbot models auth import --from claude --access-only
+  clawdbot models auth import --from ~/old/.clawdbot/agents/main/agent/auth-profiles.json --take-over
+
+Two tools with one refresh token log each other out. A login of its own for each is best:
+  clawdbot models auth login --provider openai-codex")]
+pub struct ImportArgs {
+    /// `codex`, `claude`, `qwen`, `gemini`, or the path of a file of one of them or of Clawdbot
+    #[arg(long, value_name = "TOOL|PATH")]
+    pub from: String,
+    /// Take the access token only: it works until it ends
+    #[arg(long, conflicts_with = "take_over")]
+    pub access_only: bool,
+    /// Take the refresh token too: the other tool must not use it any more
+    #[arg(long)]
+    pub take_over: bool,
+    /// The provider, where the file does not tell
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// The profile to store it as
+    #[arg(long, value_name = "ID")]
+    pub profile_id: Option<String>,
+    /// Replace a profile of that name
+    #[arg(long)]
+    pub force: bool,
+}

@@ -18,7 +18,9 @@ pub use auth::{
     OrderCommand, OrderSetArgs, RefreshArgs, RemoveArgs,
 };
 pub use hand_out::{FailureWord, ReportArgs, TokenArgs, TokenFormat};
-pub use login::{CopilotArgs, LoginArgs, PasteApiKeyArgs, PasteTokenArgs, SetupTokenArgs};
+pub use login::{
+    CopilotArgs, ImportArgs, LoginArgs, PasteApiKeyArgs, PasteTokenArgs, SetupTokenArgs,
+};
 pub use models::{ModelsArgs, ModelsCommand, StatusArgs};
 pub use plug_in::{
     ConfigureArgs, ConfigureCommand, ConfigureGitArgs, EnvArgs, ExecArgs, GitCredentialArgs,

@@ -8,6 +8,7 @@ pub mod cooldown;
 pub mod doctor;
 pub mod explain;
 pub mod git_credential;
+pub mod import;
 pub mod inject;
 pub mod list;
 pub mod login;

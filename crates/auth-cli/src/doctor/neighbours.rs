@@ -2,12 +2,11 @@
 //! compared by hash, and never shown.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use auth_store::{Credential, Document, Secret, TokenKey};
-use serde_json::Value;
 
 use super::{Finding, Patient, Severity};
+use crate::other_tools::{Tool, of_tool};
 
 pub(super) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     let mut holders: BTreeMap<TokenKey, Vec<(String, String)>> = BTreeMap::new();
@@ -48,14 +47,16 @@ pub(super) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
                 .command(command),
         );
     }
-    for (tool, path, token) in others(patient) {
-        let Some(places) = token.and_then(|token| holders.get(&hash(&token))) else { continue };
+    let others = Tool::ALL.into_iter().flat_map(|tool| of_tool(tool, patient.context));
+    for foreign in others {
+        let Credential::OAuth(login) = &foreign.credential else { continue };
+        let Some(places) = holders.get(&hash(&login.refresh)) else { continue };
         let (agent, id) = &places[0];
-        let what = format!("`{id}` of `{agent}` and {tool} hold one refresh token");
+        let what = format!("`{id}` of `{agent}` and {} hold one refresh token", foreign.tool);
         findings.push(
             Finding::new("shared_with_tool", Severity::Error, what)
                 .costs("whoever renews it first logs the other one out")
-                .at(&path)
+                .at(&foreign.path)
                 .about(id)
                 .command(format!(
                     "log in anew for this program: clawdbot models auth login --provider {} --profile-id {id} --agent {agent}",
@@ -64,34 +65,6 @@ pub(super) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
         );
     }
     findings
-}
-
-/// The refresh tokens of other tools. Their files are only read.
-fn others(patient: &Patient<'_>) -> Vec<(&'static str, PathBuf, Option<Secret>)> {
-    let home = &patient.context.home;
-    let folder = |variable: &str, name: &str| match patient.context.env(variable) {
-        Some(path) if !path.is_empty() => patient.context.user_path(path),
-        _ => home.join(name),
-    };
-    let files: [(&str, PathBuf, &str); 4] = [
-        ("Codex", folder("CODEX_HOME", ".codex").join("auth.json"), "/tokens/refresh_token"),
-        (
-            "Claude Code",
-            folder("CLAUDE_CONFIG_DIR", ".claude").join(".credentials.json"),
-            "/claudeAiOauth/refreshToken",
-        ),
-        ("Qwen Code", home.join(".qwen").join("oauth_creds.json"), "/refresh_token"),
-        ("Gemini CLI", home.join(".gemini").join("oauth_creds.json"), "/refresh_token"),
-    ];
-    files
-        .into_iter()
-        .map(|(tool, path, pointer)| {
-            let text = std::fs::read_to_string(&path).unwrap_or_default();
-            let value: Value = serde_json::from_str(&text).unwrap_or_default();
-            let token = value.pointer(pointer).and_then(Value::as_str);
-            (tool, path, token.filter(|token| !token.is_empty()).map(Secret::new))
-        })
-        .collect()
 }
 
 fn hash(refresh: &Secret) -> TokenKey {
