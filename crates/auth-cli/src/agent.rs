@@ -94,6 +94,31 @@ pub fn lock_patience(context: &Context) -> Duration {
     seconds.map_or(Duration::from_mins(1), Duration::from_secs)
 }
 
+/// `global` with the agent whose session `key` is, where the key says so (`agent:<id>:…`) and it
+/// is not the default one.
+///
+/// # Errors
+/// `--agent` names another one.
+pub fn of_session(key: &str, global: &Global, config: &Config) -> Result<Global, CliError> {
+    let Some(id) = session_agent(key) else { return Ok(global.clone()) };
+    match &global.agent {
+        Some(name) if config::agent_id(name) != id => Err(CliError::usage(format!(
+            "the session `{key}` belongs to the agent `{id}`, not to `{name}`"
+        ))
+        .hint("leave out --agent")),
+        None if id != config.default_agent() => Ok(Global { agent: Some(id), ..global.clone() }),
+        _ => Ok(global.clone()),
+    }
+}
+
+/// The agent in a session key: `work` of `agent:work:main`.
+fn session_agent(key: &str) -> Option<String> {
+    let mut parts = auth_store::trim(key).splitn(3, ':');
+    let (word, id, rest) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_one = word.eq_ignore_ascii_case("agent") && !id.trim().is_empty() && !rest.is_empty();
+    is_one.then(|| config::agent_id(id))
+}
+
 /// The other agents that have a store.
 pub fn others<'a>(
     agent: &'a Agent,

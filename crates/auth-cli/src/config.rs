@@ -169,6 +169,17 @@ impl Config {
         models_of(&self.value["agents"]["defaults"]["model"])
     }
 
+    /// What the agent `id` has of its own of the chat models.
+    pub fn models_of_agent(&self, id: &str) -> Models {
+        self.agent(id).map(|entry| models_of(&entry["model"])).unwrap_or_default()
+    }
+
+    /// The models to try for the agent `id` when the first one fails: its own list, if it has one.
+    pub fn fallbacks_of_agent(&self, id: &str) -> Vec<String> {
+        let has_own = self.agent(id).is_some_and(|entry| entry["model"]["fallbacks"].is_array());
+        if has_own { self.models_of_agent(id).fallbacks } else { self.models().fallbacks }
+    }
+
     /// The image models of all agents.
     pub fn image_models(&self) -> Models {
         models_of(&self.value["agents"]["defaults"]["imageModel"])

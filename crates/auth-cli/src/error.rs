@@ -104,6 +104,12 @@ impl CliError {
         )
     }
 
+    /// The same in other words.
+    #[must_use]
+    pub fn message(self, message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..self }
+    }
+
     /// The same with what to do next.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {

@@ -1,6 +1,7 @@
 //! A token on its way out, in the form that the asking tool reads.
 
 use auth_providers::Providers;
+use auth_routing::selector::ModelRef;
 use auth_store::{Credential, Kind, ProfileId, ProviderId, Secret, Timestamp};
 use serde_json::{Value, json};
 
@@ -25,6 +26,10 @@ pub struct Handed {
     pub expires: Option<Timestamp>,
     /// `profile: <id>` or `env: <variable>`.
     pub source: String,
+    /// The model it is for, where somebody named one.
+    pub model: Option<ModelRef>,
+    /// The model that was asked for, if it is another one.
+    pub fallback_for: Option<ModelRef>,
 }
 
 impl Handed {
@@ -43,6 +48,8 @@ impl Handed {
             token: sent(provider, credential),
             expires: credential.expires(),
             source: format!("profile: {profile}"),
+            model: None,
+            fallback_for: None,
         }
     }
 
@@ -120,7 +127,7 @@ impl Handed {
     }
 
     fn json(&self) -> Value {
-        json!({
+        let mut value = json!({
             "provider": self.provider,
             "profileId": self.profile,
             "agentId": self.agent,
@@ -128,7 +135,14 @@ impl Handed {
             "token": self.token.expose(),
             "expires": self.expires,
             "source": self.source,
-        })
+        });
+        if let Some(model) = &self.model {
+            value["model"] = model.to_string().into();
+        }
+        if let Some(model) = &self.fallback_for {
+            value["fallbackFor"] = model.to_string().into();
+        }
+        value
     }
 
     /// The answer of a git credential helper (git-credential(1)).
@@ -220,6 +234,8 @@ mod tests {
             token: Secret::new(token),
             expires: Some(Timestamp(1_769_644_800_000)),
             source: "env: X".to_owned(),
+            model: None,
+            fallback_for: None,
         }
     }
 

@@ -42,8 +42,11 @@ pub mod paths;
 mod person;
 pub mod probe;
 pub mod reference;
+mod route;
+mod runtime_cache;
 mod save;
 pub mod sessions;
+mod sessions_text;
 pub mod sink;
 pub mod stamp;
 mod table;
@@ -159,8 +162,12 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
         Command::Sessions(SessionsCommand::Model(args)) => {
             commands::sessions::model(args, global, context)
         }
+        Command::Sessions(SessionsCommand::List) => commands::sessions::list(global, context),
         Command::Sessions(SessionsCommand::Show(args)) => {
             commands::sessions::show(args, global, context)
+        }
+        Command::Sessions(SessionsCommand::Clear(args)) => {
+            commands::sessions::clear(args, global, context)
         }
         Command::Doctor(args) => commands::doctor::run(args, global, context),
         Command::Plugins(PluginsCommand::List) => commands::plugins::list(global, context),
@@ -225,4 +232,4 @@ fn wants_json(arguments: &[OsString]) -> bool {
 }
 
 const COVERED: &str = "it covers `models status`, `models auth …`, `channels list`, `agents list`, \
-     `sessions model|show` and `plugins list`; see `clawdbot --help`";
+     `sessions model|list|show|clear` and `plugins list`; see `clawdbot --help`";

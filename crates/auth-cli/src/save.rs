@@ -162,6 +162,9 @@ fn read_back(
     agent: &Agent,
     sink: &TokenSink,
 ) -> Result<(), CliError> {
+    if !sink.store.model_usage().models(id).is_empty() {
+        sink.store.update_model_usage(|usage| usage.forget(id))?;
+    }
     let stored = sink.store.read()?.credential(id);
     if stored.is_some_and(|stored| stored.bearer() == credential.bearer()) {
         return Ok(());

@@ -8,17 +8,19 @@ use std::time::Duration;
 
 use auth_routing::session::Entry;
 use auth_store::{Timestamp, write_atomic};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::agent::Agent;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::sessions_text::Sheet;
 
 /// The sessions of one agent.
 #[derive(Clone, Debug)]
 pub struct Sessions {
     path: PathBuf,
+    agent: String,
 }
 
 impl Sessions {
@@ -32,7 +34,7 @@ impl Sessions {
             let agents = context.paths().state_dir.join("agents");
             agents.join(&agent.id).join("sessions").join("sessions.json")
         };
-        Self { path }
+        Self { path, agent: agent.id.clone() }
     }
 
     /// Where it is.
@@ -40,47 +42,94 @@ impl Sessions {
         &self.path
     }
 
+    /// All sessions, in the order of the file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not an object; it is left as it is.
+    pub fn all(&self) -> Result<Vec<(String, Entry)>, CliError> {
+        let sheet = self.read()?;
+        let keys: Vec<_> = sheet.keys().map(str::to_owned).collect();
+        Ok(keys.into_iter().filter_map(|key| sheet.entry(&key).map(|it| (key, it))).collect())
+    }
+
     /// The entry of the session `key`, if there is one.
     ///
     /// # Errors
     /// The file cannot be read, or is not an object; it is left as it is.
     pub fn entry(&self, key: &str) -> Result<Option<Entry>, CliError> {
-        Ok(self.read()?.get(key).and_then(Value::as_object).cloned())
+        let sheet = self.read()?;
+        Ok(sheet.entry(&self.key_in(&sheet, key)))
     }
 
-    /// Has `edit` change the entry of the session `key`, which is made if it is not there, and
-    /// writes the file, under Clawdbot's lock.
+    /// Has `edit` change the entry of the session `key`, and writes the file, under Clawdbot's
+    /// lock. `None`, and nothing written, if there is no such session and `is_made` is not set, or
+    /// if `edit` wants nothing changed.
     ///
     /// # Errors
     /// Nothing was written.
     pub fn update(
         &self,
         key: &str,
+        is_made: bool,
         context: &Context,
-        edit: impl FnOnce(&Entry) -> Entry,
-    ) -> Result<Entry, CliError> {
-        let _lock = Lock::take(&self.path, context)?;
-        let mut sessions = self.read()?;
-        let entry = sessions.get(key).and_then(Value::as_object).cloned().unwrap_or_default();
-        let entry = edit(&entry);
-        sessions.insert(key.to_owned(), Value::Object(entry.clone()));
-        let text = serde_json::to_string_pretty(&sessions)
-            .map_err(|error| self.error("write", &error.to_string()))?;
-        write_atomic(&self.path, text.as_bytes())?;
-        Ok(entry)
+        edit: impl FnOnce(&Entry) -> Option<Entry>,
+    ) -> Result<Option<Entry>, CliError> {
+        let lock = Lock::take(&self.path, context)?;
+        let mut sheet = self.read()?;
+        let key = self.key_in(&sheet, key);
+        let entry = match sheet.entry(&key) {
+            Some(entry) => entry,
+            None if is_made => new_entry(context)?,
+            None => return Ok(None),
+        };
+        let Some(entry) = edit(&entry) else { return Ok(None) };
+        sheet.set(&key, &entry);
+        if !lock.is_ours() {
+            let message = format!("the lock of `{}` was taken away", self.path.display());
+            return Err(CliError::new(Exit::Locked, "locked", message)
+                .hint("nothing was written; try again")
+                .path(&self.path));
+        }
+        self.write(&sheet.to_text())?;
+        Ok(Some(entry))
     }
 
-    fn read(&self) -> Result<Map<String, Value>, CliError> {
+    /// The key under which the session is in the file: as given, or, where that is a short form
+    /// (`main`), with its agent (`agent:main:main`).
+    fn key_in(&self, sheet: &Sheet, key: &str) -> String {
+        let key = auth_store::trim(key);
+        let is_whole = key.starts_with("agent:") || ["global", "unknown"].contains(&key);
+        if is_whole || sheet.keys().any(|known| known == key) {
+            return key.to_owned();
+        }
+        format!("agent:{}:{key}", self.agent)
+    }
+
+    fn read(&self) -> Result<Sheet, CliError> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Map::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sheet::default()),
             Err(error) => return Err(self.error("read", &error.to_string())),
         };
-        match config::parse(&text) {
-            Ok(Value::Object(sessions)) => Ok(sessions),
-            Ok(_) => Err(self.error("read", "it is not an object")),
-            Err(reason) => Err(self.error("read", &reason)),
+        Sheet::parse(&text).map_err(|reason| self.error("read", &reason))
+    }
+
+    /// Replaces the file, which may be a link. Clawdbot knows a new content by its time in
+    /// milliseconds, so that moves on with every write.
+    fn write(&self, text: &str) -> Result<(), CliError> {
+        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let modified = || path.metadata().and_then(|found| found.modified()).ok();
+        let before = modified();
+        write_atomic(&path, text.as_bytes())?;
+        let is_same =
+            |before| modified().is_some_and(|after| milliseconds(after) <= milliseconds(before));
+        if let Some(before) = before.filter(|before| is_same(*before)) {
+            let file = fs::OpenOptions::new().write(true).open(&path);
+            let next = before + Duration::from_millis(1);
+            // The content is there; at worst a running Clawdbot sees it a moment later.
+            let _best_effort = file.and_then(|file| file.set_modified(next));
         }
+        Ok(())
     }
 
     fn error(&self, action: &str, reason: &str) -> CliError {
@@ -92,9 +141,29 @@ impl Sessions {
     }
 }
 
+/// A session that nobody has talked in yet. Clawdbot takes one without an id for its own.
+fn new_entry(context: &Context) -> Result<Entry, CliError> {
+    let mut bytes = [0; 16];
+    (context.entropy)(&mut bytes).map_err(|error| {
+        let message = format!("could not make an id for the session: {error}");
+        CliError::new(Exit::TryLater, "entropy", message)
+    })?;
+    // A random one (RFC 9562 §5.4).
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let number = u128::from_be_bytes(bytes);
+    let digits = format!("{number:032x}");
+    let id = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    let mut entry = Entry::new();
+    entry.insert("sessionId".to_owned(), id.join("-").into());
+    entry.insert("updatedAt".to_owned(), context.now().0.into());
+    Ok(entry)
+}
+
 /// Clawdbot's lock of `sessions.json`: a file beside it that only one can create.
 struct Lock {
     path: PathBuf,
+    owner: String,
 }
 
 impl Lock {
@@ -107,21 +176,20 @@ impl Lock {
         if let Some(directory) = sessions.parent() {
             auth_store::create_private_directory(directory)?;
         }
-        let mut path = sessions.as_os_str().to_owned();
-        path.push(".lock");
-        let path = PathBuf::from(path);
+        let path = beside(sessions, ".lock");
+        let aside = beside(sessions, &format!(".lock.{}.stale", context.process_id));
         for _attempt in 0..ATTEMPTS {
-            match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
+            match create(&path) {
                 Ok(mut file) => {
-                    let lock = Self { path };
                     let owner = json!({ "pid": context.process_id, "startedAt": context.now() });
-                    let written = file.write_all(owner.to_string().as_bytes());
+                    let lock = Self { path, owner: owner.to_string() };
+                    let written = file.write_all(lock.owner.as_bytes());
                     written.map_err(|error| cannot(error, &lock.path))?;
                     return Ok(lock);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     if is_stale(&path, context.now()) {
-                        let _somebody_else_may_have = fs::remove_file(&path);
+                        remove_stale(&path, &aside, context.now());
                     } else {
                         std::thread::sleep(POLL);
                     }
@@ -134,20 +202,60 @@ impl Lock {
             .hint("nothing was written; try again")
             .path(&path))
     }
+
+    /// Whether nobody took it for a dead one's meanwhile.
+    fn is_ours(&self) -> bool {
+        fs::read_to_string(&self.path).is_ok_and(|owner| owner == self.owner)
+    }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        let _gone_already = fs::remove_file(&self.path);
+        if self.is_ours() {
+            let _gone_already = fs::remove_file(&self.path);
+        }
     }
+}
+
+fn create(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Removes a dead one's lock: first out of the way, since somebody may have removed it already and
+/// taken the lock; then what was moved is known, and goes back if it is not stale.
+fn remove_stale(lock: &Path, aside: &Path, now: Timestamp) {
+    if fs::rename(lock, aside).is_err() {
+        return;
+    }
+    if !is_stale(aside, now) {
+        let _taken_again = fs::hard_link(aside, lock);
+    }
+    let _gone = fs::remove_file(aside);
 }
 
 fn is_stale(lock: &Path, now: Timestamp) -> bool {
     let written = lock.metadata().and_then(|found| found.modified()).ok();
-    let age = written
-        .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
-        .map(|at| Timestamp(at.as_millis().try_into().unwrap_or(i64::MAX)));
-    age.is_some_and(|at| now.since(at) > STALE)
+    written.is_some_and(|at| now.since(Timestamp(milliseconds(at))) > STALE)
+}
+
+fn milliseconds(at: std::time::SystemTime) -> i64 {
+    let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(i64::MAX)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+/// The value of a member that is text and says something.
+pub fn text<'a>(entry: &'a Entry, name: &str) -> Option<&'a str> {
+    entry.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
 const POLL: Duration = Duration::from_millis(25);

@@ -1,6 +1,6 @@
 //! A provider's profiles in lines that fit the terminal, in the order in which they are tried.
 
-use auth_routing::{Plan, Why, health};
+use auth_routing::{Plan, Why, health, unusable_until};
 use auth_store::{Kind, Profile, ProviderId, Timestamp};
 
 use crate::text::{printable, shown};
@@ -35,8 +35,14 @@ pub(crate) fn profile_lines(
     let id_width = rows.iter().map(|row| row.profile.id.as_str().chars().count()).max();
     let id_width = id_width.unwrap_or(0).min(width / 2);
     let mut lines = Vec::new();
+    let models = view.model_usage();
     for mut row in rows {
         let ability = abilities.get(&row.profile.id);
+        for (model, usage) in models.models(&row.profile.id) {
+            if let Some(until) = unusable_until(&usage).filter(|end| view.now < *end) {
+                row.notes.push(format!("{} {}", printable(&model), rest(until, None, view.now)));
+            }
+        }
         let mut notes: Vec<_> = secret(view, row.profile).into_iter().collect();
         notes.extend(ability.map(|it| ability_words(*it, row.profile.expires, view.now)));
         notes.append(&mut row.notes);

@@ -10,9 +10,9 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use auth_providers::refresh::{Force, Wanted};
-use auth_routing::session;
-use auth_routing::{Exclusion, Pin, Plan, Why, unusable_until};
-use auth_store::{Credential, KeyReference, Kind, ProfileId, ProviderId, Secret, Timestamp};
+use auth_routing::selector::ModelRef;
+use auth_routing::{Exclusion, Pin};
+use auth_store::{Credential, KeyReference, Kind, ProfileId, Secret, Timestamp};
 
 use crate::agent;
 use crate::args::{Global, TokenArgs, TokenFormat};
@@ -21,10 +21,10 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::handed::Handed;
 use crate::reference;
-use crate::sessions::Sessions;
+use crate::route::{self, Candidate, Route};
 use crate::text::utc;
 use crate::view::{self, View, way_in};
-use crate::worker;
+use crate::{runtime_cache, worker};
 
 /// The exit code, if the request could be served by reading the store alone. Nothing was written
 /// if it could not.
@@ -83,9 +83,9 @@ fn quick_arguments(arguments: &[OsString]) -> Option<(TokenArgs, Global)> {
 /// The output, if the first profile of the plan is fresh.
 fn fast(args: &TokenArgs, global: &Global, context: &Context) -> Option<String> {
     let view = View::with(config_cache::load(context)?, global, context).ok()?;
-    let choice = choose(args, &view, context).ok()?;
-    let first = choice.candidates.first()?;
-    if !choice.warnings.is_empty() || first.resting.is_some() {
+    let route = Route::of(args, None, &view, context).ok()?;
+    let first = route.candidates.first()?;
+    if !route.warnings.is_empty() || first.resting.is_some() || route.moves_session {
         return None;
     }
     let credential = view.document.credential(&first.profile)?;
@@ -97,9 +97,9 @@ fn fast(args: &TokenArgs, global: &Global, context: &Context) -> Option<String> 
         return None;
     }
     let credential = reference::fetched(credential, &first.profile, context).ok()?;
-    let handed = handed(&choice, &view, &first.profile, &credential);
+    let handed = handed(&route, &view, &first.profile, &credential);
     let text = handed.rendered(format(args, global), || view::providers(context)).ok();
-    std::mem::forget((view, choice, credential, handed));
+    std::mem::forget((view, route, credential, handed));
     text
 }
 
@@ -121,20 +121,56 @@ pub(crate) fn obtain(
     global: &Global,
     context: &mut Context,
 ) -> Result<Handed, CliError> {
-    let view = View::read(global, context)?;
-    let choice = choose(args, &view, context)?;
-    for warning in &choice.warnings {
+    let view = match &args.session {
+        Some(key) => View::of_session(key, global, context)?,
+        None => View::read(global, context)?,
+    };
+    let mut models = route::models(args, &view)?.into_iter();
+    let Some(asked) = models.next() else { return follow(args, None, &view, context) };
+    let failure = match follow(args, Some(&asked), &view, context) {
+        Err(error) if is_about_the_model(&error) => error,
+        outcome => return outcome,
+    };
+    for model in models {
+        match follow(args, Some(&model), &view, context) {
+            Ok(mut handed) => {
+                context.say(format_args!(
+                    "warning: {}; using the fallback {model} ({}, {})",
+                    failure.message,
+                    handed.source,
+                    handed.mode()
+                ));
+                handed.fallback_for = Some(asked);
+                return Ok(handed);
+            }
+            Err(error) if is_about_the_model(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(failure)
+}
+
+/// A token by one route: of the first candidate that has one, else the environment's.
+fn follow(
+    args: &TokenArgs,
+    model: Option<&ModelRef>,
+    view: &View,
+    context: &mut Context,
+) -> Result<Handed, CliError> {
+    let route = Route::of(args, model, view, context)?;
+    for warning in &route.warnings {
         context.say(format_args!("warning: {warning}"));
     }
+    route.move_session(args, view, context);
     let mut sink = None;
     let mut failure: Option<CliError> = None;
-    for candidate in &choice.candidates {
+    for candidate in &route.candidates {
         if let Some(until) = candidate.resting {
-            let rests = all_rest(&choice, until, candidate, &view);
+            let rests = all_rest(&route, until, candidate, view);
             return Err(failure.unwrap_or(rests));
         }
         let outcome = if args.no_refresh {
-            stored(candidate, args, &view)
+            stored(candidate, args, view)
                 .and_then(|it| reference::fetched(it, &candidate.profile, context))
         } else {
             let sink = sink.get_or_insert_with(|| worker::sink(&view.agent, &view.config, context));
@@ -150,7 +186,11 @@ pub(crate) fn obtain(
                         credential.kind().as_str()
                     ));
                 }
-                return Ok(handed(&choice, &view, &candidate.profile, &credential));
+                let before = view.document.credential(&candidate.profile);
+                if before.is_none_or(|before| before.bearer() != credential.bearer()) {
+                    runtime_cache::follow(&view.agent, &view.config, context);
+                }
+                return Ok(handed(&route, view, &candidate.profile, &credential));
             }
             // Another account may do; a damaged store or a lock will not get better by it.
             Err(error) if is_about_the_profile(&error) => failure = failure.or(Some(error)),
@@ -159,77 +199,16 @@ pub(crate) fn obtain(
     }
     match failure {
         Some(failure) => Err(failure),
-        None => from_environment(&choice, &view, context),
+        None => from_environment(&route, view, context),
     }
 }
 
-fn handed(choice: &Choice, view: &View, profile: &ProfileId, credential: &Credential) -> Handed {
+fn handed(route: &Route, view: &View, profile: &ProfileId, credential: &Credential) -> Handed {
     // As the profile spells it.
     let found = view.profile(profile).ok();
-    let provider = found.map_or(&choice.provider, |found| &found.provider);
-    Handed::of(provider, profile, &view.agent.id, credential)
-}
-
-/// What there is to choose from.
-struct Choice {
-    provider: ProviderId,
-    pin: Option<Pin>,
-    candidates: Vec<Candidate>,
-    plan: Option<Plan>,
-    warnings: Vec<String>,
-}
-
-struct Candidate {
-    profile: ProfileId,
-    /// It is not to be used before then.
-    resting: Option<Timestamp>,
-}
-
-fn choose(args: &TokenArgs, view: &View, context: &Context) -> Result<Choice, CliError> {
-    if let Some(id) = &args.profile {
-        let profile = view.profile(&ProfileId::new(id.as_str()))?;
-        // Who names a profile gets it, resting or not.
-        let candidate = Candidate { profile: profile.id.clone(), resting: None };
-        return Ok(Choice {
-            provider: profile.provider.clone(),
-            pin: None,
-            candidates: vec![candidate],
-            plan: None,
-            warnings: Vec::new(),
-        });
-    }
-    let entry = match &args.session {
-        Some(key) => Sessions::of(&view.agent, &view.config, context).entry(key)?,
-        None => None,
-    };
-    let pin = entry.as_ref().and_then(session::pin);
-    let session_provider = entry.as_ref().and_then(|entry| entry.get("providerOverride")?.as_str());
-    let provider = match (&args.provider, session_provider, &pin) {
-        (Some(provider), _, _) => ProviderId::new(provider),
-        (None, Some(provider), _) => ProviderId::new(provider),
-        (None, None, Some(Pin::Prefer(id) | Pin::Require(id))) => {
-            view.profile(id)?.provider.clone()
-        }
-        (None, None, None) => view.default_model().provider,
-    };
-    let plan = view.plan(&provider, pin.as_ref());
-    let candidates = plan.candidates.iter().map(|candidate| {
-        let resting = match &candidate.why {
-            Why::Resting { until, .. } => Some(*until),
-            // A pinned profile keeps its place, and may rest all the same.
-            Why::Pinned => view
-                .profile(&candidate.id)
-                .ok()
-                .and_then(|profile| unusable_until(&profile.usage))
-                .filter(|until| view.now < *until),
-            _ => None,
-        };
-        Candidate { profile: candidate.id.clone(), resting }
-    });
-    let mut candidates: Vec<_> = candidates.collect();
-    candidates.sort_by_key(|candidate| candidate.resting);
-    let warnings = plan.warnings.iter().map(|warning| format!("{provider}: {warning}")).collect();
-    Ok(Choice { provider, pin, candidates, plan: Some(plan), warnings })
+    let provider = found.map_or(&route.provider, |found| &found.provider);
+    let handed = Handed::of(provider, profile, &view.agent.id, credential);
+    Handed { model: route.model.clone(), ..handed }
 }
 
 fn wanted(candidate: &Candidate, args: &TokenArgs) -> Wanted {
@@ -255,51 +234,59 @@ fn stored(candidate: &Candidate, args: &TokenArgs, view: &View) -> Result<Creden
     })
 }
 
+/// Whether a fallback model may do.
+fn is_about_the_model(error: &CliError) -> bool {
+    error.exit == Exit::AllRest || is_about_the_profile(error)
+}
+
 fn is_about_the_profile(error: &CliError) -> bool {
     matches!(error.exit, Exit::NoCredential | Exit::LogInAgain | Exit::TryLater | Exit::Usage)
 }
 
-fn all_rest(choice: &Choice, until: Timestamp, first: &Candidate, view: &View) -> CliError {
-    let who = match &choice.pin {
-        Some(Pin::Require(id)) => format!("the pinned profile `{id}` rests"),
-        _ => format!("all profiles of {} rest", choice.provider),
+fn all_rest(route: &Route, until: Timestamp, first: &Candidate, view: &View) -> CliError {
+    let who = match (&route.pin, &route.model) {
+        (Some(Pin::Require(id)), _) => format!("the pinned profile `{id}` rests"),
+        (_, Some(model)) => format!("all profiles of {} rest for {model}", route.provider),
+        _ => format!("all profiles of {} rest", route.provider),
     };
+    let mut hint = format!(
+        "see why: clawdbot models auth explain --provider {0}{2}; end the rest: clawdbot models auth cooldown clear {1}{2}",
+        route.provider,
+        first.profile,
+        of_agent(view)
+    );
+    if let Some(unpin) = route.unpin() {
+        let _ = write!(hint, "; unpin it: {unpin}");
+    }
     CliError::new(
         Exit::AllRest,
         "all_rest",
         format!("{who}; the first, `{}`, is back at {}", first.profile, utc(until)),
     )
-    .hint(format!(
-        "see why: clawdbot models auth explain --provider {0}; end the rest: clawdbot models auth cooldown clear {1}{2}",
-        choice.provider,
-        first.profile,
-        of_agent(view)
-    ))
+    .hint(hint)
     .profile(&first.profile)
 }
 
 /// No profile can be used: the environment's key is the last resort, unless somebody asked for a
 /// certain profile.
-fn from_environment(
-    choice: &Choice,
-    view: &View,
-    context: &mut Context,
-) -> Result<Handed, CliError> {
-    if matches!(choice.pin, Some(Pin::Require(_))) {
-        return Err(no_credential(choice, view, context));
+fn from_environment(route: &Route, view: &View, context: &mut Context) -> Result<Handed, CliError> {
+    if matches!(route.pin, Some(Pin::Require(_))) {
+        return Err(no_credential(route, view, context));
     }
     let handed = |kind, token, source| Handed {
-        provider: choice.provider.clone(),
+        provider: route.provider.clone(),
         profile: None,
         agent: view.agent.id.clone(),
         kind,
         token,
         expires: None,
         source,
+        model: route.model.clone(),
+        fallback_for: None,
     };
     let providers = view::providers(context);
-    let env = providers.env_key(&choice.provider, &|name| context.env(name).map(str::to_owned));
-    let (handed, from) = match (env, view.config.described_key(&choice.provider)) {
+    let env = providers.env_key(&route.provider, &|name| context.env(name).map(str::to_owned));
+    let (handed, from) = match (env, view.config.described_key(&route.provider)) {
         (Some(key), _) => {
             let kind = if key.is_oauth { Kind::OAuth } else { Kind::ApiKey };
             let from = format!("`{}` from the environment", key.name);
@@ -309,10 +296,10 @@ fn from_environment(
             let from = "the `apiKey` in the config's `models.providers`".to_owned();
             (handed(Kind::ApiKey, Secret::new(key), "models.json".to_owned()), from)
         }
-        (None, None) => return Err(no_credential(choice, view, context)),
+        (None, None) => return Err(no_credential(route, view, context)),
     };
     // A subscription that ended must not turn into a bill unseen.
-    let ended = choice.plan.iter().flat_map(|plan| &plan.excluded).find(|(id, reason)| {
+    let ended = route.plan.iter().flat_map(|plan| &plan.excluded).find(|(id, reason)| {
         let is_key = |it: &auth_store::Profile| it.kind == Kind::ApiKey;
         matches!(reason, Exclusion::Expired(_) | Exclusion::NoSecret)
             && !view.profile(id).is_ok_and(is_key)
@@ -327,10 +314,10 @@ fn from_environment(
     Ok(handed)
 }
 
-fn no_credential(choice: &Choice, view: &View, context: &Context) -> CliError {
-    let provider = &choice.provider;
-    let excluded = choice.plan.iter().flat_map(|plan| &plan.excluded);
-    let mut message = match &choice.pin {
+fn no_credential(route: &Route, view: &View, context: &Context) -> CliError {
+    let provider = &route.provider;
+    let excluded = route.plan.iter().flat_map(|plan| &plan.excluded);
+    let mut message = match &route.pin {
         Some(Pin::Require(id)) => format!("the pinned profile `{id}` cannot be used"),
         _ => format!("there is no credential for {provider} that can be used"),
     };
@@ -339,7 +326,10 @@ fn no_credential(choice: &Choice, view: &View, context: &Context) -> CliError {
         let _ = write!(message, "; `{id}`: {reason}");
     }
     let way_in = way_in(provider, &view::providers(context));
-    let mut hint = format!("{way_in}{}", of_agent(view));
+    let mut hint = match route.unpin() {
+        Some(unpin) => format!("unpin it: {unpin}"),
+        None => format!("{way_in}{}", of_agent(view)),
+    };
     // Who comes from Clawdbot may have lived on the main agent's login without knowing it.
     let holder = agent::others(&view.agent, &view.config, context).find(|other| {
         let document = other.store().read();

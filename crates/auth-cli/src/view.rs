@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use auth_providers::{Providers, TargetError};
 use auth_routing::selector::{Aliases, ModelRef};
-use auth_routing::{Pin, Plan, Routing, health, plan};
+use auth_routing::{Pin, Plan, Routing, for_model, health, plan};
 use auth_store::{
-    Credential, Document, Profile, ProfileId, ProviderId, Records, State, StateDirectory,
-    Timestamp, TokenKey,
+    Credential, Document, ModelUsage, Profile, ProfileId, ProviderId, Records, State,
+    StateDirectory, Timestamp, TokenKey,
 };
 use serde::Serialize;
 
-use crate::agent::Agent;
+use crate::agent::{self, Agent};
 use crate::args::Global;
 use crate::config::Config;
 use crate::context::Context;
@@ -73,14 +73,41 @@ impl View {
         })
     }
 
+    /// What [`read`](Self::read) gives for the agent whose session `key` is: `agent:work:main` is
+    /// one of the agent `work`.
+    pub fn of_session(key: &str, global: &Global, context: &mut Context) -> Result<Self, CliError> {
+        let global = agent::of_session(key, global, &Config::load(context)?)?;
+        Self::read(&global, context)
+    }
+
     /// The plan for `provider`.
     pub fn plan(&self, provider: &ProviderId, pin: Option<&Pin>) -> Plan {
+        self.plan_over(&self.profiles, provider, pin)
+    }
+
+    /// The plan for a request for `model`, which may rest with some of the profiles.
+    pub fn plan_for_model(&self, model: &ModelRef, rests: &ModelUsage, pin: Option<&Pin>) -> Plan {
+        let name = model.to_string();
+        let profiles = self.profiles.iter().cloned();
+        let profiles = profiles.map(|profile| {
+            let of_model = rests.get(&profile.id, &name);
+            for_model(profile, &of_model)
+        });
+        self.plan_over(&profiles.collect::<Vec<_>>(), &model.provider, pin)
+    }
+
+    fn plan_over(&self, profiles: &[Profile], provider: &ProviderId, pin: Option<&Pin>) -> Plan {
         let routing = Routing {
             stored_order: self.document.order(provider),
             provider: provider.clone(),
             config: &self.routing,
         };
-        plan(&self.profiles, &routing, pin, self.now)
+        plan(profiles, &routing, pin, self.now)
+    }
+
+    /// What is known of single models of the profiles.
+    pub fn model_usage(&self) -> ModelUsage {
+        self.agent.store().model_usage()
     }
 
     /// The profile `id`.
@@ -95,6 +122,14 @@ impl View {
     /// The default model: the configured one, its alias resolved, else the built-in one.
     pub fn default_model(&self) -> ModelRef {
         default_model(&self.config)
+    }
+
+    /// The model that this agent uses when nobody names one: its own, else the default one.
+    pub fn agent_model(&self) -> ModelRef {
+        let own = self.config.models_of_agent(&self.agent.id).primary;
+        let anthropic = ProviderId::new(DEFAULT_PROVIDER);
+        let own = own.and_then(|text| model_of(&text, &anthropic, &self.config).ok());
+        own.unwrap_or_else(|| self.default_model())
     }
 
     /// The providers of the stored profiles, by canonical id.
@@ -123,6 +158,17 @@ pub fn default_model(config: &Config) -> ModelRef {
         aliases.resolve(&text, &anthropic).map(|(model, _)| model)
     });
     configured.unwrap_or(ModelRef { provider: anthropic, model: DEFAULT_MODEL.to_owned() })
+}
+
+/// The model a person means: an alias of the config, `provider/model`, or the bare name of one of
+/// `provider`'s.
+///
+/// # Errors
+/// There is nothing in it that could be a model.
+pub fn model_of(text: &str, provider: &ProviderId, config: &Config) -> Result<ModelRef, CliError> {
+    let aliases = Aliases::from_json(&config.value, &ProviderId::new(DEFAULT_PROVIDER));
+    let found = aliases.resolve(text, provider).map(|(model, _)| model);
+    found.ok_or_else(|| CliError::usage(format!("`{text}` names no model")))
 }
 
 /// The provider of a model that names none.

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::reference;
+use crate::runtime_cache;
 use crate::sink::{self, TokenSink};
 use crate::warm::Warm;
 
@@ -236,9 +237,16 @@ fn child(arguments: &[OsString], context: &mut Context) -> Result<bool, CliError
         let _deaf = ignore_signals();
         refresh::send(lock, &wanted, provider, sink.doors()).await
     };
-    sink::block_on(sending)
+    let sent = sink::block_on(sending)
         .and_then(|sent| sent)
-        .map_err(|error| explain(error, Some(provider), &agent))
+        .map_err(|error| explain(error, Some(provider), &agent))?;
+    // Here, since the one who asked may be gone. Others may have had copies of the token.
+    runtime_cache::follow(&agent, &config, context);
+    let others: Vec<_> = agent::others(&agent, &config, context).collect();
+    for other in others {
+        runtime_cache::follow_if_there(&other, &config, context);
+    }
+    Ok(sent)
 }
 
 #[cfg(not(unix))]
@@ -330,7 +338,7 @@ pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) 
 }
 
 /// The command that makes a new login of that profile.
-fn log_in_command(
+pub(crate) fn log_in_command(
     profile: &auth_store::ProfileId,
     provider: Option<&Provider>,
     agent: &Agent,

@@ -78,4 +78,3 @@ pub use cooldown::{
     CooldownPolicy, FailureReason, after_failure, after_success, cleared, for_model, unusable_until,
 };
 pub use plan::{Candidate, Exclusion, Pin, Plan, Routing, Source, Warning, Why, plan};
-pub use raw_reason::without_secrets;

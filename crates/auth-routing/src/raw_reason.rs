@@ -25,7 +25,7 @@ pub(crate) fn of(status: Option<u16>, code: Option<&str>, message: &str) -> Stri
 
 /// `text` as one line, its words separated by single spaces, with `…` for each word that may hold
 /// a secret: providers quote keys in their messages, masked or not.
-pub fn without_secrets(text: &str) -> String {
+fn without_secrets(text: &str) -> String {
     let plain: String =
         text.chars().take(FAR_MORE_THAN_KEPT).map(|c| if is_plain(c) { c } else { ' ' }).collect();
     let mut words: Vec<&str> = Vec::new();

@@ -130,6 +130,9 @@ pub struct ExplainArgs {
     /// With the pin of this session
     #[arg(long, value_name = "KEY", conflicts_with = "profile")]
     pub session: Option<String>,
+    /// For this model: an alias or `provider/model`
+    #[arg(long, value_name = "MODEL", conflicts_with = "provider")]
+    pub model: Option<String>,
 }
 
 /// `models auth order …`
@@ -170,7 +173,7 @@ pub struct OrderSetArgs {
 pub enum CooldownCommand {
     /// Which profiles rest, why and until when
     List(ListArgs),
-    /// Let them be used again at once
+    /// Let them be used again at once, with every model
     Clear(CooldownClearArgs),
 }
 
@@ -179,6 +182,7 @@ pub enum CooldownCommand {
 #[command(after_help = "\
 Examples:
   clawdbot models auth cooldown clear openai:default
+  clawdbot models auth cooldown clear openai:default --model gpt-5
   clawdbot models auth cooldown clear --all")]
 pub struct CooldownClearArgs {
     /// The profiles
@@ -187,4 +191,7 @@ pub struct CooldownClearArgs {
     /// Every profile of the agent
     #[arg(long, conflicts_with = "profiles")]
     pub all: bool,
+    /// Only the rest of this model
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
 }

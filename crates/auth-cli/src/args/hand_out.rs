@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use auth_store::Timestamp;
 use clap::{Args, ValueEnum};
 
 use super::duration::seconds;
@@ -13,6 +14,8 @@ Examples:
   curl -H \"Authorization: Bearer $(clawdbot models auth token --provider openai-codex)\" …
   clawdbot models auth token --profile openai-codex:work --format json
   clawdbot models auth token --provider openai-codex --force-refresh --if-token-sha256 $HASH
+  clawdbot models auth token --model Opus --json
+  clawdbot models auth token --session agent:main:main
 
 stdout is the token and a line feed, nothing else. Exit codes: 3 no credential, 4 log in again,
 5 try later, 6 all profiles rest, 7 lock not had in time, 8 store damaged.")]
@@ -26,6 +29,13 @@ pub struct TokenArgs {
     /// The profile this session uses
     #[arg(long, value_name = "KEY", conflicts_with = "profile")]
     pub session: Option<String>,
+    /// The session starts anew: routing moves on to the next profile
+    #[arg(long, requires = "session")]
+    pub new_session: bool,
+    /// For this model: an alias or `provider/model`; if nothing can be used for it, for the first
+    /// of the configured fallbacks that has something
+    #[arg(long, value_name = "MODEL", conflicts_with = "session")]
+    pub model: Option<String>,
     /// How it is printed
     #[arg(long, value_enum)]
     pub format: Option<TokenFormat>,
@@ -48,7 +58,7 @@ pub struct TokenArgs {
 pub enum TokenFormat {
     /// The token and a line feed
     Raw,
-    /// `{provider, profileId, agentId, mode, token, expires, source}`
+    /// `{provider, profileId, agentId, mode, token, expires, source, model?, fallbackFor?}`
     Json,
     /// A line for `curl -H`: the header that the provider reads
     Header,
@@ -65,11 +75,17 @@ pub enum TokenFormat {
 /// `models auth report`
 #[derive(Args, Debug)]
 #[command(
-    group = clap::ArgGroup::new("outcome").required(true).args(["ok", "failed"]),
+    group = clap::ArgGroup::new("outcome").required(true).args(["ok", "failed", "from_response"]),
     after_help = "\
 Examples:
   clawdbot models auth report openai-codex:work --ok
-  clawdbot models auth report openai-codex:work --failed rate_limit --retry-after 90s"
+  clawdbot models auth report openai-codex:work --failed rate_limit --retry-after 90s
+  clawdbot models auth report openai:default --failed rate_limit --model gpt-5 --reset-at 2026-02-01T00:00:00Z
+  curl -sS -i … | clawdbot models auth report anthropic:work --from-response
+
+A rest of one model does not touch the others; what is wrong with the credential or its account
+(auth, billing) makes all of them rest. Exit codes: 3 no such profile, 7 the lock was not had in
+time and nothing was reported."
 )]
 pub struct ReportArgs {
     /// The profile
@@ -80,9 +96,27 @@ pub struct ReportArgs {
     /// It failed
     #[arg(long, value_name = "REASON")]
     pub failed: Option<FailureWord>,
+    /// Judge the provider's answer on stdin: as `curl -i` prints it, or JSON `{status, headers, body}`
+    #[arg(long)]
+    pub from_response: bool,
+    /// The model that was asked for: an alias, `provider/model`, or one of the profile's provider
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
     /// How long the provider wants to be left alone: `90s`, `5m`; a bare number means seconds
     #[arg(long, value_name = "DURATION", value_parser = seconds, requires = "failed")]
     pub retry_after: Option<Duration>,
+    /// When the provider will serve it again: `2026-02-01T00:00:00Z`, or seconds or milliseconds
+    /// since the epoch
+    #[arg(long, value_name = "TIME", value_parser = point_in_time, requires = "failed", conflicts_with = "retry_after")]
+    pub reset_at: Option<Timestamp>,
+}
+
+/// A point in time, as people and providers write it.
+fn point_in_time(text: &str) -> Result<Timestamp, String> {
+    auth_routing::moment::parse(text).ok_or_else(|| {
+        "use a time such as `2026-02-01T00:00:00Z`, or seconds or milliseconds since the epoch"
+            .into()
+    })
 }
 
 /// Why a request failed, as its caller can tell.

@@ -27,7 +27,7 @@ pub use plug_in::{
     GitVerb, Shell, WantedArgs,
 };
 pub use plugins::{PluginsCheckArgs, PluginsCommand};
-pub use sessions::{SessionModelArgs, SessionShowArgs, SessionsCommand};
+pub use sessions::{SessionArgs, SessionModelArgs, SessionsCommand};
 
 /// One place for your model providers' credentials: logged in once, always fresh, handed out to
 /// every tool.

@@ -11,8 +11,12 @@ Examples:
   clawdbot sessions model agent:main:main '/model Opus@anthropic:work'
   clawdbot sessions model agent:main:main default")]
     Model(SessionModelArgs),
+    /// The conversations of an agent, and the model and profile of each
+    List,
     /// The model and profile a conversation uses
-    Show(SessionShowArgs),
+    Show(SessionArgs),
+    /// End what was chosen for a conversation: its model, and its pin to a profile
+    Clear(SessionArgs),
 }
 
 /// `sessions model`
@@ -20,13 +24,13 @@ Examples:
 pub struct SessionModelArgs {
     /// The key of the session
     pub key: String,
-    /// `/model X@profile`, or `X@profile`
+    /// `/model X@profile`, or `X@profile`; `@profile` keeps the model, `default` ends the choice
     pub directive: String,
 }
 
-/// `sessions show`
+/// `sessions show|clear`
 #[derive(Args, Debug)]
-pub struct SessionShowArgs {
+pub struct SessionArgs {
     /// The key of the session
     pub key: String,
 }

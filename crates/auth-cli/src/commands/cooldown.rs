@@ -1,7 +1,8 @@
-//! `models auth cooldown list|clear`: profiles that rest after a failure.
+//! `models auth cooldown list|clear`: profiles that rest after a failure, and models that rest
+//! with some of them.
 
 use auth_routing::{cleared, health, unusable_until};
-use auth_store::{ProfileId, ProviderId, Timestamp};
+use auth_store::{ModelUsage, ProfileId, ProviderId, Timestamp, Usage};
 use serde::Serialize;
 use serde_json::json;
 
@@ -10,10 +11,11 @@ use crate::args::{CooldownClearArgs, Global, ListArgs};
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::text::utc;
-use crate::view::{View, no_profile};
+use crate::runtime_cache;
+use crate::text::{printable, utc};
+use crate::view::{self, DEFAULT_PROVIDER, View, no_profile};
 
-/// A profile that rests.
+/// A profile that rests, or a model of it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Resting {
@@ -30,24 +32,42 @@ pub struct Resting {
     pub until: Timestamp,
     /// How long that is, in milliseconds.
     pub remaining_ms: i64,
+    /// The model that rests; `None`: the whole profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// What the provider said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
 }
 
 /// The profiles that rest, the one that is back soonest first.
 pub fn resting(view: &View) -> Vec<Resting> {
-    let each = view.profiles.iter().filter_map(|profile| {
-        let usage = &profile.usage;
-        let until = unusable_until(usage).filter(|end| view.now < *end)?;
-        let is_disabled = usage.disabled_until.is_some_and(|end| view.now < end);
-        Some(Resting {
-            profile_id: profile.id.clone(),
-            provider: profile.provider_text.clone(),
-            kind: if is_disabled { "disabled" } else { "cooldown" },
-            reason: usage.disabled_reason.clone(),
-            until,
-            remaining_ms: until.0.saturating_sub(view.now.0),
-        })
-    });
-    let mut resting: Vec<_> = each.collect();
+    resting_with(view, &ModelUsage::default())
+}
+
+/// The same with the models that rest.
+fn resting_with(view: &View, models: &ModelUsage) -> Vec<Resting> {
+    let mut resting = Vec::new();
+    for profile in &view.profiles {
+        let mut add = |usage: &Usage, model: Option<String>| {
+            let Some(until) = unusable_until(usage).filter(|end| view.now < *end) else { return };
+            let is_disabled = usage.disabled_until.is_some_and(|end| view.now < end);
+            resting.push(Resting {
+                profile_id: profile.id.clone(),
+                provider: profile.provider_text.clone(),
+                kind: if is_disabled { "disabled" } else { "cooldown" },
+                reason: usage.disabled_reason.clone(),
+                until,
+                remaining_ms: until.0.saturating_sub(view.now.0),
+                model,
+                raw: usage.last_failure_raw.clone(),
+            });
+        };
+        add(&profile.usage, None);
+        for (model, usage) in models.models(&profile.id) {
+            add(&usage, Some(model));
+        }
+    }
     resting.sort_by_key(|it| it.remaining_ms);
     resting
 }
@@ -55,7 +75,7 @@ pub fn resting(view: &View) -> Vec<Resting> {
 /// Shows who rests, why and until when.
 pub fn list(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
     let view = View::read(global, context)?;
-    let mut resting = resting(&view);
+    let mut resting = resting_with(&view, &view.model_usage());
     if let Some(provider) = &args.provider {
         resting.retain(|it| ProviderId::new(&it.provider) == ProviderId::new(provider));
     }
@@ -67,53 +87,96 @@ pub fn list(args: &ListArgs, global: &Global, context: &mut Context) -> Result<E
         context.print("No profile rests.")?;
     }
     for it in &resting {
+        let model = it.model.as_deref().map(|it| format!(" with {it}")).unwrap_or_default();
         let reason = it.reason.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
         let left = health::until_text(it.until, view.now);
-        context.print(format_args!(
-            "{}  {}{reason}, back in {left} ({})",
+        let line = format!(
+            "{}{model}  {}{reason}, back in {left} ({})",
             it.profile_id,
             it.kind,
             utc(it.until)
-        ))?;
+        );
+        context.print(printable(&line))?;
+        if let Some(raw) = &it.raw {
+            context.print(format_args!("    {}", printable(raw)))?;
+        }
     }
     Ok(Exit::Done)
 }
 
-/// Ends the rest of the named profiles, that of a billing failure too.
+/// Ends the rest of the named profiles, that of a billing failure and those of models too; or, if
+/// a model is named, that of the model alone.
 pub fn clear(
     args: &CooldownClearArgs,
     global: &Global,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
-    let agent = Agent::of(global, &Config::load(context)?, context)?;
+    let config = Config::load(context)?;
+    let agent = Agent::of(global, &config, context)?;
     let named: Vec<_> = args.profiles.iter().map(|id| ProfileId::new(id.as_str())).collect();
+    let store = agent.store_to_change(context);
+    let document = store.read()?;
+    if let Some(unknown) = named.iter().find(|id| !document.contains(id)) {
+        return Err(no_profile(unknown, &agent));
+    }
+    let all: Vec<ProfileId> =
+        if args.all { document.profiles().map(|profile| profile.id).collect() } else { named };
     let now = context.now();
-    let result = agent.store_to_change(context).update(|document| {
-        if let Some(unknown) = named.iter().find(|id| !document.contains(id)) {
-            return Err(unknown.clone());
-        }
-        let all: Vec<_> = if args.all {
-            document.profiles().map(|profile| profile.id).collect()
-        } else {
-            named.clone()
-        };
-        let mut ended = Vec::new();
-        for id in all {
-            let usage = document.usage(&id);
-            if unusable_until(&usage).is_some_and(|end| now < end) {
-                document.set_usage(&id, &cleared(&usage));
-                ended.push(id);
+    let rests = |usage: &Usage| unusable_until(usage).is_some_and(|end| now < end);
+    // The models, as they are called with each profile.
+    let mut models: Vec<(ProfileId, String)> = Vec::new();
+    for id in &all {
+        match &args.model {
+            None => models.extend(
+                store.model_usage().models(id).into_iter().map(|(model, _)| (id.clone(), model)),
+            ),
+            Some(text) => {
+                let provider = document.profile(id).map(|profile| profile.provider);
+                let provider = provider.unwrap_or_else(|| ProviderId::new(DEFAULT_PROVIDER));
+                let model = view::model_of(text, &provider, &config)?;
+                models.push((id.clone(), model.to_string()));
             }
         }
-        Ok(ended)
-    })?;
-    let ended = result.map_err(|unknown| no_profile(&unknown, &agent))?;
+    }
+
+    let mut ended: Vec<(ProfileId, Option<String>)> = Vec::new();
+    if args.model.is_none() && all.iter().any(|id| rests(&document.usage(id))) {
+        let awake = store.update(|document| {
+            let resting = all.iter().filter(|id| rests(&document.usage(id)));
+            let resting: Vec<_> = resting.cloned().collect();
+            for id in &resting {
+                document.set_usage(id, &cleared(&document.usage(id)));
+            }
+            resting
+        })?;
+        ended.extend(awake.into_iter().map(|id| (id, None)));
+    }
+    if !models.is_empty() {
+        let awake = store.update_model_usage(|usage| {
+            let resting = models.iter().filter(|(id, model)| rests(&usage.get(id, model)));
+            let resting: Vec<_> = resting.cloned().collect();
+            for (id, model) in &models {
+                usage.forget_model(id, model);
+            }
+            resting
+        })?;
+        ended.extend(awake.into_iter().map(|(id, model)| (id, Some(model))));
+    }
+    runtime_cache::follow(&agent, &config, context);
+
     if global.json {
-        context.print_json(&json!({ "agentId": agent.id, "cleared": ended }))?;
+        let profiles: Vec<_> = ended.iter().filter(|it| it.1.is_none()).map(|it| &it.0).collect();
+        let models = ended.iter().filter_map(|(id, model)| Some((id, model.as_ref()?)));
+        let models: Vec<_> =
+            models.map(|(id, model)| json!({ "profileId": id, "model": model })).collect();
+        context.print_json(&json!({
+            "agentId": agent.id, "cleared": profiles, "clearedModels": models,
+        }))?;
         return Ok(Exit::Done);
     }
-    for id in &ended {
-        context.print(format_args!("`{id}` is ready"))?;
+    for (id, model) in &ended {
+        let model = model.as_deref().map(|it| format!(" with {it}")).unwrap_or_default();
+        context.print(printable(&format!("`{id}`{model} is ready")))?;
     }
     if ended.is_empty() {
         context.print("None of them was resting.")?;

@@ -1,7 +1,7 @@
 //! `models auth list`: the profiles of an agent, and what can be done with each.
 
 use auth_routing::Plan;
-use auth_store::{Credential, Profile, ProviderId};
+use auth_store::{Credential, ModelUsage, Profile, ProviderId, Usage};
 use serde_json::{Map, Value, json};
 
 use crate::args::{Global, ListArgs};
@@ -28,11 +28,13 @@ pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Ex
     }
     let store = paths::store_file(&view.agent.directory);
     if global.json {
+        let models = view.model_usage();
         let plan_of = |provider| plans.iter().find(|(id, _)| **id == provider);
         let profiles = view.profiles.iter().filter_map(|profile| {
             let (_, plan) = plan_of(profile.provider.clone())?;
             let credential = view.document.credential(&profile.id);
-            Some(to_json(profile, credential.as_ref(), abilities.get(&profile.id), plan))
+            let ability = abilities.get(&profile.id);
+            Some(to_json(profile, credential.as_ref(), ability, plan, &models))
         });
         let profiles: Vec<_> = profiles.collect();
         context.print_json(&json!({
@@ -64,6 +66,7 @@ fn to_json(
     credential: Option<&Credential>,
     ability: Option<&Ability>,
     plan: &Plan,
+    models: &ModelUsage,
 ) -> Value {
     let candidate = plan.candidates.iter().find(|it| it.id == profile.id);
     let excluded = plan.excluded.iter().find(|(id, _)| *id == profile.id);
@@ -94,7 +97,20 @@ fn to_json(
     set("cooldownUntil", usage.cooldown_until.map(|it| json!(it)));
     set("disabledUntil", usage.disabled_until.map(|it| json!(it)));
     set("disabledReason", usage.disabled_reason.as_ref().map(|it| json!(it)));
+    set("lastFailureRaw", usage.last_failure_raw.as_ref().map(|it| json!(it)));
+    let models: Vec<_> = models.models(&profile.id).into_iter().map(of_model).collect();
+    set("models", (!models.is_empty()).then(|| json!(models)));
     set("eligible", Some(json!(candidate.is_some())));
     set("reason", Some(json!(reason)));
     Value::Object(object)
+}
+
+/// What is known of one model of a profile.
+fn of_model((model, usage): (String, Usage)) -> Value {
+    json!({
+        "model": model,
+        "cooldownUntil": usage.cooldown_until,
+        "errorCount": usage.error_count,
+        "lastFailureRaw": usage.last_failure_raw,
+    })
 }

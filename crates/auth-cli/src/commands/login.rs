@@ -20,10 +20,10 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::login_person::Person;
 use crate::login_way::{self, Chosen};
-use crate::person;
 use crate::save::{self, Wish};
 use crate::text::{printable, utc};
 use crate::worker;
+use crate::{person, runtime_cache};
 
 /// Logs in, begins a login, or finishes one.
 pub fn run(args: &LoginArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
@@ -249,6 +249,7 @@ pub(super) fn report(
     }
     let kind = login.credential.kind();
     save::declare(id, &login.provider, kind, login.email.as_deref(), context);
+    runtime_cache::follow_anew(agent, context);
     let default = if set_default { set_default_model(provider, context)? } else { None };
     if global.json {
         context.print_json(&json!({

@@ -9,10 +9,21 @@ use crate::args::{Global, LogoutArgs};
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::person;
 use crate::text::{printable, utc};
 use crate::view::no_profile;
 use crate::worker;
+use crate::{person, runtime_cache};
+
+/// What is kept beside the store about a profile goes with it. Best effort: the profile is gone.
+pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, context: &mut Context) {
+    let store = agent.store_to_change(context);
+    if !store.model_usage().models(id).is_empty()
+        && let Err(error) = store.update_model_usage(|usage| usage.forget(id))
+    {
+        context.say(format_args!("warning: {}", CliError::from(error)));
+    }
+    runtime_cache::follow_anew(agent, context);
+}
 
 /// Logs out of one profile. It is removed here whatever the issuer says; that it could not be
 /// revoked is exit code 5.
@@ -34,6 +45,7 @@ pub fn run(args: &LogoutArgs, global: &Global, context: &mut Context) -> Result<
     };
     let outcome = person::run(refresh::logout(&id, provider.as_ref(), revoke, sink.doors()))?
         .map_err(|error| worker::explain(error, provider.as_ref(), &agent))?;
+    forget_companions(&id, &agent, context);
 
     let is_revoked = outcome.revocation == Revocation::Done;
     for path in &outcome.others {

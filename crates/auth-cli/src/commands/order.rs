@@ -8,7 +8,7 @@ use crate::args::{Global, OrderArgs, OrderSetArgs};
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::paths;
+use crate::{paths, runtime_cache};
 
 /// Shows the stored order.
 pub fn get(args: &OrderArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
@@ -47,6 +47,7 @@ pub fn set(args: &OrderSetArgs, global: &Global, context: &mut Context) -> Resul
     checked.map_err(|error: CliError| {
         error.hint(format!("see `clawdbot models auth list --provider {provider}`"))
     })?;
+    runtime_cache::follow_anew(&agent, context);
     tell(&agent, &provider, Some(&order), global, context)
 }
 
@@ -57,6 +58,7 @@ pub fn clear(args: &OrderArgs, global: &Global, context: &mut Context) -> Result
     let result: Result<(), StoreError> =
         agent.store_to_change(context).update(|document| document.set_order(&provider, None));
     result?;
+    runtime_cache::follow_anew(&agent, context);
     tell(&agent, &provider, None, global, context)
 }
 

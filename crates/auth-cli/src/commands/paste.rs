@@ -14,9 +14,9 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::person;
 use crate::reference;
-use crate::save;
 use crate::text::utc;
 use crate::worker;
+use crate::{runtime_cache, save};
 
 /// Stores the token that the provider's own tool prints.
 pub fn setup_token(
@@ -113,6 +113,7 @@ fn store(
     };
     save::pasted(&id, &provider, &credential, &agent, &sink)?;
     save::declare(&id, &provider, what.kind, None, context);
+    runtime_cache::follow_anew(&agent, context);
 
     if global.json {
         context.print_json(&json!({

@@ -9,6 +9,7 @@ use crate::args::{Global, RefreshArgs};
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::runtime_cache;
 use crate::text::utc;
 use crate::view::no_profile;
 use crate::worker;
@@ -41,7 +42,9 @@ pub fn run(args: &RefreshArgs, global: &Global, context: &mut Context) -> Result
             let force = if args.force { Force::Send } else { Force::No };
             let wanted = Wanted { force, ..Wanted::now(id.clone()) };
             let before = bearer(document.credential(&id));
-            let (state, expires) = match worker::credential(wanted, &agent, &sink, context) {
+            let outcome = worker::credential(wanted, &agent, &sink, context);
+            runtime_cache::follow(&agent, &config, context);
+            let (state, expires) = match outcome {
                 Ok(credential) => {
                     let expires = credential.expires();
                     let is_new = bearer(Some(credential)) != before;

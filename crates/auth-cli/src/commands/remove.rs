@@ -29,6 +29,7 @@ pub fn run(args: &RemoveArgs, global: &Global, context: &mut Context) -> Result<
     let removed = sink::block_on(refresh::logout(&id, provider, not_told, sink.doors()));
     let removed = removed.and_then(|result| result);
     let removed = removed.map_err(|error| worker::explain(error, provider, &agent))?;
+    super::logout::forget_companions(&id, &agent, context);
     // The config is for all agents, so an agent that has a profile of that id keeps its mention.
     let is_used = sink.siblings.iter().any(|it| it.read().map_or(true, |it| it.contains(&id)));
     if !is_used && let Err(error) = config_edit::forget_profile(&config.path, &id) {

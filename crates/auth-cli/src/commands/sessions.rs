@@ -1,14 +1,19 @@
-//! `sessions model|show`: which model and profile a conversation uses.
+//! `sessions model|list|show|clear`: which model and profile a conversation uses.
 
-use auth_routing::selector::{Aliases, ModelRef, Selector, directive, profile_override};
+use std::cmp::Reverse;
+
+use auth_routing::choice::{Choice, ChoiceError, Meanings, choose};
+use auth_routing::selector::{Aliases, ModelRef, ProfileError, Selector, directive};
 use auth_routing::session::{self, Entry, PinSource};
-use auth_store::{ProfileId, ProviderId, Timestamp};
+use auth_store::{ProviderId, Timestamp};
 use serde_json::{Value, json};
 
-use crate::args::{Global, SessionModelArgs, SessionShowArgs};
+use crate::args::{Global, SessionArgs, SessionModelArgs};
+use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::sessions::Sessions;
+use crate::sessions::{Sessions, text};
+use crate::text::{printable, utc};
 use crate::view::{DEFAULT_PROVIDER, View};
 
 /// Pins a model, and a profile if one is named, to a session; `default` ends both.
@@ -17,130 +22,196 @@ pub fn model(
     global: &Global,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
-    let view = View::read(global, context)?;
+    let view = View::of_session(&args.key, global, context)?;
     let sessions = Sessions::of(&view.agent, &view.config, context);
-    let selector = match directive(&args.directive, &[]) {
-        Some(directive) => directive.selector,
-        None => Some(Selector::parse(&args.directive)),
-    };
-    let selector = selector.filter(|it| !it.model.is_empty() || it.profile.is_some());
-    let selector = selector.ok_or_else(|| {
-        CliError::usage("the directive names no model")
-            .hint("clawdbot sessions model KEY '/model Opus@anthropic:work'")
+    let default_model = view.agent_model();
+    let aliases = Aliases::from_json(&view.config.value, &ProviderId::new(DEFAULT_PROVIDER));
+    let selector = selector(&args.directive, &aliases)?;
+    let meanings =
+        Meanings { aliases: &aliases, default_model: &default_model, profiles: &view.profiles };
+    let mut failure = None;
+    let written = sessions.update(&args.key, true, context, |entry| {
+        match choose(&selector, entry, &meanings) {
+            Ok(choice) => Some(choice.apply(entry, view.now)),
+            Err(error) => {
+                failure = Some(error);
+                None
+            }
+        }
     })?;
-    let choice = choose(&selector, &view)?;
-    let entry = sessions.update(&args.key, context, |entry| choice.apply(entry, view.now))?;
-    tell(&args.key, &entry, &view, &sessions, global, context)
+    if let Some(error) = failure {
+        return Err(refused(&error, &view));
+    }
+    let entry = written.unwrap_or_default();
+    let session = Session::of(&args.key, &entry, &default_model);
+    say_if_unlisted(&session.model, &view.config, context);
+    session.tell(&view, &sessions, global, context)
 }
 
 /// Shows what a session uses.
-pub fn show(
-    args: &SessionShowArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn show(args: &SessionArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    let view = View::of_session(&args.key, global, context)?;
+    let sessions = Sessions::of(&view.agent, &view.config, context);
+    let entry = sessions.entry(&args.key)?;
+    let entry = entry.ok_or_else(|| unknown(&args.key, &view, &sessions))?;
+    let default_model = view.agent_model();
+    Session::of(&args.key, &entry, &default_model).tell(&view, &sessions, global, context)
+}
+
+/// Ends what was chosen for a session, by a person or by routing. The conversation stays.
+pub fn clear(args: &SessionArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    let view = View::of_session(&args.key, global, context)?;
+    let sessions = Sessions::of(&view.agent, &view.config, context);
+    let nothing = Choice { model: None, profile: None };
+    let entry = sessions
+        .update(&args.key, false, context, |entry| Some(nothing.apply(entry, view.now)))?
+        .ok_or_else(|| unknown(&args.key, &view, &sessions))?;
+    let default_model = view.agent_model();
+    Session::of(&args.key, &entry, &default_model).tell(&view, &sessions, global, context)
+}
+
+/// Lists the sessions of the agent, the one that was used last first.
+pub fn list(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
     let view = View::read(global, context)?;
     let sessions = Sessions::of(&view.agent, &view.config, context);
-    let entry = sessions.entry(&args.key)?.ok_or_else(|| {
-        let message = format!("the agent `{}` has no session `{}`", view.agent.id, args.key);
-        CliError::new(Exit::Usage, "unknown_session", message).path(sessions.path())
-    })?;
-    tell(&args.key, &entry, &view, &sessions, global, context)
-}
-
-/// What a directive asks for.
-#[derive(Debug)]
-struct Choice {
-    /// `None`: the default model.
-    model: Option<ModelRef>,
-    profile: Option<ProfileId>,
-}
-
-fn choose(selector: &Selector, view: &View) -> Result<Choice, CliError> {
-    let anthropic = ProviderId::new(DEFAULT_PROVIDER);
-    let default = view.default_model();
-    let named = Some(&selector.model).filter(|text| !text.is_empty());
-    let model = match named {
-        Some(text) if text.eq_ignore_ascii_case("default") => default.clone(),
-        Some(text) => {
-            let aliases = Aliases::from_json(&view.config.value, &anthropic);
-            let found = aliases.resolve(text, &default.provider);
-            let (model, _alias) =
-                found.ok_or_else(|| CliError::usage(format!("`{text}` names no model")))?;
-            model
-        }
-        None => default.clone(),
-    };
-    let profile = match &selector.profile {
-        None => None,
-        Some(text) => {
-            profile_override(text, &view.profiles, model.provider.as_str()).map_err(|error| {
-                CliError::new(Exit::NoCredential, "unknown_profile", error.to_string()).hint(
-                    format!(
-                        "clawdbot models auth list --agent {} --provider {}",
-                        view.agent.id, model.provider
-                    ),
-                )
-            })?
-        }
-    };
-    Ok(Choice { model: (model != default).then_some(model), profile })
-}
-
-impl Choice {
-    /// The entry with this choice in it: a person's, so it stays.
-    fn apply(&self, entry: &Entry, now: Timestamp) -> Entry {
-        let mut entry = session::unpinned(entry, now);
-        if let Some(model) = &self.model {
-            entry.insert("providerOverride".to_owned(), model.provider.as_str().into());
-            entry.insert("modelOverride".to_owned(), model.model.as_str().into());
-        } else {
-            entry.shift_remove("providerOverride");
-            entry.shift_remove("modelOverride");
-        }
-        if let Some(profile) = &self.profile {
-            entry.insert("authProfileOverride".to_owned(), profile.as_str().into());
-            entry.insert("authProfileOverrideSource".to_owned(), "user".into());
-        }
-        entry
-    }
-}
-
-fn tell(
-    key: &str,
-    entry: &Entry,
-    view: &View,
-    sessions: &Sessions,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let text = |name: &str| entry.get(name).and_then(Value::as_str).filter(|it| !it.is_empty());
-    let default = view.default_model();
-    let provider = text("providerOverride").unwrap_or(default.provider.as_str());
-    let model = text("modelOverride").unwrap_or(&default.model);
-    let pinned = session::pinned(entry);
-    let source = pinned.as_ref().map(|_| match session::source(entry) {
-        PinSource::User => "user",
-        PinSource::Auto => "auto",
-    });
+    let default_model = view.agent_model();
+    let all = sessions.all()?;
+    let mut all: Vec<_> =
+        all.iter().map(|(key, entry)| Session::of(key, entry, &default_model)).collect();
+    all.sort_by_key(|session| Reverse(session.updated_at));
     if global.json {
+        let each: Vec<_> = all.iter().map(|session| session.to_json(&view)).collect();
         context.print_json(&json!({
-            "key": key,
             "agentId": view.agent.id,
-            "model": format!("{provider}/{model}"),
-            "isDefault": text("modelOverride").is_none(),
-            "profileId": pinned,
-            "profileSource": source,
             "path": sessions.path().display().to_string(),
+            "sessions": each,
         }))?;
         return Ok(Exit::Done);
     }
-    context.print(format_args!("Session: {key}"))?;
-    context.print(format_args!("Model: {provider}/{model}"))?;
-    match (pinned, source) {
-        (Some(id), Some("user")) => context.print(format_args!("Profile: {id} (pinned)"))?,
-        (Some(id), _) => context.print(format_args!("Profile: {id} (chosen by routing)"))?,
-        (None, _) => context.print("Profile: as routing chooses")?,
+    if all.is_empty() {
+        context.print(format_args!("The agent `{}` has no sessions.", view.agent.id))?;
+    }
+    for session in &all {
+        let used = session.updated_at.map(|at| format!(", {}", utc(at))).unwrap_or_default();
+        context.print(format_args!("{}{used}", printable(session.key)))?;
+        context.print(format_args!(
+            "  {}; {}",
+            printable(&session.model.to_string()),
+            session.profile_words()
+        ))?;
     }
     Ok(Exit::Done)
+}
+
+/// The selector in what was typed: a whole directive, or what stands behind `/model`.
+fn selector(typed: &str, aliases: &Aliases) -> Result<Selector, CliError> {
+    let found = match directive(typed, &aliases.names()) {
+        Some(directive) => directive.selector,
+        None => Some(Selector::parse(typed)),
+    };
+    let found = found.filter(|it| !it.model.is_empty() || it.profile.is_some());
+    found.ok_or_else(|| {
+        CliError::usage("the directive names no model")
+            .hint("clawdbot sessions model KEY '/model Opus@anthropic:work'")
+    })
+}
+
+fn refused(error: &ChoiceError, view: &View) -> CliError {
+    let of_agent = format!("--agent {}", view.agent.id);
+    match error {
+        ChoiceError::NoModel(_) => CliError::usage(error.to_string()),
+        ChoiceError::Profile(ProfileError::NotFound(id)) => {
+            CliError::new(Exit::NoCredential, "unknown_profile", error.to_string())
+                .hint(format!("see what there is: clawdbot models auth list {of_agent}"))
+                .profile(id)
+        }
+        ChoiceError::Profile(ProfileError::Foreign { id, stored, .. }) => {
+            CliError::new(Exit::NoCredential, "unknown_profile", error.to_string())
+                .hint(format!("name a model of that provider: '/model {stored}/MODEL@{id}'"))
+                .profile(id)
+        }
+    }
+}
+
+fn unknown(key: &str, view: &View, sessions: &Sessions) -> CliError {
+    let message = format!("the agent `{}` has no session `{key}`", view.agent.id);
+    CliError::new(Exit::Usage, "unknown_session", message)
+        .hint(format!("see what there is: clawdbot sessions list --agent {}", view.agent.id))
+        .path(sessions.path())
+}
+
+/// A config may list the models one may choose; a typing error is not among them.
+fn say_if_unlisted(model: &ModelRef, config: &Config, context: &mut Context) {
+    let anthropic = ProviderId::new(DEFAULT_PROVIDER);
+    let mut listed =
+        config.listed_models().filter_map(|(name, _)| ModelRef::parse(name, &anthropic)).peekable();
+    if listed.peek().is_some() && !listed.any(|it| it == *model) {
+        context
+            .say(format_args!("note: {model} is not among `agents.defaults.models` of the config"));
+    }
+}
+
+/// What a session uses.
+struct Session<'a> {
+    key: &'a str,
+    model: ModelRef,
+    is_default: bool,
+    profile: Option<(String, PinSource)>,
+    updated_at: Option<Timestamp>,
+}
+
+impl<'a> Session<'a> {
+    fn of(key: &'a str, entry: &Entry, default: &ModelRef) -> Self {
+        let pinned = session::pinned(entry);
+        Self {
+            key,
+            model: session::model(entry, default),
+            is_default: text(entry, "modelOverride").is_none(),
+            profile: pinned.map(|id| (id.as_str().to_owned(), session::source(entry))),
+            updated_at: entry.get("updatedAt").and_then(Value::as_i64).map(Timestamp),
+        }
+    }
+
+    fn to_json(&self, view: &View) -> Value {
+        let source = self.profile.as_ref().map(|(_, source)| match source {
+            PinSource::User => "user",
+            PinSource::Auto => "auto",
+        });
+        json!({
+            "key": self.key,
+            "agentId": view.agent.id,
+            "model": self.model.to_string(),
+            "isDefault": self.is_default,
+            "profileId": self.profile.as_ref().map(|(id, _)| id),
+            "profileSource": source,
+            "updatedAt": self.updated_at,
+        })
+    }
+
+    fn profile_words(&self) -> String {
+        match &self.profile {
+            Some((id, PinSource::User)) => format!("{} (pinned)", printable(id)),
+            Some((id, PinSource::Auto)) => format!("{} (chosen by routing)", printable(id)),
+            None => "as routing chooses".to_owned(),
+        }
+    }
+
+    fn tell(
+        &self,
+        view: &View,
+        sessions: &Sessions,
+        global: &Global,
+        context: &mut Context,
+    ) -> Result<Exit, CliError> {
+        if global.json {
+            let mut value = self.to_json(view);
+            value["path"] = sessions.path().display().to_string().into();
+            context.print_json(&value)?;
+            return Ok(Exit::Done);
+        }
+        context.print(format_args!("Session: {}", printable(self.key)))?;
+        context.print(format_args!("Model: {}", printable(&self.model.to_string())))?;
+        context.print(format_args!("Profile: {}", self.profile_words()))?;
+        Ok(Exit::Done)
+    }
 }
