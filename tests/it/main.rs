@@ -4,6 +4,7 @@
 mod certified;
 mod crash;
 mod doctor;
+mod failover;
 mod goldens;
 mod import;
 mod login;
@@ -15,6 +16,8 @@ mod plug_in;
 mod plugins;
 mod refresh;
 mod routing;
+mod runtime_cache;
+mod sessions;
 mod tools;
 
 /// A file nobody lists here is a test nobody runs.
