@@ -72,6 +72,106 @@ fn a_refused_consent_stores_nothing() {
     assert_eq!(server.counters()["success"], json!({}));
 }
 
+const DEVICE: [&str; 7] =
+    ["models", "auth", "login", "--provider", "peer", "--device-code", "--no-browser"];
+
+/// Begins a login by device code, and reads the address and the code from what it says.
+fn begin_device_login(sandbox: &Sandbox) -> (e2e::sandbox::Running, String, String) {
+    let mut login = sandbox.start(&DEVICE);
+    let (mut address, mut code) = (None, None);
+    while code.is_none() {
+        let line = login.next_line().expect("the login says an address and a code");
+        if line.starts_with("http://") {
+            address = Some(line);
+        } else if line.len() == 9 && line.as_bytes()[4] == b'-' {
+            code = Some(line);
+        }
+    }
+    (login, address.unwrap(), code.unwrap())
+}
+
+#[test]
+fn a_login_by_device_code_gives_a_token_the_server_takes_and_renews() {
+    let server = OidcProvider::start(&[]);
+    let sandbox = home(&server);
+    let (login, address, code) = begin_device_login(&sandbox);
+    Person::named("alice").enter_code(&address, &code).unwrap();
+    login.finish().expect_code(0);
+    let run = sandbox.run(&TOKEN);
+    let whose = server.userinfo(run.expect_code(0).line()).unwrap();
+    assert_eq!(whose["sub"], sandbox.profile("main", PROFILE)["accountId"]);
+    sandbox.expire("main", PROFILE);
+    assert!(server.userinfo(sandbox.run(&TOKEN).expect_code(0).line()).is_some());
+    let counters = server.counters();
+    assert_eq!(counters["success"]["refresh_token"], 1, "{counters}");
+}
+
+#[test]
+fn a_device_login_in_two_steps_is_finished_by_its_id() {
+    let server = OidcProvider::start(&[]);
+    let sandbox = home(&server);
+    let start = [&DEVICE[..], &["--start", "--json"]].concat();
+    let begun = sandbox.run(&start).expect_code(0).json();
+    let (address, code) = (&begun["verificationUri"], &begun["userCode"]);
+    Person::named("alice").enter_code(address.as_str().unwrap(), code.as_str().unwrap()).unwrap();
+    let id = begun["loginId"].as_str().unwrap();
+    sandbox.run(&["models", "auth", "login", "--finish", id]).expect_code(0);
+    assert!(server.userinfo(sandbox.run(&TOKEN).line()).is_some());
+    sandbox.run(&["models", "auth", "login", "--finish", id]).expect_code(64);
+}
+
+#[test]
+fn a_refused_device_code_stores_nothing() {
+    let server = OidcProvider::start(&[]);
+    let sandbox = home(&server);
+    let (login, address, code) = begin_device_login(&sandbox);
+    let _page = Person::named("alice").who_refuses().enter_code(&address, &code);
+    let login = login.finish();
+    login.expect_code(4);
+    assert!(login.stderr.contains("access_denied"), "{login:#?}");
+    assert!(!sandbox.store_path("main").exists());
+}
+
+#[test]
+fn a_device_code_that_nobody_enters_ends() {
+    let server = OidcProvider::start(&["--device-ttl", "4"]);
+    let sandbox = home(&server);
+    let login = sandbox.run(&DEVICE);
+    login.expect_code(4);
+    assert!(login.stderr.contains("was not entered in time"), "{login:#?}");
+}
+
+#[test]
+fn a_probe_asks_who_it_is_and_renews_nothing() {
+    let server = OidcProvider::start(&[]);
+    let sandbox = logged_in(&server);
+    let probe = ["models", "status", "--probe", "--json"];
+    let told = sandbox.run(&probe).expect_code(0).json();
+    let result = &told["auth"]["probes"]["results"][0];
+    assert_eq!((&result["profileId"], &result["status"]), (&json!(PROFILE), &json!("ok")));
+    sandbox.expire("main", PROFILE);
+    let told = sandbox.run(&probe).expect_code(0).json();
+    assert_eq!(told["auth"]["probes"]["results"][0]["status"], "unknown");
+    assert_eq!(server.counters()["success"]["refresh_token"], json!(null));
+}
+
+/// RFC 9207: an answer that claims another issuer, or none where one was promised, ends the login.
+#[test]
+fn the_issuer_names_itself_in_its_answer_and_another_name_is_refused() {
+    let server = OidcProvider::start(&[]);
+    let encoded = server.url().replace(':', "%3A").replace('/', "%2F");
+    let own = format!("iss={encoded}");
+    for (instead, code) in [(own.as_str(), 0), ("iss=https%3A%2F%2Fevil.example", 4), ("x=y", 4)] {
+        let sandbox = home(&server);
+        let mut login = sandbox.start(&LOGIN);
+        let redirect = Person::named("alice").walk(&login.authorization_url()).unwrap();
+        assert!(redirect.contains(&own), "{redirect}");
+        login.type_in(&format!("{}\n", redirect.replace(&own, instead)));
+        login.finish().expect_code(code);
+        assert_eq!(sandbox.store_path("main").exists(), code == 0);
+    }
+}
+
 #[test]
 fn every_refresh_rotates_and_reuse_is_never_detected() {
     let server = OidcProvider::start(&[]);

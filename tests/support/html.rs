@@ -3,6 +3,8 @@
 /// A form as a person would meet it.
 #[derive(Clone, Debug, Default)]
 pub struct Form {
+    /// Its name on the page, by which a button elsewhere may mean it.
+    pub id: Option<String>,
     /// Where it goes, as written (may be relative or empty).
     pub action: String,
     /// Whether it is sent with `POST`.
@@ -55,9 +57,19 @@ pub fn read(page: &str) -> (Vec<Form>, Vec<String>) {
                 in_form = true;
                 let post = attribute(tag, "method").is_some_and(|m| m.eq_ignore_ascii_case("post"));
                 let action = attribute(tag, "action").unwrap_or_default();
-                forms.push(Form { action, post, ..Form::default() });
+                forms.push(Form { id: attribute(tag, "id"), action, post, ..Form::default() });
             }
             "/form" => in_form = false,
+            "button" if !in_form => {
+                let owner = attribute(tag, "form");
+                let form = forms.iter_mut().find(|form| form.id.is_some() && form.id == owner);
+                if let Some(form) = form {
+                    let (name, value) = (attribute(tag, "name"), attribute(tag, "value"));
+                    let value = value.unwrap_or_default();
+                    let text = rest.split('<').next().unwrap_or_default().to_owned();
+                    form.buttons.push(Button { name, value, text });
+                }
+            }
             "a" => links.extend(attribute(tag, "href")),
             word @ ("input" | "button") if in_form => {
                 let form = forms.last_mut().expect("a form is open");
@@ -128,5 +140,14 @@ mod tests {
         let names: Vec<_> = forms[0].fields.iter().map(|field| field.name.as_str()).collect();
         assert_eq!(names, ["prompt", "login"]);
         assert_eq!(forms[0].buttons[0].text, "Sign in");
+    }
+
+    #[test]
+    fn a_button_may_stand_outside_of_its_form() {
+        let page = r#"<form id="f" action="/x"><input name="a"></form>
+            <button type="submit" form="f" name="go">Go on</button><button form="g">Not this</button>"#;
+        let (forms, _) = read(page);
+        assert_eq!(forms[0].buttons.len(), 1);
+        assert_eq!(forms[0].buttons[0].text, "Go on");
     }
 }

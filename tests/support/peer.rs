@@ -53,7 +53,7 @@ impl OidcProvider {
         json!({
             "id": id,
             "label": "oidc-provider",
-            "flows": ["authorization_code"],
+            "flows": ["authorization_code", "device_code"],
             "issuer": self.url,
             "client_id": "tokensink",
             "scopes": ["openid", "email", "offline_access"],

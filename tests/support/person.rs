@@ -18,6 +18,8 @@ pub struct Person {
     name: String,
     password: String,
     refuses: bool,
+    /// The device code to enter where a page asks for one.
+    code: String,
     cookies: Vec<Cookie>,
 }
 
@@ -38,6 +40,7 @@ impl Person {
             name: name.to_owned(),
             password: format!("{name}-pass-1"),
             refuses: false,
+            code: String::new(),
             cookies: Vec::new(),
         }
     }
@@ -57,25 +60,40 @@ impl Person {
 
     /// Goes through the server's pages. Returns the address the browser ends on, not fetched.
     pub fn walk(&mut self, authorization_url: &str) -> io::Result<String> {
-        let mut url = Url::parse(authorization_url).map_err(io::Error::other)?;
+        let url = Url::parse(authorization_url).map_err(io::Error::other)?;
         let stop = url
             .query_pairs()
             .find(|(name, _)| name == "redirect_uri")
             .map(|(_, value)| value.into_owned())
             .ok_or_else(|| io::Error::other(format!("no redirect_uri in {url}")))?;
+        self.go(url, Some(&stop))
+    }
+
+    /// Opens the page for device codes, enters the code, and goes on until there is nothing more to
+    /// do. Returns the last page.
+    pub fn enter_code(&mut self, verification_uri: &str, user_code: &str) -> io::Result<String> {
+        user_code.clone_into(&mut self.code);
+        self.go(Url::parse(verification_uri).map_err(io::Error::other)?, None)
+    }
+
+    /// Walks, up to the address `stop`, or to a page without anything to do.
+    fn go(&mut self, mut url: Url, stop: Option<&str>) -> io::Result<String> {
         let mut form: Option<String> = None;
         for _ in 0..25 {
             let response = self.fetch(&url, form.take().as_deref())?;
             if (300..400).contains(&response.status) {
                 let location = response.header("location").unwrap_or_default();
                 url = url.join(location).map_err(io::Error::other)?;
-                if url.as_str().split(['?', '#']).next() == Some(stop.as_str()) {
+                if stop.is_some() && url.as_str().split(['?', '#']).next() == stop {
                     return Ok(url.into());
                 }
                 continue;
             }
             let page = response.text();
             let Some((action, post, fields)) = self.choose(&page) else {
+                if stop.is_none() && response.status == 200 {
+                    return Ok(page);
+                }
                 let why = format!("{}: nothing to do on {url}: {page}", response.status);
                 return Err(io::Error::other(why));
             };
@@ -98,6 +116,14 @@ impl Person {
                 "password" => self.password.clone(),
                 _ if asks_who(field) => self.name.clone(),
                 _ => field.value.clone(),
+            };
+            let fields = form.fields.iter().map(|field| (field.name.clone(), answer(field)));
+            return Some((form.action.clone(), form.post, fields.collect()));
+        }
+        let asks_code = |field: &html::Field| field.kind != "hidden" && field.name == "user_code";
+        if let Some(form) = forms.iter().find(|form| form.fields.iter().any(asks_code)) {
+            let answer = |field: &html::Field| {
+                if asks_code(field) { self.code.clone() } else { field.value.clone() }
             };
             let fields = form.fields.iter().map(|field| (field.name.clone(), answer(field)));
             return Some((form.action.clone(), form.post, fields.collect()));

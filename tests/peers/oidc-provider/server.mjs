@@ -1,6 +1,6 @@
 // A real, certified authorization server (npm oidc-provider) on a free loopback port, for the tests.
 //
-//   node server.mjs [--access-ttl SECONDS] [--no-rotate] [--lenient-offline]
+//   node server.mjs [--access-ttl SECONDS] [--device-ttl SECONDS] [--no-rotate] [--lenient-offline]
 //
 // Prints `READY <issuer>` once it listens, and ends when its standard input does, so that a test that dies
 // leaves nothing behind. Its public native client is `tokensink`: PKCE S256, loopback redirects on any port.
@@ -10,11 +10,14 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Provider } from 'oidc-provider';
 
+console.info = console.error; // the library talks, and nobody reads standard output after the first line
+
 const args = process.argv.slice(2);
 const flag = (name) => args.includes(`--${name}`);
 const option = (name, fallback) => (flag(name) ? args[args.indexOf(`--${name}`) + 1] : fallback);
 
 const accessTtl = Number(option('access-ttl', 60));
+const deviceTtl = Number(option('device-ttl', 600));
 const day = 86_400;
 
 // The issuer's name holds its port, so listen first and build the provider afterwards.
@@ -31,7 +34,7 @@ const provider = new Provider(issuer, {
       client_id: 'tokensink',
       application_type: 'native',
       token_endpoint_auth_method: 'none',
-      grant_types: ['authorization_code', 'refresh_token'],
+      grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
       response_types: ['code'],
       redirect_uris: ['http://127.0.0.1/auth/callback', 'http://localhost/auth/callback', 'http://[::1]/auth/callback'],
     },
@@ -50,9 +53,11 @@ const provider = new Provider(issuer, {
   expiresWithSession: async () => false,
   ttl: {
     AccessToken: accessTtl, AuthorizationCode: 60, IdToken: accessTtl, RefreshToken: day, Grant: day, Session: day,
-    Interaction: 600,
+    Interaction: 600, DeviceCode: deviceTtl,
   },
-  features: { devInteractions: { enabled: true }, revocation: { enabled: true }, introspection: { enabled: true } },
+  features: {
+    devInteractions: { enabled: true }, deviceFlow: { enabled: true }, revocation: { enabled: true }, introspection: { enabled: true },
+  },
   async findAccount(_context, sub) {
     return {
       accountId: sub,
