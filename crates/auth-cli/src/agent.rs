@@ -125,10 +125,18 @@ pub fn others<'a>(
     config: &'a Config,
     context: &'a Context,
 ) -> impl Iterator<Item = Agent> + use<'a> {
+    // Two agents may have one directory, or links to one file: that is one store.
+    let mut seen = vec![agent.store().canonical_path()];
     all(config, context)
         .into_iter()
         .map(|id| Agent { directory: directory(&id, config, context), id })
-        .filter(|other| other.directory != agent.directory && other.store().path().exists())
+        .filter(move |other| {
+            let store = other.store();
+            let path = store.canonical_path();
+            let is_other = store.path().exists() && !seen.contains(&path);
+            seen.push(path);
+            is_other
+        })
 }
 
 /// The directory of the agent `id`: what the config says, else the usual place.

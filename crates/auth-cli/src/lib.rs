@@ -47,6 +47,7 @@ mod runtime_cache;
 mod save;
 pub mod sessions;
 mod sessions_text;
+pub mod share;
 pub mod sink;
 pub mod stamp;
 mod table;
@@ -77,7 +78,11 @@ use crate::error::{CliError, Exit};
 pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &mut Context) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let (json, result) = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => (wants_json(&arguments), dispatch(&cli, context)),
+        Ok(cli) => {
+            let result = dispatch(&cli, context);
+            let result = result.map_err(|error| share::with_offer(error, &cli.global, context));
+            (wants_json(&arguments), result)
+        }
         Err(error) => (wants_json(&arguments), not_parsed(&error, &arguments, context)),
     };
     let result = result.and_then(|exit| context.flush().map(|()| exit));
@@ -158,6 +163,15 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::List(args)) }) => {
             commands::agents::list(args, global, context)
+        }
+        Command::Agents(AgentsArgs { command: Some(AgentsCommand::Add(args)) }) => {
+            commands::agent_add::run(args, global, context)
+        }
+        Command::Agents(AgentsArgs { command: Some(AgentsCommand::Delete(args)) }) => {
+            commands::agent_delete::run(args, global, context)
+        }
+        Command::Agents(AgentsArgs { command: Some(AgentsCommand::Share(args)) }) => {
+            commands::agent_share::run(args, global, context)
         }
         Command::Sessions(SessionsCommand::Model(args)) => {
             commands::sessions::model(args, global, context)

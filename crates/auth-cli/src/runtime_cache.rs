@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::paths;
+use crate::share;
 
 /// Brings the runtime cache of `agent` up to date. Nothing depends on it, so a failure is only
 /// said.
@@ -18,7 +19,12 @@ pub(crate) fn follow(agent: &Agent, config: &Config, context: &mut Context) {
     let (routing, now) = (config.routing(), context.now());
     let path = paths::legacy_store_file(&agent.directory);
     let store = agent.store().with_patience(PATIENCE);
-    let followed = store.follow_routing(&path, |document, _| routed(document, &routing, now));
+    let shared = share::owner_of(agent, config, context).ok().flatten();
+    let shared = shared.and_then(|owner| owner.store().read().ok());
+    let followed = store.follow_routing(&path, |document, _| match &shared {
+        Some(shared) => routed(&document.reading_through(shared), &routing, now),
+        None => routed(document, &routing, now),
+    });
     if let Err(error) = followed {
         let (path, error) = (context.display(&path), CliError::from(error));
         context.say(format_args!("warning: `{path}` could not follow the routing: {error}"));

@@ -46,6 +46,10 @@ pub(crate) fn profile_lines(
         let mut notes: Vec<_> = secret(view, row.profile).into_iter().collect();
         notes.extend(ability.map(|it| ability_words(*it, row.profile.expires, view.now)));
         notes.append(&mut row.notes);
+        let holder = view.holder(&row.profile.id);
+        if *holder != view.agent {
+            notes.push(format!("shared by `{}`", holder.id));
+        }
         let id = printable(row.profile.id.as_str());
         let start = format!("{:>3}  {id:id_width$}  {:7}  ", row.mark, row.profile.kind.as_str());
         fill(&start, &notes, width, &mut lines);

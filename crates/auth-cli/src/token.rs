@@ -22,6 +22,7 @@ use crate::error::{CliError, Exit};
 use crate::handed::Handed;
 use crate::reference;
 use crate::route::{self, Candidate, Route};
+use crate::share;
 use crate::text::utc;
 use crate::view::{self, View, way_in};
 use crate::{runtime_cache, worker};
@@ -162,7 +163,6 @@ fn follow(
         context.say(format_args!("warning: {warning}"));
     }
     route.move_session(args, view, context);
-    let mut sink = None;
     let mut failure: Option<CliError> = None;
     for candidate in &route.candidates {
         if let Some(until) = candidate.resting {
@@ -173,8 +173,9 @@ fn follow(
             stored(candidate, args, view)
                 .and_then(|it| reference::fetched(it, &candidate.profile, context))
         } else {
-            let sink = sink.get_or_insert_with(|| worker::sink(&view.agent, &view.config, context));
-            worker::credential(wanted(candidate, args), &view.agent, sink, context)
+            let holder = view.holder(&candidate.profile);
+            let sink = worker::sink(holder, &view.config, context);
+            worker::credential(wanted(candidate, args), holder, &sink, context)
         };
         match outcome {
             Ok(credential) => {
@@ -336,11 +337,7 @@ fn no_credential(route: &Route, view: &View, context: &Context) -> CliError {
         document.is_ok_and(|it| it.profiles().any(|profile| profile.provider == *provider))
     });
     if let Some(holder) = holder {
-        let _ = write!(
-            hint,
-            "; the agent `{0}` has one, but agents do not share: use it with --agent {0}",
-            holder.id
-        );
+        hint = share::offer(&view.agent, &holder, provider.as_str());
     }
     CliError::new(Exit::NoCredential, "no_credential", message).hint(hint)
 }

@@ -17,6 +17,7 @@ use crate::args::Global;
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::share::Seen;
 
 /// An agent's credentials, and everything that decides about them.
 #[derive(Debug)]
@@ -27,8 +28,10 @@ pub struct View {
     pub config: Config,
     /// What of it matters to routing.
     pub routing: auth_routing::Config,
-    /// The agent's store.
+    /// What it sees: its own store, and what it reads through to. Nothing writes this.
     pub document: Document,
+    /// The agent it reads through to, with that agent's profiles.
+    pub shared: Option<(Agent, Vec<ProfileId>)>,
     /// Its usable profiles, in the order of the file.
     pub profiles: Vec<Profile>,
     /// The instant by which all is judged.
@@ -62,7 +65,7 @@ impl View {
     /// Reads the store, with a config that was read before.
     pub fn with(config: Config, global: &Global, context: &Context) -> Result<Self, CliError> {
         let agent = Agent::of(global, &config, context)?;
-        let document = agent.store().read()?;
+        let Seen { document, shared } = Seen::by(&agent, &config, context)?;
         Ok(Self {
             profiles: document.profiles().collect(),
             routing: config.routing(),
@@ -70,6 +73,7 @@ impl View {
             agent,
             config,
             document,
+            shared,
         })
     }
 
@@ -107,7 +111,26 @@ impl View {
 
     /// What is known of single models of the profiles.
     pub fn model_usage(&self) -> ModelUsage {
-        self.agent.store().model_usage()
+        let mut usage = self.agent.store().model_usage();
+        let Some((owner, ids)) = &self.shared else { return usage };
+        let theirs = owner.store().model_usage();
+        for id in ids {
+            for (model, _) in usage.models(id) {
+                usage.forget_model(id, &model);
+            }
+            for (model, of_model) in theirs.models(id) {
+                usage.set(id, &model, &of_model);
+            }
+        }
+        usage
+    }
+
+    /// The agent in whose file the profile `id` is.
+    pub fn holder(&self, id: &ProfileId) -> &Agent {
+        match &self.shared {
+            Some((owner, ids)) if ids.contains(id) => owner,
+            _ => &self.agent,
+        }
     }
 
     /// The profile `id`.

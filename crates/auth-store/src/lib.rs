@@ -43,6 +43,7 @@ mod json;
 mod jwt;
 mod legacy;
 mod model_usage;
+mod read_through;
 mod record;
 mod reference;
 mod runtime_cache;

@@ -12,7 +12,9 @@ mod plug_in;
 mod plugins;
 mod sessions;
 
-pub use agents::{AgentsArgs, AgentsCommand, AgentsListArgs};
+pub use agents::{
+    AgentsAddArgs, AgentsArgs, AgentsCommand, AgentsDeleteArgs, AgentsListArgs, AgentsShareArgs,
+};
 pub use auth::{
     AuthCommand, CooldownClearArgs, CooldownCommand, ExplainArgs, ListArgs, LogoutArgs, OrderArgs,
     OrderCommand, OrderSetArgs, RefreshArgs, RemoveArgs,

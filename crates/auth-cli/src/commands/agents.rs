@@ -2,11 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::agent;
+use super::agent_binding::describe;
+use crate::agent::{self, Agent};
 use crate::args::{AgentsListArgs, Global};
 use crate::config::{self, Config};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::share;
 
 /// Lists the agents of the config, and those that only the disk knows.
 pub fn list(
@@ -15,7 +17,10 @@ pub fn list(
     context: &mut Context,
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
-    let agents = agent::all(&config, context);
+    let agents = match &global.agent {
+        Some(_) => vec![Agent::of(global, &config, context)?.id],
+        None => agent::all(&config, context),
+    };
     let agents: Vec<_> =
         agents.iter().map(|id| summary(id, args.bindings, &config, context)).collect();
     if global.json {
@@ -56,8 +61,7 @@ fn summary(
     if let Some(name) = text("name") {
         set("name", name.into());
     }
-    let workspace = workspace(id, text("workspace"), is_default, config, context);
-    set("workspace", workspace.into());
+    set("workspace", workspace_of(id, config, context).into());
     let directory = agent::directory(id, config, context);
     set("agentDir", directory.display().to_string().into());
     if let Some(model) = model.or_else(|| config.models().primary) {
@@ -73,14 +77,25 @@ fn summary(
     } else if is_default {
         set("routes", json!(["default (no explicit rules)"]));
     }
+    let own = Agent { id: id.to_owned(), directory: agent::directory(id, config, context) };
+    if let Ok(Some(owner)) = share::owner_of(&own, config, context) {
+        set("sharesFrom", owner.id.into());
+    }
     if entry.is_none() && !is_default {
         set("source", "disk".into());
     }
     agent
 }
 
+/// Where the agent `id` of the config works.
+pub(crate) fn workspace_of(id: &str, config: &Config, context: &Context) -> String {
+    let own = config.agent(id).and_then(|entry| entry["workspace"].as_str()).map(auth_store::trim);
+    let own = own.filter(|text| !text.is_empty()).map(str::to_owned);
+    workspace(id, own, id == config.default_agent(), config, context)
+}
+
 /// Where the agent works: its own folder, the default agent's common one, or one by its name.
-fn workspace(
+pub(crate) fn workspace(
     id: &str,
     own: Option<String>,
     is_default: bool,
@@ -115,16 +130,6 @@ fn bindings(id: &str, config: &Config) -> Vec<String> {
     own.map(|binding| describe(&binding["match"])).collect()
 }
 
-fn describe(rule: &Value) -> String {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let named = |name: &str| text(&rule[name]).map(|value| format!("{name}={value}"));
-    let peer = text(&rule["peer"]["kind"])
-        .map(|kind| format!("peer={kind}:{}", rule["peer"]["id"].as_str().unwrap_or_default()));
-    let parts =
-        [text(&rule["channel"]), named("accountId"), peer, named("guildId"), named("teamId")];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
-}
-
 fn print_text(agent: &Map<String, Value>, context: &mut Context) -> Result<(), CliError> {
     let text = |name: &str| agent.get(name).and_then(Value::as_str).unwrap_or_default();
     let path = |name: &str| context.display(std::path::Path::new(text(name)));
@@ -141,6 +146,9 @@ fn print_text(agent: &Map<String, Value>, context: &mut Context) -> Result<(), C
     context.print(format_args!("  Agent dir: {directory}"))?;
     if !text("model").is_empty() {
         context.print(format_args!("  Model: {}", text("model")))?;
+    }
+    if !text("sharesFrom").is_empty() {
+        context.print(format_args!("  Profiles: its own, and those of {}", text("sharesFrom")))?;
     }
     context.print(format_args!("  Routing rules: {}", agent["bindings"]))?;
     let routes = agent.get("routes").and_then(Value::as_array).into_iter().flatten();

@@ -7,6 +7,7 @@ use crate::args::{ChannelsListArgs, Global};
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::share::Seen;
 
 /// Lists the stored credentials; in JSON they are `auth[]`.
 pub fn list(
@@ -15,7 +16,8 @@ pub fn list(
     context: &mut Context,
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
-    let document = Agent::of(global, &config, context)?.store().read()?;
+    let agent = Agent::of(global, &config, context)?;
+    let document = Seen::by(&agent, &config, context)?.document;
     let channels = channels(&config);
     if global.json {
         let profiles = document.profiles().map(|profile| {

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::runtime_cache;
+use crate::share::Seen;
 use crate::text::{printable, utc};
 use crate::view::{self, DEFAULT_PROVIDER, View, no_profile};
 
@@ -113,54 +114,22 @@ pub fn clear(
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
+    let seen = Seen::by(&agent, &config, context)?;
     let named: Vec<_> = args.profiles.iter().map(|id| ProfileId::new(id.as_str())).collect();
-    let store = agent.store_to_change(context);
-    let document = store.read()?;
-    if let Some(unknown) = named.iter().find(|id| !document.contains(id)) {
+    if let Some(unknown) = named.iter().find(|id| !seen.document.contains(id)) {
         return Err(no_profile(unknown, &agent));
     }
     let all: Vec<ProfileId> =
-        if args.all { document.profiles().map(|profile| profile.id).collect() } else { named };
-    let now = context.now();
-    let rests = |usage: &Usage| unusable_until(usage).is_some_and(|end| now < end);
-    // The models, as they are called with each profile.
-    let mut models: Vec<(ProfileId, String)> = Vec::new();
-    for id in &all {
-        match &args.model {
-            None => models.extend(
-                store.model_usage().models(id).into_iter().map(|(model, _)| (id.clone(), model)),
-            ),
-            Some(text) => {
-                let provider = document.profile(id).map(|profile| profile.provider);
-                let provider = provider.unwrap_or_else(|| ProviderId::new(DEFAULT_PROVIDER));
-                let model = view::model_of(text, &provider, &config)?;
-                models.push((id.clone(), model.to_string()));
-            }
+        if args.all { seen.document.profiles().map(|profile| profile.id).collect() } else { named };
+    let mut ended = Vec::new();
+    let owner = seen.shared.as_ref().map(|(owner, _)| owner);
+    for holder in [Some(&agent), owner].into_iter().flatten() {
+        let own = all.iter().filter(|id| seen.holder(id, &agent) == holder);
+        let own: Vec<ProfileId> = own.cloned().collect();
+        if !own.is_empty() {
+            ended.extend(wake(&own, args.model.as_deref(), holder, &config, context)?);
+            runtime_cache::follow(holder, &config, context);
         }
-    }
-
-    let mut ended: Vec<(ProfileId, Option<String>)> = Vec::new();
-    if args.model.is_none() && all.iter().any(|id| rests(&document.usage(id))) {
-        let awake = store.update(|document| {
-            let resting = all.iter().filter(|id| rests(&document.usage(id)));
-            let resting: Vec<_> = resting.cloned().collect();
-            for id in &resting {
-                document.set_usage(id, &cleared(&document.usage(id)));
-            }
-            resting
-        })?;
-        ended.extend(awake.into_iter().map(|id| (id, None)));
-    }
-    if !models.is_empty() {
-        let awake = store.update_model_usage(|usage| {
-            let resting = models.iter().filter(|(id, model)| rests(&usage.get(id, model)));
-            let resting: Vec<_> = resting.cloned().collect();
-            for (id, model) in &models {
-                usage.forget_model(id, model);
-            }
-            resting
-        })?;
-        ended.extend(awake.into_iter().map(|(id, model)| (id, Some(model))));
     }
     runtime_cache::follow(&agent, &config, context);
 
@@ -182,4 +151,59 @@ pub fn clear(
         context.print("None of them was resting.")?;
     }
     Ok(Exit::Done)
+}
+
+/// Ends the rests of `ids` in the files of `holder`: of the profiles, and of their models; or of
+/// the one model. What was resting.
+fn wake(
+    ids: &[ProfileId],
+    model: Option<&str>,
+    holder: &Agent,
+    config: &Config,
+    context: &Context,
+) -> Result<Vec<(ProfileId, Option<String>)>, CliError> {
+    let store = holder.store_to_change(context);
+    let document = store.read()?;
+    let now = context.now();
+    let rests = |usage: &Usage| unusable_until(usage).is_some_and(|end| now < end);
+    // The models, as they are called with each profile.
+    let mut models: Vec<(ProfileId, String)> = Vec::new();
+    for id in ids {
+        match model {
+            None => models.extend(
+                store.model_usage().models(id).into_iter().map(|(model, _)| (id.clone(), model)),
+            ),
+            Some(text) => {
+                let provider = document.profile(id).map(|profile| profile.provider);
+                let provider = provider.unwrap_or_else(|| ProviderId::new(DEFAULT_PROVIDER));
+                let model = view::model_of(text, &provider, config)?;
+                models.push((id.clone(), model.to_string()));
+            }
+        }
+    }
+
+    let mut ended: Vec<(ProfileId, Option<String>)> = Vec::new();
+    if model.is_none() && ids.iter().any(|id| rests(&document.usage(id))) {
+        let awake = store.update(|document| {
+            let resting = ids.iter().filter(|id| rests(&document.usage(id)));
+            let resting: Vec<_> = resting.cloned().collect();
+            for id in &resting {
+                document.set_usage(id, &cleared(&document.usage(id)));
+            }
+            resting
+        })?;
+        ended.extend(awake.into_iter().map(|id| (id, None)));
+    }
+    if !models.is_empty() {
+        let awake = store.update_model_usage(|usage| {
+            let resting = models.iter().filter(|(id, model)| rests(&usage.get(id, model)));
+            let resting: Vec<_> = resting.cloned().collect();
+            for (id, model) in &models {
+                usage.forget_model(id, model);
+            }
+            resting
+        })?;
+        ended.extend(awake.into_iter().map(|(id, model)| (id, Some(model))));
+    }
+    Ok(ended)
 }

@@ -34,7 +34,12 @@ pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Ex
             let (_, plan) = plan_of(profile.provider.clone())?;
             let credential = view.document.credential(&profile.id);
             let ability = abilities.get(&profile.id);
-            Some(to_json(profile, credential.as_ref(), ability, plan, &models))
+            let mut json = to_json(profile, credential.as_ref(), ability, plan, &models);
+            let holder = view.holder(&profile.id);
+            if *holder != view.agent {
+                json["sharedFrom"] = holder.id.as_str().into();
+            }
+            Some(json)
         });
         let profiles: Vec<_> = profiles.collect();
         context.print_json(&json!({

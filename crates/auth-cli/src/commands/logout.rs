@@ -12,7 +12,7 @@ use crate::error::{CliError, Exit};
 use crate::text::{printable, utc};
 use crate::view::no_profile;
 use crate::worker;
-use crate::{person, runtime_cache};
+use crate::{person, runtime_cache, share};
 
 /// What is kept beside the store about a profile goes with it. Best effort: the profile is gone.
 pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, context: &mut Context) {
@@ -32,6 +32,10 @@ pub fn run(args: &LogoutArgs, global: &Global, context: &mut Context) -> Result<
     let agent = Agent::of(global, &config, context)?;
     let sink = worker::sink(&agent, &config, context);
     let id = ProfileId::new(args.profile.as_str());
+    let holder = share::holder(&agent, &id, &config, context)?;
+    if holder != agent {
+        return Err(share::not_ours(&id, &agent, &holder, "logout"));
+    }
     let document = sink.store.read()?;
     if !document.contains(&id) {
         return Err(no_profile(&id, &agent));

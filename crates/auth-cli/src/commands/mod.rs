@@ -1,6 +1,10 @@
 //! One file per command. Each takes its arguments and the outside world, and returns how the
 //! program ends.
 
+pub mod agent_add;
+pub(crate) mod agent_binding;
+pub mod agent_delete;
+pub mod agent_share;
 pub mod agents;
 pub mod channels;
 pub mod configure;

@@ -1,33 +1,36 @@
 //! `models auth order get|set|clear`: the agent's own order of a provider's profiles.
 
-use auth_store::{Document, ProfileId, ProviderId, StoreError};
+use auth_store::{ProfileId, ProviderId};
 use serde_json::json;
 
 use crate::agent::Agent;
 use crate::args::{Global, OrderArgs, OrderSetArgs};
-use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::{paths, runtime_cache};
+use crate::view::View;
+use crate::{paths, runtime_cache, table};
 
-/// Shows the stored order.
+/// Shows the stored order, and says what is odd about the one that is followed.
 pub fn get(args: &OrderArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let (agent, provider) = subject(&args.provider, global, context)?;
-    let order = agent.store().read()?.order(&provider);
+    let (view, provider) = subject(&args.provider, global, context)?;
+    for warning in table::warnings(&view.plan(&provider, None), &provider) {
+        context.say(warning);
+    }
+    let order = view.document.order(&provider);
     if !global.json {
-        context.print(format_args!("Agent: {}", agent.id))?;
+        context.print(format_args!("Agent: {}", view.agent.id))?;
         context.print(format_args!("Provider: {provider}"))?;
-        let file = context.display(&paths::store_file(&agent.directory));
+        let file = context.display(&paths::store_file(&view.agent.directory));
         context.print(format_args!("Auth file: {file}"))?;
         context.print(format_args!("Order override: {}", list(order.as_deref())))?;
         return Ok(Exit::Done);
     }
-    print_json(&agent, &provider, order.as_deref(), context)
+    print_json(&view.agent, &provider, order.as_deref(), context)
 }
 
 /// Stores an order, once every id in it is known to be a profile of the provider.
 pub fn set(args: &OrderSetArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let (agent, provider) = subject(&args.provider, global, context)?;
+    let (view, provider) = subject(&args.provider, global, context)?;
     let mut order: Vec<ProfileId> = Vec::new();
     for id in args.profiles.iter().map(|id| ProfileId::new(auth_store::trim(id))) {
         if !id.as_str().is_empty() && !order.contains(&id) {
@@ -39,62 +42,55 @@ pub fn set(args: &OrderSetArgs, global: &Global, context: &mut Context) -> Resul
             "to drop the order: clawdbot models auth order clear --provider {provider}"
         )));
     }
-    let checked = agent.store_to_change(context).update(|document| {
-        check(document, &provider, &order)?;
-        document.set_order(&provider, Some(&order));
-        Ok(())
-    })?;
-    checked.map_err(|error: CliError| {
-        error.hint(format!("see `clawdbot models auth list --provider {provider}`"))
-    })?;
-    runtime_cache::follow_anew(&agent, context);
-    tell(&agent, &provider, Some(&order), global, context)
+    check(&view, &provider, &order)?;
+    let store = view.agent.store_to_change(context);
+    store.update(|document| document.set_order(&provider, Some(&order)))?;
+    runtime_cache::follow_anew(&view.agent, context);
+    tell(&view.agent, &provider, Some(&order), global, context)
 }
 
 /// Drops the stored order.
 pub fn clear(args: &OrderArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let (agent, provider) = subject(&args.provider, global, context)?;
+    let (view, provider) = subject(&args.provider, global, context)?;
     // A damaged store has no order to drop either, but saying "cleared" would be a lie.
-    let result: Result<(), StoreError> =
-        agent.store_to_change(context).update(|document| document.set_order(&provider, None));
-    result?;
-    runtime_cache::follow_anew(&agent, context);
-    tell(&agent, &provider, None, global, context)
+    let store = view.agent.store_to_change(context);
+    store.update(|document| document.set_order(&provider, None))?;
+    runtime_cache::follow_anew(&view.agent, context);
+    tell(&view.agent, &provider, None, global, context)
 }
 
 fn subject(
     provider: &str,
     global: &Global,
-    context: &Context,
-) -> Result<(Agent, ProviderId), CliError> {
-    let agent = Agent::of(global, &Config::load(context)?, context)?;
+    context: &mut Context,
+) -> Result<(View, ProviderId), CliError> {
+    let view = View::read(global, context)?;
     let provider = ProviderId::new(provider);
     if provider.as_str().is_empty() {
         return Err(CliError::usage("the provider is empty"));
     }
-    Ok((agent, provider))
+    Ok((view, provider))
 }
 
 /// Whether every id of `order` is a profile of `provider`.
-fn check(document: &Document, provider: &ProviderId, order: &[ProfileId]) -> Result<(), CliError> {
+fn check(view: &View, provider: &ProviderId, order: &[ProfileId]) -> Result<(), CliError> {
+    let hint = format!("see `clawdbot models auth list --provider {provider}`");
     for id in order {
-        match document.profile(id) {
-            Some(profile) if profile.provider == *provider => {}
-            Some(profile) => {
-                let message = format!(
-                    "the profile `{id}` belongs to the provider `{}`, not `{provider}`",
-                    profile.provider
-                );
-                return Err(CliError::new(Exit::Usage, "wrong_provider", message).profile(id));
-            }
-            None => {
-                let message = if document.contains(id) {
-                    format!("the profile `{id}` is stored, but its entry is malformed")
-                } else {
-                    format!("there is no profile `{id}`")
-                };
-                return Err(CliError::new(Exit::Usage, "unknown_profile", message).profile(id));
-            }
+        if view.document.contains(id) && view.document.profile(id).is_none() {
+            let message = format!("the profile `{id}` is stored, but its entry is malformed");
+            return Err(CliError::new(Exit::NoCredential, "unknown_profile", message)
+                .hint(hint)
+                .profile(id));
+        }
+        let profile = view.profile(id)?;
+        if profile.provider != *provider {
+            let message = format!(
+                "the profile `{id}` belongs to the provider `{}`, not `{provider}`",
+                profile.provider
+            );
+            return Err(CliError::new(Exit::Usage, "wrong_provider", message)
+                .hint(hint)
+                .profile(id));
         }
     }
     Ok(())

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::runtime_cache;
+use crate::share::Seen;
 use crate::text::utc;
 use crate::view::no_profile;
 use crate::worker;
@@ -27,8 +28,8 @@ pub fn run(args: &RefreshArgs, global: &Global, context: &mut Context) -> Result
     let mut outcomes = Vec::new();
     let mut failure = None;
     for agent in agents {
-        let sink = worker::sink(&agent, &config, context);
-        let document = sink.store.read()?;
+        let seen = Seen::by(&agent, &config, context)?;
+        let document = &seen.document;
         let due: Vec<ProfileId> = if args.profiles.is_empty() {
             let logins = document.profiles().filter(|profile| profile.kind == Kind::OAuth);
             logins.filter(|profile| profile.has_refresh).map(|profile| profile.id).collect()
@@ -42,7 +43,9 @@ pub fn run(args: &RefreshArgs, global: &Global, context: &mut Context) -> Result
             let force = if args.force { Force::Send } else { Force::No };
             let wanted = Wanted { force, ..Wanted::now(id.clone()) };
             let before = bearer(document.credential(&id));
-            let outcome = worker::credential(wanted, &agent, &sink, context);
+            let holder = seen.holder(&id, &agent);
+            let sink = worker::sink(holder, &config, context);
+            let outcome = worker::credential(wanted, holder, &sink, context);
             runtime_cache::follow(&agent, &config, context);
             let (state, expires) = match outcome {
                 Ok(credential) => {

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::view::no_profile;
-use crate::{config_edit, sink, worker};
+use crate::{config_edit, share, sink, worker};
 
 /// Removes the profile, its usage and every mention of it. The issuer is not told, so other
 /// copies of the login live on.
@@ -21,7 +21,12 @@ pub fn run(args: &RemoveArgs, global: &Global, context: &mut Context) -> Result<
     let sink = worker::sink(&agent, &config, context);
     let document = sink.store.read()?;
     if !document.contains(&id) {
-        return Err(no_profile(&id, &agent));
+        let holder = share::holder(&agent, &id, &config, context)?;
+        return Err(if holder == agent {
+            no_profile(&id, &agent)
+        } else {
+            share::not_ours(&id, &agent, &holder, "remove")
+        });
     }
     let profile = document.profile(&id);
     let provider = profile.as_ref().and_then(|profile| sink.provider_of(profile));

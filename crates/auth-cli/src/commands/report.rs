@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::runtime_cache;
+use crate::share;
 use crate::text::{printable, utc};
 use crate::view::{self, no_profile};
 
@@ -25,6 +26,8 @@ pub fn run(args: &ReportArgs, global: &Global, context: &mut Context) -> Result<
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
     let id = ProfileId::new(args.profile.as_str());
+    // What is learned about a shared profile is for all who use it.
+    let agent = share::holder(&agent, &id, &config, context)?;
     let now = context.now();
     let store = agent.store_to_change(context);
     let document = store.read()?;
