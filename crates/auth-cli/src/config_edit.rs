@@ -40,6 +40,21 @@ impl Change {
         Self { action: Action::Remove, ..Self::set(names, Value::Null) }
     }
 
+    /// The same by a way that leads through lists, too.
+    pub(crate) fn set_at(path: Vec<Step>, value: Value) -> Self {
+        Self { path, action: Action::Set(value) }
+    }
+
+    /// Takes what is at the end of the way away.
+    pub(crate) fn remove_at(path: Vec<Step>) -> Self {
+        Self { path, action: Action::Remove }
+    }
+
+    /// Adds an item to the list at the end of the way.
+    pub(crate) fn push_at(path: Vec<Step>, value: Value) -> Self {
+        Self { path, action: Action::Push(value) }
+    }
+
     /// Adds an item to the list that `names` lead to, which is made if it is not there.
     pub fn push(names: &[&str], value: Value) -> Self {
         Self { action: Action::Push(value), ..Self::set(names, Value::Null) }

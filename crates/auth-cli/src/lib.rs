@@ -67,6 +67,7 @@ use crate::args::{
     CooldownCommand, ModelsArgs, ModelsCommand, OrderCommand, PluginsCommand, SessionsCommand,
     StatusArgs,
 };
+use crate::commands::models::Use;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 
@@ -108,6 +109,22 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Status(args)), .. }) => {
             commands::status::run(args, global, context)
         }
+        Command::Models(ModelsArgs { command: Some(ModelsCommand::Set(args)), .. }) => {
+            commands::models::set(args, Use::Chat, global, context)
+        }
+        Command::Models(ModelsArgs { command: Some(ModelsCommand::SetImage(args)), .. }) => {
+            commands::models::set(args, Use::Image, global, context)
+        }
+        Command::Models(ModelsArgs { command: Some(ModelsCommand::Aliases(command)), .. }) => {
+            commands::models::aliases(command, global, context)
+        }
+        Command::Models(ModelsArgs {
+            command: Some(ModelsCommand::Fallbacks(command)), ..
+        }) => commands::models::fallbacks(command, Use::Chat, global, context),
+        Command::Models(ModelsArgs {
+            command: Some(ModelsCommand::ImageFallbacks(command)),
+            ..
+        }) => commands::models::fallbacks(command, Use::Image, global, context),
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Auth(auth)), .. }) => {
             match auth {
                 AuthCommand::Login(args) => commands::login::run(args, global, context),

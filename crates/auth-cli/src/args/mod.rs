@@ -23,7 +23,9 @@ pub use hand_out::{FailureWord, ReportArgs, TokenArgs, TokenFormat};
 pub use login::{
     CopilotArgs, ImportArgs, LoginArgs, PasteApiKeyArgs, PasteTokenArgs, SetupTokenArgs,
 };
-pub use models::{ModelsArgs, ModelsCommand, StatusArgs};
+pub use models::{
+    AliasesCommand, FallbacksCommand, ListingArgs, ModelArgs, ModelsArgs, ModelsCommand, StatusArgs,
+};
 pub use plug_in::{
     ConfigureArgs, ConfigureCommand, ConfigureGitArgs, EnvArgs, ExecArgs, GitCredentialArgs,
     GitVerb, Shell, WantedArgs,

@@ -23,6 +23,19 @@ pub struct ModelsArgs {
 pub enum ModelsCommand {
     /// Whether every credential in use is there, valid and able to stay so
     Status(StatusArgs),
+    /// The model that is used first; with --agent, by that agent
+    Set(ModelArgs),
+    /// The model for pictures
+    SetImage(ModelArgs),
+    /// Short names for models
+    #[command(subcommand)]
+    Aliases(AliasesCommand),
+    /// What is used when the first model cannot be
+    #[command(subcommand)]
+    Fallbacks(FallbacksCommand),
+    /// The same for pictures
+    #[command(subcommand)]
+    ImageFallbacks(FallbacksCommand),
     /// Log in, hand out, route, log out
     #[command(subcommand)]
     Auth(AuthCommand),
@@ -64,4 +77,59 @@ pub struct StatusArgs {
     /// Accepted for scripts; our probes cost no tokens
     #[arg(long, value_name = "N")]
     pub probe_max_tokens: Option<u32>,
+}
+
+/// A model.
+#[derive(Args, Debug)]
+pub struct ModelArgs {
+    /// `provider/model`, or an alias
+    pub model: String,
+}
+
+/// How a list is printed.
+#[derive(Args, Debug)]
+pub struct ListingArgs {
+    /// One a line, and nothing else
+    #[arg(long)]
+    pub plain: bool,
+}
+
+/// `models aliases …`
+#[derive(Debug, Subcommand)]
+pub enum AliasesCommand {
+    /// The names there are
+    List(ListingArgs),
+    /// Give a model a name
+    Add(AliasArgs),
+    /// Take a name away
+    Remove(AliasNameArgs),
+}
+
+/// `models aliases add`
+#[derive(Args, Debug)]
+pub struct AliasArgs {
+    /// The name
+    pub alias: String,
+    /// `provider/model`
+    pub model: String,
+}
+
+/// `models aliases remove`
+#[derive(Args, Debug)]
+pub struct AliasNameArgs {
+    /// The name
+    pub alias: String,
+}
+
+/// `models fallbacks …`
+#[derive(Debug, Subcommand)]
+pub enum FallbacksCommand {
+    /// The models, in the order in which they are tried
+    List(ListingArgs),
+    /// Add a model at the end
+    Add(ModelArgs),
+    /// Take a model away
+    Remove(ModelArgs),
+    /// Take all away
+    Clear,
 }

@@ -17,6 +17,7 @@ pub mod inject;
 pub mod list;
 pub mod login;
 pub mod logout;
+pub mod models;
 pub mod order;
 pub mod paste;
 pub(crate) mod plugin_login;
