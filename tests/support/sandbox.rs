@@ -386,8 +386,13 @@ fn from_proc() -> String {
 
 /// Ends a process at once (SIGKILL), whoever its parent is.
 pub fn kill(id: u32) {
-    let status = Command::new("sh").args(["-c", &format!("kill -9 {id}")]).status();
-    assert!(status.is_ok_and(|status| status.success()), "cannot kill {id}");
+    kill_with("KILL", id);
+}
+
+/// Sends a process a signal, by its name.
+pub fn kill_with(signal: &str, id: u32) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{signal} {id}")]).status();
+    assert!(status.is_ok_and(|status| status.success()), "cannot send {signal} to {id}");
 }
 
 /// Writes a file, with the directories it needs. For seeding only: the binary has its own way to write.

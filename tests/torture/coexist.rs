@@ -1,7 +1,10 @@
 //! Beside Clawdbot on the same file: its lock, the real `proper-lockfile`, and its habit of writing without it.
 
 use crate::Settings;
-use crate::live::{Home, PROFILE, TOKEN, Watch, backdate, counts, expect, lock_of, replace};
+use crate::live::{
+    Home, PROFILE, TOKEN, Watch, backdate, counts, expect, has_strace, lock_of, replace,
+    under_strace,
+};
 use crate::report::Report;
 use e2e::clawdbot::Clawdbot;
 use e2e::issuer::Fault;
@@ -254,12 +257,8 @@ fn parked_ours(report: &mut Report) {
     make_stale(&home);
     let profile = id("ours", 0);
     let args = ["models", "auth", "report", &profile, "--failed", "timeout"];
-    let binary = home.sandbox.command(&args);
-    let mut command = Command::new("strace");
-    command.args(&parked("renameat2")[1..]).arg(binary.get_program()).args(binary.get_args());
-    command.env_clear().envs(binary.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("PATH", "/usr/bin:/bin").stderr(Stdio::null()).stdout(Stdio::null());
-    let mut ours = command.spawn().expect("strace starts");
+    let mut command = under_strace(&home, &parked("renameat2")[1..], &args);
+    let mut ours = command.stderr(Stdio::null()).spawn().expect("strace starts");
     let is_parked = wait_until_parked(ours.id());
     let lock = lock_of(&store);
     peer.begin(&json!({"op": "update", "id": id("theirs", 0), "holdMs": 4000}));
@@ -445,11 +444,6 @@ fn sessions(report: &mut Report, full: bool) {
     }
     home.run(report, &TOKEN);
     home.check(report, "sessions");
-}
-
-fn has_strace() -> bool {
-    let strace = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
-    strace.is_ok_and(|status| status.success())
 }
 
 /// `strace`, told to stop every thread for a while before its first call of this name.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -310,6 +311,22 @@ pub(crate) fn counts(home: &Home, agent: &str) -> BTreeMap<String, u64> {
         .into_iter()
         .map(|(id, usage)| (id, usage["errorCount"].as_u64().unwrap_or_default()))
         .collect()
+}
+
+/// Whether processes can be traced here.
+pub(crate) fn has_strace() -> bool {
+    let strace = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
+    strace.is_ok_and(|status| status.success())
+}
+
+/// The binary in this home, run by `strace` with these options.
+pub(crate) fn under_strace(home: &Home, options: &[&str], args: &[&str]) -> Command {
+    let binary = home.sandbox.command(args);
+    let mut command = Command::new("strace");
+    command.args(options).arg(binary.get_program()).args(binary.get_args());
+    command.env_clear().envs(binary.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+    command
 }
 
 fn without_spaces(text: &str) -> String {

@@ -11,6 +11,7 @@
 )]
 
 mod chaos;
+mod clocks;
 mod coexist;
 mod contention;
 mod kill;
@@ -29,6 +30,7 @@ const STAGES: &[(&str, Stage)] = &[
     ("contention", contention::run),
     ("chaos", chaos::run),
     ("coexist", coexist::run),
+    ("clocks", clocks::run),
 ];
 
 type Stage = fn(&Settings) -> Report;

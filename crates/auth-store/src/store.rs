@@ -219,13 +219,13 @@ impl StoreLock {
         // now.
         let mut overwritten: Option<(Document, Vec<u8>)> = None;
         loop {
-            let is_merge = overwritten.is_some();
-            let (mut document, before) = match overwritten.take() {
-                Some((theirs, ours)) => (theirs, Some(ours)),
+            let theirs = overwritten.take();
+            let (mut document, before) = match &theirs {
+                Some((theirs, ours)) => (theirs.clone(), Some(ours.clone())),
                 None => self.read_with_bytes()?,
             };
             let result = edit(&mut document);
-            if !document.is_changed() && !is_merge {
+            if !document.is_changed() && theirs.is_none() {
                 return Ok(result);
             }
             if !document.is_writable() {
@@ -239,8 +239,10 @@ impl StoreLock {
             next.fill(&bytes)?;
             next.sync()?;
             let is_ours = self.is_directory_ours() || self.retake_directory()?;
-            if !is_ours || read_bytes(&self.place.file)? != before {
+            let is_as_read = read_bytes(&self.place.file)? == before;
+            if !is_ours || !is_as_read {
                 self.reserved = Some(next);
+                overwritten = theirs.filter(|_| is_as_read);
                 continue;
             }
             match next.install_over(before.as_deref())? {
