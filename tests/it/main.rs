@@ -14,6 +14,7 @@ mod paste;
 mod plug_in;
 #[cfg(unix)]
 mod plugins;
+mod providers;
 mod refresh;
 mod routing;
 mod runtime_cache;
