@@ -19,6 +19,7 @@ mod refresh;
 mod routing;
 mod runtime_cache;
 mod sessions;
+mod shell;
 mod tools;
 
 /// A file nobody lists here is a test nobody runs.

@@ -97,7 +97,14 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &m
 fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
     logging::start(cli.global.verbose, context);
     let global = &cli.global;
-    if !matches!(cli.command, Command::Agents(_) | Command::Plugins(_) | Command::Doctor(_)) {
+    if !matches!(
+        cli.command,
+        Command::Agents(_)
+            | Command::Plugins(_)
+            | Command::Doctor(_)
+            | Command::Completion(_)
+            | Command::Man(_)
+    ) {
         agent::import_legacy_files(global, context)?;
     }
     match &cli.command {
@@ -200,6 +207,8 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
         Command::Sessions(SessionsCommand::Clear(args)) => {
             commands::sessions::clear(args, global, context)
         }
+        Command::Completion(args) => commands::shell::completion(args, context),
+        Command::Man(args) => commands::shell::man(args, context),
         Command::Doctor(args) => commands::doctor::run(args, global, context),
         Command::Plugins(PluginsCommand::List) => commands::plugins::list(global, context),
         Command::Plugins(PluginsCommand::Check(args)) => {

@@ -93,6 +93,35 @@ pub enum Command {
     Plugins(PluginsCommand),
     /// What is wrong, what it costs, and the command that mends it
     Doctor(DoctorArgs),
+    /// Print the completion script of a shell
+    Completion(CompletionArgs),
+    /// Print the manual page, or write those of all commands
+    Man(ManArgs),
+}
+
+/// `completion`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  clawdbot completion bash > ~/.local/share/bash-completion/completions/clawdbot
+  clawdbot completion zsh > ~/.zfunc/_clawdbot
+  clawdbot completion fish > ~/.config/fish/completions/clawdbot.fish")]
+pub struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  clawdbot man | man -l -
+  clawdbot man --dir ~/.local/share/man/man1")]
+pub struct ManArgs {
+    /// Write a page for each command into this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    pub dir: Option<String>,
 }
 
 /// `doctor`

@@ -27,4 +27,5 @@ pub mod refresh;
 pub mod remove;
 pub mod report;
 pub mod sessions;
+pub mod shell;
 pub mod status;
