@@ -336,7 +336,7 @@ fn no_credential(route: &Route, view: &View, context: &Context) -> CliError {
         let document = other.store().read();
         document.is_ok_and(|it| it.profiles().any(|profile| profile.provider == *provider))
     });
-    if let Some(holder) = holder {
+    if let Some(holder) = holder.filter(|_| route.unpin().is_none()) {
         hint = share::offer(&view.agent, &holder, provider.as_str());
     }
     CliError::new(Exit::NoCredential, "no_credential", message).hint(hint)

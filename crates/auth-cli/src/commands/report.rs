@@ -24,10 +24,10 @@ use crate::view::{self, no_profile};
 /// Credentials are not touched.
 pub fn run(args: &ReportArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
-    let agent = Agent::of(global, &config, context)?;
+    let asked = Agent::of(global, &config, context)?;
     let id = ProfileId::new(args.profile.as_str());
     // What is learned about a shared profile is for all who use it.
-    let agent = share::holder(&agent, &id, &config, context)?;
+    let agent = share::holder(&asked, &id, &config, context)?;
     let now = context.now();
     let store = agent.store_to_change(context);
     let document = store.read()?;
@@ -44,6 +44,9 @@ pub fn run(args: &ReportArgs, global: &Global, context: &mut Context) -> Result<
     let usage = usage.ok_or_else(|| no_profile(&id, &agent))?;
     let rests_until = unusable_until(&usage).filter(|end| now < *end);
     runtime_cache::follow(&agent, &config, context);
+    if asked != agent {
+        runtime_cache::follow(&asked, &config, context);
+    }
 
     let of_model = model.as_ref().filter(|_| report.is_about_the_model(&verdict));
     if global.json {
