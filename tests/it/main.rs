@@ -1,7 +1,9 @@
 //! The whole-program tests: the real binary against our issuer and against a certified one.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod agents;
 mod certified;
+mod config;
 mod crash;
 mod doctor;
 mod failover;

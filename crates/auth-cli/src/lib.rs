@@ -107,6 +107,7 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
     ) {
         agent::import_legacy_files(global, context)?;
     }
+    check_agent(cli, context)?;
     match &cli.command {
         Command::Models(ModelsArgs { command: None, status_plain, status_json }) => {
             let args = StatusArgs { plain: *status_plain, ..StatusArgs::default() };
@@ -217,6 +218,23 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
     }
 }
 
+/// Commands that are about no certain agent, or name it themselves, do not pass over `--agent`.
+fn check_agent(cli: &Cli, context: &Context) -> Result<(), CliError> {
+    let Some(name) = &cli.global.agent else { return Ok(()) };
+    match &cli.command {
+        Command::Plugins(_) => {
+            let config = config::Config::load(context)?;
+            agent::Agent::of(&cli.global, &config, context).map(|_| ())
+        }
+        Command::Agents(AgentsArgs {
+            command:
+                Some(AgentsCommand::Add(_) | AgentsCommand::Delete(_) | AgentsCommand::Share(_)),
+        }) => Err(CliError::usage(format!("`--agent {name}` means nothing here"))
+            .hint("name the agent without it: clawdbot agents share NAME --from main")),
+        _ => Ok(()),
+    }
+}
+
 /// What to do with arguments that are not a command line of ours.
 fn not_parsed(
     error: &clap::Error,
@@ -271,5 +289,6 @@ fn wants_json(arguments: &[OsString]) -> bool {
     ours.into_iter().any(|argument| argument == "--json" || argument == "--status-json")
 }
 
-const COVERED: &str = "it covers `models status`, `models auth …`, `channels list`, `agents list`, \
+const COVERED: &str = "it covers `models status|set|aliases|fallbacks`, `models auth …`, `channels list`, \
+     `agents list|add|delete|share`, \
      `sessions model|list|show|clear` and `plugins list`; see `clawdbot --help`";

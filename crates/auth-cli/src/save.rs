@@ -10,18 +10,77 @@ use auth_store::{
 use serde_json::Map;
 
 use crate::agent::Agent;
+use crate::config::Config;
 use crate::config_edit;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::sink::TokenSink;
+use crate::{share, worker};
 
-/// What the person asked for.
-#[derive(Clone, Debug, Default)]
+/// What the person asked for, and what holds for their agent.
+#[derive(Debug, Default)]
 pub(crate) struct Wish {
     /// The profile to save it as.
     pub(crate) profile: Option<ProfileId>,
     /// Whether that may be another account's.
     pub(crate) force: bool,
+    /// The agent that theirs reads through to: a login of one of its accounts is its own.
+    pub(crate) owner: Option<Owner>,
+}
+
+/// An agent whose profiles others read.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    agent: Agent,
+    sink: TokenSink,
+}
+
+impl Owner {
+    /// The one of `agent`, if it shares.
+    pub(crate) fn of(
+        agent: &Agent,
+        config: &Config,
+        context: &Context,
+    ) -> Result<Option<Self>, CliError> {
+        let owner = share::owner_of(agent, config, context)?;
+        Ok(owner.map(|agent| Self { sink: worker::sink(&agent, config, context), agent }))
+    }
+
+    /// Whether the login is of one of its accounts, as the agent with the store of `sink` sees it.
+    fn has(
+        &self,
+        login: &Login,
+        wish: &Wish,
+        provider: &Provider,
+        sink: &TokenSink,
+    ) -> Result<bool, CliError> {
+        let (own, theirs) = (sink.store.read()?, self.sink.store.read()?);
+        let seen = own.reading_through(&theirs);
+        let id = name(login, wish, provider, &seen)?;
+        let Some(shared) = theirs.profile(&id).filter(|_| own.is_of_owner(&id, &theirs)) else {
+            return Ok(false);
+        };
+        Ok(match (&shared.account_id, &login.account_id) {
+            (Some(shared), Some(new)) => shared == new,
+            _ => match (&shared.email, &login.email) {
+                (Some(shared), Some(new)) => shared == new,
+                _ => true,
+            },
+        })
+    }
+}
+
+/// The profile that a login is among the profiles of `document`.
+fn name(
+    login: &Login,
+    wish: &Wish,
+    provider: &Provider,
+    document: &Document,
+) -> Result<ProfileId, CliError> {
+    let profiles: Vec<Profile> = document.profiles().collect();
+    let own = provider.profile_name.as_deref();
+    profile_name(login, own, wish.profile.as_ref(), wish.force, &profiles)
+        .map_err(|error| taken(&error))
 }
 
 /// Refuses before anything is spent: a store that could not be written.
@@ -40,12 +99,11 @@ pub(crate) async fn login(
     agent: &Agent,
     sink: &TokenSink,
 ) -> Result<ProfileId, CliError> {
-    let name = |document: &Document| {
-        let profiles: Vec<Profile> = document.profiles().collect();
-        let own = provider.profile_name.as_deref();
-        profile_name(login, own, wish.profile.as_ref(), wish.force, &profiles)
-            .map_err(|error| taken(&error))
+    let (agent, sink) = match &wish.owner {
+        Some(owner) if owner.has(login, wish, provider, sink)? => (&owner.agent, &owner.sink),
+        _ => (agent, sink),
     };
+    let name = |document: &Document| name(login, wish, provider, document);
     if let Credential::OAuth(new) = &login.credential {
         // Whatever the name: it is only for people.
         clear_record(new, &name(&sink.store.read()?)?, provider, sink.doors())?;

@@ -155,6 +155,18 @@ impl View {
         own.unwrap_or_else(|| self.default_model())
     }
 
+    /// Those providers, and those that somebody wrote an order for.
+    pub fn routed_providers(&self) -> Vec<ProviderId> {
+        let stored = self.document.orders();
+        let stored = stored.iter().map(|(name, _)| ProviderId::new(name));
+        let configured = self.routing.orders.iter().map(|(provider, _)| provider.clone());
+        let mut providers = self.providers();
+        providers.extend(stored.chain(configured));
+        providers.sort();
+        providers.dedup();
+        providers
+    }
+
     /// The providers of the stored profiles, by canonical id.
     pub fn providers(&self) -> Vec<ProviderId> {
         let mut providers: Vec<_> = self.profiles.iter().map(|it| it.provider.clone()).collect();

@@ -179,7 +179,7 @@ fn store(
                 fields: foreign.fields.clone(),
                 warnings: Vec::new(),
             };
-            let wish = Wish { profile: Some(id), force: args.force };
+            let wish = Wish { profile: Some(id), force: args.force, owner: None };
             person::run(save::login(&login, &wish, provider, agent, sink))?
         }
         (credential, _) => {

@@ -21,8 +21,10 @@ pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Ex
     providers.retain(|provider| wanted.as_ref().is_none_or(|wanted| provider == wanted));
     let plans: Vec<_> =
         providers.iter().map(|provider| (provider, view.plan(provider, None))).collect();
-    for (provider, plan) in &plans {
-        for warning in table::warnings(plan, provider) {
+    let mut routed = view.routed_providers();
+    routed.retain(|provider| wanted.as_ref().is_none_or(|wanted| provider == wanted));
+    for provider in &routed {
+        for warning in table::warnings(&view.plan(provider, None), provider) {
             context.say(warning);
         }
     }

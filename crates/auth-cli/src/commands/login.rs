@@ -20,10 +20,10 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::login_person::Person;
 use crate::login_way::{self, Chosen};
-use crate::save::{self, Wish};
+use crate::save::{self, Owner, Wish};
 use crate::text::{printable, utc};
 use crate::worker;
-use crate::{person, runtime_cache};
+use crate::{person, runtime_cache, share};
 
 /// Logs in, begins a login, or finishes one.
 pub fn run(args: &LoginArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
@@ -58,7 +58,11 @@ pub fn run(args: &LoginArgs, global: &Global, context: &mut Context) -> Result<E
     let mut entropy = [0; 96];
     fill(&mut entropy, context)?;
     let person = Person::new(&provider.label, !flow.is_device_code(), args.no_browser, context);
-    let wish = Wish { profile: args.profile_id.as_deref().map(ProfileId::from), force: args.force };
+    let wish = Wish {
+        profile: args.profile_id.as_deref().map(ProfileId::from),
+        force: args.force,
+        owner: Owner::of(&agent, &config, context)?,
+    };
     let ended = person::run(async {
         let (http, clock) = (&*sink.http, &*sink.clock);
         let logging_in = async {
@@ -194,6 +198,7 @@ fn finish(
     let wish = Wish {
         profile: requested.map(ProfileId::from),
         force: args.force || note["force"] == true,
+        owner: Owner::of(&agent, &config, context)?,
     };
     let provider = answered.provider().clone();
     let person = Person::new(&provider.label, false, true, context);
@@ -247,6 +252,7 @@ pub(super) fn report(
     for warning in &login.warnings {
         context.say(format_args!("warning: {}", printable(warning)));
     }
+    let agent = &share::holder(agent, id, &Config::load(context)?, context)?;
     let kind = login.credential.kind();
     save::declare(id, &login.provider, kind, login.email.as_deref(), context);
     runtime_cache::follow_anew(agent, context);

@@ -16,7 +16,7 @@ use crate::person;
 use crate::reference;
 use crate::text::utc;
 use crate::worker;
-use crate::{runtime_cache, save};
+use crate::{runtime_cache, save, share};
 
 /// Stores the token that the provider's own tool prints.
 pub fn setup_token(
@@ -93,6 +93,9 @@ fn store(
         Some(id) => ProfileId::new(id),
         None => default_profile_id(&provider, what.name),
     };
+    // A write goes to the file that has the profile.
+    let agent = share::holder(&agent, &id, &config, context)?;
+    let sink = worker::sink(&agent, &config, context);
     save::check_store(&sink)?;
     let holder = sink.store.read()?.profile(&id);
     if profile.is_none()

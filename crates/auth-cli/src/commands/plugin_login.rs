@@ -13,10 +13,11 @@ use super::login::{explain, report};
 use crate::agent::Agent;
 use crate::args::{Global, LoginArgs};
 use crate::browser::Opener;
+use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::person;
-use crate::save::{self, Wish};
+use crate::save::{self, Owner, Wish};
 use crate::sink::TokenSink;
 use crate::text::printable;
 use crate::worker;
@@ -50,7 +51,11 @@ pub(crate) fn run(
         is_terminal,
         is_verbose: global.verbose,
     };
-    let wish = Wish { profile: args.profile_id.as_deref().map(ProfileId::from), force: args.force };
+    let wish = Wish {
+        profile: args.profile_id.as_deref().map(ProfileId::from),
+        force: args.force,
+        owner: Owner::of(agent, &Config::load(context)?, context)?,
+    };
     let ended = person::run(async {
         let logging_in = plugin::login(provider, &environment, &person, &*sink.clock);
         let login = tokio::select! {

@@ -24,7 +24,7 @@ pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<
     for error in providers.errors() {
         context.say(format_args!("warning: {error}"));
     }
-    for provider in view.providers() {
+    for provider in view.routed_providers() {
         for warning in table::warnings(&view.plan(&provider, None), &provider) {
             context.say(warning);
         }
