@@ -327,3 +327,31 @@ fn two_agents_with_logins_of_their_own_refresh_apart() {
     assert!(sandbox.profile("main", "demo:bob").is_null());
     assert!(sandbox.profile("work", PROFILE).is_null());
 }
+
+#[test]
+fn a_stale_copy_is_told_with_every_way_out_and_each_of_them_works() {
+    let issuer = Issuer::start();
+    let (sandbox, old) = home(&issuer);
+    sandbox.seed_store("work", &sandbox.read_store("main"));
+    // A Clawdbot moved the login on in `main`, and nobody recorded it.
+    let tokens = issuer.grant("alice");
+    let mut newer = expired(&issuer, "demo", &tokens);
+    newer["expires"] = (now_ms() + 3_000_000).into();
+    sandbox.edit_store("main", |store| store["profiles"][PROFILE] = newer);
+    let work = [&TOKEN[..], &["--agent", "work"]].concat();
+    let refused = sandbox.run(&work);
+    let talk = &refused.expect_code(4).stderr;
+    let share = "clawdbot agents share work --from main";
+    let force = "clawdbot models auth refresh demo:alice --agent work --force";
+    assert!(talk.contains(share) && talk.contains(force), "{talk}");
+    assert!(talk.contains("models auth login --provider demo"), "{talk}");
+    assert_eq!((issuer.requests("refresh_token"), issuer.state_of(&old)), (0, TokenState::Live));
+
+    let run = |command: &str| sandbox.run(&command.split(' ').skip(1).collect::<Vec<_>>());
+    run(share).expect_code(0);
+    assert_eq!(sandbox.run(&work).expect_code(0).line(), tokens.access);
+    run("clawdbot agents share work --none").expect_code(0);
+    run(force).expect_code(0);
+    sandbox.run(&work).expect_code(0);
+    assert_eq!((issuer.requests("refresh_token"), issuer.outcomes("success")), (1, 1));
+}

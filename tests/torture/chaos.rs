@@ -8,6 +8,7 @@ use e2e::issuer::{Fault, Issuer};
 use serde_json::json;
 use std::fmt::Debug;
 use std::thread;
+use std::time::Duration;
 
 /// One mood.
 struct Case {
@@ -207,7 +208,14 @@ fn play(case: &Case) -> Report {
     }
     let watch = Watch::start(&home.store("main"));
     let first = home.sandbox.run(&TOKEN);
-    watch.end().judge_longest(&mut report, what);
+    let seen = watch.end();
+    seen.judge_longest(&mut report, what);
+    if report.longest_hold > Duration::from_secs(10) {
+        report.note(format!(
+            "{what}: the lock was held for {:.1?}, and never went untouched for more than {:.1?}",
+            report.longest_hold, seen.longest_untouched
+        ));
+    }
     expect(&mut report, what, &first, case.exit);
     let requests = asked(&home.issuer);
     if requests != case.requests {

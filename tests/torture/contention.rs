@@ -15,7 +15,7 @@ pub(crate) fn run(settings: &Settings) -> Report {
     rounds(&mut report, if settings.full { 100 } else { 8 });
     herd(&mut report);
     failing_herd(&mut report, &Fault::status(503, "{}"), 2);
-    failing_herd(&mut report, &Fault::DropAfterRead, 6);
+    failing_herd(&mut report, &Fault::DropAfterRead, 24);
     copies(&mut report);
     crosswise(&mut report, if settings.full { 1000 } else { 60 });
     let found_out = homes_apart();

@@ -207,8 +207,8 @@ pub(crate) struct Watch {
 pub(crate) struct Seen {
     /// How long each of our holds lasted, the shortest first.
     pub(crate) ours: Vec<Duration>,
-    /// How long the longest of somebody else's lasted.
-    pub(crate) longest_of_others: Duration,
+    /// How long one of ours went untouched.
+    pub(crate) longest_untouched: Duration,
     /// How often the store was read.
     pub(crate) reads: u64,
     /// How often it was not whole, or not there.
@@ -235,6 +235,11 @@ impl Watch {
                     };
                     held = there.map(|inode| (inode, Instant::now(), is_ours(inode)));
                 }
+                if held.is_some_and(|(.., is_ours)| is_ours) {
+                    let touched = fs::symlink_metadata(&lock).and_then(|it| it.modified()).ok();
+                    let age = touched.and_then(|touched| touched.elapsed().ok());
+                    seen.longest_untouched = seen.longest_untouched.max(age.unwrap_or_default());
+                }
                 let text = fs::read(&store).unwrap_or_default();
                 seen.reads += 1;
                 seen.torn += u64::from(serde_json::from_slice::<Value>(&text).is_err());
@@ -255,12 +260,8 @@ impl Watch {
 
 impl Seen {
     fn note(&mut self, held: Option<(u64, Instant, bool)>) {
-        match held {
-            Some((_, since, true)) => self.ours.push(since.elapsed()),
-            Some((_, since, false)) => {
-                self.longest_of_others = self.longest_of_others.max(since.elapsed());
-            }
-            None => {}
+        if let Some((_, since, true)) = held {
+            self.ours.push(since.elapsed());
         }
     }
 
@@ -284,6 +285,11 @@ impl Seen {
         report.held(longest);
         if longest > Duration::from_secs(25) {
             report.fail(format!("{what}: the lock was held for {longest:.1?}"));
+        }
+        // Clawdbot takes a lock for a dead one's after 30 s.
+        if self.longest_untouched > Duration::from_secs(15) {
+            let untouched = self.longest_untouched;
+            report.fail(format!("{what}: the lock was not touched for {untouched:.1?}"));
         }
     }
 }

@@ -5,9 +5,10 @@
 //! lock on the refresh token goes to the child as its standard input: it is held without a gap,
 //! until both are gone.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -299,8 +300,8 @@ pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) 
         }
         RefreshError::StaleCopy { profile, store } => new(Exit::LogInAgain, "stale_copy")
             .hint(format!(
-                "{}, or send the old token all the same: clawdbot models auth refresh {profile} --agent {} --force",
-                log_in(profile), agent.id
+                "{}{}, or send the old token all the same: clawdbot models auth refresh {profile} --agent {} --force",
+                share_command(store, agent), log_in(profile), agent.id
             ))
             .profile(profile)
             .path(store),
@@ -334,6 +335,21 @@ pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) 
             new(Exit::TryLater, "unsettled").hint("try again").profile(profile)
         }
         _ => new(Exit::TryLater, "refresh"),
+    }
+}
+
+/// The command by which the agent reads through to the one whose store this is, with what follows
+/// it; empty if the path does not tell which agent that is.
+fn share_command(store: &Path, agent: &Agent) -> String {
+    let home = store.parent().and_then(Path::parent);
+    let is_among_agents =
+        home.and_then(Path::parent).is_some_and(|agents| agents.ends_with("agents"));
+    match home.and_then(Path::file_name).and_then(OsStr::to_str).filter(|_| is_among_agents) {
+        Some(owner) => format!(
+            "use the login of `{owner}`: clawdbot agents share {} --from {owner}, or ",
+            agent.id
+        ),
+        None => String::new(),
     }
 }
 

@@ -528,4 +528,5 @@ pub fn clear_record(
     doors.records.lock(key, doors.patience)?.write(&begun)
 }
 
-const SIBLING_PATIENCE: Duration = Duration::from_secs(10);
+/// Whoever cannot be given a token that soon finds it by its record; meanwhile others wait for us.
+const SIBLING_PATIENCE: Duration = Duration::from_secs(3);
