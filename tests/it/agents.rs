@@ -146,7 +146,7 @@ fn sharing_goes_one_step_and_never_in_a_circle() {
     let work = agents.as_array().unwrap().iter().find(|agent| agent["id"] == "work").unwrap();
     assert_eq!(work["sharesFrom"], "main");
 
-    fs::write(sandbox.agent_dir("work").join(".auth-share.json"), "{").unwrap();
+    e2e::sandbox::write(&sandbox.agent_dir("work").join(".auth-share.json"), b"{");
     sandbox.run(&OF_WORK).expect_code(8);
 }
 
