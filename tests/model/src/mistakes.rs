@@ -1,0 +1,90 @@
+//! Mistakes that one could make, each of which the model must find.
+
+use std::fmt;
+
+/// One way to get the protocol wrong. The code as it is makes none of them.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Mistake {
+    /// What is in the store is looked at before the directory lock is had, and not again.
+    NoRereadAfterDirectory,
+    /// The directory at the lock's path is removed at the end, whoever made it.
+    ReleaseWithoutOwnerCheck,
+    /// A stale directory is removed, and then one's own is made, as proper-lockfile does.
+    TakeoverByRmdir,
+    /// A directory is recognised by its inode number, without its time of birth.
+    IdentityByInodeNumber,
+    /// A dead process's directory is adopted without asking what it was in the middle of.
+    AdoptInTheMiddleOfATakeover,
+    /// Other agents are given the new token while one's own store is still locked.
+    PropagationUnderStoreLock,
+    /// Each agent has records and locks of its own.
+    RecordsPerAgent,
+    /// The intent is recorded without the lock of its token.
+    RecordWithoutItsLock,
+    /// All answers of an agent go into one file.
+    OneAnswerFilePerAgent,
+    /// The backup is made of what is in the store after the commit.
+    BackupFromReread,
+    /// Whatever took a token's place is recorded as its successor.
+    ChainThatCloses,
+    /// A token that was adopted is returned, whether or not its access token still lives.
+    StopAtExpiredAdoption,
+    /// A record goes although another record or a backup names its token.
+    RemovalOfANamedRecord,
+    /// A record goes as soon as nothing on the disk names its token.
+    RemovalOfAnUnnamedRecord,
+    /// An old answer is merged although the token in it was used up since.
+    MergeOfAUsedUpToken,
+    /// A copy is healed with the end of its chain as it was before the store was locked.
+    HealWithAUsedUpToken,
+}
+
+impl Mistake {
+    /// Those of refreshing.
+    pub const OF_REFRESH: [Self; 12] = [
+        Self::NoRereadAfterDirectory,
+        Self::PropagationUnderStoreLock,
+        Self::RecordsPerAgent,
+        Self::RecordWithoutItsLock,
+        Self::OneAnswerFilePerAgent,
+        Self::BackupFromReread,
+        Self::ChainThatCloses,
+        Self::StopAtExpiredAdoption,
+        Self::RemovalOfANamedRecord,
+        Self::RemovalOfAnUnnamedRecord,
+        Self::MergeOfAUsedUpToken,
+        Self::HealWithAUsedUpToken,
+    ];
+    /// Those of the directory lock.
+    pub const OF_DIRECTORY: [Self; 5] = [
+        Self::NoRereadAfterDirectory,
+        Self::ReleaseWithoutOwnerCheck,
+        Self::TakeoverByRmdir,
+        Self::IdentityByInodeNumber,
+        Self::AdoptInTheMiddleOfATakeover,
+    ];
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::NoRereadAfterDirectory => "no second look after D",
+            Self::ReleaseWithoutOwnerCheck => "release without owner check",
+            Self::TakeoverByRmdir => "take-over by rmdir",
+            Self::IdentityByInodeNumber => "identity by inode number alone",
+            Self::AdoptInTheMiddleOfATakeover => "a dead one's take-over is not finished",
+            Self::PropagationUnderStoreLock => "propagation while holding S",
+            Self::RecordsPerAgent => "records per agent",
+            Self::RecordWithoutItsLock => "a record written without its lock",
+            Self::OneAnswerFilePerAgent => "one answer file per agent",
+            Self::BackupFromReread => "backup from a re-read",
+            Self::ChainThatCloses => "a chain that closes on itself",
+            Self::StopAtExpiredAdoption => "stopping at an adopted token that has expired",
+            Self::RemovalOfANamedRecord => "removing a record that is still named",
+            Self::RemovalOfAnUnnamedRecord => "removing a record that nothing on the disk names",
+            Self::MergeOfAUsedUpToken => "merging an old answer over its successor",
+            Self::HealWithAUsedUpToken => "healing with an end that was used up meanwhile",
+        };
+        formatter.pad(text)
+    }
+}

@@ -1,0 +1,205 @@
+//! What must hold in every state.
+
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+
+use stateright::Property;
+
+use super::issuer::{Kind, Reply, Status, Who};
+use super::state::{
+    AGENTS, Answer, At, Directory, Doing, End, PROFILES, Record, State, TOKENS, Token, Wrongs,
+};
+use super::{Refresh, index};
+use crate::mistakes::Mistake;
+
+/// The properties, by the names they have in reports.
+pub(super) fn properties() -> Vec<Property<Refresh>> {
+    vec![
+        Property::always("no token whose record says consumed is sent", |_, state: &State| {
+            !state.wrongs.has(Wrongs::SENT_USED_UP)
+        }),
+        Property::always("a token is sent once", |_, state: &State| {
+            !state.wrongs.has(Wrongs::SENT_TWICE)
+        }),
+        Property::always("nobody's living token is written over", |_, state: &State| {
+            !state.wrongs.has(Wrongs::OVERWROTE)
+        }),
+        Property::always("what is returned is valid", |_, state: &State| {
+            !state.wrongs.has(Wrongs::RETURNED_ENDED)
+        }),
+        Property::always("nothing is lost outside the window", |model: &Refresh, state: &State| {
+            (0..model.scope.logins).all(|login| !state.is_lost(login) || model.is_excused(state, login))
+        }),
+        Property::always("nothing deadlocks", |model: &Refresh, state: &State| {
+            !model.is_stuck(state)
+        }),
+        Property::always("every answer is merged, nobody gives up", |_, state: &State| {
+            !state.processes.iter().any(|process| match process.at {
+                At::Ended(End::Unsettled) => true,
+                At::Ended(End::Unmerged) => state.by_clawdbot == 0,
+                _ => false,
+            })
+        }),
+        Property::always("every run recovers", |model: &Refresh, state: &State| {
+            model.recovers(state)
+        }),
+        Property::sometimes("somebody gets a new token", |_, state: &State| {
+            state.processes.iter().any(|process| matches!(process.at, At::Ended(End::Valid(_))))
+        }),
+    ]
+}
+
+impl State {
+    /// Whether a token is on the disk, or in the memory of one who is about to write it.
+    pub(super) fn is_held(&self, token: Token) -> bool {
+        let is_it = |reply: &Reply| matches!(reply, Reply::Tokens { refresh, .. } if *refresh == token);
+        let documents = self.stores.iter().chain(&self.backups);
+        documents.flatten().flatten().any(|login| login.refresh == token)
+            || self.answers.iter().flatten().any(
+                |answer| matches!(answer, Answer::Whole(reply) if is_it(reply)),
+            )
+            || self.processes.iter().any(
+                |process| matches!(&process.at, At::Store(reply) if is_it(reply)),
+            )
+            || self.clawdbots.iter().any(
+                |clawdbot| matches!(&clawdbot.doing, Doing::Answered(reply) if is_it(reply)),
+            )
+    }
+
+    /// Whether nobody has a living token of this login any more.
+    pub(super) fn is_lost(&self, login: u8) -> bool {
+        !self.tokens_of(login).any(|token| {
+            self.issuer.status(token) == Status::Live && self.is_held(token)
+        })
+    }
+
+    fn tokens_of(&self, login: u8) -> impl Iterator<Item = Token> {
+        (0..self.issuer.count).filter(move |token| self.issuer.lineage[index(*token)] == login)
+    }
+
+    /// A Clawdbot did with this token what nobody can make good.
+    pub(super) fn note_clawdbot(&mut self, token: Token) {
+        self.by_clawdbot |= 1 << self.issuer.lineage[index(token)];
+    }
+}
+
+impl Refresh {
+    /// Whether the loss of a login is one that cannot be avoided: its answer was lost before it
+    /// could be written, or a Clawdbot did it.
+    fn is_excused(&self, state: &State, login: u8) -> bool {
+        // There, the old token gets another answer, whoever used it.
+        if matches!(self.scope.issuer, Kind::Grace | Kind::Fixed) {
+            return self.scope.issuer == Kind::Grace && !self.is_recovery;
+        }
+        state.by_clawdbot & (1 << login) != 0
+            || state.tokens_of(login).any(|token| {
+                state.is_in_window(token)
+                    || state.issuer.issued_to[index(token)] == Who::Clawdbot
+                        && state.issuer.status(token) == Status::Live
+                        && !state.is_held(token)
+            })
+    }
+
+    /// Whether somebody has not ended and nobody can go on.
+    fn is_stuck(&self, state: &State) -> bool {
+        let processes = &state.processes[..index(self.scope.processes)];
+        processes.iter().any(|process| !matches!(process.at, At::Ended(_)))
+            && !(0..self.scope.processes).any(|id| self.is_enabled(state, id))
+            && !(0..self.scope.clawdbots).any(|id| Self::is_busy(state, id))
+    }
+
+    /// Whether, if all died now and all access tokens ended, the next call for each agent, alone
+    /// and undisturbed, would get a token; in both orders.
+    fn recovers(&self, state: &State) -> bool {
+        if state.wrongs != Wrongs::default() {
+            return true;
+        }
+        let durable = (&state.stores, &state.backups, &state.answers, &state.records);
+        let judged = (&state.issuer, state.in_window, state.by_clawdbot);
+        let doing: Vec<_> = state.processes.iter().map(|it| matches!(it.at, At::Store(_))).collect();
+        let theirs: Vec<_> =
+            state.clawdbots.iter().map(|it| matches!(it.doing, Doing::Answered(_))).collect();
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        let fingerprint = hasher.hash_one((durable, judged, doing, theirs));
+        let is_new = self.tried.lock().is_ok_and(|mut tried| tried.insert(fingerprint));
+        !is_new || self.recover(state, &[0, 1]) && self.recover(state, &[1, 0])
+    }
+
+    fn recover(&self, state: &State, agents: &[u8]) -> bool {
+        let later = Self { is_recovery: true, ..self.clone() };
+        let mut state = state.clone();
+        for id in 0..self.scope.processes {
+            if !matches!(state.processes[index(id)].at, At::Ended(_)) {
+                later.kill(&mut state, id);
+            }
+        }
+        for id in 0..self.scope.clawdbots {
+            Self::kill_clawdbot(&mut state, id);
+        }
+        state.issuer.expire();
+        for agent in agents {
+            for profile in 0..self.scope.logins {
+                let process = &mut state.processes[0];
+                (process.agent, process.profile) = (*agent, profile);
+                (process.at, process.attempts, process.has_sent) = (At::Look, 0, false);
+                let mut steps = 0;
+                while !matches!(state.processes[0].at, At::Ended(_)) {
+                    if !later.is_enabled(&state, 0) || steps > LONGEST {
+                        return false;
+                    }
+                    later.step(&mut state, 0);
+                    steps += 1;
+                }
+                let end = state.processes[0].at;
+                if state.wrongs != Wrongs::default() {
+                    return false;
+                }
+                let is_fine = matches!(end, At::Ended(End::Valid(_)))
+                    || later.is_excused(&state, profile)
+                    || later.is_left_behind(&state, *agent, profile);
+                if !is_fine {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether an agent holds a token that a Clawdbot used up for another one, which is alive.
+    fn is_left_behind(&self, state: &State, agent: u8, profile: u8) -> bool {
+        let Some(login) = state.login(agent, profile) else { return false };
+        match self.scope.issuer {
+            Kind::Fixed | Kind::Grace => state
+                .login(1 - agent, profile)
+                .is_some_and(|other| other.obtained == login.obtained && other.access > login.access),
+            _ => matches!(state.issuer.status(login.refresh), Status::Used(Who::Clawdbot, _)),
+        }
+    }
+
+    /// The records that a mistake removes.
+    pub(super) fn removable<'a>(&'a self, state: &'a State) -> impl Iterator<Item = Token> + 'a {
+        let is_named_on_disk = |token: Token| {
+            let documents = state.stores.iter().chain(&state.backups);
+            documents.flatten().flatten().any(|login| login.refresh == token)
+                || state.answers.iter().any(|it| it[index(token)] != Answer::None)
+        };
+        let is_named_in_records = move |token: Token| {
+            state.records.iter().any(|it| matches!(it, Record::Consumed(next, _) if *next == token))
+        };
+        let removes = move |token: &Token| match self.mistake {
+            Some(Mistake::RemovalOfANamedRecord) => true,
+            Some(Mistake::RemovalOfAnUnnamedRecord) => {
+                !is_named_on_disk(*token) && !is_named_in_records(*token)
+            }
+            _ => false,
+        };
+        let is_past = |token: &Token| {
+            matches!(state.records[index(*token)], Record::Consumed(..))
+                && state.token_locks[index(*token)] == 0
+                && state.removals > 0
+        };
+        (0..TOKENS as Token).filter(is_past).filter(removes)
+    }
+}
+
+/// No recovery takes as many steps.
+const LONGEST: u32 = 500;

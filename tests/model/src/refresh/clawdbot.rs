@@ -1,0 +1,116 @@
+//! A Clawdbot: it locks the directory, refreshes and saves; and it saves what it loaded long ago,
+//! without the lock.
+
+use super::issuer::{Reply, Status, Who};
+use super::state::{Directory, Doing, Login, PROFILES, State};
+use super::{Action, Refresh, index};
+
+impl Refresh {
+    /// What the Clawdbot could do now of its own will. What it must finish is not among it.
+    pub(super) fn whims(state: &State, id: u8, actions: &mut Vec<Action>) {
+        let clawdbot = &state.clawdbots[index(id)];
+        if clawdbot.doing != Doing::Idle {
+            return;
+        }
+        let store = state.stores[index(clawdbot.agent)];
+        if clawdbot.loads > 0 && clawdbot.memory != store {
+            actions.push(Action::Load(id));
+        }
+        if clawdbot.saves > 0 && clawdbot.memory != store {
+            actions.push(Action::SaveUnlocked(id));
+        }
+        if clawdbot.refreshes > 0 {
+            match state.directories[index(clawdbot.agent)] {
+                // One of a dead process is stale in time.
+                Directory::Free | Directory::OfOurDead | Directory::OfDeadClawdbot => {
+                    actions.push(Action::Lock(id));
+                }
+                // And so is that of one who was stopped for too long.
+                Directory::Ours(_) | Directory::Clawdbot(_) if state.thefts > 0 => {
+                    actions.push(Action::Lock(id));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes the directory, from whomever.
+    pub(super) fn lock(state: &mut State, id: u8) {
+        let clawdbot = &mut state.clawdbots[index(id)];
+        clawdbot.refreshes -= 1;
+        clawdbot.doing = Doing::Locked;
+        let directory = &mut state.directories[index(clawdbot.agent)];
+        if matches!(directory, Directory::Ours(_) | Directory::Clawdbot(_)) {
+            state.thefts -= 1;
+        }
+        *directory = Directory::Clawdbot(id);
+    }
+
+    /// Whether the Clawdbot is in the middle of something.
+    pub(super) fn is_busy(state: &State, id: u8) -> bool {
+        matches!(
+            state.clawdbots[index(id)].doing,
+            Doing::Locked | Doing::Answered(_) | Doing::Saved
+        )
+    }
+
+    /// The next step of what it is in the middle of.
+    pub(super) fn proceed(&self, state: &mut State, id: u8) {
+        let agent = index(state.clawdbots[index(id)].agent);
+        state.clawdbots[index(id)].doing = match state.clawdbots[index(id)].doing {
+            Doing::Locked => {
+                state.clawdbots[index(id)].memory = state.stores[agent];
+                match Self::due(state, id) {
+                    Some((_, login)) => {
+                        if let Status::Used(..) | Status::Dead = state.issuer.status(login.refresh)
+                        {
+                            state.note_clawdbot(login.refresh);
+                        }
+                        let kind = self.scope.issuer;
+                        Doing::Answered(state.issuer.spend(login.refresh, Who::Clawdbot, kind))
+                    }
+                    None => Doing::Saved,
+                }
+            }
+            Doing::Answered(reply) => {
+                if let Reply::Tokens { refresh, access } = reply
+                    && let Some((profile, login)) = Self::due(state, id)
+                {
+                    let renewed = Login { refresh, access, obtained: login.obtained };
+                    state.clawdbots[index(id)].memory[profile] = Some(renewed);
+                    state.stores[agent] = state.clawdbots[index(id)].memory;
+                }
+                Doing::Saved
+            }
+            Doing::Saved => {
+                // Its release asks nothing.
+                state.directories[agent] = Directory::Free;
+                Doing::Idle
+            }
+            other => other,
+        };
+    }
+
+    /// The first profile it has in memory that is due.
+    fn due(state: &State, id: u8) -> Option<(usize, Login)> {
+        let memory = &state.clawdbots[index(id)].memory;
+        let due = |login: &Login| !state.issuer.is_valid(*login);
+        (0..PROFILES).find_map(|profile| Some((profile, memory[profile].filter(due)?)))
+    }
+
+    /// It is killed.
+    pub(super) fn kill_clawdbot(state: &mut State, id: u8) {
+        let clawdbot = &mut state.clawdbots[index(id)];
+        if let Doing::Answered(Reply::Tokens { refresh, .. }) = clawdbot.doing {
+            let lineage = state.issuer.lineage[index(refresh)];
+            state.by_clawdbot |= 1 << lineage;
+        }
+        let clawdbot = &mut state.clawdbots[index(id)];
+        let directory = &mut state.directories[index(clawdbot.agent)];
+        if *directory == Directory::Clawdbot(id) {
+            *directory = Directory::OfDeadClawdbot;
+        }
+        clawdbot.doing = Doing::Killed;
+        (clawdbot.loads, clawdbot.saves, clawdbot.refreshes) = (0, 0, 0);
+    }
+}

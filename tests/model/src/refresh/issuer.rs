@@ -1,0 +1,150 @@
+//! The issuer: what it does with a refresh token that was used before.
+
+use super::state::{Login, TOKENS, Token};
+
+/// What an issuer does about reuse.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Kind {
+    /// Rotates, and refuses a used token.
+    Refuses,
+    /// Rotates, and revokes the whole family of a used token.
+    Revokes,
+    /// Rotates, and answers a used token with another new one.
+    Grace,
+    /// Does not rotate.
+    Fixed,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Refuses, Self::Revokes, Self::Grace, Self::Fixed];
+}
+
+/// Who got or used a token.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Who {
+    /// One of our processes.
+    Ours,
+    /// A Clawdbot.
+    Clawdbot,
+}
+
+/// What became of a token at the issuer.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Status {
+    /// There is no such token yet.
+    Unissued,
+    /// It can be used.
+    Live,
+    /// It was used by one of these; the token made from it.
+    Used(Who, Token),
+    /// Its family was revoked.
+    Dead,
+}
+
+/// An answer.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Reply {
+    /// New tokens.
+    Tokens {
+        /// The refresh token.
+        refresh: Token,
+        /// The serial number of the access token.
+        access: u8,
+    },
+    /// The refresh token is refused.
+    Refused,
+}
+
+/// The issuer and its clock.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Issuer {
+    /// Every token.
+    pub tokens: [Status; TOKENS],
+    /// To whom each token was issued; of the first ones, to us.
+    pub issued_to: [Who; TOKENS],
+    /// Which login each token descends from.
+    pub lineage: [u8; TOKENS],
+    /// How many tokens there are.
+    pub count: u8,
+    /// The serial number of the next access token. A later one ends later.
+    pub next_access: u8,
+    /// Access tokens from this one on are valid now.
+    pub valid_from: u8,
+}
+
+impl Issuer {
+    /// An issuer that has issued `logins` logins, whose access tokens have all ended.
+    pub fn new(logins: u8) -> Self {
+        let mut issuer = Self {
+            tokens: [Status::Unissued; TOKENS],
+            issued_to: [Who::Ours; TOKENS],
+            lineage: [0; TOKENS],
+            count: 0,
+            next_access: 1,
+            valid_from: 1,
+        };
+        for login in 0..logins {
+            issuer.issue(login, Who::Ours);
+        }
+        issuer
+    }
+
+    /// Whether there was room for all tokens.
+    pub fn is_in_bounds(&self) -> bool {
+        usize::from(self.count) < TOKENS
+    }
+
+    /// Whether an access token is valid now.
+    pub fn is_valid(&self, login: Login) -> bool {
+        login.access >= self.valid_from
+    }
+
+    /// The status of a token.
+    pub fn status(&self, token: Token) -> Status {
+        self.tokens[usize::from(token)]
+    }
+
+    /// All access tokens end.
+    pub fn expire(&mut self) {
+        self.valid_from = self.next_access;
+    }
+
+    fn issue(&mut self, lineage: u8, who: Who) -> Token {
+        let token = self.count;
+        let index = usize::from(token);
+        self.tokens[index] = Status::Live;
+        self.issued_to[index] = who;
+        self.lineage[index] = lineage;
+        self.count += 1;
+        token
+    }
+
+    /// The token arrives, and is answered.
+    pub fn spend(&mut self, token: Token, who: Who, kind: Kind) -> Reply {
+        let index = usize::from(token);
+        let lineage = self.lineage[index];
+        let refresh = match (self.tokens[index], kind) {
+            (Status::Unissued | Status::Dead, _) | (Status::Used(..), Kind::Refuses) => {
+                return Reply::Refused;
+            }
+            (Status::Used(..), Kind::Revokes) => {
+                for (status, of) in self.tokens.iter_mut().zip(self.lineage) {
+                    if of == lineage && *status != Status::Unissued {
+                        *status = Status::Dead;
+                    }
+                }
+                return Reply::Refused;
+            }
+            (_, Kind::Fixed) => token,
+            (Status::Live | Status::Used(..), _) => {
+                let next = self.issue(lineage, who);
+                self.tokens[index] = Status::Used(who, next);
+                next
+            }
+        };
+        let access = self.next_access;
+        self.next_access += 1;
+        Reply::Tokens { refresh, access }
+    }
+}

@@ -1,0 +1,195 @@
+//! Refreshing: three processes of ours in two agents, two Clawdbots, one issuer.
+//!
+//! The steps of ours are those of `auth_providers::refresh`; [`crate::steps`] says which function
+//! each one is. A step is one access to something that others see: a file, a lock, the issuer.
+//! Between any two of them anybody else may act, and anybody may be killed.
+
+mod check;
+mod clawdbot;
+mod issuer;
+mod ours;
+mod scopes;
+mod state;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use stateright::{Model, Property};
+
+use crate::mistakes::Mistake;
+use state::{At, Directory, Doing, End, State};
+
+pub use issuer::{Issuer, Kind, Reply, Status, Who};
+pub use scopes::Scope;
+pub use state::{Answer, Document, Login, Record, Wrongs};
+
+/// The model: a scope, and perhaps a mistake.
+#[derive(Clone, Debug)]
+pub struct Refresh {
+    /// Who there is, and how much may happen.
+    pub scope: Scope,
+    /// What is done wrong.
+    pub mistake: Option<Mistake>,
+    /// Whether one process recovers alone, later.
+    is_recovery: bool,
+    /// From which files and records recovery was tried already.
+    tried: Arc<Mutex<HashSet<u64>>>,
+}
+
+/// One thing that happens.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Action {
+    /// A process of ours goes on.
+    Step(u8),
+    /// Its request arrives, and no answer comes.
+    LoseAnswer(u8),
+    /// Its request is turned away.
+    TurnAway(u8),
+    /// It is killed.
+    Kill(u8),
+    /// It takes the directory of a Clawdbot that was stopped for too long.
+    TakeOver(u8),
+    /// A Clawdbot loads its store.
+    Load(u8),
+    /// It saves what it loaded.
+    SaveUnlocked(u8),
+    /// It takes the directory.
+    Lock(u8),
+    /// It goes on with its refresh.
+    Proceed(u8),
+    /// It is killed.
+    KillClawdbot(u8),
+    /// All access tokens end.
+    EndAccess,
+    /// A record is removed, which only a mistake does.
+    RemoveRecord(u8),
+}
+
+impl Refresh {
+    /// The model of a scope.
+    pub fn new(scope: Scope, mistake: Option<Mistake>) -> Self {
+        Self { scope, mistake, is_recovery: false, tried: Arc::default() }
+    }
+
+    fn makes(&self, mistake: Mistake) -> bool {
+        self.mistake == Some(mistake)
+    }
+}
+
+/// An action in words.
+pub fn tell(state: &State, action: &Action) -> String {
+    match action {
+        Action::Step(id) => format!("{id} {:?}", state.processes[index(*id)].at),
+        other => format!("{other:?}"),
+    }
+}
+
+impl Model for Refresh {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![self.scope.initial()]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.wrongs != Wrongs::default() {
+            return;
+        }
+        for id in 0..self.scope.processes {
+            let process = &state.processes[index(id)];
+            if self.is_enabled(state, id) {
+                actions.push(Action::Step(id));
+            }
+            let target = index(process.store.unwrap_or(process.agent));
+            let is_ours = state.directories[target] == Directory::Ours(id);
+            match process.at {
+                At::Transmit(_) if state.faults > 0 && is_ours => {
+                    actions.extend([Action::LoseAnswer(id), Action::TurnAway(id)]);
+                }
+                At::LockDirectory(_)
+                    if state.thefts > 0
+                        && matches!(state.directories[target], Directory::Clawdbot(_)) =>
+                {
+                    actions.push(Action::TakeOver(id));
+                }
+                _ => {}
+            }
+            // One without a lock has done nothing that its death could leave half done.
+            if state.crashes > 0 && (process.lock.is_some() || process.store.is_some()) {
+                actions.push(Action::Kill(id));
+            }
+        }
+        for id in 0..self.scope.clawdbots {
+            Self::whims(state, id, actions);
+            if Self::is_busy(state, id) {
+                actions.push(Action::Proceed(id));
+                if state.crashes > 0 {
+                    actions.push(Action::KillClawdbot(id));
+                }
+            }
+        }
+        if state.ends > 0 && state.issuer.valid_from < state.issuer.next_access {
+            actions.push(Action::EndAccess);
+        }
+        self.removable(state).for_each(|token| actions.push(Action::RemoveRecord(token)));
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        match action {
+            Action::Step(id) => self.step(&mut state, id),
+            Action::LoseAnswer(id) => {
+                state.faults -= 1;
+                let At::Transmit(replays) = last.processes[index(id)].at else { return None };
+                self.lose(&mut state, id, replays);
+            }
+            Action::TurnAway(id) => {
+                state.faults -= 1;
+                self.turn_away(&mut state, id);
+            }
+            Action::Kill(id) => {
+                state.crashes -= 1;
+                self.kill(&mut state, id);
+            }
+            Action::TakeOver(id) => {
+                state.thefts -= 1;
+                self.step(&mut state, id);
+            }
+            Action::Load(id) => {
+                let clawdbot = &mut state.clawdbots[index(id)];
+                clawdbot.loads -= 1;
+                clawdbot.memory = state.stores[index(clawdbot.agent)];
+            }
+            Action::SaveUnlocked(id) => {
+                let clawdbot = &mut state.clawdbots[index(id)];
+                clawdbot.saves -= 1;
+                state.stores[index(clawdbot.agent)] = clawdbot.memory;
+            }
+            Action::Lock(id) => Self::lock(&mut state, id),
+            Action::Proceed(id) => self.proceed(&mut state, id),
+            Action::KillClawdbot(id) => {
+                state.crashes -= 1;
+                Self::kill_clawdbot(&mut state, id);
+            }
+            Action::EndAccess => {
+                state.ends -= 1;
+                state.issuer.expire();
+            }
+            Action::RemoveRecord(token) => {
+                state.records[index(token)] = Record::None;
+                state.removals -= 1;
+            }
+        }
+        Some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        check::properties()
+    }
+}
+
+/// A small number as an index.
+fn index(id: u8) -> usize {
+    usize::from(id)
+}
