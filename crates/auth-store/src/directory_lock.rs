@@ -220,9 +220,21 @@ fn make_private(path: &Path, memory: &File) -> Result<(PathBuf, File), StoreErro
     Ok((private, directory))
 }
 
-/// The directory at the path is that of a process of ours which died.
+/// The directory at the path is that of a process of ours which died. If that was in the middle of
+/// a take-over, what it took out is still beside the path: another program that took the lock
+/// over just before it may be alive, and gets it back.
 fn adopt(path: &Path, identity: Option<Identity>) -> Result<Attempt, StoreError> {
     let occupied = || Ok(Attempt::Occupied("another program holds it".to_owned()));
+    let private = atomic::sibling(path, ".new");
+    if let Ok(came_out) = fs::symlink_metadata(&private) {
+        let is_fresh = SystemClock.now().since(modified(&came_out)) <= STALE;
+        if is_fresh && exchange(&private, path).is_ok() {
+            let _ = fs::remove_dir(&private);
+            return occupied();
+        }
+        // Otherwise it is as dead as the one who took it out.
+        let _ = fs::remove_dir(&private);
+    }
     let Ok(directory) = open_directory(path) else { return occupied() };
     let held = Held { path: path.to_owned(), directory, taken: Instant::now() };
     if Identity::of(&held.directory) != identity || !held.is_ours() {
@@ -522,6 +534,30 @@ mod tests {
         std::mem::forget(dead);
         let lock = acquire(&place).unwrap();
         assert!(lock.is_ours());
+    }
+
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    #[test]
+    fn a_living_lock_that_a_dead_process_of_ours_had_taken_out_is_given_back() {
+        let place = place();
+        std::mem::forget(acquire(&place).unwrap());
+        let taken_out = atomic::sibling(&place.path, ".new");
+        fs::create_dir(&taken_out).unwrap();
+        let living = identity_at(&taken_out);
+        assert!(matches!(acquire(&place), Err(StoreError::Busy { .. })));
+        assert_eq!(identity_at(&place.path), living);
+        assert!(!taken_out.exists());
+    }
+
+    #[test]
+    fn a_dead_lock_that_a_dead_process_of_ours_had_taken_out_is_removed() {
+        let place = place();
+        std::mem::forget(acquire(&place).unwrap());
+        let taken_out = atomic::sibling(&place.path, ".new");
+        fs::create_dir(&taken_out).unwrap();
+        make_stale(&taken_out);
+        assert!(acquire(&place).unwrap().is_ours());
+        assert!(!taken_out.exists());
     }
 
     #[test]

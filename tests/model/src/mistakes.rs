@@ -33,15 +33,19 @@ pub enum Mistake {
     RemovalOfANamedRecord,
     /// A record goes as soon as nothing on the disk names its token.
     RemovalOfAnUnnamedRecord,
-    /// An old answer is merged although the token in it was used up since.
-    MergeOfAUsedUpToken,
-    /// A copy is healed with the end of its chain as it was before the store was locked.
-    HealWithAUsedUpToken,
+    /// A token is sent while answers of others lie unfinished beside its store.
+    AnswersLeftBehind,
+    /// What is in the store already is not put into the backup again.
+    NoBackupOfWhatIsThere,
+    /// A token that a Clawdbot made of ours, or ours of a Clawdbot's, is not recognised.
+    ClawdbotsTokensUnknown,
+    /// A copy is replaced by a token that was used up before the copy's store was locked.
+    UsedUpTokenWritten,
 }
 
 impl Mistake {
     /// Those of refreshing.
-    pub const OF_REFRESH: [Self; 12] = [
+    pub const OF_REFRESH: [Self; 14] = [
         Self::NoRereadAfterDirectory,
         Self::PropagationUnderStoreLock,
         Self::RecordsPerAgent,
@@ -52,8 +56,10 @@ impl Mistake {
         Self::StopAtExpiredAdoption,
         Self::RemovalOfANamedRecord,
         Self::RemovalOfAnUnnamedRecord,
-        Self::MergeOfAUsedUpToken,
-        Self::HealWithAUsedUpToken,
+        Self::AnswersLeftBehind,
+        Self::NoBackupOfWhatIsThere,
+        Self::ClawdbotsTokensUnknown,
+        Self::UsedUpTokenWritten,
     ];
     /// Those of the directory lock.
     pub const OF_DIRECTORY: [Self; 5] = [
@@ -82,8 +88,10 @@ impl fmt::Display for Mistake {
             Self::StopAtExpiredAdoption => "stopping at an adopted token that has expired",
             Self::RemovalOfANamedRecord => "removing a record that is still named",
             Self::RemovalOfAnUnnamedRecord => "removing a record that nothing on the disk names",
-            Self::MergeOfAUsedUpToken => "merging an old answer over its successor",
-            Self::HealWithAUsedUpToken => "healing with an end that was used up meanwhile",
+            Self::AnswersLeftBehind => "sending before older answers are finished",
+            Self::NoBackupOfWhatIsThere => "no backup of what is in the store already",
+            Self::ClawdbotsTokensUnknown => "not knowing what a Clawdbot made of a token",
+            Self::UsedUpTokenWritten => "writing a token that was used up meanwhile",
         };
         formatter.pad(text)
     }

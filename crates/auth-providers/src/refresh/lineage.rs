@@ -62,6 +62,15 @@ pub(super) fn leads_to(from: TokenKey, to: TokenKey, records: &Records) -> bool 
     false
 }
 
+/// Whether a login's token was used up since we obtained it. Such a token is written nowhere: the
+/// one that took its place may be in that very store's backup, and nowhere else.
+fn is_used_up(login: &OAuthCredential, provider: &Provider, records: &Records) -> bool {
+    let record = key_of(provider, login).and_then(|key| records.peek(key).ok()?);
+    record.is_some_and(|record| {
+        record.state == State::Consumed && login.obtained_at.is_none_or(|at| record.at > at)
+    })
+}
+
 /// What the token that a store holds now is to the one that was locked.
 enum Relation {
     /// It took its place.
@@ -112,7 +121,7 @@ pub(super) fn note_successor(
 
 /// Whether two logins are of one account: by its id, else by the address, else there is nothing
 /// that says otherwise.
-fn is_same_account(one: Identity<'_>, other: Identity<'_>) -> bool {
+pub(super) fn is_same_account(one: Identity<'_>, other: Identity<'_>) -> bool {
     match (&one.0.account_id, &other.0.account_id) {
         (Some(one), Some(other)) => one == other,
         _ => match (one.1, other.1) {
@@ -158,13 +167,14 @@ pub(super) fn heal(
     };
     let used_up = lock.key();
     let put = |found: OAuthCredential| -> Result<(), RefreshError> {
-        let found = Credential::OAuth(found);
         doors.store.update(|document| {
             let Some(Credential::OAuth(login)) = document.credential(&wanted.profile) else {
                 return;
             };
-            if key_of(provider, &login) == Some(used_up) {
-                document.renew(&wanted.profile, &found);
+            if key_of(provider, &login) == Some(used_up)
+                && !is_used_up(&found, provider, doors.records)
+            {
+                document.renew(&wanted.profile, &Credential::OAuth(found.clone()));
             }
         })?;
         Ok(())
@@ -257,7 +267,8 @@ pub(super) fn settle_intent(
             holder.or(Some(account.0).filter(|it| key_of(provider, it) == Some(lock.key())));
         let answer = settle::read(&stored, &[], holder.map(|login| &login.refresh), provider);
         let (at, key) = (stored.received_at, lock.key());
-        let settled = settle::settle(answer, at, lock, &mut store, &wanted, provider, doors);
+        let settled =
+            settle::settle(answer, at, holder, lock, &mut store, &wanted, provider, doors);
         let path = store.path().to_owned();
         drop(store);
         return match settled {
@@ -333,7 +344,7 @@ pub(super) fn propagate(
     doors: Doors<'_>,
 ) {
     for store in doors.siblings {
-        give(tokens, received_at, store, provider, |held| held == sent);
+        give(tokens, received_at, store, provider, doors.records, |held| held == sent);
     }
 }
 
@@ -344,6 +355,7 @@ fn give(
     received_at: Timestamp,
     store: &Store,
     provider: &Provider,
+    records: &Records,
     is_replaced: impl Fn(TokenKey) -> bool,
 ) -> Option<(ProfileId, TokenKey)> {
     let replaced = |document: &Document| {
@@ -356,7 +368,9 @@ fn give(
     let updated = store.clone().with_patience(SIBLING_PATIENCE).update(|document| {
         let mut given = None;
         for (id, login, _) in replaced(document) {
-            if let Ok(renewed) = tokens.merge(&login, received_at) {
+            if let Ok(renewed) = tokens.merge(&login, received_at)
+                && !is_used_up(&renewed, provider, records)
+            {
                 given = key_of(provider, &renewed).map(|key| (id.clone(), key)).or(given);
                 document.renew(&id, &Credential::OAuth(renewed));
             }
@@ -387,7 +401,8 @@ pub(super) fn find_home(
     for store in std::iter::once(doors.store).chain(doors.siblings) {
         let path = store.canonical_path();
         if path != left_path
-            && let Some((profile, key)) = give(tokens, received_at, store, provider, is_replaced)
+            && let Some((profile, key)) =
+                give(tokens, received_at, store, provider, doors.records, is_replaced)
         {
             home = home.or(Some((path, profile, key)));
         }
@@ -480,6 +495,60 @@ pub(super) fn remove_settled_answers(store: &StoreLock, doors: Doors<'_>) {
             let _ = store.remove_answer(key);
         }
     }
+}
+
+/// What there was of other tokens beside a store.
+pub(super) enum LeftBehind {
+    /// Nothing that could be finished.
+    Nothing,
+    /// Something was: look again.
+    Finished,
+    /// Somebody is about to finish the answer of this token, and waits for the store.
+    WithAnother(TokenKey),
+}
+
+/// Finishes the answers beside the locked store whose processes died before their tokens had a
+/// record. It must be done before any other token of that store is sent: once the token from such
+/// an answer is used up, the answer cannot be told from one that is still to be stored.
+///
+/// Nobody who lives can be at it without holding this store, so the lock of such a token is free,
+/// or belongs to one who waits for this store. It is not waited for.
+pub(super) fn finish_left_behind(
+    store: &mut StoreLock,
+    except: TokenKey,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<LeftBehind, RefreshError> {
+    remove_settled_answers(store, doors);
+    let mut left_behind = LeftBehind::Nothing;
+    for key in store.answers().into_iter().filter(|key| *key != except) {
+        let is_ours = |record: &Record| {
+            let document = store.read().ok();
+            let profile = document.and_then(|document| document.profile(&record.profile));
+            record.state == State::Intent
+                && record.store == store.path()
+                && profile.is_some_and(|profile| provider.is_called(&profile.provider))
+        };
+        if !doors.records.peek(key)?.is_some_and(|record| is_ours(&record)) {
+            continue;
+        }
+        let Some(stored) = store.stored_answer(key)? else { continue };
+        let Some(lock) = doors.records.try_lock(key)? else {
+            return Ok(LeftBehind::WithAnother(key));
+        };
+        let Some(record) = lock.record()?.filter(is_ours) else { continue };
+        let wanted = Wanted::now(record.profile);
+        let answer = settle::read(&stored, &[], None, provider);
+        let at = stored.received_at;
+        // The other agents find their way by the record.
+        match settle::settle(answer, at, None, &lock, store, &wanted, provider, doors) {
+            // It stays, and is told to people.
+            Ok(Settled::Homeless { .. }) => {}
+            Err(RefreshError::Store(error)) => return Err(error.into()),
+            Ok(Settled::Stored { .. }) | Err(_) => left_behind = LeftBehind::Finished,
+        }
+    }
+    Ok(left_behind)
 }
 
 /// Before a login is dropped from our store: gives it to every agent whose token was used up in

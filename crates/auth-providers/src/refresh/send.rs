@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use auth_store::{Credential, Record, State, StoreError, StoredAnswer, Timestamp, TokenLock};
 
+use super::lineage::LeftBehind;
 use super::settle::{self, Settled};
 use super::{Doors, Look, RefreshError, Wanted, lineage, look};
 use crate::http::{HttpError, HttpResponse};
@@ -45,7 +46,16 @@ pub async fn send(
         return Ok(false);
     }
 
-    lineage::remove_settled_answers(&store, doors);
+    match lineage::finish_left_behind(&mut store, lock.key(), provider, doors)? {
+        LeftBehind::Nothing => {}
+        LeftBehind::Finished => return Ok(false),
+        LeftBehind::WithAnother(key) => {
+            drop(store);
+            drop(lock);
+            drop(doors.records.lock(key, doors.patience)?);
+            return Ok(false);
+        }
+    }
     let mut answer_file = store.reserve(lock.key()).map_err(|error| cannot_save(wanted, error))?;
     if let Err(error) = lock.write(&record(State::Intent)) {
         let _ = answer_file.remove();
@@ -103,9 +113,10 @@ pub async fn send(
     let _ = answer_file.store(answer.status, received_at, &answer.body);
     store.commit_whatever_happens();
     let stored = StoredAnswer { status: answer.status, received_at, body: answer.body };
-    let sent = Some(&current.login.refresh);
-    let answer = settle::read(&stored, &answer.headers, sent, provider);
-    let settled = settle::settle(answer, received_at, &lock, &mut store, wanted, provider, doors);
+    let sent = &current.login;
+    let answer = settle::read(&stored, &answer.headers, Some(&sent.refresh), provider);
+    let settled =
+        settle::settle(answer, received_at, Some(sent), &lock, &mut store, wanted, provider, doors);
     drop(store);
     match settled? {
         Settled::Stored { tokens, successor } => {

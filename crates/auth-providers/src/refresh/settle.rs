@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use auth_store::{
-    Credential, Record, Secret, State, StoreLock, StoredAnswer, Timestamp, TokenKey, TokenLock,
+    Credential, OAuthCredential, Record, Secret, State, StoreLock, StoredAnswer, Timestamp,
+    TokenKey, TokenLock,
 };
 
 use super::{Doors, RefreshError, Wanted, key, key_of, lineage};
@@ -45,10 +46,13 @@ pub(super) enum Settled {
 }
 
 /// Puts the answer to the token of `lock` into the locked store, then into the token's record,
-/// and only then removes its file.
+/// and only then removes its file. `sent` is the login whose token that is, if anybody still has
+/// it.
+#[expect(clippy::too_many_arguments, reason = "an answer, and everything it changes")]
 pub(super) fn settle(
     answer: Answer,
     received_at: Timestamp,
+    sent: Option<&OAuthCredential>,
     lock: &TokenLock,
     store: &mut StoreLock,
     wanted: &Wanted,
@@ -64,7 +68,8 @@ pub(super) fn settle(
     };
     match answer {
         Answer::Tokens(tokens) => {
-            let merged = merge(&tokens, received_at, lock.key(), store, wanted, provider, doors)?;
+            let merged =
+                merge(&tokens, received_at, sent, lock.key(), store, wanted, provider, doors)?;
             let successor = match merged {
                 Ok(successor) => successor,
                 Err(reason) => return Ok(Settled::Homeless { tokens, reason }),
@@ -115,10 +120,14 @@ pub(super) fn settle(
 /// the successor, or why there is none.
 ///
 /// Should somebody have written without the lock meanwhile, ours win only over what they were
-/// made from: the token that was sent, or one before it.
+/// made from: the token that was sent, or one before it, of which there need not be a record if
+/// it was a Clawdbot that used it up. And should a Clawdbot have moved on what was put there
+/// before somebody died, theirs is the successor.
+#[expect(clippy::too_many_arguments, reason = "an answer, and everything it changes")]
 fn merge(
     tokens: &Tokens,
     received_at: Timestamp,
+    sent_login: Option<&OAuthCredential>,
     sent: TokenKey,
     store: &mut StoreLock,
     wanted: &Wanted,
@@ -133,8 +142,10 @@ fn merge(
             let Some(Credential::OAuth(login)) = document.credential(&id) else { continue };
             let is_wanted = id == wanted.profile;
             let Some(held) = key_of(provider, &login) else { continue };
-            let is_replaced =
-                held == sent || (is_wanted && lineage::leads_to(held, sent, doors.records));
+            let is_replaced = held == sent
+                || is_wanted
+                    && (lineage::leads_to(held, sent, doors.records)
+                        || sent_login.is_some_and(|sent| is_one_before(&login, sent)));
             if !(is_replaced || is_wanted && tokens.has_rotated()) {
                 continue;
             }
@@ -150,6 +161,10 @@ fn merge(
                         && renewed_key
                             .as_ref()
                             .is_ok_and(|new| lineage::leads_to(*new, held, doors.records));
+                    if is_wanted && is_moved_on(&login, &renewed) {
+                        successor = Ok(held);
+                        continue;
+                    }
                     let is_there = renewed_key.as_ref() == Ok(&held);
                     if !(is_replaced || is_past || is_there) {
                         continue;
@@ -169,6 +184,23 @@ fn merge(
         successor
     })?;
     Ok(merged)
+}
+
+/// Whether a Clawdbot made `later` of `earlier`: it keeps the time at which we obtained that.
+fn is_moved_on(later: &OAuthCredential, earlier: &OAuthCredential) -> bool {
+    later.obtained_at.is_some()
+        && later.obtained_at == earlier.obtained_at
+        && later.refresh != earlier.refresh
+        && later.expires > earlier.expires
+}
+
+/// Whether a Clawdbot made `sent` of `login`, which it saved once more since.
+fn is_one_before(login: &OAuthCredential, sent: &OAuthCredential) -> bool {
+    login.obtained_at == sent.obtained_at
+        && login.refresh != sent.refresh
+        && login.expires.is_some()
+        && login.expires < sent.expires
+        && lineage::is_same_account((login, None), (sent, None))
 }
 
 /// When to ask again: when the issuer says, else after some seconds, more with every failure in a

@@ -508,6 +508,74 @@ fn an_answer_whose_token_was_used_up_since_is_finished_all_the_same() {
     assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r3", "r3"]);
 }
 
+/// As a Clawdbot writes: the store only, whatever is beside it.
+fn put_behind_our_back(store: &Store, login: &OAuthCredential) {
+    let mut document = store.read().unwrap();
+    document.renew(&PROFILE.into(), &Credential::OAuth(login.clone()));
+    auth_store::write_atomic(store.path(), &document.to_bytes()).unwrap();
+}
+
+/// What a process leaves that dies between the store and the record: `r2` has the place of `r1`.
+fn killed_before_the_record(agents: usize) -> World {
+    let world = World::new(agents);
+    world.leave_answer(
+        "r1",
+        &json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600}),
+    );
+    put(
+        &world.agents[0],
+        PROFILE,
+        &OAuthCredential { obtained_at: Some(NOW), ..login("r2", PAST) },
+    );
+    world
+}
+
+#[test]
+fn an_answer_that_was_left_behind_is_finished_before_its_token_is_sent() {
+    let world = killed_before_the_record(2);
+    let issuer = Issuer::new(|_| tokens("a3", "r3"));
+    let ask = |agent, http: &dyn HttpClient| {
+        world.ask_as(agent, &wanted(Force::No), &LATER, http).unwrap()
+    };
+    assert_eq!(ask(0, &issuer), "a3");
+    assert_eq!(issuer.sent(), ["r2"]);
+    assert_eq!((world.state("r1"), world.answer_files()), (State::Consumed, 0));
+    // A Clawdbot saves an old copy: the chain leads on, and nothing is written over its end.
+    put_behind_our_back(&world.agents[0], &login("r1", PAST));
+    assert_eq!(ask(0, &nobody()), "a3");
+    assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r3", "r1"]);
+    assert_eq!(ask(1, &nobody()), "a3");
+}
+
+#[test]
+fn what_a_clawdbot_made_of_an_unfinished_answer_is_its_successor() {
+    let world = killed_before_the_record(2);
+    // It keeps the time at which we obtained what it refreshed.
+    let moved_on = OAuthCredential { obtained_at: Some(NOW), ..login("r3", LATER) };
+    put(&world.agents[0], PROFILE, &moved_on);
+    let healed = world.ask_as(1, &wanted(Force::No), &NOW, &nobody()).unwrap();
+    assert_eq!((healed.as_str(), world.state("r1")), ("access-of-r3", State::Consumed));
+    assert_eq!(world.answer_files(), 0);
+}
+
+#[test]
+fn what_a_clawdbot_used_up_before_and_saved_again_makes_room_for_the_answer() {
+    let world = World::new(1);
+    let (store, before) = (world.agents[0].clone(), login("r1", PAST));
+    // Of which we have no record.
+    let used_up = OAuthCredential {
+        expires: Some(Timestamp(PAST.0 - 60_000)),
+        obtained_at: before.obtained_at,
+        ..login("r0", PAST)
+    };
+    let issuer = Issuer::new(|_| {
+        put_behind_our_back(&store, &used_up);
+        tokens("a2", "r2")
+    });
+    assert_eq!(world.ask(&issuer).unwrap(), "a2");
+    assert_eq!((world.refresh_token(0).as_str(), world.answer_files()), ("r2", 0));
+}
+
 #[test]
 fn before_a_login_is_replaced_its_refresh_is_finished_and_given_to_the_copies() {
     let world = World::new(2);

@@ -86,11 +86,12 @@ impl Refresh {
     /// Whether the loss of a login is one that cannot be avoided: its answer was lost before it
     /// could be written, or a Clawdbot did it.
     fn is_excused(&self, state: &State, login: u8) -> bool {
-        // There, the old token gets another answer, whoever used it.
-        if matches!(self.scope.issuer, Kind::Grace | Kind::Fixed) {
-            return self.scope.issuer == Kind::Grace && !self.is_recovery;
+        // With these, the old token gets another answer, whoever used it.
+        if matches!(self.scope.issuer, Kind::Grace | Kind::Fixed) && self.is_recovery {
+            return state.by_clawdbot & (1 << login) != 0;
         }
         state.by_clawdbot & (1 << login) != 0
+            || self.scope.issuer == Kind::Grace
             || state.tokens_of(login).any(|token| {
                 state.is_in_window(token)
                     || state.issuer.issued_to[index(token)] == Who::Clawdbot
@@ -155,7 +156,7 @@ impl Refresh {
                 }
                 let is_fine = matches!(end, At::Ended(End::Valid(_)))
                     || later.is_excused(&state, profile)
-                    || later.is_left_behind(&state, *agent, profile);
+                    || Self::is_left_behind(&state, *agent, profile);
                 if !is_fine {
                     return false;
                 }
@@ -164,15 +165,23 @@ impl Refresh {
         true
     }
 
-    /// Whether an agent holds a token that a Clawdbot used up for another one, which is alive.
-    fn is_left_behind(&self, state: &State, agent: u8, profile: u8) -> bool {
+    /// Whether an agent holds a token that a Clawdbot used up, or from whose successors it did, of
+    /// which no record can tell; or has a copy that differs from one that a Clawdbot refreshed.
+    fn is_left_behind(state: &State, agent: u8, profile: u8) -> bool {
         let Some(login) = state.login(agent, profile) else { return false };
-        match self.scope.issuer {
-            Kind::Fixed | Kind::Grace => state
-                .login(1 - agent, profile)
-                .is_some_and(|other| other.obtained == login.obtained && other.access > login.access),
-            _ => matches!(state.issuer.status(login.refresh), Status::Used(Who::Clawdbot, _)),
+        let mut token = login.refresh;
+        let is_stale = state.processes[0].at == At::Ended(End::Stale);
+        let is_theirs = |token: Token| state.issuer.issued_to[index(token)] == Who::Clawdbot;
+        if is_stale && state.tokens_of(profile).any(is_theirs) {
+            return true;
         }
+        while let Status::Used(who, next) = state.issuer.status(token) {
+            if who == Who::Clawdbot {
+                return true;
+            }
+            token = next;
+        }
+        false
     }
 
     /// The records that a mistake removes.

@@ -9,7 +9,7 @@ use super::{Refresh, index};
 use crate::mistakes::Mistake;
 
 /// How often a process starts again before it gives up.
-const ATTEMPTS: u8 = 8;
+const ATTEMPTS: u8 = 6;
 
 /// How often a token is sent again when no answer came. The code does it twice; the second time
 /// differs from the first in nothing that the model knows.
@@ -32,7 +32,9 @@ impl Refresh {
                 self.makes(Mistake::RecordWithoutItsLock)
                     || state.token_locks[self.slot(process.agent, key)] == 0
             }
-            At::LockEnd(end) => state.token_locks[self.slot(process.agent, end)] == 0,
+            At::LockEnd(token) | At::Await(token) => {
+                state.token_locks[self.slot(process.agent, token)] == 0
+            }
             At::LockStore(_) => state.store_locks[target] == 0,
             At::LockDirectory(_) => is_free(state.directories[target]),
             At::Rename(task, ..) => {
@@ -48,7 +50,7 @@ impl Refresh {
     pub(super) fn step(&self, state: &mut State, id: u8) {
         let process = state.processes[index(id)].clone();
         let Process { agent, profile, .. } = process;
-        let key = process.lock.unwrap_or(0);
+        let key = process.key();
         let target = process.store.unwrap_or(agent);
         match process.at {
             At::Look => self.look(state, id),
@@ -109,6 +111,7 @@ impl Refresh {
                 go(state, id, next);
             }
             At::Reread => self.reread(state, id),
+            At::Await(_) => self.again(state, id),
             At::Intend => {
                 let slot = self.slot(agent, key);
                 if matches!(state.records[slot], Record::Consumed(..)) {
@@ -174,8 +177,10 @@ impl Refresh {
                     release_store(state, id);
                 }
                 match reply {
-                    Reply::Tokens { .. } => go(state, id, At::Give(reply)),
-                    Reply::Refused => self.again(state, id),
+                    Reply::Tokens { .. } if process.older.is_none() => {
+                        go(state, id, At::Give(reply));
+                    }
+                    _ => self.again(state, id),
                 }
             }
             At::Give(reply) => {
@@ -233,9 +238,19 @@ impl Refresh {
             Record::Waiting if !self.is_recovery => self.end(state, id, End::Unavailable),
             Record::None | Record::Waiting => lock_store(state, id, agent, Task::Send),
             Record::Rejected => self.end(state, id, End::Rejected),
-            Record::Consumed(..) => match self.end_of_chain(state, agent, key) {
-                Some((end, named)) => go(state, id, At::Find(end, named, 0)),
-                None => self.end(state, id, End::NeedsLogin),
+            Record::Consumed(..) => match self.chain(state, agent, key) {
+                Ok((end, named)) => go(state, id, At::Find(end, named, 0)),
+                // What was received last is the best there is.
+                Err(all) => {
+                    let documents = state.stores.iter().chain(&state.backups).flatten().flatten();
+                    let own = documents.filter(|login| all & (1 << login.refresh) != 0);
+                    match own.copied().max_by_key(|login| login.access) {
+                        Some(newest) if newest.access > current.access => {
+                            lock_store(state, id, agent, Task::Heal(newest));
+                        }
+                        _ => self.end(state, id, End::NeedsLogin),
+                    }
+                }
             },
             Record::Intent(of, profile) => {
                 state.processes[index(id)].named = (of, profile);
@@ -273,8 +288,48 @@ impl Refresh {
                 }
             }
         }
+        if let Some((older, profile, reply)) = self.left_behind(state, agent, current.refresh) {
+            if state.token_locks[self.slot(agent, older)] != 0 {
+                self.again(state, id);
+                return go(state, id, At::Await(older));
+            }
+            state.token_locks[self.slot(agent, older)] = id + 1;
+            state.processes[index(id)].older = Some(older);
+            state.processes[index(id)].named = (agent, profile);
+            return go(state, id, match reply {
+                Reply::Tokens { .. } => At::Read(Task::Resolve, reply),
+                Reply::Refused => At::Settle(reply, None),
+            });
+        }
         state.answers[index(agent)][self.file(current.refresh)] = Answer::Reserved;
         go(state, id, At::Intend);
+    }
+
+    /// `lineage::finish_left_behind`: the answer of another token beside a store that we have
+    /// locked, whose process died before it could record what came of it.
+    fn left_behind(&self, state: &State, agent: u8, except: Token) -> Option<(Token, u8, Reply)> {
+        let skips = [Mistake::AnswersLeftBehind, Mistake::OneAnswerFilePerAgent];
+        if skips.into_iter().any(|mistake| self.makes(mistake)) {
+            return None;
+        }
+        (0..TOKENS as Token).filter(|token| *token != except).find_map(|token| {
+            let Answer::Whole(reply) = state.answers[index(agent)][index(token)] else {
+                return None;
+            };
+            let Record::Intent(of, profile) = self.record(state, agent, token) else {
+                return None;
+            };
+            let is_mergeable = match reply {
+                Reply::Refused => true,
+                Reply::Tokens { refresh, access } => {
+                    let renewed = Login { refresh, access, obtained: access };
+                    let mut document = state.stores[index(agent)];
+                    let sent = (token, None);
+                    self.merge(state, agent, sent, profile, renewed, &mut document).0.is_some()
+                }
+            };
+            (of == agent && is_mergeable).then_some((token, profile, reply))
+        })
     }
 
     fn transmit(&self, state: &mut State, id: u8, replays: u8) {
@@ -384,7 +439,7 @@ impl Refresh {
 
     fn read(&self, state: &mut State, id: u8, task: Task, reply: Reply) {
         let process = &state.processes[index(id)];
-        let (agent, key) = (process.agent, process.lock.unwrap_or(0));
+        let (agent, key) = (process.agent, process.key());
         let before = state.stores[index(process.store.unwrap_or(agent))];
         let mut after = before;
         let mut touched = 0;
@@ -393,14 +448,16 @@ impl Refresh {
             (Task::Heal(login), _) => {
                 let there = &mut after[index(process.profile)];
                 let is_past = self.is_used_up(state, agent, login.refresh)
-                    && !self.makes(Mistake::HealWithAUsedUpToken);
+                    && !self.makes(Mistake::UsedUpTokenWritten);
                 if there.is_some_and(|there| there.refresh == key) && !is_past {
                     *there = Some(login);
                     touched = 1 << process.profile;
                 }
             }
             (Task::Give(_), Reply::Tokens { refresh, access }) => {
-                for profile in 0..PROFILES {
+                let is_past = self.is_used_up(state, agent, refresh)
+                    && !self.makes(Mistake::UsedUpTokenWritten);
+                for profile in (0..PROFILES).filter(|_| !is_past) {
                     if before[profile].is_some_and(|login| login.refresh == key) {
                         after[profile] = Some(Login { refresh, access, obtained: access });
                         touched |= 1 << profile;
@@ -410,7 +467,8 @@ impl Refresh {
             (_, Reply::Tokens { refresh, access }) => {
                 let renewed = Login { refresh, access, obtained: access };
                 let wanted = process.named.1;
-                (successor, touched) = self.merge(state, agent, key, wanted, renewed, &mut after);
+                let sent = (key, process.before.filter(|before| before.refresh == key));
+                (successor, touched) = self.merge(state, agent, sent, wanted, renewed, &mut after);
                 if successor.is_none() {
                     return self.end(state, id, End::Unmerged);
                 }
@@ -430,14 +488,13 @@ impl Refresh {
         &self,
         state: &State,
         agent: u8,
-        sent: Token,
+        (sent, sent_login): (Token, Option<Login>),
         wanted: u8,
         renewed: Login,
         document: &mut Document,
     ) -> (Option<Token>, u8) {
         let has_rotated = renewed.refresh != sent;
-        let is_used_up = self.is_used_up(state, agent, renewed.refresh)
-            && !self.makes(Mistake::MergeOfAUsedUpToken);
+        let knows = !self.makes(Mistake::ClawdbotsTokensUnknown);
         let (mut successor, mut touched) = (None, 0);
         for profile in 0..PROFILES {
             let Some(login) = document[profile] else { continue };
@@ -447,19 +504,31 @@ impl Refresh {
             {
                 continue;
             }
-            let is_replaced =
-                held == sent || is_wanted && self.leads_to(state, agent, held, sent);
+            let is_one_before = sent_login.is_some_and(|sent| {
+                login.obtained == sent.obtained && login.access < sent.access
+            });
+            let is_replaced = held == sent
+                || is_wanted
+                    && (self.leads_to(state, agent, held, sent) || knows && is_one_before);
             if !(is_replaced || is_wanted && has_rotated) {
                 continue;
             }
-            let is_past = is_used_up || self.leads_to(state, agent, renewed.refresh, held);
+            let is_moved_on =
+                login.obtained == renewed.obtained && login.access > renewed.access;
+            if is_wanted && knows && is_moved_on {
+                successor = Some(held);
+                continue;
+            }
+            let is_past =
+                held != sent && self.leads_to(state, agent, renewed.refresh, held);
             if !(is_replaced || is_past || renewed.refresh == held) {
                 continue;
             }
             if is_wanted || successor.is_none() {
                 successor = Some(renewed.refresh);
             }
-            if !is_past {
+            let is_there = renewed.refresh == held && self.makes(Mistake::NoBackupOfWhatIsThere);
+            if !is_past && !is_there {
                 document[profile] = Some(renewed);
                 touched |= 1 << profile;
             }
@@ -530,7 +599,7 @@ impl Refresh {
 
     fn release_token(&self, state: &mut State, id: u8) {
         let process = &mut state.processes[index(id)];
-        if let Some(key) = process.lock.take() {
+        for key in [process.lock.take(), process.older.take()].into_iter().flatten() {
             let lock = &mut state.token_locks[self.slot(process.agent, key)];
             if *lock == id + 1 {
                 *lock = 0;
@@ -560,19 +629,19 @@ impl Refresh {
             && !(other.obtained != current.obtained && is_own())
     }
 
-    /// `lineage::end_of_chain`: the end, and the agent that the last record names.
-    fn end_of_chain(&self, state: &State, agent: u8, from: Token) -> Option<(Token, u8)> {
+    /// `lineage::chain`: its end, and the agent that the last record names; or all of a chain
+    /// that closes.
+    fn chain(&self, state: &State, agent: u8, from: Token) -> Result<(Token, u8), u16> {
         let mut seen = 1_u16 << from;
-        let (mut key, mut end) = (from, None);
-        while let Record::Consumed(next, of) = self.record(state, agent, key) {
+        let mut end = (from, agent);
+        while let Record::Consumed(next, of) = self.record(state, agent, end.0) {
             if seen & (1 << next) != 0 {
-                break;
+                return Err(seen);
             }
             seen |= 1 << next;
-            key = next;
-            end = Some((next, of));
+            end = (next, of);
         }
-        end
+        Ok(end)
     }
 
     /// `lineage::leads_to`.
@@ -609,6 +678,13 @@ impl Refresh {
     /// Which of the answer files is a token's.
     fn file(&self, token: Token) -> usize {
         if self.makes(Mistake::OneAnswerFilePerAgent) { 0 } else { index(token) }
+    }
+}
+
+impl Process {
+    /// The token that the process is about.
+    fn key(&self) -> Token {
+        self.older.or(self.lock).unwrap_or(0)
     }
 }
 

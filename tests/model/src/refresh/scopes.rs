@@ -36,6 +36,89 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// Three of ours, for one login of which both agents have a copy; nobody else.
+    fn ours(name: &'static str, issuer: Kind) -> Self {
+        Self {
+            name,
+            issuer,
+            logins: 1,
+            processes: 3,
+            work: [(0, 0), (0, 0), (1, 0)],
+            clawdbots: 0,
+            homes: [0, 1],
+            whims: [(0, 0, 0); CLAWDBOTS],
+            crashes: 0,
+            faults: 0,
+            ends: 0,
+            thefts: 0,
+        }
+    }
+
+    /// Kills and a bad network.
+    pub fn kills(issuer: Kind, is_full: bool) -> Self {
+        let (crashes, ends) = if is_full { (3, 2) } else { (2, 1) };
+        Self { crashes, faults: 1, ends, ..Self::ours("kills and lost answers", issuer) }
+    }
+
+    /// Two Clawdbots that save what they loaded, without the lock.
+    pub fn stale_saves(issuer: Kind, is_full: bool) -> Self {
+        let whims = if is_full { [(1, 1, 0), (1, 1, 0)] } else { [(1, 1, 0), (0, 0, 0)] };
+        Self {
+            clawdbots: 2,
+            homes: if is_full { [0, 0] } else { [0, 1] },
+            whims,
+            crashes: 1,
+            ends: 1,
+            ..Self::ours("kills and stale saves", issuer)
+        }
+    }
+
+    /// Two Clawdbots, one in each agent, that refresh, too, and save what they loaded.
+    pub fn clawdbots(issuer: Kind, is_full: bool) -> Self {
+        let one = (0, 1, 1);
+        Self {
+            clawdbots: 2,
+            whims: [one, if is_full { one } else { (0, 0, 0) }],
+            crashes: 1,
+            ends: u8::from(is_full),
+            ..Self::ours("kills and Clawdbots that refresh", issuer)
+        }
+    }
+
+    /// A directory lock is taken from one who was stopped for too long.
+    pub fn stopped(issuer: Kind, is_full: bool) -> Self {
+        Self {
+            clawdbots: 1 + u8::from(is_full),
+            whims: [(0, u8::from(is_full), 1), (0, 0, 1)],
+            homes: [0, 0],
+            crashes: u8::from(is_full),
+            thefts: 1,
+            ..Self::ours("stopped for too long", issuer)
+        }
+    }
+
+    /// Two logins, each refreshed by another agent.
+    pub fn crosswise(issuer: Kind, is_full: bool) -> Self {
+        Self {
+            logins: 2,
+            work: [(0, 0), (1, 1), (0, 1)],
+            crashes: 1 + u8::from(is_full),
+            ends: u8::from(is_full),
+            ..Self::ours("two logins crosswise", issuer)
+        }
+    }
+
+    /// All of them.
+    pub fn all(issuer: Kind, is_full: bool) -> [Self; 5] {
+        [
+            Self::kills(issuer, is_full),
+            Self::stale_saves(issuer, is_full),
+            Self::clawdbots(issuer, is_full),
+            Self::stopped(issuer, is_full),
+            Self::crosswise(issuer, is_full),
+        ]
+    }
+
     /// The beginning: everybody has a copy of each login, and all access tokens have ended.
     pub(super) fn initial(&self) -> State {
         let mut store = Document::default();
@@ -49,6 +132,7 @@ impl Scope {
             attempts: 0,
             before: None,
             lock: None,
+            older: None,
             store: None,
             named: (0, 0),
             seen: None,

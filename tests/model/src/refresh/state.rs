@@ -107,6 +107,8 @@ pub enum At {
     LockDirectory(Task),
     /// Reads the store again, under all locks.
     Reread,
+    /// Waits until somebody else has finished the older answer of this token.
+    Await(Token),
     /// Records the intent.
     Intend,
     /// Sends, if the directory is still ours. So many answers were lost before.
@@ -167,6 +169,8 @@ pub struct Process {
     pub before: Option<Login>,
     /// The token whose lock it has.
     pub lock: Option<Token>,
+    /// The token of an older answer that it finishes first, whose lock it has, too.
+    pub older: Option<Token>,
     /// The agent whose store it has locked, or locks now.
     pub store: Option<u8>,
     /// For which agent and profile the token in `lock` was sent, or is.
