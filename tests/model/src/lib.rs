@@ -1,6 +1,17 @@
-//! The protocols as state machines.
+//! The protocols of refreshing and of Clawdbot's directory lock as state machines, explored
+//! exhaustively: every order in which three processes of ours and two Clawdbots can act, with a
+//! kill between any two steps.
+//!
+//! [`refresh`] is one model and [`directory`] the other; together they would have too many states,
+//! and they meet in one place only: in the first, the directory is a lock that can be taken away.
+//! [`mistakes`] are what one could get wrong, each of which must be found; [`steps`] says which
+//! function of the code each step is. `docs/reliability.md` has the bounds and the figures.
 
+#![allow(clippy::cast_possible_truncation, reason = "small numbers, in states of few bytes")]
+
+pub mod checks;
 pub mod directory;
 pub mod mistakes;
 pub mod refresh;
 pub mod report;
+pub mod steps;

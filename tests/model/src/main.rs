@@ -1,34 +1,57 @@
-use model::{mistakes::Mistake, refresh::*, report::check};
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let full = args.iter().any(|a| a == "--full");
-    if args.iter().any(|a| a == "d") {
-        use model::directory::Directory;
-        for m in [None].into_iter().chain(Mistake::OF_DIRECTORY.map(Some)) {
-        let out = check(Directory::new(full, m), model::directory::tell);
-        println!("{m:?} {} states depth {} {:?} complete {}", out.states, out.depth, out.time, out.is_complete);
-        if let Some(f) = out.failure { println!("FAILED {}\n{}\n{}", f.property, f.actions.join("\n"), f.state); }
-        }
-        return;
+//! `cargo run -p model --release [-- --full]`: explores the protocols, then shows that each
+//! mistake is found. Ends with a table, and with 1 if a property failed or a mistake was not found.
+#![allow(clippy::print_stdout, reason = "a command line tool for developers")]
+
+use std::process::ExitCode;
+
+use model::checks::{of_the_mistakes, of_the_protocols};
+use model::report::{Failure, Outcome};
+
+fn main() -> ExitCode {
+    let is_full = std::env::args().skip(1).any(|argument| argument == "--full");
+    let mut is_good = true;
+
+    println!("{:<64} {:>10} {:>5} {:>8}  outcome", "the protocols", "states", "depth", "time");
+    let mut states = 0;
+    for check in of_the_protocols(is_full) {
+        let name = check.name.clone();
+        let outcome = check.run();
+        let Outcome { states: here, depth, time, .. } = outcome;
+        states += here;
+        let word = if outcome.is_complete { "every property holds" } else { "FAILED" };
+        println!("{name:<64} {here:>10} {depth:>5} {:>6.1} s  {word}", time.as_secs_f64());
+        is_good &= outcome.is_complete;
+        tell(outcome.failure.as_ref());
     }
-    if args.iter().any(|a| a == "m") {
-        for mistake in Mistake::OF_REFRESH {
-            let mut found = false;
-            for kind in [Kind::Refuses, Kind::Revokes] { for scope in Scope::all(kind, full) {
-                let name = scope.name;
-                let out = check(Refresh::new(scope, Some(mistake)), tell);
-                if let Some(f) = out.failure { println!("{mistake:50} {kind:?} {name}: {} after {} states {:?}", f.property, out.states, out.time); found = true; break; }
-            } }
-            if !found { println!("{mistake:50} NOT FOUND"); }
+    println!("{:<64} {states:>10}", "sum");
+
+    println!("\n{:<52} {:>8} {:>5}  found by", "mistakes", "states", "depth");
+    for (mistake, checks) in of_the_mistakes() {
+        let mut found = false;
+        for check in checks {
+            let name = check.name.clone();
+            let outcome = check.run();
+            if let Some(failure) = outcome.failure {
+                let Outcome { states, depth, .. } = outcome;
+                let property = failure.property;
+                println!("{mistake:<52} {states:>8} {depth:>5}  `{property}` ({name})");
+                found = true;
+                break;
+            }
         }
-        return;
-    }
-    for kind in Kind::ALL {
-        for scope in Scope::all(kind, full) {
-        let name = scope.name;
-        let out = check(Refresh::new(scope, None), tell);
-        println!("{kind:?} {name} {} states depth {} {:?} complete {}", out.states, out.depth, out.time, out.is_complete);
-        if let Some(f) = out.failure { println!("FAILED {}\n{}\n{}", f.property, f.actions.join("\n"), f.state); }
+        if !found {
+            println!("{mistake:<52} NOT FOUND");
+            is_good = false;
         }
     }
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn tell(failure: Option<&Failure>) {
+    let Some(Failure { property, actions, state }) = failure else { return };
+    println!("\n`{property}` does not hold after\n");
+    for action in actions {
+        println!("  {action}");
+    }
+    println!("\nin the state {state}\n");
 }

@@ -5,17 +5,20 @@
 //! `directory_lock`; [`crate::steps`] says which function each one is.
 
 mod ours;
-mod state;
+pub mod state;
 
 use stateright::{Model, Property};
 
 use crate::mistakes::Mistake;
-pub use state::{At, Clawdbot, Doing, Identity, Maker, Place, Process, State, Wrongs};
-use state::{CLAWDBOTS, PROCESSES};
+use state::{
+    At, CLAWDBOTS, Clawdbot, Doing, Identity, Maker, PROCESSES, Place, Process, State, Wrongs,
+};
 
 /// The model: how much may happen, and perhaps a mistake.
 #[derive(Clone, Copy, Debug)]
 pub struct Directory {
+    /// How many of ours take the lock.
+    pub takers: usize,
     /// How many are killed, ours or theirs.
     pub crashes: u8,
     /// How many are stopped for so long that their directory is stale.
@@ -53,9 +56,10 @@ pub fn tell(state: &State, action: &Action) -> String {
 }
 
 impl Directory {
-    /// Kills only, or some who are stopped, too.
+    /// Three takers, or two where that is enough.
     pub fn new(is_full: bool, mistake: Option<Mistake>) -> Self {
-        Self { crashes: 1 + u8::from(is_full), stops: 1 + u8::from(is_full), mistake }
+        let more = u8::from(is_full);
+        Self { takers: 2 + usize::from(more), crashes: 1 + more, stops: 1, mistake }
     }
 
     fn makes(&self, mistake: Mistake) -> bool {
@@ -124,8 +128,7 @@ impl Directory {
             Maker::Clawdbot(id) => {
                 let clawdbot = state.clawdbots[usize::from(id)];
                 let doing = clawdbot.doing;
-                !clawdbot.is_ousted
-                    && matches!(doing, Doing::Read | Doing::Save | Doing::Unlock)
+                !clawdbot.is_ousted && matches!(doing, Doing::Read | Doing::Save | Doing::Unlock)
             }
         }
     }
@@ -151,8 +154,10 @@ impl State {
         for process in &mut self.processes {
             process.held.iter_mut().for_each(&mut *visit);
             match &mut process.at {
-                At::Make(Some(judged)) | At::Remember(Some(judged)) => visit(judged),
-                At::Exchange(judged) | At::Verify(judged) => visit(judged),
+                At::Make(Some(judged))
+                | At::Remember(Some(judged))
+                | At::Exchange(judged)
+                | At::Verify(judged) => visit(judged),
                 _ => {}
             }
         }
@@ -164,9 +169,10 @@ impl State {
         let is_used = |inode: &u8| {
             let places = [self.path, self.private];
             places.iter().flatten().any(|place| place.identity.inode == *inode)
-                || self.processes.iter().any(
-                    |process| process.held.is_some_and(|identity| identity.inode == *inode),
-                )
+                || self
+                    .processes
+                    .iter()
+                    .any(|process| process.held.is_some_and(|identity| identity.inode == *inode))
         };
         let inode = (0..u8::MAX).find(|inode| !is_used(inode)).unwrap_or(u8::MAX);
         let born = self.now;
@@ -180,7 +186,8 @@ impl Model for Directory {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let clawdbot = Clawdbot { doing: Doing::Poll, seen: 0, is_displaced: false, is_ousted: false };
+        let clawdbot =
+            Clawdbot { doing: Doing::Poll, seen: 0, is_displaced: false, is_ousted: false };
         vec![State {
             path: None,
             private: None,
@@ -188,7 +195,10 @@ impl Model for Directory {
             store_lock: 0,
             now: 0,
             store: 0,
-            processes: [Process { at: At::LockStore, held: None, seen: 0 }; PROCESSES],
+            processes: std::array::from_fn(|id| {
+                let at = if id < self.takers { At::LockStore } else { At::Done };
+                Process { at, held: None, seen: 0 }
+            }),
             clawdbots: [clawdbot; CLAWDBOTS],
             crashes: self.crashes,
             stops: self.stops,
@@ -200,7 +210,7 @@ impl Model for Directory {
         if state.wrongs != Wrongs::default() {
             return;
         }
-        for id in 0..PROCESSES {
+        for id in 0..self.takers {
             if self.can(state, id) {
                 actions.push(Action::Step(id as u8));
             }
@@ -293,8 +303,8 @@ impl Model for Directory {
                         matches!(action, Action::Step(_) | Action::Proceed(_) | Action::Age)
                     })
             }),
-            Property::sometimes("everybody has written", |_, state: &State| {
-                state.store == (1 << (PROCESSES + CLAWDBOTS)) - 1
+            Property::sometimes("everybody has written", |model: &Self, state: &State| {
+                state.store.count_ones() as usize == model.takers + CLAWDBOTS
             }),
         ]
     }

@@ -129,10 +129,9 @@ impl Directory {
             }
             At::Write => self.write(state, index, is_ours(state.path)),
             At::Release => {
-                if is_ours(state.path) || self.makes(Mistake::ReleaseWithoutOwnerCheck) {
-                    if let Some(place) = state.path.take() {
-                        note_removed(state, place);
-                    }
+                let removes = is_ours(state.path) || self.makes(Mistake::ReleaseWithoutOwnerCheck);
+                if let Some(place) = state.path.take_if(|_| removes) {
+                    note_removed(state, place);
                 }
                 At::Forget
             }
@@ -173,7 +172,7 @@ impl Directory {
     fn write(&self, state: &mut State, index: usize, is_ours: bool) -> At {
         let (seen, update) = (state.processes[index].seen, 1 << index);
         let trusts = self.makes(Mistake::NoRereadAfterDirectory);
-        if !is_ours && !self.makes(Mistake::ReleaseWithoutOwnerCheck) {
+        if !is_ours {
             // Taken again from the start.
             state.memory = None;
             state.processes[index].held = None;

@@ -5,9 +5,7 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use stateright::Property;
 
 use super::issuer::{Kind, Reply, Status, Who};
-use super::state::{
-    AGENTS, Answer, At, Directory, Doing, End, PROFILES, Record, State, TOKENS, Token, Wrongs,
-};
+use super::state::{Answer, At, Doing, End, Record, State, TOKENS, Token, Wrongs};
 use super::{Refresh, index};
 use crate::mistakes::Mistake;
 
@@ -27,7 +25,8 @@ pub(super) fn properties() -> Vec<Property<Refresh>> {
             !state.wrongs.has(Wrongs::RETURNED_ENDED)
         }),
         Property::always("nothing is lost outside the window", |model: &Refresh, state: &State| {
-            (0..model.scope.logins).all(|login| !state.is_lost(login) || model.is_excused(state, login))
+            (0..model.scope.logins)
+                .all(|login| !state.is_lost(login) || model.is_excused(state, login))
         }),
         Property::always("nothing deadlocks", |model: &Refresh, state: &State| {
             !model.is_stuck(state)
@@ -51,25 +50,30 @@ pub(super) fn properties() -> Vec<Property<Refresh>> {
 impl State {
     /// Whether a token is on the disk, or in the memory of one who is about to write it.
     pub(super) fn is_held(&self, token: Token) -> bool {
-        let is_it = |reply: &Reply| matches!(reply, Reply::Tokens { refresh, .. } if *refresh == token);
+        let is_it =
+            |reply: &Reply| matches!(reply, Reply::Tokens { refresh, .. } if *refresh == token);
         let documents = self.stores.iter().chain(&self.backups);
         documents.flatten().flatten().any(|login| login.refresh == token)
-            || self.answers.iter().flatten().any(
-                |answer| matches!(answer, Answer::Whole(reply) if is_it(reply)),
-            )
-            || self.processes.iter().any(
-                |process| matches!(&process.at, At::Store(reply) if is_it(reply)),
-            )
-            || self.clawdbots.iter().any(
-                |clawdbot| matches!(&clawdbot.doing, Doing::Answered(reply) if is_it(reply)),
-            )
+            || self
+                .answers
+                .iter()
+                .flatten()
+                .any(|answer| matches!(answer, Answer::Whole(reply) if is_it(reply)))
+            || self
+                .processes
+                .iter()
+                .any(|process| matches!(&process.at, At::Store(reply) if is_it(reply)))
+            || self
+                .clawdbots
+                .iter()
+                .any(|clawdbot| matches!(&clawdbot.doing, Doing::Answered(reply) if is_it(reply)))
     }
 
     /// Whether nobody has a living token of this login any more.
     pub(super) fn is_lost(&self, login: u8) -> bool {
-        !self.tokens_of(login).any(|token| {
-            self.issuer.status(token) == Status::Live && self.is_held(token)
-        })
+        !self
+            .tokens_of(login)
+            .any(|token| self.issuer.status(token) == Status::Live && self.is_held(token))
     }
 
     fn tokens_of(&self, login: u8) -> impl Iterator<Item = Token> {
@@ -116,7 +120,8 @@ impl Refresh {
         }
         let durable = (&state.stores, &state.backups, &state.answers, &state.records);
         let judged = (&state.issuer, state.in_window, state.by_clawdbot);
-        let doing: Vec<_> = state.processes.iter().map(|it| matches!(it.at, At::Store(_))).collect();
+        let doing: Vec<_> =
+            state.processes.iter().map(|it| matches!(it.at, At::Store(_))).collect();
         let theirs: Vec<_> =
             state.clawdbots.iter().map(|it| matches!(it.doing, Doing::Answered(_))).collect();
         let hasher = BuildHasherDefault::<DefaultHasher>::default();

@@ -1,5 +1,7 @@
 //! The issuer: what it does with a refresh token that was used before.
 
+use std::fmt;
+
 use super::state::{Login, TOKENS, Token};
 
 /// What an issuer does about reuse.
@@ -18,6 +20,17 @@ pub enum Kind {
 impl Kind {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Refuses, Self::Revokes, Self::Grace, Self::Fixed];
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Refuses => "that refuses reuse",
+            Self::Revokes => "that revokes the family",
+            Self::Grace => "that gives grace",
+            Self::Fixed => "that does not rotate",
+        })
+    }
 }
 
 /// Who got or used a token.

@@ -9,7 +9,7 @@ mod clawdbot;
 mod issuer;
 mod ours;
 mod scopes;
-mod state;
+pub mod state;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -17,11 +17,11 @@ use std::sync::{Arc, Mutex};
 use stateright::{Model, Property};
 
 use crate::mistakes::Mistake;
-use state::{At, Directory, Doing, End, State};
+use state::{At, Directory, Record, State};
 
 pub use issuer::{Issuer, Kind, Reply, Status, Who};
 pub use scopes::Scope;
-pub use state::{Answer, Document, Login, Record, Wrongs};
+pub use state::Wrongs;
 
 /// The model: a scope, and perhaps a mistake.
 #[derive(Clone, Debug)]

@@ -21,10 +21,7 @@ impl Refresh {
         let process = &state.processes[index(id)];
         let target = index(process.store.unwrap_or(process.agent));
         let is_free = |directory: Directory| {
-            matches!(
-                directory,
-                Directory::Free | Directory::OfOurDead | Directory::OfDeadClawdbot
-            )
+            matches!(directory, Directory::Free | Directory::OfOurDead | Directory::OfDeadClawdbot)
         };
         match process.at {
             At::LockToken => {
@@ -125,10 +122,14 @@ impl Refresh {
             At::Store(reply) => {
                 state.answers[index(agent)][self.file(key)] = Answer::Whole(reply);
                 state.processes[index(id)].has_sent = true;
-                go(state, id, match reply {
-                    Reply::Tokens { .. } => At::Read(Task::Send, reply),
-                    Reply::Refused => At::Settle(reply, None),
-                });
+                go(
+                    state,
+                    id,
+                    match reply {
+                        Reply::Tokens { .. } => At::Read(Task::Send, reply),
+                        Reply::Refused => At::Settle(reply, None),
+                    },
+                );
             }
             At::Resolve => self.resolve(state, id),
             At::Read(task, reply) => self.read(state, id, task, reply),
@@ -232,7 +233,7 @@ impl Refresh {
             return self.again(state, id);
         }
         match record {
-            Record::None if self.is_stale_copy(state, agent, profile, current) => {
+            Record::None if Self::is_stale_copy(state, agent, profile, current) => {
                 self.end(state, id, End::Stale);
             }
             Record::Waiting if !self.is_recovery => self.end(state, id, End::Unavailable),
@@ -296,10 +297,14 @@ impl Refresh {
             state.token_locks[self.slot(agent, older)] = id + 1;
             state.processes[index(id)].older = Some(older);
             state.processes[index(id)].named = (agent, profile);
-            return go(state, id, match reply {
-                Reply::Tokens { .. } => At::Read(Task::Resolve, reply),
-                Reply::Refused => At::Settle(reply, None),
-            });
+            return go(
+                state,
+                id,
+                match reply {
+                    Reply::Tokens { .. } => At::Read(Task::Resolve, reply),
+                    Reply::Refused => At::Settle(reply, None),
+                },
+            );
         }
         state.answers[index(agent)][self.file(current.refresh)] = Answer::Reserved;
         go(state, id, At::Intend);
@@ -416,10 +421,14 @@ impl Refresh {
         let (key, before) = (process.lock.unwrap_or(0), process.before);
         let file = self.file(key);
         if let Answer::Whole(reply) = state.answers[index(of)][file] {
-            return go(state, id, match reply {
-                Reply::Tokens { .. } => At::Read(Task::Resolve, reply),
-                Reply::Refused => At::Settle(reply, None),
-            });
+            return go(
+                state,
+                id,
+                match reply {
+                    Reply::Tokens { .. } => At::Read(Task::Resolve, reply),
+                    Reply::Refused => At::Settle(reply, None),
+                },
+            );
         }
         state.answers[index(of)][file] = Answer::None;
         if let (Some(there), Some(before)) = (state.login(of, profile), before)
@@ -496,31 +505,27 @@ impl Refresh {
         let has_rotated = renewed.refresh != sent;
         let knows = !self.makes(Mistake::ClawdbotsTokensUnknown);
         let (mut successor, mut touched) = (None, 0);
-        for profile in 0..PROFILES {
-            let Some(login) = document[profile] else { continue };
+        for (profile, entry) in document.iter_mut().enumerate() {
+            let Some(login) = *entry else { continue };
             let is_wanted = profile == index(wanted);
             let held = login.refresh;
             if !is_wanted && state.issuer.lineage[index(held)] != state.issuer.lineage[index(sent)]
             {
                 continue;
             }
-            let is_one_before = sent_login.is_some_and(|sent| {
-                login.obtained == sent.obtained && login.access < sent.access
-            });
+            let is_one_before = sent_login
+                .is_some_and(|sent| login.obtained == sent.obtained && login.access < sent.access);
             let is_replaced = held == sent
-                || is_wanted
-                    && (self.leads_to(state, agent, held, sent) || knows && is_one_before);
+                || is_wanted && (self.leads_to(state, agent, held, sent) || knows && is_one_before);
             if !(is_replaced || is_wanted && has_rotated) {
                 continue;
             }
-            let is_moved_on =
-                login.obtained == renewed.obtained && login.access > renewed.access;
+            let is_moved_on = login.obtained == renewed.obtained && login.access > renewed.access;
             if is_wanted && knows && is_moved_on {
                 successor = Some(held);
                 continue;
             }
-            let is_past =
-                held != sent && self.leads_to(state, agent, renewed.refresh, held);
+            let is_past = held != sent && self.leads_to(state, agent, renewed.refresh, held);
             if !(is_replaced || is_past || renewed.refresh == held) {
                 continue;
             }
@@ -529,7 +534,7 @@ impl Refresh {
             }
             let is_there = renewed.refresh == held && self.makes(Mistake::NoBackupOfWhatIsThere);
             if !is_past && !is_there {
-                document[profile] = Some(renewed);
+                *entry = Some(renewed);
                 touched |= 1 << profile;
             }
         }
@@ -615,7 +620,7 @@ impl Refresh {
     }
 
     /// `lineage::newer_copy`.
-    fn is_stale_copy(&self, state: &State, agent: u8, profile: u8, current: Login) -> bool {
+    fn is_stale_copy(state: &State, agent: u8, profile: u8, current: Login) -> bool {
         let Some(other) = state.login(1 - agent, profile) else { return false };
         let is_own = || {
             state.records.iter().any(

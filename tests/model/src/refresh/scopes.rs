@@ -2,7 +2,7 @@
 
 use super::issuer::{Issuer, Kind};
 use super::state::{
-    AGENTS, Answer, At, CLAWDBOTS, Clawdbot, Directory, Doing, Document, Login, PROCESSES, Process,
+    AGENTS, Answer, At, CLAWDBOTS, Clawdbot, Directory, Document, Doing, Login, PROCESSES, Process,
     Record, State, TOKENS, Wrongs,
 };
 
@@ -108,12 +108,25 @@ impl Scope {
         }
     }
 
+    /// A Clawdbot refreshes what one who was killed had stored.
+    pub fn moved_on(issuer: Kind, is_full: bool) -> Self {
+        let more = u8::from(is_full);
+        Self {
+            clawdbots: 1,
+            whims: [(more, more, 1), (0, 0, 0)],
+            crashes: 1,
+            ends: 1 + more,
+            ..Self::ours("kills, then a Clawdbot", issuer)
+        }
+    }
+
     /// All of them.
-    pub fn all(issuer: Kind, is_full: bool) -> [Self; 5] {
+    pub fn all(issuer: Kind, is_full: bool) -> [Self; 6] {
         [
             Self::kills(issuer, is_full),
             Self::stale_saves(issuer, is_full),
             Self::clawdbots(issuer, is_full),
+            Self::moved_on(issuer, is_full),
             Self::stopped(issuer, is_full),
             Self::crosswise(issuer, is_full),
         ]
