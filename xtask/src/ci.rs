@@ -26,7 +26,7 @@ const AREAS: [&str; 12] = [
     "resolve",
 ];
 
-const STAGES: [Stage; 13] = [
+const STAGES: [Stage; 14] = [
     ("setup", setup),
     ("format", || run(CARGO, &["fmt", "--all", "--check"])),
     ("clippy", || {
@@ -41,6 +41,7 @@ const STAGES: [Stage; 13] = [
     ("whole-program tests", || whole_program(&[])),
     ("demo", || build_binary().and_then(|binary| demo(&binary))),
     ("torture --quick", || torture::torture(&["--quick"])),
+    ("model", || run(CARGO, &["test", "-q", "--locked", "-p", "model"])),
     ("package", package),
 ];
 

@@ -25,6 +25,7 @@ cargo xtask <command>
   package         the published crates, compiled from their packages
   torture [--quick|--full] [--only STAGE] [--seed N]
                   the binary under every fault we can make
+  model [--full]  the protocols, explored exhaustively within bounds
   tidy            the invariants of ARCHITECTURE.md
   help            this text
 ";
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         "deny" => ci::dependencies(),
         "package" => package::package(),
         "torture" => torture::torture(&rest),
+        "model" => torture::model(&rest),
         "tidy" => tidy::run(),
         "help" | "-h" | "--help" => {
             print!("{HELP}");

@@ -1,11 +1,16 @@
 //! `cargo xtask torture`: the real binary under every fault we can make.
 
 use crate::ci::build_binary;
-use crate::run::{CARGO, Outcome, run_with};
+use crate::run::{CARGO, Outcome, run, run_with};
 
 /// Builds the binary and runs the suite; `args` go to it.
 pub(crate) fn torture(args: &[&str]) -> Outcome {
     let binary = build_binary()?;
     let command = ["run", "-q", "--locked", "-p", "e2e", "--bin", "torture", "--"];
     run_with(CARGO, &[&command[..], args].concat(), &[("CLAWDBOT_BIN", &binary)])
+}
+
+/// The protocols as state machines, explored exhaustively within bounds; `--full` widens them.
+pub(crate) fn model(args: &[&str]) -> Outcome {
+    run(CARGO, &[&["run", "-q", "--locked", "-p", "model", "--"][..], args].concat())
 }
