@@ -305,3 +305,55 @@ fn a_refused_key_is_told_by_the_probe_and_by_the_exit_code() {
     );
     assert!(!refused.stdout.contains("acme-key-0123456789"));
 }
+
+/// Sends what Ctrl-C sends.
+#[cfg(unix)]
+fn interrupt(process: u32) {
+    let kill = std::process::Command::new("kill").args(["-INT", &process.to_string()]).status();
+    assert!(kill.unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_device_login_stores_nothing() {
+    let pending = json!({"error": "authorization_pending"});
+    let script = Script::new(&[
+        ("/code", vec![code(&json!({"interval": 5}))]),
+        ("/token", vec![(400, pending)]),
+    ]);
+    let sandbox = script.home("github-copilot");
+    let mut login = sandbox.start(&["models", "auth", "login-github-copilot"]);
+    while login.next_line().expect("a code").as_str() != "ABCD-1234" {}
+    // It listens for Ctrl-C from its first pause on, which begins right after the last line.
+    while !login.next_line().expect("a last line").starts_with("The code is good") {}
+    interrupt(login.id());
+    let login = login.finish();
+    assert!(matches!(login.code, Some(130) | None), "{login:#?}");
+    assert!(!sandbox.store_path("main").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn tokens_that_are_on_their_way_when_somebody_interrupts_are_saved() {
+    let (arrived, arrival) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let url = http::serve(move |request| {
+        if request.path() == "/code" {
+            let (status, body) = code(&json!({}));
+            return Response::json(status, &body);
+        }
+        arrived.send(()).unwrap();
+        released.lock().unwrap().recv().unwrap();
+        Response::json(200, &json!({"access_token": "ghu_1", "token_type": "bearer"}))
+    });
+    let script = Script { url, asked: Arc::default() };
+    let sandbox = script.home("github-copilot");
+    let mut login = sandbox.start(&["models", "auth", "login-github-copilot"]);
+    arrival.recv().unwrap();
+    interrupt(login.id());
+    while !login.next_line().expect("a word about it").starts_with("Waiting for") {}
+    release.send(()).unwrap();
+    login.finish().expect_code(0);
+    assert_eq!(sandbox.profile("main", "github-copilot:github")["token"], "ghu_1");
+}

@@ -26,6 +26,7 @@ use crate::error::{CliError, Exit};
 use crate::reference;
 use crate::runtime_cache;
 use crate::sink::{self, TokenSink};
+use crate::text::printable;
 use crate::warm::Warm;
 
 /// The first argument of the child. Nobody types it.
@@ -60,12 +61,25 @@ pub fn plugin_environment(context: &Context) -> Environment {
     Environment::scrubbed(all).launched_by(context.program.clone())
 }
 
-/// The network, with the certificates that the environment adds.
+/// The network, with the certificates that the environment adds. Its errors name those, and the
+/// proxy.
 pub fn client(context: &Context) -> ReqwestClient {
-    match context.env("CLAWDBOT_CA_FILE").or_else(|| context.env("NODE_EXTRA_CA_CERTS")) {
-        Some(path) if !path.is_empty() => ReqwestClient::with_extra_ca(context.user_path(path)),
-        _ => ReqwestClient::new(),
-    }
+    let set = |name: &'static str| {
+        let value = context.env(name).filter(|value| !value.is_empty())?;
+        Some((name, value))
+    };
+    let extra_ca = ["CLAWDBOT_CA_FILE", "NODE_EXTRA_CA_CERTS"].into_iter().find_map(set);
+    let proxy = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().find_map(set);
+    let trusted = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(set);
+    // Of a proxy only the host: people write passwords before it.
+    let proxy = proxy.map(|(name, value)| (name, value.rsplit('@').next().unwrap_or_default()));
+    let named = |(name, value): (&str, &str)| format!("{name} is `{}`", printable(value));
+    let certificates = trusted.chain(extra_ca).map(named).collect();
+    let client = match extra_ca {
+        Some((_, path)) => ReqwestClient::with_extra_ca(context.user_path(path)),
+        None => ReqwestClient::new(),
+    };
+    client.naming(proxy.map(named), certificates)
 }
 
 /// The credential, refreshed first if that is due, fetched if it is kept elsewhere.

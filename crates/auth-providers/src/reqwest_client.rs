@@ -19,11 +19,14 @@ use crate::text;
 /// `HTTPS_PROXY` and `NO_PROXY`. No redirect is followed, nothing is repeated, no connection is
 /// kept. It is built when the first request is sent, so making one costs nothing.
 ///
-/// Plain `http` is spoken to loopback hosts only, and never through a proxy.
+/// Plain `http` is spoken to loopback hosts only, and never through a proxy; `https` to them neither.
 #[derive(Debug, Default)]
 pub struct ReqwestClient {
     extra_ca: Option<PathBuf>,
+    proxy: Option<String>,
+    certificates: Vec<String>,
     secure: OnceLock<Result<reqwest::Client, String>>,
+    local: OnceLock<Result<reqwest::Client, String>>,
     plain: OnceLock<Result<reqwest::Client, String>>,
 }
 
@@ -40,6 +43,14 @@ impl ReqwestClient {
         Self { extra_ca: Some(extra_ca.into()), ..Self::default() }
     }
 
+    /// This client, whose errors on the way to another machine also name the `proxy` that is set,
+    /// and, where a certificate is not trusted, where the trusted `certificates` come from. They
+    /// must hold no secret.
+    #[must_use]
+    pub fn naming(self, proxy: Option<String>, certificates: Vec<String>) -> Self {
+        Self { proxy, certificates, ..self }
+    }
+
     fn client_for(&self, url: &str) -> Result<&reqwest::Client, String> {
         let url = address::parse(url).map_err(str::to_owned)?;
         let built = if url.scheme() == "http" {
@@ -48,8 +59,13 @@ impl ReqwestClient {
                 finish(builder().no_proxy().tls_certs_only([]))
             })
         } else {
-            self.secure.get_or_init(|| {
+            let is_local = address::is_loopback(&url);
+            let client = if is_local { &self.local } else { &self.secure };
+            client.get_or_init(|| {
                 let mut builder = builder().https_only(true);
+                if is_local {
+                    builder = builder.no_proxy();
+                }
                 if let Some(path) = &self.extra_ca {
                     let unreadable = |error: &dyn Error| {
                         format!("the certificates in `{}` cannot be used: {error}", path.display())
@@ -70,6 +86,7 @@ impl ReqwestClient {
 
     async fn perform(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let host = host_of(&request.url);
+        let is_plain = address::parse(&request.url).is_ok_and(|url| url.scheme() == "http");
         let client = self.client_for(&request.url);
         let client = client.map_err(|reason| HttpError::NotSent(format!("{host}: {reason}")))?;
         let method = match request.method {
@@ -96,7 +113,12 @@ impl ReqwestClient {
             } else {
                 error.is_connect() || error.is_builder()
             };
-            let text = format!("{host}: {}", explain(&error.without_url()));
+            let mut text = format!("{host}: {}", explain(&error.without_url()));
+            let certificates = self.certificates.iter().filter(|_| text.contains("certificate"));
+            let named: Vec<_> = self.proxy.iter().chain(certificates).cloned().collect();
+            if !is_plain && !named.is_empty() {
+                text = format!("{text} ({})", named.join(", "));
+            }
             if unsent { HttpError::NotSent(text) } else { HttpError::Unanswered(text) }
         };
         let mut response = builder.send().await.map_err(&failed)?;
@@ -402,6 +424,20 @@ mod tests {
             error.to_string(),
             "not sent: a.example: plain http is only for loopback addresses"
         );
+    }
+
+    #[test]
+    fn an_error_on_the_way_to_another_machine_names_what_is_in_between() {
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let send = |url: String| {
+            let client = ReqwestClient::new()
+                .naming(Some("HTTPS_PROXY is `p:1`".to_owned()), vec!["X is `c`".to_owned()]);
+            runtime.block_on(client.send(post(&url, None))).unwrap_err().to_string()
+        };
+        let text = send(format!("https://{nobody}/"));
+        assert!(text.ends_with(" (HTTPS_PROXY is `p:1`)"), "{text}");
+        assert!(!send(format!("http://{nobody}/")).contains("PROXY"));
     }
 
     #[test]
