@@ -3,7 +3,7 @@
 use crate::package::package;
 use crate::run::{CARGO, Outcome, read, read_even_if_it_fails, run, run_with, succeeds};
 use crate::setup::{TOOLS, setup, setup_once};
-use crate::{tidy, torture};
+use crate::{bench, tidy, torture};
 use std::time::{Duration, Instant};
 
 /// The crates we publish, each after those it depends on.
@@ -26,7 +26,7 @@ const AREAS: [&str; 12] = [
     "resolve",
 ];
 
-const STAGES: [Stage; 14] = [
+const STAGES: [Stage; 15] = [
     ("setup", setup),
     ("format", || run(CARGO, &["fmt", "--all", "--check"])),
     ("clippy", || {
@@ -42,6 +42,7 @@ const STAGES: [Stage; 14] = [
     ("demo", || build_binary().and_then(|binary| demo(&binary))),
     ("torture --quick", || torture::torture(&["--quick"])),
     ("model", || run(CARGO, &["test", "-q", "--locked", "-p", "model"])),
+    ("bench --gate", || bench::bench(&["--gate"])),
     ("package", package),
 ];
 
@@ -86,6 +87,11 @@ pub(crate) fn build_binary() -> Outcome<String> {
     let args = ["build", "--locked", "--bin", "clawdbot", "--bin", "clawdbot-provider-demo"];
     let format = ["--message-format", "json-render-diagnostics"];
     let messages = read(CARGO, &[&args[..], &packages, &format].concat())?;
+    executable(&messages)
+}
+
+/// The path of the binary among the messages of cargo.
+pub(crate) fn executable(messages: &str) -> Outcome<String> {
     let path = messages
         .lines()
         .filter(|line| {

@@ -3,6 +3,7 @@
 //! Standard library only, so that it builds in a second before anything else does.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool for developers")]
 
+mod bench;
 mod ci;
 mod package;
 mod run;
@@ -26,6 +27,8 @@ cargo xtask <command>
   torture [--quick|--full] [--only STAGE] [--seed N]
                   the binary under every fault we can make
   model [--full]  the protocols, explored exhaustively within bounds
+  bench [--gate]  how fast it is; without --gate beside the commands of others, into docs/performance.md
+  dist            the binary without shared libraries (musl)
   tidy            the invariants of ARCHITECTURE.md
   help            this text
 ";
@@ -46,6 +49,8 @@ fn main() -> ExitCode {
         "setup" => setup::setup(),
         "deny" => ci::dependencies(),
         "package" => package::package(),
+        "bench" => bench::bench(&rest),
+        "dist" => bench::dist(),
         "torture" => torture::torture(&rest),
         "model" => torture::model(&rest),
         "tidy" => tidy::run(),

@@ -41,6 +41,29 @@ pub(crate) fn setup() -> Outcome {
     Ok(())
 }
 
+/// Installs what counts system calls, instructions and memory.
+pub(crate) fn measuring() -> Outcome {
+    let tools = [("strace", "-V"), ("valgrind", "--version"), ("time", "--version")];
+    let missing: Vec<&str> =
+        tools.iter().filter(|(name, ask)| !succeeds(name, &[ask])).map(|it| it.0).collect();
+    if missing.is_empty() { Ok(()) } else { install_debian(&missing) }
+}
+
+/// Installs the commands of others that are measured beside ours. What cannot be had is left out,
+/// and said.
+pub(crate) fn measured_beside() -> Outcome {
+    if !succeeds("gh", &["--version"]) {
+        install_debian(&["gh"])?;
+    }
+    let folder = "target/peers/codex";
+    std::fs::create_dir_all(folder).map_err(|error| format!("{folder}: {error}"))?;
+    for name in ["package.json", "package-lock.json"] {
+        let (from, to) = (format!("tests/peers/codex/{name}"), format!("{folder}/{name}"));
+        std::fs::copy(&from, &to).map_err(|error| format!("{from}: {error}"))?;
+    }
+    run("npm", &["ci", "--prefix", folder, "--ignore-scripts", "--no-audit", "--no-fund"])
+}
+
 /// The same, unless it was done in this tree before.
 pub(crate) fn setup_once() -> Outcome {
     let installed = |folder: &&str| Path::new(folder).join("node_modules").is_dir();
