@@ -1,6 +1,7 @@
 //! `models status` as a value: which models are in use, which credentials there are for them, and
 //! how long those hold. The shape of its JSON is Clawdbot's; keys were added, none changed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use auth_providers::{EnvKey, Providers};
@@ -76,11 +77,15 @@ impl Overview {
         let profiles = &view.profiles;
         let health =
             health::health(profiles, &view.routing, Some(&all), health::WARN_AFTER, view.now);
+        let mut of_provider: BTreeMap<&ProviderId, Vec<Profile>> = BTreeMap::new();
+        for profile in profiles {
+            of_provider.entry(&profile.provider).or_default().push(profile.clone());
+        }
         let auth = health.providers.iter().filter_map(|provider| {
             let id = ProviderId::new(&provider.provider);
             let auth = ProviderAuth {
                 name: provider.provider.clone(),
-                profiles: view.profiles.iter().filter(|it| it.provider == id).cloned().collect(),
+                profiles: of_provider.get(&id).cloned().unwrap_or_default(),
                 env: providers.env_key(&id, &env),
                 described: config.described_key(&id).map(|key| masked(&Secret::new(key))),
             };

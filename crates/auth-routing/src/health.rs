@@ -1,6 +1,7 @@
 //! How long the credentials still hold: `auth.oauth` of `models status --json`, and the words for
 //! it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use auth_store::{Kind, Profile, ProfileId, Timestamp, trim};
@@ -94,13 +95,9 @@ pub fn health(
     warn_after: Duration,
     now: Timestamp,
 ) -> Health {
-    let mut wanted: Vec<&str> = Vec::new();
-    for provider in providers.into_iter().flatten().map(|provider| trim(provider)) {
-        if !provider.is_empty() && !wanted.contains(&provider) {
-            wanted.push(provider);
-        }
-    }
-    let is_wanted = |it: &&Profile| providers.is_none() || wanted.contains(&&*it.provider_text);
+    let wanted = providers.into_iter().flatten().map(|provider| trim(provider));
+    let wanted: BTreeSet<&str> = wanted.filter(|provider| !provider.is_empty()).collect();
+    let is_wanted = |it: &&Profile| providers.is_none() || wanted.contains(&*it.provider_text);
     let mut judged: Vec<_> = profiles
         .iter()
         .filter(is_wanted)
@@ -113,19 +110,13 @@ pub fn health(
         by_provider.then_with(|| collate::compare(a.profile_id.as_str(), b.profile_id.as_str()))
     });
 
-    let mut names: Vec<&str> = Vec::new();
-    for name in judged.iter().map(|it| &*it.provider).chain(wanted) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
+    let mut by_name: BTreeMap<&str, Vec<ProfileHealth>> =
+        wanted.into_iter().map(|name| (name, Vec::new())).collect();
+    for profile in &judged {
+        by_name.entry(&profile.provider).or_default().push(profile.clone());
     }
-    let mut groups: Vec<_> = names
-        .into_iter()
-        .map(|name| {
-            let profiles = judged.iter().filter(|it| it.provider == name).cloned().collect();
-            provider_health(name, profiles, now)
-        })
-        .collect();
+    let groups = by_name.into_iter().map(|(name, profiles)| provider_health(name, profiles, now));
+    let mut groups: Vec<_> = groups.collect();
     groups.sort_by(|a, b| collate::compare(&a.provider, &b.provider));
     let warn_after_ms = warn_after.as_millis().try_into().unwrap_or(u64::MAX);
     Health { now, warn_after_ms, profiles: judged, providers: groups }

@@ -1,7 +1,9 @@
 //! `models auth list`: the profiles of an agent, and what can be done with each.
 
+use std::collections::BTreeMap;
+
 use auth_routing::Plan;
-use auth_store::{Credential, ModelUsage, Profile, ProviderId, Usage};
+use auth_store::{Credential, ModelUsage, Profile, ProfileId, ProviderId, Usage};
 use serde_json::{Map, Value, json};
 
 use crate::args::{Global, ListArgs};
@@ -31,17 +33,18 @@ pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Ex
     let store = paths::store_file(&view.agent.directory);
     if global.json {
         let models = view.model_usage();
-        let plan_of = |provider| plans.iter().find(|(id, _)| **id == provider);
-        let profiles = view.profiles.iter().filter_map(|profile| {
-            let (_, plan) = plan_of(profile.provider.clone())?;
+        let judged = judged(&plans);
+        let profiles = view.profiles.iter().filter(|it| providers.contains(&it.provider));
+        let profiles = profiles.map(|profile| {
             let credential = view.document.credential(&profile.id);
             let ability = abilities.get(&profile.id);
-            let mut json = to_json(profile, credential.as_ref(), ability, plan, &models);
+            let judged = judged.get(&(&profile.provider, &profile.id));
+            let mut json = to_json(profile, credential.as_ref(), ability, judged, &models);
             let holder = view.holder(&profile.id);
             if *holder != view.agent {
                 json["sharedFrom"] = holder.id.as_str().into();
             }
-            Some(json)
+            json
         });
         let profiles: Vec<_> = profiles.collect();
         context.print_json(&json!({
@@ -68,20 +71,30 @@ pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Ex
     Ok(Exit::Done)
 }
 
+/// What the plans say of each profile: whether it can be used, and why.
+type Judged<'a> = BTreeMap<(&'a ProviderId, &'a ProfileId), (bool, String)>;
+
+fn judged<'a>(plans: &'a [(&'a ProviderId, Plan)]) -> Judged<'a> {
+    let mut judged = Judged::new();
+    for (provider, plan) in plans {
+        for candidate in &plan.candidates {
+            judged.insert((provider, &candidate.id), (true, candidate.why.to_string()));
+        }
+        for (id, reason) in &plan.excluded {
+            judged.entry((provider, id)).or_insert_with(|| (false, reason.to_string()));
+        }
+    }
+    judged
+}
+
 fn to_json(
     profile: &Profile,
     credential: Option<&Credential>,
     ability: Option<&Ability>,
-    plan: &Plan,
+    judged: Option<&(bool, String)>,
     models: &ModelUsage,
 ) -> Value {
-    let candidate = plan.candidates.iter().find(|it| it.id == profile.id);
-    let excluded = plan.excluded.iter().find(|(id, _)| *id == profile.id);
-    let reason = match (candidate, excluded) {
-        (Some(candidate), _) => candidate.why.to_string(),
-        (None, Some((_, reason))) => reason.to_string(),
-        (None, None) => String::new(),
-    };
+    let (is_eligible, reason) = judged.map_or((false, ""), |(is, reason)| (*is, reason.as_str()));
     let usage = &profile.usage;
     let mut object = Map::new();
     let mut set = |name: &str, value: Option<Value>| {
@@ -107,7 +120,7 @@ fn to_json(
     set("lastFailureRaw", usage.last_failure_raw.as_ref().map(|it| json!(it)));
     let models: Vec<_> = models.models(&profile.id).into_iter().map(of_model).collect();
     set("models", (!models.is_empty()).then(|| json!(models)));
-    set("eligible", Some(json!(candidate.is_some())));
+    set("eligible", Some(json!(is_eligible)));
     set("reason", Some(json!(reason)));
     Value::Object(object)
 }

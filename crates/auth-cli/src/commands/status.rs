@@ -24,7 +24,10 @@ pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<
     for error in providers.errors() {
         context.say(format_args!("warning: {error}"));
     }
-    for provider in view.routed_providers() {
+    // Only an order that somebody wrote down can be odd.
+    let is_ordered =
+        |it: &ProviderId| view.document.order(it).is_some() || view.routing.order(it).is_some();
+    for provider in view.routed_providers().into_iter().filter(is_ordered) {
         for warning in table::warnings(&view.plan(&provider, None), &provider) {
             context.say(warning);
         }
