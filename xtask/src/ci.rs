@@ -1,5 +1,6 @@
 //! Everything a change must pass, in order. A stage that cannot run fails; none is skipped.
 
+use crate::fuzz::replay;
 use crate::package::package;
 use crate::run::{CARGO, Outcome, read, read_even_if_it_fails, run, run_with, succeeds};
 use crate::setup::{TOOLS, setup, setup_once};
@@ -26,7 +27,7 @@ const AREAS: [&str; 12] = [
     "resolve",
 ];
 
-const STAGES: [Stage; 15] = [
+const STAGES: &[Stage] = &[
     ("setup", setup),
     ("format", || run(CARGO, &["fmt", "--all", "--check"])),
     ("clippy", || {
@@ -37,6 +38,7 @@ const STAGES: [Stage; 15] = [
     ("dependencies", dependencies),
     ("tests of each crate alone", tests_of_each_crate),
     ("binary", || build_binary().map(drop)),
+    ("fuzz corpora", replay),
     ("vectors", required_vectors),
     ("whole-program tests", || whole_program(&[])),
     ("demo", || build_binary().and_then(|binary| demo(&binary))),
@@ -77,7 +79,7 @@ pub(crate) fn run_all(stages: &[Stage]) -> Outcome {
 
 /// `cargo xtask ci`.
 pub(crate) fn run_ci() -> Outcome {
-    run_all(&STAGES)
+    run_all(STAGES)
 }
 
 /// Builds the binary and returns its path, which cargo itself tells. Together with the tests' own package, so that

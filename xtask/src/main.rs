@@ -5,6 +5,7 @@
 
 mod bench;
 mod ci;
+mod fuzz;
 mod package;
 mod run;
 mod setup;
@@ -23,6 +24,7 @@ cargo xtask <command>
   vectors [DIR]   the conformance cases (default: tests/vectors)
   setup           installs what the tests need
   deny            licences, bans, sources and advisories of the dependencies
+  fuzz [TARGET…]  a million inputs for every parser (--executions N, --seed S; --minutes N: libFuzzer)
   package         the published crates, compiled from their packages
   torture [--quick|--full] [--only STAGE] [--seed N]
                   the binary under every fault we can make
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         "dist" => bench::dist(),
         "torture" => torture::torture(&rest),
         "model" => torture::model(&rest),
+        "fuzz" => fuzz::fuzz(&rest),
         "tidy" => tidy::run(),
         "help" | "-h" | "--help" => {
             print!("{HELP}");

@@ -68,6 +68,15 @@ impl Change {
     }
 }
 
+/// The text of one file with `value` at the place that `names` lead to; `None` if the place is not
+/// clear.
+#[doc(hidden)]
+pub fn edited_text(text: &str, names: &[&str], value: Option<&Value>) -> Option<String> {
+    let path: Vec<Step> = names.iter().map(|name| Step::from(*name)).collect();
+    let action = value.map_or(Action::Remove, |value| Action::Set(value.clone()));
+    spliced(text, &path, &action)
+}
+
 /// Names the profile in `auth.profiles`, and appends it to the provider's `auth.order`, if there
 /// is a config at all: without one every stored profile is used anyway. Whether the file was
 /// changed.

@@ -16,6 +16,14 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::sessions_text::Sheet;
 
+/// The text of a file of sessions with one entry set; `None` if it is no such file.
+#[doc(hidden)]
+pub fn edited_text(text: &str, key: &str, entry: &Entry) -> Option<String> {
+    let mut sheet = Sheet::parse(text).ok()?;
+    sheet.set(key, entry);
+    Some(sheet.to_text())
+}
+
 /// The sessions of one agent.
 #[derive(Clone, Debug)]
 pub struct Sessions {

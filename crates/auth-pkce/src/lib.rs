@@ -100,4 +100,6 @@ pub use pages::Failure;
 pub use paste::PasteRules;
 pub use pkce::{Challenge, Verifier};
 pub use redirect::{Redirect, RedirectError};
+#[doc(hidden)]
+pub use request::is_wanted;
 pub use secret::InvalidPart;

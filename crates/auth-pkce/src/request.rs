@@ -50,6 +50,12 @@ impl Place {
     }
 }
 
+/// Whether a request to a listener at `path` and `port` is worth more than a static page.
+#[doc(hidden)]
+pub fn is_wanted<B>(request: &Request<B>, path: &str, port: u16) -> bool {
+    read_request(request, &Place::new(path, port)).is_ok()
+}
+
 /// Judges everything about a request but the state of its answer.
 pub(crate) fn read_request<B>(request: &Request<B>, place: &Place) -> Result<Wanted, Refusal> {
     let (uri, headers) = (request.uri(), request.headers());

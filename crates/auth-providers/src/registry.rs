@@ -135,7 +135,12 @@ impl Providers {
                     Some(known) => *known = provider,
                     None => all.push(provider),
                 },
-                Err(Wrong { field, reason }) => errors.push(ManifestError { path, field, reason }),
+                // Names and values of the file are in these words.
+                Err(Wrong { field, reason }) => errors.push(ManifestError {
+                    path,
+                    field: text::clean(&field),
+                    reason: text::clean(&reason),
+                }),
             }
         }
         Self { all, errors }
@@ -408,6 +413,14 @@ mod tests {
       "replay_after_lost_response": true, "revoke_superseded": false, "bare_code": false,
       "env": ["ACME_API_KEY"]
     }"#;
+
+    #[test]
+    fn the_error_of_a_manifest_cannot_touch_the_terminal() {
+        let text = "{\"id\": \"acme\", \"fl\u{1b}[31m\u{202e}ws\": 1}".to_owned();
+        let providers = Providers::from_manifests(vec![("acme.json".into(), Ok(text))], &|_| None);
+        let error = providers.errors()[0].to_string();
+        assert!(!error.contains('\u{1b}') && !error.contains('\u{202e}'), "{error:?}");
+    }
 
     #[test]
     fn every_entry_of_the_catalogue_is_sound_and_found_by_each_of_its_names() {

@@ -321,16 +321,11 @@ fn file_lock_of_openclaw(
     touched: Timestamp,
     memory: &File,
 ) -> Result<Attempt, StoreError> {
-    #[derive(Deserialize)]
-    struct Holder {
-        pid: i32,
-    }
-
     let before = identity_at(path);
-    let holder = fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let holder = fs::read(path).ok().and_then(|bytes| holder_of_lock(&bytes));
     let age = SystemClock.now().since(touched);
     let is_dead = match &holder {
-        Some(Holder { pid }) => !is_alive(*pid) || age > FILE_STALE,
+        Some(pid) => !is_alive(*pid) || age > FILE_STALE,
         None => age > STALE,
     };
     if is_dead && identity_at(path) == before {
@@ -338,9 +333,19 @@ fn file_lock_of_openclaw(
         return place(path, memory);
     }
     Ok(Attempt::Occupied(match holder {
-        Some(Holder { pid }) => format!("process {pid} holds it"),
+        Some(pid) => format!("process {pid} holds it"),
         None => "another program holds it".to_owned(),
     }))
+}
+
+/// Who holds a lock of that kind, if the file says it.
+#[doc(hidden)]
+pub fn holder_of_lock(bytes: &[u8]) -> Option<i32> {
+    #[derive(Deserialize)]
+    struct Holder {
+        pid: i32,
+    }
+    serde_json::from_slice(bytes).ok().map(|Holder { pid }| pid)
 }
 
 fn is_alive(pid: i32) -> bool {

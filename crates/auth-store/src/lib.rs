@@ -58,6 +58,8 @@ pub use atomic::{
     create_private_directory, replace_if_unchanged, write_atomic, write_atomic_unsynced,
 };
 pub use credential::{Credential, Kind, OAuthCredential, Profile};
+#[doc(hidden)]
+pub use directory_lock::holder_of_lock;
 pub use document::{Document, Malformed, ParseError};
 pub use error::StoreError;
 pub use id::{ProfileId, ProviderId, trim};

@@ -134,7 +134,10 @@ fn all_banned(tree: &Tree, folder: &str, words: &[&str]) -> Vec<String> {
 
 /// A member that does not opt in has no lints at all.
 pub(super) fn lints_opted_in(tree: &Tree) -> Vec<String> {
-    let members = tree.under("", "Cargo.toml").filter(|(path, _)| *path != "Cargo.toml");
+    // What has a workspace of its own has lints of its own.
+    let is_root =
+        |(path, text): &(&str, &str)| *path == "Cargo.toml" || text.contains("[workspace]");
+    let members = tree.under("", "Cargo.toml").filter(|found| !is_root(found));
     members
         .filter(|(_, text)| !text.contains("[lints]\nworkspace = true"))
         .map(|(path, _)| format!("{path}: add `[lints]` with `workspace = true`"))

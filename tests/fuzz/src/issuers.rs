@@ -1,0 +1,150 @@
+//! What issuers, providers, manifests and plugins say.
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use auth_providers::plugin::{Conversation, Event, Operation};
+use auth_providers::{
+    Answer, HttpError, HttpRequest, HttpResponse, Providers, discover, retry_after as read_retry,
+};
+use auth_routing::response::Response;
+use auth_store::{OAuthCredential, ProviderId, Secret, Timestamp, unverified_claims};
+use serde_json::Value;
+
+use crate::is_harmless;
+
+const NOW: Timestamp = Timestamp(1_769_644_800_000);
+
+fn catalogue() -> Providers {
+    Providers::from_manifests(Vec::new(), &|_| None)
+}
+
+thread_local! {
+    static CATALOGUE: Providers = catalogue();
+}
+
+/// The status in the first byte, the rest is the body.
+pub(crate) fn token_response(bytes: &[u8]) {
+    const STATUSES: [u16; 8] = [200, 400, 401, 403, 408, 429, 500, 302];
+    let (first, body) = bytes.split_first().unwrap_or((&0, &[]));
+    let status = STATUSES[usize::from(*first) % STATUSES.len()];
+    let headers = [("content-type".to_owned(), "application/json".to_owned())];
+    let old = OAuthCredential {
+        access: Secret::new("old-access"),
+        refresh: Secret::new("old-refresh"),
+        account_id: Some("account".to_owned()),
+        ..OAuthCredential::default()
+    };
+    CATALOGUE.with(|providers| {
+        for name in ["openai-codex", "qwen-portal", "github-copilot"] {
+            let Some(provider) = providers.find(&ProviderId::new(name)) else { continue };
+            match provider.read_answer(status, &headers, body, NOW) {
+                Answer::Tokens(tokens) => {
+                    assert!((200..300).contains(&status), "tokens in an answer of {status}");
+                    if let Some(access) = tokens.access() {
+                        assert!(!access.expose().chars().any(char::is_control));
+                    }
+                    if let Ok(new) = tokens.merge(&old, NOW) {
+                        assert!(!new.refresh.is_blank(), "a refresh token was lost");
+                        assert!(!new.access.is_blank(), "merged without an access token");
+                    }
+                }
+                Answer::Rejected { code, description }
+                | Answer::Misconfigured { code, description } => {
+                    assert!(is_harmless(&code) && is_harmless(&description.unwrap_or_default()));
+                }
+                Answer::Unavailable { reason, retry_after } => {
+                    assert!(is_harmless(&reason));
+                    assert!(retry_after.is_none_or(|wait| wait <= Duration::from_hours(1)));
+                }
+            }
+        }
+    });
+}
+
+/// The claims of a token, which nobody verified.
+pub(crate) fn jwt(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Some(claims) = unverified_claims(&text) {
+        assert!(claims.is_object());
+    }
+}
+
+/// A metadata document: no endpoint of another origin comes out of it.
+pub(crate) fn discovery(bytes: &[u8]) {
+    let body = bytes.to_vec();
+    let client = move |_: HttpRequest| -> Result<HttpResponse, HttpError> {
+        Ok(HttpResponse { status: 200, headers: Vec::new(), body: body.clone() })
+    };
+    let found = ready(discover("https://issuer.example", &client, Duration::from_secs(1)));
+    match found {
+        Ok(metadata) => {
+            let text = format!("{metadata:?}");
+            for word in text.split('"').filter(|word| word.starts_with("http")) {
+                let host =
+                    url::Url::parse(word).ok().and_then(|url| url.host_str().map(str::to_owned));
+                assert_eq!(host.as_deref(), Some("issuer.example"), "{word}");
+            }
+        }
+        Err(error) => assert!(is_harmless(&error.to_string())),
+    }
+}
+
+/// A future that never waits.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("nothing is waited for here"),
+    }
+}
+
+/// A provider manifest: it takes no other provider down.
+pub(crate) fn manifest(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let path = PathBuf::from("providers/fuzz.json");
+    let providers = Providers::from_manifests(vec![(path, Ok(text))], &|_| None);
+    assert!(providers.find(&ProviderId::new("openai-codex")).is_some());
+    for error in providers.errors() {
+        assert!(is_harmless(&error.to_string()), "{error}");
+    }
+}
+
+/// The lines of a plugin, until one is refused.
+pub(crate) fn plugin(bytes: &[u8]) {
+    for operation in [Operation::Login, Operation::Refresh, Operation::Revoke] {
+        let mut conversation = Conversation::new("fuzz", operation);
+        for line in bytes.split(|byte| *byte == b'\n') {
+            match conversation.accept(line) {
+                Ok(Event::Open { url, text }) => {
+                    assert!(is_harmless(&url) && is_harmless(&text));
+                    assert!(url.starts_with("https://") || url.starts_with("http://"));
+                }
+                Ok(Event::Progress(text)) => assert!(is_harmless(&text)),
+                Ok(_) => conversation.answered(),
+                Err(violation) => {
+                    assert!(is_harmless(&violation.to_string()));
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// `Retry-After`: between a second and an hour, or nothing.
+pub(crate) fn retry_after(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Some(wait) = read_retry(&text, NOW) {
+        assert!((Duration::from_secs(1)..=Duration::from_hours(1)).contains(&wait));
+    }
+}
+
+/// A response that somebody reports.
+pub(crate) fn provider_response(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(response) = Response::parse(&text) {
+        let verdict = format!("{:?}", response.verdict(NOW));
+        let _: Option<Value> = serde_json::from_str(&verdict).ok();
+    }
+}

@@ -1,0 +1,97 @@
+//! Files that others write too: the store, what it replaced, locks, sessions, the config.
+
+use auth_store::{Credential, Document, LegacyEntries, ProfileId, Secret, holder_of_lock};
+use serde_json::{Map, Value, json};
+
+/// What was read is written again, whole; a new profile changes no other.
+pub(crate) fn store(bytes: &[u8]) {
+    let Ok(mut document) = Document::parse(bytes) else { return };
+    let before: Vec<_> = document.profiles().map(|profile| profile.id).collect();
+    let _ = (document.malformed(), document.orders());
+    for id in &before {
+        let _ = document.credential(id);
+    }
+    let written = document.to_bytes();
+    let again = Document::parse(&written).expect("what is written can be read");
+    assert_eq!(again.profiles().map(|profile| profile.id).collect::<Vec<_>>(), before);
+    if !document.is_writable() {
+        return;
+    }
+    let new = ProfileId::new("fuzz:new");
+    document.put(&new, "fuzz", &Credential::ApiKey(Secret::new("k")), &Map::new());
+    let after: Value = serde_json::from_slice(&document.to_bytes()).expect("JSON");
+    let start: Value = serde_json::from_slice(&written).expect("JSON");
+    for (id, entry) in start["profiles"].as_object().into_iter().flatten() {
+        assert!(id == new.as_str() || after["profiles"][id] == *entry, "`{id}` has changed");
+    }
+    for (name, member) in start.as_object().into_iter().flatten() {
+        assert!(name == "profiles" || after[name] == *member, "`{name}` has changed");
+    }
+}
+
+/// What older versions wrote becomes profiles, or an error.
+pub(crate) fn legacy(bytes: &[u8]) {
+    let all = [LegacyEntries::from_auth_json(bytes), LegacyEntries::from_oauth_json(bytes)];
+    for entries in all.into_iter().flatten() {
+        let mut document = Document::empty();
+        let added = entries.add_to(&mut document);
+        assert!(added.iter().all(|id| document.contains(id)));
+        Document::parse(&document.to_bytes()).expect("what is written can be read");
+    }
+}
+
+/// The lock of a later OpenClaw.
+pub(crate) fn lock_file(bytes: &[u8]) {
+    let _ = holder_of_lock(bytes);
+}
+
+/// One entry is set; all others stay.
+pub(crate) fn sessions(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let entry = json!({ "authProfileOverride": "a:b" });
+    let entry = entry.as_object().expect("an object");
+    let Some(edited) = auth_cli::sessions::edited_text(text, "fuzz", entry) else { return };
+    let again = auth_cli::sessions::edited_text(&edited, "fuzz", entry);
+    assert_eq!(again.as_ref(), Some(&edited), "what is written can be read");
+    // Half an emoji stays half an emoji, which is no JSON for everybody.
+    let Ok(after) = serde_json::from_str::<Value>(&edited) else { return };
+    assert_eq!(after["fuzz"]["authProfileOverride"], "a:b");
+    if let Ok(before) = serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}')) {
+        for (key, value) in before.as_object().into_iter().flatten() {
+            assert!(key == "fuzz" || after[key] == *value, "`{key}` has changed");
+        }
+    }
+}
+
+/// What is edited is still JSON5, and has just this change.
+pub(crate) fn config_edit(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(before) = json5::from_str::<Value>(text.trim_start_matches('\u{feff}')) else {
+        return;
+    };
+    let order = json!(["a:b", "it's \"quoted\"\n"]);
+    for (names, value) in [
+        (&["auth", "order", "fuzz"][..], Some(&order)),
+        (&["fuzz new"][..], Some(&order)),
+        (&["auth"][..], None),
+    ] {
+        let Some(edited) = auth_cli::config_edit::edited_text(text, names, value) else { continue };
+        let after: Value = json5::from_str(edited.trim_start_matches('\u{feff}')).expect("JSON5");
+        let mut wanted = before.clone();
+        let (last, way) = names.split_last().expect("a name");
+        let mut at = &mut wanted;
+        for name in way {
+            at = &mut at[*name];
+        }
+        match (value, at.as_object_mut()) {
+            (Some(value), Some(object)) => {
+                object.insert((*last).to_owned(), value.clone());
+            }
+            (None, Some(object)) => {
+                object.remove(*last);
+            }
+            (_, None) => {}
+        }
+        assert_eq!(after, wanted, "{names:?}: {edited}");
+    }
+}
