@@ -111,6 +111,7 @@ impl Check {
             self.tell(&key, "is passed over: it is not a list");
         }
         let mut ids: BTreeMap<String, usize> = BTreeMap::new();
+        let mut directories: BTreeMap<&str, usize> = BTreeMap::new();
         for (index, entry) in list.as_array().into_iter().flatten().enumerate() {
             let key = below(&key, index);
             let Some(id) = entry["id"].as_str() else {
@@ -126,6 +127,15 @@ impl Check {
                 self.text(&entry[name], &below(&key, name));
             }
             self.model(&entry["model"], &below(&key, "model"));
+            let directory = entry["agentDir"].as_str().map(auth_store::trim).unwrap_or_default();
+            if !directory.is_empty()
+                && let Some(first) = directories.insert(directory, index)
+            {
+                let what = format!(
+                    "is that of `agents.list[{first}]`, too: the two see each other's credentials"
+                );
+                self.tell(&below(&key, "agentDir"), what);
+            }
         }
         let defaults = below(&agents, "defaults");
         let default = &config["agents"]["defaults"];
@@ -172,7 +182,10 @@ mod tests {
                 "cooldowns": { "billingMaxHours": "5", "billingBackoffHoursByProvider": { "x": 0 } },
             },
             "agents": {
-                "list": [{ "id": "Ops" }, {}, { "id": "ops", "agentDir": 5 }],
+                "list": [
+                    { "id": "Ops", "agentDir": "~/a" }, {}, { "id": "ops", "agentDir": 5 },
+                    { "id": "b", "agentDir": "~/a" },
+                ],
                 "defaults": { "model": { "fallbacks": "x" }, "models": { "a/b": { "alias": 1 } } },
             },
         }));
@@ -190,6 +203,7 @@ mod tests {
                 "agents.list[1]",
                 "agents.list[2]",
                 "agents.list[2].agentDir",
+                "agents.list[3].agentDir",
                 "agents.defaults.model.fallbacks",
                 "agents.defaults.models[\"a/b\"].alias",
             ]

@@ -6,6 +6,7 @@
 //! are compared once more just before. Where the edit is not possible or its place is not clear,
 //! nothing is written and the person gets the lines to paste.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -191,7 +192,17 @@ pub fn edit(
     wanted: impl Fn(&Value) -> Vec<Change>,
 ) -> Result<bool, CliError> {
     for _attempt in 0..ATTEMPTS {
-        let Some((before, files)) = resolved(path, &read_text)? else {
+        // Each file is read once, and all is decided on that.
+        let texts = RefCell::new(BTreeMap::<PathBuf, String>::new());
+        let once = |path: &Path| {
+            if let Some(text) = texts.borrow().get(path) {
+                return Ok(Some(text.clone()));
+            }
+            let text = read_text(path)?;
+            texts.borrow_mut().extend(text.clone().map(|text| (path.to_owned(), text)));
+            Ok(text)
+        };
+        let Some((before, _)) = resolved(path, &once)? else {
             if missing == Missing::LeaveAlone {
                 return Ok(false);
             }
@@ -209,11 +220,7 @@ pub fn edit(
         if changes.is_empty() {
             return Ok(false);
         }
-        let mut texts = Texts::default();
-        for file in files {
-            let text = read_text(&file).map_err(|error| failed(&file, &error.to_string()))?;
-            texts.before.insert(file, text.unwrap_or_default());
-        }
+        let mut texts = Texts { before: texts.take(), after: BTreeMap::new() };
         let refused =
             |(file, reason): (PathBuf, String)| failed(&file, &reason).hint(snippet(&changes));
         texts.make(path, &before, &changes).map_err(refused)?;
@@ -255,7 +262,6 @@ fn write_new(path: &Path, changes: &[Change]) -> Result<bool, CliError> {
 }
 
 /// The texts of the parts, before and after.
-#[derive(Default)]
 struct Texts {
     before: BTreeMap<PathBuf, String>,
     after: BTreeMap<PathBuf, String>,
@@ -589,6 +595,29 @@ mod tests {
         let (changed, text) = after("// mine\n", declare);
         assert!(changed.unwrap());
         assert!(text.starts_with("// mine\n{\n  \"auth\": {\n"), "{text}");
+    }
+
+    #[test]
+    fn what_somebody_else_writes_meanwhile_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.json");
+        write_atomic(&path, b"{ a: 1 }").unwrap();
+        let asked = std::cell::Cell::new(0);
+        let change = |writes: i32| {
+            edit(&path, Missing::Create, |_| {
+                asked.set(asked.get() + 1);
+                if asked.get() <= writes {
+                    let theirs = format!("{{ a: {} }} // theirs", asked.get() + 1);
+                    write_atomic(&path, theirs.as_bytes()).unwrap();
+                }
+                vec![Change::set(&["b"], asked.get().into())]
+            })
+        };
+        assert!(change(1).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{ a: 2, b: 2 } // theirs");
+        asked.set(0);
+        let error = change(100).unwrap_err();
+        assert!(error.message.contains("keeps writing"), "{error}");
     }
 
     #[test]
