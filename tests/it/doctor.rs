@@ -123,7 +123,7 @@ const MENDED: [Plant; 8] = [
     }),
 ];
 
-const FOUND: [Plant; 26] = [
+const FOUND: [Plant; 27] = [
     ("dangling_link", |house| {
         fs::remove_file(house.store()).unwrap();
         symlink("/nowhere/at/all", house.store()).unwrap();
@@ -216,6 +216,13 @@ const FOUND: [Plant; 26] = [
     }),
     ("second_state", |house| {
         fs::create_dir_all(house.sandbox.home().join(".moltbot/agents")).unwrap();
+    }),
+    ("reference", |house| {
+        house.edit(|store| {
+            let reference = json!({"source": "env", "id": "NO_SUCH_KEY"});
+            store["profiles"]["acme:key"] =
+                json!({"type": "api_key", "provider": "acme", "keyRef": reference});
+        });
     }),
     ("long_rest", |house| {
         house.edit(|store| {

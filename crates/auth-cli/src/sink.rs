@@ -83,7 +83,8 @@ impl TokenSink {
     /// A credential that can be used now, refreshed first if that is due.
     ///
     /// However many tasks ask at once, one refresh is under way; it goes on if they all stop
-    /// waiting.
+    /// waiting. A key that is kept elsewhere comes as [`Credential::Reference`]:
+    /// [`fetch`](crate::reference::fetch) it, when it is sent.
     ///
     /// # Errors
     /// See [`RefreshError`]: each variant says what to do next.

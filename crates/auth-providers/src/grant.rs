@@ -144,7 +144,7 @@ impl Grant<'_> {
             Some(audience) => *audience == client,
             None => false,
         };
-        if !is_for_us {
+        if !is_for_us || claims.get("azp").is_some_and(|party| *party != client) {
             return untrusted("the ID token is for another client");
         }
         let ends = claims.get("exp").and_then(Value::as_i64).unwrap_or(i64::MAX);

@@ -2,13 +2,14 @@
 
 use auth_providers::TargetError;
 use auth_store::{
-    Credential, Document, OAuthCredential, ParseError, Profile, ProfileId, State, TokenKey,
-    TokenLock,
+    Credential, Document, KeyReference, OAuthCredential, ParseError, Profile, ProfileId, State,
+    TokenKey, TokenLock,
 };
 
 use super::settings::order_finding;
 use super::{Finding, Fix, Patient, Severity, of_agent};
 use crate::agent::Agent;
+use crate::reference;
 use crate::sessions::Sessions;
 use crate::text::utc;
 use crate::view::way_in;
@@ -136,6 +137,20 @@ fn of_profile(
         let what = format!("`{id}` of `{}` has ended, and cannot be renewed", agent.id);
         findings.push(
             Finding::new("ended", Severity::Error, what)
+                .costs("it is not used")
+                .about(id)
+                .command(login.clone()),
+        );
+    }
+    // A program may ask somebody, so none is run.
+    if let Credential::Reference(place) = credential
+        && !matches!(place, KeyReference::Exec { .. })
+        && let Err(reason) =
+            reference::fetch(place, &|name| patient.context.env(name).map(str::to_owned))
+    {
+        let what = format!("the key of `{id}` of `{}` is not there ({place}): {reason}", agent.id);
+        findings.push(
+            Finding::new("reference", Severity::Warning, what)
                 .costs("it is not used")
                 .about(id)
                 .command(login.clone()),

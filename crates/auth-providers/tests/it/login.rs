@@ -241,13 +241,17 @@ fn an_id_token_that_contradicts_the_login_is_refused() {
         json!({"iss": null}),
         json!({"aud": "another"}),
         json!({"aud": ["another"]}),
+        json!({"aud": ["another", "acme-cli"], "azp": "another"}),
         json!({"exp": NOW.0 / 1000 - 3600}),
     ] {
         let error = with_claims(&change).unwrap_err();
         assert!(matches!(error, LoginError::Untrusted { .. }), "{change}: {error}");
     }
-    for change in [json!({}), json!({"aud": ["x", "acme-cli"]}), json!({"exp": NOW.0 / 1000 - 60})]
-    {
+    for change in [
+        json!({}),
+        json!({"aud": ["x", "acme-cli"], "azp": "acme-cli"}),
+        json!({"exp": NOW.0 / 1000 - 60}),
+    ] {
         with_claims(&change).unwrap();
     }
 }
