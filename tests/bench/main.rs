@@ -1,7 +1,8 @@
 //! How fast it is: `cargo xtask bench`.
 //!
 //! With `--gate` only counts and ratios are looked at, as `cargo xtask ci` does; without it, the
-//! commands of others run in turn with ours, and `docs/performance.md` gets the results.
+//! commands of others run in turn with ours, and `docs/performance.md` gets the results. `--start`
+//! ends after the start of a process; `--accept` makes the counted instructions the new baseline.
 #![allow(
     clippy::expect_used,
     clippy::print_stdout,
@@ -35,6 +36,10 @@ fn main() -> ExitCode {
     let bench = start::Bench::new(standalone);
     bench.counts(&mut report, is_set("--accept"));
     bench.times(500, !gate, &mut report);
+    if is_set("--start") {
+        publish(&report);
+        return if report.end() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     library::lookup(if gate { 50 } else { 500 }, &mut report);
     library::planning(if gate { 5 } else { 50 }, &mut report);
     library::tasks(if gate { 1 } else { 5 }, &mut report);

@@ -149,7 +149,7 @@ mod tests {
         auth: { order: { acme: ["a", "b"] }, profiles: { a: { provider: "acme", mode: "token" } } },
         agents: {
             defaults: { model: { primary: "fast" }, models: { "acme/m": { alias: "fast" } } },
-            list: [{ id: "Work", default: true, agentDir: "~/work", tools: { deny: ["x"] } }],
+            list: [{ id: "Work", default: true, agentDir: "~/work", model: { primary: "acme/own" }, tools: { deny: ["x"] } }],
         },
         channels: { chat: { token: "${CHAT}" } },
     }"#;
@@ -174,7 +174,8 @@ mod tests {
         let routing = config.routing();
         let (id, model) = (config.default_agent(), default_model(config));
         let directory = agent::directory(&id, config, context);
-        format!("{routing:?} {id} {directory:?} {model:?} {:?}", agent::all(config, context))
+        let (all, of_agent) = (agent::all(config, context), config.models_of_agent(&id));
+        format!("{routing:?} {id} {directory:?} {model:?} {all:?} {of_agent:?}")
     }
 
     #[test]
