@@ -196,7 +196,7 @@ impl Bench {
             ("node -e 0", "node", &["-e", "0"]),
             (
                 "codex login status",
-                "target/peers/codex/node_modules/.bin/codex",
+                "tests/peers/codex/node_modules/.bin/codex",
                 &["login", "status"],
             ),
             ("aws configure export-credentials", "aws", &["configure", "export-credentials"]),

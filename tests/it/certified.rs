@@ -1,7 +1,7 @@
 //! The whole program against a certified authorization server that nobody here wrote.
 
 use e2e::http;
-use e2e::peer::OidcProvider;
+use e2e::peer::Peer;
 use e2e::person::Person;
 use e2e::sandbox::Sandbox;
 use serde_json::json;
@@ -10,14 +10,14 @@ const PROFILE: &str = "peer:alice@example.test";
 const LOGIN: [&str; 6] = ["models", "auth", "login", "--provider", "peer", "--no-browser"];
 const TOKEN: [&str; 5] = ["models", "auth", "token", "--provider", "peer"];
 
-fn home(server: &OidcProvider) -> Sandbox {
+fn home(server: &Peer) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write_manifest("peer", &server.manifest("peer"));
     sandbox
 }
 
 /// A home in which alice has logged in by callback.
-fn logged_in(server: &OidcProvider) -> Sandbox {
+fn logged_in(server: &Peer) -> Sandbox {
     let sandbox = home(server);
     let mut login = sandbox.start(&LOGIN);
     let url = login.authorization_url();
@@ -28,7 +28,7 @@ fn logged_in(server: &OidcProvider) -> Sandbox {
 
 #[test]
 fn a_login_by_callback_gives_a_token_the_server_takes() {
-    let server = OidcProvider::start(&[]);
+    let server = Peer::oidc_provider(&[]);
     let sandbox = logged_in(&server);
     let run = sandbox.run(&TOKEN);
     let whose = server.userinfo(run.expect_code(0).line()).unwrap();
@@ -37,7 +37,7 @@ fn a_login_by_callback_gives_a_token_the_server_takes() {
 
 #[test]
 fn a_login_by_paste_works_there_too() {
-    let server = OidcProvider::start(&[]);
+    let server = Peer::oidc_provider(&[]);
     let sandbox = home(&server);
     let mut login = sandbox.start(&LOGIN);
     let url = login.authorization_url();
@@ -49,7 +49,7 @@ fn a_login_by_paste_works_there_too() {
 
 #[test]
 fn a_login_in_two_steps_works_there_too() {
-    let server = OidcProvider::start(&[]);
+    let server = Peer::oidc_provider(&[]);
     let sandbox = home(&server);
     let start = ["models", "auth", "login", "--provider", "peer", "--start", "--json"];
     let start = sandbox.run(&start).expect_code(0).json();
@@ -61,7 +61,7 @@ fn a_login_in_two_steps_works_there_too() {
 
 #[test]
 fn a_refused_consent_stores_nothing() {
-    let server = OidcProvider::start(&[]);
+    let server = Peer::oidc_provider(&[]);
     let sandbox = home(&server);
     let mut login = sandbox.start(&LOGIN);
     let url = login.authorization_url();
@@ -75,26 +75,12 @@ fn a_refused_consent_stores_nothing() {
 const DEVICE: [&str; 7] =
     ["models", "auth", "login", "--provider", "peer", "--device-code", "--no-browser"];
 
-/// Begins a login by device code, and reads the address and the code from what it says.
-fn begin_device_login(sandbox: &Sandbox) -> (e2e::sandbox::Running, String, String) {
-    let mut login = sandbox.start(&DEVICE);
-    let (mut address, mut code) = (None, None);
-    while code.is_none() {
-        let line = login.next_line().expect("the login says an address and a code");
-        if line.starts_with("http://") {
-            address = Some(line);
-        } else if line.len() == 9 && line.as_bytes()[4] == b'-' {
-            code = Some(line);
-        }
-    }
-    (login, address.unwrap(), code.unwrap())
-}
-
 #[test]
 fn a_login_by_device_code_gives_a_token_the_server_takes_and_renews() {
-    let server = OidcProvider::start(&[]);
+    let server = Peer::oidc_provider(&[]);
     let sandbox = home(&server);
-    let (login, address, code) = begin_device_login(&sandbox);
+    let mut login = sandbox.start(&DEVICE);
+    let (address, code) = login.device_code();
     Person::named("alice").enter_code(&address, &code).unwrap();
     login.finish().expect_code(0);
     let run = sandbox.run(&TOKEN);
@@ -108,7 +94,7 @@ fn a_login_by_device_code_gives_a_token_the_server_takes_and_renews() {
 
 #[test]
 fn a_device_login_in_two_steps_is_finished_by_its_id() {
-    let server = OidcProvider::start(&[]);
+    let server = Peer::oidc_provider(&[]);
     let sandbox = home(&server);
     let start = [&DEVICE[..], &["--start", "--json"]].concat();
     let begun = sandbox.run(&start).expect_code(0).json();
@@ -122,9 +108,10 @@ fn a_device_login_in_two_steps_is_finished_by_its_id() {
 
 #[test]
 fn a_refused_device_code_stores_nothing() {
-    let server = OidcProvider::start(&[]);
+    let server = Peer::oidc_provider(&[]);
     let sandbox = home(&server);
-    let (login, address, code) = begin_device_login(&sandbox);
+    let mut login = sandbox.start(&DEVICE);
+    let (address, code) = login.device_code();
     let _page = Person::named("alice").who_refuses().enter_code(&address, &code);
     let login = login.finish();
     login.expect_code(4);
@@ -134,7 +121,7 @@ fn a_refused_device_code_stores_nothing() {
 
 #[test]
 fn a_device_code_that_nobody_enters_ends() {
-    let server = OidcProvider::start(&["--device-ttl", "4"]);
+    let server = Peer::oidc_provider(&["--device-ttl", "4"]);
     let sandbox = home(&server);
     let login = sandbox.run(&DEVICE);
     login.expect_code(4);
@@ -143,7 +130,7 @@ fn a_device_code_that_nobody_enters_ends() {
 
 #[test]
 fn a_probe_asks_who_it_is_and_renews_nothing() {
-    let server = OidcProvider::start(&[]);
+    let server = Peer::oidc_provider(&[]);
     let sandbox = logged_in(&server);
     let probe = ["models", "status", "--probe", "--json"];
     let told = sandbox.run(&probe).expect_code(0).json();
@@ -158,7 +145,7 @@ fn a_probe_asks_who_it_is_and_renews_nothing() {
 /// RFC 9207: an answer that claims another issuer, or none where one was promised, ends the login.
 #[test]
 fn the_issuer_names_itself_in_its_answer_and_another_name_is_refused() {
-    let server = OidcProvider::start(&[]);
+    let server = Peer::oidc_provider(&[]);
     let encoded = server.url().replace(':', "%3A").replace('/', "%2F");
     let own = format!("iss={encoded}");
     for (instead, code) in [(own.as_str(), 0), ("iss=https%3A%2F%2Fevil.example", 4), ("x=y", 4)] {
@@ -174,7 +161,7 @@ fn the_issuer_names_itself_in_its_answer_and_another_name_is_refused() {
 
 #[test]
 fn every_refresh_rotates_and_reuse_is_never_detected() {
-    let server = OidcProvider::start(&[]);
+    let server = Peer::oidc_provider(&[]);
     let sandbox = logged_in(&server);
     let mut refresh_tokens = vec![sandbox.profile("main", PROFILE)["refresh"].clone()];
     for _ in 0..3 {
@@ -192,7 +179,7 @@ fn every_refresh_rotates_and_reuse_is_never_detected() {
 
 #[test]
 fn many_processes_on_one_expired_token_send_one_request() {
-    let server = OidcProvider::start(&[]);
+    let server = Peer::oidc_provider(&[]);
     let sandbox = logged_in(&server);
     sandbox.expire("main", PROFILE);
     server.configure(&json!({"delayMs": 300}));
@@ -208,7 +195,7 @@ fn many_processes_on_one_expired_token_send_one_request() {
 /// The control of the two tests above: the server does revoke everything when a spent token comes again.
 #[test]
 fn a_spent_token_sent_by_hand_revokes_the_grant() {
-    let server = OidcProvider::start(&[]);
+    let server = Peer::oidc_provider(&[]);
     let sandbox = logged_in(&server);
     let spent = sandbox.profile("main", PROFILE)["refresh"].as_str().unwrap().to_owned();
     sandbox.expire("main", PROFILE);
@@ -221,7 +208,7 @@ fn a_spent_token_sent_by_hand_revokes_the_grant() {
 
 #[test]
 fn a_logout_revokes_the_grant_and_removes_the_profile() {
-    let server = OidcProvider::start(&[]);
+    let server = Peer::oidc_provider(&[]);
     let sandbox = logged_in(&server);
     let refresh = sandbox.profile("main", PROFILE)["refresh"].as_str().unwrap().to_owned();
     sandbox.run(&["models", "auth", "logout", PROFILE]).expect_code(0);
@@ -233,14 +220,14 @@ fn a_logout_revokes_the_grant_and_removes_the_profile() {
 /// The control of the test above: before a logout the same request is granted.
 #[test]
 fn a_live_token_sent_by_hand_is_granted() {
-    let server = OidcProvider::start(&[]);
+    let server = Peer::oidc_provider(&[]);
     let sandbox = logged_in(&server);
     let refresh = sandbox.profile("main", PROFILE)["refresh"].as_str().unwrap().to_owned();
     assert_eq!(refresh_by_hand(&server, &refresh), 200);
 }
 
-fn refresh_by_hand(server: &OidcProvider, refresh: &str) -> u16 {
+fn refresh_by_hand(server: &Peer, refresh: &str) -> u16 {
     let fields =
         [("grant_type", "refresh_token"), ("client_id", "tokensink"), ("refresh_token", refresh)];
-    http::post_form(&format!("{}/token", server.url()), &fields).unwrap().status
+    http::post_form(server.endpoint("token_endpoint"), &fields).unwrap().status
 }

@@ -3,8 +3,10 @@
 
 mod agents;
 mod certified;
+mod codex;
 mod config;
 mod crash;
+mod django;
 mod doctor;
 mod failover;
 mod goldens;

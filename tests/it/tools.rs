@@ -1,7 +1,7 @@
 //! The tools of these tests, tested: the issuer and the person against each other and against the certified server.
 
 use e2e::issuer::{Fault, Issuer, TokenState};
-use e2e::peer::OidcProvider;
+use e2e::peer::Peer;
 use e2e::person::Person;
 use e2e::{html, http};
 
@@ -92,7 +92,7 @@ fn a_held_answer_waits_for_its_release() {
 
 #[test]
 fn a_person_logs_in_and_consents_at_the_certified_server() {
-    let server = OidcProvider::start(&[]);
+    let server = Peer::oidc_provider(&[]);
     let url = authorization_url(&format!("{}/auth", server.url()), "tokensink");
     let redirect = Person::named("alice").walk(&url).unwrap();
     let answer =
@@ -107,7 +107,7 @@ fn a_person_logs_in_and_consents_at_the_certified_server() {
 
 #[test]
 fn a_person_refuses_at_the_certified_server() {
-    let server = OidcProvider::start(&[]);
+    let server = Peer::oidc_provider(&[]);
     let url = authorization_url(&format!("{}/auth", server.url()), "tokensink");
     let redirect = Person::named("alice").who_refuses().walk(&url).unwrap();
     assert!(redirect.contains("error=access_denied"), "{redirect}");

@@ -1,38 +1,59 @@
-//! The certified authorization server of `tests/peers/oidc-provider`, started on a free loopback port.
+//! The authorization servers of `tests/peers`, which nobody here wrote, each started on a free loopback port.
 
 use crate::http;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use url::Url;
 
 /// A running server. Dropping it ends the process; so does the end of this one.
 #[derive(Debug)]
-pub struct OidcProvider {
+pub struct Peer {
     child: Child,
+    /// The server ends with this.
+    _stdin: Option<ChildStdin>,
     url: String,
+    manifest: Value,
+    metadata: Value,
 }
 
-impl OidcProvider {
-    /// Starts the server with more arguments (see `server.mjs`), and waits until it listens.
-    ///
-    /// `npm ci` must have been run in its folder: `cargo xtask ci` and `cargo xtask e2e` do.
-    pub fn start(more: &[&str]) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join("oidc-provider");
-        assert!(
-            folder.join("node_modules").is_dir(),
-            "the peer is not installed: run `npm ci --ignore-scripts` in {}",
-            folder.display()
-        );
-        let mut child = Command::new(node(&folder))
-            .arg("server.mjs")
-            .args(more)
-            .current_dir(&folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("node starts");
+impl Peer {
+    /// Starts oidc-provider, certified, with more arguments (see its `server.mjs`), and waits until it listens.
+    pub fn oidc_provider(more: &[&str]) -> Self {
+        let folder = folder("oidc-provider");
+        assert_installed(&folder.join("node_modules"));
+        let mut command = Command::new(node(&folder));
+        command.arg("server.mjs").args(more).current_dir(&folder);
+        let manifest = json!({
+            "label": "oidc-provider",
+            "flows": ["authorization_code", "device_code"],
+            "scopes": ["openid", "email", "offline_access"],
+            "authorize_params": {"prompt": "consent"},
+            "identity": {"source": "id_token", "account": "/sub", "email": "/email"},
+        });
+        Self::start(command, manifest)
+    }
+
+    /// Starts django-oauth-toolkit with more arguments (see its `server.py`), and waits until it listens.
+    pub fn django(more: &[&str]) -> Self {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+        let python = workspace.join("target/python/django/bin/python");
+        assert_installed(&python);
+        let mut command = Command::new(python);
+        command.args(["-W", "ignore", "server.py"]).args(more).current_dir(folder("django"));
+        let manifest = json!({
+            "label": "django-oauth-toolkit",
+            "flows": ["authorization_code"],
+            "scopes": ["openid", "profile"],
+        });
+        Self::start(command, manifest)
+    }
+
+    fn start(mut command: Command, manifest: Value) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the server starts");
+        let stdin = child.stdin.take();
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let url = loop {
             let line = lines.next().expect("the server listens").expect("a line of text");
@@ -40,7 +61,10 @@ impl OidcProvider {
                 break url.to_owned();
             }
         };
-        Self { child, url }
+        let metadata = http::get(&format!("{url}/.well-known/openid-configuration"));
+        let metadata = metadata.expect("the server answers").body;
+        let metadata = serde_json::from_slice(&metadata).expect("JSON");
+        Self { child, _stdin: stdin, url, manifest, metadata }
     }
 
     /// The issuer identifier.
@@ -48,47 +72,60 @@ impl OidcProvider {
         &self.url
     }
 
-    /// A manifest that makes this server a provider.
-    pub fn manifest(&self, id: &str) -> Value {
-        json!({
-            "id": id,
-            "label": "oidc-provider",
-            "flows": ["authorization_code", "device_code"],
-            "issuer": self.url,
-            "client_id": "tokensink",
-            "scopes": ["openid", "email", "offline_access"],
-            "redirect": {"host": "127.0.0.1", "ports": [], "path": "/auth/callback"},
-            "authorize_params": {"prompt": "consent"},
-            "identity": {"source": "id_token", "account": "/sub", "email": "/email"},
-        })
+    /// An endpoint, by its name in the metadata, such as `token_endpoint`.
+    pub fn endpoint(&self, name: &str) -> &str {
+        self.metadata[name].as_str().unwrap_or_else(|| panic!("no {name}: {}", self.metadata))
     }
 
-    /// What it counted: `{success: {grant: n}, error: {grant:error: n}, grants_revoked, token_requests, …}`.
+    /// A manifest that makes this server a provider.
+    pub fn manifest(&self, id: &str) -> Value {
+        let mut manifest = self.manifest.clone();
+        manifest["id"] = id.into();
+        manifest["issuer"] = self.url.as_str().into();
+        manifest["client_id"] = "tokensink".into();
+        manifest["redirect"] = json!({"host": "127.0.0.1", "ports": [], "path": "/auth/callback"});
+        manifest
+    }
+
+    /// What it counted; each server has its own way to.
     pub fn counters(&self) -> Value {
-        let answer = http::get(&format!("{}/__counters", self.url)).expect("the server answers");
+        let answer = http::get(&self.at_root("__counters")).expect("the server answers");
         serde_json::from_slice(&answer.body).expect("JSON")
     }
 
-    /// Changes its behaviour: `{"delayMs": 300, "fail": [503], "dropAfter": 1}`.
+    /// Changes the behaviour of oidc-provider: `{"delayMs": 300, "fail": [503], "dropAfter": 1}`.
     pub fn configure(&self, settings: &Value) {
-        http::post_json(&format!("{}/__config", self.url), settings).expect("the server answers");
+        http::post_json(&self.at_root("__config"), settings).expect("the server answers");
     }
 
     /// Whether it takes this access token as valid and whose it is: its userinfo endpoint says.
     pub fn userinfo(&self, access: &str) -> Option<Value> {
         let bearer = format!("Bearer {access}");
         let headers = [("authorization", bearer.as_str())];
-        let answer = http::send("GET", &format!("{}/me", self.url), &headers, &[]);
+        let answer = http::send("GET", self.endpoint("userinfo_endpoint"), &headers, &[]);
         let answer = answer.expect("the server answers");
         (answer.status == 200).then(|| serde_json::from_slice(&answer.body).expect("JSON"))
     }
+
+    fn at_root(&self, path: &str) -> String {
+        let url = Url::parse(&self.url).expect("an address");
+        url.join(&format!("/{path}")).expect("an address").into()
+    }
 }
 
-impl Drop for OidcProvider {
+impl Drop for Peer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name)
+}
+
+fn assert_installed(path: &Path) {
+    assert!(path.exists(), "{} is missing: run `cargo xtask setup`", path.display());
 }
 
 /// The Node pinned by this folder's lock file where there is one for this machine, else the machine's own.

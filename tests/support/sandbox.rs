@@ -314,6 +314,23 @@ impl Running {
         panic!("{:?} printed no authorization URL: {}", self.args, self.stderr);
     }
 
+    /// The address and the code of a login by device code: each stands alone on a line of standard error.
+    #[track_caller]
+    pub fn device_code(&mut self) -> (String, String) {
+        let mut address = None;
+        let mut is_code_next = false;
+        while let Some(line) = self.next_line() {
+            if line.starts_with("http") {
+                address = Some(line);
+            } else if line.contains("enter this code") {
+                is_code_next = true;
+            } else if is_code_next && !line.is_empty() {
+                return (address.expect("the address stands before the code"), line);
+            }
+        }
+        panic!("{:?} showed no code: {}", self.args, self.stderr);
+    }
+
     /// Ends this process at once (SIGKILL); its children go on.
     pub fn kill_only(mut self) {
         let _ = self.child.kill();

@@ -11,10 +11,14 @@ const NEEDED: [(&[&str], &[&str]); 3] = [
 ];
 
 /// Folders with a `package-lock.json`.
-const NODE_PEERS: [&str; 2] = ["tests/peers/oidc-provider", "tests/peers/proper-lockfile"];
+const NODE_PEERS: [&str; 3] = ["tests/peers/oidc-provider", "tests/peers/proper-lockfile", CODEX];
+const CODEX: &str = "tests/peers/codex";
 
 /// Requirements with hashes, and the virtual environment they are installed into.
-const PYTHON: [(&str, &str); 1] = [("xtask/requirements.txt", TOOLS)];
+const PYTHON: [(&str, &str); 2] = [
+    ("xtask/requirements.txt", TOOLS),
+    ("tests/peers/django/requirements.txt", "target/python/django"),
+];
 
 /// The environment with the tools of the checks.
 pub(crate) const TOOLS: &str = "target/python/tools";
@@ -30,7 +34,7 @@ pub(crate) fn setup() -> Outcome {
         install_debian(&missing)?;
     }
     for folder in NODE_PEERS {
-        run("npm", &["ci", "--prefix", folder, "--ignore-scripts", "--no-audit", "--no-fund"])?;
+        npm(folder)?;
     }
     for (requirements, environment) in PYTHON {
         run("python3", &["-m", "venv", environment])?;
@@ -55,12 +59,10 @@ pub(crate) fn measured_beside() -> Outcome {
     if !succeeds("gh", &["--version"]) {
         install_debian(&["gh"])?;
     }
-    let folder = "target/peers/codex";
-    std::fs::create_dir_all(folder).map_err(|error| format!("{folder}: {error}"))?;
-    for name in ["package.json", "package-lock.json"] {
-        let (from, to) = (format!("tests/peers/codex/{name}"), format!("{folder}/{name}"));
-        std::fs::copy(&from, &to).map_err(|error| format!("{from}: {error}"))?;
-    }
+    if Path::new(CODEX).join("node_modules").is_dir() { Ok(()) } else { npm(CODEX) }
+}
+
+fn npm(folder: &str) -> Outcome {
     run("npm", &["ci", "--prefix", folder, "--ignore-scripts", "--no-audit", "--no-fund"])
 }
 

@@ -144,6 +144,9 @@ impl Attempt {
             (Some(answered), Some(asked)) if answered != asked => {
                 return Err(CallbackError::IssuerMismatch);
             }
+            // Servers that promise it are known to leave it out of their errors. Such an error ends
+            // the login as this one would, and says why.
+            (None, _) if callback.error.is_some() => {}
             (None, _) | (_, None) if rules.issuer_required => {
                 return Err(CallbackError::IssuerMismatch);
             }
@@ -354,7 +357,10 @@ mod tests {
         check_with(&rules(Some(ISSUER), false), missing, Ok("abc"));
         check_with(&rules(None, false), wrong, Ok("abc"));
         check_with(&rules(None, true), right, mismatch());
-        check_with(&rules(Some(ISSUER), true), "error=access_denied&state=STATE", mismatch());
+        let error = "error=access_denied&state=STATE";
+        check_with(&rules(Some(ISSUER), true), error, Err(denied("access_denied", None)));
+        let error = "error=access_denied&state=STATE&iss=https%3A%2F%2Fother.example";
+        check_with(&rules(Some(ISSUER), true), error, mismatch());
     }
 
     #[test]

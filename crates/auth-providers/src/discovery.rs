@@ -50,10 +50,12 @@ pub enum DiscoveryError {
 }
 
 /// Asks `issuer` for its metadata: at the address of `OpenID` Connect Discovery, at that of RFC
-/// 8414, and, where the issuer has a path, at the one RFC 8414 §5 names for both. The first usable
-/// answer counts.
+/// 8414, and, where the issuer has a path, at the one RFC 8414 §5 names for both; until what was
+/// said `is_enough`. The first to say something counts; servers are known to leave out of one
+/// document what they say in another.
 pub async fn discover(
     issuer: &str,
+    is_enough: &(dyn Fn(&Metadata) -> bool + Sync),
     http: &dyn HttpClient,
     timeout: Duration,
 ) -> Result<Metadata, DiscoveryError> {
@@ -63,10 +65,20 @@ pub async fn discover(
     };
     let mut unreachable = None;
     let mut wrong = None;
+    let mut known: Option<Metadata> = None;
     for url in well_known(issuer).map_err(unusable)? {
         match http.send(HttpRequest::get(url.clone(), timeout)).await {
             Ok(answer) if answer.status == 200 => match Metadata::parse(issuer, &answer.body) {
-                Ok(metadata) => return Ok(metadata),
+                Ok(found) => {
+                    let all = match known {
+                        Some(known) => known.completed_by(found),
+                        None => found,
+                    };
+                    if is_enough(&all) {
+                        return Ok(all);
+                    }
+                    known = Some(all);
+                }
                 Err(reason) => wrong = wrong.or(Some(format!("{reason} (at `{url}`)"))),
             },
             Ok(answer) if answer.status >= 500 || matches!(answer.status, 408 | 425 | 429) => {
@@ -75,6 +87,9 @@ pub async fn discover(
             Ok(_) => {}
             Err(error) => unreachable = Some(error.to_string()),
         }
+    }
+    if let Some(metadata) = known {
+        return Ok(metadata);
     }
     Err(match (wrong, unreachable) {
         (Some(reason), _) => unusable(&reason),
@@ -147,6 +162,17 @@ impl Metadata {
         })
     }
 
+    /// The same with what only `other`, of the same issuer, says.
+    fn completed_by(self, other: Self) -> Self {
+        Self {
+            issuer: self.issuer,
+            endpoints: self.endpoints.completed_by(other.endpoints),
+            refused: [self.refused, other.refused].concat(),
+            code_challenge_methods: self.code_challenge_methods.or(other.code_challenge_methods),
+            names_issuer: self.names_issuer || other.names_issuer,
+        }
+    }
+
     /// Whether it supports PKCE with S256; silence means no (RFC 8414 §2).
     pub fn supports_pkce(&self) -> bool {
         let methods = self.code_challenge_methods.as_deref().unwrap_or_default();
@@ -158,22 +184,21 @@ impl Provider {
     /// This provider with the endpoints that its entry leaves out and `metadata` has.
     #[must_use]
     pub fn with_metadata(&self, metadata: &Metadata) -> Self {
-        let mut provider = self.clone();
-        let found = metadata.endpoints.clone();
-        let known = &mut provider.endpoints;
-        for (known, found) in [
-            (&mut known.authorization, found.authorization),
-            (&mut known.token, found.token),
-            (&mut known.device_authorization, found.device_authorization),
-            (&mut known.revocation, found.revocation),
-            (&mut known.userinfo, found.userinfo),
-        ] {
-            if known.is_none() {
-                *known = found;
-            }
+        let endpoints = self.endpoints.clone().completed_by(metadata.endpoints.clone());
+        Self { endpoints, names_issuer: metadata.names_issuer, ..self.clone() }
+    }
+}
+
+impl Endpoints {
+    /// The same with what only `other` has.
+    fn completed_by(self, other: Self) -> Self {
+        Self {
+            authorization: self.authorization.or(other.authorization),
+            token: self.token.or(other.token),
+            device_authorization: self.device_authorization.or(other.device_authorization),
+            revocation: self.revocation.or(other.revocation),
+            userinfo: self.userinfo.or(other.userinfo),
         }
-        provider.names_issuer = metadata.names_issuer;
-        provider
     }
 }
 
@@ -201,7 +226,7 @@ mod tests {
                 body: page.map_or(Vec::new(), |(_, body)| body.as_bytes().to_vec()),
             })
         };
-        let result = block_on(discover(issuer, &client, TIMEOUT));
+        let result = block_on(discover(issuer, &|_| true, &client, TIMEOUT));
         let asked = asked.lock().unwrap().clone();
         (result, asked)
     }
@@ -249,6 +274,30 @@ mod tests {
     }
 
     #[test]
+    fn what_one_document_leaves_out_is_looked_for_in_the_other() {
+        let client = |request: HttpRequest| {
+            let (name, end) = if request.url.contains("openid") {
+                ("token_endpoint", "one")
+            } else {
+                ("revocation_endpoint", "two")
+            };
+            let body = serde_json::json!({
+                "issuer": "https://a.example",
+                name: format!("https://a.example/{end}"),
+                "userinfo_endpoint": format!("https://a.example/{end}"),
+            });
+            let body = body.to_string().into_bytes();
+            Ok(HttpResponse { status: 200, headers: Vec::new(), body })
+        };
+        let revokes = |metadata: &Metadata| metadata.endpoints.revocation.is_some();
+        let found = block_on(discover("https://a.example", &revokes, &client, TIMEOUT)).unwrap();
+        let Endpoints { token, revocation, userinfo, .. } = found.endpoints;
+        assert_eq!(token.as_deref(), Some("https://a.example/one"));
+        assert_eq!(revocation.as_deref(), Some("https://a.example/two"));
+        assert_eq!(userinfo.as_deref(), Some("https://a.example/one"));
+    }
+
+    #[test]
     fn the_issuer_must_be_the_same_to_the_byte() {
         for named in ["https://a.example/", "https://A.example", "https://b.example", ""] {
             let document = format!(r#"{{"issuer":"{named}"}}"#);
@@ -292,14 +341,15 @@ mod tests {
     #[test]
     fn an_issuer_that_cannot_be_asked_is_not_a_wrong_one() {
         let client = |_: HttpRequest| Err(HttpError::NotSent("no route".to_owned()));
-        let error = block_on(discover("https://a.example", &client, TIMEOUT)).unwrap_err();
+        let error =
+            block_on(discover("https://a.example", &|_| true, &client, TIMEOUT)).unwrap_err();
         assert!(matches!(error, DiscoveryError::Unreachable { .. }), "{error}");
         let client =
             |_: HttpRequest| -> Result<HttpResponse, HttpError> { panic!("nothing is sent") };
         for issuer in
             ["http://a.example", "https://u@a.example", "https://a.example/?x", "a.example"]
         {
-            let error = block_on(discover(issuer, &client, TIMEOUT)).unwrap_err();
+            let error = block_on(discover(issuer, &|_| true, &client, TIMEOUT)).unwrap_err();
             assert!(matches!(error, DiscoveryError::Unusable { .. }), "{error}");
         }
     }

@@ -9,7 +9,7 @@ use auth_store::{Clock, Credential, ProviderId};
 use serde_json::{Map, Value};
 
 use crate::departure::Departure;
-use crate::discovery::{DiscoveryError, discover};
+use crate::discovery::{DiscoveryError, Metadata, discover};
 use crate::http::HttpClient;
 use crate::provider::{Endpoints, Flow, IdentitySource, Provider};
 
@@ -268,14 +268,21 @@ pub async fn resolve(
         };
         [start, ("token", endpoints.token.is_some())]
     };
-    let endpoints = &provider.endpoints;
     let wants_userinfo = provider.identity.source == Some(IdentitySource::Userinfo);
-    let is_complete = needed(endpoints).iter().all(|(_, is_there)| *is_there)
-        && (endpoints.userinfo.is_some() || !wants_userinfo);
-    let Some(issuer) = provider.issuer.as_deref().filter(|_| !is_complete) else {
+    let is_complete = |endpoints: &Endpoints| {
+        needed(endpoints).iter().all(|(_, is_there)| *is_there)
+            && (endpoints.userinfo.is_some() || !wants_userinfo)
+    };
+    let Some(issuer) = provider.issuer.as_deref().filter(|_| !is_complete(&provider.endpoints))
+    else {
         return Ok(provider.clone());
     };
-    let metadata = match discover(issuer, http, TIMEOUT).await {
+    let needs_pkce = flow == Flow::AuthorizationCode && !provider.assume_pkce;
+    let is_enough = |metadata: &Metadata| {
+        is_complete(&provider.with_metadata(metadata).endpoints)
+            && (metadata.supports_pkce() || !needs_pkce)
+    };
+    let metadata = match discover(issuer, &is_enough, http, TIMEOUT).await {
         Ok(metadata) => metadata,
         Err(error @ DiscoveryError::Unreachable { .. }) => {
             return Err(LoginError::Unavailable { reason: error.to_string() });
@@ -284,7 +291,7 @@ pub async fn resolve(
             return Err(misconfigured(provider, &error));
         }
     };
-    if flow == Flow::AuthorizationCode && !metadata.supports_pkce() && !provider.assume_pkce {
+    if needs_pkce && !metadata.supports_pkce() {
         return Err(misconfigured(
             provider,
             &"the issuer does not say that it supports PKCE with S256; write `\"assume_pkce\": true` if you know it does",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use auth_store::{Credential, Kind, Secret};
 use serde::Deserialize;
 
-use crate::discovery::discover;
+use crate::discovery::{Metadata, discover};
 use crate::http::{HttpClient, HttpError, HttpRequest, HttpResponse};
 use crate::provider::Provider;
 
@@ -55,10 +55,11 @@ impl Provider {
         let mut provider = self.clone();
         let has_userinfo = |provider: &Self| provider.endpoints.userinfo.is_some();
         let is_login = kind == Kind::OAuth && self.probe.is_none();
+        let knows_it = |metadata: &Metadata| has_userinfo(&self.with_metadata(metadata));
         if is_login
             && !(has_userinfo(&provider) && provider.endpoints.token.is_some())
             && let Some(issuer) = &self.issuer
-            && let Ok(metadata) = discover(issuer, http, timeout).await
+            && let Ok(metadata) = discover(issuer, &knows_it, http, timeout).await
         {
             provider = self.with_metadata(&metadata);
         }

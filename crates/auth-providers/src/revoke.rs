@@ -5,7 +5,7 @@ use std::time::Duration;
 use auth_store::{OAuthCredential, Timestamp};
 
 use crate::answer::retry_after;
-use crate::discovery::discover;
+use crate::discovery::{Metadata, discover};
 use crate::http::HttpClient;
 use crate::plugin;
 use crate::provider::Provider;
@@ -32,7 +32,8 @@ impl Provider {
         if provider.endpoints.revocation.is_none()
             && let Some(issuer) = &self.issuer
         {
-            match discover(issuer, http, TIMEOUT).await {
+            let is_enough = |metadata: &Metadata| metadata.endpoints.revocation.is_some();
+            match discover(issuer, &is_enough, http, TIMEOUT).await {
                 Ok(metadata) => provider = self.with_metadata(&metadata),
                 Err(error) => return Revocation::Failed(error.to_string()),
             }
