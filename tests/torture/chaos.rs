@@ -5,8 +5,10 @@ use crate::Settings;
 use crate::live::{Home, PROFILE, TOKEN, Watch, expect, judge};
 use crate::report::Report;
 use e2e::issuer::{Fault, Issuer};
-use serde_json::json;
+use e2e::now_ms;
+use serde_json::{Value, json};
 use std::fmt::Debug;
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -49,8 +51,17 @@ enum Next {
 pub(crate) fn run(settings: &Settings) -> Report {
     let mut report = Report::default();
     let cases = cases(settings.full);
+    let left = Mutex::new(cases.iter());
+    let work = || {
+        let mut part = Report::default();
+        loop {
+            let next = left.lock().expect("no case panicked").next();
+            let Some(case) = next else { return part };
+            part.absorb(play(case));
+        }
+    };
     let parts: Vec<Report> = thread::scope(|scope| {
-        let threads: Vec<_> = cases.iter().map(|case| scope.spawn(|| play(case))).collect();
+        let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(&work)).collect();
         threads.into_iter().map(|thread| thread.join().expect("a case")).collect()
     });
     for part in parts {
@@ -233,7 +244,7 @@ fn play(case: &Case) -> Report {
         }
     }
     home.issuer.clear_faults();
-    next(&mut report, case, &home, requests);
+    next(&mut report, case, &home, &record, requests);
     report.requests += asked(&home.issuer) as u64;
     let lost = home.check_all_but_losses(&mut report, what);
     let may_be_lost = matches!(case.next, Next::IsLost | Next::WaitsAndIsLost);
@@ -247,7 +258,7 @@ fn play(case: &Case) -> Report {
 }
 
 /// The next call, and the one after it that insists.
-fn next(report: &mut Report, case: &Case, home: &Home, before: usize) {
+fn next(report: &mut Report, case: &Case, home: &Home, record: &Value, before: usize) {
     let what = format!("after {}", case.name);
     let (exit, asks) = match case.next {
         Next::HasIt => (0, 0),
@@ -255,7 +266,13 @@ fn next(report: &mut Report, case: &Case, home: &Home, before: usize) {
         Next::Waits | Next::WaitsAndIsLost => (5, 0),
         Next::NeedsLogin | Next::IsLost => (4, 0),
     };
-    expect(report, &what, &home.sandbox.run(&TOKEN), exit);
+    let retry_at = record["retryAt"].as_u64().unwrap_or(u64::MAX);
+    let second = home.sandbox.run(&TOKEN);
+    if second.code != Some(exit) && now_ms() >= retry_at {
+        // So slow a machine that the wait was over: it may ask, and does.
+        return judge(report, &second);
+    }
+    expect(report, &what, &second, exit);
     let more = asked(&home.issuer) - before;
     if more != asks {
         report.fail(format!("{what}: {more} requests instead of {asks}"));
@@ -298,7 +315,7 @@ fn redirected(report: &mut Report) {
 
 /// Whatever an issuer says, the store has the token that it had or the one that came.
 fn random_replies(report: &mut Report, seed: u64, count: u64) {
-    let home = Home::new(1);
+    let mut home = Home::new(1);
     let mut chance = Chance(seed);
     for number in 0..count {
         let (status, body) = chance.reply(number);
@@ -306,7 +323,11 @@ fn random_replies(report: &mut Report, seed: u64, count: u64) {
         let before = home.refresh_token("main", PROFILE);
         home.issuer.inject(Fault::status(status, &body));
         let insist = ["models", "auth", "refresh", PROFILE, "--force"];
-        judge(report, &home.sandbox.run(&insist));
+        let finished = home.sandbox.run(&insist);
+        judge(report, &finished);
+        if asked(&home.issuer) == 0 {
+            report.fail(format!("{what}: nothing was sent: {}", finished.stderr));
+        }
         let after = home.refresh_token("main", PROFILE);
         let came = body.contains(&format!("\"{after}\"")) && !after.is_empty();
         if after != before && !came {
@@ -314,7 +335,11 @@ fn random_replies(report: &mut Report, seed: u64, count: u64) {
             report.fail(format!("{what}: `{before}` became `{after}`"));
         }
         report.injections += 1;
-        home.issuer.clear_faults();
+        // What cannot be merged is kept, and nothing is sent any more; what can be may be no token of this issuer's.
+        if finished.code != Some(5) {
+            report.requests += asked(&home.issuer) as u64;
+            home = Home::new(1);
+        }
     }
     report.requests += asked(&home.issuer) as u64;
 }
@@ -405,3 +430,6 @@ fn controls(report: &mut Report) {
     let code = home.sandbox.run(&TOKEN).code;
     report.control("a client that never asks again", code != Some(0));
 }
+
+/// So many cases are played at the same time; most of them wait.
+const AT_ONCE: usize = 12;
