@@ -61,7 +61,7 @@ pub(crate) fn run(settings: &Settings) -> Report {
         }
     };
     let parts: Vec<Report> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(&work)).collect();
+        let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
         threads.into_iter().map(|thread| thread.join().expect("a case")).collect()
     });
     for part in parts {
