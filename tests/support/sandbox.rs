@@ -47,7 +47,12 @@ pub struct Running {
 impl Sandbox {
     /// A home with nothing in it: `home/` and `home/.clawdbot/`.
     pub fn new() -> Self {
-        let root = tempfile::tempdir().expect("a temporary directory");
+        Self::within(&env::temp_dir())
+    }
+
+    /// The same below a directory of the caller's choice.
+    pub fn within(directory: &Path) -> Self {
+        let root = tempfile::tempdir_in(directory).expect("a temporary directory");
         for directory in ["home/.clawdbot", "bin"] {
             fs::create_dir_all(root.path().join(directory)).expect("a directory in the sandbox");
         }

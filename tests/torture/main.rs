@@ -14,9 +14,13 @@ mod chaos;
 mod clocks;
 mod coexist;
 mod contention;
-mod kill;
 mod live;
 mod report;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+mod strike;
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
+#[path = "elsewhere.rs"]
+mod strike;
 
 use e2e::now_ms;
 use report::Report;
@@ -26,7 +30,9 @@ use std::time::Instant;
 
 /// The stages, in the order in which they run.
 const STAGES: &[(&str, Stage)] = &[
-    ("kill", kill::run),
+    ("kill", strike::kill::run),
+    ("signals", strike::signals::run),
+    ("errors", strike::errors::run),
     ("contention", contention::run),
     ("chaos", chaos::run),
     ("coexist", coexist::run),
@@ -56,7 +62,11 @@ torture [--quick|--full] [--only STAGE] [--seed N]
 ";
 
 fn main() -> ExitCode {
-    let settings = match settings(env::args().skip(1)) {
+    let args: Vec<String> = env::args().skip(1).collect();
+    if args.first().is_some_and(|word| word == strike::naive::WORD) {
+        return strike::naive::run(&args[1..]);
+    }
+    let settings = match settings(args.into_iter()) {
         Ok(settings) => settings,
         Err(message) => {
             eprintln!("torture: {message}\n\n{HELP}");

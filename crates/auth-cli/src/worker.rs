@@ -42,10 +42,17 @@ pub fn sink(agent: &Agent, config: &Config, context: &Context) -> TokenSink {
     });
     let http = Box::new(client(context));
     let http = WithPlugins::new(http, &providers, plugin_environment(context));
+    // On its own disk in memory, and the user's alone.
+    let rescue = context.env("XDG_RUNTIME_DIR").filter(|it| !it.is_empty());
+    let rescue = rescue.map(|it| context.user_path(it).join("clawdbot"));
+    let records = match rescue {
+        Some(directory) => state.records().with_rescue(directory),
+        None => state.records(),
+    };
     TokenSink {
         store: agent.store().with_patience(patience),
         siblings: others.map(|other| other.store()).collect(),
-        records: state.records(),
+        records,
         providers,
         http: Box::new(http),
         clock: Arc::clone(&context.clock),
@@ -143,7 +150,7 @@ fn send(
             let request = Request { wanted, key: lock.key(), agent, provider };
             let mut command = Command::new(program);
             command.args(request.arguments());
-            in_child(command, lock)
+            in_child(command, lock, sink)
         }
         _ => sink::block_on(refresh::send(lock, wanted, provider, sink.doors()))
             .and_then(|sent| sent)
@@ -151,7 +158,7 @@ fn send(
     }
 }
 
-fn in_child(mut command: Command, lock: TokenLock) -> Result<bool, CliError> {
+fn in_child(mut command: Command, lock: TokenLock, sink: &TokenSink) -> Result<bool, CliError> {
     let failed = |error: std::io::Error| {
         CliError::new(Exit::TryLater, "no_child", format!("could not start the refresh: {error}"))
             .hint("nothing was sent; try again")
@@ -171,6 +178,7 @@ fn in_child(mut command: Command, lock: TokenLock) -> Result<bool, CliError> {
     let _ = child.wait();
     let Ok(report) = serde_json::from_str::<Value>(&text) else {
         // It died; the token's record says how far it came, so look again.
+        refresh::clear_up(sink.doors());
         return Ok(false);
     };
     match report["sent"].as_bool() {

@@ -3,6 +3,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
 
@@ -16,8 +17,35 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let mut next = NextFile::create(path, &random_sibling(path), 0)?;
     next.fill(bytes)?;
     next.sync()?;
-    next.install()
+    let written = next.file.metadata().and_then(|metadata| metadata.modified()).ok();
+    next.install()?;
+    if let Some(written) = written {
+        remove_abandoned(directory_of(path), written);
+    }
+    Ok(())
 }
+
+/// Removes the temporary files that processes left which died long before `now`, a time of the
+/// same file system. Best effort: the next one to write here tries again.
+fn remove_abandoned(directory: &Path, now: SystemTime) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_temporary = name.to_str().and_then(|name| {
+            let (_, digits) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+            Some(digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        });
+        let is_abandoned = || {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            modified.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > ABANDONED))
+        };
+        if is_temporary == Some(true) && is_abandoned() {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// No process of ours takes that long between creating a file and renaming it.
+const ABANDONED: Duration = Duration::from_mins(5);
 
 /// The same, unless the file is no longer what the caller read: `before`, or nothing. It is
 /// compared at the last moment, for files that others write without a lock. `false`: it is not,

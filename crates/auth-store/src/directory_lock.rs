@@ -99,12 +99,10 @@ impl DirectoryLock {
 
     /// Gives it up, and notes how long we had it.
     pub(crate) fn release(self, memory: &File) {
-        if self.is_ours() {
-            // Whoever finds it after a failure here finds it in the memory too.
-            let _ = fs::remove_dir(&self.held.path);
-        }
+        // What may still be there is remembered: the next of us knows it for ours, and goes on.
+        let is_gone = self.is_ours() && fs::remove_dir(&self.held.path).is_ok();
         Memory {
-            directory: None,
+            directory: Identity::of(&self.held.directory).filter(|_| !is_gone),
             held_ms: u64::try_from(self.age().as_millis()).unwrap_or(u64::MAX),
             released_at: SystemClock.now(),
         }
@@ -563,6 +561,29 @@ mod tests {
         make_stale(&taken_out);
         assert!(acquire(&place).unwrap().is_ours());
         assert!(!taken_out.exists());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_removed_delays_none_of_us() {
+        let place = place();
+        let lock = acquire(&place).unwrap();
+        let obstacle = place.path.join("obstacle");
+        fs::create_dir(&obstacle).unwrap();
+        lock.release(&place.memory);
+        assert!(place.path.exists());
+        let lock = acquire(&place).unwrap();
+        fs::remove_dir(&obstacle).unwrap();
+        lock.release(&place.memory);
+        assert!(!place.path.exists());
+    }
+
+    #[test]
+    fn what_a_dead_takeover_left_is_removed() {
+        let place = place();
+        std::mem::forget(acquire(&place).unwrap());
+        fs::create_dir(atomic::sibling(&place.path, ".new")).unwrap();
+        acquire(&place).unwrap().release(&place.memory);
+        assert_eq!(fs::read_dir(place.path.parent().unwrap()).unwrap().count(), 1);
     }
 
     #[test]

@@ -145,7 +145,7 @@ pub(crate) fn write(usage: &ModelUsage, lock: &FileLock) -> Result<(), StoreErro
     }
     let path = atomic::directory_of(&lock.path).join(FILE);
     // Only the holder of the lock makes one: one that is left over is a dead one's.
-    let temporary = path.with_file_name(format!("{FILE}.new"));
+    let temporary = path.with_file_name(TEMPORARY);
     atomic::remove(&temporary)?;
     let mut next = NextFile::create(&path, &temporary, 0)?;
     next.fill(&usage.to_bytes())?;
@@ -153,6 +153,8 @@ pub(crate) fn write(usage: &ModelUsage, lock: &FileLock) -> Result<(), StoreErro
 }
 
 const FILE: &str = ".auth-models.json";
+/// It, on its way to its place.
+pub(crate) const TEMPORARY: &str = ".auth-models.json.new";
 const MODELS: &str = "models";
 const CACHED: &str = "cachedSha256";
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::answer::{self, AnswerFile, StoredAnswer};
 use crate::atomic;
 use crate::error::StoreError;
 use crate::file_lock::FileLock;
@@ -138,12 +139,20 @@ pub enum State {
 #[derive(Clone, Debug)]
 pub struct Records {
     directory: PathBuf,
+    rescue: Option<PathBuf>,
 }
 
 impl Records {
     /// The records in `directory`, which is created when the first token is locked.
     pub fn at(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into() }
+        Self { directory: directory.into(), rescue: None }
+    }
+
+    /// The same; and an answer that cannot be written beside its store goes to `directory`, which
+    /// should be on another disk, and the user's own.
+    #[must_use]
+    pub fn with_rescue(self, directory: impl Into<PathBuf>) -> Self {
+        Self { rescue: Some(directory.into()), ..self }
     }
 
     /// Waits at most `patience` for the lock on the token.
@@ -152,18 +161,18 @@ impl Records {
     /// [`StoreError::Busy`]: somebody else has been refreshing it all the time; try again later.
     pub fn lock(&self, key: TokenKey, patience: Duration) -> Result<TokenLock, StoreError> {
         let lock = FileLock::acquire(&self.path(key), patience)?;
-        Ok(TokenLock { key, lock })
+        Ok(self.held(key, lock))
     }
 
     /// The lock on the token, unless somebody has it.
     pub fn try_lock(&self, key: TokenKey) -> Result<Option<TokenLock>, StoreError> {
         let lock = FileLock::try_acquire(&self.path(key))?;
-        Ok(lock.map(|lock| TokenLock { key, lock }))
+        Ok(lock.map(|lock| self.held(key, lock)))
     }
 
     /// The lock that `file` holds already, handed over by another process of ours.
     pub fn inherited(&self, key: TokenKey, file: File) -> Result<TokenLock, StoreError> {
-        Ok(TokenLock { key, lock: FileLock::inherited(file, &self.path(key))? })
+        Ok(self.held(key, FileLock::inherited(file, &self.path(key))?))
     }
 
     /// The record of a token as it is now, without the lock: for following chains and for
@@ -189,6 +198,11 @@ impl Records {
         last.collect()
     }
 
+    fn held(&self, key: TokenKey, lock: FileLock) -> TokenLock {
+        let rescue = self.rescue.as_deref().map(|directory| answer::path(directory, key));
+        TokenLock { key, lock, rescue }
+    }
+
     fn path(&self, key: TokenKey) -> PathBuf {
         self.directory.join(key.to_string())
     }
@@ -199,6 +213,8 @@ impl Records {
 pub struct TokenLock {
     key: TokenKey,
     lock: FileLock,
+    /// Where its answer goes if it cannot be written beside the store.
+    rescue: Option<PathBuf>,
 }
 
 impl TokenLock {
@@ -243,6 +259,29 @@ impl TokenLock {
         };
         write().map_err(StoreError::io("write", &self.lock.path))?;
         atomic::sync_directory(atomic::directory_of(&self.lock.path))
+    }
+
+    /// Writes an answer to this token that cannot be written beside its store, to another disk.
+    ///
+    /// # Errors
+    /// There is no other place, or that cannot be written either: the answer is in memory only.
+    pub fn rescue(&self, answer: &StoredAnswer) -> Result<(), StoreError> {
+        let Some(path) = &self.rescue else {
+            let source = io::Error::from(io::ErrorKind::NotFound);
+            return Err(StoreError::io("rescue the answer of", &self.lock.path)(source));
+        };
+        atomic::create_private_directory(atomic::directory_of(path))?;
+        AnswerFile::reserve(path)?.store(answer.status, answer.received_at, &answer.body)
+    }
+
+    /// The answer to this token that was [rescued](Self::rescue), if there is one.
+    pub fn rescued(&self) -> Result<Option<StoredAnswer>, StoreError> {
+        self.rescue.as_deref().map_or(Ok(None), answer::read)
+    }
+
+    /// Removes the rescued answer, which is in the store now.
+    pub fn remove_rescued(&self) -> Result<(), StoreError> {
+        self.rescue.as_deref().map_or(Ok(()), answer::remove)
     }
 
     /// A descriptor that shares this lock, to be handed to a child: the lock is held until both
@@ -319,6 +358,21 @@ mod tests {
         assert_eq!(lock.record().unwrap(), Some(record(State::Rejected)));
         lock.write(&record(State::None)).unwrap();
         assert_eq!(lock.record().unwrap(), None);
+    }
+
+    #[test]
+    fn a_rescued_answer_is_found_by_whoever_locks_its_token_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::at(directory.path().join("refresh"));
+        let answer = StoredAnswer { status: 200, received_at: Timestamp(7), body: b"{}".to_vec() };
+        assert!(records.lock(key(), Duration::ZERO).unwrap().rescue(&answer).is_err());
+
+        let records = records.with_rescue(directory.path().join("rescue"));
+        records.lock(key(), Duration::ZERO).unwrap().rescue(&answer).unwrap();
+        let lock = records.lock(key(), Duration::ZERO).unwrap();
+        assert_eq!(lock.rescued().unwrap().unwrap().body, b"{}");
+        lock.remove_rescued().unwrap();
+        assert!(lock.rescued().unwrap().is_none());
     }
 
     #[test]

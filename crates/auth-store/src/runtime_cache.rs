@@ -10,7 +10,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::atomic;
+use crate::atomic::{self, NextFile};
 use crate::document::Document;
 use crate::error::StoreError;
 use crate::json::{self, Object};
@@ -69,11 +69,22 @@ impl Store {
         model_usage::write(&usage, &lock)?;
         match change {
             Change::None => Ok(()),
-            Change::Write(text) => atomic::write_atomic(path, text.expose().as_bytes()),
+            Change::Write(text) => {
+                // Only the holder of the lock makes one: one that is left over is a dead one's.
+                let temporary = path.with_file_name(TEMPORARY);
+                atomic::remove(&temporary)?;
+                let mut next = NextFile::create(path, &temporary, 0)?;
+                next.fill(text.expose().as_bytes())?;
+                next.sync()?;
+                next.install()
+            }
             Change::Remove => atomic::remove(path),
         }
     }
 }
+
+/// The cache on its way to its place.
+pub(crate) const TEMPORARY: &str = ".auth.json.new";
 
 #[derive(Debug, Eq, PartialEq)]
 enum Change {

@@ -109,6 +109,10 @@ impl Store {
                     other => other,
                 }
             })?;
+        for left in place.temporaries() {
+            // A dead one's: only the holder of the lock makes them.
+            let _ = fs::remove_file(left);
+        }
         Ok(StoreLock {
             place,
             flock,
@@ -206,8 +210,7 @@ impl StoreLock {
             return Err(StoreError::Damaged { path: file.clone(), error });
         };
         let copy = self.keep_damaged(damaged)?;
-        // Not by the next file: that may be reserved already.
-        atomic::write_atomic(file, &bytes)?;
+        self.put(file, &bytes)?;
         document.set_recovered_from(copy);
         Ok((document, Some(bytes)))
     }
@@ -245,6 +248,11 @@ impl StoreLock {
                 overwritten = theirs.filter(|_| is_as_read);
                 continue;
             }
+            // What is removed is gone from the backup first: nobody would look for it there again.
+            let removes = document.touched().any(|id| !document.contains(id));
+            if removes {
+                self.back_up(&document);
+            }
             match next.install_over(before.as_deref())? {
                 Installed::Done => {}
                 Installed::Not(next) => {
@@ -274,7 +282,7 @@ impl StoreLock {
             match Document::parse(&bytes) {
                 Ok(document) if document.is_writable() => return Ok(Some(document)),
                 Ok(_) => {
-                    atomic::write_atomic(&self.place.file, &bytes)?;
+                    self.put(&self.place.file, &bytes)?;
                     return Err(StoreError::Newer { path: self.place.file.clone() });
                 }
                 Err(_) if attempts < REREADS => std::thread::sleep(REREAD_AFTER),
@@ -291,8 +299,19 @@ impl StoreLock {
         let suffix: u32 = rand::random();
         let copy =
             file.with_file_name(format!("{name}.corrupt.{}.{suffix:08x}", SystemClock.now()));
-        atomic::write_atomic(&copy, damaged)?;
+        self.put(&copy, damaged)?;
         Ok(copy)
+    }
+
+    /// Replaces a file, not by the next one of the store, which may be reserved already. The name
+    /// of the temporary file is fixed, so that whoever comes after we died clears it away.
+    fn put(&self, target: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let temporary = self.place.put();
+        let _ = fs::remove_file(&temporary);
+        let mut next = NextFile::create(target, &temporary, 0)?;
+        next.fill(bytes)?;
+        next.sync()?;
+        next.install()
     }
 
     /// Writes the touched profiles into the backup as they were just committed; all others stay
@@ -313,7 +332,7 @@ impl StoreLock {
             }
             None => committed.clone(),
         };
-        let temporary = atomic::sibling(&self.place.backup, ".new");
+        let temporary = self.place.next_backup();
         let _ = fs::remove_file(&temporary);
         let _ = NextFile::create(&self.place.backup, &temporary, 0).and_then(|mut next| {
             next.fill(&backup.to_bytes())?;
@@ -411,7 +430,7 @@ impl StoreLock {
     /// The next content of the file. Its name is fixed, since only the holder of the lock makes
     /// one: one that is left over is a dead one's.
     fn next_file(&self, reserve: usize) -> Result<NextFile, StoreError> {
-        let temporary = atomic::sibling(&self.place.file, ".new");
+        let temporary = self.place.next();
         match fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(StoreError::io("remove", &temporary)(error));
@@ -442,6 +461,33 @@ struct Place {
 }
 
 impl Place {
+    /// The next content of the store.
+    fn next(&self) -> PathBuf {
+        atomic::sibling(&self.file, ".new")
+    }
+
+    /// The next content of the backup.
+    fn next_backup(&self) -> PathBuf {
+        atomic::sibling(&self.backup, ".new")
+    }
+
+    /// A file on its way to its place without having been reserved.
+    fn put(&self) -> PathBuf {
+        atomic::sibling(&self.file, ".put")
+    }
+
+    /// The files that exist only while somebody holds the lock.
+    fn temporaries(&self) -> [PathBuf; 5] {
+        let companion = |name: &str| self.file.with_file_name(name);
+        [
+            self.next(),
+            self.next_backup(),
+            self.put(),
+            companion(crate::runtime_cache::TEMPORARY),
+            companion(crate::model_usage::TEMPORARY),
+        ]
+    }
+
     /// Resolves the path once: a store may be a symbolic link, and everything that belongs to it
     /// lies beside the target. What could be under the control of others is refused.
     fn of(path: &Path) -> Result<Self, StoreError> {
@@ -680,6 +726,28 @@ mod tests {
         let document = store.read().unwrap();
         assert_eq!(key(&document, "acme:a").as_deref(), Some("one"));
         assert_eq!(fs::read(document.recovered_from().unwrap()).unwrap(), torn);
+    }
+
+    #[test]
+    fn what_is_removed_is_gone_from_the_backup_too() {
+        let (_directory, store) = directory_and_store();
+        put(&store, "acme:a", "one");
+        put(&store, "acme:b", "two");
+        store.update(|document| document.remove(&"acme:a".into())).unwrap();
+        let backup = store.backup().unwrap();
+        assert!(!backup.contains(&"acme:a".into()) && backup.contains(&"acme:b".into()));
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_gone_with_the_next_lock() {
+        let (_directory, store) = directory_and_store();
+        put(&store, "acme:a", "one");
+        let place = Place::of(store.path()).unwrap();
+        for path in place.temporaries() {
+            atomic::write_atomic(&path, b"secret").unwrap();
+        }
+        drop(store.lock_for_refresh().unwrap());
+        assert!(place.temporaries().iter().all(|path| !path.exists()));
     }
 
     #[test]

@@ -49,6 +49,7 @@ pub const STEPS: [(&str, &[&str]); 40] = [
             "refresh/send::send",
             "refresh/lineage::finish_left_behind",
             "refresh/lineage::remove_settled_answers",
+            "refresh/settle::remove_answer",
             "store::reserve",
         ],
     ),
@@ -81,11 +82,11 @@ pub const STEPS: [(&str, &[&str]); 40] = [
     ("directory::At::LockStore", &["file_lock::acquire"]),
     ("directory::At::Try", &["directory_lock::attempt"]),
     ("directory::At::Adopt", &["directory_lock::adopt"]),
-    ("directory::At::GiveBack", &["directory_lock::adopt", "directory_lock::exchange"]),
+    ("directory::At::GiveBack", &["directory_lock::adopt", "atomic::exchange"]),
     ("directory::At::Make", &["directory_lock::make_private"]),
     ("directory::At::Remember", &["directory_lock::make_private", "directory_lock::write"]),
-    ("directory::At::Place", &["directory_lock::place", "directory_lock::rename_to_free"]),
-    ("directory::At::Exchange", &["directory_lock::take_over", "directory_lock::exchange"]),
+    ("directory::At::Place", &["directory_lock::place", "atomic::rename_to_free"]),
+    ("directory::At::Exchange", &["directory_lock::take_over", "atomic::exchange"]),
     ("directory::At::Verify", &["directory_lock::take_over", "directory_lock::identity_at"]),
     ("directory::At::SwapBack", &["directory_lock::take_over"]),
     ("directory::At::Discard", &["directory_lock::take_over", "directory_lock::place"]),
@@ -99,7 +100,7 @@ pub const STEPS: [(&str, &[&str]); 40] = [
 ];
 
 /// Functions that are no step of a model, and why.
-pub const NO_STEPS: [(&str, &[&str]); 6] = [
+pub const NO_STEPS: [(&str, &[&str]); 7] = [
     (
         "values: they touch nothing that others see",
         &[
@@ -119,8 +120,6 @@ pub const NO_STEPS: [(&str, &[&str]); 6] = [
             "directory_lock::of",
             "directory_lock::new",
             "directory_lock::modified",
-            "directory_lock::is_occupied",
-            "directory_lock::is_unsupported",
         ],
     ),
     (
@@ -136,6 +135,10 @@ pub const NO_STEPS: [(&str, &[&str]); 6] = [
     (
         "a profile that became another account's while its token was out; there is one account each",
         &["refresh/lineage::find_home"],
+    ),
+    (
+        "clearing up after a process that died: only what taking the lock of the store does anyway",
+        &["refresh/lineage::clear_up"],
     ),
     ("an issuer that gives a used-up token out again", &["refresh/lineage::revive"]),
     (
@@ -154,6 +157,7 @@ pub const NO_STEPS: [(&str, &[&str]); 6] = [
             "directory_lock::place_without_rename",
             "directory_lock::take_over_aside",
             "directory_lock::file_lock_of_openclaw",
+            "directory_lock::holder_of_lock",
             "directory_lock::is_alive",
             "directory_lock::open_directory",
         ],

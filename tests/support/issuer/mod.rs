@@ -43,6 +43,9 @@ pub struct Exchange {
     pub json: bool,
     /// Wall clock at arrival, in milliseconds since the epoch.
     pub at: u64,
+    /// When it was decided; what was carried out is committed then.
+    #[serde(skip)]
+    pub decided: Option<Instant>,
 }
 
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Serves until the issuer is dropped.
 pub(super) fn spawn(listener: TcpListener, shared: Arc<Shared>) {
@@ -44,12 +44,12 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     let number = note(shared, &path, Some(&request));
     match fault {
         None => {
-            let (answer, outcome) = act(shared, &request);
+            let (answer, outcome) = act(shared, number, &request);
             settle(shared, number, outcome);
             stream.write_all(&answer.to_bytes())
         }
         Some(Fault::Drip { every_ms }) => {
-            let (answer, outcome) = act(shared, &request);
+            let (answer, outcome) = act(shared, number, &request);
             settle(shared, number, outcome);
             for byte in answer.to_bytes() {
                 thread::park_timeout(Duration::from_millis(every_ms));
@@ -72,7 +72,7 @@ fn reset_after_commit(stream: &TcpStream, shared: &Shared, path: &str) -> io::Re
         match http::read_request_from(&bytes[..length]) {
             Ok(Some(request)) => {
                 let number = note(shared, path, Some(&request));
-                let (_, outcome) = act(shared, &request);
+                let (_, outcome) = act(shared, number, &request);
                 settle(shared, number, outcome);
                 return Ok(());
             }
@@ -92,11 +92,11 @@ fn play(shared: &Shared, number: usize, request: &Request, fault: Fault) -> Vec<
             Vec::new()
         }
         Fault::DropAfterCommit => {
-            outcome = act(shared, request).1;
+            outcome = act(shared, number, request).1;
             Vec::new()
         }
         Fault::HalfBody => {
-            let (answer, carried_out) = act(shared, request);
+            let (answer, carried_out) = act(shared, number, request);
             outcome = carried_out;
             let mut bytes = answer.to_bytes();
             bytes.truncate(bytes.len() - answer.body.len() / 2);
@@ -104,7 +104,7 @@ fn play(shared: &Shared, number: usize, request: &Request, fault: Fault) -> Vec<
         }
         Fault::ResetAfterCommit | Fault::Drip { .. } => unreachable!("played elsewhere"),
         Fault::Blank => {
-            outcome = act(shared, request).1;
+            outcome = act(shared, number, request).1;
             Response::new(200, "application/json", "").to_bytes()
         }
         Fault::Oversized { bytes } => {
@@ -113,12 +113,12 @@ fn play(shared: &Shared, number: usize, request: &Request, fault: Fault) -> Vec<
         }
         Fault::HoldRequest => {
             hold(shared, number, "held");
-            let (answer, carried_out) = act(shared, request);
+            let (answer, carried_out) = act(shared, number, request);
             outcome = carried_out;
             answer.to_bytes()
         }
         Fault::HoldAnswer => {
-            let (answer, carried_out) = act(shared, request);
+            let (answer, carried_out) = act(shared, number, request);
             hold(shared, number, "held");
             outcome = carried_out;
             answer.to_bytes()
@@ -150,8 +150,9 @@ fn hold(shared: &Shared, number: usize, outcome: &str) {
 }
 
 /// Carries a request of the protocol out.
-fn act(shared: &Shared, request: &Request) -> Outcome {
+fn act(shared: &Shared, number: usize, request: &Request) -> Outcome {
     let state = &mut *shared.lock();
+    state.log[number].decided = Some(Instant::now());
     let (issuer, policy) = (shared.url.as_str(), &state.policy);
     match (request.method.as_str(), request.path()) {
         (
@@ -227,6 +228,7 @@ fn note(shared: &Shared, path: &str, request: Option<&Request>) -> usize {
         outcome: "received".to_owned(),
         json: request.is_some_and(Request::is_json),
         at: now_ms(),
+        decided: None,
     });
     shared.changed.notify_all();
     state.log.len() - 1

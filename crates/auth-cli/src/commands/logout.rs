@@ -38,6 +38,8 @@ pub fn run(args: &LogoutArgs, global: &Global, context: &mut Context) -> Result<
     }
     let document = sink.store.read()?;
     if !document.contains(&id) {
+        // Whoever died while removing it may have left a copy.
+        refresh::clear_up(sink.doors());
         return Err(no_profile(&id, &agent));
     }
     let expires = document.credential(&id).and_then(|credential| credential.expires());

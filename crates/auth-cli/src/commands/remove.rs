@@ -21,6 +21,8 @@ pub fn run(args: &RemoveArgs, global: &Global, context: &mut Context) -> Result<
     let sink = worker::sink(&agent, &config, context);
     let document = sink.store.read()?;
     if !document.contains(&id) {
+        // Whoever died while removing it may have left a copy.
+        refresh::clear_up(sink.doors());
         let holder = share::holder(&agent, &id, &config, context)?;
         return Err(if holder == agent {
             no_profile(&id, &agent)

@@ -261,7 +261,11 @@ pub(super) fn settle_intent(
     let wanted = Wanted::now(record.profile.clone());
     let document = store.read()?;
     let held = logins(&document, provider);
-    if let Some(stored) = store.stored_answer(lock.key())? {
+    let stored = match store.stored_answer(lock.key())? {
+        None => lock.rescued()?,
+        stored => stored,
+    };
+    if let Some(stored) = stored {
         let holder = held.iter().find(|(_, _, key)| *key == lock.key()).map(|(_, login, _)| login);
         let holder =
             holder.or(Some(account.0).filter(|it| key_of(provider, it) == Some(lock.key())));
@@ -303,7 +307,7 @@ pub(super) fn settle_intent(
                 && login.expires > account.0.expires
                 && !leads_to(*key, lock.key(), doors.records)
         });
-    store.remove_answer(lock.key())?;
+    settle::remove_answer(lock, &store)?;
     let Some((_, _, key)) = successor else { return Ok(false) };
     lock.write(&Record {
         state: State::Consumed,
@@ -411,7 +415,7 @@ pub(super) fn find_home(
     let state = if successor == sent { State::None } else { State::Consumed };
     let consumed = Record::new(state, &path, &profile, doors.clock.now());
     lock.write(&Record { successor: Some(successor), ..consumed })?;
-    left.lock_for_refresh()?.remove_answer(sent)?;
+    settle::remove_answer(lock, &left.lock_for_refresh()?)?;
     Ok(true)
 }
 
@@ -484,6 +488,14 @@ pub fn holders(key: TokenKey, provider: &Provider, doors: Doors<'_>) -> Vec<Path
     doors.siblings.iter().filter(holds_it).map(|store| store.path().to_owned()).collect()
 }
 
+/// After a process of ours died: gives its lock on the store back, and clears up after it, so
+/// that Clawdbot need not wait until that looks stale. Best effort.
+pub fn clear_up(doors: Doors<'_>) {
+    if let Ok(store) = doors.store.clone().with_patience(CLEAR_UP).lock_for_refresh() {
+        remove_settled_answers(&store, doors);
+    }
+}
+
 /// Removes the answers beside a store that are in it already: their process died before it could.
 pub(super) fn remove_settled_answers(store: &StoreLock, doors: Doors<'_>) {
     for key in store.answers() {
@@ -532,9 +544,17 @@ pub(super) fn finish_left_behind(
         if !doors.records.peek(key)?.is_some_and(|record| is_ours(&record)) {
             continue;
         }
-        let Some(stored) = store.stored_answer(key)? else { continue };
+        let stored = store.stored_answer(key)?;
         let Some(lock) = doors.records.try_lock(key)? else {
+            if stored.is_none() {
+                continue;
+            }
             return Ok(LeftBehind::WithAnother(key));
+        };
+        let Some(stored) = stored else {
+            // Its place was reserved, and nothing came.
+            store.remove_answer(key)?;
+            continue;
         };
         let Some(record) = lock.record()?.filter(is_ours) else { continue };
         let wanted = Wanted::now(record.profile);
@@ -597,5 +617,7 @@ pub fn clear_record(
     doors.records.lock(key, doors.patience)?.write(&begun)
 }
 
+/// Whoever holds the lock longer than that is alive.
+const CLEAR_UP: Duration = Duration::from_secs(1);
 /// Whoever cannot be given a token that soon finds it by its record; meanwhile others wait for us.
 const SIBLING_PATIENCE: Duration = Duration::from_secs(3);

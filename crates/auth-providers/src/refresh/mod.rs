@@ -27,7 +27,7 @@ use crate::oauth::{RefreshTarget, TargetError};
 use crate::provider::Provider;
 
 pub use error::RefreshError;
-pub use lineage::{clear_record, finish_begun, give_to_successors, holders};
+pub use lineage::{clear_record, clear_up, finish_begun, give_to_successors, holders};
 pub use logout::{LoggedOut, Revocation, logout};
 pub use send::send;
 

@@ -109,14 +109,27 @@ pub async fn send(
     };
 
     let received_at = doors.clock.now();
-    // Should this fail, the answer still goes into the store from memory.
-    let _ = answer_file.store(answer.status, received_at, &answer.body);
+    let written = answer_file.store(answer.status, received_at, &answer.body);
     store.commit_whatever_happens();
     let stored = StoredAnswer { status: answer.status, received_at, body: answer.body };
+    if let Err(error) = written {
+        tracing::warn!(%error, "the answer goes to another disk");
+        // Should this fail too, it still goes into the store from memory.
+        if let Err(error) = lock.rescue(&stored) {
+            tracing::warn!(%error, "the answer is in memory only");
+        }
+    }
     let sent = &current.login;
-    let answer = settle::read(&stored, &answer.headers, Some(&sent.refresh), provider);
-    let settled =
-        settle::settle(answer, received_at, Some(sent), &lock, &mut store, wanted, provider, doors);
+    let mut settle = || {
+        let answer = settle::read(&stored, &answer.headers, Some(&sent.refresh), provider);
+        let of = Some(sent);
+        settle::settle(answer, received_at, of, &lock, &mut store, wanted, provider, doors)
+    };
+    let settled = match settle() {
+        // Once more, with a new file: what failed may have been that of the old one.
+        Err(RefreshError::Store(StoreError::Io { .. })) => settle(),
+        settled => settled,
+    };
     drop(store);
     match settled? {
         Settled::Stored { tokens, successor } => {

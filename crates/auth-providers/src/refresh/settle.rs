@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use auth_store::{
-    Credential, OAuthCredential, Record, Secret, State, StoreLock, StoredAnswer, Timestamp,
-    TokenKey, TokenLock,
+    Credential, OAuthCredential, Record, Secret, State, StoreError, StoreLock, StoredAnswer,
+    Timestamp, TokenKey, TokenLock,
 };
 
 use super::{Doors, RefreshError, Wanted, key, key_of, lineage};
@@ -77,13 +77,13 @@ pub(super) fn settle(
             let state = if successor == lock.key() { State::None } else { State::Consumed };
             let consumed = Record { successor: Some(successor), ..record(state) };
             lock.write(&consumed)?;
-            store.remove_answer(lock.key())?;
+            remove_answer(lock, store)?;
             Ok(Settled::Stored { tokens, successor })
         }
         Answer::Rejected { code, .. } => {
             let rejected = Record { code: Some(code.clone()), ..record(State::Rejected) };
             lock.write(&rejected)?;
-            store.remove_answer(lock.key())?;
+            remove_answer(lock, store)?;
             Err(RefreshError::Rejected { profile: profile.clone(), code })
         }
         Answer::Misconfigured { code, description } => {
@@ -95,7 +95,7 @@ pub(super) fn settle(
                 ..record(State::Waiting)
             };
             lock.write(&waiting)?;
-            store.remove_answer(lock.key())?;
+            remove_answer(lock, store)?;
             Err(RefreshError::Misconfigured { profile: profile.clone(), code })
         }
         Answer::Unavailable { reason, retry_after } => {
@@ -106,7 +106,7 @@ pub(super) fn settle(
                 ..record(State::Waiting)
             };
             lock.write(&waiting)?;
-            store.remove_answer(lock.key())?;
+            remove_answer(lock, store)?;
             Err(RefreshError::Unavailable {
                 profile: profile.clone(),
                 reason,
@@ -114,6 +114,14 @@ pub(super) fn settle(
             })
         }
     }
+}
+
+/// Removes the answer to the token of `lock`, wherever it was put.
+pub(super) fn remove_answer(lock: &TokenLock, store: &StoreLock) -> Result<(), StoreError> {
+    if let Err(error) = lock.remove_rescued() {
+        tracing::warn!(%error, "a rescued answer is left over");
+    }
+    store.remove_answer(lock.key())
 }
 
 /// Writes the tokens over every login of this store whose refresh token they replace. The key of

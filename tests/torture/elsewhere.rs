@@ -1,0 +1,41 @@
+//! The stages that need our tracer, on a system or a processor it does not know.
+
+use crate::Settings;
+use crate::report::Report;
+
+fn not_here(what: &str) -> Report {
+    let mut report = Report::default();
+    report.not_run(what, "the tracer knows Linux with glibc on x86_64 only");
+    report
+}
+
+/// The kill matrix.
+pub(crate) mod kill {
+    pub(crate) fn run(_: &super::Settings) -> super::Report {
+        super::not_here("the kill matrix")
+    }
+}
+
+/// The signal matrix.
+pub(crate) mod signals {
+    pub(crate) fn run(_: &super::Settings) -> super::Report {
+        super::not_here("the signal matrix")
+    }
+}
+
+/// The error matrix.
+pub(crate) mod errors {
+    pub(crate) fn run(_: &super::Settings) -> super::Report {
+        super::not_here("the error matrix")
+    }
+}
+
+/// The unsafe variant, which only the tracer strikes.
+pub(crate) mod naive {
+    /// The first argument that makes this program the unsafe variant.
+    pub(crate) const WORD: &str = "__naive";
+
+    pub(crate) fn run(_: &[String]) -> std::process::ExitCode {
+        std::process::ExitCode::from(64)
+    }
+}
