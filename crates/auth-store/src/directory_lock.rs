@@ -29,6 +29,8 @@ pub(crate) struct DirectoryLock {
     held: Arc<Held>,
     /// Dropping it ends the thread that keeps the lock alive.
     keeper: Option<mpsc::Sender<()>>,
+    /// Somebody else had it when we wanted it.
+    met_others: bool,
 }
 
 /// What proves that the lock is ours.
@@ -49,14 +51,16 @@ impl DirectoryLock {
     ) -> Result<Self, StoreError> {
         let started = Instant::now();
         leave_a_turn_to_others(memory);
+        let mut met_others = false;
         loop {
             let holder = match attempt(path, memory)? {
                 Attempt::Taken(directory) => {
                     let held = Held { path: path.to_owned(), directory, taken: Instant::now() };
-                    return Ok(Self { held: Arc::new(held), keeper: None });
+                    return Ok(Self { held: Arc::new(held), keeper: None, met_others });
                 }
                 Attempt::Occupied(holder) => holder,
             };
+            met_others = true;
             if started.elapsed() >= patience {
                 return Err(StoreError::Busy {
                     path: path.to_owned(),
@@ -101,10 +105,13 @@ impl DirectoryLock {
     pub(crate) fn release(self, memory: &File) {
         // What may still be there is remembered: the next of us knows it for ours, and goes on.
         let is_gone = self.is_ours() && fs::remove_dir(&self.held.path).is_ok();
+        let now = SystemClock.now();
+        let met_others_at = if self.met_others { now } else { Memory::read(memory).met_others_at };
         Memory {
             directory: Identity::of(&self.held.directory).filter(|_| !is_gone),
             held_ms: u64::try_from(self.age().as_millis()).unwrap_or(u64::MAX),
-            released_at: SystemClock.now(),
+            released_at: now,
+            met_others_at,
         }
         .write(memory);
     }
@@ -364,9 +371,8 @@ fn is_alive(pid: i32) -> bool {
 /// the lock free; so leave it free at least as long as we last had it.
 fn leave_a_turn_to_others(memory: &File) {
     let last = Memory::read(memory);
-    let turn = Duration::from_millis(last.held_ms).min(LONGEST_TURN);
-    let passed = SystemClock.now().since(last.released_at);
-    if let Some(rest) = turn.checked_sub(passed) {
+    let now = SystemClock.now();
+    if let Some(rest) = last.turn(now).checked_sub(now.since(last.released_at)) {
         std::thread::sleep(rest);
     }
 }
@@ -413,9 +419,23 @@ struct Memory {
     directory: Option<Identity>,
     held_ms: u64,
     released_at: Timestamp,
+    /// When one of us found the lock in other hands.
+    met_others_at: Timestamp,
 }
 
 impl Memory {
+    /// How long the lock stays free after we had it: as long as we had it. Where others wanted it
+    /// lately, three times as long, so that each of Clawdbot's eleven looks finds it free more
+    /// often than not, however many of us there are.
+    fn turn(&self, now: Timestamp) -> Duration {
+        let held = Duration::from_millis(self.held_ms);
+        if self.met_others_at.0 > 0 && now.since(self.met_others_at) < LATELY {
+            (held * 3).min(LONGEST_TURN_AMONG_OTHERS)
+        } else {
+            held.min(LONGEST_TURN)
+        }
+    }
+
     /// What is remembered; nothing, if that is unreadable. A directory whose birth is not known
     /// is not remembered: it could be anyone's by now.
     fn read(file: &File) -> Self {
@@ -470,6 +490,10 @@ const STALE: Duration = Duration::from_secs(32);
 const FILE_STALE: Duration = Duration::from_mins(3);
 /// The longest we wait for others to have their turn.
 const LONGEST_TURN: Duration = Duration::from_millis(50);
+/// The same, if there are others.
+const LONGEST_TURN_AMONG_OTHERS: Duration = Duration::from_secs(1);
+/// How long others are reckoned with after they were met.
+const LATELY: Duration = Duration::from_mins(1);
 
 #[cfg(unix)]
 #[cfg(test)]
@@ -497,6 +521,29 @@ mod tests {
         let long_ago = rustix::fs::Timespec { tv_sec: 1_000_000, tv_nsec: 0 };
         let times = rustix::fs::Timestamps { last_access: long_ago, last_modification: long_ago };
         rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty()).unwrap();
+    }
+
+    #[test]
+    fn where_others_want_the_lock_it_stays_free_for_longer() {
+        let place = place();
+        fs::create_dir(&place.path).unwrap();
+        let path = place.path.clone();
+        let other = std::thread::spawn(move || {
+            std::thread::park_timeout(Duration::from_millis(20));
+            fs::remove_dir(path).unwrap();
+        });
+        let patience = Duration::from_mins(1);
+        let acquire = || DirectoryLock::acquire(&place.path, &place.memory, patience).unwrap();
+        acquire().release(&place.memory);
+        other.join().unwrap();
+        acquire().release(&place.memory);
+        let memory = Memory { held_ms: 100, ..Memory::read(&place.memory) };
+        let now = SystemClock.now();
+        assert_eq!(memory.turn(now), Duration::from_millis(300));
+        // The controls: nobody for a minute, nobody ever.
+        assert_eq!(memory.turn(now.plus(LATELY)), LONGEST_TURN);
+        let alone = Memory { met_others_at: Timestamp(0), ..memory };
+        assert_eq!(alone.turn(now), LONGEST_TURN);
     }
 
     #[test]
@@ -581,7 +628,9 @@ mod tests {
     fn what_a_dead_takeover_left_is_removed() {
         let place = place();
         std::mem::forget(acquire(&place).unwrap());
-        fs::create_dir(atomic::sibling(&place.path, ".new")).unwrap();
+        let came_out = atomic::sibling(&place.path, ".new");
+        fs::create_dir(&came_out).unwrap();
+        make_stale(&came_out);
         acquire(&place).unwrap().release(&place.memory);
         assert_eq!(fs::read_dir(place.path.parent().unwrap()).unwrap().count(), 1);
     }

@@ -149,6 +149,7 @@ pub const NO_STEPS: [(&str, &[&str]); 7] = [
             "directory_lock::keep_alive",
             "directory_lock::touch",
             "directory_lock::leave_a_turn_to_others",
+            "directory_lock::turn",
         ],
     ),
     (
