@@ -23,7 +23,7 @@ pub(crate) fn run(input: &Value) -> Result<Value, String> {
         let directory = folder.path().join(agent);
         std::fs::create_dir(directory).map_err(|error| error.to_string())?;
         if input[agent].is_object() {
-            let text = without_margin(&input[agent]).to_string();
+            let text = without_margin(&input[agent], &input["now"]).to_string();
             auth_store::write_atomic(&path(agent), text.as_bytes())
                 .map_err(|error| error.to_string())?;
         }
@@ -138,12 +138,14 @@ pub(crate) fn normalised(expected: &Value) -> Value {
     answer
 }
 
-/// A store whose logins are renewed at their end, not before: their lifetime is nothing.
-fn without_margin(store: &Value) -> Value {
+/// A store whose logins are renewed at their end, not before: they were obtained just now, so that what is left is all of
+/// their lifetime, and the margin a part of it.
+fn without_margin(store: &Value, now: &Value) -> Value {
     let mut store = store.clone();
     for (_, profile) in store["profiles"].as_object_mut().into_iter().flatten() {
         if profile["type"] == "oauth" && profile["expires"].is_number() {
-            profile["obtainedAt"] = profile["expires"].clone();
+            let is_ended = profile["expires"].as_f64() <= now.as_f64();
+            profile["obtainedAt"] = if is_ended { &profile["expires"] } else { now }.clone();
         }
     }
     store
