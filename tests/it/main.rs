@@ -24,6 +24,7 @@ mod routing;
 mod runtime_cache;
 mod sessions;
 mod shell;
+mod terminal;
 mod tools;
 
 /// A file nobody lists here is a test nobody runs.

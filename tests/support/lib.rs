@@ -5,6 +5,7 @@
 //! - [`sandbox`]: a temporary home in which the real binary runs;
 //! - [`peer`]: the certified server of `tests/peers/oidc-provider`;
 //! - [`clawdbot`]: a writer that behaves like Clawdbot, with its lock;
+//! - [`tmux`]: a real terminal;
 //! - [`http`]: the few lines of HTTP/1.1 the others need.
 //!
 //! Nothing here sleeps: whoever waits, waits for an event, with a deadline that only a hang can reach.
@@ -24,6 +25,7 @@ pub mod issuer;
 pub mod peer;
 pub mod person;
 pub mod sandbox;
+pub mod tmux;
 
 /// How long anything may take before we call it a hang. No test passes or fails by it otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(90);

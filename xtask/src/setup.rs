@@ -4,9 +4,12 @@ use crate::run::{Outcome, is_installed, read, run, run_with, succeeds};
 use std::path::Path;
 
 /// A command that must succeed, and the Debian packages that bring what it needs.
-const NEEDED: [(&[&str], &[&str]); 3] = [
+const NEEDED: [(&[&str], &[&str]); 6] = [
     (&["npm", "--version"], &["nodejs", "npm"]),
     (&["faketime", "--help"], &["faketime"]),
+    (&["tmux", "-V"], &["tmux"]),
+    (&["chromium", "--version"], &["chromium"]),
+    (&["chromedriver", "--version"], &["chromium-driver"]),
     (&["python3", "-c", "import ensurepip, venv"], &["python3", "python3-venv"]),
 ];
 
@@ -25,14 +28,7 @@ pub(crate) const TOOLS: &str = "target/python/tools";
 
 /// Installs all of it. What is there already is left alone, but for the peers, which are laid anew.
 pub(crate) fn setup() -> Outcome {
-    let missing: Vec<&str> = NEEDED
-        .iter()
-        .filter(|(command, _)| !succeeds(command[0], &command[1..]))
-        .flat_map(|(_, packages)| packages.iter().copied())
-        .collect();
-    if !missing.is_empty() {
-        install_debian(&missing)?;
-    }
+    debian()?;
     for folder in NODE_PEERS {
         npm(folder)?;
     }
@@ -43,6 +39,16 @@ pub(crate) fn setup() -> Outcome {
         run(&pip, &[&quiet[..], &["-r", requirements]].concat())?;
     }
     Ok(())
+}
+
+/// The Debian packages that are missing.
+fn debian() -> Outcome {
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .filter(|(command, _)| !succeeds(command[0], &command[1..]))
+        .flat_map(|(_, packages)| packages.iter().copied())
+        .collect();
+    if missing.is_empty() { Ok(()) } else { install_debian(&missing) }
 }
 
 /// Installs what counts system calls, instructions and memory.
@@ -68,6 +74,7 @@ fn npm(folder: &str) -> Outcome {
 
 /// The same, unless it was done in this tree before.
 pub(crate) fn setup_once() -> Outcome {
+    debian()?;
     let installed = |folder: &&str| Path::new(folder).join("node_modules").is_dir();
     let made = |(_, environment): &(&str, &str)| Path::new(environment).join("bin/pip").is_file();
     if NODE_PEERS.iter().all(installed) && PYTHON.iter().all(made) { Ok(()) } else { setup() }

@@ -190,6 +190,11 @@ impl Context {
         let _nobody_listens = writeln!(self.stderr, "{line}");
     }
 
+    /// Asks the person something, the answer to be typed on the same line.
+    pub(crate) fn ask(&mut self, question: &str) {
+        let _nobody_listens = write!(self.stderr, "{question}").and_then(|()| self.stderr.flush());
+    }
+
     /// Hands on what was written.
     pub fn flush(&mut self) -> Result<(), CliError> {
         self.stdout.flush().map_err(CliError::stdout)

@@ -36,6 +36,7 @@ pub mod launch;
 mod logging;
 mod login_person;
 mod login_way;
+mod onboard_found;
 mod other_tools;
 pub mod overview;
 pub mod paths;
@@ -208,6 +209,7 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
         Command::Sessions(SessionsCommand::Clear(args)) => {
             commands::sessions::clear(args, global, context)
         }
+        Command::Onboard(args) => commands::onboard::run(args, global, context),
         Command::Completion(args) => commands::shell::completion(args, context),
         Command::Man(args) => commands::shell::man(args, context),
         Command::Doctor(args) => commands::doctor::run(args, global, context),
@@ -289,6 +291,6 @@ fn wants_json(arguments: &[OsString]) -> bool {
     ours.into_iter().any(|argument| argument == "--json" || argument == "--status-json")
 }
 
-const COVERED: &str = "it covers `models status|set|aliases|fallbacks`, `models auth …`, `channels list`, \
+const COVERED: &str = "it covers `onboard`, `models status|set|aliases|fallbacks`, `models auth …`, `channels list`, \
      `agents list|add|delete|share`, \
-     `sessions model|list|show|clear` and `plugins list`; see `clawdbot --help`";
+     `sessions model|list|show|clear`, `plugins list`, `doctor`, `completion` and `man`; see `clawdbot --help`";

@@ -82,14 +82,12 @@ pub(crate) fn choose_provider(
         ));
     }
     context.say("");
-    context.say("Its number or name:");
-    let line = person::line(context)?;
-    let answer = line.trim();
+    let answer = person::answer("Its number or name: ", context)?;
     if answer.is_empty() {
         return Err(CliError::usage("no provider was chosen"));
     }
     let by_number = answer.parse::<usize>().ok().and_then(|number| ids.get(number.wrapping_sub(1)));
-    Ok(by_number.map_or_else(|| answer.to_owned(), |id| (*id).to_owned()))
+    Ok(by_number.map_or(answer, |id| (*id).to_owned()))
 }
 
 /// Asks which way, where the provider has several.
@@ -106,12 +104,8 @@ pub(crate) fn choose_method(
         context.say(format_args!("{:3}  {}", number + 1, for_people(*flow)));
     }
     context.say("");
-    context.say("Its number:");
-    let line = person::line(context)?;
-    let number = line.trim().parse::<usize>().ok();
-    let flow = number.and_then(|number| provider.flows.get(number.wrapping_sub(1)));
-    let flow = flow.ok_or_else(|| CliError::usage("no way to log in was chosen"))?;
-    Ok(Some(words(*flow)[0].to_owned()))
+    let number = person::number(provider.flows.len(), context)?;
+    Ok(provider.flows.get(number).map(|flow| words(*flow)[0].to_owned()))
 }
 
 /// What the person can do instead.

@@ -58,6 +58,16 @@ impl Tool {
         }
     }
 
+    /// Its word on the command line.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Codex => "codex",
+            Self::Claude => "claude",
+            Self::Qwen => "qwen",
+            Self::Gemini => "gemini",
+        }
+    }
+
     /// Where it keeps its login.
     pub(crate) fn file(self, context: &Context) -> PathBuf {
         let folder = |variable: &str, name: &str| match context.env(variable) {

@@ -65,22 +65,81 @@ pub(crate) fn secret(question: &str, context: &mut Context) -> Result<String, Cl
     run(read)?
 }
 
-/// One line of standard input, and nothing after it.
+/// One line of standard input, and nothing after it; empty at its end. Ctrl-C ends it: nothing
+/// was stored.
 pub(crate) fn line(context: &mut Context) -> Result<String, CliError> {
+    let mut stdin = std::mem::replace(&mut context.stdin, Box::new(io::empty()));
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let line = read_line(&mut stdin);
+        // Whoever asked may be gone.
+        let _ = sender.send((line, stdin));
+    });
+    let (line, stdin) = run(async {
+        tokio::select! {
+            answer = receiver => answer.map_err(|_| interrupted()),
+            _ = tokio::signal::ctrl_c() => Err(interrupted()),
+        }
+    })??;
+    context.stdin = stdin;
+    line.map_err(|error| CliError::usage(format!("the standard input could not be read: {error}")))
+}
+
+fn read_line(stdin: &mut impl io::Read) -> io::Result<String> {
     let mut line = Vec::new();
     let mut byte = [0];
     while line.len() < 1024 && byte != *b"\n" {
-        match context.stdin.read(&mut byte) {
+        match stdin.read(&mut byte) {
             Ok(0) => break,
             Ok(_) => line.push(byte[0]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                let message = format!("the standard input could not be read: {error}");
-                return Err(CliError::usage(message));
-            }
+            Err(error) => return Err(error),
         }
     }
     Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
+/// The answer to a question, without white space around it.
+///
+/// # Errors
+/// Ctrl-C, or the end of the input: there is nobody any more.
+pub(crate) fn answer(question: &str, context: &mut Context) -> Result<String, CliError> {
+    context.ask(question);
+    let line = line(context)?;
+    if line.is_empty() {
+        return Err(CliError::new(
+            Exit::Interrupted,
+            "interrupted",
+            "the input ended; nothing was stored",
+        ));
+    }
+    Ok(line.trim().to_owned())
+}
+
+/// One of `count` numbered things; an empty answer is the first.
+pub(crate) fn number(count: usize, context: &mut Context) -> Result<usize, CliError> {
+    loop {
+        let text = answer(&format!("Which one? 1 to {count} [1]: "), context)?;
+        if text.is_empty() {
+            return Ok(0);
+        }
+        match text.parse::<usize>() {
+            Ok(number) if (1..=count).contains(&number) => return Ok(number - 1),
+            _ => context.say(format_args!("Type a number from 1 to {count}, or Ctrl-C to stop.")),
+        }
+    }
+}
+
+/// Yes or no; an empty answer is yes.
+pub(crate) fn yes(question: &str, context: &mut Context) -> Result<bool, CliError> {
+    loop {
+        let text = answer(&format!("{question} [Y/n]: "), context)?;
+        match text.to_ascii_lowercase().as_str() {
+            "" | "y" | "yes" => return Ok(true),
+            "n" | "no" => return Ok(false),
+            _ => context.say("Type y or n, or Ctrl-C to stop."),
+        }
+    }
 }
 
 /// While the result lives, the terminal does not show what is typed.

@@ -8,6 +8,7 @@ mod duration;
 mod hand_out;
 mod login;
 mod models;
+mod onboard;
 mod plug_in;
 mod plugins;
 mod sessions;
@@ -26,6 +27,7 @@ pub use login::{
 pub use models::{
     AliasesCommand, FallbacksCommand, ListingArgs, ModelArgs, ModelsArgs, ModelsCommand, StatusArgs,
 };
+pub use onboard::OnboardArgs;
 pub use plug_in::{
     ConfigureArgs, ConfigureCommand, ConfigureGitArgs, EnvArgs, ExecArgs, GitCredentialArgs,
     GitVerb, Shell, WantedArgs,
@@ -43,6 +45,7 @@ pub use sessions::{SessionArgs, SessionModelArgs, SessionsCommand};
     arg_required_else_help = true,
     after_help = "\
 Examples:
+  clawdbot onboard
   clawdbot models auth login --provider openai-codex
   clawdbot models auth token --provider openai-codex
   clawdbot models status
@@ -78,6 +81,8 @@ pub struct Global {
 /// The words we own.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// The first steps: find what is there, log in, check, choose the model
+    Onboard(OnboardArgs),
     /// Credentials, models and their state
     Models(ModelsArgs),
     /// What is connected: of the channels, only the credentials are ours

@@ -55,13 +55,8 @@ pub fn run(args: &ImportArgs, global: &Global, context: &mut Context) -> Result<
 }
 
 fn find(args: &ImportArgs, context: &Context) -> Result<Vec<Foreign>, CliError> {
-    let tool = match args.from.as_str() {
-        "codex" => Some(Tool::Codex),
-        "claude" | "claude-code" => Some(Tool::Claude),
-        "qwen" => Some(Tool::Qwen),
-        "gemini" => Some(Tool::Gemini),
-        _ => None,
-    };
+    let name = if args.from == "claude-code" { "claude" } else { args.from.as_str() };
+    let tool = Tool::ALL.into_iter().find(|tool| tool.word() == name);
     let path = tool.map_or_else(|| context.user_path(&args.from), |tool| tool.file(context));
     let mut found = if let Some(tool) = tool {
         of_tool(tool, context)

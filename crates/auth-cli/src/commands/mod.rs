@@ -18,6 +18,7 @@ pub mod list;
 pub mod login;
 pub mod logout;
 pub mod models;
+pub mod onboard;
 pub mod order;
 pub mod paste;
 pub(crate) mod plugin_login;

@@ -1,0 +1,160 @@
+//! In a real terminal: the wizard, Ctrl-C at each of its prompts, and the race of a paste.
+
+use e2e::http;
+use e2e::issuer::Issuer;
+use e2e::person::Person;
+use e2e::sandbox::Sandbox;
+use e2e::tmux::Terminal;
+
+const ONBOARD: [&str; 1] = ["onboard"];
+const LOGIN: [&str; 6] = ["models", "auth", "login", "--provider", "demo", "--no-browser"];
+const PROFILE: &str = "demo:alice@example.test";
+
+/// A home where our issuer is the provider `demo`.
+fn home(issuer: &Issuer) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write_manifest("demo", &issuer.manifest("demo"));
+    sandbox
+}
+
+/// The authorization URL on the screen.
+fn address(screen: &str) -> String {
+    let line = screen.lines().map(str::trim).find(|line| line.contains("/authorize?"));
+    line.unwrap_or_else(|| panic!("no address:\n{screen}")).to_owned()
+}
+
+#[test]
+fn the_wizard_stores_a_key_that_nobody_sees() {
+    let sandbox = Sandbox::new();
+    let terminal = Terminal::start(&sandbox, 80, 40, &ONBOARD);
+    let menu = terminal.wait_for("Which one?");
+    assert!(menu.contains("4  An API key of any provider"), "{menu}");
+    terminal.enter("4");
+    terminal.wait_for("Of which provider?");
+    terminal.enter("groq");
+    terminal.wait_for("It is not shown.");
+    terminal.enter("gsk_SECRET_0123456789_SECRET");
+    terminal.enter("");
+    let end = terminal.wait_for("echo on");
+    assert!(end.contains("Ready: groq") && end.contains("exit 0"), "{end}");
+    assert!(end.contains("clawdbot models auth token --provider groq"), "{end}");
+    assert!(!end.contains("SECRET_0123456789"), "{end}");
+    assert_eq!(sandbox.profile("main", "groq:default")["key"], "gsk_SECRET_0123456789_SECRET");
+}
+
+#[test]
+fn the_wizard_logs_in_with_a_browser_and_checks_the_result() {
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer);
+    let terminal = Terminal::start(&sandbox, 80, 60, &["onboard", "--no-browser"]);
+    terminal.wait_for("Which one?");
+    terminal.enter("3");
+    terminal.wait_for("Its number or name:");
+    terminal.enter("demo");
+    let screen = terminal.wait_for("ssh -L");
+    Person::named("alice").visit(&address(&screen)).unwrap();
+    let end = terminal.wait_for("echo on");
+    assert!(end.contains("Ready: demo") && end.contains("exit 0"), "{end}");
+    assert!(end.contains(PROFILE), "{end}");
+    assert!(sandbox.profile("main", PROFILE).is_object());
+}
+
+#[test]
+fn the_wizard_moves_a_login_of_another_tool_only_if_told_so() {
+    let sandbox = Sandbox::new();
+    let login = serde_json::json!({ "claudeAiOauth": {
+        "accessToken": "sk-ant-oat01-access", "refreshToken": "r", "expiresAt": 4_000_000_000_000_i64 } });
+    let path = sandbox.home().join(".claude/.credentials.json");
+    e2e::sandbox::write(&path, login.to_string().as_bytes());
+    let terminal = Terminal::start(&sandbox, 80, 60, &ONBOARD);
+    let menu = terminal.wait_for("Which one? 1 to");
+    assert!(menu.contains("1  Use the login of Claude Code (anthropic)"), "{menu}");
+    terminal.enter("1");
+    terminal.wait_for("default model?");
+    terminal.enter("n");
+    terminal.wait_for("Which one? [1]");
+    terminal.enter("2");
+    let end = terminal.wait_for("echo on");
+    assert!(end.contains("Ready: anthropic") && end.contains("exit 0"), "{end}");
+    assert_eq!(sandbox.profile("main", "anthropic:imported")["type"], "token");
+    assert_eq!(std::fs::read(&path).unwrap(), login.to_string().as_bytes());
+}
+
+#[test]
+fn ctrl_c_at_each_prompt_leaves_everything_as_it_was() {
+    let issuer = Issuer::start();
+    // What is typed before, each when the text before it is there, and the last prompt.
+    let prompts: [(&[(&str, &str)], &str); 7] = [
+        (&[], "Which one?"),
+        (&[("Which one?", "3")], "Its number or name:"),
+        (&[("Which one?", "3"), ("Its number or name:", "openai-codex")], "how?"),
+        (&[("Which one?", "2")], "default model?"),
+        (&[("Which one?", "2"), ("default model?", "y")], "It is not shown."),
+        (&[("Which one?", "4")], "Of which provider?"),
+        (&[("Which one?", "3"), ("Its number or name:", "demo")], "ssh -L"),
+    ];
+    for (typed, prompt) in prompts {
+        let sandbox = home(&issuer);
+        let terminal = Terminal::start(&sandbox, 80, 60, &["onboard", "--no-browser"]);
+        for (before, text) in typed {
+            terminal.wait_for(before);
+            terminal.enter(text);
+        }
+        terminal.wait_for(prompt);
+        terminal.press("C-c");
+        let end = terminal.wait_for("echo ");
+        assert!(end.contains("exit 130") && end.contains("echo on"), "{prompt}: {end}");
+        assert!(end.contains("nothing was stored"), "{prompt}: {end}");
+        assert!(!sandbox.store_path("main").exists(), "{prompt}");
+        assert!(!sandbox.state().join("clawdbot.json").exists(), "{prompt}");
+    }
+    assert_eq!(issuer.requests("authorization_code"), 0);
+}
+
+#[test]
+fn a_pasted_address_wins_against_a_callback_that_never_comes() {
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer);
+    let terminal = Terminal::start(&sandbox, 80, 60, &LOGIN);
+    let url = address(&terminal.wait_for("nowhere else:"));
+    terminal.enter("http://127.0.0.1/callback?code=wrong&state=wrong");
+    terminal.wait_for("The login goes on.");
+    let redirect = Person::named("alice").walk(&url).unwrap();
+    terminal.enter(&redirect);
+    let end = terminal.wait_for("echo on");
+    assert!(end.contains("exit 0"), "{end}");
+    assert!(sandbox.profile("main", PROFILE).is_object());
+}
+
+#[test]
+fn a_callback_wins_against_a_paste_that_is_half_typed() {
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer);
+    let terminal = Terminal::start(&sandbox, 80, 60, &LOGIN);
+    let url = address(&terminal.wait_for("nowhere else:"));
+    let redirect = Person::named("alice").walk(&url).unwrap();
+    terminal.type_in(&redirect[..redirect.len() / 2]);
+    assert_eq!(http::get(&redirect).unwrap().status, 200);
+    let end = terminal.wait_for("echo on");
+    assert!(end.contains("exit 0"), "{end}");
+    assert_eq!(issuer.requests("authorization_code"), 1);
+}
+
+#[test]
+fn both_answers_at_once_are_exchanged_once() {
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer);
+    let terminal = Terminal::start(&sandbox, 80, 60, &LOGIN);
+    let url = address(&terminal.wait_for("nowhere else:"));
+    let redirect = Person::named("alice").walk(&url).unwrap();
+    let callback = {
+        let redirect = redirect.clone();
+        std::thread::spawn(move || http::get(&redirect))
+    };
+    terminal.enter(&redirect);
+    let end = terminal.wait_for("echo on");
+    // Whoever came second finds nobody: that is an answer, too.
+    let _page = callback.join().unwrap();
+    assert!(end.contains("exit 0"), "{end}");
+    assert_eq!(issuer.requests("authorization_code"), 1);
+}
