@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod agents;
+mod canary;
 mod certified;
 mod codex;
 mod config;

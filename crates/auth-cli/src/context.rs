@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::error::CliError;
 use crate::paths::{self, Inputs, Paths};
+use crate::text;
 
 /// What a run of the program may see and touch.
 pub struct Context {
@@ -143,6 +144,17 @@ impl Context {
         self.env.get(OsStr::new(name)).and_then(|value| value.to_str())
     }
 
+    /// The environment for a program that has no business with our secrets: without the variables
+    /// whose names say that they hold one, but for those it `needs`.
+    pub fn env_without_secrets(&self, needs: &[String]) -> Vec<(OsString, OsString)> {
+        let may_see = |name: &OsStr| {
+            let name = name.to_string_lossy();
+            !is_secret(&name) || needs.iter().any(|needed| *needed == name)
+        };
+        let seen = self.env.iter().filter(|(name, _)| may_see(name));
+        seen.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// Where everything is.
     pub fn paths(&self) -> &Paths {
         self.paths.get_or_init(|| {
@@ -173,8 +185,9 @@ impl Context {
         paths::display(path, &self.home)
     }
 
-    /// Writes a line of data.
+    /// Writes a line of data, without what could change a terminal.
     pub fn print(&mut self, line: impl fmt::Display) -> Result<(), CliError> {
+        let line = text::for_terminal(&line.to_string());
         writeln!(self.stdout, "{line}").map_err(CliError::stdout)
     }
 
@@ -182,11 +195,13 @@ impl Context {
     pub fn print_json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
         let text =
             serde_json::to_string_pretty(value).map_err(|json| CliError::stdout(json.into()))?;
-        self.print(text)
+        writeln!(self.stdout, "{}", text::json_for_terminal(&text)).map_err(CliError::stdout)
     }
 
-    /// Says something to the person. That nobody can hear it is no reason to fail.
+    /// Says something to the person, without what could change a terminal. That nobody can hear it
+    /// is no reason to fail.
     pub fn say(&mut self, line: impl fmt::Display) {
+        let line = text::for_terminal(&line.to_string());
         let _nobody_listens = writeln!(self.stderr, "{line}");
     }
 
@@ -205,6 +220,12 @@ impl fmt::Debug for Context {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Context").field("home", &self.home).finish_non_exhaustive()
     }
+}
+
+/// Whether a variable of that name holds a secret, as far as a name can tell.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL"].iter().any(|word| name.contains(word))
 }
 
 /// Whether there is anything at `path`, by the cheapest question there is.
@@ -250,5 +271,26 @@ impl Write for Captured {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_sees_no_secret_but_the_one_it_needs() {
+        let mut context = Context::sealed(Path::new("/home"), Timestamp(0));
+        for name in ["HOME", "DISPLAY", "ANTHROPIC_API_KEY", "gh_token", "ACME_CLIENT_SECRET"] {
+            context.env.insert(name.into(), "x".into());
+        }
+        let seen = |needs: &[String]| -> Vec<OsString> {
+            context.env_without_secrets(needs).into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(seen(&[]), ["DISPLAY", "HOME"]);
+        assert_eq!(
+            seen(&["ACME_CLIENT_SECRET".to_owned()]),
+            ["ACME_CLIENT_SECRET", "DISPLAY", "HOME"]
+        );
     }
 }

@@ -9,6 +9,7 @@ use auth_store::{ProfileId, StoreError};
 use serde_json::{Map, Value};
 
 use crate::context::Context;
+use crate::text::printable;
 
 /// How the program ends. The numbers are part of the interface; `docs/cli.md` lists them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -167,7 +168,8 @@ impl CliError {
             let _told = context.print_json(&object);
             return;
         }
-        context.say(format_args!("error: {}", self.message));
+        // One line, whatever a server or a file put into it.
+        context.say(format_args!("error: {}", printable(&self.message)));
         if let Some(hint) = &self.hint {
             context.say(format_args!("hint: {hint}"));
         }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::args::TokenFormat;
 use crate::error::{CliError, Exit};
-use crate::text::rfc3339;
+use crate::text::{json_for_terminal, rfc3339};
 
 /// A token, and what is known of it.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl Handed {
         let is_odd = if token.is_ascii() {
             token.bytes().any(|byte| byte.is_ascii_control())
         } else {
-            token.chars().any(char::is_control)
+            token.chars().any(auth_store::is_hostile)
         };
         !token.is_empty() && !is_odd
     }
@@ -218,7 +218,7 @@ pub(crate) fn shell_word(text: &str) -> String {
 }
 
 fn pretty(value: &Value) -> String {
-    format!("{value:#}\n")
+    format!("{}\n", json_for_terminal(&format!("{value:#}")))
 }
 
 #[cfg(test)]

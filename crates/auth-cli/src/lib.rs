@@ -31,6 +31,7 @@ pub mod doctor;
 pub mod error;
 mod hand_on;
 pub mod handed;
+pub mod hardening;
 mod json5_tree;
 pub mod launch;
 mod logging;
@@ -243,7 +244,7 @@ fn not_parsed(
     arguments: &[OsString],
     context: &mut Context,
 ) -> Result<Exit, CliError> {
-    let text = error.render().to_string();
+    let (text, had_secret) = without_secrets(&error.render().to_string(), arguments);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             context.print(text.trim_end())?;
@@ -254,6 +255,13 @@ fn not_parsed(
             return Ok(Exit::Done);
         }
         _ => {}
+    }
+    if had_secret {
+        let message = text.lines().next().unwrap_or_default();
+        let message = message.strip_prefix("error: ").unwrap_or(message);
+        return Err(CliError::usage(message).hint(
+            "if that is a key or a token: no argument takes one, since others see arguments; give it on standard input",
+        ));
     }
     let value = |kind| error.get(kind).map(ToString::to_string);
     let first_is_foreign = error.kind() == ErrorKind::UnknownArgument
@@ -283,6 +291,24 @@ fn not_parsed(
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     let failure = CliError::usage(message.strip_prefix("error: ").unwrap_or(&message));
     Err(if rest.is_empty() { failure } else { failure.hint(rest.trim()) })
+}
+
+/// `text` with `…` for each argument that may be a key somebody typed where none belongs, and
+/// whether there was one.
+fn without_secrets(text: &str, arguments: &[OsString]) -> (String, bool) {
+    let words = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
+    let values = words.flat_map(|word| word.splitn(2, '=')).filter(|word| looks_secret(word));
+    let clean = values.fold(text.to_owned(), |text, word| text.replace(word, "…"));
+    let had_secret = clean != text;
+    (clean, had_secret)
+}
+
+/// Long, without a part of a path, an address or a profile's name, and not a word in small letters.
+fn looks_secret(word: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c == '-';
+    word.len() >= 20
+        && !word.contains(['/', ':', '@', ' '])
+        && !word.trim_start_matches('-').chars().all(is_plain)
 }
 
 /// Whether errors are data too. The arguments may not have been understood, so this only looks.

@@ -20,6 +20,7 @@ pub(crate) fn start(verbose: bool, context: &Context) {
     // What cannot be understood is as good as nothing asked.
     let filter: Targets = filter.parse().unwrap_or_default();
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    let lines = lines.with_ansi(context.terminal.stderr);
     // In tests somebody else may have been first.
     let _was_first = tracing_subscriber::registry().with(filter).with(lines).try_init();
 }

@@ -4,15 +4,20 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use auth_cli::context::Context;
-use auth_cli::{launch, token, worker};
+use auth_cli::{hardening, launch, token, worker};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let exit = match arguments.get(1) {
-        Some(word) if word == worker::WORD => worker::run(&arguments, &mut Context::real()),
+        Some(word) if word == worker::WORD => {
+            hardening::start();
+            worker::run(&arguments, &mut Context::real())
+        }
         Some(word) if word == launch::WORD => launch::run(&arguments),
-        _ => token::try_fast(&arguments)
-            .unwrap_or_else(|| auth_cli::run(arguments, &mut Context::real())),
+        _ => token::try_fast(&arguments).unwrap_or_else(|| {
+            hardening::start();
+            auth_cli::run(arguments, &mut Context::real())
+        }),
     };
     ExitCode::from(exit)
 }

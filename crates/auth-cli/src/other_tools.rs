@@ -205,7 +205,7 @@ fn of_store(path: &Path, bytes: &[u8]) -> Option<Vec<Foreign>> {
             path: path.to_owned(),
             provider: profile.provider.clone(),
             credential: document.credential(&profile.id)?,
-            id: Some(profile.id.to_string()),
+            id: Some(profile.id.as_str().to_owned()),
             account_id: profile.account_id.clone(),
             email: profile.email.clone(),
             fields: further(profile.id.as_str()),

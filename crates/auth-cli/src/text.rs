@@ -1,5 +1,8 @@
 //! Words for people: masked secrets, times, columns.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 use auth_store::{Credential, Secret, Timestamp, trim};
 
 /// What may be shown of a credential's secret: of a key that is kept elsewhere, where.
@@ -57,9 +60,38 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
-/// `text` without characters that could change the terminal, for what comes from files.
+/// `text` on one line, without characters that could change the terminal: for what comes from
+/// files, servers and plugins.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    auth_store::printable(text).into_owned()
+}
+
+/// What goes to a terminal: lines of [`printable`] text, whatever was put into them; a tab is a
+/// space.
+pub fn for_terminal(text: &str) -> String {
+    text.replace('\t', " ").split('\n').map(auth_store::printable).collect::<Vec<_>>().join("\n")
+}
+
+/// JSON in which the characters that could change a terminal are escaped; JSON itself wants that
+/// of C0 only (RFC 8259 §7).
+pub fn json_for_terminal(json: &str) -> Cow<'_, str> {
+    // Line breaks between members are no part of a text; those in one are escaped already.
+    let is_odd = |c: char| c != '\n' && auth_store::is_hostile(c);
+    if !json.contains(is_odd) {
+        return json.into();
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_odd(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out.into()
 }
 
 #[cfg(test)]
@@ -74,6 +106,18 @@ mod tests {
         check("seventeen-chars-x", "seve...rs-x");
         check("zai-key-0123456789abcdef", "zai-key-...89abcdef");
         check("日本日本日本日本日本日本日本日本日本", "日本日本...日本日本");
+    }
+
+    #[test]
+    fn nothing_that_is_printed_can_change_the_terminal() {
+        let hostile = "a\u{1b}[31mb\u{9b}c\u{202e}d\te\r\nf";
+        assert_eq!(for_terminal(hostile), "a\u{fffd}[31mb\u{fffd}c\u{fffd}d e\u{fffd}\nf");
+        let value = serde_json::json!({ "a\u{e0001}": hostile, "b": "日本" });
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        let escaped = json_for_terminal(&text);
+        assert!(!escaped.chars().any(|c| c != '\n' && auth_store::is_hostile(c)), "{escaped}");
+        assert!(escaped.contains("日本"));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
     }
 
     #[test]

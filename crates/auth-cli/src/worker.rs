@@ -150,6 +150,14 @@ fn send(
             let request = Request { wanted, key: lock.key(), agent, provider };
             let mut command = Command::new(program);
             command.args(request.arguments());
+            let needs = [
+                &provider.client_id_env[..],
+                &provider.client_secret_env,
+                &provider.scopes_env,
+                &provider.redirect_uri_env,
+            ];
+            let needs = needs.concat();
+            command.env_clear().envs(context.env_without_secrets(&needs));
             in_child(command, lock, sink)
         }
         _ => sink::block_on(refresh::send(lock, wanted, provider, sink.doors()))

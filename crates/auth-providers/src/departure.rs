@@ -5,7 +5,7 @@ use auth_pkce::{
     AnswerRules, Attempt, AuthorizationRequest, Callback, CallbackError, Challenge, Code,
     PasteRules,
 };
-use auth_store::{Clock, Credential};
+use auth_store::{Clock, Credential, Secret};
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -115,7 +115,7 @@ impl Departure {
             nonce: self.sends_nonce().then(|| self.attempt.nonce()),
             yields: Yields::Oauth,
         };
-        grant.login(&answer, &code.expose().into(), received_at, http).await
+        grant.login(&answer, &self.sent(code), received_at, http).await
     }
 
     fn key_request(&self, code: &Code) -> HttpRequest {
@@ -127,13 +127,20 @@ impl Departure {
         self.endpoint.request_as_nobody(&params, TIMEOUT)
     }
 
+    /// What an answer may repeat and we must not.
+    fn sent(&self, code: &Code) -> [Secret; 2] {
+        [code.expose().into(), self.attempt.verifier().expose().into()]
+    }
+
     /// The API key in the answer to the code.
     fn key_of(&self, answer: &HttpResponse, code: &Code) -> Result<Login, LoginError> {
         let body = serde_json::from_slice::<Map<String, Value>>(&answer.body).unwrap_or_default();
         let key = body.get("key").and_then(Value::as_str).map(auth_store::trim);
         let key = key.filter(|key| !key.is_empty() && is_sendable(key));
         let Some(key) = key.filter(|_| (200..300).contains(&answer.status)) else {
-            let without = |text: String| text::without(&text, &code.expose().into());
+            let sent = self.sent(code);
+            let without =
+                |it: String| sent.iter().fold(it, |it, secret| text::without(&it, secret));
             if (400..500).contains(&answer.status)
                 && !matches!(answer.status, 408 | 425 | 429)
                 && let Some((code, description)) = error_of(&body)

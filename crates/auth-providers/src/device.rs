@@ -242,7 +242,7 @@ impl DeviceLogin {
                     Ok(odd(answer, received_at))
                 }
                 _ => {
-                    let without = |text: String| text::without(&text, &self.grant.device_code);
+                    let without = |text: String| self.without_sent(&text);
                     let description = description.map(without);
                     Err(LoginError::Refused { code: without(code), description })
                 }
@@ -289,7 +289,8 @@ impl DeviceLogin {
         ];
         let request = self.endpoint.request(&params, TIMEOUT);
         let exchanged = http.send(request).await.map_err(|error| unavailable(&error))?;
-        let login = self.grant_as(&exchanged, &code.into(), clock.now(), http).await?;
+        let login =
+            self.grant_as(&exchanged, &[code.into(), verifier.into()], clock.now(), http).await?;
         Ok(Poll::Login(Box::new(login)))
     }
 
@@ -307,8 +308,7 @@ impl DeviceLogin {
             }
             Some("error") => {
                 let message = pointed(&body, "/base_resp/status_msg").and_then(Value::as_str);
-                let description =
-                    message.map(|it| text::without(&text::clean(it), &self.grant.device_code));
+                let description = message.map(|it| self.without_sent(&text::clean(it)));
                 Err(LoginError::Refused { code: "error".to_owned(), description })
             }
             _ if (200..300).contains(&answer.status) && !body.is_empty() => Ok(Poll::Pending),
@@ -322,14 +322,24 @@ impl DeviceLogin {
         received_at: Timestamp,
         http: &dyn HttpClient,
     ) -> Result<Poll, LoginError> {
-        let login = self.grant_as(answer, &self.grant.device_code, received_at, http).await?;
+        let login = self.grant_as(answer, &self.sent(), received_at, http).await?;
         Ok(Poll::Login(Box::new(login)))
+    }
+
+    /// What an answer may repeat and we must not.
+    fn sent(&self) -> Vec<Secret> {
+        let verifier = self.grant.verifier.as_ref().map(|it| it.expose().into());
+        verifier.into_iter().chain([self.grant.device_code.clone()]).collect()
+    }
+
+    fn without_sent(&self, said: &str) -> String {
+        self.sent().iter().fold(said.to_owned(), |said, secret| text::without(&said, secret))
     }
 
     async fn grant_as(
         &self,
         answer: &HttpResponse,
-        sent: &Secret,
+        sent: &[Secret],
         received_at: Timestamp,
         http: &dyn HttpClient,
     ) -> Result<Login, LoginError> {

@@ -26,18 +26,19 @@ pub(crate) struct Grant<'a> {
 }
 
 impl Grant<'_> {
-    /// The login that `answer`, received at `received_at`, gives for `sent` (a code), which no
-    /// message repeats.
+    /// The login that `answer`, received at `received_at`, gives for `sent` (a code, and a verifier
+    /// with it), which no message repeats.
     pub(crate) async fn login(
         &self,
         answer: &HttpResponse,
-        sent: &Secret,
+        sent: &[Secret],
         received_at: Timestamp,
         http: &dyn HttpClient,
     ) -> Result<Login, LoginError> {
         let read =
             self.provider.read_answer(answer.status, &answer.headers, &answer.body, received_at);
-        let mut tokens = match read.without(sent) {
+        let read = sent.iter().fold(read, Answer::without);
+        let mut tokens = match read {
             Answer::Tokens(tokens) => *tokens,
             Answer::Rejected { code, description }
             | Answer::Misconfigured { code, description } => {

@@ -1,6 +1,6 @@
 //! Text of others, made fit for a terminal.
 
-use auth_store::Secret;
+use auth_store::{Secret, is_hostile};
 
 /// `text` on one line, without control and direction characters, at most 300 characters long.
 pub(crate) fn clean(text: &str) -> String {
@@ -39,11 +39,6 @@ pub(crate) fn without(text: &str, secret: &Secret) -> String {
         }
     }
     out
-}
-
-fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 const LONGEST: usize = 300;

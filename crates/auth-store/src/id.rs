@@ -43,9 +43,10 @@ impl From<ProviderId> for String {
     }
 }
 
+/// For people: what could change a terminal is replaced. Programs take [`as_str`](ProviderId::as_str).
 impl fmt::Display for ProviderId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&crate::text::printable(&self.0))
     }
 }
 
@@ -67,9 +68,10 @@ impl ProfileId {
     }
 }
 
+/// For people: what could change a terminal is replaced. Programs take [`as_str`](ProfileId::as_str).
 impl fmt::Display for ProfileId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&crate::text::printable(&self.0))
     }
 }
 

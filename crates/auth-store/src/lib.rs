@@ -50,6 +50,7 @@ mod runtime_cache;
 mod secret;
 mod state_directory;
 mod store;
+mod text;
 mod time;
 mod usage;
 
@@ -72,5 +73,6 @@ pub use runtime_cache::RuntimeCache;
 pub use secret::Secret;
 pub use state_directory::StateDirectory;
 pub use store::{Store, StoreLock};
+pub use text::{is_hostile, printable};
 pub use time::{Clock, SystemClock, Timestamp, since_boot};
 pub use usage::Usage;

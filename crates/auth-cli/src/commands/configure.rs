@@ -244,7 +244,7 @@ fn git(
             .hint("add --provider NAME or --profile ID"));
     }
     let key = format!("credential.https://{}.helper", args.host);
-    let found = git_config(&["--get-all", &key])?;
+    let found = git_config(&["--get-all", &key], context)?;
     let ours: Vec<&str> = found.lines().filter(|line| line.contains(GIT_WORDS)).collect();
     let mut words: Vec<String> = GIT_WORDS.split_whitespace().map(str::to_owned).collect();
     words.extend(choice_words(common, None, global));
@@ -268,20 +268,21 @@ fn git(
         return Ok(Exit::Done);
     }
     if !ours.is_empty() {
-        git_config(&["--unset-all", &key, GIT_WORDS])?;
+        git_config(&["--unset-all", &key, GIT_WORDS], context)?;
     }
     if !common.undo {
-        git_config(&["--add", &key, &helper])?;
+        git_config(&["--add", &key, &helper], context)?;
     }
     context.say("Written.");
     Ok(Exit::Done)
 }
 
 /// `git config --global …`; that there is no such key is no failure.
-fn git_config(words: &[&str]) -> Result<String, CliError> {
+fn git_config(words: &[&str], context: &Context) -> Result<String, CliError> {
     let failed = |reason: String| CliError::new(Exit::Usage, "git", reason);
     let mut command = Command::new("git");
     command.args(["config", "--global"]).args(words).stdin(Stdio::null());
+    command.env_clear().envs(context.env_without_secrets(&[]));
     let output = command.output().map_err(|error| failed(format!("git: {error}")))?;
     match output.status.code() {
         Some(0 | 1 | 5) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),

@@ -254,7 +254,11 @@ fn parse(line: &[u8]) -> Result<Message, Violation> {
         return Err(violation("a line is no object with a `type`"));
     };
     if !Message::TYPES.contains(&word) {
-        return Err(Violation::Protocol(format!("there is no message `{}`", text::clean(word))));
+        // Only what looks like a word of a protocol is shown.
+        let is_word =
+            word.len() <= 20 && word.bytes().all(|it| it.is_ascii_lowercase() || it == b'_');
+        let word = if is_word { word } else { "…" };
+        return Err(Violation::Protocol(format!("there is no message `{word}`")));
     }
     let word = word.to_owned();
     serde_path_to_error::deserialize(value).map_err(|error| {
@@ -379,6 +383,7 @@ mod tests {
             ("SECRET", "not JSON, at column 1"),
             ("\"SECRET\"", "no object with a `type`"),
             (r#"{"type":"dance"}"#, "no message `dance`"),
+            (r#"{"type":"SECRET"}"#, "no message `…`"),
             (r#"{"type":"result","credential":"SECRET"}"#, "`result`: a field has the wrong type"),
             (r#"{"type":"error","kind":{"SECRET":1}}"#, "`error`: a field has the wrong type"),
             (r#"{"type":"result"}"#, "without a credential"),

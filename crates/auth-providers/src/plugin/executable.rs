@@ -95,7 +95,7 @@ impl Executable {
 
     /// The file of the plugin `id` in the directory `bin`.
     pub(crate) fn file_in(bin: &Path, id: &ProviderId) -> PathBuf {
-        bin.join(format!("{PREFIX}{id}{}", std::env::consts::EXE_SUFFIX))
+        bin.join(format!("{PREFIX}{}{}", id.as_str(), std::env::consts::EXE_SUFFIX))
     }
 }
 

@@ -1,0 +1,55 @@
+//! What a run does first if it does more than hand out a fresh token: nobody else may look into
+//! its memory, and no limit on file sizes may end it in the middle of a write.
+//!
+//! Not on the hot path: that ends before anybody could look.
+
+#[cfg(unix)]
+use std::sync::OnceLock;
+
+#[cfg(unix)]
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// How much of us a crash could have put on the disk before [`start`].
+#[cfg(unix)]
+static CORE: OnceLock<Rlimit> = OnceLock::new();
+
+/// No core dump; on Linux no debugger and no reading of `/proc/<pid>` by other processes of the
+/// same user either (prctl(2), `PR_SET_DUMPABLE`). A write beyond a limit is an error (`EFBIG`)
+/// from now on and not the end of the process. Best effort: a system that has no such thing is
+/// no reason to fail.
+pub fn start() {
+    #[cfg(unix)]
+    {
+        #[cfg(target_os = "linux")]
+        let _ =
+            rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+        let before = getrlimit(Resource::Core);
+        let none = Rlimit { current: Some(0), maximum: before.maximum };
+        if setrlimit(Resource::Core, none).is_ok() {
+            // A second start finds its own limit.
+            let _ = CORE.set(before);
+        }
+        survive_file_limits();
+    }
+}
+
+/// Gives the next program its limit back, right before we become it. The rest of what
+/// [`start`] does ends with this program.
+pub(crate) fn end() {
+    #[cfg(unix)]
+    if let Some(before) = CORE.get() {
+        let _ = setrlimit(Resource::Core, *before);
+    }
+}
+
+/// Hears SIGXFSZ, whose default is to end the process. What hears a signal stays for good, even
+/// when whoever asked for it is gone (`tokio::signal::unix::signal`).
+#[cfg(unix)]
+fn survive_file_limits() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else {
+        return;
+    };
+    let _inside = runtime.enter();
+    let _stays = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
+}
