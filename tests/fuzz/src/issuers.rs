@@ -78,7 +78,8 @@ pub(crate) fn discovery(bytes: &[u8]) {
     let client = move |_: HttpRequest| -> Result<HttpResponse, HttpError> {
         Ok(HttpResponse { status: 200, headers: Vec::new(), body: body.clone() })
     };
-    let found = ready(discover("https://issuer.example", &client, Duration::from_secs(1)));
+    let found =
+        ready(discover("https://issuer.example", &|_| true, &client, Duration::from_secs(1)));
     match found {
         Ok(metadata) => {
             let text = format!("{metadata:?}");
