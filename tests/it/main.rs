@@ -27,6 +27,7 @@ mod sessions;
 mod shell;
 mod terminal;
 mod tools;
+mod written;
 
 /// A file nobody lists here is a test nobody runs.
 #[test]

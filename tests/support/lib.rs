@@ -5,6 +5,8 @@
 //! - [`sandbox`]: a temporary home in which the real binary runs;
 //! - [`peer`]: the certified server of `tests/peers/oidc-provider`;
 //! - [`clawdbot`]: a writer that behaves like Clawdbot, with its lock;
+//! - [`transcript`]: commands and what they say, replayed;
+//! - [`reference`]: the commands as a page of documentation;
 //! - [`tmux`]: a real terminal;
 //! - [`http`]: the few lines of HTTP/1.1 the others need.
 //!
@@ -24,8 +26,10 @@ pub mod http;
 pub mod issuer;
 pub mod peer;
 pub mod person;
+pub mod reference;
 pub mod sandbox;
 pub mod tmux;
+pub mod transcript;
 
 /// How long anything may take before we call it a hang. No test passes or fails by it otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(90);

@@ -23,6 +23,7 @@ cargo xtask <command>
   e2e [FILTER…]   the whole-program tests, against a fresh build of the binary
   vectors [DIR]   the conformance cases (default: tests/vectors)
   setup           installs what the tests need
+  docs            writes the reference of the commands and the transcripts anew
   deny            licences, bans, sources and advisories of the dependencies
   fuzz [TARGET…]  a million inputs for every parser (--executions N, --seed S; --minutes N: libFuzzer)
   package         the published crates, compiled from their packages
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         "e2e" => ci::whole_program(&rest),
         "vectors" => ci::vectors(&rest),
         "setup" => setup::setup(),
+        "docs" => run::run(run::CARGO, &["run", "-q", "-p", "e2e", "--bin", "written"]),
         "deny" => ci::dependencies(),
         "package" => package::package(),
         "bench" => bench::bench(&rest),

@@ -52,6 +52,7 @@ mod sessions_text;
 pub mod share;
 pub mod sink;
 pub mod stamp;
+mod style;
 mod table;
 pub mod text;
 pub mod token;

@@ -1,8 +1,9 @@
 //! A provider's profiles in lines that fit the terminal, in the order in which they are tried.
 
 use auth_routing::{Plan, Why, health, unusable_until};
-use auth_store::{Kind, Profile, ProviderId, Timestamp};
+use auth_store::{Credential, Kind, Profile, ProviderId, Timestamp};
 
+use crate::style::{Level, Style};
 use crate::text::{printable, shown};
 use crate::view::{Abilities, Ability, Access, Refresh, View};
 
@@ -12,6 +13,7 @@ pub(crate) fn profile_lines(
     view: &View,
     provider: &ProviderId,
     abilities: &Abilities,
+    style: Style,
     width: usize,
 ) -> Vec<String> {
     let plan = view.plan(provider, None);
@@ -23,37 +25,106 @@ pub(crate) fn profile_lines(
                 Why::Resting { until, reason } => Some(rest(*until, reason.as_deref(), view.now)),
                 _ => None,
             };
-            Some(Row { mark: (place + 1).to_string(), profile, notes: rest.into_iter().collect() })
+            let level = if rest.is_some() { Level::Soon } else { Level::Good };
+            Some(Row {
+                mark: (place + 1).to_string(),
+                profile,
+                level,
+                bar: None,
+                notes: rest.into_iter().collect(),
+            })
         })
         .collect();
     for (id, reason) in &plan.excluded {
         if let Some(profile) = find(view, id.as_str()).filter(|it| it.provider == *provider) {
-            rows.push(Row { mark: "-".to_owned(), profile, notes: vec![reason.to_string()] });
+            rows.push(Row {
+                mark: "-".to_owned(),
+                profile,
+                level: Level::Bad,
+                bar: None,
+                notes: vec![reason.to_string()],
+            });
         }
     }
 
     let id_width = rows.iter().map(|row| row.profile.id.as_str().chars().count()).max();
     let id_width = id_width.unwrap_or(0).min(width / 2);
-    let mut lines = Vec::new();
     let models = view.model_usage();
-    for mut row in rows {
-        let ability = abilities.get(&row.profile.id);
+    for row in &mut rows {
+        let mut notes = Vec::new();
+        row.bar = if width < NARROW { None } else { bar(view, row.profile, style) };
+        if let Some(ability) = abilities.get(&row.profile.id) {
+            let words = ability_words(*ability, row.profile.expires, view.now);
+            let bar = row.bar.as_ref().map(|bar| format!("{bar} ")).unwrap_or_default();
+            notes.push(format!("{bar}{words}"));
+            row.level = row.level.max(level(*ability));
+        }
+        notes.append(&mut row.notes);
         for (model, usage) in models.models(&row.profile.id) {
             if let Some(until) = unusable_until(&usage).filter(|end| view.now < *end) {
-                row.notes.push(format!("{} {}", printable(&model), rest(until, None, view.now)));
+                notes.push(format!("{} {}", printable(&model), rest(until, None, view.now)));
             }
         }
-        let mut notes: Vec<_> = secret(view, row.profile).into_iter().collect();
-        notes.extend(ability.map(|it| ability_words(*it, row.profile.expires, view.now)));
-        notes.append(&mut row.notes);
+        notes.extend(secret(view, row.profile));
         let holder = view.holder(&row.profile.id);
         if *holder != view.agent {
             notes.push(format!("shared by `{}`", holder.id));
         }
+        row.notes = notes;
+    }
+
+    let all_notes = rows.iter().flat_map(|row| &row.notes);
+    let longest = all_notes.map(|note| note.chars().count()).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for row in rows {
         let id = printable(row.profile.id.as_str());
         let start = format!("{:>3}  {id:id_width$}  {:7}  ", row.mark, row.profile.kind.as_str());
-        fill(&start, &notes, width, &mut lines);
+        let first = lines.len();
+        fill(&start, &row.notes, longest, width, &mut lines);
+        for line in &mut lines[first..] {
+            if let Some(bar) = &row.bar {
+                *line = line.replacen(bar.as_str(), &style.paint(row.level, bar), 1);
+            }
+        }
+        if let Some((mark, rest)) = lines[first].split_at_checked(3) {
+            lines[first] = format!("{}{rest}", style.paint(row.level, mark));
+        }
     }
+    lines
+}
+
+/// How much is left of the time for which an access token was given out, where that is known.
+fn bar(view: &View, profile: &Profile, style: Style) -> Option<String> {
+    match view.document.credential(&profile.id)? {
+        Credential::OAuth(login) => style.bar(login.obtained_at?, login.expires?, view.now),
+        _ => None,
+    }
+}
+
+fn level(ability: Ability) -> Level {
+    match (ability.access, ability.refresh) {
+        (Access::Static, _) | (_, Refresh::Yes) | (Access::Valid, Refresh::No) => Level::Good,
+        (Access::Expired, _) => Level::Bad,
+        (Access::Valid | Access::Expiring, _) => Level::Soon,
+    }
+}
+
+/// Text on lines of at most `width` columns, those after the first indented. A word that is longer
+/// stands alone.
+pub(crate) fn wrapped(text: &str, indent: usize, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let words = text.trim_start();
+    let mut line = text[..text.len() - words.len()].to_owned();
+    for word in words.split(' ') {
+        let is_empty = line.trim_start().is_empty();
+        if !is_empty && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+        } else if !is_empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
     lines
 }
 
@@ -65,6 +136,8 @@ pub(crate) fn warnings(plan: &Plan, provider: &ProviderId) -> Vec<String> {
 struct Row<'a> {
     mark: String,
     profile: &'a Profile,
+    level: Level,
+    bar: Option<String>,
     notes: Vec<String>,
 }
 
@@ -118,10 +191,15 @@ pub(crate) fn ability_words(
 }
 
 /// Puts the notes after `start`; those that do not fit go to further lines below the first note,
-/// or, if one is too long even for that, all of them to lines of their own.
-pub(crate) fn fill(start: &str, notes: &[String], width: usize, lines: &mut Vec<String>) {
+/// or, if the longest of all that stand below each other has no place there, to lines of their own.
+pub(crate) fn fill(
+    start: &str,
+    notes: &[String],
+    longest: usize,
+    width: usize,
+    lines: &mut Vec<String>,
+) {
     let length = |text: &str| text.chars().count();
-    let longest = notes.iter().map(|note| length(note)).max().unwrap_or(0);
     let (mut line, indent) = if length(start) + longest <= width {
         (start.to_owned(), length(start))
     } else {
@@ -142,19 +220,27 @@ pub(crate) fn fill(start: &str, notes: &[String], width: usize, lines: &mut Vec<
 }
 
 const INDENT: usize = 6;
+/// Of fewer columns a bar would take too many.
+const NARROW: usize = 60;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn wrapped_lines_fit_and_lose_no_word() {
+        assert_eq!(wrapped("  a: one two three", 4, 9), ["  a: one", "    two", "    three"]);
+        assert_eq!(wrapped("averylongword b", 2, 5), ["averylongword", "  b"]);
+    }
+
+    #[test]
     fn notes_that_do_not_fit_go_below_the_first() {
         let notes = ["one".to_owned(), "two".to_owned(), "three".to_owned()];
         let mut lines = Vec::new();
-        fill("  1  id  ", &notes, 20, &mut lines);
+        fill("  1  id  ", &notes, 5, 20, &mut lines);
         assert_eq!(lines, ["  1  id  one; two", "         three"]);
         lines.clear();
-        fill("  1  a.long.id  ", &notes, 20, &mut lines);
+        fill("  1  a.long.id  ", &notes, 5, 20, &mut lines);
         assert_eq!(lines, ["  1  a.long.id", "      one; two", "      three"]);
     }
 }

@@ -73,8 +73,8 @@ pub struct Global {
     /// Say on stderr what is done
     #[arg(long, short, global = true)]
     pub verbose: bool,
-    /// Accepted, since others have it; nothing here is coloured
-    #[arg(long, global = true, hide = true)]
+    /// No colours, whatever the terminal can show
+    #[arg(long, global = true)]
     pub no_color: bool,
 }
 

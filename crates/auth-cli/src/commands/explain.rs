@@ -254,7 +254,8 @@ impl<'a> Explanation<'a> {
             let paid = self.charge(id).filter(|it| *it != Charge::Unknown);
             let mut notes: Vec<_> = paid.into_iter().map(|it| it.to_string()).collect();
             notes.push(printable(&reason));
-            table::fill(&start, &notes, columns, &mut lines);
+            let longest = notes.iter().map(|it| it.chars().count()).max().unwrap_or(0);
+            table::fill(&start, &notes, longest, columns, &mut lines);
             if let Some(fix) = fix {
                 lines.push(format!("       -> {}", printable(&fix)));
             }

@@ -10,6 +10,7 @@ use crate::args::{Global, ListArgs};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::paths;
+use crate::style::Style;
 use crate::table;
 use crate::view::{self, Ability, View};
 
@@ -64,7 +65,9 @@ pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Ex
     let width = context.terminal.width.unwrap_or(80);
     for provider in &providers {
         context.print(format_args!("\n{provider}"))?;
-        for line in table::profile_lines(&view, provider, &abilities, width) {
+        for line in
+            table::profile_lines(&view, provider, &abilities, Style::of(global, context), width)
+        {
             context.print(line)?;
         }
     }

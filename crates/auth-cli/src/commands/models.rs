@@ -114,8 +114,9 @@ pub fn fallbacks(
                 })
             };
             if !known.iter().any(|text| is_it(&text.as_str().into())) {
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 return Err(CliError::usage(format!("{model} is no fallback"))
-                    .hint(format!("the fallbacks are: {}", known.join(", "))));
+                    .hint(format!("the fallbacks are: {known}")));
             }
             config_edit::edit(&config.path, Missing::LeaveAlone, |value| {
                 let items = at(value, &list).as_array().map(Vec::as_slice).unwrap_or_default();

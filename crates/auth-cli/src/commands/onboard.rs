@@ -14,6 +14,7 @@ use crate::args::{
 use crate::context::{Captured, Context};
 use crate::error::{CliError, Exit};
 use crate::other_tools::{self, Tool};
+use crate::style::Style;
 use crate::text::printable;
 use crate::view::{self, DEFAULT_PROVIDER, View};
 use crate::{login_way, onboard_found, person, table};
@@ -400,9 +401,9 @@ fn finish(
     match (&provider, usable) {
         (Some(id), Some(_)) => {
             let abilities = view::abilities(&view, &providers, context);
-            let width = context.terminal.width.unwrap_or(80);
+            let (style, width) = (Style::of(global, context), context.terminal.width.unwrap_or(80));
             context.print(format_args!("Ready: {id}, for the agent `{}`", view.agent.id))?;
-            for line in table::profile_lines(&view, id, &abilities, width) {
+            for line in table::profile_lines(&view, id, &abilities, style, width) {
                 context.print(line)?;
             }
             if let Act::Env(id) = act

@@ -1,16 +1,18 @@
 //! `models status`: whether every credential in use is there, valid and able to stay so.
 
 use auth_providers::Providers;
-use auth_routing::Why;
+use auth_routing::{Why, health};
 use auth_store::ProviderId;
 
 use crate::args::{Global, StatusArgs};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::overview::Overview;
+use crate::overview::{Overview, ProviderAuth};
 use crate::paths;
 use crate::probe;
+use crate::style::{Level, Style};
 use crate::table;
+use crate::text::printable;
 use crate::view::{self, View, way_in};
 
 /// Shows the state of everything; with `--check` the exit code tells it.
@@ -53,7 +55,7 @@ pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<
         }
         context.print_json(&json)?;
     } else {
-        print_text(&overview, &providers, context)?;
+        print_text(&overview, &providers, Style::of(global, context), context)?;
         if let Some(probes) = &probes {
             probes.print(context)?;
         }
@@ -68,6 +70,7 @@ pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<
 fn print_text(
     overview: &Overview,
     providers: &Providers,
+    style: Style,
     context: &mut Context,
 ) -> Result<(), CliError> {
     let view = &overview.view;
@@ -103,8 +106,8 @@ fn print_text(
         if shown.contains(&id) {
             continue;
         }
-        context.print(format_args!("\n{}", headline(&id, overview)))?;
-        for line in table::profile_lines(view, &id, &overview.abilities, width) {
+        context.print(format_args!("\n{}", headline(&id, overview, style)))?;
+        for line in table::profile_lines(view, &id, &overview.abilities, style, width) {
             context.print(line)?;
         }
         if let Some(key) = &provider.env {
@@ -117,28 +120,38 @@ fn print_text(
         shown.push(id);
     }
     if !overview.missing.is_empty() {
-        context.print("\nMissing")?;
+        context.print(format_args!("\n{}", style.paint(Level::Bad, "Missing")))?;
         for provider in &overview.missing {
-            context.print(format_args!(
-                "  {provider}: {}",
-                way_in(&ProviderId::new(provider), providers)
-            ))?;
+            let text = format!("  {provider}: {}", way_in(&ProviderId::new(provider), providers));
+            for line in table::wrapped(&text, 4, width) {
+                context.print(line)?;
+            }
         }
     }
     Ok(())
 }
 
 /// The provider, and what it would use now.
-fn headline(provider: &ProviderId, overview: &Overview) -> String {
-    let plan = overview.view.plan(provider, None);
-    let next = match plan.candidates.first() {
-        None if overview.view.profiles.iter().any(|it| it.provider == *provider) => {
-            " (no profile can be used)".to_owned()
+fn headline(provider: &ProviderId, overview: &Overview, style: Style) -> String {
+    let view = &overview.view;
+    let plan = view.plan(provider, None);
+    let is_its = |it: &&ProviderAuth| ProviderId::new(&it.name) == *provider;
+    let key = overview.providers.iter().find(is_its).and_then(|it| it.env.as_ref());
+    let next = match (plan.candidates.first(), key) {
+        (Some(first), _) => match &first.why {
+            Why::Resting { until, .. } => {
+                let left = health::until_text(*until, view.now);
+                style.paint(Level::Soon, &format!("all rest, the first one is back in {left}"))
+            }
+            _ => format!("next: {}", printable(first.id.as_str())),
+        },
+        (None, Some(key)) => format!("next: ${}", key.name),
+        (None, None) if view.profiles.iter().any(|it| it.provider == *provider) => {
+            style.paint(Level::Bad, "no profile can be used")
         }
-        Some(first) if matches!(first.why, Why::Resting { .. }) => " (all rest)".to_owned(),
-        _ => String::new(),
+        (None, None) => return style.bold(provider.as_str()),
     };
-    format!("{provider}{next}")
+    format!("{}  {next}", style.bold(provider.as_str()))
 }
 
 fn print_list(name: &str, items: &[String], context: &mut Context) -> Result<(), CliError> {

@@ -1,0 +1,28 @@
+//! Writes what is made from the program: the reference in `docs/cli.md` and the answers in `tests/transcripts`.
+//! `cargo xtask docs` runs it; the whole-program tests compare.
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "a tool for developers")]
+
+use e2e::{reference, transcript};
+use std::fs;
+use std::path::Path;
+
+fn main() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = tests.parent().expect("the workspace").join(reference::PAGE);
+    put(&page, &reference::renewed(&fs::read_to_string(&page).expect("the page")));
+    for entry in fs::read_dir(tests.join("transcripts")).expect("the transcripts") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|it| it == "txt") {
+            let text = fs::read_to_string(&path).expect("a transcript");
+            put(&path, &transcript::replay(&text).0);
+        }
+    }
+}
+
+fn put(path: &Path, text: &str) {
+    if fs::read_to_string(path).is_ok_and(|before| before == text) {
+        return;
+    }
+    e2e::sandbox::write(path, text.as_bytes());
+    println!("written: {}", path.display());
+}
