@@ -185,7 +185,7 @@ pub fn display_label(profile: &Profile, config: &Config) -> String {
     let declared = config.declared(&profile.id).and_then(|it| it.email.as_deref());
     match declared.or_else(stored) {
         Some(email) => format!("{} ({email})", profile.id),
-        None => profile.id.to_string(),
+        None => profile.id.as_str().to_owned(),
     }
 }
 

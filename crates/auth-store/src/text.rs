@@ -2,18 +2,17 @@
 
 use std::borrow::Cow;
 
-/// Whether a terminal or a reader could take `c` for something else than a letter: control
-/// characters (C0, C1, DEL), what changes the direction of text, what is not seen, and the line
-/// ends of Unicode.
+/// Whether `c` could change what a terminal shows: control characters (C0, C1, DEL), what changes
+/// the direction of text, and the line ends of Unicode. What is merely not seen is a letter of
+/// some names, and stays.
 pub fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
             '\u{61c}'
-                | '\u{200b}'..='\u{200f}'
+                | '\u{200e}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
+                | '\u{2066}'..='\u{206f}'
                 | '\u{fff9}'..='\u{fffb}'
                 | '\u{e0000}'..='\u{e007f}'
         )
@@ -36,7 +35,7 @@ mod tests {
     #[test]
     fn what_could_change_a_terminal_is_replaced_and_nothing_else() {
         assert!(matches!(printable("Zoë's key: 日本 é→ü 👍"), Cow::Borrowed(_)));
-        let hostile = "a\u{1b}[2Jb\rc\nd\te\u{9b}f\u{7f}g\u{202e}h\u{2066}i\u{200b}j\u{2028}k";
+        let hostile = "a\u{1b}[2Jb\rc\nd\te\u{9b}f\u{7f}g\u{202e}h\u{2066}i\u{200f}j\u{2028}k";
         let clean = printable(hostile);
         assert_eq!(clean.chars().filter(|c| *c == char::REPLACEMENT_CHARACTER).count(), 10);
         assert!(!clean.chars().any(is_hostile));
