@@ -185,10 +185,20 @@ impl Context {
         paths::display(path, &self.home)
     }
 
-    /// Writes a line of data, without what could change a terminal.
+    /// Writes a line of data, without what could change a terminal or begin another line.
     pub fn print(&mut self, line: impl fmt::Display) -> Result<(), CliError> {
-        let line = text::for_terminal(&line.to_string());
+        let line = text::line_for_terminal(&line.to_string());
         writeln!(self.stdout, "{line}").map_err(CliError::stdout)
+    }
+
+    /// The same with our own colours. Text of others in it must be printable already.
+    pub(crate) fn print_styled(&mut self, line: &str) -> Result<(), CliError> {
+        writeln!(self.stdout, "{}", text::styled_for_terminal(line)).map_err(CliError::stdout)
+    }
+
+    /// The same of several lines, of which none is somebody else's text.
+    pub fn print_lines(&mut self, lines: &str) -> Result<(), CliError> {
+        writeln!(self.stdout, "{}", text::for_terminal(lines)).map_err(CliError::stdout)
     }
 
     /// Writes a value as two-space JSON.
@@ -198,11 +208,16 @@ impl Context {
         writeln!(self.stdout, "{}", text::json_for_terminal(&text)).map_err(CliError::stdout)
     }
 
-    /// Says something to the person, without what could change a terminal. That nobody can hear it
-    /// is no reason to fail.
+    /// Says a line to the person, without what could change a terminal or begin another line. That
+    /// nobody can hear it is no reason to fail.
     pub fn say(&mut self, line: impl fmt::Display) {
-        let line = text::for_terminal(&line.to_string());
+        let line = text::line_for_terminal(&line.to_string());
         let _nobody_listens = writeln!(self.stderr, "{line}");
+    }
+
+    /// The same of several lines, of which none is somebody else's text.
+    pub fn say_lines(&mut self, lines: &str) {
+        let _nobody_listens = writeln!(self.stderr, "{}", text::for_terminal(lines));
     }
 
     /// Asks the person something, the answer to be typed on the same line.

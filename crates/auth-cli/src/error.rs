@@ -171,7 +171,7 @@ impl CliError {
         // One line, whatever a server or a file put into it.
         context.say(format_args!("error: {}", printable(&self.message)));
         if let Some(hint) = &self.hint {
-            context.say(format_args!("hint: {hint}"));
+            context.say_lines(&format!("hint: {hint}"));
         }
     }
 }

@@ -248,11 +248,11 @@ fn not_parsed(
     let (text, had_secret) = without_secrets(&error.render().to_string(), arguments);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            context.print(text.trim_end())?;
+            context.print_lines(text.trim_end())?;
             return Ok(Exit::Done);
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if arguments.len() <= 1 => {
-            context.print(text.trim_end())?;
+            context.print_lines(text.trim_end())?;
             return Ok(Exit::Done);
         }
         _ => {}

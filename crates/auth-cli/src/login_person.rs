@@ -14,7 +14,7 @@ use crate::browser::Opener;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::person;
-use crate::text::{for_terminal, printable};
+use crate::text::{line_for_terminal, printable};
 
 /// The person at our standard streams.
 pub(crate) struct Person {
@@ -52,7 +52,8 @@ impl Person {
 
     fn say(&self, line: &str) {
         let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
-        let _nobody_listens = writeln!(talk, "{}", for_terminal(line)).and_then(|()| talk.flush());
+        let _nobody_listens =
+            writeln!(talk, "{}", line_for_terminal(line)).and_then(|()| talk.flush());
     }
 
     /// The outcome of `login`, unless Ctrl-C comes first. While a code is being exchanged, or the

@@ -341,7 +341,8 @@ impl Summary {
 
     /// For people.
     pub fn print(&self, context: &mut Context) -> Result<(), CliError> {
-        context.print("\nProbes")?;
+        context.print("")?;
+        context.print("Probes")?;
         if self.results.is_empty() {
             return context.print("  no credential to ask about");
         }

@@ -75,6 +75,10 @@ impl Style {
     }
 }
 
+/// What [`Style`] puts around text: the only sequences that we send to a terminal.
+pub(crate) const SEQUENCES: [&str; 5] =
+    ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m"];
+
 /// Whether the terminal shows more than ASCII: its locale says so (POSIX.1-2017 §8.2).
 pub(crate) fn has_blocks(context: &Context) -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]

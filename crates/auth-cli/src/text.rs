@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::style::SEQUENCES;
 use auth_store::{Credential, Secret, Timestamp, trim};
 
 /// What may be shown of a credential's secret: of a key that is kept elsewhere, where.
@@ -66,6 +67,22 @@ pub fn printable(text: &str) -> String {
     auth_store::printable(text).into_owned()
 }
 
+/// What goes to a terminal as one line.
+pub fn line_for_terminal(text: &str) -> String {
+    printable(&text.replace('\t', " "))
+}
+
+/// The same with the colours that we put into it.
+pub(crate) fn styled_for_terminal(text: &str) -> String {
+    let Some((before, after)) = text.split_once('\u{1b}') else { return line_for_terminal(text) };
+    let sequence = SEQUENCES
+        .iter()
+        .find_map(|it| it.strip_prefix('\u{1b}').filter(|it| after.starts_with(it)));
+    let escape = if sequence.is_some() { '\u{1b}' } else { char::REPLACEMENT_CHARACTER };
+    let (sequence, rest) = after.split_at(sequence.map_or(0, str::len));
+    format!("{}{escape}{sequence}{}", line_for_terminal(before), styled_for_terminal(rest))
+}
+
 /// What goes to a terminal: lines of [`printable`] text, whatever was put into them; a tab is a
 /// space.
 pub fn for_terminal(text: &str) -> String {
@@ -118,6 +135,14 @@ mod tests {
         assert!(!escaped.chars().any(|c| c != '\n' && auth_store::is_hostile(c)), "{escaped}");
         assert!(escaped.contains("日本"));
         assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
+    }
+
+    #[test]
+    fn of_a_styled_line_only_our_own_sequences_are_kept() {
+        assert_eq!(
+            styled_for_terminal("\u{1b}[31mred\u{1b}[0m \u{1b}[2J\u{1b}[38mx\u{1b}]0;y\n\u{1b}"),
+            "\u{1b}[31mred\u{1b}[0m \u{fffd}[2J\u{fffd}[38mx\u{fffd}]0;y\u{fffd}\u{fffd}"
+        );
     }
 
     #[test]

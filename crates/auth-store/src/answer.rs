@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::atomic;
 use crate::error::StoreError;
 use crate::record::{TokenKey, hexadecimal};
+use crate::store;
 use crate::time::Timestamp;
 
 /// The reserved place of an answer that has not come yet.
@@ -98,11 +99,7 @@ impl AnswerFile {
 /// The answer at `path`, if a whole one is there; a reserved place that was never filled, or was
 /// filled in part, is none.
 pub(crate) fn read(path: &Path) -> Result<Option<StoredAnswer>, StoreError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StoreError::io("read", path)(error)),
-    };
+    let Some(bytes) = store::read_bytes(path)? else { return Ok(None) };
     let whole = || {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let header: Header = serde_json::from_slice(&bytes[..end]).ok()?;

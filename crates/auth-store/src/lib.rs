@@ -52,6 +52,7 @@ mod state_directory;
 mod store;
 mod text;
 mod time;
+mod trust;
 mod usage;
 
 pub use answer::{AnswerFile, StoredAnswer};

@@ -14,6 +14,7 @@ use crate::error::StoreError;
 use crate::file_lock::FileLock;
 use crate::record::TokenKey;
 use crate::time::{Clock as _, SystemClock};
+use crate::trust;
 
 /// The credentials of one agent: the file `auth-profiles.json` and what belongs to it.
 #[derive(Clone, Debug)]
@@ -493,6 +494,7 @@ impl Place {
     fn of(path: &Path) -> Result<Self, StoreError> {
         let unsafe_because =
             |path: &Path, reason| StoreError::Unsafe { path: path.to_owned(), reason };
+        trust::check_way(path)?;
         let file = match fs::canonicalize(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -509,20 +511,11 @@ impl Place {
                 return Err(unsafe_because(&file, "it is not a regular file"));
             }
             #[cfg(unix)]
-            if !is_ours(&metadata) {
+            if !trust::is_ours(&metadata) {
                 return Err(unsafe_because(&file, "it belongs to another user"));
             }
         }
-        #[cfg(unix)]
-        if let Ok(metadata) = fs::metadata(atomic::directory_of(&file)) {
-            use std::os::unix::fs::MetadataExt as _;
-            if !is_ours(&metadata) {
-                return Err(unsafe_because(&file, "its directory belongs to another user"));
-            }
-            if metadata.mode() & 0o1002 == 0o002 {
-                return Err(unsafe_because(&file, "anyone may write in its directory"));
-            }
-        }
+        trust::check_directory(atomic::directory_of(&file), &file)?;
         let mut lock = file.clone().into_os_string();
         lock.push(".lock");
         let stem = file.file_stem().unwrap_or_default().to_string_lossy();
@@ -535,11 +528,6 @@ impl Place {
     }
 }
 
-#[cfg(unix)]
-fn is_ours(metadata: &fs::Metadata) -> bool {
-    std::os::unix::fs::MetadataExt::uid(metadata) == rustix::process::geteuid().as_raw()
-}
-
 /// The bytes of a file; `None` if there is none. Whatever else goes wrong is an error: a file we
 /// cannot read is not an empty one.
 pub(crate) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
@@ -548,18 +536,12 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
 
 /// The same with the file, and how it was before it was read.
 fn read_open(path: &Path) -> Result<Option<(Vec<u8>, fs::File, fs::Metadata)>, StoreError> {
-    let read = || -> io::Result<_> {
-        let mut file = fs::File::open(path)?;
-        let as_it_was = file.metadata()?;
-        let length = usize::try_from(as_it_was.len()).unwrap_or(usize::MAX);
-        let mut bytes = Vec::with_capacity(length.min(LARGEST) + 1);
-        let limit = LARGEST as u64 + 1;
-        io::Read::take(&mut file, limit).read_to_end(&mut bytes)?;
-        Ok((bytes, file, as_it_was))
-    };
-    match read() {
-        Ok(read) => Ok(Some(read)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+    let Some((mut file, as_it_was)) = trust::open(path)? else { return Ok(None) };
+    let length = usize::try_from(as_it_was.len()).unwrap_or(usize::MAX);
+    let mut bytes = Vec::with_capacity(length.min(LARGEST) + 1);
+    let limit = LARGEST as u64 + 1;
+    match io::Read::take(&mut file, limit).read_to_end(&mut bytes) {
+        Ok(_) => Ok(Some((bytes, file, as_it_was))),
         Err(error) => Err(StoreError::io("read", path)(error)),
     }
 }

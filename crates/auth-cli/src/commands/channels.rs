@@ -37,7 +37,8 @@ pub fn list(
         let accounts = accounts.as_array().into_iter().flatten().filter_map(Value::as_str);
         context.print(format_args!("- {name}: {}", accounts.collect::<Vec<_>>().join(", ")))?;
     }
-    context.print("\nAuth providers (OAuth + API keys):")?;
+    context.print("")?;
+    context.print("Auth providers (OAuth + API keys):")?;
     let mut is_empty = true;
     for profile in document.profiles() {
         is_empty = false;

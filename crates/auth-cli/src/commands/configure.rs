@@ -105,7 +105,7 @@ fn file(
         return Ok(Exit::Done);
     }
     context.say(format_args!("{}:", context.display(path)));
-    context.say(difference(&before, &after));
+    context.say_lines(&difference(&before, &after));
     if !agreed(args, context)? {
         return Ok(Exit::Done);
     }

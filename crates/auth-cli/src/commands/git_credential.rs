@@ -19,7 +19,7 @@ pub fn run(
         // A helper that is told to keep or to forget what is not its own says nothing.
         GitVerb::Store | GitVerb::Erase => return Ok(Exit::Done),
         GitVerb::Capability => {
-            context.print("version 0\ncapability authtype")?;
+            context.print_lines("version 0\ncapability authtype")?;
             return Ok(Exit::Done);
         }
         GitVerb::Get => {}

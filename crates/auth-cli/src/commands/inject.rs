@@ -40,7 +40,7 @@ pub fn env(args: &EnvArgs, global: &Global, context: &mut Context) -> Result<Exi
         return Ok(Exit::Done);
     }
     for (name, handed) in &variables {
-        context.print(line(shell, name, handed.token.expose()))?;
+        context.print_lines(&line(shell, name, handed.token.expose()))?;
     }
     Ok(Exit::Done)
 }

@@ -64,11 +64,12 @@ pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Ex
     }
     let width = context.terminal.width.unwrap_or(80);
     for provider in &providers {
-        context.print(format_args!("\n{provider}"))?;
+        context.print("")?;
+        context.print(provider)?;
         for line in
             table::profile_lines(&view, provider, &abilities, Style::of(global, context), width)
         {
-            context.print(line)?;
+            context.print_styled(&line)?;
         }
     }
     Ok(Exit::Done)

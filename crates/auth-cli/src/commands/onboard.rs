@@ -404,7 +404,7 @@ fn finish(
             let (style, width) = (Style::of(global, context), context.terminal.width.unwrap_or(80));
             context.print(format_args!("Ready: {id}, for the agent `{}`", view.agent.id))?;
             for line in table::profile_lines(&view, id, &abilities, style, width) {
-                context.print(line)?;
+                context.print_styled(&line)?;
             }
             if let Act::Env(id) = act
                 && let Some((_, name)) =
@@ -421,7 +421,8 @@ fn finish(
     if model.is_some() {
         context.print(format_args!("Default model: {}", view.default_model()))?;
     }
-    context.print("\nNext:")?;
+    context.print("")?;
+    context.print("Next:")?;
     let width = next.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
     for (command, what) in &next {
         context.print(format_args!("  {command:width$}  {what}"))?;

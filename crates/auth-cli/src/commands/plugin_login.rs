@@ -19,7 +19,7 @@ use crate::error::{CliError, Exit};
 use crate::person;
 use crate::save::{self, Owner, Wish};
 use crate::sink::TokenSink;
-use crate::text::{for_terminal, printable};
+use crate::text::{line_for_terminal, printable};
 use crate::worker;
 
 /// Logs in with the plugin of `provider`.
@@ -84,7 +84,8 @@ struct Person {
 impl Person {
     fn say(&self, line: &str) {
         let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
-        let _nobody_listens = writeln!(talk, "{}", for_terminal(line)).and_then(|()| talk.flush());
+        let _nobody_listens =
+            writeln!(talk, "{}", line_for_terminal(line)).and_then(|()| talk.flush());
     }
 
     fn put(&self, prompt: &Prompt) {

@@ -106,9 +106,10 @@ fn print_text(
         if shown.contains(&id) {
             continue;
         }
-        context.print(format_args!("\n{}", headline(&id, overview, style)))?;
+        context.print("")?;
+        context.print_styled(&headline(&id, overview, style))?;
         for line in table::profile_lines(view, &id, &overview.abilities, style, width) {
-            context.print(line)?;
+            context.print_styled(&line)?;
         }
         if let Some(key) = &provider.env {
             let used = if provider.profiles.is_empty() { "" } else { "; the profiles go first" };
@@ -120,7 +121,8 @@ fn print_text(
         shown.push(id);
     }
     if !overview.missing.is_empty() {
-        context.print(format_args!("\n{}", style.paint(Level::Bad, "Missing")))?;
+        context.print("")?;
+        context.print_styled(&style.paint(Level::Bad, "Missing"))?;
         for provider in &overview.missing {
             let text = format!("  {provider}: {}", way_in(&ProviderId::new(provider), providers));
             for line in table::wrapped(&text, 4, width) {
@@ -149,9 +151,9 @@ fn headline(provider: &ProviderId, overview: &Overview, style: Style) -> String 
         (None, None) if view.profiles.iter().any(|it| it.provider == *provider) => {
             style.paint(Level::Bad, "no profile can be used")
         }
-        (None, None) => return style.bold(provider.as_str()),
+        (None, None) => return style.bold(&provider.to_string()),
     };
-    format!("{}  {next}", style.bold(provider.as_str()))
+    format!("{}  {next}", style.bold(&provider.to_string()))
 }
 
 fn print_list(name: &str, items: &[String], context: &mut Context) -> Result<(), CliError> {

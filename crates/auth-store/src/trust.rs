@@ -1,0 +1,163 @@
+//! Whose files these are, and who else could change them: nothing that another user made is read
+//! as ours, and nothing is written where others decide what lies there.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::path::Path;
+
+use crate::error::StoreError;
+
+/// Opens a file that we or the administrator own. A link is followed only if one of us made it.
+pub(crate) fn open(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {
+    let opened = || -> io::Result<(File, Metadata)> {
+        let file = open_unless_link(path)?;
+        let metadata = file.metadata()?;
+        Ok((file, metadata))
+    };
+    let opened = match opened() {
+        Err(error) if is_link(&error, path) => {
+            check_way(path)?;
+            File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)))
+        }
+        opened => opened,
+    };
+    match opened {
+        Ok((_, metadata)) if !is_trusted(&metadata) => Err(foreign(path)),
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("read", path)(error)),
+    }
+}
+
+/// Whoever made the names that lead to the store `path`, it was not another user: of the file, and
+/// of the directories of an agent above it.
+pub(crate) fn check_way(path: &Path) -> Result<(), StoreError> {
+    let is_of_an_agent =
+        path.ancestors().nth(3).and_then(Path::file_name).is_some_and(|name| name == "agents");
+    let own = if is_of_an_agent { 5 } else { 2 };
+    for step in path.ancestors().take(own).filter(|step| !step.as_os_str().is_empty()) {
+        if fs::symlink_metadata(step).is_ok_and(|found| !is_trusted(&found)) {
+            return Err(foreign(step));
+        }
+    }
+    Ok(())
+}
+
+/// The directory of a store, before something is written there: it is ours, and nobody else may
+/// replace what lies in it. What its group may change, it may no longer.
+pub(crate) fn check_directory(directory: &Path, file: &Path) -> Result<(), StoreError> {
+    #[cfg(unix)]
+    if let Ok(metadata) = fs::metadata(directory) {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let refused = |reason| StoreError::Unsafe { path: file.to_owned(), reason };
+        if !is_ours(&metadata) {
+            return Err(refused("its directory belongs to another user"));
+        }
+        let mode = metadata.mode() & 0o7777;
+        if mode & 0o1002 == 0o002 {
+            return Err(refused("anyone may write in its directory"));
+        }
+        if mode & 0o1020 == 0o020 {
+            let tight = fs::Permissions::from_mode(mode & !0o020);
+            fs::set_permissions(directory, tight)
+                .map_err(|_| refused("its group may write in its directory"))?;
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (directory, file);
+    Ok(())
+}
+
+/// Whether a file is of this user.
+#[cfg(unix)]
+pub(crate) fn is_ours(metadata: &Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::uid(metadata) == rustix::process::geteuid().as_raw()
+}
+
+/// Whether a file is of this user or of the administrator, who can do everything anyway.
+fn is_trusted(metadata: &Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::MetadataExt::uid(metadata) == 0 || is_ours(metadata)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        true
+    }
+}
+
+fn foreign(path: &Path) -> StoreError {
+    StoreError::Unsafe { path: path.to_owned(), reason: "it belongs to another user" }
+}
+
+#[cfg(unix)]
+fn open_unless_link(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+#[cfg(not(unix))]
+fn open_unless_link(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+/// Whether a file was not opened since it is a link: systems have different errors for that.
+fn is_link(error: &io::Error, path: &Path) -> bool {
+    error.kind() != io::ErrorKind::NotFound
+        && fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
+
+    use super::*;
+
+    /// Some user who is neither we nor the administrator.
+    const SOMEBODY: Option<u32> = Some(65_534);
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_directory_that_others_can_change_is_tightened_or_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, file) = (directory.path(), directory.path().join("auth-profiles.json"));
+        for (before, after) in [(0o770, 0o750), (0o775, 0o755), (0o700, 0o700), (0o755, 0o755)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(before)).unwrap();
+            check_directory(path, &file).unwrap();
+            assert_eq!(mode(path), after, "{before:o}");
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(check_directory(path, &file), Err(StoreError::Unsafe { .. })));
+    }
+
+    #[test]
+    fn nothing_of_another_user_is_read_or_followed() {
+        if !rustix::process::geteuid().is_root() {
+            println!("NOT RUN: only the administrator can make files of another user");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let agent = directory.path().join("agents/main/agent");
+        fs::create_dir_all(&agent).unwrap();
+        let (file, link) = (agent.join("file"), agent.join("link"));
+        crate::atomic::write_atomic(&file, b"x").unwrap();
+        symlink(&file, &link).unwrap();
+        assert!(open(&file).unwrap().is_some() && open(&link).unwrap().is_some());
+        assert!(open(&agent.join("none")).unwrap().is_none());
+
+        lchown(&link, SOMEBODY, None).unwrap();
+        assert!(matches!(open(&link), Err(StoreError::Unsafe { path, .. }) if path == link));
+        chown(&file, SOMEBODY, None).unwrap();
+        assert!(matches!(open(&file), Err(StoreError::Unsafe { path, .. }) if path == file));
+        chown(&file, Some(0), None).unwrap();
+        let agents = directory.path().join("agents");
+        chown(&agents, SOMEBODY, None).unwrap();
+        assert!(matches!(check_way(&file), Err(StoreError::Unsafe { path, .. }) if path == agents));
+    }
+}
