@@ -6,7 +6,7 @@
 //! - [`peer`]: the certified server of `tests/peers/oidc-provider`;
 //! - [`clawdbot`]: a writer that behaves like Clawdbot, with its lock;
 //! - [`transcript`]: commands and what they say, replayed;
-//! - [`reference`]: the commands as a page of documentation;
+//! - [`mod@reference`]: the commands as a page of documentation;
 //! - [`tmux`]: a real terminal;
 //! - [`http`]: the few lines of HTTP/1.1 the others need.
 //!
