@@ -30,12 +30,26 @@ pub(crate) mod errors {
     }
 }
 
-/// The unsafe variant, which only the tracer strikes.
-pub(crate) mod naive {
-    /// The first argument that makes this program the unsafe variant.
-    pub(crate) const WORD: &str = "__naive";
+/// Disk full.
+pub(crate) mod full {
+    pub(crate) fn run(_: &super::Settings) -> super::Report {
+        super::not_here("disk full")
+    }
+}
 
-    pub(crate) fn run(_: &[String]) -> std::process::ExitCode {
+/// Power cuts.
+pub(crate) mod cut {
+    pub(crate) fn run(_: &super::Settings) -> super::Report {
+        super::not_here("power cuts")
+    }
+}
+
+/// The process with mounts of its own, which only the two above start.
+pub(crate) mod apart {
+    /// The first argument of that process.
+    pub(crate) const WORD: &str = "__apart";
+
+    pub(crate) fn inner(_: &[String]) -> std::process::ExitCode {
         std::process::ExitCode::from(64)
     }
 }

@@ -15,6 +15,7 @@ mod clocks;
 mod coexist;
 mod contention;
 mod live;
+mod naive;
 mod report;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 mod strike;
@@ -33,6 +34,8 @@ const STAGES: &[(&str, Stage)] = &[
     ("kill", strike::kill::run),
     ("signals", strike::signals::run),
     ("errors", strike::errors::run),
+    ("disk-full", strike::full::run),
+    ("power-cut", strike::cut::run),
     ("contention", contention::run),
     ("chaos", chaos::run),
     ("coexist", coexist::run),
@@ -63,8 +66,10 @@ torture [--quick|--full] [--only STAGE] [--seed N]
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
-    if args.first().is_some_and(|word| word == strike::naive::WORD) {
-        return strike::naive::run(&args[1..]);
+    match args.first().map(String::as_str) {
+        Some(naive::WORD) => return naive::run(&args[1..]),
+        Some(strike::apart::WORD) => return strike::apart::inner(&args[1..]),
+        _ => {}
     }
     let settings = match settings(args.into_iter()) {
         Ok(settings) => settings,

@@ -1,10 +1,11 @@
 //! What a stage found, and the table at the end of a run.
 
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::time::Duration;
 
 /// What one stage did and found.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Report {
     /// Faults that happened, each different from every other one of the stage.
     pub(crate) injections: u64,

@@ -4,14 +4,19 @@ use crate::run::{Outcome, is_installed, read, run, run_with, succeeds};
 use std::path::Path;
 
 /// A command that must succeed, and the Debian packages that bring what it needs.
-const NEEDED: [(&[&str], &[&str]); 6] = [
+const NEEDED: [(&[&str], &[&str]); 7] = [
     (&["npm", "--version"], &["nodejs", "npm"]),
     (&["faketime", "--help"], &["faketime"]),
     (&["tmux", "-V"], &["tmux"]),
     (&["chromium", "--version"], &["chromium"]),
     (&["chromedriver", "--version"], &["chromium-driver"]),
     (&["python3", "-c", "import ensurepip, venv"], &["python3", "python3-venv"]),
+    // For the disks of the torture suite, which are made on Linux only.
+    (&["sh", "-c", HAS_EXT4], &["e2fsprogs"]),
 ];
+
+const HAS_EXT4: &str =
+    r#"[ "$(uname)" != Linux ] || PATH="$PATH:/usr/sbin:/sbin" mkfs.ext4 -V 2>/dev/null"#;
 
 /// Folders with a `package-lock.json`.
 const NODE_PEERS: [&str; 3] = ["tests/peers/oidc-provider", "tests/peers/proper-lockfile", CODEX];

@@ -208,11 +208,24 @@ impl From<StoreError> for CliError {
             StoreError::Unsafe { path, .. } => Self::new(Exit::CannotWrite, "unsafe_file", message)
                 .hint(format!("look at it: ls -ld '{}'", path.display()))
                 .path(&path),
-            StoreError::Io { path, .. } => {
-                Self::new(Exit::CannotWrite, "cannot_write", message).path(&path)
+            StoreError::Io { path, source, .. } => {
+                let hint = hint_at(source.kind());
+                Self::new(Exit::CannotWrite, "cannot_write", message).hint(hint).path(&path)
             }
             _ => Self::new(Exit::CannotWrite, "store", message),
         }
+    }
+}
+
+/// What helps when the operating system refused.
+fn hint_at(kind: io::ErrorKind) -> &'static str {
+    use io::ErrorKind as Kind;
+    match kind {
+        Kind::StorageFull | Kind::QuotaExceeded => "make room on that disk, then try again",
+        Kind::FileTooLarge => "raise the limit on the size of files (ulimit -f), then try again",
+        Kind::ReadOnlyFilesystem => "make that file system writable, then try again",
+        Kind::PermissionDenied => "see who may write there, and who you are: ls -ld, id",
+        _ => "look at that file and its disk, then try again",
     }
 }
 

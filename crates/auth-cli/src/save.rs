@@ -91,6 +91,17 @@ pub(crate) fn check_store(sink: &TokenSink) -> Result<(), CliError> {
     Err(auth_store::StoreError::Newer { path: sink.store.path().to_owned() }.into())
 }
 
+/// The same right before something is spent, and a disk with no room for what it brings.
+pub(crate) fn check_room(sink: &TokenSink) -> Result<(), CliError> {
+    check_store(sink)?;
+    sink.store.check_room().map_err(|error| {
+        let error = CliError::from(error);
+        let message =
+            format!("the login could not be saved, so nothing was fetched: {}", error.message);
+        error.message(message)
+    })
+}
+
 /// Saves `login` and returns the profile it is.
 pub(crate) async fn login(
     login: &Login,

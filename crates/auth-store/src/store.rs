@@ -75,9 +75,20 @@ impl Store {
             Ok(document) => Ok((document, Some((file, as_it_was)))),
             Err(error) => match self.lock_for_refresh() {
                 Ok(lock) => Ok((lock.read()?, None)),
+                // There is something to recover from, and this is all that is in the way.
+                Err(hindrance @ StoreError::Io { .. }) if self.backup().is_some() => Err(hindrance),
                 Err(_) => Err(StoreError::Damaged { path: self.path.clone(), error }),
             },
         }
+    }
+
+    /// Sees whether a store that has grown could be written now. For those who are about to fetch
+    /// something that can be had once only.
+    ///
+    /// # Errors
+    /// Fetch nothing: it could not be saved.
+    pub fn check_room(&self) -> Result<(), StoreError> {
+        self.lock_for_refresh()?.reserve_next()
     }
 
     /// Reads, has `edit` change the document, and writes it, all under the lock. Should somebody
@@ -347,6 +358,11 @@ impl StoreLock {
     /// # Errors
     /// Send nothing: its result could not be saved.
     pub fn reserve(&mut self, key: TokenKey) -> Result<AnswerFile, StoreError> {
+        self.reserve_next()?;
+        AnswerFile::reserve(&self.answer_path(key))
+    }
+
+    fn reserve_next(&mut self) -> Result<(), StoreError> {
         self.refuse_if_superseded()?;
         let (document, bytes) = self.read_with_bytes()?;
         if !document.is_writable() {
@@ -354,7 +370,7 @@ impl StoreLock {
         }
         let size = bytes.map_or(0, |bytes| bytes.len());
         self.reserved = Some(self.next_file(size + ROOM_TO_GROW)?);
-        AnswerFile::reserve(&self.answer_path(key))
+        Ok(())
     }
 
     /// The answer of the token `key` that waits beside this store, if there is one.

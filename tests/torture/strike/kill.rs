@@ -111,7 +111,7 @@ fn strike_twice(
         let found = scene.judge(&name, &again, tolerance, 3, &mut report);
         drop(scene);
         report.repeats += 1;
-        hand.note(&name, second, found, report);
+        hand.note(&name, Some(second), found, report);
     }
 }
 

@@ -1,14 +1,18 @@
 //! What the matrices share: the points of every operation, a seeded choice among them, and hands to strike them.
 
+pub(crate) mod apart;
 mod calls;
+pub(crate) mod cut;
+mod disk;
 pub(crate) mod errors;
+pub(crate) mod full;
 pub(crate) mod kill;
-pub(crate) mod naive;
 mod scene;
 pub(crate) mod signals;
 mod trace;
 
 use crate::Settings;
+use crate::naive::Way;
 use crate::report::Report;
 use e2e::issuer::Issuer;
 use scene::{Judgement, Loss, Operation, Scene, Tolerance};
@@ -106,32 +110,52 @@ impl<'a> Hand<'a> {
         tolerance: impl Fn(&Traced) -> Tolerance,
         also: impl Fn(&Traced, &Scene<'_>, &mut Report),
     ) {
-        let mut report = Report::default();
-        for attempt in 0.. {
-            let scene = self.scene(job.operation, job.grace);
+        let name = job.to_string();
+        let (base, answered) = (self.base, self.plain.answered);
+        self.patiently(&name, Some(job.point), |issuer, report| {
+            let scene = Scene::set(base, issuer, job.operation, job.grace, answered);
             let struck = scene.strike(Some((job.point, job.fault)));
             if !struck.hit {
+                return None;
+            }
+            also(&struck, &scene, report);
+            Some(scene.judge(&name, &struck, tolerance(&struck), at_most, report))
+        });
+    }
+
+    /// Strikes and judges, again if the next run was slow: a machine under load is so once, a crash that delays the
+    /// next run does so always. `None`: the point was not reached.
+    pub(crate) fn patiently(
+        &mut self,
+        name: &str,
+        point: Option<Point>,
+        mut strike: impl FnMut(&Issuer, &mut Report) -> Option<Judgement>,
+    ) {
+        for attempt in 0..=RETRIES {
+            let mut report = Report::default();
+            let Some(found) = strike(&self.issuer, &mut report) else {
                 self.missed += 1;
                 return;
-            }
-            also(&struck, &scene, &mut report);
-            let name = job.to_string();
-            let found = scene.judge(&name, &struck, tolerance(&struck), at_most, &mut report);
-            // A machine under load is slow once; a crash that delays the next run does so always.
+            };
             if found.next_took <= DELAY || attempt == RETRIES {
-                self.note(&name, job.point, found, report);
+                self.note(name, point, found, report);
                 return;
             }
-            report = Report::default();
         }
     }
 
-    pub(crate) fn note(&mut self, name: &str, point: Point, found: Judgement, mut report: Report) {
+    pub(crate) fn note(
+        &mut self,
+        name: &str,
+        point: Option<Point>,
+        found: Judgement,
+        mut report: Report,
+    ) {
         if found.next_took > DELAY {
             report.fail(format!("{name}: the next run took {:.1?}", found.next_took));
         }
         if found.lost == Loss::InWindow {
-            self.window.insert(point);
+            self.window.extend(point);
         }
         report.injections += 1;
         self.longest_recovery = self.longest_recovery.max(found.next_took);
@@ -190,11 +214,11 @@ pub(crate) fn control(
 ) {
     let issuer = Issuer::start();
     let scene = || Scene::set(base, &issuer, Operation::Refresh, false, None);
-    let plain = scene().strike_naive(None);
+    let plain = scene().strike_naive(Way::InPlace, None);
     let mut found = Report::default();
     for call in plain.calls.iter().filter(|call| calls::leaves_a_trace(call.point.call)) {
         let scene = scene();
-        let struck = scene.strike_naive(Some((call.point, fault)));
+        let struck = scene.strike_naive(Way::InPlace, Some((call.point, fault)));
         scene.judge("control", &struck, Tolerance::Nothing, 2, &mut found);
     }
     let name = format!("a refresh that writes in place and records nothing, under {fault:?}");

@@ -1,7 +1,8 @@
 //! What is tortured: one home per fault, the operation that is struck in it, and the judgement of what is left.
 
-use super::naive;
 use super::trace::{self, Fault, Point, Role, Traced};
+use crate::live::{backdate, lock_of};
+use crate::naive::{self, Way};
 use crate::report::Report;
 use e2e::issuer::{Issuer, TokenState, Tokens};
 use e2e::person::Person;
@@ -9,11 +10,11 @@ use e2e::sandbox::{Finished, Sandbox, expired, write};
 use e2e::{issuer, now_ms};
 use serde_json::{Value, json};
 use std::env;
-use std::fs::{self, File, FileTimes};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// An operation under fire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +94,8 @@ pub(crate) struct Scene<'a> {
     alice: Tokens,
     untouched: Vec<(&'static str, Value)>,
     requests_before: usize,
+    asked_before: usize,
+    power_was_cut: bool,
 }
 
 /// What may be left of a struck refresh.
@@ -152,8 +155,11 @@ impl<'a> Scene<'a> {
             alice,
             untouched,
             requests_before: issuer.requests("refresh_token"),
+            asked_before: 0,
+            power_was_cut: false,
         };
         scene.prepare(answered);
+        scene.asked_before = scene.asked_ever();
         scene
     }
 
@@ -166,11 +172,9 @@ impl<'a> Scene<'a> {
                 make_private(&sandbox.home());
             }
             Operation::RefreshTakeover | Operation::Takeover => {
-                let lock = self.agent().join("auth-profiles.json.lock");
+                let lock = lock_of(&sandbox.store_path("main"));
                 fs::create_dir(&lock).expect("a lock of somebody else");
-                let then = SystemTime::UNIX_EPOCH + Duration::from_millis(now_ms() - 60_000);
-                let times = FileTimes::new().set_modified(then).set_accessed(then);
-                File::open(&lock).and_then(|lock| lock.set_times(times)).expect("an old lock");
+                assert!(backdate(&lock, MINUTE), "an old lock");
             }
             Operation::Paste => NEW_TOKEN.clone_into(&mut self.input),
             Operation::Login => self.input = self.begin_login(),
@@ -213,11 +217,24 @@ impl<'a> Scene<'a> {
         self.run_traced(self.operation.args(), &self.input, fault)
     }
 
+    /// Runs the operation with a limit on the size of every file it writes, in KiB.
+    pub(crate) fn strike_with_file_size(&self, kib: u64, is_signal_ignored: bool) -> Traced {
+        let operation = self.sandbox.command(self.operation.args());
+        let trap = if is_signal_ignored { "trap '' XFSZ; " } else { "" };
+        // The shell counts in blocks of 512 bytes.
+        let script = format!("{trap}ulimit -f {} && exec \"$0\" \"$@\"", kib * 2);
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &script]).arg(operation.get_program()).args(operation.get_args());
+        command.current_dir(self.sandbox.home());
+        command.envs(operation.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        trace::trace(&command, &self.input, &self.sandbox.state(), None)
+    }
+
     /// Runs the unsafe variant instead.
-    pub(crate) fn strike_naive(&self, fault: Option<(Point, Fault)>) -> Traced {
+    pub(crate) fn strike_naive(&self, way: Way, fault: Option<(Point, Fault)>) -> Traced {
         let mut command = Command::new(env::current_exe().expect("a path to this program"));
         command.arg(naive::WORD).arg(self.sandbox.store_path("main"));
-        command.arg(self.issuer.token_endpoint()).env_clear();
+        command.arg(self.issuer.token_endpoint()).arg(way.word()).env_clear();
         trace::trace(&command, "", &self.sandbox.state(), fault)
     }
 
@@ -245,6 +262,48 @@ impl<'a> Scene<'a> {
         (self.issuer.requests("refresh_token") - self.requests_before) as u64
     }
 
+    /// The token requests of any kind since the scene was set.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked_ever() - self.asked_before
+    }
+
+    fn asked_ever(&self) -> usize {
+        self.issuer.requests("refresh_token") + self.issuer.requests("authorization_code")
+    }
+
+    /// The stores to the byte.
+    pub(crate) fn stores(&self) -> Vec<Vec<u8>> {
+        let read = |agent| fs::read(self.sandbox.store_path(agent)).unwrap_or_default();
+        ["main", OTHER].map(read).into()
+    }
+
+    /// The disk lost what was not waited for, as the backup is not, and whose a lock is; and the machine needed a
+    /// minute to come back.
+    pub(crate) fn power_was_cut(&mut self) {
+        self.power_was_cut = true;
+        for agent in ["main", OTHER] {
+            backdate(&lock_of(&self.sandbox.store_path(agent)), MINUTE);
+        }
+    }
+
+    /// Whether the store has what a run that says it is done must have put there; what it has instead.
+    pub(crate) fn is_done(&self, struck: &Traced) -> Result<(), String> {
+        let store = self.store("main").ok_or("the store does not parse")?;
+        let profiles = &store["profiles"];
+        let refresh = profiles[ALICE]["refresh"].as_str().unwrap_or_default();
+        let is_alive = self.issuer.state_of(refresh) == TokenState::Live;
+        let is_done = match self.operation {
+            Operation::Paste => profiles[WORK]["token"] == NEW_TOKEN,
+            Operation::Login => is_alive && refresh != self.alice.refresh,
+            Operation::Logout | Operation::Remove => profiles[ALICE].is_null(),
+            Operation::Usage | Operation::Takeover => {
+                store["usageStats"][BOB]["lastUsed"].is_number()
+            }
+            _ => is_alive && profiles[ALICE]["access"] == struck.stdout.trim_end(),
+        };
+        if is_done { Ok(()) } else { Err(format!("the store has {store}")) }
+    }
+
     /// Looks at what a struck run left, runs the next ordinary commands, and looks again. `at_most` is how often the
     /// refresh token may have been sent by then.
     pub(crate) fn judge(
@@ -261,7 +320,7 @@ impl<'a> Scene<'a> {
             wrong.push("it hung".to_owned());
         }
         self.listen(&struck.stdout, &struck.stderr, &mut wrong);
-        self.inspect(self.operation != Operation::RecoverBackup, &mut judgement, &mut wrong);
+        self.inspect(true, &mut judgement, &mut wrong);
         self.look_in_between(&mut wrong);
 
         let started = Instant::now();
@@ -276,7 +335,7 @@ impl<'a> Scene<'a> {
             wrong.push(format!("{requests} requests, at most {at_most} were due"));
         }
         self.go_on(judgement.lost, &mut wrong);
-        self.inspect(true, &mut judgement, &mut wrong);
+        self.inspect(false, &mut judgement, &mut wrong);
         self.sweep(&mut wrong);
         report.requests += requests;
         report.corrupt += u64::from(judgement.corrupt);
@@ -308,7 +367,8 @@ impl<'a> Scene<'a> {
     }
 
     /// The store and its backup parse, what nobody touched is as it was, all of it is for its owner only.
-    fn inspect(&self, must_parse: bool, judgement: &mut Judgement, wrong: &mut Vec<String>) {
+    fn inspect(&self, is_first: bool, judgement: &mut Judgement, wrong: &mut Vec<String>) {
+        let must_parse = !(is_first && self.operation == Operation::RecoverBackup);
         match self.store("main") {
             Some(store) => {
                 if store["version"] != 1 {
@@ -326,9 +386,13 @@ impl<'a> Scene<'a> {
             }
             None => {}
         }
+        // The next credential that is written is in it again.
+        let is_backup_lost = self.power_was_cut
+            && (is_first || matches!(self.operation, Operation::Logout | Operation::Remove));
         let backup = self.agent().join(".auth-profiles.json.bak");
         if let Ok(bytes) = fs::read(&backup)
             && serde_json::from_slice::<Value>(&bytes).is_err()
+            && !is_backup_lost
         {
             wrong.push("the backup does not parse".to_owned());
         }
@@ -572,6 +636,7 @@ fn make_private(directory: &Path) {
     }
 }
 
+const MINUTE: Duration = Duration::from_mins(1);
 /// A disk of its own, as far as the faults are concerned.
 const RUNTIME: &str = "run";
 pub(crate) const ALICE: &str = "demo:alice";

@@ -54,6 +54,7 @@ pub fn run(args: &LoginArgs, global: &Global, context: &mut Context) -> Result<E
     if args.start {
         return start(args, &agent, &provider, flow, global, context);
     }
+    save::check_room(&sink)?;
 
     let mut entropy = [0; 96];
     fill(&mut entropy, context)?;
@@ -193,7 +194,7 @@ fn finish(
         None => agent_of(&note).map_or_else(|| Agent::of(global, &config, context), Ok)?,
     };
     let sink = worker::sink(&agent, &config, context);
-    save::check_store(&sink)?;
+    save::check_room(&sink)?;
     let requested = args.profile_id.as_deref().or(note["profileId"].as_str());
     let wish = Wish {
         profile: requested.map(ProfileId::from),

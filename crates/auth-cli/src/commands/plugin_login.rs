@@ -38,7 +38,7 @@ pub(crate) fn run(
             provider.id
         )));
     }
-    save::check_store(sink)?;
+    save::check_room(sink)?;
     let environment = worker::plugin_environment(context);
     let is_terminal = context.terminal.stdin;
     let lines = person::lines(context);

@@ -1,26 +1,46 @@
 //! The unsafe variant: what a program does that nobody thought through. Every matrix must find it out.
 //!
-//! It reads the store, sends the refresh token, and writes the store in place: no lock, no record, no answer file, no
-//! fsync, and it ends at the first signal.
+//! It reads the store, sends the refresh token, and writes the store: no lock, no record, no answer file, no fsync, and
+//! it ends at the first signal.
 
-use super::scene::ALICE;
+use crate::live::PROFILE;
 use e2e::http::post_form;
 use e2e::issuer::CLIENT;
 use e2e::now_ms;
 use serde_json::Value;
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The first argument that makes this program the unsafe variant.
 pub(crate) const WORD: &str = "__naive";
 
-/// Refreshes the way that loses logins. The arguments are the store and the token endpoint.
-#[expect(clippy::disallowed_methods, reason = "writing in place is the point")]
+/// How it writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Over the file.
+    InPlace,
+    /// Into another file, which it renames.
+    Rename,
+}
+
+impl Way {
+    /// As an argument.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::InPlace => "in-place",
+            Self::Rename => "rename",
+        }
+    }
+}
+
+/// Refreshes the way that loses logins. The arguments are the store, the token endpoint and the way.
 pub(crate) fn run(args: &[String]) -> ExitCode {
-    let [store, endpoint] = args else { return ExitCode::from(64) };
+    let [store, endpoint, way] = args else { return ExitCode::from(64) };
+    let store = Path::new(store);
     let mut document: Value =
         serde_json::from_slice(&fs::read(store).expect("a store")).expect("a store that parses");
-    let profile = &mut document["profiles"][ALICE];
+    let profile = &mut document["profiles"][PROFILE];
     let fields = [
         ("grant_type", "refresh_token"),
         ("refresh_token", profile["refresh"].as_str().unwrap_or_default()),
@@ -37,8 +57,19 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
     profile["refresh"] = answer["refresh_token"].clone();
     profile["expires"] = (now_ms() + 3_600_000).into();
     let text = serde_json::to_string_pretty(&document).expect("JSON");
-    match fs::write(store, text) {
+    match save(store, &text, way == Way::Rename.word()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(74),
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "writing carelessly is the point")]
+fn save(store: &Path, text: &str, renames: bool) -> std::io::Result<()> {
+    if !renames {
+        return fs::write(store, text);
+    }
+    let next = store.with_extension("next");
+    fs::write(&next, text).and_then(|()| fs::rename(&next, store)).inspect_err(|_| {
+        let _ = fs::remove_file(&next);
+    })
 }
