@@ -3,6 +3,7 @@
 //! Each returns the sentences that say what is wrong and where; none is good.
 
 mod architecture;
+mod security;
 mod text;
 
 use crate::run::{Outcome, read};
@@ -11,7 +12,7 @@ use std::fs;
 type Check = fn(&Tree) -> Vec<String>;
 
 /// The checks, by the names ARCHITECTURE.md uses: `(tidy: name)`.
-pub(crate) const CHECKS: [(&str, Check); 17] = [
+pub(crate) const CHECKS: [(&str, Check); 18] = [
     ("crate_edges", architecture::crate_edges),
     ("foreign_edges", architecture::foreign_edges),
     ("routing_is_pure", architecture::routing_is_pure),
@@ -29,6 +30,7 @@ pub(crate) const CHECKS: [(&str, Check); 17] = [
     ("no_machine_names", text::no_machine_names),
     ("documents_agree", text::documents_agree),
     ("invariants_are_held", text::invariants_are_held),
+    ("security_is_tested", security::security_is_tested),
 ];
 
 /// The project's files: path and text, ignored ones left out.

@@ -1,0 +1,95 @@
+//! The checklist of `docs/security.md`: complete, and each test that it names is there.
+
+use super::Tree;
+
+const PAGE: &str = "docs/security.md";
+/// The two lists, by letter and last number.
+const ITEMS: [(char, usize); 2] = [('A', 56), ('B', 31)];
+
+/// Every item has one row, which names a test or says that there is none; every test that the page
+/// names exists.
+pub(super) fn security_is_tested(tree: &Tree) -> Vec<String> {
+    let Some(page) = tree.get(PAGE) else { return vec![format!("{PAGE} is missing")] };
+    let mut complaints = Vec::new();
+    for (letter, last) in ITEMS {
+        for number in 1..=last {
+            let start = format!("| {letter}-{number:02} |");
+            let rows: Vec<&str> = page.lines().filter(|line| line.starts_with(&start)).collect();
+            let [row] = rows[..] else {
+                let count = rows.len();
+                complaints.push(format!("{PAGE}: {count} rows for {letter}-{number:02}"));
+                continue;
+            };
+            let says_so = row.contains("| not ");
+            if names(row).next().is_none() && !says_so {
+                complaints.push(format!("{PAGE}: {letter}-{number:02} has no test"));
+            }
+        }
+    }
+    let tables = page.lines().filter(|line| line.starts_with('|'));
+    let mut missing: Vec<&str> =
+        tables.flat_map(names).filter(|name| !is_test(name, tree)).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    complaints.extend(missing.iter().map(|name| format!("{PAGE}: there is no test `{name}`")));
+    complaints
+}
+
+/// The names of tests in a line: in backticks, of three words and more.
+fn names(line: &str) -> impl Iterator<Item = &str> {
+    let is_name = |text: &&str| {
+        text.matches('_').count() >= 2
+            && text.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_')
+    };
+    line.split('`').skip(1).step_by(2).filter(is_name)
+}
+
+/// Whether there is a function of that name right below an attribute that makes it a test, or in
+/// `proptest!`, where that attribute stands too.
+fn is_test(name: &str, tree: &Tree) -> bool {
+    let start = format!("fn {name}(");
+    tree.under("", ".rs").any(|(_, text)| {
+        text.split_once(start.as_str()).is_some_and(|(before, _)| {
+            // Not its own line, as far as it goes.
+            let above = before.rsplit('\n').skip(1).map(str::trim_start);
+            let mut attributes =
+                above.take_while(|line| line.starts_with("#[") || line.starts_with("//"));
+            attributes.any(|line| line == "#[test]" || line.starts_with("#[tokio::test"))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::tree;
+    use super::*;
+
+    /// A page in which every item has a test, but for changes.
+    fn page(change: impl Fn(&str) -> String) -> String {
+        let items = ITEMS.into_iter().flat_map(|(letter, last)| {
+            (1..=last).map(move |number| format!("| {letter}-{number:02} | x | `it_is_so` |"))
+        });
+        items.map(|row| change(&row)).collect::<Vec<_>>().join("\n")
+    }
+
+    fn complaints(page: &str) -> Vec<String> {
+        let tests = "#[test]\nfn it_is_so() {}\n\nfn no_test_at_all() {}\n";
+        security_is_tested(&tree(&[(PAGE, page), ("a.rs", tests)]))
+    }
+
+    #[test]
+    fn a_checklist_is_whole_and_its_tests_exist() {
+        assert!(complaints(&page(str::to_owned)).is_empty());
+        let renamed = |to: &'static str| page(move |row| row.replace("A-07 | x | `it_is_so`", to));
+        let only = |page: &str| match &complaints(page)[..] {
+            [one] => one.clone(),
+            others => panic!("{others:?}"),
+        };
+        assert!(only(&renamed("A-07 | x | `it_is_gone`")).contains("no test `it_is_gone`"));
+        assert!(only(&renamed("A-07 | x | `no_test_at_all`")).contains("`no_test_at_all`"));
+        assert!(only(&renamed("A-07 | x | somehow")).contains("A-07 has no test"));
+        assert!(only(&renamed("A-77 | x | `it_is_so`")).contains("0 rows for A-07"));
+        assert!(complaints(&renamed("A-07 | x | not covered: because")).is_empty());
+        assert_eq!(security_is_tested(&tree(&[])).len(), 1);
+    }
+}
