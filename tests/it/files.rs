@@ -253,17 +253,21 @@ fn nobody_ever_sees_a_loose_or_half_file() {
         }
         wrong
     };
-    let caught = |work: &dyn Fn()| {
+    let caught = |work: &dyn Fn(&AtomicBool)| {
         let (done, looks) = (AtomicBool::new(false), AtomicUsize::new(0));
         let wrong = std::thread::scope(|scope| {
-            let watcher = scope.spawn(|| watch(&done, &looks));
-            work();
+            let watcher = scope.spawn(|| {
+                let wrong = watch(&done, &looks);
+                done.store(true, Ordering::Relaxed);
+                wrong
+            });
+            work(&done);
             done.store(true, Ordering::Relaxed);
             watcher.join().unwrap()
         });
         (wrong, looks.into_inner())
     };
-    let (wrong, looks) = caught(&|| {
+    let (wrong, looks) = caught(&|_| {
         let ours = auth_store::Store::at(&store);
         for number in 0..300 {
             let credential =
@@ -278,9 +282,12 @@ fn nobody_ever_sees_a_loose_or_half_file() {
     assert!(looks > 300, "looked {looks} times only");
 
     let whole = fs::read(&store).unwrap();
-    let (wrong, _) = caught(&|| {
+    let (wrong, _) = caught(&|found| {
         for _ in 0..20_000 {
             write(&store, &whole);
+            if found.load(Ordering::Relaxed) {
+                return;
+            }
         }
     });
     assert!(!wrong.is_empty(), "the look cannot tell a writer in place");
