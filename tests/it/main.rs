@@ -15,6 +15,7 @@ mod goldens;
 mod import;
 mod injection;
 mod login;
+mod login_page;
 mod logout;
 mod mistakes;
 mod paste;

@@ -6,12 +6,11 @@ use std::fs;
 use std::path::Path;
 
 /// Commands that cannot both succeed and fail without a network or a person; where else they are tried.
-const ELSEWHERE: [(&str, &str); 9] = [
+const ELSEWHERE: [(&str, &str); 8] = [
     ("models auth add", "it asks: it/terminal.rs, by way of the wizard"),
     ("models auth login", "it needs an issuer: it/login.rs"),
     ("models auth login-github-copilot", "it needs an issuer: it/providers.rs"),
     ("models auth exec", "it becomes another program: it/plug_in.rs"),
-    ("models auth git-credential", "git reads it: it/plug_in.rs"),
     ("models auth configure claude-code", "it/plug_in.rs"),
     ("models auth configure codex", "it/plug_in.rs"),
     ("models auth configure git", "it/plug_in.rs"),

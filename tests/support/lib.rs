@@ -7,6 +7,7 @@
 //! - [`clawdbot`]: a writer that behaves like Clawdbot, with its lock;
 //! - [`transcript`]: commands and what they say, replayed;
 //! - [`mod@reference`]: the commands as a page of documentation;
+//! - [`browser`]: a real Chromium;
 //! - [`tmux`]: a real terminal;
 //! - [`http`]: the few lines of HTTP/1.1 the others need.
 //!
@@ -20,6 +21,7 @@
 use sha2::{Digest, Sha256};
 use std::time::{Duration, SystemTime};
 
+pub mod browser;
 pub mod clawdbot;
 pub mod html;
 pub mod http;

@@ -43,6 +43,7 @@ pub mod overview;
 pub mod paths;
 mod person;
 pub mod probe;
+mod qr;
 pub mod reference;
 mod route;
 mod runtime_cache;

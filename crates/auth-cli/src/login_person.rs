@@ -4,6 +4,7 @@ use std::io::Write;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use auth_pkce::CallbackError;
 use auth_providers::{Begun, DevicePrompt, LoginUi};
@@ -13,8 +14,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::browser::Opener;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::person;
+use crate::style;
 use crate::text::{line_for_terminal, printable};
+use crate::{person, qr};
 
 /// The person at our standard streams.
 pub(crate) struct Person {
@@ -24,6 +26,19 @@ pub(crate) struct Person {
     lines: tokio::sync::Mutex<Option<UnboundedReceiver<String>>>,
     is_exchanging: AtomicBool,
     has_asked: Notify,
+    /// Its columns, if what is said goes to a terminal.
+    width: Option<usize>,
+    has_blocks: bool,
+    has_colour: bool,
+    /// Until when a code is good, in ticks, and how many there were; while we wait for it.
+    waiting: Mutex<Option<Waiting>>,
+}
+
+/// The line that says what we wait for, and moves.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    ticks: u32,
+    lifetime: Duration,
 }
 
 impl Person {
@@ -43,6 +58,10 @@ impl Person {
             lines: tokio::sync::Mutex::new(lines),
             is_exchanging: AtomicBool::new(false),
             has_asked: Notify::new(),
+            width: context.terminal.width.filter(|_| context.terminal.stderr),
+            has_blocks: style::has_blocks(context),
+            has_colour: context.env("NO_COLOR").is_none_or(str::is_empty),
+            waiting: Mutex::new(None),
         }
     }
 
@@ -51,9 +70,56 @@ impl Person {
     }
 
     fn say(&self, line: &str) {
+        let clear = if self.is_waiting() { CLEAR } else { "" };
+        self.write(&format!("{clear}{}\n", line_for_terminal(line)));
+    }
+
+    fn write(&self, text: &str) {
         let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
-        let _nobody_listens =
-            writeln!(talk, "{}", line_for_terminal(line)).and_then(|()| talk.flush());
+        let _nobody_listens = write!(talk, "{text}").and_then(|()| talk.flush());
+    }
+
+    /// Draws an address for the camera of another device, where there is a terminal for it. What is
+    /// light stays light, whatever the terminal's colours.
+    fn draw(&self, address: &str) {
+        let width = self.width.filter(|_| self.has_blocks);
+        let Some(lines) = width.and_then(|width| qr::lines(address, width)) else { return };
+        for line in lines {
+            self.write(&if self.has_colour {
+                format!("\u{1b}[97;40m{line}\u{1b}[0m\n")
+            } else {
+                format!("{line}\n")
+            });
+        }
+        self.say("");
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Moves the line that says what we wait for.
+    fn spin(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(state) = waiting.as_mut() else { return };
+        state.ticks = state.ticks.saturating_add(1);
+        let left = state.lifetime.saturating_sub(TICK * state.ticks).as_secs();
+        let frames: &[char] =
+            if self.has_blocks { &['◐', '◓', '◑', '◒'] } else { &['|', '/', '-', '\\'] };
+        let frame = frames.iter().cycle().nth(state.ticks as usize % frames.len());
+        let frame = frame.copied().unwrap_or(' ');
+        let (minutes, seconds) = (left / 60, left % 60);
+        self.write(&format!(
+            "{CLEAR}{frame} Waiting until you enter the code ({minutes}:{seconds:02} left; Ctrl-C stops)"
+        ));
+    }
+
+    /// Takes that line away.
+    fn stop_waiting(&self) {
+        let was = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if was.is_some() {
+            self.write(CLEAR);
+        }
     }
 
     /// The outcome of `login`, unless Ctrl-C comes first. While a code is being exchanged, or the
@@ -62,28 +128,41 @@ impl Person {
         &self,
         login: impl Future<Output = T>,
     ) -> Result<T, CliError> {
-        let mut login = std::pin::pin!(login);
+        let outcome = self.raced(Box::pin(login)).await;
+        self.stop_waiting();
+        outcome
+    }
+
+    async fn raced<T>(&self, mut login: impl Future<Output = T> + Unpin) -> Result<T, CliError> {
+        let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
         let mut wants_out = false;
         loop {
             tokio::select! {
                 biased;
                 outcome = &mut login => return Ok(outcome),
                 () = self.has_asked.notified(), if wants_out => return Err(person::interrupted()),
-                signal = tokio::signal::ctrl_c() => match signal {
+                signal = &mut interrupt => match signal {
                     Ok(()) if !self.is_exchanging.load(Ordering::SeqCst) => {
                         return Err(person::interrupted());
                     }
                     Ok(()) => {
                         wants_out = true;
                         self.say("Waiting for the provider's answer, so that nothing is lost.");
+                        interrupt.set(tokio::signal::ctrl_c());
                     }
                     // Signals cannot be heard here; they end the program by themselves.
                     Err(_) => return Ok(login.await),
                 },
+                () = tokio::time::sleep(TICK), if self.width.is_some() => self.spin(),
             }
         }
     }
 }
+
+/// How often the line that moves does so.
+const TICK: Duration = Duration::from_millis(200);
+/// Back to the start of the line, and nothing on it (ECMA-48 §8.3.41).
+const CLEAR: &str = "\r\u{1b}[K";
 
 /// Shows a code that is entered on another device: alone on its line, as is the address.
 fn device_prompt(label: &str, prompt: &DevicePrompt<'_>, say: &dyn Fn(&str)) {
@@ -109,6 +188,9 @@ fn device_prompt(label: &str, prompt: &DevicePrompt<'_>, say: &dyn Fn(&str)) {
 
 impl LoginUi for Person {
     fn begin(&self, begun: &Begun<'_>) {
+        if self.opener.is_none() {
+            self.draw(begun.url);
+        }
         self.say(&format!("Log in to {} in a browser:", self.label));
         self.say("");
         self.say(begun.url);
@@ -121,6 +203,9 @@ impl LoginUi for Person {
         self.say(&format!(
             "Browser on another machine? There: ssh -L {port}:127.0.0.1:{port} THIS-HOST"
         ));
+        if self.width.is_some() {
+            self.say("Waiting for the browser; Ctrl-C stops.");
+        }
         self.say(&format!(
             "Or paste the address the browser ends on ({}…) here, and nowhere else:",
             begun.redirect_uri
@@ -152,9 +237,14 @@ impl LoginUi for Person {
     }
 
     fn show_code(&self, prompt: &DevicePrompt<'_>) {
+        self.draw(prompt.verification_uri_complete.unwrap_or(prompt.verification_uri));
         device_prompt(&self.label, prompt, &|line| self.say(line));
         if let (Some(opener), Some(address)) = (&self.opener, prompt.openable) {
             opener.open(address);
+        }
+        if self.width.is_some() {
+            let waiting = Waiting { ticks: 0, lifetime: prompt.lifetime };
+            *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(waiting);
         }
     }
 
