@@ -2,6 +2,7 @@
 
 use e2e::http;
 use e2e::issuer::Issuer;
+use e2e::peer::Peer;
 use e2e::person::Person;
 use e2e::sandbox::Sandbox;
 use e2e::tmux::Terminal;
@@ -157,4 +158,28 @@ fn both_answers_at_once_are_exchanged_once() {
     let _page = callback.join().unwrap();
     assert!(end.contains("exit 0"), "{end}");
     assert_eq!(issuer.requests("authorization_code"), 1);
+}
+
+#[test]
+fn a_device_code_is_drawn_and_waited_for_and_ctrl_c_stops_it() {
+    let server = Peer::oidc_provider(&[]);
+    for (locale, is_drawn) in [("C.UTF-8", true), ("C", false)] {
+        let mut sandbox = Sandbox::new();
+        sandbox.set_env("LANG", locale);
+        sandbox.write_manifest("peer", &server.manifest("peer"));
+        let login = ["models", "auth", "login", "--provider", "peer", "--device-code"];
+        let terminal = Terminal::start(&sandbox, 80, 60, &[&login[..], &["--no-browser"]].concat());
+        let screen = terminal.wait_for("Waiting until you enter the code");
+        assert_eq!(
+            screen.contains("\u{2588}\u{2588} \u{2584}\u{2584}\u{2584}"),
+            is_drawn,
+            "{screen}"
+        );
+        assert!(terminal.lines().iter().all(|line| line.chars().count() <= 80));
+        terminal.press("C-c");
+        let end = terminal.wait_for("echo on");
+        assert!(end.contains("exit 130"), "{end}");
+        assert!(!end.contains("Waiting until"), "the line stays: {end}");
+        assert!(!sandbox.store_path("main").exists());
+    }
 }
