@@ -140,3 +140,39 @@ fn what_is_handed_on_is_not_ours() {
         assert!(!commands.iter().any(|ours| ours == path), "`{path}` is ours now");
     }
 }
+
+/// What prints a script, a page, a secret or variables, and not data.
+const NO_DATA: [&str; 7] = [
+    "completion",
+    "man",
+    "models auth token",
+    "models auth env",
+    "models auth git-credential",
+    "models auth exec",
+    "models status --plain",
+];
+
+#[test]
+fn every_command_answers_in_json_when_asked_to() {
+    let mut wrong = Vec::new();
+    for (name, text) in transcripts() {
+        let lines =
+            text.lines().filter(|line| !line.starts_with("head ") && !line.contains("--plain"));
+        let asked = lines.map(|line| match line.strip_prefix("$ clawdbot ") {
+            Some(words) if words.contains("--json") => line.to_owned(),
+            Some(words) => format!("$ clawdbot --json {words}"),
+            None => line.to_owned(),
+        });
+        let (told, _) = transcript::replay(&asked.collect::<Vec<_>>().join("\n"));
+        for answer in told.split("$ clawdbot ").skip(1) {
+            let words = answer.lines().next().unwrap_or_default().replace("--json ", "");
+            let data: String = answer.lines().filter_map(|line| line.strip_prefix('|')).collect();
+            let is_failure = answer.lines().any(|line| line.starts_with("? "));
+            let has_data = is_failure || !NO_DATA.iter().any(|it| words.starts_with(it));
+            if has_data && serde_json::from_str::<serde_json::Value>(&data).is_err() {
+                wrong.push(format!("{name}: {words}: {data}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use auth_store::write_atomic;
+use serde_json::json;
 use toml_edit::{DocumentMut, Item, Table, value};
 
 use crate::args::{ConfigureArgs, ConfigureCommand, ConfigureGitArgs, Global};
@@ -24,22 +25,35 @@ pub fn run(
     context: &mut Context,
 ) -> Result<Exit, CliError> {
     let program = program(context)?;
-    match command {
+    let (place, is_changed) = match command {
         ConfigureCommand::ClaudeCode(args) => {
             let words = token_words(args, "anthropic", global);
             let line = shell_line(&program, &words);
             let path = folder(context, "CLAUDE_CONFIG_DIR", ".claude").join("settings.json");
-            file(&path, args, context, |text| claude_code(text, (!args.undo).then_some(&line)))
+            let change = |text: &str| claude_code(text, (!args.undo).then_some(&line));
+            (path.display().to_string(), file(&path, args, context, change)?)
         }
         ConfigureCommand::Codex(args) => {
             let words = token_words(args, "openai-codex", global);
             let provider = args.provider.as_deref().unwrap_or("openai-codex");
             let entry = codex_entry(&program, &words, provider)?;
             let path = folder(context, "CODEX_HOME", ".codex").join("config.toml");
-            file(&path, args, context, |text| codex(text, (!args.undo).then_some(&entry)))
+            let change = |text: &str| codex(text, (!args.undo).then_some(&entry));
+            (path.display().to_string(), file(&path, args, context, change)?)
         }
-        ConfigureCommand::Git(args) => git(args, &program, global, context),
+        ConfigureCommand::Git(args) => (
+            format!("git config --global {}", git_key(args)),
+            git(args, &program, global, context)?,
+        ),
+    };
+    if global.json {
+        context.print_json(&json!({ "place": place, "changed": is_changed }))?;
     }
+    Ok(Exit::Done)
+}
+
+fn git_key(args: &ConfigureGitArgs) -> String {
+    format!("credential.https://{}.helper", args.host)
 }
 
 /// This program, by a path that works from anywhere.
@@ -81,13 +95,13 @@ fn shell_line(program: &Path, words: &[String]) -> String {
     std::iter::once(program).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// Shows the change of a file, asks, and writes it.
+/// Shows the change of a file, asks, and writes it. Whether anything was written.
 fn file(
     path: &Path,
     args: &ConfigureArgs,
     context: &mut Context,
     change: impl FnOnce(&str) -> Result<String, String>,
-) -> Result<Exit, CliError> {
+) -> Result<bool, CliError> {
     let failed = |reason: &str| {
         CliError::new(Exit::Usage, "not_configured", format!("{}: {reason}", path.display()))
             .path(path)
@@ -102,12 +116,12 @@ fn file(
     })?;
     if before == after {
         context.say(format_args!("{}: nothing to change", context.display(path)));
-        return Ok(Exit::Done);
+        return Ok(false);
     }
     context.say(format_args!("{}:", context.display(path)));
     context.say_lines(&difference(&before, &after));
     if !agreed(args, context)? {
-        return Ok(Exit::Done);
+        return Ok(false);
     }
     // Another program may have written meanwhile: then nothing of it is lost.
     let now = std::fs::read_to_string(path).unwrap_or_default();
@@ -122,7 +136,7 @@ fn file(
     })?;
     write_atomic(&target, after.as_bytes())?;
     context.say("Written.");
-    Ok(Exit::Done)
+    Ok(true)
 }
 
 fn agreed(args: &ConfigureArgs, context: &mut Context) -> Result<bool, CliError> {
@@ -231,19 +245,19 @@ fn codex(text: &str, entry: Option<&Table>) -> Result<String, String> {
     Ok(document.to_string())
 }
 
-/// git's own settings are changed by git itself.
+/// git's own settings are changed by git itself. Whether anything was.
 fn git(
     args: &ConfigureGitArgs,
     program: &Path,
     global: &Global,
     context: &mut Context,
-) -> Result<Exit, CliError> {
+) -> Result<bool, CliError> {
     let common = &args.common;
     if !common.undo && common.provider.is_none() && common.profile.is_none() {
         return Err(CliError::usage("whose token git is to send is not said")
             .hint("add --provider NAME or --profile ID"));
     }
-    let key = format!("credential.https://{}.helper", args.host);
+    let key = git_key(args);
     let found = git_config(&["--get-all", &key], context)?;
     let ours: Vec<&str> = found.lines().filter(|line| line.contains(GIT_WORDS)).collect();
     let mut words: Vec<String> = GIT_WORDS.split_whitespace().map(str::to_owned).collect();
@@ -255,7 +269,7 @@ fn git(
     let is_there = ours.len() == 1 && ours[0] == helper;
     if (common.undo && ours.is_empty()) || (!common.undo && is_there) {
         context.say(format_args!("git config --global {key}: nothing to change"));
-        return Ok(Exit::Done);
+        return Ok(false);
     }
     context.say(format_args!("git config --global {key}:"));
     for line in &ours {
@@ -265,7 +279,7 @@ fn git(
         context.say(format_args!("+ {helper}"));
     }
     if !agreed(common, context)? {
-        return Ok(Exit::Done);
+        return Ok(false);
     }
     if !ours.is_empty() {
         git_config(&["--unset-all", &key, GIT_WORDS], context)?;
@@ -274,7 +288,7 @@ fn git(
         git_config(&["--add", &key, &helper], context)?;
     }
     context.say("Written.");
-    Ok(Exit::Done)
+    Ok(true)
 }
 
 /// `git config --global …`; that there is no such key is no failure.
