@@ -86,6 +86,12 @@ fn nothing_is_found_in_a_healthy_house() {
 }
 
 #[test]
+fn an_agent_that_does_not_exist_is_an_error() {
+    let run = House::healthy().sandbox.run(&["doctor", "--agent", "nobody"]);
+    assert!(run.expect_code(64).stderr.contains("nobody"), "{run:#?}");
+}
+
+#[test]
 fn looking_changes_nothing() {
     let house = House::healthy();
     house.damage("{");

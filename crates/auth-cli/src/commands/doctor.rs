@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
+use crate::agent::Agent;
 use crate::args::{DoctorArgs, Global};
+use crate::config::Config;
 use crate::context::Context;
 use crate::doctor::{Finding, Fix, Severity, examine};
 use crate::error::{CliError, Exit};
@@ -10,6 +12,11 @@ use crate::text::printable;
 
 /// Looks at everything; with `--fix` mends, and looks again.
 pub fn run(args: &DoctorArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    // One that does not exist has nothing wrong with it: that is for the person to know. A config that cannot be read is
+    // a finding of its own.
+    if let (Some(_), Ok(config)) = (&global.agent, Config::load(context)) {
+        Agent::of(global, &config, context)?;
+    }
     let mut done = Vec::new();
     let mut findings = examine(context, !args.offline);
     if args.fix {
