@@ -143,12 +143,13 @@ pub(crate) fn own_memory(command: &mut Command) -> u64 {
         std::thread::yield_now();
     }
     let rollup = read("smaps_rollup");
-    let dirty = rollup.lines().filter_map(|line| line.strip_prefix("Private_Dirty:"));
-    let dirty = dirty.filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok()).sum();
+    // Not `Private_Dirty`: of a program that was linked just now, the pages of its file are dirty too.
+    let own = rollup.lines().filter_map(|line| line.strip_prefix("Anonymous:"));
+    let own = own.filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok()).sum();
     let _ = child.kill();
     let _ = child.wait();
     drop(reader);
-    dirty
+    own
 }
 
 /// `command` as the argument of another program, which gets the same environment.
