@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         return if report.end() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     library::lookup(if gate { 50 } else { 500 }, &mut report);
-    library::planning(if gate { 5 } else { 50 }, &mut report);
+    library::planning(if gate { 20 } else { 50 }, &mut report);
     library::tasks(if gate { 1 } else { 5 }, &mut report);
     library::writing(if gate { 50 } else { 300 }, &mut report);
     scale::herd(if gate { 3 } else { 5 }, &mut report);
