@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 use crate::atomic;
 use crate::error::StoreError;
 use crate::record::{TokenKey, hexadecimal};
-use crate::store;
 use crate::time::Timestamp;
+use crate::trust;
 
 /// The reserved place of an answer that has not come yet.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl AnswerFile {
 /// The answer at `path`, if a whole one is there; a reserved place that was never filled, or was
 /// filled in part, is none.
 pub(crate) fn read(path: &Path) -> Result<Option<StoredAnswer>, StoreError> {
-    let Some(bytes) = store::read_bytes(path)? else { return Ok(None) };
+    let Some(bytes) = trust::read(path)? else { return Ok(None) };
     let whole = || {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let header: Header = serde_json::from_slice(&bytes[..end]).ok()?;

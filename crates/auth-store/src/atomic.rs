@@ -339,6 +339,31 @@ mod tests {
     }
 
     #[test]
+    fn an_unlocked_write_between_our_last_look_and_our_rename_is_merged() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let next = |text: &str| {
+            let mut next = NextFile::create(&path, &directory.path().join(".file.new"), 0).unwrap();
+            next.fill(text.as_bytes()).unwrap();
+            next
+        };
+        let left = || fs::read_dir(directory.path()).unwrap().count();
+        assert!(matches!(next("one").install_over(None).unwrap(), Installed::Done));
+        assert!(matches!(next("two").install_over(Some(b"one")).unwrap(), Installed::Done));
+        assert_eq!((fs::read(&path).unwrap(), left()), (b"two".to_vec(), 1));
+        let Installed::Over(over) = next("three").install_over(Some(b"one")).unwrap() else {
+            panic!("nobody noticed")
+        };
+        assert_eq!(over.came_out().unwrap(), b"two");
+        drop(over);
+        assert_eq!((fs::read(&path).unwrap(), left()), (b"three".to_vec(), 1));
+        assert!(matches!(next("four").install_over(None).unwrap(), Installed::Not(_)));
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(next("five").install_over(Some(b"three")).unwrap(), Installed::Not(_)));
+        assert_eq!(left(), 0);
+    }
+
+    #[test]
     fn a_file_that_was_not_installed_is_gone() {
         let directory = tempfile::tempdir().unwrap();
         let (path, next) = (directory.path().join("file"), directory.path().join("next"));

@@ -12,8 +12,9 @@ use crate::error::StoreError;
 use crate::file_lock::FileLock;
 use crate::id::ProfileId;
 use crate::json::{self, Object};
-use crate::store::{self, Store};
+use crate::store::Store;
 use crate::time::Timestamp;
+use crate::trust;
 use crate::usage::Usage;
 
 /// What routing remembers about single models of profiles.
@@ -117,7 +118,7 @@ impl Store {
     /// What is known of single models, without a lock.
     pub fn model_usage(&self) -> ModelUsage {
         let path = atomic::directory_of(&self.canonical_path()).join(FILE);
-        let bytes = store::read_bytes(&path).ok().flatten();
+        let bytes = trust::read(&path).ok().flatten();
         bytes.map(|bytes| ModelUsage::parse(&bytes)).unwrap_or_default()
     }
 

@@ -17,7 +17,8 @@ use crate::json::{self, Object};
 use crate::model_usage::{self, ModelUsage};
 use crate::record::hexadecimal;
 use crate::secret::Secret;
-use crate::store::{self, Store};
+use crate::store::Store;
+use crate::trust;
 
 /// What the runtime cache should hold: a provider, and what is sent to its API.
 pub type RuntimeCache = Vec<(String, Secret)>;
@@ -36,12 +37,12 @@ impl Store {
     ) -> Result<(), StoreError> {
         let current = |usage: &ModelUsage| -> Result<_, StoreError> {
             // Not `read`: that would lock to recover a damaged store, and the lock may be ours.
-            let document = match store::read_bytes(self.path())? {
+            let document = match trust::read(self.path())? {
                 None => Document::empty(),
                 Some(bytes) => Document::parse(&bytes)
                     .map_err(|error| StoreError::Damaged { path: self.path().to_owned(), error })?,
             };
-            Ok((store::read_bytes(path)?, routed(&document, usage)))
+            Ok((trust::read(path)?, routed(&document, usage)))
         };
         let is_done = |before: Option<&[u8]>, wanted: &RuntimeCache, usage: &ModelUsage| {
             merged(before, wanted, &usage.cached()) == Change::None

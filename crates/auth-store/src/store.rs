@@ -1,19 +1,17 @@
 //! The store: *read*, *update*, *lock for refresh*. Nobody else writes the file.
 
 use std::fs;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::answer::{self, AnswerFile, StoredAnswer};
-use crate::atomic::{self, Installed, NextFile};
-use crate::directory_lock::{DirectoryLock, Held};
-use crate::document::{Document, LARGEST, ParseError};
+use crate::answer::{self, StoredAnswer};
+use crate::atomic;
+use crate::document::Document;
 use crate::error::StoreError;
 use crate::file_lock::FileLock;
-use crate::record::TokenKey;
-use crate::time::{Clock as _, SystemClock};
+use crate::place::Place;
+use crate::record::{self, TokenKey};
+use crate::store_lock::StoreLock;
 use crate::trust;
 
 /// The credentials of one agent: the file `auth-profiles.json` and what belongs to it.
@@ -45,7 +43,7 @@ impl Store {
         match fs::canonicalize(&self.path) {
             Ok(path) => path,
             Err(_) => match self.path.file_name() {
-                Some(name) => crate::record::canonical(atomic::directory_of(&self.path)).join(name),
+                Some(name) => record::canonical(atomic::directory_of(&self.path)).join(name),
                 None => self.path.clone(),
             },
         }
@@ -68,7 +66,7 @@ impl Store {
     /// # Errors
     /// Those of [`read`](Self::read).
     pub fn read_open(&self) -> Result<(Document, Option<(fs::File, fs::Metadata)>), StoreError> {
-        let Some((bytes, file, as_it_was)) = read_open(&self.path)? else {
+        let Some((bytes, file, as_it_was)) = trust::read_open(&self.path)? else {
             return Ok((Document::empty(), None));
         };
         match Document::parse(&bytes) {
@@ -106,32 +104,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Busy`] if somebody else holds a lock all the time.
     pub fn lock_for_refresh(&self) -> Result<StoreLock, StoreError> {
-        let place = Place::of(&self.path)?;
-        atomic::create_private_directory(atomic::directory_of(&place.file))?;
-        let started = Instant::now();
-        let flock = FileLock::acquire(&place.flock, self.patience)?;
-        let rest = self.patience.saturating_sub(started.elapsed());
-        let directory =
-            DirectoryLock::acquire(&place.lock, &flock.file, rest).map_err(|error| {
-                match error {
-                    // The whole wait counts, not what the other lock left of it.
-                    StoreError::Busy { path, holder, .. } => {
-                        StoreError::Busy { path, seconds: self.patience.as_secs(), holder }
-                    }
-                    other => other,
-                }
-            })?;
-        for left in place.temporaries() {
-            // A dead one's: only the holder of the lock makes them.
-            let _ = fs::remove_file(left);
-        }
-        Ok(StoreLock {
-            place,
-            flock,
-            directory: Some(directory),
-            reserved: None,
-            must_commit: false,
-        })
+        StoreLock::acquire(&self.path, self.patience)
     }
 
     /// Locks what lies beside the store and is ours alone: Clawdbot is not kept waiting.
@@ -160,7 +133,7 @@ impl Store {
     /// The credentials as they were last committed by us, if a backup is there and whole.
     pub fn backup(&self) -> Option<Document> {
         let backup = atomic::sibling(&self.canonical_path(), ".bak");
-        Document::parse(&read_bytes(&backup).ok()??).ok()
+        Document::parse(&trust::read(&backup).ok()??).ok()
     }
 
     fn answer_path(&self, key: TokenKey) -> PathBuf {
@@ -168,409 +141,8 @@ impl Store {
     }
 }
 
-/// The locked store. Dropping it releases both locks.
-#[derive(Debug)]
-pub struct StoreLock {
-    place: Place,
-    flock: FileLock,
-    /// `None` only while it is being dropped or taken anew.
-    directory: Option<DirectoryLock>,
-    reserved: Option<NextFile>,
-    must_commit: bool,
-}
-
-impl StoreLock {
-    /// The store's canonical path.
-    pub fn path(&self) -> &Path {
-        &self.place.file
-    }
-
-    /// The content now, recovered from the backup if it is damaged.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`] if there is no backup to recover from.
-    pub fn read(&self) -> Result<Document, StoreError> {
-        Ok(self.read_with_bytes()?.0)
-    }
-
-    fn read_with_bytes(&self) -> Result<(Document, Option<Vec<u8>>), StoreError> {
-        let mut attempts = 0;
-        loop {
-            let Some(bytes) = read_bytes(&self.place.file)? else {
-                return Ok((Document::empty(), None));
-            };
-            match Document::parse(&bytes) {
-                Ok(document) => return Ok((document, Some(bytes))),
-                // Somebody may be writing in place without the lock.
-                Err(_) if attempts < REREADS => std::thread::sleep(REREAD_AFTER),
-                Err(error) => return self.recover(&bytes, error),
-            }
-            attempts += 1;
-        }
-    }
-
-    /// Keeps a copy of the damaged bytes, and puts the backup in their place.
-    fn recover(
-        &self,
-        damaged: &[u8],
-        error: ParseError,
-    ) -> Result<(Document, Option<Vec<u8>>), StoreError> {
-        let file = &self.place.file;
-        let backup = read_bytes(&self.place.backup).ok().flatten();
-        let parsed = backup.as_deref().and_then(|bytes| Document::parse(bytes).ok());
-        let (Some(bytes), Some(mut document)) = (backup, parsed) else {
-            return Err(StoreError::Damaged { path: file.clone(), error });
-        };
-        let copy = self.keep_damaged(damaged)?;
-        self.put(file, &bytes)?;
-        document.set_recovered_from(copy);
-        Ok((document, Some(bytes)))
-    }
-
-    /// Has `edit` change the document, and writes it. See [`Store::update`].
-    pub fn update<T>(&mut self, mut edit: impl FnMut(&mut Document) -> T) -> Result<T, StoreError> {
-        self.refuse_if_superseded()?;
-        // What somebody wrote at the very moment of our rename, to be merged with what is there
-        // now.
-        let mut overwritten: Option<(Document, Vec<u8>)> = None;
-        loop {
-            let theirs = overwritten.take();
-            let (mut document, before) = match &theirs {
-                Some((theirs, ours)) => (theirs.clone(), Some(ours.clone())),
-                None => self.read_with_bytes()?,
-            };
-            let result = edit(&mut document);
-            if !document.is_changed() && theirs.is_none() {
-                return Ok(result);
-            }
-            if !document.is_writable() {
-                return Err(StoreError::Newer { path: self.place.file.clone() });
-            }
-            let bytes = document.to_bytes();
-            let mut next = match self.reserved.take() {
-                Some(reserved) => reserved,
-                None => self.next_file(0)?,
-            };
-            next.fill(&bytes)?;
-            next.sync()?;
-            let is_ours = self.is_directory_ours() || self.retake_directory()?;
-            let is_as_read = read_bytes(&self.place.file)? == before;
-            if !is_ours || !is_as_read {
-                self.reserved = Some(next);
-                overwritten = theirs.filter(|_| is_as_read);
-                continue;
-            }
-            // What is removed is gone from the backup first: nobody would look for it there again.
-            let removes = document.touched().any(|id| !document.contains(id));
-            if removes {
-                self.back_up(&document);
-            }
-            match next.install_over(before.as_deref())? {
-                Installed::Done => {}
-                Installed::Not(next) => {
-                    self.reserved = Some(next);
-                    continue;
-                }
-                Installed::Over(next) => {
-                    self.back_up(&document);
-                    overwritten = self.came_out(&next)?.map(|theirs| (theirs, bytes));
-                    if overwritten.is_some() {
-                        continue;
-                    }
-                    return Ok(result);
-                }
-            }
-            self.back_up(&document);
-            return Ok(result);
-        }
-    }
-
-    /// Reads what our rename put aside. Somebody may still be writing it in place; what stays
-    /// damaged is kept as a copy, as it would have been in its place.
-    fn came_out(&self, next: &NextFile) -> Result<Option<Document>, StoreError> {
-        let mut attempts = 0;
-        loop {
-            let bytes = next.came_out()?;
-            match Document::parse(&bytes) {
-                Ok(document) if document.is_writable() => return Ok(Some(document)),
-                Ok(_) => {
-                    self.put(&self.place.file, &bytes)?;
-                    return Err(StoreError::Newer { path: self.place.file.clone() });
-                }
-                Err(_) if attempts < REREADS => std::thread::sleep(REREAD_AFTER),
-                Err(_) => return self.keep_damaged(&bytes).map(|_| None),
-            }
-            attempts += 1;
-        }
-    }
-
-    /// Keeps a copy of damaged bytes beside the store.
-    fn keep_damaged(&self, damaged: &[u8]) -> Result<PathBuf, StoreError> {
-        let file = &self.place.file;
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let suffix: u32 = rand::random();
-        let copy =
-            file.with_file_name(format!("{name}.corrupt.{}.{suffix:08x}", SystemClock.now()));
-        self.put(&copy, damaged)?;
-        Ok(copy)
-    }
-
-    /// Replaces a file, not by the next one of the store, which may be reserved already. The name
-    /// of the temporary file is fixed, so that whoever comes after we died clears it away.
-    fn put(&self, target: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        let temporary = self.place.put();
-        let _ = fs::remove_file(&temporary);
-        let mut next = NextFile::create(target, &temporary, 0)?;
-        next.fill(bytes)?;
-        next.sync()?;
-        next.install()
-    }
-
-    /// Writes the touched profiles into the backup as they were just committed; all others stay
-    /// there as they were committed before, whatever somebody else made of them since. Best
-    /// effort: the store itself is committed.
-    fn back_up(&self, committed: &Document) {
-        if committed.touched().len() == 0 {
-            return;
-        }
-        let before = read_bytes(&self.place.backup).ok().flatten();
-        let before = before.and_then(|bytes| Document::parse(&bytes).ok());
-        let backup = match before {
-            Some(mut backup) => {
-                for id in committed.touched() {
-                    backup.copy_entry(id, committed);
-                }
-                backup
-            }
-            None => committed.clone(),
-        };
-        let temporary = self.place.next_backup();
-        let _ = fs::remove_file(&temporary);
-        let _ = NextFile::create(&self.place.backup, &temporary, 0).and_then(|mut next| {
-            next.fill(&backup.to_bytes())?;
-            next.install_without_sync()
-        });
-    }
-
-    /// Puts enough bytes on the disk for an answer and for the next store, so that neither can
-    /// fail for want of space once the request is sent.
-    ///
-    /// # Errors
-    /// Send nothing: its result could not be saved.
-    pub fn reserve(&mut self, key: TokenKey) -> Result<AnswerFile, StoreError> {
-        self.reserve_next()?;
-        AnswerFile::reserve(&self.answer_path(key))
-    }
-
-    fn reserve_next(&mut self) -> Result<(), StoreError> {
-        self.refuse_if_superseded()?;
-        let (document, bytes) = self.read_with_bytes()?;
-        if !document.is_writable() {
-            return Err(StoreError::Newer { path: self.place.file.clone() });
-        }
-        let size = bytes.map_or(0, |bytes| bytes.len());
-        self.reserved = Some(self.next_file(size + ROOM_TO_GROW)?);
-        Ok(())
-    }
-
-    /// The answer of the token `key` that waits beside this store, if there is one.
-    pub fn stored_answer(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
-        answer::read(&self.answer_path(key))
-    }
-
-    /// Removes the answer of the token `key`, which is in the store now.
-    pub fn remove_answer(&self, key: TokenKey) -> Result<(), StoreError> {
-        answer::remove(&self.answer_path(key))
-    }
-
-    /// The tokens for which an answer file lies beside this store.
-    pub fn answers(&self) -> Vec<TokenKey> {
-        answer::keys(atomic::directory_of(&self.place.file))
-    }
-
-    fn answer_path(&self, key: TokenKey) -> PathBuf {
-        answer::path(atomic::directory_of(&self.place.file), key)
-    }
-
-    /// From now on a lost directory lock does not stop a commit: a fresh token would be lost.
-    pub fn commit_whatever_happens(&mut self) {
-        self.must_commit = true;
-    }
-
-    /// Has a thread keep the directory lock alive, for holds across the network.
-    pub fn keep_alive(&mut self) {
-        if let Some(directory) = &mut self.directory {
-            directory.keep_alive();
-        }
-    }
-
-    /// How long the directory lock has been held.
-    pub fn age(&self) -> Duration {
-        self.directory.as_ref().map_or(Duration::ZERO, DirectoryLock::age)
-    }
-
-    /// Tells, at any later time and from any thread, whether the directory lock is still ours.
-    pub fn witness(&self) -> impl Fn() -> bool + Send + Sync + 'static {
-        let held: Option<Arc<Held>> = self.directory.as_ref().map(DirectoryLock::witness);
-        move || held.as_ref().is_some_and(|held| held.is_ours())
-    }
-
-    fn is_directory_ours(&self) -> bool {
-        self.directory.as_ref().is_some_and(DirectoryLock::is_ours)
-    }
-
-    /// Somebody removed our lock. Take it again and start over; if that cannot be, commit all the
-    /// same when a fresh token is at stake. `true`: go on to the commit.
-    fn retake_directory(&mut self) -> Result<bool, StoreError> {
-        if let Some(lost) = self.directory.take() {
-            lost.release(&self.flock.file);
-        }
-        match DirectoryLock::acquire(&self.place.lock, &self.flock.file, RETAKE) {
-            Ok(directory) => {
-                self.directory = Some(directory);
-                Ok(false)
-            }
-            Err(_) if self.must_commit => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// A later OpenClaw keeps its credentials in a database, and leaves the file behind.
-    fn refuse_if_superseded(&self) -> Result<(), StoreError> {
-        let database = self.place.file.with_file_name("openclaw-agent.sqlite");
-        if database.exists() {
-            return Err(StoreError::Superseded { path: self.place.file.clone(), database });
-        }
-        Ok(())
-    }
-
-    /// The next content of the file. Its name is fixed, since only the holder of the lock makes
-    /// one: one that is left over is a dead one's.
-    fn next_file(&self, reserve: usize) -> Result<NextFile, StoreError> {
-        let temporary = self.place.next();
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io("remove", &temporary)(error));
-            }
-            _ => {}
-        }
-        NextFile::create(&self.place.file, &temporary, reserve)
-    }
-}
-
-impl Drop for StoreLock {
-    fn drop(&mut self) {
-        // While its name is still ours: whoever has the lock next makes one of the same name.
-        self.reserved = None;
-        if let Some(directory) = self.directory.take() {
-            directory.release(&self.flock.file);
-        }
-    }
-}
-
-/// Where a store and its siblings really are.
-#[derive(Clone, Debug)]
-struct Place {
-    file: PathBuf,
-    lock: PathBuf,
-    flock: PathBuf,
-    backup: PathBuf,
-}
-
-impl Place {
-    /// The next content of the store.
-    fn next(&self) -> PathBuf {
-        atomic::sibling(&self.file, ".new")
-    }
-
-    /// The next content of the backup.
-    fn next_backup(&self) -> PathBuf {
-        atomic::sibling(&self.backup, ".new")
-    }
-
-    /// A file on its way to its place without having been reserved.
-    fn put(&self) -> PathBuf {
-        atomic::sibling(&self.file, ".put")
-    }
-
-    /// The files that exist only while somebody holds the lock.
-    fn temporaries(&self) -> [PathBuf; 5] {
-        let companion = |name: &str| self.file.with_file_name(name);
-        [
-            self.next(),
-            self.next_backup(),
-            self.put(),
-            companion(crate::runtime_cache::TEMPORARY),
-            companion(crate::model_usage::TEMPORARY),
-        ]
-    }
-
-    /// Resolves the path once: a store may be a symbolic link, and everything that belongs to it
-    /// lies beside the target. What could be under the control of others is refused.
-    fn of(path: &Path) -> Result<Self, StoreError> {
-        let unsafe_because =
-            |path: &Path, reason| StoreError::Unsafe { path: path.to_owned(), reason };
-        trust::check_way(path)?;
-        let file = match fs::canonicalize(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if fs::symlink_metadata(path).is_ok() {
-                    return Err(unsafe_because(path, "it is a link that leads nowhere"));
-                }
-                let directory = crate::record::canonical(atomic::directory_of(path));
-                directory.join(path.file_name().unwrap_or_default())
-            }
-            Err(error) => return Err(StoreError::io("find", path)(error)),
-        };
-        if let Ok(metadata) = fs::metadata(&file) {
-            if !metadata.is_file() {
-                return Err(unsafe_because(&file, "it is not a regular file"));
-            }
-            #[cfg(unix)]
-            if !trust::is_ours(&metadata) {
-                return Err(unsafe_because(&file, "it belongs to another user"));
-            }
-        }
-        trust::check_directory(atomic::directory_of(&file), &file)?;
-        let mut lock = file.clone().into_os_string();
-        lock.push(".lock");
-        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-        Ok(Self {
-            lock: lock.into(),
-            flock: file.with_file_name(format!(".{stem}.flock")),
-            backup: atomic::sibling(&file, ".bak"),
-            file,
-        })
-    }
-}
-
-/// The bytes of a file; `None` if there is none. Whatever else goes wrong is an error: a file we
-/// cannot read is not an empty one.
-pub(crate) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    Ok(read_open(path)?.map(|(bytes, _file, _as_it_was)| bytes))
-}
-
-/// The same with the file, and how it was before it was read.
-fn read_open(path: &Path) -> Result<Option<(Vec<u8>, fs::File, fs::Metadata)>, StoreError> {
-    let Some((mut file, as_it_was)) = trust::open(path)? else { return Ok(None) };
-    let length = usize::try_from(as_it_was.len()).unwrap_or(usize::MAX);
-    let mut bytes = Vec::with_capacity(length.min(LARGEST) + 1);
-    let limit = LARGEST as u64 + 1;
-    match io::Read::take(&mut file, limit).read_to_end(&mut bytes) {
-        Ok(_) => Ok(Some((bytes, file, as_it_was))),
-        Err(error) => Err(StoreError::io("read", path)(error)),
-    }
-}
-
 /// How long we wait for the locks.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How long we wait for a directory lock that somebody took from us.
-const RETAKE: Duration = Duration::from_secs(2);
-/// How often, and how far apart, a damaged file is read again before it is believed.
-const REREADS: u32 = 5;
-const REREAD_AFTER: Duration = Duration::from_millis(100);
-/// What a refresh may add to the file.
-const ROOM_TO_GROW: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -666,31 +238,6 @@ mod tests {
         let document = store.read().unwrap();
         assert_eq!(calls, 2);
         assert!(key(&document, "acme:theirs").is_some() && key(&document, "acme:ours").is_some());
-    }
-
-    #[test]
-    fn an_unlocked_write_between_our_last_look_and_our_rename_is_merged() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("file");
-        let next = |text: &str| {
-            let mut next = NextFile::create(&path, &directory.path().join(".file.new"), 0).unwrap();
-            next.fill(text.as_bytes()).unwrap();
-            next
-        };
-        let left = || fs::read_dir(directory.path()).unwrap().count();
-        assert!(matches!(next("one").install_over(None).unwrap(), Installed::Done));
-        assert!(matches!(next("two").install_over(Some(b"one")).unwrap(), Installed::Done));
-        assert_eq!((fs::read(&path).unwrap(), left()), (b"two".to_vec(), 1));
-        let Installed::Over(over) = next("three").install_over(Some(b"one")).unwrap() else {
-            panic!("nobody noticed")
-        };
-        assert_eq!(over.came_out().unwrap(), b"two");
-        drop(over);
-        assert_eq!((fs::read(&path).unwrap(), left()), (b"three".to_vec(), 1));
-        assert!(matches!(next("four").install_over(None).unwrap(), Installed::Not(_)));
-        fs::remove_file(&path).unwrap();
-        assert!(matches!(next("five").install_over(Some(b"three")).unwrap(), Installed::Not(_)));
-        assert_eq!(left(), 0);
     }
 
     #[test]

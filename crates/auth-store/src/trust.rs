@@ -2,13 +2,14 @@
 //! as ours, and nothing is written where others decide what lies there.
 
 use std::fs::{self, File, Metadata};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
+use crate::document::LARGEST;
 use crate::error::StoreError;
 
 /// Opens a file that we or the administrator own. A link is followed only if one of us made it.
-pub(crate) fn open(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {
+fn open(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {
     let opened = || -> io::Result<(File, Metadata)> {
         let file = open_unless_link(path)?;
         let metadata = file.metadata()?;
@@ -25,6 +26,24 @@ pub(crate) fn open(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> 
         Ok((_, metadata)) if !is_trusted(&metadata) => Err(foreign(path)),
         Ok(opened) => Ok(Some(opened)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("read", path)(error)),
+    }
+}
+
+/// The bytes of a file; `None` if there is none. Whatever else goes wrong is an error: a file we
+/// cannot read is not an empty one.
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(read_open(path)?.map(|(bytes, _file, _as_it_was)| bytes))
+}
+
+/// The same with the file, and how it was before it was read.
+pub(crate) fn read_open(path: &Path) -> Result<Option<(Vec<u8>, File, Metadata)>, StoreError> {
+    let Some((mut file, as_it_was)) = open(path)? else { return Ok(None) };
+    let length = usize::try_from(as_it_was.len()).unwrap_or(usize::MAX);
+    let mut bytes = Vec::with_capacity(length.min(LARGEST) + 1);
+    let limit = LARGEST as u64 + 1;
+    match (&mut file).take(limit).read_to_end(&mut bytes) {
+        Ok(_) => Ok(Some((bytes, file, as_it_was))),
         Err(error) => Err(StoreError::io("read", path)(error)),
     }
 }

@@ -21,15 +21,17 @@ const FOREIGN: [(&str, &[&str]); 3] = [
 ];
 
 /// The only files of `auth-store` that touch the file system.
-const FILE_DOORS: [&str; 9] = [
+const FILE_DOORS: [&str; 11] = [
     "answer.rs",
     "atomic.rs",
     "directory_lock.rs",
     "file_lock.rs",
     "legacy.rs",
+    "place.rs",
     "record.rs",
     "state_directory.rs",
     "store.rs",
+    "store_lock.rs",
     "trust.rs",
 ];
 

@@ -1,0 +1,353 @@
+//! The locked store: what is read, written and reserved while nobody else does.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::answer::{self, AnswerFile, StoredAnswer};
+use crate::atomic::{self, Installed, NextFile};
+use crate::directory_lock::{DirectoryLock, Held};
+use crate::document::{Document, ParseError};
+use crate::error::StoreError;
+use crate::file_lock::FileLock;
+use crate::place::Place;
+use crate::record::TokenKey;
+use crate::time::{Clock as _, SystemClock};
+use crate::trust;
+
+/// The locked store. Dropping it releases both locks.
+#[derive(Debug)]
+pub struct StoreLock {
+    place: Place,
+    flock: FileLock,
+    /// `None` only while it is being dropped or taken anew.
+    directory: Option<DirectoryLock>,
+    reserved: Option<NextFile>,
+    must_commit: bool,
+}
+
+impl StoreLock {
+    /// Locks the store at `path`, waiting at most `patience` for both locks together.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] if somebody else holds a lock all the time.
+    pub(crate) fn acquire(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+        let place = Place::of(path)?;
+        atomic::create_private_directory(atomic::directory_of(&place.file))?;
+        let started = Instant::now();
+        let flock = FileLock::acquire(&place.flock, patience)?;
+        let rest = patience.saturating_sub(started.elapsed());
+        let directory =
+            DirectoryLock::acquire(&place.lock, &flock.file, rest).map_err(|error| {
+                match error {
+                    // The whole wait counts, not what the other lock left of it.
+                    StoreError::Busy { path, holder, .. } => {
+                        StoreError::Busy { path, seconds: patience.as_secs(), holder }
+                    }
+                    other => other,
+                }
+            })?;
+        for left in place.temporaries() {
+            // A dead one's: only the holder of the lock makes them.
+            let _ = fs::remove_file(left);
+        }
+        Ok(Self { place, flock, directory: Some(directory), reserved: None, must_commit: false })
+    }
+
+    /// The store's canonical path.
+    pub fn path(&self) -> &Path {
+        &self.place.file
+    }
+
+    /// The content now, recovered from the backup if it is damaged.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if there is no backup to recover from.
+    pub fn read(&self) -> Result<Document, StoreError> {
+        Ok(self.read_with_bytes()?.0)
+    }
+
+    fn read_with_bytes(&self) -> Result<(Document, Option<Vec<u8>>), StoreError> {
+        let mut attempts = 0;
+        loop {
+            let Some(bytes) = trust::read(&self.place.file)? else {
+                return Ok((Document::empty(), None));
+            };
+            match Document::parse(&bytes) {
+                Ok(document) => return Ok((document, Some(bytes))),
+                // Somebody may be writing in place without the lock.
+                Err(_) if attempts < REREADS => std::thread::sleep(REREAD_AFTER),
+                Err(error) => return self.recover(&bytes, error),
+            }
+            attempts += 1;
+        }
+    }
+
+    /// Keeps a copy of the damaged bytes, and puts the backup in their place.
+    fn recover(
+        &self,
+        damaged: &[u8],
+        error: ParseError,
+    ) -> Result<(Document, Option<Vec<u8>>), StoreError> {
+        let file = &self.place.file;
+        let backup = trust::read(&self.place.backup).ok().flatten();
+        let parsed = backup.as_deref().and_then(|bytes| Document::parse(bytes).ok());
+        let (Some(bytes), Some(mut document)) = (backup, parsed) else {
+            return Err(StoreError::Damaged { path: file.clone(), error });
+        };
+        let copy = self.keep_damaged(damaged)?;
+        self.put(file, &bytes)?;
+        document.set_recovered_from(copy);
+        Ok((document, Some(bytes)))
+    }
+
+    /// Has `edit` change the document, and writes it. See [`Store::update`].
+    pub fn update<T>(&mut self, mut edit: impl FnMut(&mut Document) -> T) -> Result<T, StoreError> {
+        self.refuse_if_superseded()?;
+        // What somebody wrote at the very moment of our rename, to be merged with what is there
+        // now.
+        let mut overwritten: Option<(Document, Vec<u8>)> = None;
+        loop {
+            let theirs = overwritten.take();
+            let (mut document, before) = match &theirs {
+                Some((theirs, ours)) => (theirs.clone(), Some(ours.clone())),
+                None => self.read_with_bytes()?,
+            };
+            let result = edit(&mut document);
+            if !document.is_changed() && theirs.is_none() {
+                return Ok(result);
+            }
+            if !document.is_writable() {
+                return Err(StoreError::Newer { path: self.place.file.clone() });
+            }
+            let bytes = document.to_bytes();
+            let mut next = match self.reserved.take() {
+                Some(reserved) => reserved,
+                None => self.next_file(0)?,
+            };
+            next.fill(&bytes)?;
+            next.sync()?;
+            let is_ours = self.is_directory_ours() || self.retake_directory()?;
+            let is_as_read = trust::read(&self.place.file)? == before;
+            if !is_ours || !is_as_read {
+                self.reserved = Some(next);
+                overwritten = theirs.filter(|_| is_as_read);
+                continue;
+            }
+            // What is removed is gone from the backup first: nobody would look for it there again.
+            let removes = document.touched().any(|id| !document.contains(id));
+            if removes {
+                self.back_up(&document);
+            }
+            match next.install_over(before.as_deref())? {
+                Installed::Done => {}
+                Installed::Not(next) => {
+                    self.reserved = Some(next);
+                    continue;
+                }
+                Installed::Over(next) => {
+                    self.back_up(&document);
+                    overwritten = self.came_out(&next)?.map(|theirs| (theirs, bytes));
+                    if overwritten.is_some() {
+                        continue;
+                    }
+                    return Ok(result);
+                }
+            }
+            self.back_up(&document);
+            return Ok(result);
+        }
+    }
+
+    /// Reads what our rename put aside. Somebody may still be writing it in place; what stays
+    /// damaged is kept as a copy, as it would have been in its place.
+    fn came_out(&self, next: &NextFile) -> Result<Option<Document>, StoreError> {
+        let mut attempts = 0;
+        loop {
+            let bytes = next.came_out()?;
+            match Document::parse(&bytes) {
+                Ok(document) if document.is_writable() => return Ok(Some(document)),
+                Ok(_) => {
+                    self.put(&self.place.file, &bytes)?;
+                    return Err(StoreError::Newer { path: self.place.file.clone() });
+                }
+                Err(_) if attempts < REREADS => std::thread::sleep(REREAD_AFTER),
+                Err(_) => return self.keep_damaged(&bytes).map(|_| None),
+            }
+            attempts += 1;
+        }
+    }
+
+    /// Keeps a copy of damaged bytes beside the store.
+    fn keep_damaged(&self, damaged: &[u8]) -> Result<PathBuf, StoreError> {
+        let file = &self.place.file;
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let suffix: u32 = rand::random();
+        let copy =
+            file.with_file_name(format!("{name}.corrupt.{}.{suffix:08x}", SystemClock.now()));
+        self.put(&copy, damaged)?;
+        Ok(copy)
+    }
+
+    /// Replaces a file, not by the next one of the store, which may be reserved already. The name
+    /// of the temporary file is fixed, so that whoever comes after we died clears it away.
+    fn put(&self, target: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let temporary = self.place.put();
+        let _ = fs::remove_file(&temporary);
+        let mut next = NextFile::create(target, &temporary, 0)?;
+        next.fill(bytes)?;
+        next.sync()?;
+        next.install()
+    }
+
+    /// Writes the touched profiles into the backup as they were just committed; all others stay
+    /// there as they were committed before, whatever somebody else made of them since. Best
+    /// effort: the store itself is committed.
+    fn back_up(&self, committed: &Document) {
+        if committed.touched().len() == 0 {
+            return;
+        }
+        let before = trust::read(&self.place.backup).ok().flatten();
+        let before = before.and_then(|bytes| Document::parse(&bytes).ok());
+        let backup = match before {
+            Some(mut backup) => {
+                for id in committed.touched() {
+                    backup.copy_entry(id, committed);
+                }
+                backup
+            }
+            None => committed.clone(),
+        };
+        let temporary = self.place.next_backup();
+        let _ = fs::remove_file(&temporary);
+        let _ = NextFile::create(&self.place.backup, &temporary, 0).and_then(|mut next| {
+            next.fill(&backup.to_bytes())?;
+            next.install_without_sync()
+        });
+    }
+
+    /// Puts enough bytes on the disk for an answer and for the next store, so that neither can
+    /// fail for want of space once the request is sent.
+    ///
+    /// # Errors
+    /// Send nothing: its result could not be saved.
+    pub fn reserve(&mut self, key: TokenKey) -> Result<AnswerFile, StoreError> {
+        self.reserve_next()?;
+        AnswerFile::reserve(&self.answer_path(key))
+    }
+
+    pub(crate) fn reserve_next(&mut self) -> Result<(), StoreError> {
+        self.refuse_if_superseded()?;
+        let (document, bytes) = self.read_with_bytes()?;
+        if !document.is_writable() {
+            return Err(StoreError::Newer { path: self.place.file.clone() });
+        }
+        let size = bytes.map_or(0, |bytes| bytes.len());
+        self.reserved = Some(self.next_file(size + ROOM_TO_GROW)?);
+        Ok(())
+    }
+
+    /// The answer of the token `key` that waits beside this store, if there is one.
+    pub fn stored_answer(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
+        answer::read(&self.answer_path(key))
+    }
+
+    /// Removes the answer of the token `key`, which is in the store now.
+    pub fn remove_answer(&self, key: TokenKey) -> Result<(), StoreError> {
+        answer::remove(&self.answer_path(key))
+    }
+
+    /// The tokens for which an answer file lies beside this store.
+    pub fn answers(&self) -> Vec<TokenKey> {
+        answer::keys(atomic::directory_of(&self.place.file))
+    }
+
+    fn answer_path(&self, key: TokenKey) -> PathBuf {
+        answer::path(atomic::directory_of(&self.place.file), key)
+    }
+
+    /// From now on a lost directory lock does not stop a commit: a fresh token would be lost.
+    pub fn commit_whatever_happens(&mut self) {
+        self.must_commit = true;
+    }
+
+    /// Has a thread keep the directory lock alive, for holds across the network.
+    pub fn keep_alive(&mut self) {
+        if let Some(directory) = &mut self.directory {
+            directory.keep_alive();
+        }
+    }
+
+    /// How long the directory lock has been held.
+    pub fn age(&self) -> Duration {
+        self.directory.as_ref().map_or(Duration::ZERO, DirectoryLock::age)
+    }
+
+    /// Tells, at any later time and from any thread, whether the directory lock is still ours.
+    pub fn witness(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let held: Option<Arc<Held>> = self.directory.as_ref().map(DirectoryLock::witness);
+        move || held.as_ref().is_some_and(|held| held.is_ours())
+    }
+
+    fn is_directory_ours(&self) -> bool {
+        self.directory.as_ref().is_some_and(DirectoryLock::is_ours)
+    }
+
+    /// Somebody removed our lock. Take it again and start over; if that cannot be, commit all the
+    /// same when a fresh token is at stake. `true`: go on to the commit.
+    fn retake_directory(&mut self) -> Result<bool, StoreError> {
+        if let Some(lost) = self.directory.take() {
+            lost.release(&self.flock.file);
+        }
+        match DirectoryLock::acquire(&self.place.lock, &self.flock.file, RETAKE) {
+            Ok(directory) => {
+                self.directory = Some(directory);
+                Ok(false)
+            }
+            Err(_) if self.must_commit => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A later OpenClaw keeps its credentials in a database, and leaves the file behind.
+    fn refuse_if_superseded(&self) -> Result<(), StoreError> {
+        let database = self.place.file.with_file_name("openclaw-agent.sqlite");
+        if database.exists() {
+            return Err(StoreError::Superseded { path: self.place.file.clone(), database });
+        }
+        Ok(())
+    }
+
+    /// The next content of the file. Its name is fixed, since only the holder of the lock makes
+    /// one: one that is left over is a dead one's.
+    fn next_file(&self, reserve: usize) -> Result<NextFile, StoreError> {
+        let temporary = self.place.next();
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::io("remove", &temporary)(error));
+            }
+            _ => {}
+        }
+        NextFile::create(&self.place.file, &temporary, reserve)
+    }
+}
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        // While its name is still ours: whoever has the lock next makes one of the same name.
+        self.reserved = None;
+        if let Some(directory) = self.directory.take() {
+            directory.release(&self.flock.file);
+        }
+    }
+}
+
+/// How long we wait for a directory lock that somebody took from us.
+const RETAKE: Duration = Duration::from_secs(2);
+/// How often, and how far apart, a damaged file is read again before it is believed.
+const REREADS: u32 = 5;
+const REREAD_AFTER: Duration = Duration::from_millis(100);
+/// What a refresh may add to the file.
+const ROOM_TO_GROW: usize = 64 << 10;
