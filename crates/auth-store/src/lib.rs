@@ -35,6 +35,9 @@ mod answer;
 mod atomic;
 mod credential;
 mod directory_lock;
+#[cfg(test)]
+#[cfg(unix)]
+mod directory_lock_tests;
 mod document;
 mod error;
 mod file_lock;
@@ -42,6 +45,7 @@ mod id;
 mod json;
 mod jwt;
 mod legacy;
+mod lock_memory;
 mod model_usage;
 mod place;
 mod read_through;

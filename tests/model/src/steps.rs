@@ -2,13 +2,14 @@
 //! reads the sources: a function that is gone, or one that nobody has judged, fails it.
 
 /// Files of the code whose every function is listed here, from the root of the workspace.
-pub const FILES: [&str; 6] = [
+pub const FILES: [&str; 7] = [
     "crates/auth-providers/src/refresh/mod.rs",
     "crates/auth-providers/src/refresh/send.rs",
     "crates/auth-providers/src/refresh/settle.rs",
     "crates/auth-providers/src/refresh/lineage.rs",
     "crates/auth-providers/src/refresh/logout.rs",
     "crates/auth-store/src/directory_lock.rs",
+    "crates/auth-store/src/lock_memory.rs",
 ];
 
 /// A step of a model, and the functions that implement it, as `file::function`. The file is the
@@ -87,10 +88,10 @@ pub const STEPS: [(&str, &[&str]); 40] = [
     ("directory::At::Adopt", &["directory_lock::adopt"]),
     ("directory::At::GiveBack", &["directory_lock::adopt", "atomic::exchange"]),
     ("directory::At::Make", &["directory_lock::make_private"]),
-    ("directory::At::Remember", &["directory_lock::make_private", "directory_lock::write"]),
+    ("directory::At::Remember", &["directory_lock::make_private", "lock_memory::write"]),
     ("directory::At::Place", &["directory_lock::place", "atomic::rename_to_free"]),
     ("directory::At::Exchange", &["directory_lock::take_over", "atomic::exchange"]),
-    ("directory::At::Verify", &["directory_lock::take_over", "directory_lock::identity_at"]),
+    ("directory::At::Verify", &["directory_lock::take_over", "lock_memory::identity_at"]),
     ("directory::At::SwapBack", &["directory_lock::take_over"]),
     ("directory::At::Discard", &["directory_lock::take_over", "directory_lock::place"]),
     ("directory::At::Settle", &["directory_lock::settle"]),
@@ -99,7 +100,7 @@ pub const STEPS: [(&str, &[&str]); 40] = [
     ("directory::At::Release", &["directory_lock::release"]),
     ("directory::At::Forget", &["directory_lock::release"]),
     ("directory::At::Done", &["store_lock::drop"]),
-    ("directory::At::Killed", &["directory_lock::read"]),
+    ("directory::At::Killed", &["lock_memory::read"]),
 ];
 
 /// Functions that are no step of a model, and why.
@@ -120,8 +121,8 @@ pub const NO_STEPS: [(&str, &[&str]); 7] = [
             "refresh/settle::wait",
             "refresh/lineage::is_same_account",
             "refresh/lineage::is_of_same_account",
-            "directory_lock::of",
-            "directory_lock::new",
+            "lock_memory::of",
+            "lock_memory::new",
             "directory_lock::modified",
         ],
     ),
@@ -152,7 +153,7 @@ pub const NO_STEPS: [(&str, &[&str]); 7] = [
             "directory_lock::keep_alive",
             "directory_lock::touch",
             "directory_lock::leave_a_turn_to_others",
-            "directory_lock::turn",
+            "lock_memory::turn",
         ],
     ),
     (

@@ -1,0 +1,100 @@
+//! What the flock file remembers of the directory lock: the directory that one of us last made, and
+//! how long the lock was held.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// What a directory is recognised by. The birth time tells it from a later one that was given
+/// the same inode number.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+    /// Nanoseconds since the epoch; 0 where the file system does not know it.
+    born: u64,
+}
+
+impl Identity {
+    pub(crate) fn of(directory: &File) -> Option<Self> {
+        directory.metadata().ok().map(|metadata| Self::new(&metadata))
+    }
+
+    pub(crate) fn new(metadata: &fs::Metadata) -> Self {
+        #[cfg(unix)]
+        let (device, inode) = {
+            use std::os::unix::fs::MetadataExt as _;
+            (metadata.dev(), metadata.ino())
+        };
+        #[cfg(not(unix))]
+        let (device, inode) = (0, 0);
+        let born = metadata.created().ok();
+        let born = born.and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok());
+        let born = born.and_then(|born| u64::try_from(born.as_nanos()).ok()).unwrap_or(0);
+        Self { device, inode, born }
+    }
+}
+
+pub(crate) fn identity_at(path: &Path) -> Option<Identity> {
+    fs::symlink_metadata(path).ok().map(|metadata| Identity::new(&metadata))
+}
+
+/// What the flock file remembers.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Memory {
+    /// The directory we last made, if we have not released it.
+    pub(crate) directory: Option<Identity>,
+    pub(crate) held_ms: u64,
+    pub(crate) released_at: Timestamp,
+    /// When one of us found the lock in other hands.
+    pub(crate) met_others_at: Timestamp,
+}
+
+impl Memory {
+    /// How long the lock stays free after we had it: as long as we had it. Where others wanted it
+    /// lately, three times as long, so that each of Clawdbot's eleven looks finds it free more
+    /// often than not, however many of us there are.
+    pub(crate) fn turn(&self, now: Timestamp) -> Duration {
+        let held = Duration::from_millis(self.held_ms);
+        if self.met_others_at.0 > 0 && now.since(self.met_others_at) < LATELY {
+            (held * 3).min(LONGEST_TURN_AMONG_OTHERS)
+        } else {
+            held.min(LONGEST_TURN)
+        }
+    }
+
+    /// What is remembered; nothing, if that is unreadable. A directory whose birth is not known
+    /// is not remembered: it could be anyone's by now.
+    pub(crate) fn read(file: &File) -> Self {
+        let mut text = String::new();
+        let mut file = file;
+        let read = io::Seek::rewind(&mut file)
+            .and_then(|()| io::Read::read_to_string(&mut io::Read::take(file, 1024), &mut text));
+        let mut memory: Self =
+            read.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default();
+        memory.directory = memory.directory.filter(|directory| directory.born != 0);
+        memory
+    }
+
+    /// Best effort: without it, the next of us waits until a dead one's directory is stale.
+    pub(crate) fn write(&self, file: &File) {
+        let mut file = file;
+        let text = serde_json::to_string(self).unwrap_or_default();
+        let _ = io::Seek::rewind(&mut file)
+            .and_then(|()| io::Write::write_all(&mut file, text.as_bytes()))
+            .and_then(|()| file.set_len(text.len() as u64));
+    }
+}
+
+/// The longest we wait for others to have their turn.
+pub(crate) const LONGEST_TURN: Duration = Duration::from_millis(50);
+/// The same, if there are others.
+const LONGEST_TURN_AMONG_OTHERS: Duration = Duration::from_secs(1);
+/// How long others are reckoned with after they were met.
+pub(crate) const LATELY: Duration = Duration::from_mins(1);
