@@ -208,7 +208,12 @@ impl Bench {
                 "tests/peers/codex/node_modules/.bin/codex",
                 &["login", "status"],
             ),
-            ("aws configure export-credentials", "aws", &["configure", "export-credentials"]),
+            // The package's: older ones, which may come first on the PATH, do not know the word.
+            (
+                "aws configure export-credentials",
+                "/usr/bin/aws",
+                &["configure", "export-credentials"],
+            ),
         ];
         let mut found: Vec<(String, Box<dyn Fn() -> Command + '_>)> = Vec::new();
         for (name, program, arguments) in all {

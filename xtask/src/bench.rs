@@ -50,7 +50,7 @@ fn dist_for(target: &str) -> Outcome<Option<String>> {
 }
 
 /// Builds the release binary and returns its path.
-fn release(more: &[&str]) -> Outcome<String> {
+pub(crate) fn release(more: &[&str]) -> Outcome<String> {
     let args = ["build", "--locked", "--release", "-p", "auth-cli", "--bin", "clawdbot"];
     let args = [&args[..], more].concat();
     run(CARGO, &args)?;

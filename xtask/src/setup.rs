@@ -67,8 +67,14 @@ pub(crate) fn measuring() -> Outcome {
 /// Installs the commands of others that are measured beside ours. What cannot be had is left out,
 /// and said.
 pub(crate) fn measured_beside() -> Outcome {
-    if !succeeds("gh", &["--version"]) {
-        install_debian(&["gh"])?;
+    let packages = [("gh", "gh"), ("/usr/bin/aws", "awscli")];
+    let missing: Vec<&str> = packages
+        .iter()
+        .filter(|(program, _)| !succeeds(program, &["--version"]))
+        .map(|(_, package)| *package)
+        .collect();
+    if !missing.is_empty() {
+        install_debian(&missing)?;
     }
     if Path::new(CODEX).join("node_modules").is_dir() { Ok(()) } else { npm(CODEX) }
 }

@@ -1,17 +1,18 @@
 //! `cargo xtask torture`: the real binary under every fault we can make.
 
+use crate::bench::release;
 use crate::ci::build_binary;
 use crate::run::{CARGO, Outcome, run, run_with};
 
 /// Builds the binary and runs the suite; `args` go to it. All of it includes the model, which in
-/// CI is a stage of its own.
+/// CI is a stage of its own. A sample strikes the debug build, with all its assertions; everything, the one people run.
 pub(crate) fn torture(args: &[&str]) -> Outcome {
     match args {
         ["--full"] => model(args)?,
         ["--only", "model", rest @ ..] => return model(rest),
         _ => {}
     }
-    let binary = build_binary()?;
+    let binary = if args.contains(&"--full") { release(&[])? } else { build_binary()? };
     let command = ["run", "-q", "--locked", "-p", "e2e", "--bin", "torture", "--"];
     run_with(CARGO, &[&command[..], args].concat(), &[("CLAWDBOT_BIN", &binary)])
 }

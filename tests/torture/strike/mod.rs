@@ -18,10 +18,10 @@ use e2e::issuer::Issuer;
 use scene::{Judgement, Loss, Operation, Scene, Tolerance};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use trace::{Call, Fault, Point, Traced};
 
 /// One fault at one point of one operation.
@@ -154,6 +154,10 @@ impl<'a> Hand<'a> {
         if found.next_took > DELAY {
             report.fail(format!("{name}: the next run took {:.1?}", found.next_took));
         }
+        // A long run that is stopped has said what it found until then.
+        for failure in &report.failures {
+            println!("FAILED: {failure}");
+        }
         if found.lost == Loss::InWindow {
             self.window.extend(point);
         }
@@ -167,7 +171,7 @@ impl<'a> Hand<'a> {
     }
 }
 
-/// Does all the work with as many hands as there are cores.
+/// Does all the work with as many hands as there are cores, and says every minute how far it is.
 pub(crate) fn work<T: Sync>(
     base: &Path,
     plain: &Plain,
@@ -175,14 +179,21 @@ pub(crate) fn work<T: Sync>(
     strike: impl Fn(&mut Hand<'_>, &T) + Sync,
 ) -> Report {
     let next = AtomicUsize::new(0);
+    let (start, minutes) = (Instant::now(), AtomicU64::new(0));
     let all = Mutex::new((Report::default(), Duration::ZERO, 0, BTreeSet::new()));
     let hands = thread::available_parallelism().map_or(2, usize::from).min(8);
     thread::scope(|scope| {
         for _ in 0..hands {
             scope.spawn(|| {
                 let mut hand = Hand::new(base, plain);
-                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(job) = jobs.get(at) else { break };
                     strike(&mut hand, job);
+                    let now = start.elapsed().as_secs() / 60;
+                    if minutes.fetch_max(now, Ordering::Relaxed) < now {
+                        println!("    {at} of {} after {now} min", jobs.len());
+                    }
                 }
                 let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
                 all.0.absorb(hand.report);
