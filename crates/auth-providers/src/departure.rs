@@ -10,13 +10,14 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::address;
-use crate::answer::{error_of, is_sendable, pointed};
+use crate::answer::error_of;
 use crate::grant::Grant;
 use crate::http::{HttpClient, HttpError, HttpRequest, HttpResponse};
 use crate::login::{Login, LoginError, TIMEOUT, misconfigured};
 use crate::oauth::{TargetError, TokenEndpoint};
 use crate::provider::{Flow, Provider, Yields};
 use crate::text;
+use crate::tokens::{is_sendable, pointed};
 
 /// A login between its beginning and its answer: what a driver knows, and nothing of its state in
 /// the world.

@@ -9,7 +9,7 @@ use auth_store::{Clock, Secret, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::address;
-use crate::answer::{error_of, number, pointed, retry_after};
+use crate::answer::{error_of, retry_after};
 use crate::departure::{target, unavailable};
 use crate::grant::Grant;
 use crate::http::{HttpClient, HttpError, HttpRequest, HttpResponse};
@@ -17,6 +17,7 @@ use crate::login::{DevicePrompt, Login, LoginError, LoginUi, TIMEOUT, misconfigu
 use crate::oauth::TokenEndpoint;
 use crate::provider::{Flow, Provider};
 use crate::text;
+use crate::tokens::{number, pointed};
 
 /// The passing of time, as a parameter.
 pub trait Waiting: Send + Sync {

@@ -67,8 +67,9 @@ mod registry;
 mod reqwest_client;
 mod revoke;
 mod text;
+mod tokens;
 
-pub use answer::{Answer, MergeError, Tokens, retry_after};
+pub use answer::{Answer, retry_after};
 pub use departure::Departure;
 pub use device::{DeviceLogin, RealTime, Waiting, device_login};
 pub use discovery::{DiscoveryError, Metadata, discover};
@@ -89,3 +90,4 @@ pub use provider::{
 };
 pub use registry::{EnvKey, ManifestError, Providers};
 pub use reqwest_client::ReqwestClient;
+pub use tokens::{MergeError, Tokens};

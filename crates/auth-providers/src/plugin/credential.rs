@@ -8,11 +8,12 @@ use serde_json::{Map, Value};
 use super::conversation::{Answer, Conversation, Event, Operation, Violation};
 use super::message::{Failure, FailureKind};
 use super::{SCHEME, VERSIONS};
-use crate::answer::{self, Tokens, retry_after};
+use crate::answer::{self, retry_after};
 use crate::login::Login;
 use crate::provider::Provider;
 use crate::refresh::Revocation;
 use crate::text;
+use crate::tokens::{Tokens, is_sendable};
 
 /// The login that `answer`, which came at `now`, gives to `provider`.
 pub(crate) fn login_of(
@@ -150,7 +151,7 @@ fn name(object: &Map<String, Value>, member: &str) -> Result<Option<String>, Vio
 fn secret(object: &Map<String, Value>, member: &str) -> Result<Secret, Violation> {
     let secret = object.get(member).and_then(Value::as_str).map(auth_store::trim);
     match secret {
-        Some(secret) if !secret.is_empty() && answer::is_sendable(secret) => Ok(secret.into()),
+        Some(secret) if !secret.is_empty() && is_sendable(secret) => Ok(secret.into()),
         _ => Err(bad(&format!("`{member}` is missing, or cannot be sent in a header"))),
     }
 }

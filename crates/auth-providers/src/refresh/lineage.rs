@@ -11,8 +11,8 @@ use auth_store::{
 
 use super::settle::{self, Settled};
 use super::{Current, Doors, RefreshError, Wanted, key_of};
-use crate::answer::Tokens;
 use crate::provider::Provider;
+use crate::tokens::Tokens;
 
 /// The token at the end of a chain of successors, and the record that leads there.
 struct End {

@@ -8,8 +8,9 @@ use auth_store::{
 };
 
 use super::{Doors, RefreshError, Wanted, key, key_of, lineage};
-use crate::answer::{Answer, Tokens};
+use crate::answer::Answer;
 use crate::provider::Provider;
+use crate::tokens::Tokens;
 
 /// What an answer says, without the token that was sent: issuers are known to repeat it. Where
 /// nobody has that token any more, the issuer's own words are left out.

@@ -1,0 +1,372 @@
+//! The tokens of an answer: whose they are, when they end, and how a login is renewed with them.
+
+use std::time::Duration;
+
+use auth_store::{OAuthCredential, Secret, Timestamp, unverified_claims};
+use serde_json::{Map, Value};
+
+use crate::provider::{IdentitySource, Provider};
+use crate::text;
+
+/// The tokens of an answer, and who they belong to.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    access: Option<Secret>,
+    refresh: Secret,
+    id_token: Option<Secret>,
+    expiry: Option<Expiry>,
+    /// The account id, where the provider says it in its tokens.
+    pub account_id: Option<String>,
+    /// The e-mail address, where the provider says it in its tokens.
+    pub email: Option<String>,
+    /// What the provider's entry wants kept in the profile.
+    pub fields: Map<String, Value>,
+    /// The scope that was granted, if it is said (RFC 6749 §5.1).
+    pub scope: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Expiry {
+    In(Duration),
+    At(Timestamp),
+}
+
+/// Why tokens cannot be put in the place of a login's old ones. The answer must be kept: a rotated
+/// refresh token is in [`Tokens::refresh`].
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum MergeError {
+    /// They are another account's. Nothing may be saved.
+    #[error("the answer is for another account")]
+    OtherAccount,
+    /// There is no access token that could be sent to anybody.
+    #[error("the answer has no usable access token")]
+    NoAccessToken,
+}
+
+impl Provider {
+    /// The tokens in `object`, if there is an access token or a refresh token in it.
+    pub(crate) fn tokens(&self, object: &Map<String, Value>) -> Option<Tokens> {
+        let secret = |name: &str| {
+            let text = object.get(name)?.as_str()?;
+            (!auth_store::trim(text).is_empty()).then(|| Secret::from(text))
+        };
+        // A refresh token goes back to the issuer as it came; others see no padding.
+        let trimmed = |token: Secret| Secret::from(auth_store::trim(token.expose()));
+        let is_bearer = object
+            .get("token_type")
+            .and_then(Value::as_str)
+            .is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));
+        let access = secret("access_token").map(trimmed);
+        let refresh = secret("refresh_token");
+        if access.is_none() && refresh.is_none() {
+            return None;
+        }
+        let mut tokens = Tokens {
+            access: access.filter(|access| is_bearer && is_sendable(access.expose())),
+            refresh: refresh.unwrap_or_default(),
+            id_token: secret("id_token"),
+            expiry: self.expiry(object),
+            account_id: None,
+            email: None,
+            fields: Map::new(),
+            scope: object.get("scope").and_then(Value::as_str).map(text::clean),
+        };
+        for (field, pointer) in &self.answer_fields {
+            if let Some(value) = pointed(object, pointer) {
+                tokens.fields.insert(field.clone(), value.clone());
+            }
+        }
+        let source = match self.identity.source {
+            Some(IdentitySource::IdToken) => tokens.id_token.as_ref(),
+            Some(IdentitySource::AccessToken) => tokens.access.as_ref(),
+            Some(IdentitySource::Userinfo) | None => None,
+        };
+        let claims = source.and_then(|token| unverified_claims(token.expose()));
+        if let Some(Value::Object(claims)) = claims {
+            tokens.identify(self, &claims);
+        }
+        Some(tokens)
+    }
+
+    fn expiry(&self, object: &Map<String, Value>) -> Option<Expiry> {
+        let Some(field) = &self.expires_field else {
+            return number(object.get("expires_in")?).map(in_seconds);
+        };
+        let number = number(object.get(field)?)?;
+        if number < 1e9 {
+            return Some(in_seconds(number));
+        }
+        let milliseconds = if number < 1e12 { number * 1000.0 } else { number };
+        Some(Expiry::At(timestamp(milliseconds)))
+    }
+}
+
+impl Tokens {
+    /// Whether the answer brought a refresh token, in whose favour the old one may be void.
+    pub fn has_rotated(&self) -> bool {
+        !self.refresh.is_blank()
+    }
+
+    /// The refresh token of the answer; blank if there is none.
+    pub fn refresh(&self) -> &Secret {
+        &self.refresh
+    }
+
+    /// The access token, if there is one that can be sent in a header field.
+    pub fn access(&self) -> Option<&Secret> {
+        self.access.as_ref()
+    }
+
+    /// The ID token, if there is one.
+    pub fn id_token(&self) -> Option<&Secret> {
+        self.id_token.as_ref()
+    }
+
+    /// The login `previous`, renewed with these tokens, which came at `received_at`.
+    ///
+    /// Without a new refresh token the old one stays. Account, client, endpoint and project are
+    /// those of `previous`; an account it did not know is added.
+    pub fn merge(
+        &self,
+        previous: &OAuthCredential,
+        received_at: Timestamp,
+    ) -> Result<OAuthCredential, MergeError> {
+        if let (Some(old), Some(new)) = (&previous.account_id, &self.account_id)
+            && old != new
+        {
+            return Err(MergeError::OtherAccount);
+        }
+        let access = self.access.clone().ok_or(MergeError::NoAccessToken)?;
+        let refresh = if self.has_rotated() { &self.refresh } else { &previous.refresh };
+        Ok(OAuthCredential {
+            expires: Some(self.expires(&access, received_at)),
+            obtained_at: Some(received_at),
+            access,
+            refresh: refresh.clone(),
+            account_id: previous.account_id.clone().or_else(|| self.account_id.clone()),
+            ..previous.clone()
+        })
+    }
+
+    /// Reads the account's name from `claims`: those of a token, or the answer of the userinfo
+    /// endpoint. What is not there stays as it was.
+    pub(crate) fn identify(&mut self, provider: &Provider, claims: &Map<String, Value>) {
+        let identity = &provider.identity;
+        let text_at = |pointer: &Option<String>| {
+            let value = pointed(claims, pointer.as_deref()?)?;
+            let text = match value {
+                Value::String(text) => text::clean(text),
+                Value::Number(number) => number.to_string(),
+                _ => return None,
+            };
+            (!text.is_empty()).then_some(text)
+        };
+        self.account_id = text_at(&identity.account).or(self.account_id.take());
+        self.email = text_at(&identity.email).or(self.email.take());
+        for (field, pointer) in &identity.fields {
+            if let Some(value) = pointed(claims, pointer) {
+                self.fields.insert(field.clone(), value.clone());
+            }
+        }
+    }
+
+    /// When the access token ends: by the answer, else by its own `exp`, else an hour from its
+    /// receipt, since a login without an end would be refreshed for ever.
+    fn expires(&self, access: &Secret, received_at: Timestamp) -> Timestamp {
+        let end = match self.expiry {
+            Some(Expiry::In(lifetime)) => Some(received_at.plus(lifetime)),
+            Some(Expiry::At(end)) => Some(end),
+            None => unverified_claims(access.expose())
+                .and_then(|claims| number(claims.get("exp")?))
+                .map(|seconds| timestamp(seconds * 1000.0)),
+        };
+        let end = end.unwrap_or_else(|| received_at.plus(ASSUMED_LIFETIME));
+        end.min(received_at.plus(LONGEST_LIFETIME))
+    }
+}
+
+pub(crate) fn pointed<'a>(object: &'a Map<String, Value>, pointer: &str) -> Option<&'a Value> {
+    let (first, rest) = match pointer.strip_prefix('/')?.split_once('/') {
+        Some((first, rest)) => (first, Some(rest)),
+        None => (pointer.strip_prefix('/')?, None),
+    };
+    let value = object.get(&first.replace("~1", "/").replace("~0", "~"))?;
+    match rest {
+        Some(rest) => value.pointer(&format!("/{rest}")),
+        None => Some(value),
+    }
+}
+
+/// A number, or a string of one: both occur.
+pub(crate) fn number(value: &Value) -> Option<f64> {
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    number.filter(|number| number.is_finite() && *number > 0.0)
+}
+
+fn in_seconds(seconds: f64) -> Expiry {
+    Expiry::In(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what we want")]
+fn timestamp(milliseconds: f64) -> Timestamp {
+    Timestamp(milliseconds as i64)
+}
+
+/// Whether `token` can stand in a header field (RFC 6750 §2.1): visible ASCII.
+pub(crate) fn is_sendable(token: &str) -> bool {
+    token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// How long an access token is taken to live if nobody says it.
+const ASSUMED_LIFETIME: Duration = Duration::from_hours(1);
+
+/// Longer lifetimes are mistakes.
+const LONGEST_LIFETIME: Duration = Duration::from_hours(400 * 24);
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+    use crate::registry::Providers;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    /// What a provider of the catalogue finds in an answer.
+    fn read(provider: &str, body: &str) -> Tokens {
+        let providers = Providers::load(None, &|_| None);
+        let provider = providers.find(&auth_store::ProviderId::new(provider)).unwrap();
+        provider.tokens(&serde_json::from_str(body).unwrap()).unwrap()
+    }
+
+    fn tokens(body: &str) -> Tokens {
+        read("openai-codex", body)
+    }
+
+    fn jwt(claims: &str) -> String {
+        format!("h.{}.s", URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    fn previous() -> OAuthCredential {
+        OAuthCredential {
+            access: "old-access".into(),
+            refresh: "old".into(),
+            account_id: Some("me".to_owned()),
+            token_endpoint: Some("https://issuer.example/token".to_owned()),
+            project_id: Some("p".to_owned()),
+            ..OAuthCredential::default()
+        }
+    }
+
+    #[test]
+    fn white_space_around_an_access_token_is_not_part_of_it() {
+        let padded = tokens(r#"{"access_token":" a ","refresh_token":"\nr "}"#);
+        let merged = padded.merge(&previous(), NOW).unwrap();
+        assert_eq!((merged.access, merged.refresh), ("a".into(), "\nr ".into()));
+    }
+
+    #[test]
+    fn a_merge_takes_what_is_new_and_keeps_the_rest() {
+        let merged = tokens(r#"{"access_token":"a","refresh_token":"r","expires_in":3600}"#)
+            .merge(&previous(), NOW)
+            .unwrap();
+        assert_eq!(merged.access, "a".into());
+        assert_eq!(merged.refresh, "r".into());
+        assert_eq!(merged.expires, Some(NOW.plus(Duration::from_hours(1))));
+        assert_eq!(merged.obtained_at, Some(NOW));
+        assert_eq!(merged.account_id.as_deref(), Some("me"));
+        assert_eq!(merged.token_endpoint, previous().token_endpoint);
+        assert_eq!(merged.project_id, previous().project_id);
+    }
+
+    #[test]
+    fn an_absent_or_empty_refresh_token_keeps_the_old_one() {
+        for body in [
+            r#"{"access_token":"a"}"#,
+            r#"{"access_token":"a","refresh_token":""}"#,
+            r#"{"access_token":"a","refresh_token":" "}"#,
+            r#"{"access_token":"a","refresh_token":null}"#,
+        ] {
+            let tokens = tokens(body);
+            assert!(!tokens.has_rotated());
+            assert_eq!(tokens.merge(&previous(), NOW).unwrap().refresh, "old".into());
+        }
+    }
+
+    #[test]
+    fn the_end_is_that_of_the_answer_or_of_the_token_or_an_hour_away() {
+        let check = |body: &str, seconds: u64| {
+            let expires = tokens(body).merge(&previous(), NOW).unwrap().expires;
+            assert_eq!(expires, Some(NOW.plus(Duration::from_secs(seconds))), "{body}");
+        };
+        check(r#"{"access_token":"a","expires_in":60}"#, 60);
+        check(r#"{"access_token":"a","expires_in":"60"}"#, 60);
+        check(r#"{"access_token":"a"}"#, 3600);
+        check(r#"{"access_token":"a","expires_in":0}"#, 3600);
+        check(r#"{"access_token":"a","expires_in":-1}"#, 3600);
+        check(r#"{"access_token":"a","expires_in":1e300}"#, 400 * 86_400);
+        let claims = format!(r#"{{"exp":{}}}"#, NOW.0 / 1000 + 120);
+        check(&format!(r#"{{"access_token":"{}"}}"#, jwt(&claims)), 120);
+        check(&format!(r#"{{"access_token":"{}","expires_in":60}}"#, jwt(&claims)), 60);
+    }
+
+    #[test]
+    fn an_end_in_another_unit_is_told_by_its_size() {
+        let check = |number: &str, milliseconds: i64| {
+            let body = format!(r#"{{"access_token":"a","expired_in":{number}}}"#);
+            let expires = read("minimax-portal", &body)
+                .merge(&OAuthCredential::default(), NOW)
+                .unwrap()
+                .expires;
+            assert_eq!(expires, Some(Timestamp(milliseconds)), "{number}");
+        };
+        check("3600", NOW.0 + 3_600_000);
+        check("1800003600", NOW.0 + 3_600_000);
+        check("1800003600000", NOW.0 + 3_600_000);
+    }
+
+    #[test]
+    fn another_account_is_refused_and_its_refresh_token_stays_at_hand() {
+        let claims = r#"{"https://api.openai.com/auth":{"chatgpt_account_id":"you","chatgpt_plan_type":"pro"},
+            "https://api.openai.com/profile":{"email":"you@example.com"}}"#;
+        let body = format!(r#"{{"access_token":"{}","refresh_token":"r"}}"#, jwt(claims));
+        let tokens = tokens(&body);
+        assert_eq!(tokens.account_id.as_deref(), Some("you"));
+        assert_eq!(tokens.email.as_deref(), Some("you@example.com"));
+        assert_eq!(tokens.fields["chatgptPlanType"], "pro");
+        assert_eq!(tokens.merge(&previous(), NOW).unwrap_err(), MergeError::OtherAccount);
+        assert_eq!(tokens.refresh(), &"r".into());
+        let unknown = OAuthCredential { account_id: None, ..previous() };
+        assert_eq!(tokens.merge(&unknown, NOW).unwrap().account_id.as_deref(), Some("you"));
+    }
+
+    #[test]
+    fn an_answer_without_a_usable_access_token_keeps_its_refresh_token_at_hand() {
+        for body in [
+            r#"{"refresh_token":"r"}"#,
+            r#"{"refresh_token":"r","access_token":" "}"#,
+            r#"{"refresh_token":"r","access_token":"a\r\nx: y"}"#,
+            r#"{"refresh_token":"r","access_token":"a","token_type":"mac"}"#,
+        ] {
+            let tokens = tokens(body);
+            assert_eq!(tokens.merge(&previous(), NOW).unwrap_err(), MergeError::NoAccessToken);
+            assert!(tokens.has_rotated());
+            assert_eq!(tokens.refresh(), &"r".into(), "{body}");
+        }
+        assert!(tokens(r#"{"access_token":"a","token_type":"bearer"}"#).access().is_some());
+    }
+
+    #[test]
+    fn pointers_reach_names_with_slashes() {
+        let object = serde_json::json!({"a/b": {"c~d": [1]}});
+        let object = object.as_object().unwrap();
+        assert_eq!(pointed(object, "/a~1b/c~0d/0"), Some(&Value::from(1)));
+        assert_eq!(pointed(object, "/a~1b/x"), None);
+        assert_eq!(pointed(object, "a"), None);
+    }
+}
