@@ -2,11 +2,13 @@
 //! reads the sources: a function that is gone, or one that nobody has judged, fails it.
 
 /// Files of the code whose every function is listed here, from the root of the workspace.
-pub const FILES: [&str; 7] = [
+pub const FILES: [&str; 9] = [
     "crates/auth-providers/src/refresh/mod.rs",
     "crates/auth-providers/src/refresh/send.rs",
     "crates/auth-providers/src/refresh/settle.rs",
     "crates/auth-providers/src/refresh/lineage.rs",
+    "crates/auth-providers/src/refresh/copies.rs",
+    "crates/auth-providers/src/refresh/left_behind.rs",
     "crates/auth-providers/src/refresh/logout.rs",
     "crates/auth-store/src/directory_lock.rs",
     "crates/auth-store/src/lock_memory.rs",
@@ -25,9 +27,9 @@ pub const STEPS: [(&str, &[&str]); 40] = [
         "refresh::At::Decide",
         &[
             "refresh/mod::decide",
-            "refresh/lineage::newer_copy",
-            "refresh/lineage::is_own",
-            "refresh/lineage::is_of_another_login",
+            "refresh/copies::newer_copy",
+            "refresh/copies::is_own",
+            "refresh/copies::is_of_another_login",
         ],
     ),
     ("refresh::At::Note", &["refresh/lineage::note_successor", "refresh/lineage::relation"]),
@@ -48,8 +50,8 @@ pub const STEPS: [(&str, &[&str]); 40] = [
         "refresh::At::Reread",
         &[
             "refresh/send::send",
-            "refresh/lineage::finish_left_behind",
-            "refresh/lineage::remove_settled_answers",
+            "refresh/left_behind::finish_left_behind",
+            "refresh/left_behind::remove_settled_answers",
             "refresh/settle::remove_answer",
             "store_lock::reserve",
         ],
@@ -58,7 +60,7 @@ pub const STEPS: [(&str, &[&str]); 40] = [
     ("refresh::At::Intend", &["refresh/send::send", "record::write"]),
     ("refresh::At::Transmit", &["refresh/send::send", "store_lock::witness"]),
     ("refresh::At::Store", &["answer::store"]),
-    ("refresh::At::Resolve", &["refresh/lineage::settle_intent", "store_lock::stored_answer"]),
+    ("refresh::At::Resolve", &["refresh/left_behind::settle_intent", "store_lock::stored_answer"]),
     (
         "refresh::At::Read",
         &[
@@ -79,7 +81,7 @@ pub const STEPS: [(&str, &[&str]); 40] = [
     ("refresh::At::Unfile", &["store_lock::remove_answer"]),
     (
         "refresh::At::Give",
-        &["refresh/lineage::propagate", "refresh/lineage::give", "refresh/lineage::logins"],
+        &["refresh/copies::propagate", "refresh/copies::give", "refresh/lineage::logins"],
     ),
     ("refresh::At::Ended", &["refresh/mod::refresh", "store_lock::drop"]),
     // The directory lock.
@@ -130,19 +132,19 @@ pub const NO_STEPS: [(&str, &[&str]); 7] = [
         "login, logout and removal, which the model leaves out",
         &[
             "refresh/logout::logout",
-            "refresh/lineage::finish_begun",
-            "refresh/lineage::holders",
-            "refresh/lineage::give_to_successors",
+            "refresh/left_behind::finish_begun",
+            "refresh/copies::holders",
+            "refresh/copies::give_to_successors",
             "refresh/lineage::clear_record",
         ],
     ),
     (
         "a profile that became another account's while its token was out; there is one account each",
-        &["refresh/lineage::find_home"],
+        &["refresh/copies::find_home"],
     ),
     (
         "clearing up after a process that died: only what taking the lock of the store does anyway",
-        &["refresh/lineage::clear_up"],
+        &["refresh/left_behind::clear_up"],
     ),
     ("an issuer that gives a used-up token out again", &["refresh/lineage::revive"]),
     (

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use auth_store::{Credential, OAuthCredential, ProfileId, Record, State};
 
-use super::lineage::{give_to_successors, holders, remove_settled_answers, settle_intent};
+use super::copies::{give_to_successors, holders};
+use super::left_behind::{remove_settled_answers, settle_intent};
 use super::{Doors, RefreshError, attempts, key_of};
 use crate::provider::Provider;
 

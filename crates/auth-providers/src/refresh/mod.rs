@@ -8,7 +8,9 @@
 //! *directory* (Clawdbot's), never two of a kind at once, and whoever holds a store never waits
 //! for a token.
 
+mod copies;
 mod error;
+mod left_behind;
 mod lineage;
 mod logout;
 mod send;
@@ -26,8 +28,10 @@ use crate::http::HttpClient;
 use crate::oauth::{RefreshTarget, TargetError};
 use crate::provider::Provider;
 
+pub use copies::{give_to_successors, holders};
 pub use error::RefreshError;
-pub use lineage::{clear_record, clear_up, finish_begun, give_to_successors, holders};
+pub use left_behind::{clear_up, finish_begun};
+pub use lineage::clear_record;
 pub use logout::{LoggedOut, Revocation, logout};
 pub use send::send;
 
@@ -245,7 +249,7 @@ fn decide(
         retry_at,
     };
     let Some(record) = record else {
-        if !insists && let Some(store) = lineage::newer_copy(&current, wanted, provider, doors) {
+        if !insists && let Some(store) = copies::newer_copy(&current, wanted, provider, doors) {
             return Err(RefreshError::StaleCopy { profile: profile.clone(), store });
         }
         return Ok(Decision::Send(lock));
@@ -269,7 +273,7 @@ fn decide(
             }
         }
         State::Intent
-            if lineage::settle_intent(&lock, &record, current.identity(), provider, doors)? =>
+            if left_behind::settle_intent(&lock, &record, current.identity(), provider, doors)? =>
         {
             return Ok(Decision::Again);
         }

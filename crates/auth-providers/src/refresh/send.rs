@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use auth_store::{Credential, Record, State, StoreError, StoredAnswer, Timestamp, TokenLock};
 
-use super::lineage::LeftBehind;
+use super::left_behind::LeftBehind;
 use super::settle::{self, Settled};
-use super::{Doors, Look, RefreshError, Wanted, lineage, look};
+use super::{Doors, Look, RefreshError, Wanted, copies, left_behind, lineage, look};
 use crate::http::{HttpError, HttpResponse};
 use crate::provider::Provider;
 
@@ -46,7 +46,7 @@ pub async fn send(
         return Ok(false);
     }
 
-    match lineage::finish_left_behind(&mut store, lock.key(), provider, doors)? {
+    match left_behind::finish_left_behind(&mut store, lock.key(), provider, doors)? {
         LeftBehind::Nothing => {}
         LeftBehind::Finished => return Ok(false),
         LeftBehind::WithAnother(key) => {
@@ -133,13 +133,13 @@ pub async fn send(
     drop(store);
     match settled? {
         Settled::Stored { tokens, successor } => {
-            lineage::propagate(&tokens, received_at, lock.key(), provider, doors);
+            copies::propagate(&tokens, received_at, lock.key(), provider, doors);
             lineage::revive(lock, successor, wanted, doors);
             Ok(true)
         }
         Settled::Homeless { tokens, reason } => {
             let is_taken =
-                lineage::find_home(&tokens, received_at, &lock, doors.store, provider, doors)?;
+                copies::find_home(&tokens, received_at, &lock, doors.store, provider, doors)?;
             Err(if is_taken {
                 RefreshError::OtherAccount { profile: profile.clone() }
             } else {

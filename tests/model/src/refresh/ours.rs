@@ -310,7 +310,7 @@ impl Refresh {
         go(state, id, At::Intend);
     }
 
-    /// `lineage::finish_left_behind`: the answer of another token beside a store that we have
+    /// `left_behind::finish_left_behind`: the answer of another token beside a store that we have
     /// locked, whose process died before it could record what came of it.
     fn left_behind(&self, state: &State, agent: u8, except: Token) -> Option<(Token, u8, Reply)> {
         let skips = [Mistake::AnswersLeftBehind, Mistake::OneAnswerFilePerAgent];
@@ -619,7 +619,7 @@ impl Refresh {
                 && !self.leads_to(state, agent, current.refresh, before.refresh)
     }
 
-    /// `lineage::newer_copy`.
+    /// `copies::newer_copy`.
     fn is_stale_copy(state: &State, agent: u8, profile: u8, current: Login) -> bool {
         let Some(other) = state.login(1 - agent, profile) else { return false };
         let is_own = || {

@@ -1,0 +1,173 @@
+//! The copies of one login in several agents: which is the newest, and who is given new tokens.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use auth_store::{
+    Credential, Document, OAuthCredential, ProfileId, Record, Records, State, Store, StoreError,
+    Timestamp, TokenKey, TokenLock,
+};
+
+use super::lineage::{is_same_account, is_used_up, leads_to, logins};
+use super::{Current, Doors, RefreshError, Wanted, key_of, settle};
+use crate::provider::Provider;
+use crate::tokens::Tokens;
+
+/// The store of another agent that holds the same profile and account with a later end: the
+/// token in ours is a copy that was left behind.
+pub(super) fn newer_copy(
+    current: &Current,
+    wanted: &Wanted,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Option<PathBuf> {
+    let is_newer = |store: &&Store| {
+        let Ok(document) = store.read() else { return false };
+        let Some(Credential::OAuth(login)) = document.credential(&wanted.profile) else {
+            return false;
+        };
+        let email = document.profile(&wanted.profile).and_then(|profile| profile.email);
+        let is_known = current.login.account_id.is_some() && login.account_id.is_some()
+            || current.email.is_some() && email.is_some();
+        is_known
+            && is_same_account(current.identity(), (&login, email.as_deref()))
+            && key_of(provider, &login).is_some_and(|key| key != current.key)
+            && login.expires > current.login.expires
+            && !(is_of_another_login(&current.login, &login) && is_own(current, doors))
+    };
+    doors.siblings.iter().find(is_newer).map(|store| store.path().to_owned())
+}
+
+/// Whether the issuer gave us this token for our own store: by a login, whose record says so, or
+/// in the place of one before it.
+fn is_own(current: &Current, doors: Doors<'_>) -> bool {
+    let here = doors.store.canonical_path();
+    doors.records.all().into_iter().any(|(key, record)| {
+        let is_begun = key == current.key && record.state == State::None;
+        record.store == here && (is_begun || record.successor == Some(current.key))
+    })
+}
+
+/// A copy that Clawdbot moved on keeps the time at which the login it was made of was obtained.
+fn is_of_another_login(one: &OAuthCredential, other: &OAuthCredential) -> bool {
+    one.obtained_at.is_some() && other.obtained_at.is_some() && one.obtained_at != other.obtained_at
+}
+
+/// Gives the tokens to every other agent that still holds the token they replace. Best effort:
+/// whoever is missed finds the way by the token's record.
+pub(super) fn propagate(
+    tokens: &Tokens,
+    received_at: Timestamp,
+    sent: TokenKey,
+    provider: &Provider,
+    doors: Doors<'_>,
+) {
+    for store in doors.siblings {
+        give(tokens, received_at, store, provider, doors.records, |held| held == sent);
+    }
+}
+
+/// Gives the tokens to a store in the place of those that `is_replaced`. The profile that has them
+/// now, and the key of its token.
+fn give(
+    tokens: &Tokens,
+    received_at: Timestamp,
+    store: &Store,
+    provider: &Provider,
+    records: &Records,
+    is_replaced: impl Fn(TokenKey) -> bool,
+) -> Option<(ProfileId, TokenKey)> {
+    let replaced = |document: &Document| {
+        let all = logins(document, provider).into_iter();
+        all.filter(|(_, _, key)| is_replaced(*key)).collect::<Vec<_>>()
+    };
+    if store.read().map_or(true, |document| replaced(&document).is_empty()) {
+        return None;
+    }
+    let updated = store.clone().with_patience(SIBLING_PATIENCE).update(|document| {
+        let mut given = None;
+        for (id, login, _) in replaced(document) {
+            if let Ok(renewed) = tokens.merge(&login, received_at)
+                && !is_used_up(&renewed, provider, records)
+            {
+                given = key_of(provider, &renewed).map(|key| (id.clone(), key)).or(given);
+                document.renew(&id, &Credential::OAuth(renewed));
+            }
+        }
+        given
+    });
+    updated.unwrap_or_else(|error| {
+        tracing::warn!(store = %store.path().display(), %error, "a copy was not renewed");
+        None
+    })
+}
+
+/// The login for which tokens came is gone from `left`, the store for which they were asked: gives
+/// them to the other agents that hold the token of `lock` or one before it. Only when one of them
+/// has them is that recorded, and the answer's file removed. `false`: nobody wants them.
+pub(super) fn find_home(
+    tokens: &Tokens,
+    received_at: Timestamp,
+    lock: &TokenLock,
+    left: &Store,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<bool, RefreshError> {
+    let sent = lock.key();
+    let left_path = left.canonical_path();
+    let is_replaced = |held: TokenKey| held == sent || leads_to(held, sent, doors.records);
+    let mut home = None;
+    for store in std::iter::once(doors.store).chain(doors.siblings) {
+        let path = store.canonical_path();
+        if path != left_path
+            && let Some((profile, key)) =
+                give(tokens, received_at, store, provider, doors.records, is_replaced)
+        {
+            home = home.or(Some((path, profile, key)));
+        }
+    }
+    let Some((path, profile, successor)) = home else { return Ok(false) };
+    let state = if successor == sent { State::None } else { State::Consumed };
+    let consumed = Record::new(state, &path, &profile, doors.clock.now());
+    lock.write(&Record { successor: Some(successor), ..consumed })?;
+    settle::remove_answer(lock, &left.lock_for_refresh()?)?;
+    Ok(true)
+}
+
+/// Before a login is dropped from our store: gives it to every agent whose token was used up in
+/// its favour, since they could not find it any more.
+pub fn give_to_successors(
+    login: &OAuthCredential,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<(), StoreError> {
+    let Some(living) = key_of(provider, login) else { return Ok(()) };
+    let leads_here = |key: TokenKey| leads_to(key, living, doors.records);
+    for store in doors.siblings {
+        let Ok(document) = store.read() else { continue };
+        if !logins(&document, provider).iter().any(|(_, _, key)| leads_here(*key)) {
+            continue;
+        }
+        store.update(|document| {
+            for (id, _, key) in logins(document, provider) {
+                if leads_here(key) {
+                    document.renew(&id, &Credential::OAuth(login.clone()));
+                }
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// The other agents' stores that hold the token `key`: who is affected if it is revoked.
+pub fn holders(key: TokenKey, provider: &Provider, doors: Doors<'_>) -> Vec<PathBuf> {
+    let holds_it = |store: &&Store| {
+        store.read().is_ok_and(|document| {
+            logins(&document, provider).iter().any(|(_, _, held)| *held == key)
+        })
+    };
+    doors.siblings.iter().filter(holds_it).map(|store| store.path().to_owned()).collect()
+}
+
+/// Whoever cannot be given a token that soon finds it by its record; meanwhile others wait for us.
+const SIBLING_PATIENCE: Duration = Duration::from_secs(3);

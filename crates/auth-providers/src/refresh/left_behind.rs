@@ -1,0 +1,192 @@
+//! What a process left behind that died with a token sent, or with its answer not yet stored.
+
+use std::path::Path;
+use std::time::Duration;
+
+use auth_store::{OAuthCredential, Record, State, Store, StoreLock, TokenKey, TokenLock};
+
+use super::copies::{find_home, propagate};
+use super::lineage::{Identity, is_same_account, leads_to, logins};
+use super::settle::{self, Settled};
+use super::{Doors, RefreshError, Wanted, key_of};
+use crate::provider::Provider;
+
+/// Finds out what became of a token whose process died with it, at the store on whose behalf it
+/// was sent. `true`: it is known now, start again. `false`: nobody knows, so it is sent again.
+pub(super) fn settle_intent(
+    lock: &TokenLock,
+    record: &Record,
+    account: Identity<'_>,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<bool, RefreshError> {
+    if !record.store.parent().is_some_and(Path::is_dir) {
+        return Ok(false);
+    }
+    let named = Store::at(&record.store).with_patience(doors.patience);
+    let mut store = named.lock_for_refresh()?;
+    let wanted = Wanted::now(record.profile.clone());
+    let document = store.read()?;
+    let held = logins(&document, provider);
+    let stored = match store.stored_answer(lock.key())? {
+        None => lock.rescued()?,
+        stored => stored,
+    };
+    if let Some(stored) = stored {
+        let holder = held.iter().find(|(_, _, key)| *key == lock.key()).map(|(_, login, _)| login);
+        let holder =
+            holder.or(Some(account.0).filter(|it| key_of(provider, it) == Some(lock.key())));
+        let answer = settle::read(&stored, &[], holder.map(|login| &login.refresh), provider);
+        let (at, key) = (stored.received_at, lock.key());
+        let settled =
+            settle::settle(answer, at, holder, lock, &mut store, &wanted, provider, doors);
+        let path = store.path().to_owned();
+        drop(store);
+        return match settled {
+            Ok(Settled::Stored { tokens, .. }) => {
+                propagate(&tokens, at, key, provider, doors);
+                Ok(true)
+            }
+            Ok(Settled::Homeless { tokens, reason }) => {
+                if find_home(&tokens, at, lock, &named, provider, doors)? {
+                    Ok(true)
+                } else {
+                    let profile = wanted.profile;
+                    Err(RefreshError::Unmerged { profile, store: path, reason })
+                }
+            }
+            // The record says so now; the caller reads it.
+            Err(
+                RefreshError::Rejected { .. }
+                | RefreshError::Misconfigured { .. }
+                | RefreshError::Unavailable { .. },
+            ) => Ok(true),
+            Err(error) => Err(error),
+        };
+    }
+    // Without the answer, a later token of that account in that profile is the only trace that a
+    // finished refresh leaves.
+    let successor =
+        held.into_iter().filter(|(id, _, _)| *id == record.profile).find(|(id, login, key)| {
+            let email = document.profile(id).and_then(|profile| profile.email);
+            *key != lock.key()
+                && is_same_account(account, (login, email.as_deref()))
+                && login.expires > account.0.expires
+                && !leads_to(*key, lock.key(), doors.records)
+        });
+    settle::remove_answer(lock, &store)?;
+    let Some((_, _, key)) = successor else { return Ok(false) };
+    lock.write(&Record {
+        state: State::Consumed,
+        successor: Some(key),
+        at: doors.clock.now(),
+        ..record.clone()
+    })?;
+    Ok(true)
+}
+
+/// Before a login is replaced: finishes what a dead process left of its refresh. `true`: the
+/// store was changed, so look again.
+pub fn finish_begun(
+    login: &OAuthCredential,
+    email: Option<&str>,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<bool, RefreshError> {
+    let Some(key) = key_of(provider, login) else { return Ok(false) };
+    let is_begun = |record: &Record| record.state == State::Intent;
+    if !doors.records.peek(key)?.is_some_and(|record| is_begun(&record)) {
+        return Ok(false);
+    }
+    let lock = doors.records.lock(key, doors.patience)?;
+    match lock.record()?.filter(is_begun) {
+        Some(record) => settle_intent(&lock, &record, (login, email), provider, doors),
+        None => Ok(true),
+    }
+}
+
+/// What there was of other tokens beside a store.
+pub(super) enum LeftBehind {
+    /// Nothing that could be finished.
+    Nothing,
+    /// Something was: look again.
+    Finished,
+    /// Somebody is about to finish the answer of this token, and waits for the store.
+    WithAnother(TokenKey),
+}
+
+/// Finishes the answers beside the locked store whose processes died before their tokens had a
+/// record. It must be done before any other token of that store is sent: once the token from such
+/// an answer is used up, the answer cannot be told from one that is still to be stored.
+///
+/// Nobody who lives can be at it without holding this store, so the lock of such a token is free,
+/// or belongs to one who waits for this store. It is not waited for.
+pub(super) fn finish_left_behind(
+    store: &mut StoreLock,
+    except: TokenKey,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<LeftBehind, RefreshError> {
+    remove_settled_answers(store, doors);
+    let mut left_behind = LeftBehind::Nothing;
+    for key in store.answers().into_iter().filter(|key| *key != except) {
+        let is_ours = |record: &Record| {
+            let document = store.read().ok();
+            let profile = document.and_then(|document| document.profile(&record.profile));
+            record.state == State::Intent
+                && record.store == store.path()
+                && profile.is_some_and(|profile| provider.is_called(&profile.provider))
+        };
+        if !doors.records.peek(key)?.is_some_and(|record| is_ours(&record)) {
+            continue;
+        }
+        let stored = store.stored_answer(key)?;
+        let Some(lock) = doors.records.try_lock(key)? else {
+            if stored.is_none() {
+                continue;
+            }
+            return Ok(LeftBehind::WithAnother(key));
+        };
+        let Some(stored) = stored else {
+            // Its place was reserved, and nothing came.
+            store.remove_answer(key)?;
+            continue;
+        };
+        let Some(record) = lock.record()?.filter(is_ours) else { continue };
+        let wanted = Wanted::now(record.profile);
+        let answer = settle::read(&stored, &[], None, provider);
+        let at = stored.received_at;
+        // The other agents find their way by the record.
+        match settle::settle(answer, at, None, &lock, store, &wanted, provider, doors) {
+            // It stays, and is told to people.
+            Ok(Settled::Homeless { .. }) => {}
+            Err(RefreshError::Store(error)) => return Err(error.into()),
+            Ok(Settled::Stored { .. }) | Err(_) => left_behind = LeftBehind::Finished,
+        }
+    }
+    Ok(left_behind)
+}
+
+/// Removes the answers beside a store that are in it already: their process died before it could.
+pub(super) fn remove_settled_answers(store: &StoreLock, doors: Doors<'_>) {
+    for key in store.answers() {
+        // Without any record nobody knows, so it stays.
+        if let Ok(Some(record)) = doors.records.peek(key)
+            && record.state != State::Intent
+        {
+            // Whoever comes next tries again.
+            let _ = store.remove_answer(key);
+        }
+    }
+}
+
+/// After a process of ours died: gives its lock on the store back, and clears up after it, so
+/// that Clawdbot need not wait until that looks stale. Best effort.
+pub fn clear_up(doors: Doors<'_>) {
+    if let Ok(store) = doors.store.clone().with_patience(CLEAR_UP).lock_for_refresh() {
+        remove_settled_answers(&store, doors);
+    }
+}
+
+/// Whoever holds the lock longer than that is alive.
+const CLEAR_UP: Duration = Duration::from_secs(1);
