@@ -81,7 +81,7 @@ impl Provider {
                 retry_after,
             }
         };
-        if matches!(status, 408 | 425 | 429 | 500..) {
+        if http::is_passing(status) {
             return unavailable("");
         }
         if (200..300).contains(&status)

@@ -12,7 +12,7 @@ use url::Url;
 use crate::address;
 use crate::answer::error_of;
 use crate::grant::Grant;
-use crate::http::{HttpClient, HttpError, HttpRequest, HttpResponse};
+use crate::http::{self, HttpClient, HttpError, HttpRequest, HttpResponse};
 use crate::login::{Login, LoginError, TIMEOUT, misconfigured};
 use crate::oauth::{TargetError, TokenEndpoint};
 use crate::provider::{Flow, Provider, Yields};
@@ -135,7 +135,7 @@ impl Departure {
 
     /// The API key in the answer to the code.
     fn key_of(&self, answer: &HttpResponse, code: &Code) -> Result<Login, LoginError> {
-        let body = serde_json::from_slice::<Map<String, Value>>(&answer.body).unwrap_or_default();
+        let body = answer.object();
         let key = body.get("key").and_then(Value::as_str).map(auth_store::trim);
         let key = key.filter(|key| !key.is_empty() && is_sendable(key));
         let Some(key) = key.filter(|_| (200..300).contains(&answer.status)) else {
@@ -143,7 +143,7 @@ impl Departure {
             let without =
                 |it: String| sent.iter().fold(it, |it, secret| text::without(&it, secret));
             if (400..500).contains(&answer.status)
-                && !matches!(answer.status, 408 | 425 | 429)
+                && !http::is_passing(answer.status)
                 && let Some((code, description)) = error_of(&body)
             {
                 let description = description.map(without);

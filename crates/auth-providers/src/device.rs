@@ -4,15 +4,16 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use auth_pkce::{Challenge, State, Verifier};
+use auth_pkce::{State, Verifier};
 use auth_store::{Clock, Secret, Timestamp};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::address;
 use crate::answer::{error_of, retry_after};
 use crate::departure::{target, unavailable};
+use crate::device_grant::{DeviceGrant, code_request, openai_request, read_code, seconds};
 use crate::grant::Grant;
-use crate::http::{HttpClient, HttpError, HttpRequest, HttpResponse};
+use crate::http::{self, HttpClient, HttpError, HttpRequest, HttpResponse};
 use crate::login::{DevicePrompt, Login, LoginError, LoginUi, TIMEOUT, misconfigured, resolve};
 use crate::oauth::TokenEndpoint;
 use crate::provider::{Flow, Provider};
@@ -50,19 +51,6 @@ pub struct DeviceLogin {
     pub(crate) flow: Flow,
     endpoint: TokenEndpoint,
     pub(crate) grant: DeviceGrant,
-}
-
-/// What the provider gave out.
-#[derive(Clone, Debug)]
-pub(crate) struct DeviceGrant {
-    /// What we poll with. MiniMax has none of its own: its user code is also that.
-    pub(crate) device_code: Secret,
-    pub(crate) verifier: Option<Verifier>,
-    pub(crate) user_code: String,
-    pub(crate) verification_uri: String,
-    pub(crate) verification_uri_complete: Option<String>,
-    pub(crate) lifetime: Duration,
-    pub(crate) interval: Duration,
 }
 
 /// What a poll said.
@@ -230,7 +218,7 @@ impl DeviceLogin {
         received_at: Timestamp,
         http: &dyn HttpClient,
     ) -> Result<Poll, LoginError> {
-        let body = object(answer);
+        let body = answer.object();
         if let Some((code, description)) = error_of(&body) {
             return match code.as_str() {
                 "authorization_pending" => Ok(Poll::Pending),
@@ -239,9 +227,7 @@ impl DeviceLogin {
                 }
                 "expired_token" => Err(LoginError::CodeEnded),
                 "temporarily_unavailable" | "server_error" => Ok(odd(answer, received_at)),
-                _ if answer.status >= 500 || matches!(answer.status, 408 | 425 | 429) => {
-                    Ok(odd(answer, received_at))
-                }
+                _ if http::is_passing(answer.status) => Ok(odd(answer, received_at)),
                 _ => {
                     let without = |text: String| self.without_sent(&text);
                     let description = description.map(without);
@@ -266,7 +252,7 @@ impl DeviceLogin {
         if matches!(answer.status, 403 | 404) {
             return Ok(Poll::Pending);
         }
-        let body = object(answer);
+        let body = answer.object();
         let text = |name: &str| body.get(name).and_then(Value::as_str);
         let (Some(code), Some(verifier), 200..300) =
             (text("authorization_code"), text("code_verifier"), answer.status)
@@ -274,8 +260,7 @@ impl DeviceLogin {
             return match error_of(&body) {
                 Some((code, _)) if code == "slow_down" => Ok(Poll::SlowDown(None)),
                 Some((code, description))
-                    if (400..500).contains(&answer.status)
-                        && !matches!(answer.status, 408 | 425 | 429) =>
+                    if (400..500).contains(&answer.status) && !http::is_passing(answer.status) =>
                 {
                     Err(LoginError::Refused { code, description })
                 }
@@ -302,7 +287,7 @@ impl DeviceLogin {
         received_at: Timestamp,
         http: &dyn HttpClient,
     ) -> Result<Poll, LoginError> {
-        let body = object(answer);
+        let body = answer.object();
         match body.get("status").and_then(Value::as_str) {
             Some("success") if (200..300).contains(&answer.status) => {
                 self.login(answer, received_at, http).await
@@ -354,133 +339,6 @@ impl DeviceLogin {
     }
 }
 
-/// The request for a code (RFC 8628 §3.1).
-fn code_request(
-    provider: &Provider,
-    flow: Flow,
-    endpoint: &TokenEndpoint,
-    verifier: Option<&Verifier>,
-    state: &State,
-) -> Result<HttpRequest, LoginError> {
-    let url = provider.endpoints.device_authorization.clone().unwrap_or_default();
-    if flow == Flow::DeviceCodeOpenai {
-        let body = serde_json::json!({ "client_id": endpoint.client_id });
-        return Ok(openai_request(&url, &body));
-    }
-    let endpoint = TokenEndpoint {
-        params: provider.authorize_params.clone().into_iter().collect(),
-        ..provider
-            .token_endpoint(url, Some(endpoint.client_id.clone()))
-            .map_err(|error| target(provider, &error))?
-    };
-    let scope = provider.scopes.join(" ");
-    let challenge = verifier.map(Verifier::challenge);
-    let mut params = Vec::new();
-    if flow == Flow::DeviceCodeMinimax {
-        params.push(("response_type", "code"));
-        params.push(("state", state.expose()));
-    }
-    if !scope.is_empty() {
-        params.push(("scope", scope.as_str()));
-    }
-    if let Some(challenge) = &challenge {
-        params.push(("code_challenge", challenge.as_str()));
-        params.push(("code_challenge_method", Challenge::METHOD));
-    }
-    let mut request = endpoint.request(&params, TIMEOUT);
-    if provider.device.request_id {
-        // Any unique value will do; the state is one, and is not used again where it counts.
-        request.headers.push(("x-request-id".to_owned(), uuid(state)));
-    }
-    Ok(request)
-}
-
-/// OpenAI's own endpoints want JSON, and to know who asks.
-fn openai_request(url: &str, body: &Value) -> HttpRequest {
-    let body = body.to_string().into_bytes();
-    let mut request = HttpRequest::post(url, "application/json", body, TIMEOUT);
-    request.headers.push(("originator".to_owned(), ORIGINATOR.to_owned()));
-    request.headers.push(("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()));
-    request
-}
-
-/// The code in the answer (RFC 8628 §3.2).
-fn read_code(
-    provider: &Provider,
-    flow: Flow,
-    answer: &HttpResponse,
-    state: &State,
-    now: Timestamp,
-) -> Result<DeviceGrant, LoginError> {
-    let body = object(answer);
-    if flow == Flow::DeviceCodeOpenai && answer.status == 404 {
-        return Err(LoginError::NoDeviceLogin { provider: provider.id.clone() });
-    }
-    let is_fault = answer.status >= 500 || matches!(answer.status, 408 | 425 | 429);
-    match error_of(&body) {
-        Some((code, description)) if !is_fault => {
-            return Err(LoginError::Refused { code, description });
-        }
-        _ if !(200..300).contains(&answer.status) => {
-            let reason = format!("the server answered {}, without a code", answer.status);
-            return Err(LoginError::Unavailable { reason });
-        }
-        _ => {}
-    }
-    let text = |names: &[&str]| {
-        let found = names.iter().find_map(|name| body.get(*name)?.as_str());
-        found.map(auth_store::trim).filter(|text| !text.is_empty())
-    };
-    let lacks =
-        |what: &str| LoginError::Unavailable { reason: format!("the answer has no usable {what}") };
-    let user_code =
-        text(&["user_code", "usercode"]).map(text::clean).filter(|code| !code.is_empty());
-    let user_code = user_code.ok_or_else(|| lacks("user code"))?;
-    let (device_code, needs_state) = match flow {
-        Flow::DeviceCodeMinimax => (Some(user_code.as_str()), true),
-        Flow::DeviceCodeOpenai => (text(&["device_auth_id"]), false),
-        _ => (text(&["device_code"]), false),
-    };
-    let device_code = Secret::from(device_code.ok_or_else(|| lacks("device code"))?);
-    if needs_state && !text(&["state"]).is_some_and(|echoed| state.matches(echoed)) {
-        return Err(LoginError::Untrusted { reason: "it does not repeat the state that was sent" });
-    }
-    let page = |names: &[&str]| text(names).filter(|url| address::parse(url).is_ok());
-    // Google calls it `verification_url`.
-    let verification_uri = page(&["verification_uri", "verification_url"])
-        .or(provider.device.verification_uri.as_deref())
-        .ok_or_else(|| lacks("address to enter the code at"))?;
-    let number_of = |name: &str| body.get(name).and_then(number);
-    let lifetime = match &provider.expires_field {
-        Some(field) => number_of(field).and_then(|end| until(end, now)),
-        None => number_of("expires_in").and_then(seconds),
-    };
-    let interval = match flow {
-        Flow::DeviceCodeMinimax => number_of("interval").and_then(|it| seconds(it / 1000.0)),
-        _ => number_of("interval").and_then(seconds),
-    };
-    let shortest = Duration::from_secs(match flow {
-        Flow::DeviceCodeMinimax => 2,
-        _ => 1,
-    });
-    let of_entry = |value: Option<u32>| value.map(|value| Duration::from_secs(value.into()));
-    Ok(DeviceGrant {
-        device_code,
-        verifier: None,
-        verification_uri: verification_uri.to_owned(),
-        verification_uri_complete: page(&["verification_uri_complete"]).map(str::to_owned),
-        lifetime: lifetime
-            .or(of_entry(provider.device.lifetime))
-            .unwrap_or(LIFETIME)
-            .min(LONGEST_LIFETIME),
-        interval: interval
-            .or(of_entry(provider.device.interval))
-            .unwrap_or(INTERVAL)
-            .clamp(shortest, LONGEST_INTERVAL),
-        user_code,
-    })
-}
-
 fn token_endpoint(provider: &Provider) -> Result<TokenEndpoint, LoginError> {
     let url = provider.endpoints.token.clone().unwrap_or_default();
     let endpoint = provider.token_endpoint(url, provider.client_id.clone());
@@ -505,54 +363,12 @@ fn odd(answer: &HttpResponse, now: Timestamp) -> Poll {
     Poll::Odd(format!("the server answered {}, with nothing that counts", answer.status), wait)
 }
 
-fn object(answer: &HttpResponse) -> Map<String, Value> {
-    serde_json::from_slice(&answer.body).unwrap_or_default()
-}
-
-fn seconds(seconds: f64) -> Option<Duration> {
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
-/// A time, in seconds or milliseconds, or seconds from now: the size of the number tells.
-fn until(end: f64, now: Timestamp) -> Option<Duration> {
-    if end < 1e9 {
-        return seconds(end);
-    }
-    let milliseconds = if end < 1e12 { end * 1000.0 } else { end };
-    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what we want")]
-    let end = Timestamp(milliseconds as i64);
-    Some(end.since(now))
-}
-
-/// A random UUID (RFC 9562 §5.4) of the bits that the state begins with.
-fn uuid(state: &State) -> String {
-    use sha2::Digest as _;
-    let digest = sha2::Sha256::digest(state.expose());
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    bytes[6] = (bytes[6] & 0x0f) | 0x40;
-    bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
-}
-
-/// We say who we are, and never that we are another program.
-const ORIGINATOR: &str = "token-sink";
-
 /// RFC 8628 §3.4.
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const MINIMAX_GRANT: &str = "urn:ietf:params:oauth:grant-type:user_code";
 
 /// RFC 8628 §3.5: what `slow_down` adds to this and all later pauses.
 const SLOWER: Duration = Duration::from_secs(5);
-
-/// RFC 8628 §3.2.
-const INTERVAL: Duration = Duration::from_secs(5);
-const LONGEST_INTERVAL: Duration = Duration::from_mins(5);
-
-/// Of a code whose end nobody says.
-const LIFETIME: Duration = Duration::from_mins(5);
-const LONGEST_LIFETIME: Duration = Duration::from_hours(1);
 
 /// Between two polls of a server in trouble.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);

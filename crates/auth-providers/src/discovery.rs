@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::address;
-use crate::http::{HttpClient, HttpRequest};
+use crate::http::{self, HttpClient, HttpRequest};
 use crate::provider::{Endpoints, Provider};
 use crate::text;
 
@@ -81,7 +81,7 @@ pub async fn discover(
                 }
                 Err(reason) => wrong = wrong.or(Some(format!("{reason} (at `{url}`)"))),
             },
-            Ok(answer) if answer.status >= 500 || matches!(answer.status, 408 | 425 | 429) => {
+            Ok(answer) if http::is_passing(answer.status) => {
                 unreachable = Some(format!("`{url}` answered {}", answer.status));
             }
             Ok(_) => {}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth_store::Timestamp;
+use serde_json::{Map, Value};
 
 /// The methods OAuth needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -122,6 +123,11 @@ impl HttpResponse {
         header(&self.headers, name)
     }
 
+    /// The JSON object in its body; an empty one if that is anything else.
+    pub(crate) fn object(&self) -> Map<String, Value> {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
     /// When the server says it answered (RFC 9110 §6.6.1), to the second.
     pub fn date(&self) -> Option<Timestamp> {
         let date = httpdate::parse_http_date(self.header("date")?).ok()?;
@@ -140,6 +146,11 @@ impl fmt::Debug for HttpResponse {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "status {}, {} bytes", self.status, self.body.len())
     }
+}
+
+/// Whether a status is no verdict on the request, which may be made again later.
+pub(crate) fn is_passing(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..)
 }
 
 /// The value of the header field `name` in `headers`, whatever the case of the names there.

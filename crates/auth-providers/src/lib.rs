@@ -51,6 +51,7 @@ mod address;
 mod answer;
 mod departure;
 mod device;
+mod device_grant;
 mod discovery;
 mod grant;
 mod http;

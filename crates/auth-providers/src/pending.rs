@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::departure::Departure;
-use crate::device::{DeviceGrant, DeviceLogin, Waiting};
+use crate::device::{DeviceLogin, Waiting};
+use crate::device_grant::DeviceGrant;
 use crate::http::HttpClient;
 use crate::login::{Login, LoginError, LoginUi, misconfigured, resolve};
 use crate::provider::{Endpoints, Flow, Provider};

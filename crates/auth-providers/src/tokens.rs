@@ -25,10 +25,26 @@ pub struct Tokens {
     pub scope: Option<String>,
 }
 
+/// When something ends, as issuers say it.
 #[derive(Clone, Copy, Debug)]
-enum Expiry {
+pub(crate) enum Expiry {
     In(Duration),
     At(Timestamp),
+}
+
+impl Expiry {
+    fn in_seconds(seconds: f64) -> Self {
+        Self::In(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+    }
+
+    /// Seconds from now, or a time in seconds or milliseconds: the size of the number tells.
+    pub(crate) fn by_size(number: f64) -> Self {
+        if number < 1e9 {
+            return Self::in_seconds(number);
+        }
+        let milliseconds = if number < 1e12 { number * 1000.0 } else { number };
+        Self::At(timestamp(milliseconds))
+    }
 }
 
 /// Why tokens cannot be put in the place of a login's old ones. The answer must be kept: a rotated
@@ -90,14 +106,10 @@ impl Provider {
 
     fn expiry(&self, object: &Map<String, Value>) -> Option<Expiry> {
         let Some(field) = &self.expires_field else {
-            return number(object.get("expires_in")?).map(in_seconds);
+            return number(object.get("expires_in")?).map(Expiry::in_seconds);
         };
         let number = number(object.get(field)?)?;
-        if number < 1e9 {
-            return Some(in_seconds(number));
-        }
-        let milliseconds = if number < 1e12 { number * 1000.0 } else { number };
-        Some(Expiry::At(timestamp(milliseconds)))
+        Some(Expiry::by_size(number))
     }
 }
 
@@ -185,6 +197,7 @@ impl Tokens {
     }
 }
 
+/// What a JSON pointer (RFC 6901) leads to.
 pub(crate) fn pointed<'a>(object: &'a Map<String, Value>, pointer: &str) -> Option<&'a Value> {
     let (first, rest) = match pointer.strip_prefix('/')?.split_once('/') {
         Some((first, rest)) => (first, Some(rest)),
@@ -205,10 +218,6 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
         _ => None,
     };
     number.filter(|number| number.is_finite() && *number > 0.0)
-}
-
-fn in_seconds(seconds: f64) -> Expiry {
-    Expiry::In(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what we want")]

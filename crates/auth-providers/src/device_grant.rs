@@ -1,0 +1,192 @@
+//! The request for a device code, and the code that the provider gives out (RFC 8628 §3.1, §3.2).
+
+use std::time::Duration;
+
+use auth_pkce::{Challenge, State, Verifier};
+use auth_store::{Secret, Timestamp};
+use serde_json::Value;
+
+use crate::address;
+use crate::answer::error_of;
+use crate::departure::target;
+use crate::http::{self, HttpRequest, HttpResponse};
+use crate::login::{LoginError, TIMEOUT};
+use crate::oauth::TokenEndpoint;
+use crate::provider::{Flow, Provider};
+use crate::text;
+use crate::tokens::{Expiry, number};
+
+/// What the provider gave out.
+#[derive(Clone, Debug)]
+pub(crate) struct DeviceGrant {
+    /// What we poll with. MiniMax has none of its own: its user code is also that.
+    pub(crate) device_code: Secret,
+    pub(crate) verifier: Option<Verifier>,
+    pub(crate) user_code: String,
+    pub(crate) verification_uri: String,
+    pub(crate) verification_uri_complete: Option<String>,
+    pub(crate) lifetime: Duration,
+    pub(crate) interval: Duration,
+}
+
+/// The request for a code (RFC 8628 §3.1).
+pub(crate) fn code_request(
+    provider: &Provider,
+    flow: Flow,
+    endpoint: &TokenEndpoint,
+    verifier: Option<&Verifier>,
+    state: &State,
+) -> Result<HttpRequest, LoginError> {
+    let url = provider.endpoints.device_authorization.clone().unwrap_or_default();
+    if flow == Flow::DeviceCodeOpenai {
+        let body = serde_json::json!({ "client_id": endpoint.client_id });
+        return Ok(openai_request(&url, &body));
+    }
+    let endpoint = TokenEndpoint {
+        params: provider.authorize_params.clone().into_iter().collect(),
+        ..provider
+            .token_endpoint(url, Some(endpoint.client_id.clone()))
+            .map_err(|error| target(provider, &error))?
+    };
+    let scope = provider.scopes.join(" ");
+    let challenge = verifier.map(Verifier::challenge);
+    let mut params = Vec::new();
+    if flow == Flow::DeviceCodeMinimax {
+        params.push(("response_type", "code"));
+        params.push(("state", state.expose()));
+    }
+    if !scope.is_empty() {
+        params.push(("scope", scope.as_str()));
+    }
+    if let Some(challenge) = &challenge {
+        params.push(("code_challenge", challenge.as_str()));
+        params.push(("code_challenge_method", Challenge::METHOD));
+    }
+    let mut request = endpoint.request(&params, TIMEOUT);
+    if provider.device.request_id {
+        // Any unique value will do; the state is one, and is not used again where it counts.
+        request.headers.push(("x-request-id".to_owned(), uuid(state)));
+    }
+    Ok(request)
+}
+
+/// OpenAI's own endpoints want JSON, and to know who asks.
+pub(crate) fn openai_request(url: &str, body: &Value) -> HttpRequest {
+    let body = body.to_string().into_bytes();
+    let mut request = HttpRequest::post(url, "application/json", body, TIMEOUT);
+    request.headers.push(("originator".to_owned(), ORIGINATOR.to_owned()));
+    request.headers.push(("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()));
+    request
+}
+
+/// The code in the answer (RFC 8628 §3.2).
+pub(crate) fn read_code(
+    provider: &Provider,
+    flow: Flow,
+    answer: &HttpResponse,
+    state: &State,
+    now: Timestamp,
+) -> Result<DeviceGrant, LoginError> {
+    let body = answer.object();
+    if flow == Flow::DeviceCodeOpenai && answer.status == 404 {
+        return Err(LoginError::NoDeviceLogin { provider: provider.id.clone() });
+    }
+    match error_of(&body) {
+        Some((code, description)) if !http::is_passing(answer.status) => {
+            return Err(LoginError::Refused { code, description });
+        }
+        _ if !(200..300).contains(&answer.status) => {
+            let reason = format!("the server answered {}, without a code", answer.status);
+            return Err(LoginError::Unavailable { reason });
+        }
+        _ => {}
+    }
+    let text = |names: &[&str]| {
+        let found = names.iter().find_map(|name| body.get(*name)?.as_str());
+        found.map(auth_store::trim).filter(|text| !text.is_empty())
+    };
+    let lacks =
+        |what: &str| LoginError::Unavailable { reason: format!("the answer has no usable {what}") };
+    let user_code =
+        text(&["user_code", "usercode"]).map(text::clean).filter(|code| !code.is_empty());
+    let user_code = user_code.ok_or_else(|| lacks("user code"))?;
+    let (device_code, needs_state) = match flow {
+        Flow::DeviceCodeMinimax => (Some(user_code.as_str()), true),
+        Flow::DeviceCodeOpenai => (text(&["device_auth_id"]), false),
+        _ => (text(&["device_code"]), false),
+    };
+    let device_code = Secret::from(device_code.ok_or_else(|| lacks("device code"))?);
+    if needs_state && !text(&["state"]).is_some_and(|echoed| state.matches(echoed)) {
+        return Err(LoginError::Untrusted { reason: "it does not repeat the state that was sent" });
+    }
+    let page = |names: &[&str]| text(names).filter(|url| address::parse(url).is_ok());
+    // Google calls it `verification_url`.
+    let verification_uri = page(&["verification_uri", "verification_url"])
+        .or(provider.device.verification_uri.as_deref())
+        .ok_or_else(|| lacks("address to enter the code at"))?;
+    let number_of = |name: &str| body.get(name).and_then(number);
+    let lifetime = match &provider.expires_field {
+        Some(field) => number_of(field).map(|end| until(end, now)),
+        None => number_of("expires_in").and_then(seconds),
+    };
+    let interval = match flow {
+        Flow::DeviceCodeMinimax => number_of("interval").and_then(|it| seconds(it / 1000.0)),
+        _ => number_of("interval").and_then(seconds),
+    };
+    let shortest = Duration::from_secs(match flow {
+        Flow::DeviceCodeMinimax => 2,
+        _ => 1,
+    });
+    let of_entry = |value: Option<u32>| value.map(|value| Duration::from_secs(value.into()));
+    Ok(DeviceGrant {
+        device_code,
+        verifier: None,
+        verification_uri: verification_uri.to_owned(),
+        verification_uri_complete: page(&["verification_uri_complete"]).map(str::to_owned),
+        lifetime: lifetime
+            .or(of_entry(provider.device.lifetime))
+            .unwrap_or(LIFETIME)
+            .min(LONGEST_LIFETIME),
+        interval: interval
+            .or(of_entry(provider.device.interval))
+            .unwrap_or(INTERVAL)
+            .clamp(shortest, LONGEST_INTERVAL),
+        user_code,
+    })
+}
+
+/// A number of seconds, if there is such a duration.
+pub(crate) fn seconds(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// How long it is until `end`: a number of seconds, or a time; its size tells.
+fn until(end: f64, now: Timestamp) -> Duration {
+    match Expiry::by_size(end) {
+        Expiry::In(lifetime) => lifetime,
+        Expiry::At(end) => end.since(now),
+    }
+}
+
+/// A random UUID (RFC 9562 §5.4) of the bits that the state begins with.
+fn uuid(state: &State) -> String {
+    use sha2::Digest as _;
+    let digest = sha2::Sha256::digest(state.expose());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+/// We say who we are, and never that we are another program.
+const ORIGINATOR: &str = "token-sink";
+
+/// RFC 8628 §3.2.
+const INTERVAL: Duration = Duration::from_secs(5);
+const LONGEST_INTERVAL: Duration = Duration::from_mins(5);
+
+/// Of a code whose end nobody says.
+const LIFETIME: Duration = Duration::from_mins(5);
+const LONGEST_LIFETIME: Duration = Duration::from_hours(1);
