@@ -18,6 +18,8 @@ mod login;
 mod login_page;
 mod logout;
 mod mistakes;
+#[cfg(unix)]
+mod odd_files;
 mod paste;
 mod plug_in;
 #[cfg(unix)]

@@ -2,11 +2,10 @@
 //! resolved as Clawdbot resolves them. Read only by commands that need it.
 
 use std::cell::RefCell;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use auth_store::{ProviderId, trim};
+use auth_store::{ProviderId, open_regular, trim};
 use serde_json::{Map, Value};
 
 use crate::config_check;
@@ -246,8 +245,8 @@ pub(crate) fn read_text(path: &Path) -> io::Result<Option<String>> {
 /// The same with the file's state before it was read.
 fn read_stamped(path: &Path) -> io::Result<Option<(String, Option<Stamp>)>> {
     let read = || -> io::Result<_> {
-        let mut file = File::open(path)?;
-        let (stamp, mut text) = (Stamp::of(&file.metadata()?), String::new());
+        let (mut file, found) = open_regular(path)?;
+        let (stamp, mut text) = (Stamp::of(&found), String::new());
         file.read_to_string(&mut text)?;
         Ok((text, stamp))
     };

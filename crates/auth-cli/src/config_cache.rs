@@ -103,9 +103,11 @@ fn read(place: &Path) -> Option<Cache> {
 
 #[cfg(unix)]
 fn open(place: &Path) -> Option<File> {
+    use rustix::fs::OFlags;
     use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-    let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(no_link).open(place).ok()?;
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = flags.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(place).ok()?;
     let found = file.metadata().ok()?;
     let is_ours = found.uid() == rustix::process::geteuid().as_raw();
     (found.is_file() && is_ours && found.mode() & 0o777 == 0o600 && found.len() < LARGEST)

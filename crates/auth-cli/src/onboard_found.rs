@@ -68,7 +68,8 @@ pub(crate) fn stores(context: &Context) -> Vec<PathBuf> {
     let others = homes.into_iter().filter(|home| home != ours);
     let stores = others.map(|home| paths::store_file(&paths::agent_dir(&home, paths::MAIN_AGENT)));
     let has_profiles = |path: &PathBuf| {
-        std::fs::read(path).is_ok_and(|bytes| !other_tools::of_file(path, &bytes).is_empty())
+        auth_store::read_regular(path)
+            .is_ok_and(|bytes| !other_tools::of_file(path, &bytes).is_empty())
     };
     stores.filter(has_profiles).collect()
 }
@@ -78,7 +79,7 @@ pub(crate) fn provider_of(from: &str, context: &Context) -> ProviderId {
     let tool = Tool::ALL.into_iter().find(|tool| tool.word() == from);
     let of_path = || {
         let path = context.user_path(from);
-        let bytes = std::fs::read(&path).unwrap_or_default();
+        let bytes = auth_store::read_regular(&path).unwrap_or_default();
         other_tools::of_file(&path, &bytes)
     };
     let found = tool.map_or_else(of_path, |tool| other_tools::of_tool(tool, context));

@@ -95,7 +95,7 @@ impl Tool {
 /// What a tool has, if it has a login that can be read.
 pub(crate) fn of_tool(tool: Tool, context: &Context) -> Vec<Foreign> {
     let path = tool.file(context);
-    let bytes = std::fs::read(&path).unwrap_or_default();
+    let bytes = auth_store::read_regular(&path).unwrap_or_default();
     serde_json::from_slice(&bytes).map(|value| read(tool, &value, &path)).unwrap_or_default()
 }
 

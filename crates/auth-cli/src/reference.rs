@@ -114,10 +114,7 @@ fn words(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    let file = std::fs::File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
+    let (file, _) = auth_store::open_regular(path)?;
     let mut bytes = Vec::new();
     file.take(LARGEST).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

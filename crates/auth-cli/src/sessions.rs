@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use auth_routing::session::Entry;
-use auth_store::{Timestamp, write_atomic};
+use auth_store::{Timestamp, read_regular_text, write_atomic};
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
@@ -114,7 +114,7 @@ impl Sessions {
     }
 
     fn read(&self) -> Result<Sheet, CliError> {
-        let text = match fs::read_to_string(&self.path) {
+        let text = match read_regular_text(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sheet::default()),
             Err(error) => return Err(self.error("read", &error.to_string())),
@@ -213,7 +213,7 @@ impl Lock {
 
     /// Whether nobody took it for a dead one's meanwhile.
     fn is_ours(&self) -> bool {
-        fs::read_to_string(&self.path).is_ok_and(|owner| owner == self.owner)
+        read_regular_text(&self.path).is_ok_and(|owner| owner == self.owner)
     }
 }
 

@@ -64,7 +64,7 @@ pub fn owner_of(
     context: &Context,
 ) -> Result<Option<Agent>, CliError> {
     let path = note(&agent.directory);
-    let text = match std::fs::read_to_string(&path) {
+    let text = match auth_store::read_regular_text(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(damaged(&path, &error.to_string(), agent)),

@@ -414,7 +414,7 @@ impl Record {
 }
 
 fn parse(path: &Path) -> Option<Record> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    serde_json::from_slice(&auth_store::read_regular(path).ok()?).ok()
 }
 
 /// The record of a login that nobody has claimed. Its name is what is claimed, so name and content

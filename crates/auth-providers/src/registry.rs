@@ -73,7 +73,7 @@ impl Providers {
             }
         }
         let read = files.into_iter().map(|path| {
-            let content = std::fs::read_to_string(&path);
+            let content = auth_store::read_regular_text(&path);
             (path, content)
         });
         let mut providers = Self::from_manifests(read.collect(), env);

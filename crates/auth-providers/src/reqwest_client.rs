@@ -70,7 +70,7 @@ impl ReqwestClient {
                     let unreadable = |error: &dyn Error| {
                         format!("the certificates in `{}` cannot be used: {error}", path.display())
                     };
-                    let pem = std::fs::read(path).map_err(|error| unreadable(&error))?;
+                    let pem = auth_store::read_regular(path).map_err(|error| unreadable(&error))?;
                     let certificates = reqwest::Certificate::from_pem_bundle(&pem)
                         .map_err(|error| unreadable(&error))?;
                     if certificates.is_empty() {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
+use crate::open::{self, read_regular};
 
 /// Replaces the file at `path` by `bytes`: a temporary file beside it, mode 0600 from its first
 /// instant, fsync, rename, fsync of the directory. After a crash at any point the old or the new
@@ -61,7 +62,7 @@ pub fn replace_if_unchanged(
     let mut next = NextFile::create(path, &random_sibling(path), 0)?;
     next.fill(bytes)?;
     next.sync()?;
-    let now = match fs::read(path) {
+    let now = match read_regular(path) {
         Ok(now) => Some(now),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(StoreError::io("read", path)(error)),
@@ -181,7 +182,7 @@ impl NextFile {
         sync_directory(directory_of(&self.target))?;
         // Dropping this removes what came out.
         match before {
-            Some(before) if fs::read(&self.temporary).is_ok_and(|found| found != before) => {
+            Some(before) if read_regular(&self.temporary).is_ok_and(|found| found != before) => {
                 Ok(Installed::Over(self))
             }
             _ => Ok(Installed::Done),
@@ -190,7 +191,7 @@ impl NextFile {
 
     /// After [`Installed::Over`]: what came out, now. Whoever wrote it may not be done yet.
     pub(crate) fn came_out(&self) -> Result<Vec<u8>, StoreError> {
-        fs::read(&self.temporary).map_err(StoreError::io("read", &self.temporary))
+        read_regular(&self.temporary).map_err(StoreError::io("read", &self.temporary))
     }
 
     /// Puts it in the place of the target.
@@ -264,15 +265,16 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     private_options().write(true).create_new(true).open(path)
 }
 
-/// Options that create with mode 0600 and never follow a link at the last step.
+/// Options that create with mode 0600, never follow a link at the last step, and never wait.
 pub(crate) fn private_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+        options.mode(0o600);
     }
+    open::never_wait(&mut options, open::NO_LINK);
     options
 }
 

@@ -22,6 +22,7 @@ use serde::Deserialize;
 use crate::atomic::{self, exchange, is_occupied, is_unsupported, rename_to_free};
 use crate::error::StoreError;
 use crate::lock_memory::{Identity, Memory, identity_at};
+use crate::open::read_regular;
 use crate::time::{Clock, SystemClock, Timestamp};
 
 /// The held directory lock. It must be [released](Self::release) before the flock is.
@@ -156,6 +157,9 @@ fn attempt(path: &Path, memory: &File) -> Result<Attempt, StoreError> {
         return refuse("the lock belongs to another user");
     }
     let touched = modified(&there);
+    if !there.is_file() && !there.is_dir() {
+        return refuse("a lock must be a directory, or a regular file");
+    }
     if there.is_file() {
         return file_lock_of_openclaw(path, touched, memory);
     }
@@ -328,7 +332,7 @@ fn file_lock_of_openclaw(
     memory: &File,
 ) -> Result<Attempt, StoreError> {
     let before = identity_at(path);
-    let holder = fs::read(path).ok().and_then(|bytes| holder_of_lock(&bytes));
+    let holder = read_regular(path).ok().and_then(|bytes| holder_of_lock(&bytes));
     let age = SystemClock.now().since(touched);
     let is_dead = match &holder {
         Some(pid) => !is_alive(*pid) || age > FILE_STALE,
@@ -391,14 +395,12 @@ fn open_directory(path: &Path) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
     }
-    #[cfg(windows)]
+    #[cfg(not(unix))]
     {
         use std::os::windows::fs::OpenOptionsExt as _;
         const BACKUP_SEMANTICS: u32 = 0x0200_0000;
         fs::OpenOptions::new().read(true).custom_flags(BACKUP_SEMANTICS).open(path)
     }
-    #[cfg(not(any(unix, windows)))]
-    File::open(path)
 }
 
 /// How often a holder says that it is alive.

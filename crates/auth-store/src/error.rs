@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::document::ParseError;
+use crate::open::NotRegular;
 
 /// Why a store could not be read or written. Nothing was lost: the file is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +70,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// For `map_err`: the operating system refused to `action` `path`.
+    /// For `map_err`: the operating system refused to `action` `path`, or we did, since it is no
+    /// regular file.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { action, path: path.to_owned(), source }
+        move |source| match source.get_ref().and_then(|cause| cause.downcast_ref()) {
+            Some(NotRegular(reason)) => Self::Unsafe { path: path.to_owned(), reason },
+            None => Self::Io { action, path: path.to_owned(), source },
+        }
     }
 }

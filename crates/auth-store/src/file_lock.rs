@@ -14,6 +14,7 @@ use fs4::TryLockError;
 
 use crate::atomic;
 use crate::error::StoreError;
+use crate::open;
 
 /// A held lock. Dropping it releases it.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ impl FileLock {
             if let Some(lock) = Self::try_acquire(path)? {
                 return Ok(lock);
             }
-            let file = open(path)?;
+            let file = open_or_create(path)?;
             let (send, receive) = mpsc::channel();
             // `flock` has no time-out, so a thread waits. If we give up it goes on waiting, and
             // drops the lock as soon as it has it.
@@ -57,7 +58,7 @@ impl FileLock {
     /// The lock on `path`, unless somebody has it.
     pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>, StoreError> {
         loop {
-            let file = open(path)?;
+            let file = open_or_create(path)?;
             match fs4::FileExt::try_lock(&file) {
                 Ok(()) if is_at(&file, path) => {
                     return Ok(Some(Self { file, path: path.to_owned() }));
@@ -92,21 +93,21 @@ fn lock_blocking(file: &File) -> io::Result<()> {
     }
 }
 
-fn open(path: &Path) -> Result<File, StoreError> {
-    let open = || atomic::private_options().write(true).create(true).truncate(false).open(path);
-    let file = match open() {
+fn open_or_create(path: &Path) -> Result<File, StoreError> {
+    let open_it = || atomic::private_options().write(true).create(true).truncate(false).open(path);
+    let file = match open_it() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             atomic::create_private_directory(atomic::directory_of(path))?;
-            open()
+            open_it()
         }
         result => result,
     };
-    let file = file.map_err(StoreError::io("open", path))?;
-    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
-    if is_file {
-        Ok(file)
-    } else {
-        Err(StoreError::Unsafe { path: path.to_owned(), reason: "it is not a regular file" })
+    let file =
+        file.map_err(|error| open::explained(error, path)).map_err(StoreError::io("open", path))?;
+    let found = file.metadata().map_err(StoreError::io("look at", path))?;
+    match open::oddity(found.file_type()) {
+        None => Ok(file),
+        Some(reason) => Err(StoreError::Unsafe { path: path.to_owned(), reason }),
     }
 }
 

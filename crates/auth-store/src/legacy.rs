@@ -23,6 +23,7 @@ use crate::document::{self, Document, LARGEST, ParseError};
 use crate::error::StoreError;
 use crate::id::ProfileId;
 use crate::json::{self, Object};
+use crate::open::open_regular;
 use crate::store::Store;
 
 /// What became of the legacy files.
@@ -252,7 +253,7 @@ fn read_entries(
 ) -> Result<Option<LegacyEntries>, StoreError> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        fs::File::open(path)?.take(LARGEST as u64 + 1).read_to_end(&mut bytes)?;
+        open_regular(path)?.0.take(LARGEST as u64 + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     let bytes = match read() {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::StoreError;
-use crate::{atomic, model_usage, record, runtime_cache, trust};
+use crate::{atomic, model_usage, open, record, runtime_cache, trust};
 
 /// Where a store and its siblings really are.
 #[derive(Clone, Debug)]
@@ -39,8 +39,8 @@ impl Place {
             Err(error) => return Err(StoreError::io("find", path)(error)),
         };
         if let Ok(metadata) = fs::metadata(&file) {
-            if !metadata.is_file() {
-                return Err(unsafe_because(&file, "it is not a regular file"));
+            if let Some(reason) = open::oddity(metadata.file_type()) {
+                return Err(unsafe_because(&file, reason));
             }
             #[cfg(unix)]
             if !trust::is_ours(&metadata) {

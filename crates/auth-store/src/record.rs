@@ -19,6 +19,7 @@ use crate::atomic;
 use crate::error::StoreError;
 use crate::file_lock::FileLock;
 use crate::id::ProfileId;
+use crate::open::read_regular;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -179,7 +180,7 @@ impl Records {
     /// showing, not for deciding to send.
     pub fn peek(&self, key: TokenKey) -> Result<Option<Record>, StoreError> {
         let path = self.path(key);
-        match fs::read(&path) {
+        match read_regular(&path) {
             Ok(bytes) => Ok(last_record(&bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io("read", &path)(error)),
@@ -192,7 +193,7 @@ impl Records {
         let names = fs::read_dir(&self.directory).into_iter().flatten().flatten();
         let last = names.filter_map(|entry| {
             let key = entry.file_name().to_str()?.parse().ok()?;
-            let record = records(&fs::read(entry.path()).ok()?).next()?;
+            let record = records(&read_regular(&entry.path()).ok()?).next()?;
             Some((key, record))
         });
         last.collect()

@@ -7,18 +7,14 @@ use std::path::Path;
 
 use crate::document::LARGEST;
 use crate::error::StoreError;
+use crate::open::{open_regular, open_regular_unless_link};
 
 /// Opens a file that we or the administrator own. A link is followed only if one of us made it.
 fn open(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {
-    let opened = || -> io::Result<(File, Metadata)> {
-        let file = open_unless_link(path)?;
-        let metadata = file.metadata()?;
-        Ok((file, metadata))
-    };
-    let opened = match opened() {
+    let opened = match open_regular_unless_link(path) {
         Err(error) if is_link(&error, path) => {
             check_way(path)?;
-            File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)))
+            open_regular(path)
         }
         opened => opened,
     };
@@ -108,18 +104,6 @@ fn is_trusted(metadata: &Metadata) -> bool {
 
 fn foreign(path: &Path) -> StoreError {
     StoreError::Unsafe { path: path.to_owned(), reason: "it belongs to another user" }
-}
-
-#[cfg(unix)]
-fn open_unless_link(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
-}
-
-#[cfg(not(unix))]
-fn open_unless_link(path: &Path) -> io::Result<File> {
-    File::open(path)
 }
 
 /// Whether a file was not opened since it is a link: systems have different errors for that.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use auth_store::write_atomic;
+use auth_store::{read_regular_text, write_atomic};
 use serde_json::json;
 use toml_edit::{DocumentMut, Item, Table, value};
 
@@ -106,7 +106,7 @@ fn file(
         CliError::new(Exit::Usage, "not_configured", format!("{}: {reason}", path.display()))
             .path(path)
     };
-    let before = match std::fs::read_to_string(path) {
+    let before = match read_regular_text(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(failed(&error.to_string())),
@@ -124,7 +124,7 @@ fn file(
         return Ok(false);
     }
     // Another program may have written meanwhile: then nothing of it is lost.
-    let now = std::fs::read_to_string(path).unwrap_or_default();
+    let now = read_regular_text(path).unwrap_or_default();
     if now != before {
         return Err(failed("it was changed meanwhile").hint("nothing was written; run it again"));
     }

@@ -57,6 +57,8 @@ fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
         });
         if is_ours && name.is_file() {
             findings.extend(private(&name, 0o600, "file_mode", patient));
+        } else if is_ours && !name.ends_with("auth-profiles.json.lock") {
+            findings.extend(odd_file(&name, patient));
         }
         if name.extension().is_some_and(|extension| extension == "new") && is_ours {
             let what =
@@ -85,7 +87,7 @@ fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
     }
     let cache = paths::legacy_store_file(&agent.directory);
     if !store.is_untouched()
-        && fs::read_to_string(&cache).is_ok_and(|text| text.contains("\"refresh\""))
+        && auth_store::read_regular_text(&cache).is_ok_and(|text| text.contains("\"refresh\""))
     {
         let what = format!("{} holds a refresh token beside the store", show(&cache, patient));
         findings.push(
@@ -96,6 +98,21 @@ fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
         );
     }
     findings
+}
+
+/// Something that is no file in the place of one: it is not waited for, and nothing is read from it.
+fn odd_file(path: &Path, patient: &Patient<'_>) -> Option<Finding> {
+    let error = auth_store::open_regular(path).err()?;
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return None;
+    }
+    let what = format!("{}: {error}", show(path, patient));
+    Some(
+        Finding::new("odd_file", Severity::Error, what)
+            .costs("what belongs there can be neither read nor written")
+            .at(path)
+            .command(format!("look at it, then move it away: mv '{0}' '{0}.odd'", path.display())),
+    )
 }
 
 /// The store as a link, or with a second name.

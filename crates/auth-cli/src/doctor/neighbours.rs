@@ -11,7 +11,7 @@ use crate::other_tools::{Tool, of_tool};
 pub(super) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     let mut holders: BTreeMap<TokenKey, Vec<(String, String)>> = BTreeMap::new();
     for agent in &patient.agents {
-        let bytes = std::fs::read(agent.store().path()).unwrap_or_default();
+        let bytes = auth_store::read_regular(agent.store().path()).unwrap_or_default();
         let Ok(document) = Document::parse(&bytes) else { continue };
         for profile in document.profiles() {
             if let Some(Credential::OAuth(login)) = document.credential(&profile.id)

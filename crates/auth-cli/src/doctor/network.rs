@@ -13,7 +13,7 @@ use crate::{person, worker};
 pub(super) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     let mut endpoints: BTreeMap<String, String> = BTreeMap::new();
     for agent in &patient.agents {
-        let bytes = std::fs::read(agent.store().path()).unwrap_or_default();
+        let bytes = auth_store::read_regular(agent.store().path()).unwrap_or_default();
         let Ok(document) = Document::parse(&bytes) else { continue };
         for profile in document.profiles() {
             let Some(Credential::OAuth(login)) = document.credential(&profile.id) else { continue };

@@ -32,7 +32,7 @@ pub(super) fn examine(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
             );
         }
     }
-    let bytes = match std::fs::read(store.path()) {
+    let bytes = match auth_store::read_regular(store.path()) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return findings,
         Err(error) => {
@@ -264,7 +264,7 @@ fn is_free(tried: &Result<Option<TokenLock>, auth_store::StoreError>) -> bool {
 /// Conversations that are tied to a profile that is not there.
 fn pins(agent: &Agent, profiles: &[Profile], patient: &Patient<'_>) -> Vec<Finding> {
     let sessions = Sessions::of(agent, &patient.config, patient.context);
-    let Ok(text) = std::fs::read_to_string(sessions.path()) else { return Vec::new() };
+    let Ok(text) = auth_store::read_regular_text(sessions.path()) else { return Vec::new() };
     let Ok(value) = crate::config::parse(&text) else {
         let what = format!("{} is not JSON5", patient.context.display(sessions.path()));
         return vec![

@@ -168,7 +168,7 @@ fn variables(patient: &Patient<'_>) -> Vec<Finding> {
             continue;
         };
         let path = patient.context.user_path(value);
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let text = auth_store::read_regular_text(&path).unwrap_or_default();
         if !text.contains("-----BEGIN CERTIFICATE-----") {
             let what = format!("{name} names {}, which holds no certificate", path.display());
             findings.push(
@@ -245,7 +245,7 @@ fn agrees(mode: &str, kind: Kind) -> bool {
 }
 
 fn read(agent: &Agent) -> Option<Document> {
-    Document::parse(&std::fs::read(agent.store().path()).ok()?).ok()
+    Document::parse(&auth_store::read_regular(agent.store().path()).ok()?).ok()
 }
 
 const MANIFESTS: &str = "docs/providers.md";
