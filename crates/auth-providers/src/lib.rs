@@ -56,6 +56,7 @@ mod discovery;
 mod grant;
 mod http;
 mod login;
+mod manifest;
 mod naming;
 mod oauth;
 mod pasted;
