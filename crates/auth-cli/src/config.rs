@@ -2,17 +2,19 @@
 //! resolved as Clawdbot resolves them. Read only by commands that need it.
 
 use std::cell::RefCell;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use auth_store::{ProviderId, open_regular, trim};
+use auth_store::{ProviderId, trim};
 use serde_json::{Map, Value};
 
 use crate::config_check;
+use crate::config_include::{damaged, read_stamped, read_text, resolved};
 use crate::config_parts::Part;
+use crate::config_variables::{mentions_variable, own_variables, substitute};
 use crate::context::Context;
-use crate::error::{CliError, Exit};
-use crate::json5_tree::{self, Fault, Key, Node, Step};
+use crate::error::CliError;
+use crate::json5_tree::{self, Key, Node, Step};
+use crate::paths::MAIN_AGENT;
 use crate::stamp::Stamp;
 
 /// The resolved config.
@@ -160,7 +162,7 @@ impl Config {
         let marked = self.agents().find(|entry| entry["default"] == true);
         let entry = marked.or_else(|| self.agents().next());
         let id = entry.and_then(|entry| entry["id"].as_str());
-        id.map_or_else(|| crate::paths::MAIN_AGENT.to_owned(), agent_id)
+        id.map_or_else(|| MAIN_AGENT.to_owned(), agent_id)
     }
 
     /// The chat models of all agents.
@@ -231,97 +233,7 @@ pub fn agent_id(text: &str) -> String {
     }
     let id: String = id.trim_start_matches('-').chars().take(64).collect();
     let id = id.trim_end_matches('-');
-    if id.is_empty() { crate::paths::MAIN_AGENT.to_owned() } else { id.to_owned() }
-}
-
-/// How a text gets here; `None` if there is no such file.
-pub(crate) type ReadText<'a> = &'a dyn Fn(&Path) -> io::Result<Option<String>>;
-
-/// The text of the file at `path`; `None` if there is none.
-pub(crate) fn read_text(path: &Path) -> io::Result<Option<String>> {
-    Ok(read_stamped(path)?.map(|(text, _stamp)| text))
-}
-
-/// The same with the file's state before it was read.
-fn read_stamped(path: &Path) -> io::Result<Option<(String, Option<Stamp>)>> {
-    let read = || -> io::Result<_> {
-        let (mut file, found) = open_regular(path)?;
-        let (stamp, mut text) = (Stamp::of(&found), String::new());
-        file.read_to_string(&mut text)?;
-        Ok((text, stamp))
-    };
-    match read() {
-        Ok(read) => Ok(Some(read)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// The value of the config with everything it includes, variables as they are written, and the
-/// files it is in; `None` if there is no file.
-pub(crate) fn resolved(
-    path: &Path,
-    read: ReadText<'_>,
-) -> Result<Option<(Value, Vec<PathBuf>)>, CliError> {
-    let Some(value) = read_json5(path, read)? else { return Ok(None) };
-    let mut includes =
-        Includes { read, chain: vec![path.to_owned()], files: vec![path.to_owned()] };
-    let value = includes.resolve(value, path, &mut Vec::new())?;
-    Ok(Some((value, includes.files)))
-}
-
-fn read_json5(path: &Path, read: ReadText<'_>) -> Result<Option<Value>, CliError> {
-    let text = match read(path) {
-        Ok(Some(text)) => text,
-        Ok(None) => return Ok(None),
-        Err(error) => return Err(damaged(path, &error.to_string())),
-    };
-    match parse(&text) {
-        Ok(value) => Ok(Some(value)),
-        // Nothing at all, or nothing but comments.
-        Err(_) if matches!(Node::parse(&text), Ok(None)) => Ok(Some(Value::Object(Map::new()))),
-        Err(reason) => Err(damaged(path, &reason)),
-    }
-}
-
-/// The value of JSON5 text; a byte order mark is accepted. The error has line, column and the key
-/// that was being read.
-pub(crate) fn parse(text: &str) -> Result<Value, String> {
-    let at = |line, column, path: &[Step]| match path {
-        [] => format!("at line {line}, column {column}"),
-        path => format!("at line {line}, column {column}, in `{}`", Key(path)),
-    };
-    let fault = |fault: Fault| {
-        let (line, column) = json5_tree::line_and_column(text, fault.offset);
-        format!("{} {}", fault.reason, at(line, column, &fault.path))
-    };
-    if json5_tree::is_too_deep(text) {
-        return Err("nested deeper than 128".to_owned());
-    }
-    json5::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
-        // Ours knows the key, but accepts a little more.
-        match (Node::parse(text), error.position()) {
-            (Err(known), _) => fault(known),
-            (Ok(_), Some(place)) => {
-                format!("{} {}", reason(&error), at(place.line + 1, place.column + 1, &[]))
-            }
-            (Ok(_), None) => reason(&error),
-        }
-    })
-}
-
-/// The parser's own words without its position.
-fn reason(error: &json5::Error) -> String {
-    let text = error.to_string();
-    let end = text.find(" at line ").unwrap_or(text.len());
-    text[..end].to_owned()
-}
-
-fn damaged(path: &Path, reason: &str) -> CliError {
-    let message = format!("could not read the config `{}`: {reason}", path.display());
-    CliError::new(Exit::Usage, "config", message)
-        .hint("mend the file; nothing was changed")
-        .path(path)
+    if id.is_empty() { MAIN_AGENT.to_owned() } else { id.to_owned() }
 }
 
 /// A problem with the place where it is written.
@@ -337,225 +249,12 @@ fn told(key: &[Step], what: &str, parts: &Part) -> String {
     format!("`{}` {what}{}", Key(key), written.unwrap_or_default())
 }
 
-/// The file that `name` means in an `$include` of `file`.
-pub(crate) fn included_path(file: &Path, name: &str) -> PathBuf {
-    crate::paths::normalise(&file.parent().unwrap_or(Path::new("")).join(name))
-}
-
-/// Replaces `$include` by the files it names.
-struct Includes<'a> {
-    read: ReadText<'a>,
-    /// The files that include each other.
-    chain: Vec<PathBuf>,
-    /// All of them.
-    files: Vec<PathBuf>,
-}
-
-impl Includes<'_> {
-    /// `value`, which is in `file` at `key`, with what it includes.
-    fn resolve(
-        &mut self,
-        value: Value,
-        file: &Path,
-        key: &mut Vec<Step>,
-    ) -> Result<Value, CliError> {
-        let mut below = |this: &mut Self, step: Step, value| {
-            key.push(step);
-            let value = this.resolve(value, file, key)?;
-            key.pop();
-            Ok::<_, CliError>(value)
-        };
-        let mut members = match value {
-            Value::Array(items) => {
-                let items = items.into_iter().enumerate();
-                let items = items.map(|(index, item)| below(self, index.into(), item));
-                return items.collect::<Result<_, _>>().map(Value::Array);
-            }
-            Value::Object(members) => members,
-            other => return Ok(other),
-        };
-        let include = members.shift_remove(INCLUDE);
-        let mut own = Map::new();
-        for (name, member) in members {
-            let member = below(self, name.as_str().into(), member)?;
-            own.insert(name, member);
-        }
-        let names = match include {
-            None => return Ok(Value::Object(own)),
-            Some(Value::String(name)) => vec![name],
-            Some(Value::Array(names)) => {
-                let names = names.iter().map(|name| name.as_str().map(str::to_owned));
-                let names = names.collect::<Option<_>>();
-                names.ok_or_else(|| self.wrong(file, key, INCLUDE_SHAPE))?
-            }
-            Some(_) => return Err(self.wrong(file, key, INCLUDE_SHAPE)),
-        };
-        let mut included = Value::Object(Map::new());
-        for name in names {
-            included = merge(included, self.file(&name, file, key)?);
-        }
-        match included {
-            included if own.is_empty() => Ok(included),
-            Value::Object(_) => Ok(merge(included, Value::Object(own))),
-            _ => Err(self.wrong(file, key, "keys beside `$include` need an object to be included")),
-        }
-    }
-
-    /// The value of the file `name`, which `file` includes at `key`.
-    fn file(&mut self, name: &str, file: &Path, key: &[Step]) -> Result<Value, CliError> {
-        let path = included_path(file, name);
-        if self.chain.contains(&path) {
-            let reason = format!("`$include` of `{name}` leads back to itself");
-            return Err(self.wrong(file, key, &reason));
-        }
-        if self.chain.len() > DEEPEST_INCLUDE {
-            return Err(self.wrong(file, key, "`$include` is nested deeper than 10"));
-        }
-        let included = read_json5(&path, self.read)?.ok_or_else(|| {
-            let reason = format!("it includes `{name}`, which is not there");
-            self.wrong(file, key, &reason)
-        })?;
-        self.files.push(path.clone());
-        self.chain.push(path.clone());
-        let included = self.resolve(included, &path, &mut Vec::new())?;
-        self.chain.pop();
-        Ok(included)
-    }
-
-    /// The `$include` at `key` of `file` is wrong.
-    fn wrong(&self, file: &Path, key: &[Step], reason: &str) -> CliError {
-        let key: Vec<_> = key.iter().cloned().chain([INCLUDE.into()]).collect();
-        let text = (self.read)(file).ok().flatten().unwrap_or_default();
-        let node = Node::parse(&text).ok().flatten();
-        let start = node.and_then(|node| Some(node.at(&key)?.span.start)).unwrap_or_default();
-        let (line, column) = json5_tree::line_and_column(&text, start);
-        let place = format!("{reason} at line {line}, column {column}, in `{}`", Key(&key));
-        damaged(file, &place)
-    }
-}
-
-/// `over` on top of `base`: objects by member, arrays one after the other, else `over`.
-fn merge(base: Value, over: Value) -> Value {
-    match (base, over) {
-        (Value::Object(mut base), Value::Object(over)) => {
-            for (name, value) in over {
-                let value = match base.get_mut(&name).map(Value::take) {
-                    Some(before) => merge(before, value),
-                    None => value,
-                };
-                base.insert(name, value);
-            }
-            Value::Object(base)
-        }
-        (Value::Array(mut base), Value::Array(over)) => {
-            base.extend(over);
-            Value::Array(base)
-        }
-        (_, over) => over,
-    }
-}
-
-/// The variables that the config itself sets where the environment does not: `env.vars`, and
-/// strings directly in `env`, which win.
-fn own_variables(config: &Value) -> std::collections::BTreeMap<String, String> {
-    let vars = config["env"]["vars"].as_object().into_iter().flatten();
-    let vars = vars.filter(|(_, value)| value.as_str().is_some_and(|it| !it.is_empty()));
-    let direct = config["env"].as_object().into_iter().flatten();
-    let direct = direct.filter(|(name, value)| {
-        *name != "vars" && value.as_str().is_some_and(|it| !trim(it).is_empty())
-    });
-    let all = vars.chain(direct);
-    all.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
-}
-
-/// Replaces `${NAME}` in all strings below `value`; `$${NAME}` stands for the text `${NAME}`.
-/// One that is not set stays as it is and is told to `missing`: it may well be in a part that
-/// concerns nobody here.
-fn substitute(
-    value: &mut Value,
-    place: &mut Vec<Step>,
-    lookup: &dyn Fn(&str) -> Option<String>,
-    missing: &mut dyn FnMut(&[Step], &str),
-) {
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                place.push(name.as_str().into());
-                substitute(member, place, lookup, missing);
-                place.pop();
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter_mut().enumerate() {
-                place.push(index.into());
-                substitute(item, place, lookup, missing);
-                place.pop();
-            }
-        }
-        Value::String(text) if text.contains("${") => {
-            *text = substitute_in(text, lookup, &mut |name| missing(place, name));
-        }
-        _ => {}
-    }
-}
-
-fn mentions_variable(value: &Value) -> bool {
-    match value {
-        Value::Object(members) => members.values().any(mentions_variable),
-        Value::Array(items) => items.iter().any(mentions_variable),
-        Value::String(text) => text.contains("${"),
-        _ => false,
-    }
-}
-
-fn substitute_in(
-    text: &str,
-    lookup: &dyn Fn(&str) -> Option<String>,
-    missing: &mut dyn FnMut(&str),
-) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(start) = rest.find("${") {
-        let after = &rest[start + 2..];
-        let name = after.split_once('}').map(|(name, _)| name).filter(|name| is_variable(name));
-        let Some(name) = name else {
-            out.push_str(&rest[..start + 2]);
-            rest = after;
-            continue;
-        };
-        let whole = &rest[start..start + name.len() + 3];
-        if rest[..start].ends_with('$') {
-            out.push_str(&rest[..start - 1]);
-            out.push_str(whole);
-        } else {
-            out.push_str(&rest[..start]);
-            if let Some(value) = lookup(name) {
-                out.push_str(&value);
-            } else {
-                missing(name);
-                out.push_str(whole);
-            }
-        }
-        rest = &after[name.len() + 1..];
-    }
-    out.push_str(rest);
-    out
-}
-
-fn is_variable(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-}
-
-/// The key that stands for the content of other files.
-pub(crate) const INCLUDE: &str = "$include";
-const INCLUDE_SHAPE: &str = "`$include` must be a path or a list of paths";
-const DEEPEST_INCLUDE: usize = 10;
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
+    use crate::error::Exit;
 
     /// Reads the first of `files`; the name is a path below a temporary directory.
     fn read(files: &[(&str, &str)]) -> Result<Config, CliError> {

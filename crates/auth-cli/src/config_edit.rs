@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use auth_store::{Kind, ProfileId, ProviderId};
 use serde_json::{Map, Value, json};
 
-use crate::config::{read_text, resolved};
+use crate::config_include::{read_text, resolved};
 use crate::config_parts::{Part, Unclear};
 use crate::config_splice::{Action, nested, spliced};
 use crate::error::{CliError, Exit};
@@ -462,7 +462,7 @@ mod tests {
     use auth_store::write_atomic;
 
     use super::*;
-    use crate::config;
+    use crate::json5_tree;
 
     /// Runs `change` on a config of that text; the text after it.
     fn after<T>(text: &str, change: impl FnOnce(&Path) -> T) -> (T, String) {
@@ -499,7 +499,7 @@ mod tests {
         {
             assert!(text.contains(kept), "{kept}: {text}");
         }
-        let value = config::parse(&text).unwrap();
+        let value = json5_tree::parse(&text).unwrap();
         assert_eq!(value["auth"]["order"]["acme"], json!(["acme:b", "acme:a"]));
         let entry = json!({"provider": "acme", "mode": "oauth", "email": "a@b.c"});
         assert_eq!(value["auth"]["profiles"]["acme:a"], entry);
@@ -517,7 +517,7 @@ mod tests {
         assert!(changed.unwrap());
         assert!(text.contains("/* kept */") && text.contains("// end"), "{text}");
         let auth = json!({"profiles": {"b": {}}, "order": {"p": ["b"]}});
-        assert_eq!(config::parse(&text).unwrap(), json!({ "auth": auth }));
+        assert_eq!(json5_tree::parse(&text).unwrap(), json!({ "auth": auth }));
     }
 
     /// Runs `declare` on a config in parts; what came of it, and the parts after it.
@@ -646,7 +646,7 @@ mod tests {
         let set = |text: &str| {
             let (changed, text) = after(text, |path| set_default_model(path, "a/b"));
             assert!(changed.unwrap());
-            config::parse(&text).unwrap()["agents"]["defaults"].take()
+            json5_tree::parse(&text).unwrap()["agents"]["defaults"].take()
         };
         assert_eq!(set("{agents: {defaults: {model: 'x/y'}}}"), json!({"model": "a/b"}));
         assert_eq!(
@@ -664,7 +664,7 @@ mod tests {
         assert!(!declare(&path).unwrap());
         assert!(!path.exists());
         assert!(set_default_model(&path, "a/b").unwrap());
-        let value = config::parse(&fs::read_to_string(&path).unwrap()).unwrap();
+        let value = json5_tree::parse(&fs::read_to_string(&path).unwrap()).unwrap();
         assert_eq!(value, json!({"agents": {"defaults": {"model": {"primary": "a/b"}}}}));
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::config::INCLUDE;
+use crate::config_include::{INCLUDE, included_path};
 use crate::json5_tree::{Node, Shape, Step};
 
 /// A place in one of the files.
@@ -214,7 +214,7 @@ fn included(
             .collect(),
     };
     let parts = names.into_iter().filter(|_| depth < DEEPEST).map(|name| {
-        let path = crate::config::included_path(&here.file, name);
+        let path = included_path(&here.file, name);
         Part::of_file(&path, read, depth + 1)
     });
     parts.reduce(merged)

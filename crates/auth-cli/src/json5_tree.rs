@@ -5,6 +5,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use serde_json::Value;
+
 /// A value and where it is written, in bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -159,6 +161,39 @@ pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let line = before.matches('\n').count() + 1;
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
     (line, before[start..].chars().filter(|c| *c != '\u{feff}').count() + 1)
+}
+
+/// The value of JSON5 text; a byte order mark is accepted. The error has line, column and the key
+/// that was being read.
+pub(crate) fn parse(text: &str) -> Result<Value, String> {
+    let at = |line, column, path: &[Step]| match path {
+        [] => format!("at line {line}, column {column}"),
+        path => format!("at line {line}, column {column}, in `{}`", Key(path)),
+    };
+    let fault = |fault: Fault| {
+        let (line, column) = line_and_column(text, fault.offset);
+        format!("{} {}", fault.reason, at(line, column, &fault.path))
+    };
+    if is_too_deep(text) {
+        return Err("nested deeper than 128".to_owned());
+    }
+    json5::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+        // Ours knows the key, but accepts a little more.
+        match (Node::parse(text), error.position()) {
+            (Err(known), _) => fault(known),
+            (Ok(_), Some(place)) => {
+                format!("{} {}", reason(&error), at(place.line + 1, place.column + 1, &[]))
+            }
+            (Ok(_), None) => reason(&error),
+        }
+    })
+}
+
+/// The parser's own words without its position.
+fn reason(error: &json5::Error) -> String {
+    let text = error.to_string();
+    let end = text.find(" at line ").unwrap_or(text.len());
+    text[..end].to_owned()
 }
 
 /// The end of the white space and comments that begin at `at`.

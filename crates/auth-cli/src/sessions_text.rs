@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::config;
+use crate::json5_tree;
 
 /// The sessions by key, each as it is written.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +21,7 @@ impl Sheet {
         if let Ok(members) = serde_json::from_str(text) {
             return Ok(Self(members));
         }
-        let value = config::parse(text)?;
+        let value = json5_tree::parse(text)?;
         let text = serde_json::to_string_pretty(&value).map_err(|error| error.to_string())?;
         serde_json::from_str(&text).map(Self).map_err(|_| "it is not an object".to_owned())
     }

@@ -265,7 +265,7 @@ fn is_free(tried: &Result<Option<TokenLock>, auth_store::StoreError>) -> bool {
 fn pins(agent: &Agent, profiles: &[Profile], patient: &Patient<'_>) -> Vec<Finding> {
     let sessions = Sessions::of(agent, &patient.config, patient.context);
     let Ok(text) = auth_store::read_regular_text(sessions.path()) else { return Vec::new() };
-    let Ok(value) = crate::config::parse(&text) else {
+    let Ok(value) = crate::json5_tree::parse(&text) else {
         let what = format!("{} is not JSON5", patient.context.display(sessions.path()));
         return vec![
             Finding::new("sessions_damaged", Severity::Error, what)
