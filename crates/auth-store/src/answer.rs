@@ -54,12 +54,7 @@ impl AnswerFile {
     /// Reserves space for an answer at `path`. Something that is there already must have been
     /// read and settled before; it is replaced.
     pub(crate) fn reserve(path: &Path) -> Result<Self, StoreError> {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io("replace", path)(error));
-            }
-            _ => {}
-        }
+        atomic::remove(path)?;
         let mut file = atomic::create_private(path).map_err(StoreError::io("create", path))?;
         // Back at the start now, so that nothing but the write is between an answer and the disk.
         let reserved = atomic::fill_with_zeros(&mut file, RESERVED)
@@ -92,7 +87,7 @@ impl AnswerFile {
 
     /// Removes it: its content is in the store, or there will never be any.
     pub fn remove(self) -> Result<(), StoreError> {
-        remove(&self.path)
+        atomic::remove(&self.path)
     }
 }
 
@@ -111,15 +106,6 @@ pub(crate) fn read(path: &Path) -> Result<Option<StoredAnswer>, StoreError> {
         })
     };
     Ok(whole())
-}
-
-pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StoreError::io("remove", path)(error))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The answer file of a token in an agent's directory.
@@ -158,6 +144,7 @@ mod tests {
         assert!(read(&path).unwrap().is_none());
         let mut file = AnswerFile::reserve(&path).unwrap();
         assert!(read(&path).unwrap().is_none());
+        assert!(fs::metadata(&path).unwrap().len() >= 64 << 10, "nothing is reserved");
         file.store(200, Timestamp(7), b"{\"access_token\":\"a\"}").unwrap();
         let stored = read(&path).unwrap().unwrap();
         assert_eq!((stored.status, stored.received_at), (200, Timestamp(7)));
@@ -171,6 +158,22 @@ mod tests {
             atomic::write_atomic(&path, &torn).unwrap();
             assert!(read(&path).unwrap().is_none(), "torn at {length}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_in_the_store_is_gone_and_another_may_come() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("answer");
+        let mut file = AnswerFile::reserve(&path).unwrap();
+        file.store(200, Timestamp(7), b"one").unwrap();
+        let mut file = AnswerFile::reserve(&path).unwrap();
+        assert!(read(&path).unwrap().is_none());
+        file.store(200, Timestamp(8), b"two").unwrap();
+        assert_eq!(read(&path).unwrap().unwrap().body, b"two");
+        file.remove().unwrap();
+        assert!(!path.exists());
+        fs::create_dir(&path).unwrap();
+        assert!(AnswerFile::reserve(&path).is_err());
     }
 
     #[test]

@@ -91,10 +91,14 @@ impl DirectoryLock {
 
     /// Has a thread say every 5 s that we are alive, for holds across the network.
     pub(crate) fn keep_alive(&mut self) {
+        self.touch_every(HEARTBEAT);
+    }
+
+    fn touch_every(&mut self, pause: Duration) {
         let (stop, stopped) = mpsc::channel::<()>();
         let held = self.witness();
         std::thread::spawn(move || {
-            while stopped.recv_timeout(HEARTBEAT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            while stopped.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
                 if held.is_ours() {
                     held.touch();
                 }
@@ -409,3 +413,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const STALE: Duration = Duration::from_secs(32);
 /// OpenClaw's file lock, should its process id have been given to another process.
 const FILE_STALE: Duration = Duration::from_mins(3);
+
+#[cfg(test)]
+#[cfg(unix)]
+#[path = "directory_lock_tests.rs"]
+mod tests;

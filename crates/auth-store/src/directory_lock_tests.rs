@@ -1,14 +1,7 @@
 //! What the directory lock does beside others, living and dead.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use crate::atomic;
-use crate::directory_lock::DirectoryLock;
-use crate::error::StoreError;
-use crate::lock_memory::{LATELY, LONGEST_TURN, Memory, identity_at};
-use crate::time::{Clock as _, SystemClock, Timestamp};
+use super::*;
+use crate::lock_memory::LONGEST_TURN;
 
 struct Place {
     _directory: tempfile::TempDir,
@@ -48,12 +41,15 @@ fn where_others_want_the_lock_it_stays_free_for_longer() {
     other.join().unwrap();
     acquire().release(&place.memory);
     let memory = Memory { held_ms: 100, ..Memory::read(&place.memory) };
-    let now = SystemClock.now();
-    assert_eq!(memory.turn(now), Duration::from_millis(300));
+    assert_eq!(memory.turn(SystemClock.now()), Duration::from_millis(300));
     // The controls: nobody for a minute, nobody ever.
-    assert_eq!(memory.turn(now.plus(LATELY)), LONGEST_TURN);
+    let memory = Memory { met_others_at: Timestamp(1), ..memory };
+    assert_eq!(memory.turn(Timestamp(60_000)), Duration::from_millis(300));
+    assert_eq!(memory.turn(Timestamp(60_001)), LONGEST_TURN);
     let alone = Memory { met_others_at: Timestamp(0), ..memory };
-    assert_eq!(alone.turn(now), LONGEST_TURN);
+    assert_eq!(alone.turn(Timestamp(1)), LONGEST_TURN);
+    let shortly = Memory { held_ms: 7, ..alone };
+    assert_eq!(shortly.turn(Timestamp(1)), Duration::from_millis(7));
 }
 
 #[test]
@@ -176,4 +172,187 @@ fn the_file_lock_of_a_live_process_is_honoured_and_that_of_a_dead_one_is_removed
     child.wait().unwrap();
     write(child.id());
     assert!(acquire(&place).unwrap().is_ours());
+}
+
+/// A directory that somebody else made, and how the lock would judge it now.
+fn somebodys(path: &Path) -> (Option<Identity>, Timestamp) {
+    fs::create_dir(path).unwrap();
+    judge(path)
+}
+
+fn judge(path: &Path) -> (Option<Identity>, Timestamp) {
+    (identity_at(path), modified(&fs::symlink_metadata(path).unwrap()))
+}
+
+fn names(place: &Place) -> Vec<String> {
+    let entries = fs::read_dir(place.path.parent().unwrap()).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn only_what_was_judged_is_taken_over() {
+    for take_over in [take_over, take_over_aside] {
+        let place = place();
+        let (identity, touched) = somebodys(&place.path);
+        let later = touched.plus(Duration::from_millis(1));
+        let of_another = Identity::of(&place.memory);
+        for (identity, touched) in [(identity, later), (of_another, touched), (None, touched)] {
+            let attempt = take_over(&place.path, identity, touched, &place.memory).unwrap();
+            assert!(matches!(attempt, Attempt::Occupied(_)));
+        }
+        // It was given back each time, and nothing is left beside it.
+        assert_eq!(judge(&place.path), (identity, touched));
+        assert_eq!(names(&place), ["flock", "store.json.lock"]);
+
+        let attempt = take_over(&place.path, identity, touched, &place.memory).unwrap();
+        let Attempt::Taken(directory) = attempt else { panic!("it is the one that was judged") };
+        assert_ne!(identity_at(&place.path), identity);
+        assert_eq!(identity_at(&place.path), Identity::of(&directory));
+        assert_eq!(Memory::read(&place.memory).directory, Identity::of(&directory));
+        assert_eq!(names(&place), ["flock", "store.json.lock"]);
+    }
+}
+
+#[test]
+fn a_lock_that_is_gone_is_not_taken_over() {
+    for take_over in [take_over, take_over_aside] {
+        let place = place();
+        let attempt = take_over(&place.path, None, Timestamp(0), &place.memory).unwrap();
+        assert!(matches!(attempt, Attempt::Occupied(_)));
+        assert_eq!(names(&place), ["flock"]);
+    }
+}
+
+#[test]
+fn a_lock_that_is_in_use_is_given_back() {
+    let place = place();
+    let (identity, _) = somebodys(&place.path);
+    fs::create_dir(place.path.join("something")).unwrap();
+    make_stale(&place.path);
+    assert!(matches!(acquire(&place), Err(StoreError::Busy { .. })));
+    assert_eq!(identity_at(&place.path), identity);
+    assert_eq!(names(&place), ["flock", "store.json.lock"]);
+}
+
+#[test]
+fn whoever_is_ousted_while_settling_does_not_have_the_lock() {
+    let place = place();
+    let held = |directory| Held { path: place.path.clone(), directory, taken: Instant::now() };
+    let Attempt::Taken(directory) = super::place(&place.path, &place.memory).unwrap() else {
+        panic!("nobody has it")
+    };
+    let Attempt::Taken(directory) = settle(held(directory)) else { panic!("it is ours") };
+    fs::remove_dir(&place.path).unwrap();
+    somebodys(&place.path);
+    assert!(matches!(settle(held(directory)), Attempt::Occupied(_)));
+}
+
+#[test]
+fn only_the_directory_that_is_remembered_is_adopted() {
+    let place = place();
+    let (identity, _) = somebodys(&place.path);
+    let of_another = Identity::of(&place.memory);
+    for (identity, is_adopted) in [(of_another, false), (None, false), (identity, true)] {
+        make_stale(&place.path);
+        let attempt = adopt(&place.path, identity).unwrap();
+        assert_eq!(matches!(attempt, Attempt::Taken(_)), is_adopted);
+        // A lock that was adopted must not look stale to others.
+        let (_, touched) = judge(&place.path);
+        assert_eq!(SystemClock.now().since(touched) < STALE, is_adopted);
+    }
+    fs::remove_dir(&place.path).unwrap();
+    assert!(matches!(adopt(&place.path, identity).unwrap(), Attempt::Occupied(_)));
+}
+
+#[test]
+fn where_nothing_can_be_renamed_the_lock_is_made_in_its_place() {
+    let place = place();
+    let Attempt::Taken(directory) = place_without_rename(&place.path, &place.memory).unwrap()
+    else {
+        panic!("nobody has it")
+    };
+    let ours = Identity::of(&directory);
+    assert_eq!((identity_at(&place.path), Memory::read(&place.memory).directory), (ours, ours));
+    let attempt = place_without_rename(&place.path, &place.memory).unwrap();
+    assert!(matches!(attempt, Attempt::Occupied(_)));
+    assert_eq!(identity_at(&place.path), ours);
+    let nowhere = place.path.join("none/lock");
+    assert!(place_without_rename(&nowhere, &place.memory).is_err());
+}
+
+#[test]
+fn a_place_where_no_lock_can_be_is_an_error() {
+    let place = place();
+    let below = place.path.with_file_name("flock").join("lock");
+    let refused = DirectoryLock::acquire(&below, &place.memory, Duration::ZERO);
+    assert!(matches!(refused, Err(StoreError::Io { action: "look at", .. })));
+}
+
+#[test]
+fn what_a_dead_one_left_beside_a_free_path_is_no_hindrance() {
+    let place = place();
+    fs::create_dir(atomic::sibling(&place.path, ".new")).unwrap();
+    acquire(&place).unwrap().release(&place.memory);
+    assert_eq!(names(&place), ["flock"]);
+    assert_eq!(Memory::read(&place.memory).directory, None);
+}
+
+#[test]
+fn a_lock_that_is_kept_alive_is_touched_and_counts_its_age() {
+    let place = place();
+    let mut lock = acquire(&place).unwrap();
+    let since = Instant::now();
+    make_stale(&place.path);
+    lock.touch_every(Duration::from_millis(1));
+    let is_touched = || SystemClock.now().since(judge(&place.path).1) < STALE;
+    let looks = std::iter::repeat_with(is_touched).take(10_000);
+    let mut looks = looks.inspect(|_| std::thread::park_timeout(Duration::from_millis(1)));
+    assert!(looks.any(|is_touched| is_touched));
+    let since = since.elapsed();
+    assert!(lock.age() >= since && since > Duration::ZERO);
+    lock.release(&place.memory);
+}
+
+#[test]
+fn a_lock_is_left_free_for_as_long_as_it_was_held() {
+    let place = place();
+    let now = SystemClock.now();
+    Memory { held_ms: 40, released_at: now, ..Memory::default() }.write(&place.memory);
+    acquire(&place).unwrap();
+    assert!(SystemClock.now().since(now) >= Duration::from_millis(40));
+}
+
+#[test]
+fn a_lock_file_is_believed_for_some_time_only() {
+    let place = place();
+    let old = |age: Duration| {
+        let file = File::options().write(true).open(&place.path).unwrap();
+        let now = std::time::UNIX_EPOCH + SystemClock.now().since(Timestamp(0));
+        file.set_modified(now - age).unwrap();
+    };
+    let ours = format!("{{\"pid\":{}}}", std::process::id());
+    let nobodys = "{}".to_owned();
+    for (text, longest) in [(ours, FILE_STALE), (nobodys, STALE)] {
+        atomic::write_atomic(&place.path, text.as_bytes()).unwrap();
+        old(longest.checked_sub(Duration::from_secs(20)).unwrap());
+        assert!(matches!(acquire(&place), Err(StoreError::Busy { .. })), "{text}");
+        old(longest + Duration::from_secs(20));
+        acquire(&place).unwrap().release(&place.memory);
+    }
+}
+
+#[test]
+fn only_a_directory_itself_is_opened_and_no_child_inherits_it() {
+    let place = place();
+    fs::create_dir(&place.path).unwrap();
+    let opened = open_directory(&place.path).unwrap();
+    let flags = rustix::io::fcntl_getfd(&opened).unwrap();
+    assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+    let link = place.path.with_file_name("link");
+    std::os::unix::fs::symlink(&place.path, &link).unwrap();
+    assert!(open_directory(&link).is_err());
+    assert!(open_directory(&place.path.with_file_name("flock")).is_err());
 }

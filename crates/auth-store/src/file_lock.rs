@@ -58,29 +58,41 @@ impl FileLock {
     /// The lock on `path`, unless somebody has it.
     pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>, StoreError> {
         loop {
-            let file = open_or_create(path)?;
-            match fs4::FileExt::try_lock(&file) {
-                Ok(()) if is_at(&file, path) => {
-                    return Ok(Some(Self { file, path: path.to_owned() }));
-                }
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Ok(None),
-                Err(TryLockError::Error(error)) => {
-                    return Err(StoreError::io("lock", path)(error));
-                }
+            match take(open_or_create(path)?, path)? {
+                Tried::Taken(lock) => return Ok(Some(lock)),
+                Tried::Held => return Ok(None),
+                Tried::Replaced => {}
             }
         }
     }
 
     /// Takes over a lock that `file` already holds, inherited from another process.
     pub(crate) fn inherited(file: File, path: &Path) -> Result<Self, StoreError> {
-        match fs4::FileExt::try_lock(&file) {
-            Ok(()) if is_at(&file, path) => Ok(Self { file, path: path.to_owned() }),
-            _ => Err(StoreError::Unsafe {
+        match take(file, path)? {
+            Tried::Taken(lock) => Ok(lock),
+            Tried::Held | Tried::Replaced => Err(StoreError::Unsafe {
                 path: path.to_owned(),
                 reason: "the lock handed over is not on this file",
             }),
         }
+    }
+}
+
+/// What one try came to.
+enum Tried {
+    Taken(FileLock),
+    /// Somebody else has it.
+    Held,
+    /// The file is not the one at the path any more.
+    Replaced,
+}
+
+fn take(file: File, path: &Path) -> Result<Tried, StoreError> {
+    match fs4::FileExt::try_lock(&file) {
+        Ok(()) if is_at(&file, path) => Ok(Tried::Taken(FileLock { file, path: path.to_owned() })),
+        Ok(()) => Ok(Tried::Replaced),
+        Err(TryLockError::WouldBlock) => Ok(Tried::Held),
+        Err(TryLockError::Error(error)) => Err(StoreError::io("lock", path)(error)),
     }
 }
 
@@ -170,6 +182,71 @@ mod tests {
         assert!(matches!(refused, Err(StoreError::Busy { .. })));
         drop(held);
         FileLock::acquire(&path, Duration::from_mins(1)).unwrap();
+    }
+
+    #[test]
+    fn a_lock_on_a_file_that_was_replaced_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, next) = (directory.path().join("lock"), directory.path().join("next"));
+        let (old, same) = (open_or_create(&path).unwrap(), open_or_create(&path).unwrap());
+        assert!(matches!(take(same, &path), Ok(Tried::Taken(_))));
+        open_or_create(&next).unwrap();
+        fs::rename(&next, &path).unwrap();
+        let handed_over = old.try_clone().unwrap();
+        assert!(matches!(take(old, &path), Ok(Tried::Replaced)));
+        let refused = FileLock::inherited(handed_over, &path);
+        assert!(matches!(refused, Err(StoreError::Unsafe { .. })));
+        fs::remove_file(&path).unwrap();
+        FileLock::try_acquire(&path).unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_somebody_else_has_is_not_handed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let _held = FileLock::acquire(&path, Duration::ZERO).unwrap();
+        let refused = FileLock::inherited(open_or_create(&path).unwrap(), &path);
+        assert!(matches!(refused, Err(StoreError::Unsafe { .. })));
+    }
+
+    /// The kernel lists who waits; nothing else tells that somebody does.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn whose_lock_was_replaced_while_waiting_waits_for_the_new_one() {
+        use std::os::unix::fs::MetadataExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let (path, next) = (directory.path().join("lock"), directory.path().join("next"));
+        let first = FileLock::acquire(&path, Duration::ZERO).unwrap();
+        let inode = format!(":{} ", first.file.metadata().unwrap().ino());
+        let waiting = std::thread::spawn({
+            let path = path.clone();
+            move || FileLock::acquire(&path, Duration::from_mins(1)).unwrap()
+        });
+        let waits = |line: &str| line.contains("->") && line.contains(&inode);
+        while !fs::read_to_string("/proc/locks").unwrap().lines().any(waits) {
+            std::thread::yield_now();
+        }
+        open_or_create(&next).unwrap();
+        fs::rename(&next, &path).unwrap();
+        drop(first);
+        assert!(is_at(&waiting.join().unwrap().file, &path));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_place_of_a_lock_is_made_and_is_private_and_holds_a_regular_file() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("made/lock");
+        drop(FileLock::try_acquire(&path).unwrap().unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let above = fs::metadata(path.parent().unwrap()).unwrap();
+        assert_eq!(above.permissions().mode() & 0o777, 0o700);
+        let blocked = path.join("below");
+        assert!(matches!(
+            FileLock::try_acquire(&blocked),
+            Err(StoreError::Io { action: "open", .. })
+        ));
     }
 
     #[cfg(unix)]

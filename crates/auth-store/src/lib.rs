@@ -35,9 +35,6 @@ mod answer;
 mod atomic;
 mod credential;
 mod directory_lock;
-#[cfg(test)]
-#[cfg(unix)]
-mod directory_lock_tests;
 mod document;
 mod error;
 mod file_lock;

@@ -282,7 +282,7 @@ impl TokenLock {
 
     /// Removes the rescued answer, which is in the store now.
     pub fn remove_rescued(&self) -> Result<(), StoreError> {
-        self.rescue.as_deref().map_or(Ok(()), answer::remove)
+        self.rescue.as_deref().map_or(Ok(()), atomic::remove)
     }
 
     /// A descriptor that shares this lock, to be handed to a child: the lock is held until both

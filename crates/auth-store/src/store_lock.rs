@@ -1,7 +1,6 @@
 //! The locked store: what is read, written and reserved while nobody else does.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -256,7 +255,7 @@ impl StoreLock {
 
     /// Removes the answer of the token `key`, which is in the store now.
     pub fn remove_answer(&self, key: TokenKey) -> Result<(), StoreError> {
-        answer::remove(&self.answer_path(key))
+        atomic::remove(&self.answer_path(key))
     }
 
     /// The tokens for which an answer file lies beside this store.
@@ -324,12 +323,7 @@ impl StoreLock {
     /// one: one that is left over is a dead one's.
     fn next_file(&self, reserve: usize) -> Result<NextFile, StoreError> {
         let temporary = self.place.next();
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io("remove", &temporary)(error));
-            }
-            _ => {}
-        }
+        atomic::remove(&temporary)?;
         NextFile::create(&self.place.file, &temporary, reserve)
     }
 }

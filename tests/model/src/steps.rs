@@ -153,6 +153,7 @@ pub const NO_STEPS: [(&str, &[&str]); 7] = [
             "directory_lock::witness",
             "directory_lock::age",
             "directory_lock::keep_alive",
+            "directory_lock::touch_every",
             "directory_lock::touch",
             "directory_lock::leave_a_turn_to_others",
             "lock_memory::turn",
