@@ -216,8 +216,9 @@ mod tests {
 
     #[test]
     fn a_config_that_changed_just_now_is_not_kept() {
+        let before = SystemClock.now();
         let (_home, mut context) = home(CONFIG);
-        context.clock = std::sync::Arc::new(SystemClock.now());
+        context.clock = std::sync::Arc::new(before);
         load(&context).unwrap();
         assert!(!place(&context).exists());
     }
