@@ -22,6 +22,7 @@ mod browser;
 pub mod commands;
 pub mod config;
 mod config_cache;
+mod config_change;
 mod config_check;
 pub mod config_edit;
 mod config_include;
