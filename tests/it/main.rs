@@ -12,6 +12,8 @@ mod doctor;
 mod failover;
 mod files;
 mod goldens;
+#[cfg(unix)]
+mod hints;
 mod import;
 mod injection;
 mod login;

@@ -102,7 +102,7 @@ fn a_pin_that_cannot_be_used_is_an_error_that_names_it_and_the_way_out() {
         let error = token(&sandbox, &[]).expect_code(code).json()["error"].clone();
         let (message, hint) = (error["message"].as_str().unwrap(), error["hint"].as_str().unwrap());
         assert!(message.contains("pinned") && message.contains("acme:b"), "{error}");
-        assert!(hint.contains(&format!("clawdbot sessions clear '{KEY}'")), "{error}");
+        assert!(hint.contains(&format!("clawdbot sessions clear {KEY}")), "{error}");
     };
     sandbox.run(&["models", "auth", "report", "acme:b", "--failed", "billing"]).expect_code(0);
     error(6);

@@ -9,6 +9,7 @@ use auth_store::{ProfileId, StoreError};
 use serde_json::{Map, Value};
 
 use crate::context::Context;
+use crate::shell_words::{moved_away, word};
 use crate::text::printable;
 
 /// How the program ends. The numbers are part of the interface; `docs/cli.md` lists them.
@@ -190,8 +191,8 @@ impl From<StoreError> for CliError {
         match error {
             StoreError::Damaged { path, .. } => Self::new(Exit::Store, "store_damaged", message)
                 .hint(format!(
-                    "nothing was overwritten; mend the file, or move it away and log in again: mv '{0}' '{0}.damaged'",
-                    path.display()
+                    "nothing was overwritten; mend the file, or move it away and log in again: {}",
+                    moved_away(&path, "damaged")
                 ))
                 .path(&path),
             StoreError::Newer { path } => Self::new(Exit::Store, "store_newer", message)
@@ -206,7 +207,7 @@ impl From<StoreError> for CliError {
                 .hint("nothing was written; try again")
                 .path(&path),
             StoreError::Unsafe { path, .. } => Self::new(Exit::CannotWrite, "unsafe_file", message)
-                .hint(format!("look at it: ls -ld '{}'", path.display()))
+                .hint(format!("look at it: ls -ld {}", word(path.display())))
                 .path(&path),
             StoreError::Io { path, source, .. } => {
                 let hint = hint_at(source.kind());

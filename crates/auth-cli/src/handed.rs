@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::args::TokenFormat;
 use crate::error::{CliError, Exit};
+use crate::shell_words::{option, shell_word};
 use crate::text::{json_for_terminal, rfc3339};
 
 /// A token, and what is known of it.
@@ -107,8 +108,8 @@ impl Handed {
     pub fn not_one_line(&self) -> CliError {
         let message = format!("the token of {} is not one line of text", self.source);
         CliError::new(Exit::LogInAgain, "unusable_token", message).hint(format!(
-            "store it again: clawdbot models auth login --provider {0}, or paste-token or paste-api-key --provider {0}",
-            self.provider
+            "store it again: clawdbot models auth login{0}, or paste-token or paste-api-key{0}",
+            option("--provider", &self.provider)
         ))
     }
 
@@ -207,16 +208,6 @@ fn header(provider: &ProviderId, kind: Kind) -> (&'static str, &'static str) {
     }
 }
 
-/// `text` as one word of a POSIX shell.
-pub(crate) fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.,:/@%+=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
 fn pretty(value: &Value) -> String {
     format!("{}\n", json_for_terminal(&format!("{value:#}")))
 }
@@ -292,12 +283,5 @@ mod tests {
             assert!(bad.rendered(format, providers).is_err(), "{format:?}");
         }
         assert!(bad.rendered(TokenFormat::Json, providers).is_ok());
-    }
-
-    #[test]
-    fn a_word_of_a_shell_stays_one_word() {
-        assert_eq!(shell_word("sk-a_b.c"), "sk-a_b.c");
-        assert_eq!(shell_word("a b'c$(d)"), r"'a b'\''c$(d)'");
-        assert_eq!(shell_word(""), "''");
     }
 }

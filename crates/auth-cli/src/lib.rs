@@ -54,6 +54,7 @@ mod save;
 pub mod sessions;
 mod sessions_text;
 pub mod share;
+mod shell_words;
 pub mod sink;
 pub mod stamp;
 mod style;

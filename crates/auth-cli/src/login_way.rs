@@ -6,6 +6,7 @@ use crate::args::LoginArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::person;
+use crate::shell_words::option;
 use crate::text::printable;
 
 /// What a login does.
@@ -110,18 +111,18 @@ pub(crate) fn choose_method(
 
 /// What the person can do instead.
 pub(crate) fn ways(provider: &Provider) -> String {
-    let id = &provider.id;
+    let of = option("--provider", &provider.id);
     let mut ways = Vec::new();
     for (place, flow) in provider.flows.iter().enumerate() {
-        let login = format!("clawdbot models auth login --provider {id}");
+        let login = format!("clawdbot models auth login{of}");
         ways.push(match flow {
             Flow::Token => match &provider.token.obtain {
                 Some(command) => {
-                    format!("`{command}`, then clawdbot models auth setup-token --provider {id}")
+                    format!("`{command}`, then clawdbot models auth setup-token{of}")
                 }
-                None => format!("clawdbot models auth paste-token --provider {id}"),
+                None => format!("clawdbot models auth paste-token{of}"),
             },
-            Flow::ApiKey => format!("clawdbot models auth paste-api-key --provider {id}"),
+            Flow::ApiKey => format!("clawdbot models auth paste-api-key{of}"),
             _ if place == 0 => login,
             flow if flow.is_device_code() => format!("{login} --device-code"),
             flow => format!("{login} --method {}", words(*flow)[0]),

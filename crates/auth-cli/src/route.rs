@@ -10,6 +10,7 @@ use crate::args::TokenArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::sessions::Sessions;
+use crate::shell_words::command;
 use crate::text::utc;
 use crate::view::{self, View};
 
@@ -203,7 +204,7 @@ impl Route {
 }
 
 fn unpin(key: &str) -> String {
-    format!("clawdbot sessions clear '{key}'")
+    command("sessions clear", &[&key], "")
 }
 
 /// A turn of a session.

@@ -12,6 +12,7 @@ use crate::args::Global;
 use crate::config::{self, Config};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::shell_words::{command, option};
 
 /// What an agent sees: its own profiles, and those it reads through to.
 #[derive(Clone, Debug)]
@@ -103,22 +104,24 @@ fn damaged(path: &Path, reason: &str, agent: &Agent) -> CliError {
     let message = format!("could not read `{}`: {reason}", path.display());
     CliError::new(Exit::Store, "share_damaged", message)
         .hint(format!(
-            "share again: clawdbot agents share {0} --from main; or not at all: clawdbot agents share {0} --none",
-            agent.id
+            "share again: {}; or not at all: {}",
+            command("agents share", &[&agent.id], " --from main"),
+            command("agents share", &[&agent.id], " --none")
         ))
         .path(path)
 }
 
 /// The profile is another agent's, who alone may end it.
-pub fn not_ours(id: &ProfileId, agent: &Agent, holder: &Agent, command: &str) -> CliError {
+pub fn not_ours(id: &ProfileId, agent: &Agent, holder: &Agent, verb: &str) -> CliError {
     let message = format!(
         "`{id}` belongs to the agent `{}`, which `{}` only reads through to",
         holder.id, agent.id
     );
     CliError::new(Exit::NoCredential, NOT_OURS, message)
         .hint(format!(
-            "there: clawdbot models auth {command} {id} --agent {}; or stop sharing: clawdbot agents share {} --none",
-            holder.id, agent.id
+            "there: {}; or stop sharing: {}",
+            command(&format!("models auth {verb}"), &[id], &option("--agent", &holder.id)),
+            command("agents share", &[&agent.id], " --none")
         ))
         .profile(id)
         .path(&crate::paths::store_file(&holder.directory))
@@ -150,8 +153,11 @@ pub fn offer(agent: &Agent, other: &Agent, provider: &str) -> String {
         return format!("there is one in `{}`", other.directory.display());
     }
     format!(
-        "the agent `{1}` has one: share it: clawdbot agents share {0} --from {1}; or log in: clawdbot models auth login --provider {provider} --agent {0}",
-        agent.id, other.id
+        "the agent `{}` has one: share it: {}; or log in: clawdbot models auth login{}{}",
+        other.id,
+        command("agents share", &[&agent.id], &option("--from", &other.id)),
+        option("--provider", provider),
+        option("--agent", &agent.id)
     )
 }
 

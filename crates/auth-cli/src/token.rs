@@ -23,6 +23,7 @@ use crate::handed::Handed;
 use crate::reference;
 use crate::route::{self, Candidate, Route};
 use crate::share;
+use crate::shell_words::{command, option};
 use crate::text::utc;
 use crate::view::{self, View, way_in};
 use crate::{runtime_cache, worker};
@@ -230,7 +231,10 @@ fn stored(candidate: &Candidate, args: &TokenArgs, view: &View) -> Result<Creden
     credential.filter(usable).ok_or_else(|| {
         let message = format!("the token of `{}` has ended, or is about to", candidate.profile);
         CliError::new(Exit::TryLater, "expired", message)
-            .hint(format!("renew it: clawdbot models auth token --profile {}", candidate.profile))
+            .hint(format!(
+                "renew it: clawdbot models auth token{}",
+                option("--profile", &candidate.profile)
+            ))
             .profile(&candidate.profile)
     })
 }
@@ -251,10 +255,10 @@ fn all_rest(route: &Route, until: Timestamp, first: &Candidate, view: &View) -> 
         _ => format!("all profiles of {} rest", route.provider),
     };
     let mut hint = format!(
-        "see why: clawdbot models auth explain --provider {0}{2}; end the rest: clawdbot models auth cooldown clear {1}{2}",
-        route.provider,
-        first.profile,
-        of_agent(view)
+        "see why: clawdbot models auth explain{}{}; end the rest: {}",
+        option("--provider", &route.provider),
+        of_agent(view),
+        command("models auth cooldown clear", &[&first.profile], &of_agent(view))
     );
     if let Some(unpin) = route.unpin() {
         let _ = write!(hint, "; unpin it: {unpin}");
@@ -345,7 +349,7 @@ fn no_credential(route: &Route, view: &View, context: &Context) -> CliError {
 fn of_agent(view: &View) -> String {
     match view.agent.id.as_str() {
         crate::paths::MAIN_AGENT => String::new(),
-        id => format!(" --agent {id}"),
+        id => option("--agent", id),
     }
 }
 

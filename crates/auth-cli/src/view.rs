@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::share::Seen;
+use crate::shell_words::option;
 
 /// An agent's credentials, and everything that decides about them.
 #[derive(Debug)]
@@ -180,7 +181,7 @@ impl View {
 pub fn no_profile(id: &ProfileId, agent: &Agent) -> CliError {
     let message = format!("the agent `{}` has no profile `{id}`", agent.id);
     CliError::new(Exit::NoCredential, "unknown_profile", message)
-        .hint(format!("see `clawdbot models auth list --agent {}`", agent.id))
+        .hint(format!("see `clawdbot models auth list{}`", option("--agent", &agent.id)))
         .profile(id)
         .path(&crate::paths::store_file(&agent.directory))
 }
@@ -218,16 +219,17 @@ pub fn providers(context: &Context) -> Providers {
 
 /// What a person does to get a credential of `provider`.
 pub fn way_in(provider: &ProviderId, providers: &Providers) -> String {
+    let of = option("--provider", provider);
     match providers.find(provider) {
         Some(known) if known.id.as_str() == DEFAULT_PROVIDER => {
             "run `claude setup-token`, then `clawdbot models auth setup-token`".to_owned()
         }
         Some(known) if known.has_oauth_login() => {
-            format!("clawdbot models auth login --provider {provider}")
+            format!("clawdbot models auth login{of}")
         }
-        Some(_) => format!("clawdbot models auth paste-api-key --provider {provider}"),
+        Some(_) => format!("clawdbot models auth paste-api-key{of}"),
         None => format!(
-            "no provider of that name is described (`clawdbot plugins list` shows those that are); a key of any provider: clawdbot models auth paste-api-key --provider {provider}"
+            "no provider of that name is described (`clawdbot plugins list` shows those that are); a key of any provider: clawdbot models auth paste-api-key{of}"
         ),
     }
 }

@@ -25,6 +25,7 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::reference;
 use crate::runtime_cache;
+use crate::shell_words::{command, option};
 use crate::sink::{self, TokenSink};
 use crate::text::printable;
 use crate::warm::Warm;
@@ -330,8 +331,14 @@ pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) 
         }
         RefreshError::StaleCopy { profile, store } => new(Exit::LogInAgain, "stale_copy")
             .hint(format!(
-                "{}{}, or send the old token all the same: clawdbot models auth refresh {profile} --agent {} --force",
-                share_command(store, agent), log_in(profile), agent.id
+                "{}{}, or send the old token all the same: {}",
+                share_command(store, agent),
+                log_in(profile),
+                command(
+                    "models auth refresh",
+                    &[profile],
+                    &format!("{} --force", option("--agent", &agent.id))
+                )
             ))
             .profile(profile)
             .path(store),
@@ -347,8 +354,9 @@ pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) 
         RefreshError::Unavailable { profile, retry_at, .. } => {
             let hint = match retry_at {
                 Some(at) => format!(
-                    "nothing is sent before {}; to ask at once: clawdbot models auth token --profile {profile} --force-refresh",
-                    crate::text::utc(*at)
+                    "nothing is sent before {}; to ask at once: clawdbot models auth token{} --force-refresh",
+                    crate::text::utc(*at),
+                    option("--profile", profile)
                 ),
                 None => "try again; nothing was lost".to_owned(),
             };
@@ -376,8 +384,8 @@ fn share_command(store: &Path, agent: &Agent) -> String {
         home.and_then(Path::parent).is_some_and(|agents| agents.ends_with("agents"));
     match home.and_then(Path::file_name).and_then(OsStr::to_str).filter(|_| is_among_agents) {
         Some(owner) => format!(
-            "use the login of `{owner}`: clawdbot agents share {} --from {owner}, or ",
-            agent.id
+            "use the login of `{owner}`: {}, or ",
+            command("agents share", &[&agent.id], &option("--from", owner))
         ),
         None => String::new(),
     }
@@ -391,22 +399,23 @@ pub(crate) fn log_in_command(
 ) -> String {
     let of_agent = match agent.id.as_str() {
         crate::paths::MAIN_AGENT => String::new(),
-        id => format!(" --agent {id}"),
+        id => option("--agent", id),
     };
+    let of = format!("{}{of_agent}", option("--profile-id", profile));
     match provider {
         Some(provider) if provider.has_oauth_login() => format!(
-            "log in again: clawdbot models auth login --provider {} --profile-id {profile}{of_agent}",
-            provider.id
+            "log in again: clawdbot models auth login{}{of}",
+            option("--provider", &provider.id)
         ),
         Some(provider) if provider.id.as_str() == "anthropic" => format!(
-            "store a new token: claude setup-token, then clawdbot models auth setup-token --profile-id {profile}{of_agent}"
+            "store a new token: claude setup-token, then clawdbot models auth setup-token{of}"
         ),
         Some(provider) => format!(
-            "store a new one: clawdbot models auth paste-token --provider {} --profile-id {profile}{of_agent}",
-            provider.id
+            "store a new one: clawdbot models auth paste-token{}{of}",
+            option("--provider", &provider.id)
         ),
-        None => format!(
-            "store a new one: clawdbot models auth paste-token --provider PROVIDER --profile-id {profile}{of_agent}"
-        ),
+        None => {
+            format!("store a new one: clawdbot models auth paste-token --provider PROVIDER{of}")
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::config::{self, Config};
 use crate::config_edit::{self, Change, Missing};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::shell_words::{command, option};
 use crate::{paths, person};
 
 /// Makes the agent; asks for what is missing, if there is somebody to ask.
@@ -138,8 +139,10 @@ impl New {
             .find(|other| same_directory(&agent::directory(other, config, context), &directory));
         if let Some(other) = taken {
             let message = format!("`{}` belongs to the agent `{other}`", directory.display());
-            return Err(CliError::usage(message)
-                .hint(format!("leave out --agent-dir; to share profiles: clawdbot agents share {id} --from {other}")));
+            return Err(CliError::usage(message).hint(format!(
+                "leave out --agent-dir; to share profiles: {}",
+                command("agents share", &[&id], &option("--from", other))
+            )));
         }
         let model = args.model.as_deref().map(auth_store::trim).filter(|text| !text.is_empty());
         Ok(Self {
@@ -248,8 +251,9 @@ fn tell(new: &New, bound: &Bound, global: &Global, context: &mut Context) -> Res
         context.say(format_args!("warning: `{rule}` belongs to the agent `{other}` already"));
     }
     context.say(format_args!(
-        "It has no profiles yet: clawdbot models auth login --provider PROVIDER --agent {0}; or it uses those of another agent: clawdbot agents share {0} --from main",
-        new.id
+        "It has no profiles yet: clawdbot models auth login --provider PROVIDER{}; or it uses those of another agent: {}",
+        option("--agent", &new.id),
+        command("agents share", &[&new.id], " --from main")
     ));
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::config::{self, Config};
 use crate::config_edit::{self, Change, Missing};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::handed::shell_word;
+use crate::shell_words::{command, option, shell_word};
 use crate::sink::TokenSink;
 use crate::text::printable;
 use crate::{paths, person, share, worker};
@@ -95,8 +95,8 @@ fn announce(
 fn agreed(agent: &Agent, context: &mut Context) -> Result<bool, CliError> {
     if !context.terminal.stdin {
         return Err(CliError::usage("there is nobody to ask whether to delete it").hint(format!(
-            "nothing was deleted; to do it: clawdbot agents delete {} --force",
-            agent.id
+            "nothing was deleted; to do it: {}",
+            command("agents delete", &[&agent.id], " --force")
         )));
     }
     context.say(format_args!("Delete the agent `{}`? [y/N]", agent.id));
@@ -370,9 +370,8 @@ impl Deleted {
             context.print(format_args!("  {command}"))?;
         }
         context.print(format_args!(
-            "  clawdbot agents add {} --workspace {}",
-            self.agent.id,
-            shell_word(&self.workspace)
+            "  {}",
+            command("agents add", &[&self.agent.id], &option("--workspace", &self.workspace))
         ))?;
         Ok(Exit::Done)
     }

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::share::{self, Seen};
+use crate::shell_words::{command, option};
 
 /// Sets or ends it, and says what the agent sees then.
 pub fn run(
@@ -66,15 +67,16 @@ fn check(agent: &Agent, owner: &Agent, config: &Config, context: &Context) -> Re
     }
     if let Some(further) = share::owner_of(owner, config, context)? {
         let message = format!("`{}` itself reads the profiles of `{}`", owner.id, further.id);
-        let hint = format!("clawdbot agents share {} --from {}", agent.id, further.id);
+        let hint = command("agents share", &[&agent.id], &option("--from", &further.id));
         return Err(CliError::usage(message).hint(hint));
     }
     let readers = readers(agent, config, context);
     if !readers.is_empty() {
         let message = format!("`{}` is read from by {}", agent.id, readers.join(", "));
         let hint = format!(
-            "let them read from `{}` first: clawdbot agents share {} --from {}",
-            owner.id, readers[0], owner.id
+            "let them read from `{}` first: {}",
+            owner.id,
+            command("agents share", &[&readers[0]], &option("--from", &owner.id))
         );
         return Err(CliError::usage(message).hint(hint));
     }

@@ -14,9 +14,9 @@ use crate::args::{ConfigureArgs, ConfigureCommand, ConfigureGitArgs, Global};
 use crate::config_splice::{Action, spliced};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::handed::shell_word;
 use crate::json5_tree::{Node, Shape};
 use crate::person;
+use crate::shell_words::shell_word;
 
 /// Writes the setting, or takes it out again.
 pub fn run(

@@ -13,6 +13,7 @@ use crate::args::{ExplainArgs, Global};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::sessions::{Sessions, text};
+use crate::shell_words::{command, option};
 use crate::table;
 use crate::text::{printable, utc};
 use crate::view::{self, View};
@@ -143,22 +144,21 @@ impl<'a> Explanation<'a> {
     fn wake(&self, id: &ProfileId, why: &Why) -> Option<String> {
         let Why::Resting { .. } = why else { return None };
         let model = self.model_that_rests(id, why);
-        let model = model.map(|model| format!(" --model {model}")).unwrap_or_default();
-        Some(format!("clawdbot models auth cooldown clear {id}{model}{}", self.of_agent()))
+        let model = model.map(|model| option("--model", model)).unwrap_or_default();
+        let options = format!("{model}{}", self.of_agent());
+        Some(command("models auth cooldown clear", &[id], &options))
     }
 
     /// What would make an excluded profile a candidate: a command wherever there is one.
     fn fix(&self, id: &ProfileId, reason: &Exclusion) -> String {
         let (provider, config) = (&self.provider, self.view.config.path.display());
-        let order = |ids: &str| {
-            format!("clawdbot models auth order set --provider {provider} {ids}{}", self.of_agent())
-        };
+        let order = |more: Option<&ProfileId>| self.set_order(more);
         match reason {
             Exclusion::Unknown | Exclusion::NoSecret | Exclusion::Expired(_) => {
                 worker::log_in_command(id, self.providers.find(provider), &self.view.agent)
             }
             Exclusion::ForeignProvider(_) => match self.plan.source {
-                Source::StoredOrder => order(&self.candidates(None)),
+                Source::StoredOrder => order(None),
                 _ => format!("take it out of `auth.order` in `{config}`"),
             },
             Exclusion::DeclaredForeign(_) => {
@@ -168,24 +168,26 @@ impl<'a> Explanation<'a> {
                 "write mode: \"{}\" for `{id}` in `auth.profiles` of `{config}`",
                 stored.as_str()
             ),
-            Exclusion::NotListed(_) => order(&self.candidates(Some(id))),
+            Exclusion::NotListed(_) => order(Some(id)),
             Exclusion::NotRequired => match self.session {
-                Some(key) => format!("clawdbot sessions clear '{key}'"),
+                Some(key) => command("sessions clear", &[&key], ""),
                 None => "leave out --profile".to_owned(),
             },
         }
     }
 
-    /// The ids of an order that has the candidates, and one more.
-    fn candidates(&self, more: Option<&ProfileId>) -> String {
+    /// The command for an order that has the candidates, and one more.
+    fn set_order(&self, more: Option<&ProfileId>) -> String {
         let ids = self.plan.candidates.iter().map(|it| &it.id).chain(more);
-        ids.map(ProfileId::as_str).collect::<Vec<_>>().join(" ")
+        let ids: Vec<_> = ids.map(|id| id as &dyn ToString).collect();
+        let words = format!("models auth order set{}", option("--provider", &self.provider));
+        command(&words, &ids, &self.of_agent())
     }
 
     fn of_agent(&self) -> String {
         match self.view.agent.id.as_str() {
             crate::paths::MAIN_AGENT => String::new(),
-            id => format!(" --agent {id}"),
+            id => option("--agent", id),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::other_tools::{Foreign, Tool, of_file, of_tool};
 use crate::save::{self, Wish};
+use crate::shell_words::{moved_away, option};
 use crate::sink::TokenSink;
 use crate::{person, view, worker};
 
@@ -35,9 +36,9 @@ pub fn run(args: &ImportArgs, global: &Global, context: &mut Context) -> Result<
         }
         if credential.kind() == Kind::OAuth {
             context.say(format_args!(
-                "{} must not use that login any more. Do not log out there, which would revoke it; move its file away: mv '{1}' '{1}.moved'",
+                "{} must not use that login any more. Do not log out there, which would revoke it; move its file away: {}",
                 foreign.tool,
-                foreign.path.display()
+                moved_away(&foreign.path, "moved")
             ));
         }
         stored.push(json!({
@@ -159,8 +160,8 @@ fn store(
     if !args.force && sink.store.read()?.contains(&id) {
         return Err(CliError::usage(format!("there is a profile `{id}` already"))
             .hint(format!(
-                "nothing was stored; choose another name: --profile-id {}:NAME, or replace it: --force",
-                foreign.provider
+                "nothing was stored; choose another name:{}, or replace it: --force",
+                option("--profile-id", format!("{}:NAME", foreign.provider))
             ))
             .profile(&id));
     }

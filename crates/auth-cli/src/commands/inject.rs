@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use crate::args::{EnvArgs, ExecArgs, Global, Shell, TokenArgs, WantedArgs};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::handed::{Handed, shell_word};
+use crate::handed::Handed;
+use crate::shell_words::shell_word;
 use crate::{hand_on, token, view};
 
 /// Becomes the program, with the tokens in its environment.

@@ -21,6 +21,7 @@ use crate::error::{CliError, Exit};
 use crate::login_person::Person;
 use crate::login_way::{self, Chosen};
 use crate::save::{self, Owner, Wish};
+use crate::shell_words::option;
 use crate::text::{printable, utc};
 use crate::worker;
 use crate::{person, runtime_cache, share};
@@ -354,7 +355,8 @@ pub(super) fn explain(error: LoginError) -> CliError {
             new(Exit::LogInAgain, "untrusted").hint("nothing was stored; begin again")
         }
         LoginError::NoDeviceLogin { provider } => new(Exit::Usage, "no_device_login").hint(format!(
-            "switch device codes on in the security settings there, or log in with a browser: clawdbot models auth login --provider {provider}"
+            "switch device codes on in the security settings there, or log in with a browser: clawdbot models auth login{}",
+            option("--provider", provider)
         )),
         LoginError::CodeEnded => {
             new(Exit::LogInAgain, "code_ended").hint("begin again; nothing was stored")

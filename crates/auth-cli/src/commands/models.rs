@@ -10,6 +10,7 @@ use crate::config_edit::{self, Change, Missing};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::json5_tree::Step;
+use crate::shell_words;
 use crate::view::{self, DEFAULT_PROVIDER};
 
 /// Which model of an agent is meant.
@@ -171,7 +172,7 @@ pub fn aliases(
             let holder = holder(&config, &alias);
             if let Some(other) = holder.filter(|other| *other != model) {
                 return Err(CliError::usage(format!("`{alias}` stands for {other} already"))
-                    .hint(format!("clawdbot models aliases remove {alias}")));
+                    .hint(shell_words::command("models aliases remove", &[&alias], "")));
             }
             config_edit::edit(&config.path, Missing::Create, |value| {
                 let entry = &value["agents"]["defaults"]["models"][&model];

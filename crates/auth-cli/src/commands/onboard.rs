@@ -14,6 +14,7 @@ use crate::args::{
 use crate::context::{Captured, Context};
 use crate::error::{CliError, Exit};
 use crate::other_tools::{self, Tool};
+use crate::shell_words::{command, option};
 use crate::style::Style;
 use crate::text::printable;
 use crate::view::{self, DEFAULT_PROVIDER, View};
@@ -289,8 +290,9 @@ fn suggested(
     let Some(model) = &provider.default_model else {
         if args.set_default {
             context.say(format_args!(
-                "warning: no model is suggested for `{}`; name one: clawdbot models set {}/MODEL",
-                provider.id, provider.id
+                "warning: no model is suggested for `{}`; name one: {}",
+                provider.id,
+                command("models set", &[&format!("{}/MODEL", provider.id)], "")
             ));
         }
         return Ok(None);
@@ -373,7 +375,7 @@ fn finish(
     let next = if usable.is_some() {
         [
             (
-                format!("clawdbot models auth token --provider {name}"),
+                format!("clawdbot models auth token{}", option("--provider", name)),
                 "a valid token, for any tool",
             ),
             ("clawdbot models status".to_owned(), "who is logged in, until when"),

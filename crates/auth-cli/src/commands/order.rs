@@ -7,6 +7,7 @@ use crate::agent::Agent;
 use crate::args::{Global, OrderArgs, OrderSetArgs};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::shell_words::option;
 use crate::view::View;
 use crate::{paths, runtime_cache, table};
 
@@ -39,7 +40,8 @@ pub fn set(args: &OrderSetArgs, global: &Global, context: &mut Context) -> Resul
     }
     if order.is_empty() {
         return Err(CliError::usage("name at least one profile").hint(format!(
-            "to drop the order: clawdbot models auth order clear --provider {provider}"
+            "to drop the order: clawdbot models auth order clear{}",
+            option("--provider", &provider)
         )));
     }
     check(&view, &provider, &order)?;
@@ -74,7 +76,7 @@ fn subject(
 
 /// Whether every id of `order` is a profile of `provider`.
 fn check(view: &View, provider: &ProviderId, order: &[ProfileId]) -> Result<(), CliError> {
-    let hint = format!("see `clawdbot models auth list --provider {provider}`");
+    let hint = format!("see `clawdbot models auth list{}`", option("--provider", provider));
     for id in order {
         if view.document.contains(id) && view.document.profile(id).is_none() {
             let message = format!("the profile `{id}` is stored, but its entry is malformed");

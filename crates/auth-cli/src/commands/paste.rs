@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::person;
 use crate::reference;
+use crate::shell_words::option;
 use crate::text::utc;
 use crate::worker;
 use crate::{runtime_cache, save, share};
@@ -103,7 +104,10 @@ fn store(
     {
         let message = format!("`{id}` is a profile of type `{}` already", holder.kind.as_str());
         return Err(CliError::usage(message)
-            .hint(format!("choose another name: --profile-id {provider}:NAME"))
+            .hint(format!(
+                "choose another name:{}",
+                option("--profile-id", format!("{provider}:NAME"))
+            ))
             .profile(&id));
     }
 

@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::person;
 use crate::save::{self, Owner, Wish};
+use crate::shell_words::option;
 use crate::sink::TokenSink;
 use crate::text::{line_for_terminal, printable};
 use crate::worker;
@@ -34,8 +35,8 @@ pub(crate) fn run(
     if args.start {
         let message = format!("the login of `{}` cannot be done in two steps", provider.id);
         return Err(CliError::usage(message).hint(format!(
-            "its plugin asks while it runs: clawdbot models auth login --provider {}",
-            provider.id
+            "its plugin asks while it runs: clawdbot models auth login{}",
+            option("--provider", &provider.id)
         )));
     }
     save::check_room(sink)?;

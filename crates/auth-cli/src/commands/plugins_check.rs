@@ -8,6 +8,7 @@ use crate::args::{Global, PluginsCheckArgs};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::person;
+use crate::shell_words::word;
 use crate::text::printable;
 use crate::worker;
 
@@ -27,7 +28,7 @@ pub fn run(
     })?;
     let executable = Executable::at(&id, &path).map_err(|error| {
         CliError::usage(error.to_string())
-            .hint(format!("look at it: ls -ld '{}'", path.display()))
+            .hint(format!("look at it: ls -ld {}", word(path.display())))
             .path(&path)
     })?;
     let plan = Plan { answers: answers(args, context)?, timeout: args.timeout };

@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::runtime_cache;
 use crate::share;
+use crate::shell_words::command;
 use crate::text::{printable, utc};
 use crate::view::{self, no_profile};
 
@@ -111,8 +112,8 @@ fn verdict(
     if text.trim().is_empty() {
         return Err(CliError::usage("there is no answer on stdin; nothing was reported").hint(
             format!(
-                "if the provider gave none: clawdbot models auth report {} --failed timeout",
-                args.profile
+                "if the provider gave none: {}",
+                command("models auth report", &[&args.profile], " --failed timeout")
             ),
         ));
     }

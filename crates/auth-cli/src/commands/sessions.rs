@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::sessions::{Sessions, text};
+use crate::shell_words::{option, word};
 use crate::text::{printable, utc};
 use crate::view::{DEFAULT_PROVIDER, View};
 
@@ -117,17 +118,20 @@ fn selector(typed: &str, aliases: &Aliases) -> Result<Selector, CliError> {
 }
 
 fn refused(error: &ChoiceError, view: &View) -> CliError {
-    let of_agent = format!("--agent {}", view.agent.id);
+    let of_agent = option("--agent", &view.agent.id);
     match error {
         ChoiceError::NoModel(_) => CliError::usage(error.to_string()),
         ChoiceError::Profile(ProfileError::NotFound(id)) => {
             CliError::new(Exit::NoCredential, "unknown_profile", error.to_string())
-                .hint(format!("see what there is: clawdbot models auth list {of_agent}"))
+                .hint(format!("see what there is: clawdbot models auth list{of_agent}"))
                 .profile(id)
         }
         ChoiceError::Profile(ProfileError::Foreign { id, stored, .. }) => {
             CliError::new(Exit::NoCredential, "unknown_profile", error.to_string())
-                .hint(format!("name a model of that provider: '/model {stored}/MODEL@{id}'"))
+                .hint(format!(
+                    "name a model of that provider: {}",
+                    word(format!("/model {stored}/MODEL@{id}"))
+                ))
                 .profile(id)
         }
     }
@@ -136,7 +140,10 @@ fn refused(error: &ChoiceError, view: &View) -> CliError {
 fn unknown(key: &str, view: &View, sessions: &Sessions) -> CliError {
     let message = format!("the agent `{}` has no session `{key}`", view.agent.id);
     CliError::new(Exit::Usage, "unknown_session", message)
-        .hint(format!("see what there is: clawdbot sessions list --agent {}", view.agent.id))
+        .hint(format!(
+            "see what there is: clawdbot sessions list{}",
+            option("--agent", &view.agent.id)
+        ))
         .path(sessions.path())
 }
 

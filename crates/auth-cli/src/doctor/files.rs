@@ -10,6 +10,7 @@ use auth_store::Timestamp;
 use super::{Finding, Fix, Patient, Severity, of_agent};
 use crate::agent::Agent;
 use crate::paths;
+use crate::shell_words::{moved_away, word};
 
 pub(super) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     let state = &patient.context.paths().state_dir;
@@ -94,7 +95,7 @@ fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
             Finding::new("runtime_cache", Severity::Warning, what)
                 .costs("a program that refreshes what it finds there ends the login for everybody")
                 .at(&cache)
-                .command(format!("mv '{0}' '{0}.old'", cache.display())),
+                .command(moved_away(&cache, "old")),
         );
     }
     findings
@@ -111,7 +112,7 @@ fn odd_file(path: &Path, patient: &Patient<'_>) -> Option<Finding> {
         Finding::new("odd_file", Severity::Error, what)
             .costs("what belongs there can be neither read nor written")
             .at(path)
-            .command(format!("look at it, then move it away: mv '{0}' '{0}.odd'", path.display())),
+            .command(format!("look at it, then move it away: {}", moved_away(path, "odd"))),
     )
 }
 
@@ -126,7 +127,7 @@ fn link(path: &Path, patient: &Patient<'_>) -> Option<Finding> {
             Finding::new("dangling_link", Severity::Error, what)
                 .costs(cost)
                 .at(path)
-                .command(format!("ls -l '{}'", path.display())),
+                .command(format!("ls -l {}", word(path.display()))),
         );
     }
     if hard_links(&found) > 1 && found.is_file() {
@@ -136,7 +137,7 @@ fn link(path: &Path, patient: &Patient<'_>) -> Option<Finding> {
             Finding::new("hard_link", Severity::Warning, what)
                 .costs(cost)
                 .at(path)
-                .command(format!("find ~ -samefile '{}'", path.display())),
+                .command(format!("find ~ -samefile {}", word(path.display()))),
         );
     }
     None
@@ -152,7 +153,7 @@ fn lock_findings(lock: &Path, agent: &Agent, patient: &Patient<'_>) -> Option<Fi
             Finding::new("odd_lock", Severity::Error, what)
                 .costs("nobody can take it over: every write waits, then fails")
                 .at(lock)
-                .command(format!("look into it, then: rm -r '{}'", lock.display())),
+                .command(format!("look into it, then: rm -r {}", word(lock.display()))),
         );
     }
     let is_old = age(lock, patient.now).is_some_and(|age| age > STALE);
@@ -169,7 +170,7 @@ fn lock_findings(lock: &Path, agent: &Agent, patient: &Patient<'_>) -> Option<Fi
             .command(format!("clawdbot doctor --fix{}", of_agent(agent, patient)))
             .fix(Fix::Settle(agent.store().with_patience(FIX_PATIENCE)))
     } else {
-        finding.command(format!("if no OpenClaw runs: rm '{}'", lock.display()))
+        finding.command(format!("if no OpenClaw runs: rm {}", word(lock.display())))
     })
 }
 
@@ -185,7 +186,7 @@ fn private(path: &Path, mode: u32, code: &'static str, patient: &Patient<'_>) ->
     if found.uid() != rustix::process::geteuid().as_raw() {
         let what = format!("{shown} belongs to another user ({})", found.uid());
         let cost = "that user can read and change the credentials; writes are refused";
-        let command = format!("sudo chown \"$(id -u)\" '{}'", path.display());
+        let command = format!("sudo chown \"$(id -u)\" {}", word(path.display()));
         return Some(
             Finding::new("foreign_owner", Severity::Error, what)
                 .costs(cost)
@@ -207,7 +208,7 @@ fn private(path: &Path, mode: u32, code: &'static str, patient: &Patient<'_>) ->
         Finding::new(code, severity, what)
             .costs(cost)
             .at(path)
-            .command(format!("chmod {mode:o} '{}'", path.display()))
+            .command(format!("chmod {mode:o} {}", word(path.display())))
             .fix(Fix::Mode(path.to_owned(), mode)),
     )
 }

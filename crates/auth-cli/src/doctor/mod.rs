@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::agent::{self, Agent};
 use crate::config::Config;
 use crate::context::Context;
+use crate::shell_words::option;
 use crate::view;
 
 /// How bad it is.
@@ -220,6 +221,6 @@ fn of_agent(agent: &Agent, patient: &Patient<'_>) -> String {
     if agent.id == patient.config.default_agent() {
         String::new()
     } else {
-        format!(" --agent {}", agent.id)
+        option("--agent", &agent.id)
     }
 }

@@ -7,6 +7,7 @@ use auth_store::{Credential, Document, Secret, TokenKey};
 
 use super::{Finding, Patient, Severity};
 use crate::other_tools::{Tool, of_tool};
+use crate::shell_words::{command, option};
 
 pub(super) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     let mut holders: BTreeMap<TokenKey, Vec<(String, String)>> = BTreeMap::new();
@@ -33,18 +34,19 @@ pub(super) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
             list.join(", ")
         );
         let agents: Vec<_> = rest.iter().filter(|(agent, _)| *agent != first.0).collect();
-        let command = match agents.first() {
+        let way_out = match agents.first() {
             Some((agent, id)) => format!(
-                "clawdbot models auth remove {id} --agent {agent}, then clawdbot agents share {agent} --from {}",
-                first.0
+                "{}, then {}",
+                command("models auth remove", &[id], &option("--agent", agent)),
+                command("agents share", &[agent], &option("--from", &first.0))
             ),
-            None => format!("clawdbot models auth remove {}", rest[0].1),
+            None => command("models auth remove", &[&rest[0].1], ""),
         };
         findings.push(
             Finding::new("shared_token", Severity::Warning, what)
                 .costs("this program renews it once for all; a Clawdbot that renews one ends the others")
                 .about(&first.1)
-                .command(command),
+                .command(way_out),
         );
     }
     let others = Tool::ALL.into_iter().flat_map(|tool| of_tool(tool, patient.context));
@@ -59,8 +61,10 @@ pub(super) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
                 .at(&foreign.path)
                 .about(id)
                 .command(format!(
-                    "log in anew for this program: clawdbot models auth login --provider {} --profile-id {id} --agent {agent}",
-                    id.split(':').next().unwrap_or(id)
+                    "log in anew for this program: clawdbot models auth login{}{}{}",
+                    option("--provider", id.split(':').next().unwrap_or(id)),
+                    option("--profile-id", id),
+                    option("--agent", agent)
                 )),
         );
     }

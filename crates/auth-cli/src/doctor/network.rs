@@ -8,6 +8,7 @@ use auth_providers::{HttpClient as _, HttpRequest};
 use auth_store::{Credential, Document};
 
 use super::{Finding, Patient, Severity};
+use crate::shell_words::word;
 use crate::{person, worker};
 
 pub(super) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
@@ -37,7 +38,7 @@ fn ask(url: &str, provider: &str, patient: &Patient<'_>) -> Option<Finding> {
             return Some(
                 Finding::new("unreachable", Severity::Warning, what)
                     .costs("its logins cannot be renewed; valid tokens go on working")
-                    .command(format!("curl -sSI '{url}'; behind a proxy set HTTPS_PROXY")),
+                    .command(format!("curl -sSI {}; behind a proxy set HTTPS_PROXY", word(url))),
             );
         }
     };

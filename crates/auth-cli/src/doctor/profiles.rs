@@ -11,6 +11,7 @@ use super::{Finding, Fix, Patient, Severity, of_agent};
 use crate::agent::Agent;
 use crate::reference;
 use crate::sessions::Sessions;
+use crate::shell_words::{command, moved_away, option, word};
 use crate::text::utc;
 use crate::view::way_in;
 
@@ -41,7 +42,7 @@ pub(super) fn examine(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
                 Finding::new("store_unreadable", Severity::Error, what)
                     .costs("no credential of this agent can be used")
                     .at(store.path())
-                    .command(format!("ls -l '{}'", store.path().display())),
+                    .command(format!("ls -l {}", word(store.path().display()))),
             );
             return findings;
         }
@@ -67,10 +68,7 @@ fn damaged(agent: &Agent, error: &ParseError, patient: &Patient<'_>) -> Finding 
             .fix(Fix::Settle(store))
     } else {
         finding.costs("no credential of this agent can be used, and there is no backup").command(
-            format!(
-                "mend it, or: mv '{0}' '{0}.damaged', and log in again",
-                store.path().display()
-            ),
+            format!("mend it, or: {}, and log in again", moved_away(store.path(), "damaged")),
         )
     }
 }
@@ -115,7 +113,7 @@ fn of_document(agent: &Agent, document: &Document, patient: &Patient<'_>) -> Vec
             &ids,
             &|id| profiles.iter().find(|it| it.id.as_str() == id).map(|it| it.provider.clone()),
             &auth_store::ProviderId::new(&provider),
-            &format!("clawdbot models auth order clear --provider {provider}{of}"),
+            &format!("clawdbot models auth order clear{}{of}", option("--provider", &provider)),
         ));
     }
     findings.extend(pins(agent, &profiles, patient));
@@ -167,7 +165,7 @@ fn of_profile(
             Finding::new("long_rest", Severity::Warning, what)
                 .costs("it is not used until then")
                 .about(id)
-                .command(format!("clawdbot models auth cooldown clear {id}{of}")),
+                .command(command("models auth cooldown clear", &[id], &of)),
         );
     }
     if usage.last_used.is_some_and(|at| at > patient.now.plus(AHEAD)) {
@@ -238,9 +236,10 @@ fn of_login(
             Some(
                 finding("interrupted", Severity::Warning, what)
                     .costs("nothing yet: the next refresh finds out what became of it")
-                    .command(format!(
-                        "clawdbot models auth refresh {id} --force{}",
-                        of_agent(agent, patient)
+                    .command(command(
+                        "models auth refresh",
+                        &[id],
+                        &format!(" --force{}", of_agent(agent, patient)),
                     )),
             )
         }
@@ -250,7 +249,7 @@ fn of_login(
             Some(
                 finding("stale_copy", Severity::Warning, what)
                     .costs("the next use finds its successor; another program that sends it ends the login")
-                    .command(format!("clawdbot models auth refresh {id}{}", of_agent(agent, patient))),
+                    .command(command("models auth refresh", &[id], &of_agent(agent, patient))),
             )
         }
         _ => None,
@@ -271,7 +270,7 @@ fn pins(agent: &Agent, profiles: &[Profile], patient: &Patient<'_>) -> Vec<Findi
             Finding::new("sessions_damaged", Severity::Error, what)
                 .costs("no pin can be read or set for this agent")
                 .at(sessions.path())
-                .command(format!("mend it: {}", sessions.path().display())),
+                .command(format!("mend it: {}", word(sessions.path().display()))),
         ];
     };
     let entries = value.as_object().into_iter().flatten();
@@ -291,7 +290,7 @@ fn pins(agent: &Agent, profiles: &[Profile], patient: &Patient<'_>) -> Vec<Findi
             .costs("that conversation gets an error instead of a token")
             .about(id)
             .at(sessions.path())
-            .command(format!("clawdbot sessions model '{key}' default"))
+            .command(command("sessions model", &[key, &"default"], ""))
     })
     .collect()
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Finding, Patient, Severity};
 use crate::agent::Agent;
+use crate::shell_words::{option, word};
 
 pub(super) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     let mut findings = manifests(patient);
@@ -81,8 +82,9 @@ fn config(patient: &Patient<'_>) -> Vec<Finding> {
                         .at(path)
                         .about(id)
                         .command(format!(
-                            "log in: clawdbot models auth login --provider {} --profile-id {id}; or take it out of auth.profiles",
-                            entry["provider"].as_str().unwrap_or("PROVIDER")
+                            "log in: clawdbot models auth login{}{}; or take it out of auth.profiles",
+                            option("--provider", entry["provider"].as_str().unwrap_or("PROVIDER")),
+                            option("--profile-id", id)
                         )),
                 );
             }
@@ -221,8 +223,8 @@ fn second_state(patient: &Patient<'_>) -> Option<Finding> {
             .costs("logins that were made there are not seen here; the same login in both ends one of them")
             .at(&other)
             .command(format!(
-                "look: CLAWDBOT_STATE_DIR='{}' clawdbot models auth list",
-                other.display()
+                "look: CLAWDBOT_STATE_DIR={} clawdbot models auth list",
+                word(other.display())
             )),
     )
 }
