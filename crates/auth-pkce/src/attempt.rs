@@ -232,6 +232,7 @@ mod tests {
             ["", &text[1..], &format!("{text}a"), &text.to_lowercase(), &text.replacen('A', "B", 1)]
         {
             assert!(!state.matches(other), "{other}");
+            assert!(!Nonce::new([1; 32]).matches(other), "{other}");
         }
     }
 }

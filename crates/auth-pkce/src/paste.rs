@@ -173,6 +173,7 @@ mod tests {
         let callback = read("code123", true).unwrap();
         assert!(callback.is_bare && callback.state.is_none());
         assert_eq!(callback.code.unwrap().expose(), "code123");
+        assert!(read(&"a".repeat(MAX_CALLBACK_BYTES), true).is_ok());
     }
 
     #[test]

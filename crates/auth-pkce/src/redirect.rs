@@ -107,6 +107,7 @@ mod tests {
     fn the_uri_is_the_registered_text() {
         let redirect = Redirect::new("localhost", vec![1455, 1457], "/auth/callback").unwrap();
         assert_eq!(redirect.uri(1457), "http://localhost:1457/auth/callback");
+        assert_eq!((redirect.ports(), redirect.path()), (&[1455, 1457][..], "/auth/callback"));
         let redirect = Redirect::new("127.0.0.1", vec![], "/").unwrap();
         assert_eq!(redirect.uri(80), "http://127.0.0.1:80/");
     }

@@ -74,7 +74,8 @@ pub(crate) fn read_request<B>(request: &Request<B>, place: &Place) -> Result<Wan
             "the headers are longer than 16 KiB",
         ));
     }
-    if uri.scheme().is_some() || uri.authority().is_some() || !target.starts_with('/') {
+    // Only a target with an authority has a scheme.
+    if uri.authority().is_some() || !target.starts_with('/') {
         return Err(refuse(StatusCode::BAD_REQUEST, "the target is not a path"));
     }
     match single(headers, HOST) {
@@ -224,9 +225,24 @@ mod tests {
         }
         check("CONNECT", "localhost:1455", &[("host", "localhost:1455")], "400");
         check_get("http://localhost:1455/auth/callback?code=c&state=s", &[], "400");
+        check("OPTIONS", "*", &[("host", "localhost:1455")], "400");
         check_get(GOOD, &[("upgrade", "websocket")], "400");
         check_get(GOOD, &[("content-length", "1")], "400");
         check_get(GOOD, &[("transfer-encoding", "chunked")], "400");
+    }
+
+    #[test]
+    fn what_is_longer_than_the_limits_is_refused() {
+        let line = |length: usize| {
+            let target = "/auth/callback?state=";
+            format!("{target}{}", "s".repeat(length - "GET  HTTP/1.1".len() - target.len()))
+        };
+        check_get(&line(8 * 1024), &[], "callback");
+        check_get(&line(8 * 1024 + 1), &[], "414");
+        let host = "host: localhost:1455\r\n".len();
+        let value = |length: usize| "v".repeat(length - host - "name: \r\n".len());
+        check_get(GOOD, &[("name", &value(16 * 1024))], "callback");
+        check_get(GOOD, &[("name", &value(16 * 1024 + 1))], "431");
     }
 
     #[test]

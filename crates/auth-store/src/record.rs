@@ -334,6 +334,14 @@ mod tests {
     #[test]
     fn a_key_is_the_hash_of_its_parts_and_survives_printing() {
         assert_eq!(key().to_string().parse::<TokenKey>().unwrap(), key());
+        assert_eq!(
+            key().to_string(),
+            "54a52274fa13855727ae81a3edc8118179aa5868d6ce09e201f7e13bcdfbe99b"
+        );
+        let refused = |text: &str| text.parse::<TokenKey>().is_err();
+        let text = key().to_string();
+        assert!(refused(&text[1..]) && refused(&format!("{text}0")) && refused(""));
+        assert!(refused(&format!("{}é", &text[2..])) && refused(&text.replace('a', "x")));
         let other = TokenKey::new("https://issuer.example/token", "client", &Secret::new("other"));
         assert_ne!(key(), other);
     }
@@ -359,6 +367,64 @@ mod tests {
         assert_eq!(lock.record().unwrap(), Some(record(State::Rejected)));
         lock.write(&record(State::None)).unwrap();
         assert_eq!(lock.record().unwrap(), None);
+    }
+
+    #[test]
+    fn a_damaged_line_never_happened() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::at(directory.path());
+        let lock = records.lock(key(), Duration::ZERO).unwrap();
+        lock.write(&record(State::Intent)).unwrap();
+        let first = fs::read(records.path(key())).unwrap().len();
+        lock.write(&record(State::Consumed)).unwrap();
+        let whole = fs::read(records.path(key())).unwrap();
+        assert_eq!(last_record(&whole), Some(record(State::Consumed)));
+        // But for the line breaks around it.
+        for index in first + 1..whole.len() - 1 {
+            let mut damaged = whole.clone();
+            damaged[index] ^= 4;
+            assert_eq!(last_record(&damaged), Some(record(State::Intent)), "{index}");
+        }
+    }
+
+    #[test]
+    fn every_token_with_a_record_is_found_by_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::at(directory.path().join("refresh"));
+        assert_eq!(records.all(), []);
+        let lock = records.lock(key(), Duration::ZERO).unwrap();
+        assert_eq!((lock.key(), records.all()), (key(), vec![]));
+        lock.write(&record(State::Rejected)).unwrap();
+        atomic::write_atomic(&directory.path().join("refresh/other"), b"x").unwrap();
+        assert_eq!(records.peek(key()).unwrap(), Some(record(State::Rejected)));
+        assert_eq!(records.all(), [(key(), record(State::Rejected))]);
+        lock.write(&record(State::None)).unwrap();
+        assert_eq!(records.peek(key()).unwrap(), None);
+        assert_eq!(records.all(), [(key(), record(State::None))]);
+        // What cannot be read is not the same as none.
+        fs::remove_file(records.path(key())).unwrap();
+        fs::create_dir(records.path(key())).unwrap();
+        assert!(records.peek(key()).is_err());
+    }
+
+    #[test]
+    fn failures_count_until_something_else_became_of_the_token() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::at(directory.path());
+        let lock = records.lock(key(), Duration::ZERO).unwrap();
+        assert_eq!(lock.failures_in_a_row().unwrap(), 0);
+        for (state, failures) in [
+            (State::Waiting, 1),
+            (State::Rejected, 0),
+            (State::Intent, 0),
+            (State::Waiting, 1),
+            (State::Intent, 1),
+            (State::Waiting, 2),
+            (State::None, 0),
+        ] {
+            lock.write(&record(state)).unwrap();
+            assert_eq!(lock.failures_in_a_row().unwrap(), failures);
+        }
     }
 
     #[test]

@@ -345,3 +345,7 @@ const REREADS: u32 = 5;
 const REREAD_AFTER: Duration = Duration::from_millis(100);
 /// What a refresh may add to the file.
 const ROOM_TO_GROW: usize = 64 << 10;
+
+#[cfg(test)]
+#[path = "store_lock_tests.rs"]
+mod tests;

@@ -93,13 +93,19 @@ pub(crate) fn is_ours(metadata: &Metadata) -> bool {
 fn is_trusted(metadata: &Metadata) -> bool {
     #[cfg(unix)]
     {
-        std::os::unix::fs::MetadataExt::uid(metadata) == 0 || is_ours(metadata)
+        let user = rustix::process::geteuid().as_raw();
+        is_user_trusted(std::os::unix::fs::MetadataExt::uid(metadata), user)
     }
     #[cfg(not(unix))]
     {
         let _ = metadata;
         true
     }
+}
+
+#[cfg(unix)]
+fn is_user_trusted(owner: u32, user: u32) -> bool {
+    owner == 0 || owner == user
 }
 
 fn foreign(path: &Path) -> StoreError {
@@ -123,20 +129,51 @@ mod tests {
     const SOMEBODY: Option<u32> = Some(65_534);
 
     fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o777
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
     }
 
     #[test]
     fn a_directory_that_others_can_change_is_tightened_or_refused() {
         let directory = tempfile::tempdir().unwrap();
         let (path, file) = (directory.path(), directory.path().join("auth-profiles.json"));
-        for (before, after) in [(0o770, 0o750), (0o775, 0o755), (0o700, 0o700), (0o755, 0o755)] {
+        for (before, after) in [
+            (0o770, 0o750),
+            (0o775, 0o755),
+            (0o720, 0o700),
+            (0o700, 0o700),
+            (0o755, 0o755),
+            // Whatever others put there, they cannot replace what is ours.
+            (0o1777, 0o1777),
+            (0o1770, 0o1770),
+        ] {
             fs::set_permissions(path, fs::Permissions::from_mode(before)).unwrap();
             check_directory(path, &file).unwrap();
             assert_eq!(mode(path), after, "{before:o}");
         }
-        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(check_directory(path, &file), Err(StoreError::Unsafe { .. })));
+        for mode in [0o777, 0o702, 0o722] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(matches!(check_directory(path, &file), Err(StoreError::Unsafe { .. })));
+        }
+    }
+
+    #[test]
+    fn this_user_and_the_administrator_are_trusted_and_nobody_else() {
+        assert!(is_user_trusted(1000, 1000) && is_user_trusted(0, 1000) && is_user_trusted(0, 0));
+        assert!(!is_user_trusted(1001, 1000) && !is_user_trusted(1000, 0));
+    }
+
+    #[test]
+    fn only_a_link_is_opened_as_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("file"), directory.path().join("link"));
+        crate::atomic::write_atomic(&file, b"x").unwrap();
+        symlink("nowhere", &link).unwrap();
+        let error = |kind: io::ErrorKind| io::Error::from(kind);
+        assert!(is_link(&error(io::ErrorKind::Other), &link));
+        assert!(!is_link(&error(io::ErrorKind::Other), &file));
+        assert!(!is_link(&error(io::ErrorKind::NotFound), &link));
+        assert!(open(&link).unwrap().is_none());
+        assert!(open(&file.join("below")).is_err());
     }
 
     #[test]
@@ -162,5 +199,15 @@ mod tests {
         let agents = directory.path().join("agents");
         chown(&agents, SOMEBODY, None).unwrap();
         assert!(matches!(check_way(&file), Err(StoreError::Unsafe { path, .. }) if path == agents));
+        // Elsewhere only the directory itself is ours to judge.
+        let elsewhere = agents.join("a/b/c");
+        fs::create_dir_all(&elsewhere).unwrap();
+        check_way(&elsewhere.join("file")).unwrap();
+        check_way(Path::new("file")).unwrap();
+        chown(&elsewhere, SOMEBODY, None).unwrap();
+        let foreign = check_directory(&elsewhere, &elsewhere.join("file"));
+        assert!(matches!(foreign, Err(StoreError::Unsafe { .. })));
+        let foreign = check_way(&elsewhere.join("file"));
+        assert!(matches!(foreign, Err(StoreError::Unsafe { path, .. }) if path == elsewhere));
     }
 }
