@@ -1,35 +1,15 @@
 //! The whole program against a certified authorization server that nobody here wrote.
 
-use e2e::http;
-use e2e::peer::Peer;
+use e2e::peer::{LOGIN, Peer, TOKEN};
 use e2e::person::Person;
-use e2e::sandbox::Sandbox;
 use serde_json::json;
 
 const PROFILE: &str = "peer:alice@example.test";
-const LOGIN: [&str; 6] = ["models", "auth", "login", "--provider", "peer", "--no-browser"];
-const TOKEN: [&str; 5] = ["models", "auth", "token", "--provider", "peer"];
-
-fn home(server: &Peer) -> Sandbox {
-    let sandbox = Sandbox::new();
-    sandbox.write_manifest("peer", &server.manifest("peer"));
-    sandbox
-}
-
-/// A home in which alice has logged in by callback.
-fn logged_in(server: &Peer) -> Sandbox {
-    let sandbox = home(server);
-    let mut login = sandbox.start(&LOGIN);
-    let url = login.authorization_url();
-    Person::named("alice").visit(&url).unwrap();
-    login.finish().expect_code(0);
-    sandbox
-}
 
 #[test]
 fn a_login_by_callback_gives_a_token_the_server_takes() {
     let server = Peer::oidc_provider(&[]);
-    let sandbox = logged_in(&server);
+    let sandbox = server.home_of_alice();
     let run = sandbox.run(&TOKEN);
     let whose = server.userinfo(run.expect_code(0).line()).unwrap();
     assert_eq!(whose["sub"], sandbox.profile("main", PROFILE)["accountId"]);
@@ -38,7 +18,7 @@ fn a_login_by_callback_gives_a_token_the_server_takes() {
 #[test]
 fn a_login_by_paste_works_there_too() {
     let server = Peer::oidc_provider(&[]);
-    let sandbox = home(&server);
+    let sandbox = server.home();
     let mut login = sandbox.start(&LOGIN);
     let url = login.authorization_url();
     let redirect = Person::named("alice").walk(&url).unwrap();
@@ -50,7 +30,7 @@ fn a_login_by_paste_works_there_too() {
 #[test]
 fn a_login_in_two_steps_works_there_too() {
     let server = Peer::oidc_provider(&[]);
-    let sandbox = home(&server);
+    let sandbox = server.home();
     let start = ["models", "auth", "login", "--provider", "peer", "--start", "--json"];
     let start = sandbox.run(&start).expect_code(0).json();
     let redirect = Person::named("alice").walk(start["url"].as_str().unwrap()).unwrap();
@@ -62,7 +42,7 @@ fn a_login_in_two_steps_works_there_too() {
 #[test]
 fn a_refused_consent_stores_nothing() {
     let server = Peer::oidc_provider(&[]);
-    let sandbox = home(&server);
+    let sandbox = server.home();
     let mut login = sandbox.start(&LOGIN);
     let url = login.authorization_url();
     Person::named("alice").who_refuses().visit(&url).unwrap();
@@ -78,7 +58,7 @@ const DEVICE: [&str; 7] =
 #[test]
 fn a_login_by_device_code_gives_a_token_the_server_takes_and_renews() {
     let server = Peer::oidc_provider(&[]);
-    let sandbox = home(&server);
+    let sandbox = server.home();
     let mut login = sandbox.start(&DEVICE);
     let (address, code) = login.device_code();
     Person::named("alice").enter_code(&address, &code).unwrap();
@@ -95,7 +75,7 @@ fn a_login_by_device_code_gives_a_token_the_server_takes_and_renews() {
 #[test]
 fn a_device_login_in_two_steps_is_finished_by_its_id() {
     let server = Peer::oidc_provider(&[]);
-    let sandbox = home(&server);
+    let sandbox = server.home();
     let start = [&DEVICE[..], &["--start", "--json"]].concat();
     let begun = sandbox.run(&start).expect_code(0).json();
     let (address, code) = (&begun["verificationUri"], &begun["userCode"]);
@@ -109,7 +89,7 @@ fn a_device_login_in_two_steps_is_finished_by_its_id() {
 #[test]
 fn a_refused_device_code_stores_nothing() {
     let server = Peer::oidc_provider(&[]);
-    let sandbox = home(&server);
+    let sandbox = server.home();
     let mut login = sandbox.start(&DEVICE);
     let (address, code) = login.device_code();
     let _page = Person::named("alice").who_refuses().enter_code(&address, &code);
@@ -122,7 +102,7 @@ fn a_refused_device_code_stores_nothing() {
 #[test]
 fn a_device_code_that_nobody_enters_ends() {
     let server = Peer::oidc_provider(&["--device-ttl", "4"]);
-    let sandbox = home(&server);
+    let sandbox = server.home();
     let login = sandbox.run(&DEVICE);
     login.expect_code(4);
     assert!(login.stderr.contains("was not entered in time"), "{login:#?}");
@@ -131,7 +111,7 @@ fn a_device_code_that_nobody_enters_ends() {
 #[test]
 fn a_probe_asks_who_it_is_and_renews_nothing() {
     let server = Peer::oidc_provider(&[]);
-    let sandbox = logged_in(&server);
+    let sandbox = server.home_of_alice();
     let probe = ["models", "status", "--probe", "--json"];
     let told = sandbox.run(&probe).expect_code(0).json();
     let result = &told["auth"]["probes"]["results"][0];
@@ -149,7 +129,7 @@ fn the_issuer_names_itself_in_its_answer_and_another_name_is_refused() {
     let encoded = server.url().replace(':', "%3A").replace('/', "%2F");
     let own = format!("iss={encoded}");
     for (instead, code) in [(own.as_str(), 0), ("iss=https%3A%2F%2Fevil.example", 4), ("x=y", 4)] {
-        let sandbox = home(&server);
+        let sandbox = server.home();
         let mut login = sandbox.start(&LOGIN);
         let redirect = Person::named("alice").walk(&login.authorization_url()).unwrap();
         assert!(redirect.contains(&own), "{redirect}");
@@ -162,7 +142,7 @@ fn the_issuer_names_itself_in_its_answer_and_another_name_is_refused() {
 #[test]
 fn every_refresh_rotates_and_reuse_is_never_detected() {
     let server = Peer::oidc_provider(&[]);
-    let sandbox = logged_in(&server);
+    let sandbox = server.home_of_alice();
     let mut refresh_tokens = vec![sandbox.profile("main", PROFILE)["refresh"].clone()];
     for _ in 0..3 {
         sandbox.expire("main", PROFILE);
@@ -180,7 +160,7 @@ fn every_refresh_rotates_and_reuse_is_never_detected() {
 #[test]
 fn many_processes_on_one_expired_token_send_one_request() {
     let server = Peer::oidc_provider(&[]);
-    let sandbox = logged_in(&server);
+    let sandbox = server.home_of_alice();
     sandbox.expire("main", PROFILE);
     server.configure(&json!({"delayMs": 300}));
     let runs = sandbox.run_many(32, &TOKEN);
@@ -196,11 +176,11 @@ fn many_processes_on_one_expired_token_send_one_request() {
 #[test]
 fn a_spent_token_sent_by_hand_revokes_the_grant() {
     let server = Peer::oidc_provider(&[]);
-    let sandbox = logged_in(&server);
+    let sandbox = server.home_of_alice();
     let spent = sandbox.profile("main", PROFILE)["refresh"].as_str().unwrap().to_owned();
     sandbox.expire("main", PROFILE);
     sandbox.run(&TOKEN).expect_code(0);
-    assert_eq!(refresh_by_hand(&server, &spent), 400);
+    assert_eq!(server.refresh_by_hand(&spent), 400);
     assert_eq!(server.counters()["grants_revoked"], 1);
     sandbox.expire("main", PROFILE);
     sandbox.run(&TOKEN).expect_code(4);
@@ -209,11 +189,11 @@ fn a_spent_token_sent_by_hand_revokes_the_grant() {
 #[test]
 fn a_logout_revokes_the_grant_and_removes_the_profile() {
     let server = Peer::oidc_provider(&[]);
-    let sandbox = logged_in(&server);
+    let sandbox = server.home_of_alice();
     let refresh = sandbox.profile("main", PROFILE)["refresh"].as_str().unwrap().to_owned();
     sandbox.run(&["models", "auth", "logout", PROFILE]).expect_code(0);
     assert!(sandbox.profile("main", PROFILE).is_null());
-    assert_eq!(refresh_by_hand(&server, &refresh), 400);
+    assert_eq!(server.refresh_by_hand(&refresh), 400);
     sandbox.run(&TOKEN).expect_code(3);
 }
 
@@ -221,13 +201,7 @@ fn a_logout_revokes_the_grant_and_removes_the_profile() {
 #[test]
 fn a_live_token_sent_by_hand_is_granted() {
     let server = Peer::oidc_provider(&[]);
-    let sandbox = logged_in(&server);
+    let sandbox = server.home_of_alice();
     let refresh = sandbox.profile("main", PROFILE)["refresh"].as_str().unwrap().to_owned();
-    assert_eq!(refresh_by_hand(&server, &refresh), 200);
-}
-
-fn refresh_by_hand(server: &Peer, refresh: &str) -> u16 {
-    let fields =
-        [("grant_type", "refresh_token"), ("client_id", "tokensink"), ("refresh_token", refresh)];
-    http::post_form(server.endpoint("token_endpoint"), &fields).unwrap().status
+    assert_eq!(server.refresh_by_hand(&refresh), 200);
 }

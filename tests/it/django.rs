@@ -1,31 +1,12 @@
 //! The whole program against another authorization server that nobody here wrote: another language, another reading
 //! of the standards. Its issuer has a path, its ID token names no e-mail address, it wants no `offline_access`.
 
-use e2e::http;
-use e2e::peer::Peer;
+use e2e::peer::{LOGIN, Peer, TOKEN};
 use e2e::person::Person;
 use e2e::sandbox::Sandbox;
 use serde_json::{Value, json};
 
 const PROFILE: &str = "peer:default";
-const LOGIN: [&str; 6] = ["models", "auth", "login", "--provider", "peer", "--no-browser"];
-const TOKEN: [&str; 5] = ["models", "auth", "token", "--provider", "peer"];
-
-fn home(server: &Peer) -> Sandbox {
-    let sandbox = Sandbox::new();
-    sandbox.write_manifest("peer", &server.manifest("peer"));
-    sandbox
-}
-
-/// A home in which alice has logged in by callback.
-fn logged_in(server: &Peer) -> Sandbox {
-    let sandbox = home(server);
-    let mut login = sandbox.start(&LOGIN);
-    let url = login.authorization_url();
-    Person::named("alice").visit(&url).unwrap();
-    login.finish().expect_code(0);
-    sandbox
-}
 
 /// How often the token endpoint answered with this status.
 fn answers(server: &Peer, status: u16) -> u64 {
@@ -36,21 +17,15 @@ fn refresh_token(sandbox: &Sandbox) -> String {
     sandbox.profile("main", PROFILE)["refresh"].as_str().unwrap().to_owned()
 }
 
-fn refresh_by_hand(server: &Peer, refresh: &str) -> u16 {
-    let fields =
-        [("grant_type", "refresh_token"), ("client_id", "tokensink"), ("refresh_token", refresh)];
-    http::post_form(server.endpoint("token_endpoint"), &fields).unwrap().status
-}
-
 #[test]
 fn a_login_by_callback_or_by_paste_gives_a_token_the_server_takes() {
     let server = Peer::django(&[]);
-    let sandbox = logged_in(&server);
+    let sandbox = server.home_of_alice();
     let whose = server.userinfo(sandbox.run(&TOKEN).expect_code(0).line()).unwrap();
     let profile = sandbox.profile("main", PROFILE);
     assert_eq!((&whose["sub"], &profile["issuer"]), (&profile["accountId"], &json!(server.url())));
 
-    let sandbox = home(&server);
+    let sandbox = server.home();
     let mut login = sandbox.start(&LOGIN);
     let url = login.authorization_url();
     let redirect = Person::named("alice").walk(&url).unwrap();
@@ -62,7 +37,7 @@ fn a_login_by_callback_or_by_paste_gives_a_token_the_server_takes() {
 #[test]
 fn a_login_in_two_steps_works_and_a_refused_consent_stores_nothing() {
     let server = Peer::django(&[]);
-    let sandbox = home(&server);
+    let sandbox = server.home();
     let start = ["models", "auth", "login", "--provider", "peer", "--start", "--json"];
     let begun = sandbox.run(&start).expect_code(0).json();
     let redirect = Person::named("alice").walk(begun["url"].as_str().unwrap()).unwrap();
@@ -70,7 +45,7 @@ fn a_login_in_two_steps_works_and_a_refused_consent_stores_nothing() {
     sandbox.run_with_input(&finish, &redirect).expect_code(0);
     assert!(server.userinfo(sandbox.run(&TOKEN).line()).is_some());
 
-    let sandbox = home(&server);
+    let sandbox = server.home();
     let mut login = sandbox.start(&LOGIN);
     let url = login.authorization_url();
     Person::named("alice").who_refuses().visit(&url).unwrap();
@@ -100,7 +75,7 @@ fn a_login_by_device_code_gives_a_token_the_server_takes() {
 #[test]
 fn every_refresh_rotates_and_many_processes_send_one() {
     let server = Peer::django(&[]);
-    let sandbox = logged_in(&server);
+    let sandbox = server.home_of_alice();
     let before = answers(&server, 200);
     let mut refresh_tokens = vec![refresh_token(&sandbox)];
     for _ in 0..2 {
@@ -122,11 +97,11 @@ fn every_refresh_rotates_and_many_processes_send_one() {
 #[test]
 fn a_spent_token_sent_by_hand_ends_the_login() {
     let server = Peer::django(&[]);
-    let sandbox = logged_in(&server);
+    let sandbox = server.home_of_alice();
     let spent = refresh_token(&sandbox);
     sandbox.expire("main", PROFILE);
     sandbox.run(&TOKEN).expect_code(0);
-    assert_eq!(refresh_by_hand(&server, &spent), 400);
+    assert_eq!(server.refresh_by_hand(&spent), 400);
     sandbox.expire("main", PROFILE);
     sandbox.run(&TOKEN).expect_code(4);
     assert!(sandbox.profile("main", PROFILE).is_object());
@@ -135,12 +110,12 @@ fn a_spent_token_sent_by_hand_ends_the_login() {
 #[test]
 fn a_logout_revokes_the_login_and_removes_the_profile() {
     let server = Peer::django(&[]);
-    let sandbox = logged_in(&server);
+    let sandbox = server.home_of_alice();
     let (refresh, access) = (refresh_token(&sandbox), sandbox.run(&TOKEN).line().to_owned());
     // The control: it is good before.
     assert!(server.userinfo(&access).is_some());
     sandbox.run(&["models", "auth", "logout", PROFILE]).expect_code(0);
     assert_eq!(sandbox.profile("main", PROFILE), Value::Null);
-    assert_eq!(refresh_by_hand(&server, &refresh), 400);
+    assert_eq!(server.refresh_by_hand(&refresh), 400);
     assert!(server.userinfo(&access).is_none());
 }

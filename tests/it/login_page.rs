@@ -3,11 +3,9 @@
 //! The pictures go to `target/tmp`; those in `docs/images` are copies of them.
 
 use e2e::browser::Browser;
-use e2e::peer::Peer;
-use e2e::sandbox::{Sandbox, write};
+use e2e::peer::{LOGIN, Peer};
+use e2e::sandbox::write;
 use std::path::Path;
-
-const LOGIN: [&str; 6] = ["models", "auth", "login", "--provider", "peer", "--no-browser"];
 
 /// Takes a picture of the page in both schemes, and says whether there is something on them.
 fn take_pictures(browser: &Browser, name: &str, blank: &[u8]) {
@@ -50,8 +48,7 @@ fn is_plain(browser: &Browser, name: &str) {
 #[test]
 fn the_login_page_tells_success_and_failure_in_light_and_dark() {
     let server = Peer::oidc_provider(&[]);
-    let sandbox = Sandbox::new();
-    sandbox.write_manifest("peer", &server.manifest("peer"));
+    let sandbox = server.home();
     let browser = Browser::start();
     browser.open("about:blank");
     let blank = browser.screenshot();

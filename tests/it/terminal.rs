@@ -164,9 +164,8 @@ fn both_answers_at_once_are_exchanged_once() {
 fn a_device_code_is_drawn_and_waited_for_and_ctrl_c_stops_it() {
     let server = Peer::oidc_provider(&[]);
     for (locale, is_drawn) in [("C.UTF-8", true), ("C", false)] {
-        let mut sandbox = Sandbox::new();
+        let mut sandbox = server.home();
         sandbox.set_env("LANG", locale);
-        sandbox.write_manifest("peer", &server.manifest("peer"));
         let login = ["models", "auth", "login", "--provider", "peer", "--device-code"];
         let terminal = Terminal::start(&sandbox, 80, 60, &[&login[..], &["--no-browser"]].concat());
         let screen = terminal.wait_for("Waiting until you enter the code");

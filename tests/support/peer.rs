@@ -1,6 +1,8 @@
 //! The authorization servers of `tests/peers`, which nobody here wrote, each started on a free loopback port.
 
 use crate::http;
+use crate::person::Person;
+use crate::sandbox::Sandbox;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -87,6 +89,35 @@ impl Peer {
         manifest
     }
 
+    /// A home that knows this server as the provider `peer`.
+    pub fn home(&self) -> Sandbox {
+        let sandbox = Sandbox::new();
+        sandbox.write_manifest("peer", &self.manifest("peer"));
+        sandbox
+    }
+
+    /// A home in which alice has logged in by callback.
+    pub fn home_of_alice(&self) -> Sandbox {
+        let sandbox = self.home();
+        let mut login = sandbox.start(&LOGIN);
+        let url = login.authorization_url();
+        Person::named("alice").visit(&url).expect("the browser is answered");
+        login.finish().expect_code(0);
+        sandbox
+    }
+
+    /// Sends a refresh token from outside of the program; the status of the answer.
+    pub fn refresh_by_hand(&self, refresh: &str) -> u16 {
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("client_id", "tokensink"),
+            ("refresh_token", refresh),
+        ];
+        http::post_form(self.endpoint("token_endpoint"), &fields)
+            .expect("the server answers")
+            .status
+    }
+
     /// What it counted; each server has its own way to.
     pub fn counters(&self) -> Value {
         let answer = http::get(&self.at_root("__counters")).expect("the server answers");
@@ -112,6 +143,12 @@ impl Peer {
         url.join(&format!("/{path}")).expect("an address").into()
     }
 }
+
+/// Logs in to the provider `peer`; the browser is the test.
+pub const LOGIN: [&str; 6] = ["models", "auth", "login", "--provider", "peer", "--no-browser"];
+
+/// Asks for its token.
+pub const TOKEN: [&str; 5] = ["models", "auth", "token", "--provider", "peer"];
 
 impl Drop for Peer {
     fn drop(&mut self) {

@@ -196,7 +196,7 @@ fn of_store(path: &Path, bytes: &[u8]) -> Option<Vec<Foreign>> {
     };
     let further = |id: &str| {
         let members = value["profiles"][id].as_object().into_iter().flatten();
-        let unknown = members.filter(|(name, _)| !KNOWN.contains(&name.as_str()));
+        let unknown = members.filter(|(name, _)| !Credential::MEMBERS.contains(&name.as_str()));
         unknown.map(|(name, value)| (name.clone(), value.clone())).collect()
     };
     let found = document.profiles().filter_map(|profile| {
@@ -213,24 +213,6 @@ fn of_store(path: &Path, bytes: &[u8]) -> Option<Vec<Foreign>> {
     });
     Some(found.collect())
 }
-
-/// The members of a profile that a credential holds.
-const KNOWN: [&str; 14] = [
-    "type",
-    "provider",
-    "key",
-    "token",
-    "access",
-    "refresh",
-    "expires",
-    "email",
-    "accountId",
-    "clientId",
-    "tokenEndpoint",
-    "obtainedAt",
-    "issuer",
-    "projectId",
-];
 
 /// The end of a token that says it itself (RFC 7519 §4.1.4).
 fn expiry_of(token: &str) -> Option<Timestamp> {

@@ -106,6 +106,25 @@ pub struct Profile {
 }
 
 impl Credential {
+    /// The members of a stored profile that a credential is read from and written to, and those
+    /// that say whose it is. All others belong to somebody else.
+    pub const MEMBERS: [&str; 14] = [
+        "type",
+        "provider",
+        "key",
+        "token",
+        "access",
+        "refresh",
+        "expires",
+        "obtainedAt",
+        "email",
+        "accountId",
+        "clientId",
+        "tokenEndpoint",
+        "issuer",
+        "projectId",
+    ];
+
     /// The kind.
     pub fn kind(&self) -> Kind {
         match self {
@@ -294,7 +313,7 @@ fn write_secret(entry: &mut Object<'_>, name: &str, secret: &Secret) {
     }
 }
 
-/// The members of an entry that hold a secret, for those who must compare or redact entries.
+/// The members of a stored profile, as they are written.
 pub(crate) fn entry_of(raw: &RawValue) -> Object<'_> {
     Object::from_raw(Some(raw))
 }
@@ -329,6 +348,28 @@ mod tests {
         let token = Credential::Token { token: "t".into(), expires: Some(Timestamp(1_000)) };
         assert!(token.is_fresh(Timestamp(999), Duration::ZERO));
         assert!(!token.is_fresh(Timestamp(1_000), Duration::ZERO));
+    }
+
+    #[test]
+    fn what_a_login_writes_is_listed() {
+        let text = || Some("x".to_owned());
+        let login = OAuthCredential {
+            access: "a".into(),
+            refresh: "r".into(),
+            expires: Some(Timestamp(2)),
+            obtained_at: Some(Timestamp(1)),
+            account_id: text(),
+            client_id: text(),
+            token_endpoint: text(),
+            issuer: text(),
+            project_id: text(),
+        };
+        let mut document = crate::Document::empty();
+        document.put(&"a".into(), "acme", &Credential::OAuth(login), &serde_json::Map::new());
+        let written: serde_json::Value = serde_json::from_slice(&document.to_bytes()).unwrap();
+        let names: Vec<_> = written["profiles"]["a"].as_object().unwrap().keys().collect();
+        assert_eq!(names.len(), 11);
+        assert!(names.iter().all(|name| Credential::MEMBERS.contains(&name.as_str())), "{names:?}");
     }
 
     #[test]

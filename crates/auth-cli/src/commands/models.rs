@@ -64,14 +64,9 @@ pub fn set(
         changes.extend(config_edit::list_model(value, &model));
         changes
     })?;
-    if global.json {
-        context.print_json(&json!({ "agentId": named(global), which.key(): model }))?;
-    } else {
-        updated(&config, context);
-        let of = named(global).map(|id| format!(" of `{id}`")).unwrap_or_default();
-        context.print(format_args!("{}{of}: {model}", which.name()))?;
-    }
-    Ok(Exit::Done)
+    let of = named(global).map(|id| format!(" of `{id}`")).unwrap_or_default();
+    let answer = json!({ "agentId": named(global), which.key(): model });
+    changed(&answer, &format!("{}{of}: {model}", which.name()), &config, global, context)
 }
 
 /// `models fallbacks …` and `models image-fallbacks …`.
@@ -140,14 +135,9 @@ pub fn fallbacks(
     }
     let now = Config::load(context)?;
     let now = config::models_of(at(&now.value, &place)).fallbacks;
-    if global.json {
-        context.print_json(&json!({ "fallbacks": now }))?;
-        return Ok(Exit::Done);
-    }
-    updated(&config, context);
     let list = if now.is_empty() { "none".to_owned() } else { now.join(", ") };
-    context.print(format_args!("{}: {list}", which.fallbacks()))?;
-    Ok(Exit::Done)
+    let (answer, text) = (json!({ "fallbacks": now }), format!("{}: {list}", which.fallbacks()));
+    changed(&answer, &text, &config, global, context)
 }
 
 /// `models aliases …`: they are for all agents.
@@ -183,13 +173,8 @@ pub fn aliases(
                     vec![Change::set(&models, json!({ "alias": alias }))]
                 }
             })?;
-            if global.json {
-                context.print_json(&json!({ "alias": alias, "model": model }))?;
-            } else {
-                updated(&config, context);
-                context.print(format_args!("Alias {alias} -> {model}"))?;
-            }
-            Ok(Exit::Done)
+            let answer = json!({ "alias": alias, "model": model });
+            changed(&answer, &format!("Alias {alias} -> {model}"), &config, global, context)
         }
         AliasesCommand::Remove(args) => {
             let alias = alias(&args.alias)?;
@@ -200,13 +185,9 @@ pub fn aliases(
             config_edit::edit(&config.path, Missing::LeaveAlone, |_| {
                 vec![Change::remove(&["agents", "defaults", "models", &model, "alias"])]
             })?;
-            if global.json {
-                context.print_json(&json!({ "alias": alias, "model": model }))?;
-            } else {
-                updated(&config, context);
-                context.print(format_args!("`{alias}` no longer stands for {model}."))?;
-            }
-            Ok(Exit::Done)
+            let answer = json!({ "alias": alias, "model": model });
+            let text = format!("`{alias}` no longer stands for {model}.");
+            changed(&answer, &text, &config, global, context)
         }
     }
 }
@@ -270,9 +251,21 @@ fn named(global: &Global) -> Option<String> {
     global.agent.as_deref().map(config::agent_id)
 }
 
-fn updated(config: &Config, context: &mut Context) {
-    let path = context.display(&config.path);
-    context.say(format_args!("Updated {path}"));
+/// Tells what the config says now.
+fn changed(
+    answer: &Value,
+    text: &str,
+    config: &Config,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    if global.json {
+        context.print_json(answer)?;
+    } else {
+        context.say(format_args!("Updated {}", context.display(&config.path)));
+        context.print(text)?;
+    }
+    Ok(Exit::Done)
 }
 
 /// A list, or names with what they stand for.

@@ -173,6 +173,7 @@ fn fields(object: &Map<String, Value>) -> Result<Map<String, Value>, Violation> 
         Some(Value::Object(fields)) if fields.len() <= MOST_FIELDS => fields,
         Some(_) => return Err(bad("`fields` is no object, or has too many members")),
     };
+    let is_taken = |name: &str| Credential::MEMBERS.contains(&name) || TAKEN.contains(&name);
     for (name, value) in fields {
         let is_name = name.len() <= LONGEST_FIELD
             && name.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -182,7 +183,7 @@ fn fields(object: &Map<String, Value>) -> Result<Map<String, Value>, Violation> 
             Value::String(value) => text::clean(value) == *value,
             _ => false,
         };
-        if !is_name || !is_plain || TAKEN.contains(&name.as_str()) {
+        if !is_name || !is_plain || is_taken(name) {
             return Err(bad("`fields` has a member with a name or a value it must not have"));
         }
     }
@@ -195,25 +196,8 @@ fn bad(what: &str) -> Violation {
 
 const MOST_FIELDS: usize = 16;
 const LONGEST_FIELD: usize = 64;
-/// The members of a profile that have a meaning.
-const TAKEN: [&str; 16] = [
-    "type",
-    "provider",
-    "key",
-    "token",
-    "access",
-    "refresh",
-    "expires",
-    "email",
-    "accountId",
-    "projectId",
-    "enterpriseUrl",
-    "clientId",
-    "tokenEndpoint",
-    "issuer",
-    "obtainedAt",
-    "scope",
-];
+/// Members of a profile that have a meaning and are not of [`Credential::MEMBERS`].
+const TAKEN: [&str; 3] = ["enterpriseUrl", "keyRef", "scope"];
 
 #[cfg(test)]
 mod tests {
