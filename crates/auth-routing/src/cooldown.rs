@@ -151,16 +151,7 @@ pub fn after_failure(
 /// The usage of a profile that was handed out at `now` and worked: whatever made it rest is over.
 #[must_use]
 pub fn after_success(usage: &Usage, now: Timestamp) -> Usage {
-    Usage {
-        last_used: Some(now),
-        error_count: Some(0),
-        failure_counts: None,
-        cooldown_until: None,
-        disabled_until: None,
-        disabled_reason: None,
-        last_failure_raw: None,
-        ..usage.clone()
-    }
+    Usage { last_used: Some(now), failure_counts: None, ..cleared(usage) }
 }
 
 /// The usage of a profile whose rest somebody ended by hand, the one for billing too.
