@@ -448,30 +448,11 @@ fn sessions(report: &mut Report, full: bool) {
 
 /// `strace`, told to stop every thread for a while before its first call of this name.
 fn parked(call: &str) -> Vec<&'static str> {
-    match call {
-        "rmdir" => vec![
-            "strace",
-            "-f",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            "trace=rmdir",
-            "-e",
-            "inject=rmdir:delay_enter=2000000:when=1",
-        ],
-        _ => vec![
-            "strace",
-            "-f",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            "trace=renameat2",
-            "-e",
-            "inject=renameat2:delay_enter=2000000:when=1",
-        ],
-    }
+    let (trace, inject) = match call {
+        "rmdir" => ("trace=rmdir", "inject=rmdir:delay_enter=2000000:when=1"),
+        _ => ("trace=renameat2", "inject=renameat2:delay_enter=2000000:when=1"),
+    };
+    vec!["strace", "-f", "-qq", "-o", "/dev/null", "-e", trace, "-e", inject]
 }
 
 /// Waits until a thread below this process has been stopped by its tracer for so long that it is no coincidence.
