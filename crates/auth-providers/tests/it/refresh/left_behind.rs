@@ -1,0 +1,141 @@
+//! What processes left behind that died with a token sent, or with its answer not yet stored.
+
+use super::*;
+
+#[test]
+fn an_answer_that_a_dead_process_left_is_finished_by_whoever_comes() {
+    for agent in [0, 1] {
+        let world = World::new(2);
+        world.leave_answer(
+            "r1",
+            &json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600}),
+        );
+        assert_eq!(world.answer_files(), 1);
+        assert_eq!(world.ask_as(agent, &wanted(Force::No), &NOW, &nobody()).unwrap(), "a2");
+        assert_eq!((world.state("r1"), world.answer_files()), (State::Consumed, 0));
+        assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r2", "r2"]);
+    }
+}
+
+#[test]
+fn an_answer_whose_token_was_used_up_since_is_finished_all_the_same() {
+    // It was stored, its process died before the record, and its successor was refreshed.
+    let world = World::new(2);
+    world.leave_answer(
+        "r1",
+        &json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600}),
+    );
+    put(&world.agents[0], PROFILE, &login("r3", LATER));
+    world.note("r2", State::Consumed, Some("r3"));
+    let healed = world.ask_as(1, &wanted(Force::No), &NOW, &nobody()).unwrap();
+    assert_eq!((healed.as_str(), world.answer_files()), ("access-of-r3", 0));
+    assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r3", "r3"]);
+}
+
+/// As a Clawdbot writes: the store only, whatever is beside it.
+fn put_behind_our_back(store: &Store, login: &OAuthCredential) {
+    let mut document = store.read().unwrap();
+    document.renew(&PROFILE.into(), &Credential::OAuth(login.clone()));
+    auth_store::write_atomic(store.path(), &document.to_bytes()).unwrap();
+}
+
+/// What a process leaves that dies between the store and the record: `r2` has the place of `r1`.
+fn killed_before_the_record(agents: usize) -> World {
+    let world = World::new(agents);
+    world.leave_answer(
+        "r1",
+        &json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600}),
+    );
+    put(
+        &world.agents[0],
+        PROFILE,
+        &OAuthCredential { obtained_at: Some(NOW), ..login("r2", PAST) },
+    );
+    world
+}
+
+#[test]
+fn an_answer_that_was_left_behind_is_finished_before_its_token_is_sent() {
+    let world = killed_before_the_record(2);
+    let issuer = Issuer::new(|_| tokens("a3", "r3"));
+    let ask = |agent, http: &dyn HttpClient| {
+        world.ask_as(agent, &wanted(Force::No), &LATER, http).unwrap()
+    };
+    assert_eq!(ask(0, &issuer), "a3");
+    assert_eq!(issuer.sent(), ["r2"]);
+    assert_eq!((world.state("r1"), world.answer_files()), (State::Consumed, 0));
+    // A Clawdbot saves an old copy: the chain leads on, and nothing is written over its end.
+    put_behind_our_back(&world.agents[0], &login("r1", PAST));
+    assert_eq!(ask(0, &nobody()), "a3");
+    assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r3", "r1"]);
+    assert_eq!(ask(1, &nobody()), "a3");
+}
+
+#[test]
+fn what_a_clawdbot_made_of_an_unfinished_answer_is_its_successor() {
+    let world = killed_before_the_record(2);
+    // It keeps the time at which we obtained what it refreshed.
+    let moved_on = OAuthCredential { obtained_at: Some(NOW), ..login("r3", LATER) };
+    put(&world.agents[0], PROFILE, &moved_on);
+    let healed = world.ask_as(1, &wanted(Force::No), &NOW, &nobody()).unwrap();
+    assert_eq!((healed.as_str(), world.state("r1")), ("access-of-r3", State::Consumed));
+    assert_eq!(world.answer_files(), 0);
+}
+
+#[test]
+fn what_a_clawdbot_used_up_before_and_saved_again_makes_room_for_the_answer() {
+    let world = World::new(1);
+    let (store, before) = (world.agents[0].clone(), login("r1", PAST));
+    // Of which we have no record.
+    let used_up = OAuthCredential {
+        expires: Some(Timestamp(PAST.0 - 60_000)),
+        obtained_at: before.obtained_at,
+        ..login("r0", PAST)
+    };
+    let issuer = Issuer::new(|_| {
+        put_behind_our_back(&store, &used_up);
+        tokens("a2", "r2")
+    });
+    assert_eq!(world.ask(&issuer).unwrap(), "a2");
+    assert_eq!((world.refresh_token(0).as_str(), world.answer_files()), ("r2", 0));
+}
+
+#[test]
+fn before_a_login_is_replaced_its_refresh_is_finished_and_given_to_the_copies() {
+    let world = World::new(2);
+    let tokens = json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600});
+    world.leave_answer("r1", &tokens);
+    let siblings = [world.agents[1].clone()];
+    let doors = Doors {
+        store: &world.agents[0],
+        siblings: &siblings,
+        records: &world.records,
+        http: &nobody(),
+        clock: &NOW,
+        patience: Duration::ZERO,
+    };
+    let finish = || refresh::finish_begun(&login("r1", PAST), None, &world.provider, doors);
+    assert!(finish().unwrap());
+    assert!(!finish().unwrap(), "there is nothing more to finish");
+    assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r2", "r2"]);
+}
+
+#[test]
+fn a_token_that_was_perhaps_sent_is_sent_again() {
+    let world = World::new(1);
+    world.note("r1", State::Intent, None);
+    let issuer = Issuer::new(|_| tokens("a2", "r2"));
+    assert_eq!(world.ask(&issuer).unwrap(), "a2");
+    assert_eq!((issuer.sent(), world.state("r1")), (vec!["r1".to_owned()], State::Consumed));
+}
+
+#[test]
+fn a_later_token_at_the_store_of_an_intent_is_the_successor() {
+    let world = World::new(2);
+    world.note("r1", State::Intent, None);
+    // A Clawdbot keeps the fields it does not know.
+    let obtained_at = login("r1", PAST).obtained_at;
+    put(&world.agents[0], PROFILE, &OAuthCredential { obtained_at, ..login("r2", LATER) });
+    let healed = world.ask_as(1, &wanted(Force::No), &NOW, &nobody()).unwrap();
+    assert_eq!((healed.as_str(), world.state("r1")), ("access-of-r2", State::Consumed));
+}

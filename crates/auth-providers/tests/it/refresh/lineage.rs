@@ -1,0 +1,117 @@
+//! A refresh token and its successors: which of them is alive, and what takes its place in our store.
+
+use super::*;
+
+#[test]
+fn what_was_stored_while_we_waited_is_adopted_and_recorded() {
+    let world = World::new(2);
+    let clawdbot = || put(&world.agents[0], PROFILE, &login("r2", LATER));
+    let clock = Hook::at(2, clawdbot);
+    let adopted = world.ask_as(0, &wanted(Force::No), &clock, &nobody()).unwrap();
+    assert_eq!(adopted, "access-of-r2");
+    assert_eq!(world.record("r1").unwrap().successor, Some(world.key("r2")));
+    // So the copy in the other agent finds its way.
+    let healed = world.ask_as(1, &wanted(Force::No), &NOW, &nobody()).unwrap();
+    assert_eq!(healed, "access-of-r2");
+}
+
+#[test]
+fn an_older_token_that_was_saved_meanwhile_is_no_successor() {
+    let world = World::new(1);
+    let older = || put(&world.agents[0], PROFILE, &login("r0", Timestamp(PAST.0 - 1)));
+    let issuer = Issuer::new(|_| tokens("a2", "r2"));
+    world.ask_as(0, &wanted(Force::No), &Hook::at(2, older), &issuer).unwrap();
+    assert_eq!((world.state("r1"), issuer.sent()), (State::None, vec!["r0".to_owned()]));
+}
+
+#[test]
+fn another_account_in_the_same_place_is_an_error_and_nothing_is_sent() {
+    let world = World::new(1);
+    let other = OAuthCredential { account_id: Some("you".to_owned()), ..login("r2", LATER) };
+    let clock = Hook::at(2, || put(&world.agents[0], PROFILE, &other));
+    let refused = world.ask_as(0, &wanted(Force::No), &clock, &nobody());
+    assert!(matches!(refused, Err(RefreshError::OtherAccount { .. })), "{refused:?}");
+    assert_eq!((world.state("r1"), world.refresh_token(0)), (State::None, "r2".to_owned()));
+}
+
+#[test]
+fn a_used_up_token_is_healed_from_the_backup() {
+    let world = World::new(1);
+    put(&world.agents[0], PROFILE, &login("r2", LATER));
+    world.note("r1", State::Consumed, Some("r2"));
+    // Clawdbot saves an old copy; it does not know of the backup.
+    let old = std::fs::read_to_string(world.agents[0].path()).unwrap().replace("-r2", "-r1");
+    let old = old.replace("\"r2\"", "\"r1\"").replace(&LATER.to_string(), &PAST.to_string());
+    auth_store::write_atomic(world.agents[0].path(), old.as_bytes()).unwrap();
+    assert_eq!(world.refresh_token(0), "r1");
+    assert_eq!(world.ask(&nobody()).unwrap(), "access-of-r2");
+    assert_eq!(world.refresh_token(0), "r2");
+}
+
+#[test]
+fn a_used_up_token_is_healed_from_another_agent_and_along_its_chain() {
+    let world = World::new(2);
+    world.note("r1", State::Consumed, Some("r2"));
+    world.note("r2", State::Consumed, Some("r3"));
+    put(&world.agents[1], PROFILE, &login("r3", LATER));
+    assert_eq!(world.ask(&nobody()).unwrap(), "access-of-r3");
+    assert_eq!(world.refresh_token(0), "r3");
+}
+
+#[test]
+fn a_healed_login_of_another_account_is_refused() {
+    let world = World::new(2);
+    world.note("r1", State::Consumed, Some("r2"));
+    let other = OAuthCredential { account_id: Some("you".to_owned()), ..login("r2", LATER) };
+    put(&world.agents[1], PROFILE, &other);
+    let refused = world.ask(&nobody());
+    assert!(matches!(refused, Err(RefreshError::OtherAccount { .. })), "{refused:?}");
+    assert_eq!(world.refresh_token(0), "r1");
+}
+
+#[test]
+fn a_used_up_token_whose_successor_is_nowhere_needs_a_login() {
+    let world = World::new(1);
+    world.note("r1", State::Consumed, Some("r2"));
+    let refused = world.ask(&nobody());
+    assert!(matches!(refused, Err(RefreshError::NeedsLogin { .. })), "{refused:?}");
+    assert_eq!(world.refresh_token(0), "r1");
+}
+
+#[test]
+fn a_chain_that_closes_on_itself_ends_and_sends_nothing() {
+    let world = World::new(2);
+    world.note("r1", State::Consumed, Some("r2"));
+    world.note("r2", State::Consumed, Some("r1"));
+    put(&world.agents[1], PROFILE, &login("r2", PAST));
+    assert!(world.ask(&nobody()).is_err());
+}
+
+#[test]
+fn of_a_chain_that_closes_on_itself_the_token_received_last_is_taken_and_nothing_sent() {
+    let world = World::new(2);
+    world.note("r1", State::Consumed, Some("r2"));
+    world.note("r2", State::Consumed, Some("r1"));
+    put(&world.agents[1], PROFILE, &login("r2", LATER));
+    assert_eq!(world.ask(&nobody()).unwrap(), "access-of-r2");
+    assert_eq!(world.refresh_token(0), "r2");
+
+    let much_later = LATER.plus(Duration::from_hours(1));
+    let ended = world.ask_as(0, &wanted(Force::No), &much_later, &nobody());
+    assert!(matches!(ended, Err(RefreshError::NeedsLogin { .. })), "{ended:?}");
+}
+
+#[test]
+fn an_issuer_may_give_a_token_once_more_that_was_used_up() {
+    let world = World::new(1);
+    let issuer = Issuer::new(|number| match number % 2 {
+        0 => tokens("a2", "r2"),
+        _ => tokens("a1", "r1"),
+    });
+    for hours in 0..4_u32 {
+        let clock = NOW.plus(Duration::from_hours(1) * hours);
+        let access = world.ask_as(0, &wanted(Force::No), &clock, &issuer).unwrap();
+        assert_eq!(access, ["a2", "a1"][hours as usize % 2], "after {hours} hours");
+    }
+    assert_eq!(issuer.sent(), ["r1", "r2", "r1", "r2"]);
+}

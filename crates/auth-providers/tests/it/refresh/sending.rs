@@ -1,0 +1,222 @@
+//! The request itself: what is sent, how often, under which locks, and what becomes of the answer.
+
+use super::*;
+
+#[test]
+fn a_lost_answer_is_asked_for_three_times_and_then_by_the_next_caller() {
+    let world = World::new(1);
+    let issuer = Issuer::new(|number| if number < 3 { lost() } else { tokens("a2", "r2") });
+    let refused = world.ask(&issuer);
+    assert!(matches!(refused, Err(RefreshError::Unavailable { .. })), "{refused:?}");
+    assert_eq!((issuer.sent().len(), world.state("r1")), (3, State::Intent));
+    assert_eq!((world.answer_files(), world.refresh_token(0)), (0, "r1".to_owned()));
+    assert_eq!(world.ask(&issuer).unwrap(), "a2");
+    assert_eq!(issuer.sent(), ["r1"; 4]);
+}
+
+#[test]
+fn a_refusal_of_what_was_sent_again_is_the_outcome() {
+    let world = World::new(1);
+    let issuer = Issuer::new(|number| match number {
+        0 => lost(),
+        _ => answer(400, &json!({"error": "refresh_token_reused"})),
+    });
+    let refused = world.ask(&issuer);
+    assert!(matches!(refused, Err(RefreshError::Rejected { .. })), "{refused:?}");
+    assert_eq!((issuer.sent().len(), world.state("r1")), (2, State::Rejected));
+}
+
+#[test]
+fn what_could_not_be_sent_is_waited_for_by_all() {
+    let world = World::new(1);
+    let connections = AtomicUsize::new(0);
+    let unplugged = |_: HttpRequest| {
+        connections.fetch_add(1, Ordering::SeqCst);
+        Err(HttpError::NotSent("no route".to_owned()))
+    };
+    for _ in 0..3 {
+        let refused = world.ask(&unplugged);
+        let Err(RefreshError::Unavailable { retry_at: Some(at), .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(at > NOW && at <= NOW.plus(Duration::from_secs(5)));
+    }
+    assert_eq!((connections.load(Ordering::SeqCst), world.state("r1")), (1, State::Waiting));
+    assert_eq!(world.answer_files(), 0);
+}
+
+#[test]
+fn a_directory_lock_lost_while_connecting_sends_nothing_and_starts_again() {
+    let world = World::new(1);
+    let lock = world.agents[0].canonical_path().with_extension("json.lock");
+    let thief = |number: usize| {
+        assert!(lock.is_dir());
+        if number == 0 {
+            std::fs::remove_dir(&lock).unwrap();
+        }
+    };
+    let issuer = Issuer::behind(thief, |_| tokens("a2", "r2"));
+    assert_eq!(world.ask(&issuer).unwrap(), "a2");
+    let connections = issuer.connections.load(Ordering::SeqCst);
+    assert_eq!((connections, issuer.sent()), (2, vec!["r1".to_owned()]));
+}
+
+#[test]
+fn a_directory_lock_lost_after_sending_does_not_lose_the_answer() {
+    let world = World::new(1);
+    let lock = world.agents[0].canonical_path().with_extension("json.lock");
+    let issuer = Issuer::new(|_| {
+        // Somebody else has it now, and goes on having it.
+        std::fs::remove_dir(&lock).unwrap();
+        std::fs::create_dir(&lock).unwrap();
+        tokens("a2", "r2")
+    });
+    assert_eq!(world.ask(&issuer).unwrap(), "a2");
+    assert_eq!(world.refresh_token(0), "r2");
+    assert!(lock.is_dir(), "the lock of somebody else was removed");
+}
+
+#[test]
+fn what_others_write_without_the_lock_is_kept() {
+    let world = World::new(1);
+    let path = world.agents[0].path();
+    let issuer = Issuer::new(|_| {
+        let mut document = world.agents[0].read().unwrap();
+        let theirs = Credential::ApiKey("theirs".into());
+        document.put(&"acme:theirs".into(), "acme", &theirs, &Map::new());
+        auth_store::write_atomic(path, &document.to_bytes()).unwrap();
+        tokens("a2", "r2")
+    });
+    assert_eq!(world.ask(&issuer).unwrap(), "a2");
+    let theirs = world.agents[0].read().unwrap().credential(&"acme:theirs".into());
+    assert_eq!(theirs.unwrap().bearer().expose(), "theirs");
+    let backup = world.agents[0].backup().unwrap();
+    assert!(!backup.contains(&"acme:theirs".into()), "only ours is in the backup");
+}
+
+#[test]
+fn an_answer_for_another_account_stays_in_its_file_and_is_never_stored() {
+    let world = World::new(1);
+    let id_token = jwt(&json!({"sub": "you"}));
+    let body = json!({"access_token": "a2", "refresh_token": "r2", "id_token": id_token});
+    let issuer = Issuer::new(|_| answer(200, &body));
+    for _ in 0..3 {
+        let kept = world.ask(&issuer);
+        assert!(matches!(kept, Err(RefreshError::Unmerged { .. })), "{kept:?}");
+        assert_eq!((world.refresh_token(0), world.answer_files()), ("r1".to_owned(), 1));
+    }
+    assert!(world.force(Force::Send, &issuer).is_err());
+    assert_eq!((issuer.sent().len(), world.answer_files()), (1, 1));
+}
+
+#[test]
+fn an_answer_without_an_access_token_stays_in_its_file() {
+    let world = World::new(1);
+    let issuer = Issuer::new(|_| answer(200, &json!({"refresh_token": "r2"})));
+    let kept = world.ask(&issuer);
+    assert!(matches!(kept, Err(RefreshError::Unmerged { .. })), "{kept:?}");
+    let answer = world.agents[0].stored_answer(world.key("r1")).unwrap().unwrap();
+    assert_eq!(answer.body, br#"{"refresh_token":"r2"}"#);
+}
+
+#[test]
+fn without_rotation_the_token_stays_and_so_does_the_right_to_send_it() {
+    for body in [
+        json!({"access_token": "a2", "refresh_token": "r1", "expires_in": 3600}),
+        json!({"access_token": "a2", "expires_in": 3600}),
+        json!({"access_token": "a2", "refresh_token": "", "expires_in": 3600}),
+    ] {
+        let world = World::new(2);
+        let issuer = Issuer::new(|_| answer(200, &body));
+        assert_eq!(world.ask(&issuer).unwrap(), "a2");
+        assert_eq!((world.state("r1"), world.answer_files()), (State::None, 0));
+        assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r1", "r1"]);
+        assert_eq!(world.stored(1).access.expose(), "a2");
+        let next = NOW.plus(Duration::from_hours(2));
+        world.ask_as(1, &wanted(Force::No), &next, &issuer).unwrap();
+        assert_eq!(issuer.sent(), ["r1", "r1"]);
+    }
+}
+
+#[test]
+fn an_issuer_that_repeats_the_token_does_not_make_us_repeat_it() {
+    let world = World::new(1);
+    let secret = "CANARY-0123456789";
+    put(&world.agents[0], PROFILE, &login(secret, PAST));
+    let said = format!("the token {secret} is odd");
+    for (status, code) in [(400, "odd"), (401, "invalid_client"), (400, "invalid_grant")] {
+        let body = json!({"error": code, "error_description": said});
+        let issuer = Issuer::new(|_| answer(status, &body));
+        let refused = world.force(Force::Send, &issuer).unwrap_err();
+        assert!(!format!("{refused} {refused:?}").contains(secret), "{code}");
+        let other_files = world.other_files();
+        assert!(other_files.len() > 1);
+        for path in other_files {
+            let content = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+            assert!(!content.contains(secret), "{}", path.display());
+        }
+        assert_eq!(issuer.sent(), [secret]);
+    }
+}
+
+#[test]
+fn a_store_that_could_not_be_written_is_found_out_before_anything_is_sent() {
+    let world = World::new(1);
+    let database = world.agents[0].path().with_file_name("openclaw-agent.sqlite");
+    auth_store::write_atomic(&database, b"").unwrap();
+    assert!(world.ask(&nobody()).is_err());
+    std::fs::remove_file(&database).unwrap();
+    // Something stands where the next content goes.
+    let next = world.agents[0].path().with_file_name(".auth-profiles.json.new");
+    std::fs::create_dir(&next).unwrap();
+    let refused = world.ask(&nobody());
+    assert!(matches!(refused, Err(RefreshError::CannotSave { .. })), "{refused:?}");
+    assert_eq!((world.answer_files(), world.state("r1")), (0, State::None));
+    std::fs::remove_dir(&next).unwrap();
+    let issuer = Issuer::new(|_| tokens("a2", "r2"));
+    assert_eq!(world.ask(&issuer).unwrap(), "a2");
+}
+
+#[test]
+fn who_waited_for_a_request_that_was_not_answered_does_not_send_another() {
+    for (state, retry_at) in [(State::Intent, None), (State::Waiting, Some(NOW))] {
+        let world = World::new(1);
+        // It ended after we began to wait for it.
+        let path = world.agents[0].canonical_path();
+        let ended = NOW.plus(Duration::from_millis(1));
+        let record = Record::new(state, &path, &ProfileId::from(PROFILE), ended);
+        let record = Record { code: Some("no answer".to_owned()), retry_at, ..record };
+        world.records.lock(world.key("r1"), Duration::ZERO).unwrap().write(&record).unwrap();
+        let waiting = Ticking::from(NOW);
+        let shared = world.ask_as(0, &wanted(Force::No), &waiting, &nobody());
+        assert!(matches!(shared, Err(RefreshError::Unavailable { .. })), "{shared:?}");
+        // The controls: one who comes later sends, and so does one whose clock was set back.
+        let yesterday = Timestamp(NOW.0 - 86_400_000);
+        for (clock, next) in [(NOW.plus(Duration::from_secs(1)), "r2"), (yesterday, "r3")] {
+            let issuer = Issuer::new(|_| tokens("a2", next));
+            assert_eq!(world.ask_as(0, &wanted(Force::No), &clock, &issuer).unwrap(), "a2");
+            put(&world.agents[0], PROFILE, &login("r1", Timestamp(0)));
+            world.records.lock(world.key("r1"), Duration::ZERO).unwrap().write(&record).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_store_that_keeps_changing_is_given_up_after_five_restarts() {
+    let world = World::new(1);
+    let connections = AtomicUsize::new(0);
+    let store = world.agents[0].clone();
+    // Whenever the connection stands, somebody has taken the directory lock from us.
+    let issuer = Issuer::behind(
+        |_| {
+            connections.fetch_add(1, Ordering::SeqCst);
+            let mut lock = store.canonical_path().into_os_string();
+            lock.push(".lock");
+            std::fs::remove_dir(lock).unwrap();
+        },
+        |_| panic!("something was sent"),
+    );
+    let given_up = world.ask(&issuer);
+    assert!(matches!(given_up, Err(RefreshError::Unsettled { .. })), "{given_up:?}");
+    assert_eq!(connections.into_inner(), 6);
+}
