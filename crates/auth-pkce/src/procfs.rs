@@ -152,6 +152,17 @@ mod tests {
         check("127.0.0.1:9", false);
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_listens_is_named_and_nobody_else() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let id = std::process::id();
+        let name = fs::read_to_string(format!("/proc/{id}/comm")).unwrap();
+        let name = format!("`{}` (process {id})", name.trim_end());
+        assert_eq!(listener_on(listener.local_addr().unwrap().port()), Some(name));
+        assert_eq!(listener_on(1), None);
+    }
+
     #[test]
     fn a_table_of_another_form_is_no_table() {
         for text in [
