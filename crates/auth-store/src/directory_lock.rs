@@ -187,19 +187,22 @@ fn place(path: &Path, memory: &File) -> Result<Attempt, StoreError> {
     // A plain rename would silently replace a live holder's empty directory.
     match rename_to_free(&private, path) {
         Ok(()) => Ok(Attempt::Taken(directory)),
-        Err(error) if is_occupied(&error) => {
-            let _ = fs::remove_dir(&private);
-            Ok(Attempt::Occupied("another program was faster".to_owned()))
-        }
-        Err(error) if is_unsupported(&error) => {
-            let _ = fs::remove_dir(&private);
-            drop(directory);
-            place_without_rename(path, memory)
-        }
         Err(error) => {
+            drop(directory);
             let _ = fs::remove_dir(&private);
-            Err(StoreError::io("lock", path)(error))
+            not_placed(error, path, memory)
         }
+    }
+}
+
+/// What follows where our directory could not be put at the path.
+fn not_placed(error: io::Error, path: &Path, memory: &File) -> Result<Attempt, StoreError> {
+    if is_occupied(&error) {
+        Ok(Attempt::Occupied("another program was faster".to_owned()))
+    } else if is_unsupported(&error) {
+        place_without_rename(path, memory)
+    } else {
+        Err(StoreError::io("lock", path)(error))
     }
 }
 
@@ -271,13 +274,7 @@ fn take_over(
     let (private, directory) = make_private(path, memory)?;
     if let Err(error) = exchange(&private, path) {
         let _ = fs::remove_dir(&private);
-        return if is_unsupported(&error) {
-            take_over_aside(path, judged, touched, memory)
-        } else if error.kind() == io::ErrorKind::NotFound {
-            lost()
-        } else {
-            Err(StoreError::io("take over", path)(error))
-        };
+        return not_exchanged(error, path, judged, touched, memory);
     }
     let ours = Held { path: path.to_owned(), directory, taken: Instant::now() };
     let came_out = fs::symlink_metadata(&private).map(|metadata| modified(&metadata));
@@ -289,6 +286,23 @@ fn take_over(
         return lost();
     }
     Ok(settle(ours))
+}
+
+/// What follows where the directory at the path could not be exchanged for ours.
+fn not_exchanged(
+    error: io::Error,
+    path: &Path,
+    judged: Option<Identity>,
+    touched: Timestamp,
+    memory: &File,
+) -> Result<Attempt, StoreError> {
+    if is_unsupported(&error) {
+        take_over_aside(path, judged, touched, memory)
+    } else if error.kind() == io::ErrorKind::NotFound {
+        Ok(Attempt::Occupied("another program took it over".to_owned()))
+    } else {
+        Err(StoreError::io("take over", path)(error))
+    }
 }
 
 /// The same without an exchange: move the stale directory aside, look at it, and race for the

@@ -358,3 +358,41 @@ fn only_a_directory_itself_is_opened_and_no_child_inherits_it() {
     assert!(open_directory(&link).is_err());
     assert!(open_directory(&place.path.with_file_name("flock")).is_err());
 }
+
+#[test]
+fn each_reason_why_nothing_was_renamed_has_its_end() {
+    let kinds = [io::ErrorKind::AlreadyExists, io::ErrorKind::DirectoryNotEmpty];
+    for kind in kinds {
+        let place = place();
+        let attempt = not_placed(kind.into(), &place.path, &place.memory).unwrap();
+        assert!(matches!(attempt, Attempt::Occupied(_)));
+        assert_eq!(names(&place), ["flock"]);
+    }
+    let refused = || io::Error::from(io::ErrorKind::PermissionDenied);
+    for kind in [io::ErrorKind::Unsupported, io::ErrorKind::InvalidInput] {
+        let place = place();
+        assert!(not_placed(refused(), &place.path, &place.memory).is_err());
+        let attempt = not_placed(kind.into(), &place.path, &place.memory).unwrap();
+        assert!(matches!(attempt, Attempt::Taken(_)));
+
+        let (identity, touched) = judge(&place.path);
+        let taken_over =
+            |error| not_exchanged(error, &place.path, identity, touched, &place.memory);
+        assert!(taken_over(refused()).is_err());
+        let gone = taken_over(io::ErrorKind::NotFound.into()).unwrap();
+        assert!(matches!(gone, Attempt::Occupied(_)));
+        assert_eq!(judge(&place.path), (identity, touched));
+        assert!(matches!(taken_over(kind.into()).unwrap(), Attempt::Taken(_)));
+        assert_ne!(identity_at(&place.path), identity);
+    }
+}
+
+#[test]
+fn a_lock_is_not_put_over_that_of_somebody_who_was_faster() {
+    let place = place();
+    let theirs = somebodys(&place.path);
+    let attempt = super::place(&place.path, &place.memory).unwrap();
+    assert!(matches!(attempt, Attempt::Occupied(_)));
+    assert_eq!(judge(&place.path), theirs);
+    assert_eq!(names(&place), ["flock", "store.json.lock"]);
+}

@@ -162,7 +162,9 @@ pub const NO_STEPS: [(&str, &[&str]); 7] = [
     (
         "file systems without an exchange of names, and OpenClaw's lock file",
         &[
+            "directory_lock::not_placed",
             "directory_lock::place_without_rename",
+            "directory_lock::not_exchanged",
             "directory_lock::take_over_aside",
             "directory_lock::file_lock_of_openclaw",
             "directory_lock::holder_of_lock",
