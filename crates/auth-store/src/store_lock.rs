@@ -102,7 +102,7 @@ impl StoreLock {
         Ok((document, Some(bytes)))
     }
 
-    /// Has `edit` change the document, and writes it. See [`Store::update`].
+    /// Has `edit` change the document, and writes it. See [`Store::update`](crate::Store::update).
     pub fn update<T>(&mut self, mut edit: impl FnMut(&mut Document) -> T) -> Result<T, StoreError> {
         self.refuse_if_superseded()?;
         // What somebody wrote at the very moment of our rename, to be merged with what is there
