@@ -234,5 +234,9 @@ mod tests {
             assert!(!state.matches(other), "{other}");
             assert!(!Nonce::new([1; 32]).matches(other), "{other}");
         }
+        // Nor anything else, however the difference of its digest adds up.
+        for number in 0..10_000 {
+            assert!(!state.matches(&number.to_string()), "{number}");
+        }
     }
 }

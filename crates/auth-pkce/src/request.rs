@@ -173,13 +173,15 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let got =
-            match read_request(&request.body(()).unwrap(), &Place::new("/auth/callback", 1455)) {
-                Ok(Wanted::Callback { navigates: false, .. }) => "callback".to_owned(),
-                Ok(Wanted::Callback { navigates: true, .. }) => "navigation".to_owned(),
-                Ok(Wanted::Done) => "done".to_owned(),
-                Err(refusal) => refusal.status.as_u16().to_string(),
-            };
+        let request = request.body(()).unwrap();
+        let is_wanted = is_wanted(&request, "/auth/callback", 1455);
+        assert_eq!(is_wanted, !wanted.starts_with('4') && !wanted.starts_with('5'));
+        let got = match read_request(&request, &Place::new("/auth/callback", 1455)) {
+            Ok(Wanted::Callback { navigates: false, .. }) => "callback".to_owned(),
+            Ok(Wanted::Callback { navigates: true, .. }) => "navigation".to_owned(),
+            Ok(Wanted::Done) => "done".to_owned(),
+            Err(refusal) => refusal.status.as_u16().to_string(),
+        };
         assert_eq!(got, wanted, "{method} {target} {headers:?}");
     }
 

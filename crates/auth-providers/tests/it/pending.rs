@@ -253,3 +253,48 @@ fn a_device_login_that_is_dropped_can_be_finished_later() {
     assert_eq!(files(directory.path()), [format!("{}.json", begun.id)]);
     pending.answered(&begun.id, &providers, NOW).unwrap();
 }
+
+#[test]
+fn a_login_that_somebody_else_took_since_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let pending = PendingLogins::at(directory.path());
+    let begun = start(&pending, &provider(&plain()), 1, NOW);
+    let (providers, issuer) = (providers(&plain()), Issuer::new(|_, _| tokens()));
+    let answered = || pending.answered(&answer(&begun), &providers, NOW).unwrap();
+    let (first, second, third) = (answered(), answered(), answered());
+
+    // What is in the way is not the same as nothing there.
+    let claimed = directory.path().join(format!("{}.claimed", begun.id));
+    std::fs::create_dir(&claimed).unwrap();
+    let error = block_on(first.finish(&issuer, &nobody(), &NOW, &Time::default())).unwrap_err();
+    assert!(matches!(error, LoginError::Store(_)), "{error}");
+    std::fs::remove_dir(&claimed).unwrap();
+
+    block_on(second.finish(&issuer, &nobody(), &NOW, &Time::default())).unwrap();
+    let error = block_on(third.finish(&issuer, &nobody(), &NOW, &Time::default())).unwrap_err();
+    assert!(matches!(error, LoginError::NoneBegun), "{error}");
+    assert_eq!(issuer.asked().len(), 1);
+}
+
+#[test]
+fn where_any_port_will_do_it_is_one_that_is_nobodys() {
+    let directory = tempfile::tempdir().unwrap();
+    let pending = PendingLogins::at(directory.path());
+    for seed in [0x00, 0x40, 0x7f, 0xc0, 0xff] {
+        let begun = start(&pending, &provider(&plain()), seed, NOW);
+        let port = url::Url::parse(redirect_uri(&begun)).unwrap().port().unwrap();
+        assert!(port >= 49_152, "{port}");
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_keeps_no_login_alive() {
+    let directory = tempfile::tempdir().unwrap();
+    let pending = PendingLogins::at(directory.path());
+    let begun = start(&pending, &provider(&plain()), 1, NOW);
+    let earliest = Timestamp(begun.expires.0 - 2 * 3_600_000);
+    for (now, is_left) in [(earliest, true), (Timestamp(earliest.0 - 1), false)] {
+        assert!(pending.answered("nothing", &providers(&plain()), now).is_err());
+        assert_eq!(files(directory.path()).len(), usize::from(is_left));
+    }
+}
