@@ -175,3 +175,41 @@ fn another_accounts_token_is_not_what_was_asked_for() {
     assert!(world.ask(&issuer).is_err());
     assert_eq!(world.ask(&nobody()).unwrap(), "access-of-theirs", "the next caller gets it");
 }
+
+#[test]
+fn an_access_token_that_came_too_late_is_stored_and_not_used() {
+    let world = World::new(1);
+    let ended = jwt(&json!({"exp": PAST.0 / 1000}));
+    let tokens = json!({"access_token": ended, "refresh_token": "r2"});
+    let refused = world.ask(&Issuer::new(move |_| answer(200, &tokens)));
+    assert!(matches!(refused, Err(RefreshError::Unavailable { .. })), "{refused:?}");
+    assert_eq!((world.refresh_token(0), world.state("r1")), ("r2".to_owned(), State::Consumed));
+}
+
+#[test]
+fn what_cannot_be_refreshed_is_used_until_its_end() {
+    let world = World::new(1);
+    let keep = |credential: Credential| {
+        let put = |document: &mut auth_store::Document| {
+            document.put(&PROFILE.into(), "acme", &credential, &Map::new());
+        };
+        world.agents[0].update(put).unwrap();
+    };
+    let reason = |asked: Result<String, RefreshError>| match asked {
+        Err(RefreshError::NeedsLogin { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    };
+    keep(Credential::ApiKey("key".into()));
+    assert_eq!(world.ask(&nobody()).unwrap(), "key");
+    keep(Credential::ApiKey(" ".into()));
+    assert_eq!(reason(world.ask(&nobody())), "it is empty");
+    let token = |expires| Credential::Token { token: "t".into(), expires: Some(expires) };
+    keep(token(SOON));
+    assert_eq!(world.ask(&nobody()).unwrap(), "t");
+    keep(token(PAST));
+    assert_eq!(reason(world.ask(&nobody())), "it has ended, and nobody can refresh it");
+    keep(Credential::OAuth(login("", SOON)));
+    assert_eq!(world.ask(&nobody()).unwrap(), "access-of-");
+    keep(Credential::OAuth(login("", PAST)));
+    assert!(reason(world.ask(&nobody())).contains("there is no refresh token"));
+}
