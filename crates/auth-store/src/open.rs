@@ -152,6 +152,10 @@ mod tests {
         // The controls.
         assert_eq!(read_regular(&at("file")).unwrap(), b"x");
         assert_eq!(read_regular(&at("link")).unwrap(), b"x");
+        assert_eq!(read_regular_text(&at("file")).unwrap(), "x");
+        crate::atomic::write_atomic(&at("other text"), b"\xff").unwrap();
+        let refused = read_regular_text(&at("other text")).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
         assert!(open_regular_unless_link(&at("link")).is_err());
         assert_eq!(read_regular(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
         for (name, kind) in [
