@@ -337,6 +337,11 @@ mod tests {
         check("3600", NOW.0 + 3_600_000);
         check("1800003600", NOW.0 + 3_600_000);
         check("1800003600000", NOW.0 + 3_600_000);
+        // Ten digits are seconds since the epoch, thirteen milliseconds.
+        check("999999999", NOW.0 + 400 * 86_400_000);
+        check("1000000000", 1_000_000_000_000);
+        check("999999999999", NOW.0 + 400 * 86_400_000);
+        check("1000000000000", 1_000_000_000_000);
     }
 
     #[test]
@@ -352,6 +357,18 @@ mod tests {
         assert_eq!(tokens.refresh(), &"r".into());
         let unknown = OAuthCredential { account_id: None, ..previous() };
         assert_eq!(tokens.merge(&unknown, NOW).unwrap().account_id.as_deref(), Some("you"));
+    }
+
+    #[test]
+    fn an_account_may_be_a_number() {
+        let account = |account: &str| {
+            let claims = r#"{"https://api.openai.com/auth":{"chatgpt_account_id":ACCOUNT}}"#;
+            let token = jwt(&claims.replace("ACCOUNT", account));
+            tokens(&format!(r#"{{"access_token":"{token}"}}"#)).account_id
+        };
+        assert_eq!(account("42").as_deref(), Some("42"));
+        assert_eq!(account("[42]"), None);
+        assert_eq!(account("\"\""), None);
     }
 
     #[test]
