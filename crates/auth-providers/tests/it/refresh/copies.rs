@@ -15,6 +15,41 @@ fn a_copy_that_was_left_behind_is_not_sent_unless_somebody_insists() {
 }
 
 #[test]
+fn only_of_accounts_that_are_known_it_is_said_that_they_are_the_same() {
+    for (ours, theirs, is_stale) in [
+        ((Some("me"), None), (Some("me"), None), true),
+        ((Some("me"), None), (Some("you"), None), false),
+        ((Some("me"), None), (None, None), false),
+        ((None, None), (Some("me"), None), false),
+        ((None, Some("me@x")), (None, Some("me@x")), true),
+        ((None, Some("me@x")), (None, Some("you@x")), false),
+        ((None, Some("me@x")), (None, None), false),
+        ((None, None), (None, Some("me@x")), false),
+        ((Some("me"), None), (None, Some("me@x")), false),
+        ((None, None), (None, None), false),
+    ] {
+        let world = World::new(2);
+        let keep = |agent: usize, login: OAuthCredential, who: (Option<&str>, Option<&str>)| {
+            let login = OAuthCredential { account_id: who.0.map(str::to_owned), ..login };
+            let email = who.1.map(|email| ("email".to_owned(), json!(email)));
+            let login = Credential::OAuth(login);
+            let put = |document: &mut auth_store::Document| {
+                document.remove(&PROFILE.into());
+                document.put(&PROFILE.into(), "acme", &login, &email.clone().into_iter().collect());
+            };
+            world.agents[agent].update(put).unwrap();
+        };
+        keep(0, login("r1", PAST), ours);
+        keep(1, login("r2", LATER), theirs);
+        let asked = world.ask(&Issuer::new(|_| tokens("a3", "r3")));
+        match asked {
+            Err(RefreshError::StaleCopy { .. }) => assert!(is_stale, "{ours:?} {theirs:?}"),
+            other => assert_eq!((other.unwrap().as_str(), is_stale), ("a3", false), "{ours:?}"),
+        }
+    }
+}
+
+#[test]
 fn logins_of_their_own_are_no_copies_of_each_other() {
     let world = World::new(2);
     let issuer = Issuer::new(|number| tokens("a", &format!("next-{number}")));
@@ -38,7 +73,9 @@ fn logins_of_their_own_are_no_copies_of_each_other() {
     put(&world.agents[0], PROFILE, &own);
     assert_eq!(world.ask(&issuer).unwrap(), "a");
 
-    // The control: nobody gave us this one.
+    // The control: nobody gave us this one, though they gave us another.
+    refresh::clear_record(&login("another", PAST), &PROFILE.into(), &world.provider, doors)
+        .unwrap();
     put(&world.agents[0], PROFILE, &login("copied", PAST));
     let refused = world.ask(&nobody());
     assert!(matches!(refused, Err(RefreshError::StaleCopy { .. })), "{refused:?}");
@@ -100,7 +137,9 @@ fn the_answer_for_a_login_that_was_replaced_goes_to_the_copies_of_it() {
         assert_eq!(world.refresh_token(0), "theirs");
         assert_eq!([world.refresh_token(1), world.refresh_token(2)], ["r2", "r2"]);
         assert_eq!((world.state("r1"), world.answer_files()), (State::Consumed, 0));
-        assert_eq!(world.record("r1").unwrap().store, world.agents[1].canonical_path());
+        let record = world.record("r1").unwrap();
+        assert_eq!(record.store, world.agents[1].canonical_path());
+        assert_eq!(record.successor, Some(world.key("r2")));
     }
 }
 
