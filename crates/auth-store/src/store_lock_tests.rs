@@ -163,6 +163,48 @@ fn what_came_out_is_read_or_kept_or_put_back() {
     assert_eq!(content(store.path()), newer.as_bytes());
 }
 
+/// Somebody who finishes writing `text` in place, some time after we began to read.
+fn finish_writing<T>(path: &Path, text: &str, read: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::park_timeout(Duration::from_millis(20));
+            let mut file = fs::OpenOptions::new().write(true).truncate(true).open(path).unwrap();
+            std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        });
+        read()
+    })
+}
+
+#[test]
+fn what_is_being_written_is_waited_for() {
+    let Somewhere { store, .. } = &somewhere();
+    let lock = store.lock_for_refresh().unwrap();
+    let theirs = r#"{"version":1,"profiles":{"acme:theirs":{"type":"api_key","provider":"acme","key":"k"}}}"#;
+    atomic::write_atomic(store.path(), &theirs.as_bytes()[..20]).unwrap();
+    let document = finish_writing(store.path(), theirs, || lock.read()).unwrap();
+    assert!(document.contains(&"acme:theirs".into()) && document.recovered_from().is_none());
+
+    let over = over(&lock, &theirs[..20]);
+    let document = finish_writing(&lock.place.next(), theirs, || lock.came_out(&over)).unwrap();
+    assert!(document.unwrap().contains(&"acme:theirs".into()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_damaged_store_that_cannot_be_locked_says_what_is_in_the_way() {
+    let Somewhere { store, .. } = &somewhere();
+    atomic::write_atomic(store.path(), b"{").unwrap();
+    let flock = store.path().with_file_name(".auth-profiles.flock");
+    fs::remove_file(&flock).unwrap();
+    // Something the lock's file cannot be opened for: not for want of a right, the administrator
+    // has them all.
+    let blocked = flock.with_file_name("none/none");
+    std::os::unix::fs::symlink(blocked, &flock).unwrap();
+    assert!(matches!(store.read(), Err(StoreError::Io { .. })));
+    fs::remove_file(store.path().with_file_name(".auth-profiles.json.bak")).unwrap();
+    assert!(matches!(store.read(), Err(StoreError::Damaged { .. })));
+}
+
 #[test]
 fn what_touches_no_credential_leaves_the_backup() {
     let Somewhere { store, .. } = &somewhere();

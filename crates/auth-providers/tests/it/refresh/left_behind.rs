@@ -139,3 +139,42 @@ fn a_later_token_at_the_store_of_an_intent_is_the_successor() {
     let healed = world.ask_as(1, &wanted(Force::No), &NOW, &nobody()).unwrap();
     assert_eq!((healed.as_str(), world.state("r1")), ("access-of-r2", State::Consumed));
 }
+
+#[test]
+fn only_a_later_token_of_the_same_account_is_taken_for_the_successor() {
+    let later = OAuthCredential { account_id: Some("you".to_owned()), ..login("r2", LATER) };
+    let earlier = login("r0", Timestamp(PAST.0 - 60_000));
+    for other in [later, earlier] {
+        let world = World::new(2);
+        world.note("r1", State::Intent, None);
+        put(&world.agents[0], PROFILE, &other);
+        let issuer = Issuer::new(|_| tokens("a2", "r3"));
+        assert_eq!(world.ask_as(1, &wanted(Force::Send), &NOW, &issuer).unwrap(), "a2");
+        assert_eq!(issuer.sent(), ["r1"]);
+        assert_eq!(world.stored(0).refresh, other.refresh);
+    }
+}
+
+#[test]
+fn an_answer_that_was_left_behind_does_not_make_us_repeat_the_token() {
+    let token = "a-token-that-nobody-else-has";
+    let words = json!({"error": "invalid_client", "error_description": format!("no {token} here")});
+    // The token is in the store for which it was sent, beside another; or the caller has it.
+    for agent in [0, 1] {
+        let world = World::new(2);
+        put(&world.agents[agent], PROFILE, &login(token, PAST));
+        put(&world.agents[0], "acme:another", &login("another", PAST));
+        if agent == 1 {
+            put(&world.agents[0], PROFILE, &login("third", PAST));
+        }
+        world.note(token, State::Intent, None);
+        let mut lock = world.agents[0].lock_for_refresh().unwrap();
+        let mut file = lock.reserve(world.key(token)).unwrap();
+        file.store(400, NOW, words.to_string().as_bytes()).unwrap();
+        drop((file, lock));
+        let refused = world.ask_as(agent, &wanted(Force::No), &NOW, &nobody());
+        let record = world.record(token).unwrap();
+        assert!(record.code.as_ref().is_some_and(|code| code.contains("no ")), "{record:?}");
+        assert!(!format!("{refused:?} {record:?}").contains(token), "{refused:?} {record:?}");
+    }
+}

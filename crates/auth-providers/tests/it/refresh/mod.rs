@@ -4,6 +4,7 @@
 mod copies;
 mod left_behind;
 mod lineage;
+mod logout;
 mod outcomes;
 mod sending;
 
