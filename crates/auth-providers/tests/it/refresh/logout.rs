@@ -6,7 +6,10 @@ use super::*;
 
 /// Logs the profile out of the first agent. The refresh token that could be revoked, and what
 /// came of it.
-fn logout(world: &World, revocation: Revocation) -> (Vec<String>, Result<LoggedOut, RefreshError>) {
+fn logout(
+    world: &World,
+    revocation: &Revocation,
+) -> (Vec<String>, Result<LoggedOut, RefreshError>) {
     let revoked = Mutex::new(Vec::new());
     let doors = Doors {
         store: &world.agents[0],
@@ -40,13 +43,13 @@ fn only_what_the_issuer_revoked_is_recorded_and_all_is_removed() {
     ] {
         let world = World::new(3);
         put(&world.agents[2], PROFILE, &login("r2", PAST));
-        let (revoked, done) = logout(&world, revocation.clone());
+        let (revoked, done) = logout(&world, &revocation);
         let done = done.unwrap();
         assert_eq!((revoked, done.revocation), (vec!["r1".to_owned()], revocation));
         assert_eq!(done.others, [world.agents[1].path()]);
         assert_eq!((world.state("r1"), is_gone(&world)), (state, true));
         assert_eq!([world.refresh_token(1), world.refresh_token(2)], ["r1", "r2"]);
-        let (_, again) = logout(&world, Revocation::Done);
+        let (_, again) = logout(&world, &Revocation::Done);
         assert!(matches!(again, Err(RefreshError::UnknownProfile { .. })), "{again:?}");
     }
 }
@@ -57,7 +60,7 @@ fn who_could_find_the_login_nowhere_else_is_given_it_first() {
     put(&world.agents[0], PROFILE, &login("r2", LATER));
     put(&world.agents[2], PROFILE, &login("r3", LATER));
     world.note("r1", State::Consumed, Some("r2"));
-    let (_, done) = logout(&world, Revocation::NotOffered);
+    let (_, done) = logout(&world, &Revocation::NotOffered);
     assert_eq!(done.unwrap().others, [world.agents[1].path()]);
     assert_eq!([world.refresh_token(1), world.refresh_token(2)], ["r2", "r3"]);
     assert!(is_gone(&world));
@@ -68,7 +71,7 @@ fn what_is_revoked_is_the_token_that_lives() {
     let world = World::new(1);
     let tokens = json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600});
     world.leave_answer("r1", &tokens);
-    let (revoked, done) = logout(&world, Revocation::Done);
+    let (revoked, done) = logout(&world, &Revocation::Done);
     done.unwrap();
     assert_eq!(revoked, ["r2"]);
     assert_eq!([world.state("r1"), world.state("r2")], [State::Consumed, State::Revoked]);
@@ -77,7 +80,7 @@ fn what_is_revoked_is_the_token_that_lives() {
     // Nobody knows what became of it: it may live.
     let world = World::new(1);
     world.note("r1", State::Intent, None);
-    let (revoked, done) = logout(&world, Revocation::Done);
+    let (revoked, done) = logout(&world, &Revocation::Done);
     done.unwrap();
     assert_eq!((revoked, world.state("r1")), (vec!["r1".to_owned()], State::Revoked));
 }
@@ -86,7 +89,7 @@ fn what_is_revoked_is_the_token_that_lives() {
 fn what_nobody_could_send_is_removed_without_a_lock() {
     let world = World::new(2);
     put(&world.agents[0], PROFILE, &login("", LATER));
-    let (revoked, done) = logout(&world, Revocation::Done);
+    let (revoked, done) = logout(&world, &Revocation::Done);
     assert_eq!((revoked.len(), done.unwrap().revocation), (1, Revocation::Done));
     assert!(is_gone(&world));
 
@@ -97,7 +100,7 @@ fn what_nobody_could_send_is_removed_without_a_lock() {
         document.put(&PROFILE.into(), "acme", &key, &Map::new());
     };
     world.agents[0].update(put).unwrap();
-    let (revoked, done) = logout(&world, Revocation::Done);
+    let (revoked, done) = logout(&world, &Revocation::Done);
     assert_eq!((revoked.len(), done.unwrap().revocation), (0, Revocation::NotOffered));
     assert!(is_gone(&world));
 }
