@@ -144,7 +144,7 @@ fn a_later_token_at_the_store_of_an_intent_is_the_successor() {
 fn only_a_later_token_of_the_same_account_is_taken_for_the_successor() {
     let later = OAuthCredential { account_id: Some("you".to_owned()), ..login("r2", LATER) };
     let earlier = login("r0", Timestamp(PAST.0 - 60_000));
-    for other in [later, earlier] {
+    for other in [later, earlier, login("same", PAST)] {
         let world = World::new(2);
         world.note("r1", State::Intent, None);
         put(&world.agents[0], PROFILE, &other);
@@ -177,4 +177,91 @@ fn an_answer_that_was_left_behind_does_not_make_us_repeat_the_token() {
         assert!(record.code.as_ref().is_some_and(|code| code.contains("no ")), "{record:?}");
         assert!(!format!("{refused:?} {record:?}").contains(token), "{refused:?} {record:?}");
     }
+}
+
+#[test]
+fn when_a_successor_was_found_is_recorded() {
+    let world = World::new(2);
+    world.note("r1", State::Intent, None);
+    put(&world.agents[0], PROFILE, &login("r2", LATER));
+    let later = NOW.plus(Duration::from_mins(5));
+    world.ask_as(1, &wanted(Force::No), &later, &nobody()).unwrap();
+    let record = world.record("r1").unwrap();
+    assert_eq!((record.state, record.at), (State::Consumed, later));
+}
+
+#[test]
+fn the_answers_of_others_are_left_beside_a_store() {
+    let world = World::new(2);
+    let body = json!({"access_token": "a9", "refresh_token": "r9", "expires_in": 3600});
+    world.leave_answer("r8", &body);
+    let theirs = Record::new(
+        State::Intent,
+        &world.agents[1].canonical_path(),
+        &ProfileId::from(PROFILE),
+        NOW,
+    );
+    world.records.lock(world.key("r8"), Duration::ZERO).unwrap().write(&theirs).unwrap();
+    assert_eq!(world.ask(&Issuer::new(|_| tokens("a2", "r2"))).unwrap(), "a2");
+    assert_eq!((world.state("r8"), world.answer_files()), (State::Intent, 1));
+    assert_eq!(world.refresh_token(0), "r2");
+}
+
+#[test]
+fn what_is_in_the_store_already_is_cleared_up() {
+    let tidy = |world: &World| {
+        let doors = Doors {
+            store: &world.agents[0],
+            siblings: &[],
+            records: &world.records,
+            http: &nobody(),
+            clock: &NOW,
+            patience: Duration::ZERO,
+        };
+        refresh::clear_up(doors);
+    };
+    let refresh = |world: &World| {
+        world.ask(&Issuer::new(|_| tokens("a2", "r2"))).unwrap();
+    };
+    for tidy in [&tidy as &dyn Fn(&World), &refresh] {
+        let world = World::new(1);
+        world.leave_answer("r0", &json!({"access_token": "a1", "refresh_token": "r1"}));
+        world.note("r0", State::Consumed, Some("r1"));
+        tidy(&world);
+        assert_eq!(world.answer_files(), 0);
+    }
+    // The control: one that is not.
+    let world = World::new(1);
+    world.leave_answer("r0", &json!({"access_token": "a1", "refresh_token": "r1"}));
+    tidy(&world);
+    assert_eq!(world.answer_files(), 1);
+}
+
+#[test]
+fn a_token_that_was_used_up_since_it_came_is_given_to_nobody() {
+    let world = World::new(2);
+    let body = json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600});
+    world.leave_answer("r1", &body);
+    put(&world.agents[0], PROFILE, &login("r3", LATER));
+    let used_up = |successor: &str, state| {
+        let path = world.agents[0].canonical_path();
+        let at = NOW.plus(Duration::from_secs(1));
+        let record = Record::new(state, &path, &ProfileId::from(PROFILE), at);
+        let record = Record { successor: Some(world.key(successor)), ..record };
+        world.records.lock(world.key("r2"), Duration::ZERO).unwrap().write(&record).unwrap();
+    };
+    used_up("r3", State::Consumed);
+    assert_eq!(world.ask(&nobody()).unwrap(), "access-of-r3");
+    let siblings = [world.agents[1].clone()];
+    let doors = Doors {
+        store: &world.agents[0],
+        siblings: &siblings,
+        records: &world.records,
+        http: &nobody(),
+        clock: &NOW,
+        patience: Duration::ZERO,
+    };
+    refresh::finish_begun(&login("r1", PAST), None, &world.provider, doors).unwrap();
+    assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r3", "r1"]);
+    assert_eq!(world.state("r1"), State::Consumed);
 }

@@ -115,3 +115,104 @@ fn an_issuer_may_give_a_token_once_more_that_was_used_up() {
     }
     assert_eq!(issuer.sent(), ["r1", "r2", "r1", "r2"]);
 }
+
+#[test]
+fn a_token_that_ends_no_later_than_ours_is_no_successor() {
+    let world = World::new(1);
+    let same_end = || put(&world.agents[0], PROFILE, &login("r0", PAST));
+    let issuer = Issuer::new(|_| tokens("a2", "r2"));
+    world.ask_as(0, &wanted(Force::No), &Hook::at(2, same_end), &issuer).unwrap();
+    assert_eq!((world.state("r1"), issuer.sent()), (State::None, vec!["r0".to_owned()]));
+}
+
+#[test]
+fn of_a_chain_that_closes_on_itself_nothing_of_another_account_or_login_is_taken() {
+    let other_account =
+        OAuthCredential { account_id: Some("you".to_owned()), ..login("r2", LATER) };
+    for other in [other_account, login("r9", LATER)] {
+        let world = World::new(2);
+        world.note("r1", State::Consumed, Some("r2"));
+        world.note("r2", State::Consumed, Some("r1"));
+        put(&world.agents[1], "acme:another", &other);
+        world.agents[1].update(|document| document.remove(&PROFILE.into())).unwrap();
+        let refused = world.ask(&nobody());
+        assert!(matches!(refused, Err(RefreshError::NeedsLogin { .. })), "{refused:?}");
+        assert_eq!(world.refresh_token(0), "r1");
+    }
+}
+
+/// Runs `wait` in another thread, and `meanwhile` once that waits for the lock on `file`. The
+/// kernel lists who waits; nothing else tells that somebody does.
+#[cfg(target_os = "linux")]
+fn while_it_waits<T: Send>(
+    file: &std::path::Path,
+    wait: impl FnOnce() -> T + Send,
+    meanwhile: impl FnOnce(),
+) -> T {
+    use std::os::unix::fs::MetadataExt as _;
+    let inode = format!(":{} ", std::fs::metadata(file).unwrap().ino());
+    let waits = |line: &str| line.contains("->") && line.contains(&inode);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(wait);
+        while !std::fs::read_to_string("/proc/locks").unwrap().lines().any(waits) {
+            assert!(!waiting.is_finished(), "it does not wait");
+            std::thread::yield_now();
+        }
+        meanwhile();
+        waiting.join().unwrap()
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_login_that_was_replaced_while_it_was_healed_stays() {
+    let world = World::new(2);
+    world.note("r1", State::Consumed, Some("r2"));
+    put(&world.agents[1], PROFILE, &login("r2", LATER));
+    let theirs = OAuthCredential { account_id: Some("you".to_owned()), ..login("r9", LATER) };
+    let mut lock = world.agents[0].lock_for_refresh().unwrap();
+    let flock = world.agents[0].path().with_file_name(".auth-profiles.flock");
+    let asked = while_it_waits(
+        &flock,
+        || world.ask(&nobody()),
+        || {
+            let theirs = Credential::OAuth(theirs.clone());
+            lock.update(|document| document.renew(&PROFILE.into(), &theirs)).unwrap();
+            drop(lock);
+        },
+    );
+    assert_eq!((asked.unwrap().as_str(), world.refresh_token(0).as_str()), ("access-of-r9", "r9"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_became_of_the_end_of_a_chain_while_it_was_waited_for_is_found() {
+    for state in [State::None, State::Waiting, State::Consumed, State::Rejected] {
+        let world = World::new(2);
+        world.note("r1", State::Consumed, Some("r2"));
+        world.agents[1].update(|document| document.remove(&PROFILE.into())).unwrap();
+        let lock = world.records.lock(world.key("r2"), Duration::ZERO).unwrap();
+        let path = world.directory.path().join("locks/refresh").join(world.key("r2").to_string());
+        let asked = while_it_waits(
+            &path,
+            || world.ask(&nobody()),
+            || {
+                let is_consumed = state == State::Consumed;
+                let end = if is_consumed { "r3" } else { "r2" };
+                if state != State::Rejected {
+                    put(&world.agents[1], PROFILE, &login(end, LATER));
+                }
+                let store = world.agents[1].canonical_path();
+                let record = Record::new(state, &store, &ProfileId::from(PROFILE), NOW);
+                let successor = is_consumed.then(|| world.key("r3"));
+                lock.write(&Record { successor, ..record }).unwrap();
+                drop(lock);
+            },
+        );
+        match state {
+            State::Rejected => assert!(matches!(asked, Err(RefreshError::Rejected { .. }))),
+            State::Consumed => assert_eq!(asked.unwrap(), "access-of-r3"),
+            _ => assert_eq!(asked.unwrap(), "access-of-r2", "{state:?}"),
+        }
+    }
+}
