@@ -230,3 +230,17 @@ async fn another_user_of_the_machine_does_not_settle() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_request_that_uses_both_limits_up_is_read() {
+    let waiting = Waiting::new();
+    let target = "/auth/callback?state=";
+    let state = "s".repeat(8 * 1024 - "GET  HTTP/1.1".len() - target.len());
+    let host = format!("Host: localhost:{}\r\n", waiting.port).len();
+    let value = "v".repeat(16 * 1024 - host - "name: \r\n".len());
+    let request =
+        waiting.request_with("GET", &format!("{target}{state}"), &format!("name: {value}\r\n"));
+    check(&waiting, &request, 400).await;
+    waiting.send(&request).await.expect(400, "not the login that was started");
+    waiting.still_succeeds().await;
+}

@@ -216,3 +216,22 @@ fn what_became_of_the_end_of_a_chain_while_it_was_waited_for_is_found() {
         }
     }
 }
+
+#[test]
+fn the_end_of_a_chain_that_nobody_has_is_settled_or_needs_a_login() {
+    // Its process died with the answer: that is finished.
+    let world = World::new(1);
+    world.note("r1", State::Consumed, Some("r2"));
+    let body = json!({"access_token": "a3", "refresh_token": "r3", "expires_in": 3600});
+    world.leave_answer("r2", &body);
+    assert_eq!(world.ask(&nobody()).unwrap(), "a3");
+    assert_eq!((world.refresh_token(0).as_str(), world.answer_files()), ("r3", 0));
+
+    for state in [State::Intent, State::Waiting] {
+        let world = World::new(1);
+        world.note("r1", State::Consumed, Some("r2"));
+        world.note("r2", state, None);
+        let refused = world.ask(&nobody());
+        assert!(matches!(refused, Err(RefreshError::NeedsLogin { .. })), "{state:?} {refused:?}");
+    }
+}

@@ -9,6 +9,8 @@ fn a_lost_answer_is_asked_for_three_times_and_then_by_the_next_caller() {
     let refused = world.ask(&issuer);
     assert!(matches!(refused, Err(RefreshError::Unavailable { .. })), "{refused:?}");
     assert_eq!((issuer.sent().len(), world.state("r1")), (3, State::Intent));
+    // Those who wait for it are told.
+    assert_eq!(world.record("r1").unwrap().code.as_deref(), Some("cut off"));
     assert_eq!((world.answer_files(), world.refresh_token(0)), (0, "r1".to_owned()));
     assert_eq!(world.ask(&issuer).unwrap(), "a2");
     assert_eq!(issuer.sent(), ["r1"; 4]);
@@ -42,6 +44,7 @@ fn what_could_not_be_sent_is_waited_for_by_all() {
         assert!(at > NOW && at <= NOW.plus(Duration::from_secs(5)));
     }
     assert_eq!((connections.load(Ordering::SeqCst), world.state("r1")), (1, State::Waiting));
+    assert_eq!(world.record("r1").unwrap().code.as_deref(), Some("no route"));
     assert_eq!(world.answer_files(), 0);
 }
 
@@ -102,7 +105,8 @@ fn an_answer_for_another_account_stays_in_its_file_and_is_never_stored() {
     let issuer = Issuer::new(|_| answer(200, &body));
     for _ in 0..3 {
         let kept = world.ask(&issuer);
-        assert!(matches!(kept, Err(RefreshError::Unmerged { .. })), "{kept:?}");
+        let Err(RefreshError::Unmerged { reason, .. }) = &kept else { panic!("{kept:?}") };
+        assert!(reason.contains("another account"), "{reason}");
         assert_eq!((world.refresh_token(0), world.answer_files()), ("r1".to_owned(), 1));
     }
     assert!(world.force(Force::Send, &issuer).is_err());
@@ -219,4 +223,90 @@ fn a_store_that_keeps_changing_is_given_up_after_five_restarts() {
     let given_up = world.ask(&issuer);
     assert!(matches!(given_up, Err(RefreshError::Unsettled { .. })), "{given_up:?}");
     assert_eq!(connections.into_inner(), 6);
+}
+
+#[test]
+fn what_was_perhaps_sent_stays_so_though_it_cannot_be_sent_again() {
+    let world = World::new(1);
+    let attempts = AtomicUsize::new(0);
+    let unplugged = |_: HttpRequest| match attempts.fetch_add(1, Ordering::SeqCst) {
+        0 => Err(HttpError::Unanswered("cut off".to_owned())),
+        _ => Err(HttpError::NotSent("no route".to_owned())),
+    };
+    let refused = world.ask(&unplugged);
+    assert!(matches!(refused, Err(RefreshError::Unavailable { .. })), "{refused:?}");
+    assert_eq!((world.state("r1"), attempts.load(Ordering::SeqCst)), (State::Intent, 3));
+}
+
+#[test]
+fn a_refresh_writes_a_record_of_the_token_that_was_sent_and_of_no_other() {
+    let world = World::new(1);
+    world.ask(&Issuer::new(|_| tokens("a2", "r2"))).unwrap();
+    let known: Vec<_> = world.records.all().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(known, [world.key("r1")]);
+}
+
+#[test]
+fn why_nothing_came_is_recorded_for_those_who_wait() {
+    for (status, body, state, code) in [
+        (503, json!({}), State::Waiting, "503"),
+        (400, json!({"error": "invalid_client"}), State::Waiting, "invalid_client"),
+        (400, json!({"error": "invalid_grant"}), State::Rejected, "invalid_grant"),
+    ] {
+        let world = World::new(1);
+        assert!(world.ask(&Issuer::new(|_| answer(status, &body))).is_err());
+        let record = world.record("r1").unwrap();
+        assert_eq!(record.state, state);
+        assert!(record.code.as_ref().is_some_and(|it| it.contains(code)), "{record:?}");
+        // The next one is told the same without asking.
+        let told = format!("{:?}", world.ask(&nobody()));
+        assert!(told.contains(code), "{told}");
+    }
+}
+
+#[test]
+fn an_access_token_alone_is_not_put_into_another_login() {
+    let world = World::new(1);
+    let store = world.agents[0].clone();
+    let issuer = Issuer::new(|_| {
+        // While we ask, a person logs in again.
+        let mut document = store.read().unwrap();
+        document.renew(&PROFILE.into(), &Credential::OAuth(login("r9", LATER)));
+        auth_store::write_atomic(store.path(), &document.to_bytes()).unwrap();
+        answer(200, &json!({"access_token": "a2", "expires_in": 3600}))
+    });
+    assert_eq!(world.ask(&issuer).unwrap(), "access-of-r9");
+    assert_eq!(world.stored(0).access.expose(), "access-of-r9");
+    assert_eq!((world.state("r1"), world.answer_files()), (State::Intent, 1));
+}
+
+#[test]
+fn a_copy_under_another_name_gets_the_answer_whatever_became_of_the_others() {
+    // One whose account the answer is not for is left as it is, and the other is renewed.
+    let world = World::new(1);
+    let other = OAuthCredential { account_id: Some("you".to_owned()), ..login("r1", PAST) };
+    put(&world.agents[0], "acme:other", &other);
+    let id_token = jwt(&json!({"sub": "me"}));
+    let body = json!({"access_token": "a2", "refresh_token": "r2", "id_token": id_token});
+    assert_eq!(world.ask(&Issuer::new(|_| answer(200, &body))).unwrap(), "a2");
+    assert_eq!((world.state("r1"), world.answer_files()), (State::Consumed, 0));
+    let left = world.agents[0].read().unwrap().credential(&"acme:other".into()).unwrap();
+    assert_eq!(left.bearer().expose(), "access-of-r1");
+
+    // One that is another login's now is left as it is, and the copy is renewed.
+    let world = World::new(1);
+    put(&world.agents[0], "acme:copy", &login("r1", PAST));
+    let store = world.agents[0].clone();
+    let theirs = OAuthCredential { account_id: Some("you".to_owned()), ..login("r9", LATER) };
+    let issuer = Issuer::new(|_| {
+        let mut document = store.read().unwrap();
+        document.renew(&PROFILE.into(), &Credential::OAuth(theirs.clone()));
+        auth_store::write_atomic(store.path(), &document.to_bytes()).unwrap();
+        tokens("a2", "r2")
+    });
+    let _ = world.ask(&issuer);
+    let copy = store.read().unwrap().credential(&"acme:copy".into()).unwrap();
+    assert_eq!((world.refresh_token(0).as_str(), copy.bearer().expose()), ("r9", "a2"));
+    assert_eq!((world.state("r1"), world.answer_files()), (State::Consumed, 0));
+    assert_eq!(world.record("r1").unwrap().successor, Some(world.key("r2")));
 }
