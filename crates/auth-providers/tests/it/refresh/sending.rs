@@ -310,3 +310,55 @@ fn a_copy_under_another_name_gets_the_answer_whatever_became_of_the_others() {
     assert_eq!((world.state("r1"), world.answer_files()), (State::Consumed, 0));
     assert_eq!(world.record("r1").unwrap().successor, Some(world.key("r2")));
 }
+
+#[test]
+fn an_answer_takes_the_place_of_what_was_there_before_and_of_nothing_else() {
+    let sent = login("r1", PAST);
+    let earlier = Some(Timestamp(PAST.0 - 60_000));
+    let before =
+        OAuthCredential { expires: earlier, obtained_at: sent.obtained_at, ..login("r0", PAST) };
+    let other_time = OAuthCredential { obtained_at: Some(Timestamp(1)), ..before.clone() };
+    let no_end = OAuthCredential { expires: None, ..before.clone() };
+    let same_end = OAuthCredential { expires: sent.expires, ..before.clone() };
+    let later = OAuthCredential { expires: Some(LATER), ..before.clone() };
+    let other_account = OAuthCredential { account_id: Some("you".to_owned()), ..before.clone() };
+    for (there, is_replaced) in [
+        (before, true),
+        (other_time, false),
+        (no_end, false),
+        (same_end, false),
+        (later, false),
+        (other_account, false),
+    ] {
+        let world = World::new(1);
+        let store = world.agents[0].clone();
+        let issuer = Issuer::new(|_| {
+            let mut document = store.read().unwrap();
+            document.renew(&PROFILE.into(), &Credential::OAuth(there.clone()));
+            auth_store::write_atomic(store.path(), &document.to_bytes()).unwrap();
+            tokens("a2", "r2")
+        });
+        let _ = world.ask(&issuer);
+        let (token, answers) = if is_replaced { ("r2", 0) } else { ("r0", 1) };
+        assert_eq!(
+            (world.refresh_token(0).as_str(), world.answer_files()),
+            (token, answers),
+            "{there:?}"
+        );
+    }
+}
+
+#[test]
+fn each_failure_in_a_row_is_waited_for_twice_as_long() {
+    let world = World::new(1);
+    let mut now = NOW;
+    for longest in [5_000, 10_000, 20_000, 40_000, 60_000, 60_000] {
+        let refused = world.ask_as(0, &wanted(Force::No), &now, &Issuer::new(|_| answer(503, "")));
+        let Err(RefreshError::Unavailable { retry_at: Some(at), .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        let wait = at.0 - now.0;
+        assert!(wait > longest / 2 && wait <= longest, "{wait} ms of {longest}");
+        now = at;
+    }
+}
