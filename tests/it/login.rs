@@ -41,6 +41,55 @@ fn a_login_by_callback_stores_the_account_and_hands_out_its_token() {
 }
 
 #[test]
+fn a_narrower_scope_than_asked_is_told_and_stored() {
+    let issuer = Issuer::start();
+    issuer.set(|policy| policy.scope = Some("openid offline_access".to_owned()));
+    let sandbox = home(&issuer, |_| {});
+    let run = sandbox.log_in("demo", &[]);
+    assert!(run.expect_code(0).stderr.contains("warning: the provider did not grant: email\n"));
+    let run = sandbox.log_in("demo", &["--json"]);
+    assert_eq!(run.expect_code(0).json()["warnings"], json!(["the provider did not grant: email"]));
+    let profile = sandbox.profile("main", "demo:alice@example.test");
+    assert_eq!(profile["scope"], "openid offline_access");
+    // The control: all that was asked for.
+    issuer.set(|policy| policy.scope = Some("email offline_access openid more".to_owned()));
+    assert_eq!(sandbox.log_in("demo", &["--json"]).json()["warnings"], json!([]));
+}
+
+/// Who runs us in a directory of their choice cannot choose whom we log in to: no `.env` is read, neither there nor in
+/// the state directory.
+#[test]
+fn no_file_of_variables_changes_an_endpoint_or_a_client() {
+    let issuer = Issuer::start();
+    let mut sandbox =
+        home(&issuer, |manifest| manifest["client_id_env"] = json!(["DEMO_CLIENT_ID"]));
+    let elsewhere = sandbox.home().join("elsewhere");
+    let lines = format!(
+        "DEMO_CLIENT_ID=theirs\nCLAWDBOT_STATE_DIR={0}\nHOME={0}\nCLAWDBOT_CONFIG_PATH={0}/c\nHTTP_PROXY=http://127.0.0.1:1\n",
+        elsewhere.display()
+    );
+    let agent = sandbox.agent_dir("main");
+    for directory in [sandbox.home(), sandbox.state(), agent] {
+        for name in [".env", ".env.local", ".envrc", "clawdbot.env"] {
+            e2e::sandbox::write(&directory.join(name), lines.as_bytes());
+        }
+    }
+    let client = |sandbox: &Sandbox| {
+        let start = ["models", "auth", "login", "--provider", "demo", "--start", "--json"];
+        let run = sandbox.run(&start);
+        let url = run.expect_code(0).json()["url"].as_str().unwrap().to_owned();
+        assert!(url.starts_with(&format!("{}/authorize?", issuer.url())), "{url}");
+        query_of(&url, "client_id")
+    };
+    assert_eq!(client(&sandbox), e2e::issuer::CLIENT);
+    sandbox.log_in("demo", &[]).expect_code(0);
+    assert!(!elsewhere.exists());
+    // The control: the environment itself does.
+    sandbox.set_env("DEMO_CLIENT_ID", "theirs");
+    assert_eq!(client(&sandbox), "theirs");
+}
+
+#[test]
 fn the_browser_is_told_only_after_the_credential_is_saved() {
     let issuer = Issuer::start();
     let sandbox = home(&issuer, |_| {});

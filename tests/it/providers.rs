@@ -79,21 +79,19 @@ fn code(more: &Value) -> (u16, Value) {
 
 #[test]
 fn github_copilot_keeps_its_token_under_its_name() {
+    let granted = |token: &str| {
+        (200, json!({"access_token": token, "token_type": "bearer", "scope": "read:user"}))
+    };
+    let who = |id: u64| (200, json!({"login": "me", "id": id}));
+    let pending = (200, json!({"error": "authorization_pending"}));
     let script = Script::new(&[
         ("/code", vec![code(&json!({}))]),
-        (
-            "/token",
-            vec![
-                (200, json!({"error": "authorization_pending"})),
-                (
-                    200,
-                    json!({"access_token": "ghu_1", "token_type": "bearer", "scope": "read:user"}),
-                ),
-            ],
-        ),
+        ("/token", vec![pending, granted("ghu_1"), granted("ghu_2"), granted("ghu_3")]),
+        ("/who", vec![who(1), who(1), who(2)]),
     ]);
     let sandbox = script.home("github-copilot");
-    let login = sandbox.run(&["models", "auth", "login-github-copilot", "--yes"]);
+    let words = ["models", "auth", "login-github-copilot", "--yes"];
+    let login = sandbox.run(&words);
     login.expect_code(0);
     let lines: Vec<_> = login.stderr.lines().collect();
     assert!(
@@ -102,10 +100,15 @@ fn github_copilot_keeps_its_token_under_its_name() {
     );
     let stored = sandbox.profile("main", "github-copilot:github");
     let wanted = json!({"type": "token", "provider": "github-copilot", "token": "ghu_1",
-        "scope": "read:user"});
+        "accountId": "1", "scope": "read:user"});
     assert_eq!(stored, wanted);
     assert_eq!(token(&sandbox, "github-copilot").expect_code(0).line(), "ghu_1");
     assert!(!format!("{}{}", login.stdout, login.stderr).contains("ghu_1"));
+    // The same account again takes its place; another one does not.
+    sandbox.run(&words).expect_code(0);
+    sandbox.run(&words).expect_code(0);
+    assert_eq!(sandbox.profile("main", "github-copilot:github")["token"], "ghu_2");
+    assert_eq!(sandbox.profile("main", "github-copilot:github-2")["token"], "ghu_3");
 }
 
 #[test]

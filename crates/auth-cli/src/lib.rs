@@ -48,6 +48,7 @@ mod person;
 pub mod probe;
 mod qr;
 pub mod reference;
+mod rescue;
 mod route;
 mod runtime_cache;
 mod save;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use auth_providers::plugin::{Environment, WithPlugins};
 use auth_providers::refresh::{self, Force, Prepared, RefreshError, Wanted};
 use auth_providers::{Provider, Providers, ReqwestClient};
-use auth_store::{Credential, StateDirectory, TokenKey, TokenLock};
+use auth_store::{Credential, Records, StateDirectory, TokenKey, TokenLock};
 use serde_json::{Value, json};
 
 use crate::agent::{self, Agent};
@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::reference;
+use crate::rescue;
 use crate::runtime_cache;
 use crate::shell_words::{command, option};
 use crate::sink::{self, TokenSink};
@@ -43,13 +44,7 @@ pub fn sink(agent: &Agent, config: &Config, context: &Context) -> TokenSink {
     });
     let http = Box::new(client(context));
     let http = WithPlugins::new(http, &providers, plugin_environment(context));
-    // On its own disk in memory, and the user's alone.
-    let rescue = context.env("XDG_RUNTIME_DIR").filter(|it| !it.is_empty());
-    let rescue = rescue.map(|it| context.user_path(it).join("clawdbot"));
-    let records = match rescue {
-        Some(directory) => state.records().with_rescue(directory),
-        None => state.records(),
-    };
+    let records = rescue::places(context).into_iter().fold(state.records(), Records::with_rescue);
     TokenSink {
         store: agent.store().with_patience(patience),
         siblings: others.map(|other| other.store()).collect(),

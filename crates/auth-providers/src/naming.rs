@@ -50,14 +50,17 @@ pub fn default_profile_id(provider: &ProviderId, name: &str) -> ProfileId {
 }
 
 /// Whether `holder` is provably not the account of `login`: the account ids differ, or the e-mail
-/// addresses do, or it is no login at all. What is not known differs from nothing; but a login that
-/// yields a key and names its account takes no key's place that somebody pasted.
+/// addresses do, or it is no login at all. What is not known differs from nothing; but a key or a
+/// token, which nothing in itself tells from another account's, takes the place only of one of
+/// which as much is known: it may have been pasted, or stored by a program that asked for no
+/// account.
 fn is_another(holder: &Profile, login: &Login) -> bool {
     let differ = |a: Option<&str>, b: Option<&str>| matches!((a, b), (Some(a), Some(b)) if a != b);
     let is_key = login.credential.kind() == Kind::ApiKey;
+    let is_login = login.credential.kind() == Kind::OAuth;
     holder.provider != login.provider
         || (holder.kind == Kind::ApiKey) != is_key
-        || (is_key && login.account_id.is_some() && holder.account_id.is_none())
+        || (!is_login && login.account_id.is_some() != holder.account_id.is_some())
         || differ(holder.account_id.as_deref(), login.account_id.as_deref())
         || differ(holder.email.as_deref(), login.email.as_deref())
 }

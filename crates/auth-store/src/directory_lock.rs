@@ -17,10 +17,9 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
-
 use crate::atomic::{self, exchange, is_occupied, is_unsupported, rename_to_free};
 use crate::error::StoreError;
+use crate::lock_holder::holder_of_lock;
 use crate::lock_memory::{Identity, Memory, identity_at};
 use crate::open::read_regular;
 use crate::time::{Clock, SystemClock, Timestamp};
@@ -353,7 +352,7 @@ fn file_lock_of_openclaw(
     let holder = read_regular(path).ok().and_then(|bytes| holder_of_lock(&bytes));
     let age = SystemClock.now().since(touched);
     let is_dead = match &holder {
-        Some(pid) => !is_alive(*pid) || age > FILE_STALE,
+        Some(holder) => !holder.is_alive() || age > FILE_STALE,
         None => age > STALE,
     };
     if is_dead && identity_at(path) == before {
@@ -361,33 +360,9 @@ fn file_lock_of_openclaw(
         return place(path, memory);
     }
     Ok(Attempt::Occupied(match holder {
-        Some(pid) => format!("process {pid} holds it"),
+        Some(holder) => format!("process {} holds it", holder.pid),
         None => "another program holds it".to_owned(),
     }))
-}
-
-/// Who holds a lock of that kind, if the file says it.
-#[doc(hidden)]
-pub fn holder_of_lock(bytes: &[u8]) -> Option<i32> {
-    #[derive(Deserialize)]
-    struct Holder {
-        pid: i32,
-    }
-    serde_json::from_slice(bytes).ok().map(|Holder { pid }| pid)
-}
-
-fn is_alive(pid: i32) -> bool {
-    #[cfg(unix)]
-    {
-        rustix::process::Pid::from_raw(pid).is_some_and(|pid| {
-            rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
-        })
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = pid;
-        true
-    }
 }
 
 /// Clawdbot polls at long intervals. If we came back the instant we left, it would never find

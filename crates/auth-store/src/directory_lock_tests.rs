@@ -1,6 +1,8 @@
 //! What the directory lock does beside others, living and dead.
 
 use super::*;
+#[cfg(target_os = "linux")]
+use crate::lock_holder::Process;
 use crate::lock_memory::LONGEST_TURN;
 
 struct Place {
@@ -395,4 +397,42 @@ fn a_lock_is_not_put_over_that_of_somebody_who_was_faster() {
     assert!(matches!(attempt, Attempt::Occupied(_)));
     assert_eq!(judge(&place.path), theirs);
     assert_eq!(names(&place), ["flock", "store.json.lock"]);
+}
+
+/// A process id is given out again: what tells two processes apart is when they started.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_file_lock_of_a_process_whose_id_another_one_has_now_is_removed() {
+    let place = place();
+    let ours = Process::of(std::process::id().cast_signed()).unwrap();
+    let write = |start: serde_json::Value| {
+        let lock = serde_json::json!({
+            "pid": std::process::id(), "createdAt": "2026-02-01T00:00:00Z", "startTime": start,
+        });
+        atomic::write_atomic(&place.path, lock.to_string().as_bytes()).unwrap();
+    };
+    // The controls: it is that process, or nobody knows.
+    for start in [ours.start_time.into(), serde_json::Value::Null, "soon".into()] {
+        write(start);
+        assert!(matches!(acquire(&place), Err(StoreError::Busy { .. })));
+    }
+    write((ours.start_time + 1).into());
+    acquire(&place).unwrap().release(&place.memory);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_that_has_ended_and_was_not_waited_for_holds_no_file_lock() {
+    let place = place();
+    let mut child = std::process::Command::new("true").stdout(std::process::Stdio::piped()).spawn();
+    let child = child.as_mut().unwrap();
+    // Its output is closed when it has ended.
+    io::Read::read_to_end(&mut child.stdout.take().unwrap(), &mut Vec::new()).unwrap();
+    let id = child.id().cast_signed();
+    while Process::of(id).is_some_and(|it| !it.has_ended) {
+        std::thread::yield_now();
+    }
+    atomic::write_atomic(&place.path, format!("{{\"pid\":{id}}}").as_bytes()).unwrap();
+    acquire(&place).unwrap().release(&place.memory);
+    child.wait().unwrap();
 }

@@ -35,7 +35,7 @@ pub enum StoreError {
     Superseded {
         /// The file.
         path: PathBuf,
-        /// The database.
+        /// The database, or what shows that there is one.
         database: PathBuf,
     },
     /// A lock could not be had in time. Try again later; nothing was written.

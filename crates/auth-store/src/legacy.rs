@@ -24,6 +24,7 @@ use crate::error::StoreError;
 use crate::id::ProfileId;
 use crate::json::{self, Object};
 use crate::open::open_regular;
+use crate::place::superseded_by;
 use crate::store::Store;
 
 /// What became of the legacy files.
@@ -54,7 +55,7 @@ pub fn import_legacy(
     let aside = atomic::sibling(auth, ".import");
     let has_store = is_there(store.path());
     // Beside the database of a later program, nothing is imported into the file.
-    if has_store && !is_there(&aside) || is_there(&store.path().with_file_name(DATABASE)) {
+    if has_store && !is_there(&aside) || superseded_by(store.path()).is_some() {
         return Ok(imported);
     }
     if !has_store && store.is_untouched() && !is_there(&aside) {
@@ -275,9 +276,6 @@ const HEAD: [&str; 2] = ["type", "provider"];
 
 /// The members that are not written where they say nothing.
 const OPTIONAL: [&str; 4] = ["enterpriseUrl", "projectId", "accountId", "email"];
-
-/// Where a later OpenClaw keeps the credentials of an agent.
-const DATABASE: &str = "openclaw-agent.sqlite";
 
 #[cfg(test)]
 mod tests {

@@ -42,6 +42,7 @@ mod id;
 mod json;
 mod jwt;
 mod legacy;
+mod lock_holder;
 mod lock_memory;
 mod model_usage;
 mod open;
@@ -49,6 +50,7 @@ mod place;
 mod read_through;
 mod record;
 mod reference;
+mod rescue;
 mod runtime_cache;
 mod secret;
 mod state_directory;
@@ -64,15 +66,16 @@ pub use atomic::{
     create_private_directory, replace_if_unchanged, write_atomic, write_atomic_unsynced,
 };
 pub use credential::{Credential, Kind, OAuthCredential, Profile};
-#[doc(hidden)]
-pub use directory_lock::holder_of_lock;
 pub use document::{Document, Malformed, ParseError};
 pub use error::StoreError;
 pub use id::{ProfileId, ProviderId, trim};
 pub use jwt::unverified_claims;
 pub use legacy::{Imported, LegacyEntries, import_legacy};
+#[doc(hidden)]
+pub use lock_holder::{LockHolder, holder_of_lock};
 pub use model_usage::ModelUsage;
 pub use open::{open_regular, read_regular, read_regular_text};
+pub use place::superseded_by;
 pub use record::{Record, Records, State, TokenKey, TokenLock};
 pub use reference::KeyReference;
 pub use runtime_cache::RuntimeCache;

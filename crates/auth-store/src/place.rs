@@ -86,3 +86,50 @@ impl Place {
         ]
     }
 }
+
+/// What shows that a later OpenClaw keeps the credentials elsewhere now, and only left the store
+/// `file` behind: its database, or the copy of the file that it made when it took it over.
+pub fn superseded_by(file: &Path) -> Option<PathBuf> {
+    let database = file.with_file_name("openclaw-agent.sqlite");
+    if database.exists() {
+        return Some(database);
+    }
+    let start = format!("{}.sqlite-import", file.file_name()?.to_str()?);
+    let entries = fs::read_dir(atomic::directory_of(file)).ok()?.flatten();
+    let is_copy = |name: &std::ffi::OsStr| {
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".bak"));
+        stem.is_some_and(|stem| stem.starts_with(&start))
+    };
+    entries.map(|entry| entry.path()).find(|path| path.file_name().is_some_and(is_copy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_or_the_copy_of_an_import_supersedes_the_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("auth-profiles.json");
+        let write = |name: &str| {
+            let path = directory.path().join(name);
+            atomic::write_atomic(&path, b"").unwrap();
+            path
+        };
+        for harmless in [
+            "auth-profiles.json",
+            ".auth-profiles.json.bak",
+            "auth-profiles.json.bak",
+            "auth-profiles.json.sqlite-import.part",
+            "other.json.sqlite-import.1.bak",
+        ] {
+            write(harmless);
+            assert_eq!(superseded_by(&file), None, "{harmless}");
+        }
+        for name in ["auth-profiles.json.sqlite-import.1769644800000.bak", "openclaw-agent.sqlite"]
+        {
+            let path = write(name);
+            assert_eq!(superseded_by(&file), Some(path));
+        }
+    }
+}

@@ -14,12 +14,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::answer::{self, AnswerFile, StoredAnswer};
+use crate::answer::StoredAnswer;
 use crate::atomic;
 use crate::error::StoreError;
 use crate::file_lock::FileLock;
 use crate::id::ProfileId;
 use crate::open::read_regular;
+use crate::rescue::Rescue;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -140,20 +141,28 @@ pub enum State {
 #[derive(Clone, Debug)]
 pub struct Records {
     directory: PathBuf,
-    rescue: Option<PathBuf>,
+    rescue: Rescue,
 }
 
 impl Records {
     /// The records in `directory`, which is created when the first token is locked.
     pub fn at(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), rescue: None }
+        Self { directory: directory.into(), rescue: Rescue::default() }
     }
 
     /// The same; and an answer that cannot be written beside its store goes to `directory`, which
-    /// should be on another disk, and the user's own.
+    /// should be on another disk. It is made for its owner only, in a directory that is there; one
+    /// into which others can reach is not used. Of several, the first that can be written takes
+    /// the answer, and all are looked into.
     #[must_use]
-    pub fn with_rescue(self, directory: impl Into<PathBuf>) -> Self {
-        Self { rescue: Some(directory.into()), ..self }
+    pub fn with_rescue(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.rescue.add(directory.into());
+        self
+    }
+
+    /// The tokens whose answers were [rescued](TokenLock::rescue).
+    pub fn rescued(&self) -> Vec<TokenKey> {
+        self.rescue.keys()
     }
 
     /// Waits at most `patience` for the lock on the token.
@@ -200,8 +209,7 @@ impl Records {
     }
 
     fn held(&self, key: TokenKey, lock: FileLock) -> TokenLock {
-        let rescue = self.rescue.as_deref().map(|directory| answer::path(directory, key));
-        TokenLock { key, lock, rescue }
+        TokenLock { key, lock, rescue: self.rescue.clone() }
     }
 
     fn path(&self, key: TokenKey) -> PathBuf {
@@ -215,7 +223,7 @@ pub struct TokenLock {
     key: TokenKey,
     lock: FileLock,
     /// Where its answer goes if it cannot be written beside the store.
-    rescue: Option<PathBuf>,
+    rescue: Rescue,
 }
 
 impl TokenLock {
@@ -267,22 +275,17 @@ impl TokenLock {
     /// # Errors
     /// There is no other place, or that cannot be written either: the answer is in memory only.
     pub fn rescue(&self, answer: &StoredAnswer) -> Result<(), StoreError> {
-        let Some(path) = &self.rescue else {
-            let source = io::Error::from(io::ErrorKind::NotFound);
-            return Err(StoreError::io("rescue the answer of", &self.lock.path)(source));
-        };
-        atomic::create_private_directory(atomic::directory_of(path))?;
-        AnswerFile::reserve(path)?.store(answer.status, answer.received_at, &answer.body)
+        self.rescue.write(self.key, answer)
     }
 
     /// The answer to this token that was [rescued](Self::rescue), if there is one.
     pub fn rescued(&self) -> Result<Option<StoredAnswer>, StoreError> {
-        self.rescue.as_deref().map_or(Ok(None), answer::read)
+        self.rescue.read(self.key)
     }
 
     /// Removes the rescued answer, which is in the store now.
     pub fn remove_rescued(&self) -> Result<(), StoreError> {
-        self.rescue.as_deref().map_or(Ok(()), atomic::remove)
+        self.rescue.remove(self.key)
     }
 
     /// A descriptor that shares this lock, to be handed to a child: the lock is held until both

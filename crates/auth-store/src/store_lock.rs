@@ -11,7 +11,7 @@ use crate::directory_lock::{DirectoryLock, Held};
 use crate::document::{Document, ParseError};
 use crate::error::StoreError;
 use crate::file_lock::FileLock;
-use crate::place::Place;
+use crate::place::{Place, superseded_by};
 use crate::record::TokenKey;
 use crate::time::{Clock as _, SystemClock};
 use crate::trust;
@@ -312,11 +312,12 @@ impl StoreLock {
 
     /// A later OpenClaw keeps its credentials in a database, and leaves the file behind.
     fn refuse_if_superseded(&self) -> Result<(), StoreError> {
-        let database = self.place.file.with_file_name("openclaw-agent.sqlite");
-        if database.exists() {
-            return Err(StoreError::Superseded { path: self.place.file.clone(), database });
+        match superseded_by(&self.place.file) {
+            Some(database) => {
+                Err(StoreError::Superseded { path: self.place.file.clone(), database })
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The next content of the file. Its name is fixed, since only the holder of the lock makes

@@ -83,6 +83,21 @@ pub(crate) fn check_directory(directory: &Path, file: &Path) -> Result<(), Store
     Ok(())
 }
 
+/// Whether a directory is ours alone, and nobody else can put another in its place.
+pub(crate) fn is_private(directory: &Path) -> bool {
+    let Ok(found) = fs::symlink_metadata(directory) else { return false };
+    let Ok(parent) = fs::metadata(crate::atomic::directory_of(directory)) else { return false };
+    #[cfg(unix)]
+    let is_open = {
+        use std::os::unix::fs::MetadataExt as _;
+        let is_sticky = parent.mode() & 0o1000 != 0;
+        found.mode() & 0o077 != 0 || (parent.mode() & 0o022 != 0 && !is_sticky) || !is_ours(&found)
+    };
+    #[cfg(not(unix))]
+    let is_open = false;
+    found.is_dir() && is_trusted(&parent) && !is_open
+}
+
 /// Whether a file is of this user.
 #[cfg(unix)]
 pub(crate) fn is_ours(metadata: &Metadata) -> bool {

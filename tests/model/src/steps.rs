@@ -167,8 +167,6 @@ pub const NO_STEPS: [(&str, &[&str]); 7] = [
             "directory_lock::not_exchanged",
             "directory_lock::take_over_aside",
             "directory_lock::file_lock_of_openclaw",
-            "directory_lock::holder_of_lock",
-            "directory_lock::is_alive",
             "directory_lock::open_directory",
         ],
     ),

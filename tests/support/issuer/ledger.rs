@@ -36,6 +36,8 @@ pub struct Policy {
     pub response_iss: bool,
     /// There is a revocation endpoint (RFC 7009).
     pub revocation: bool,
+    /// What was granted, said with every answer (RFC 6749 §5.1).
+    pub scope: Option<String>,
 }
 
 impl Default for Policy {
@@ -52,6 +54,7 @@ impl Default for Policy {
             claims: Map::new(),
             response_iss: true,
             revocation: true,
+            scope: None,
         }
     }
 }
@@ -329,6 +332,9 @@ impl Ledger {
         }
         if let Some(refresh) = refresh {
             body["refresh_token"] = refresh.into();
+        }
+        if let Some(scope) = &policy.scope {
+            body["scope"] = scope.as_str().into();
         }
         if policy.id_token {
             let mut claims = json!({});

@@ -269,6 +269,7 @@ pub(super) fn report(
             "email": login.email,
             "expires": login.credential.expires(),
             "defaultModel": default,
+            "warnings": login.warnings,
         }))?;
         return Ok(Exit::Done);
     }

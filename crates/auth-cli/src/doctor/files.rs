@@ -39,10 +39,47 @@ pub(super) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
             );
         }
     }
+    findings.extend(network(state, patient));
     for agent in &patient.agents {
         findings.extend(of_the_agent(agent, patient));
     }
     findings
+}
+
+/// The state directory on the disk of another machine.
+#[cfg(target_os = "linux")]
+fn network(state: &Path, patient: &Patient<'_>) -> Option<Finding> {
+    let kind = u64::try_from(rustix::fs::statfs(state).ok()?.f_type).ok()?;
+    let what = format!("{} is on {}", show(state, patient), network_file_system(kind)?);
+    Some(
+        Finding::new("network_file_system", Severity::Warning, what)
+            .costs("its locks are as good as the server's; a second machine that uses the logins ends them")
+            .at(state)
+            .command("keep it on a local disk: export CLAWDBOT_STATE_DIR=DIRECTORY"),
+    )
+}
+
+#[cfg(not(target_os = "linux"))]
+fn network(_: &Path, _: &Patient<'_>) -> Option<Finding> {
+    None
+}
+
+/// The name of a file system whose disk is another machine's, by its number in `statfs(2)`. What
+/// programs of a user make (FUSE) may be anything, and is not among them.
+#[cfg(any(target_os = "linux", test))]
+fn network_file_system(kind: u64) -> Option<&'static str> {
+    Some(match kind {
+        0x6969 => "NFS",
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => "a Windows share (SMB)",
+        0x0102_1997 => "9P, the disk of another machine or of the host",
+        0x5346_414f => "AFS",
+        0x00c3_6400 => "Ceph",
+        0x0bd0_0bd0 => "Lustre",
+        0x0116_1970 => "GFS2",
+        0x7461_636f => "OCFS2",
+        0x7375_7245 => "Coda",
+        _ => return None,
+    })
 }
 
 fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
@@ -76,13 +113,15 @@ fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
     findings.extend(link(store.path(), patient));
     let lock = with_suffix(&store.canonical_path(), ".lock");
     findings.extend(lock_findings(&lock, agent, patient));
-    let database = agent.directory.join("openclaw-agent.sqlite");
-    if database.exists() {
-        let what = format!("{} is the database of a later OpenClaw", show(&database, patient));
+    if let Some(sign) = auth_store::superseded_by(&store.canonical_path()) {
+        let what = format!(
+            "{} shows that a later OpenClaw keeps the credentials in its database",
+            show(&sign, patient)
+        );
         findings.push(
             Finding::new("store_superseded", Severity::Warning, what)
                 .costs("the file beside it is only read: nothing new is stored for this agent")
-                .at(&database)
+                .at(&sign)
                 .command("use the program that made it for changes, or move it away"),
         );
     }
@@ -257,3 +296,18 @@ fn show(path: &Path, patient: &Patient<'_>) -> String {
 const STALE: Duration = Duration::from_secs(32);
 /// How long a fix waits for locks.
 const FIX_PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_disk_of_another_machine_is_known_by_its_number() {
+        // ext4, tmpfs, overlay, btrfs, XFS, FUSE.
+        for local in [0xef53, 0x0102_1994, 0x794c_7630, 0x9123_683e, 0x5846_5342, 0x6573_5546] {
+            assert_eq!(network_file_system(local), None, "{local:x}");
+        }
+        assert_eq!(network_file_system(0x6969), Some("NFS"));
+        assert_eq!(network_file_system(0xff53_4d42), Some("a Windows share (SMB)"));
+    }
+}

@@ -178,6 +178,15 @@ pub(super) fn remove_settled_answers(store: &StoreLock, doors: Doors<'_>) {
             let _ = store.remove_answer(key);
         }
     }
+    for key in doors.records.rescued() {
+        // Whoever holds its lock takes care of it.
+        if let Ok(Some(lock)) = doors.records.try_lock(key)
+            && let Ok(Some(record)) = lock.record()
+            && record.state != State::Intent
+        {
+            let _ = lock.remove_rescued();
+        }
+    }
 }
 
 /// After a process of ours died: gives its lock on the store back, and clears up after it, so

@@ -84,6 +84,7 @@ pub async fn logout(
         let mut store = doors.store.lock_for_refresh()?;
         store.update(|document| document.remove(profile))?;
         remove_settled_answers(&store, doors);
+        lock.remove_rescued()?;
         return Ok(LoggedOut { revocation, others });
     }
     Err(RefreshError::Unsettled { profile: profile.clone() })

@@ -321,6 +321,7 @@ mod github_copilot {
             (200, json!({"error": "authorization_pending", "error_description": "…"})),
             (200, json!({"error": "slow_down", "interval": 10})),
             (200, granted),
+            (200, json!({"login": "me", "id": 583_231, "email": "not@asked.for"})),
         ];
         let (login, asked, time) = by_device(&copilot, Flow::DeviceCode, answers);
         let login = login.unwrap();
@@ -328,7 +329,9 @@ mod github_copilot {
         let client = ("client_id", "Iv1.b507a08c87ecfe98");
         check(&asked[0], "https://github.com/login/device/code", FORM);
         form(&asked[0], &[client, ("scope", "read:user")]);
-        for poll in &asked[1..] {
+        assert_eq!(asked[4].url, "https://api.github.com/user");
+        assert_eq!(asked[4].header("authorization"), Some("Bearer ghu_x"));
+        for poll in &asked[1..4] {
             check(poll, "https://github.com/login/oauth/access_token", FORM);
             let grant = "urn:ietf:params:oauth:grant-type:device_code";
             form(poll, &[client, ("device_code", "dev"), ("grant_type", grant)]);
@@ -336,6 +339,8 @@ mod github_copilot {
         let Credential::Token { token, expires } = &login.credential else { panic!("{login:?}") };
         assert_eq!((token.expose(), *expires), ("ghu_x", None));
         assert_eq!((login.email, login.warnings), (None, Vec::new()));
+        // The number, not the name, which its owner may change.
+        assert_eq!(login.account_id.as_deref(), Some("583231"));
         assert_eq!(copilot.profile_name.as_deref(), Some("github"));
         let oauth = OAuthCredential { refresh: "ghu_x".into(), ..OAuthCredential::default() };
         let target = copilot.refresh_target(&oauth);

@@ -64,6 +64,35 @@ fn a_second_account_never_overwrites_the_first() {
     check(&login(Some("a/ b"), None), &stored, "acme:default-ab");
 }
 
+/// GitHub's tokens, say: the account is asked for at the login, and Clawdbot did not ask.
+#[test]
+fn a_token_never_takes_the_place_of_one_whose_account_is_not_known_to_be_the_same() {
+    let token = |account: Option<&str>| {
+        let account_id = account.map(str::to_owned);
+        let mut fields = Map::new();
+        if let Some(account) = account {
+            fields.insert("accountId".to_owned(), account.into());
+        }
+        let credential = Credential::Token { token: "t".into(), expires: None };
+        Login { credential, account_id, fields, ..login(None, None) }
+    };
+    let name = |new: &Login, stored: &[(&str, Login)]| {
+        profile_name(new, Some("hub"), None, false, &profiles(stored)).unwrap().to_string()
+    };
+    let (one, two, unknown) = (token(Some("1")), token(Some("2")), token(None));
+    assert_eq!(name(&one, &[]), "acme:hub");
+    let stored = [("acme:hub", one.clone())];
+    assert_eq!(name(&one, &stored), "acme:hub");
+    assert_eq!(name(&two, &stored), "acme:hub-2");
+    assert_eq!(name(&unknown, &stored), "acme:hub-2");
+    let stored = [("acme:hub", unknown.clone())];
+    assert_eq!(name(&one, &stored), "acme:hub-1");
+    // Where nobody ever knows the account, a new login replaces the old one.
+    assert_eq!(name(&unknown, &stored), "acme:hub");
+    let stored = [("acme:hub", unknown), ("acme:hub-1", one.clone())];
+    assert_eq!(name(&one, &stored), "acme:hub-1");
+}
+
 #[test]
 fn a_login_does_not_take_the_place_of_a_key_or_of_another_provider() {
     let mut document = Document::empty();

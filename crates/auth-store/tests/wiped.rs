@@ -1,0 +1,42 @@
+//! What is left in memory of a secret that was dropped, as a debugger would see it.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+use auth_store::Secret;
+
+/// Long enough that what the allocator itself writes into freed memory, at its start, is not all of
+/// it.
+const LENGTH: usize = 300;
+
+/// The bytes of this process at an address.
+fn memory_at(memory: &File, address: usize) -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    memory.read_exact_at(&mut bytes, address as u64).unwrap();
+    bytes
+}
+
+fn rests(bytes: &[u8]) -> usize {
+    usize::try_from(bytes.iter().map(|byte| u32::from(*byte == b'#')).sum::<u32>()).unwrap()
+}
+
+#[test]
+fn the_memory_of_a_dropped_secret_is_wiped() {
+    let memory = File::open("/proc/self/mem").unwrap();
+    let text = || "#".repeat(LENGTH);
+
+    // The control: an ordinary text stays there.
+    let plain = text();
+    let address = plain.as_ptr() as usize;
+    assert_eq!(rests(&memory_at(&memory, address)), LENGTH);
+    drop(plain);
+    assert!(rests(&memory_at(&memory, address)) > LENGTH / 2, "this look finds nothing");
+
+    let secret = Secret::new(text());
+    let address = secret.expose().as_ptr() as usize;
+    assert_eq!(rests(&memory_at(&memory, address)), LENGTH);
+    drop(secret);
+    assert_eq!(rests(&memory_at(&memory, address)), 0);
+}
