@@ -6,8 +6,8 @@ const PAGE: &str = "docs/security.md";
 /// The two lists, by letter and last number.
 const ITEMS: [(char, usize); 2] = [('A', 56), ('B', 31)];
 
-/// Every item has one row, which names a test or says that there is none; every test that the page
-/// names exists.
+/// Every item has one row, which names a test or a stage of torture, or says that there is none;
+/// every test and stage that the page names exists.
 pub(super) fn security_is_tested(tree: &Tree) -> Vec<String> {
     let Some(page) = tree.get(PAGE) else { return vec![format!("{PAGE} is missing")] };
     let mut complaints = Vec::new();
@@ -21,7 +21,8 @@ pub(super) fn security_is_tested(tree: &Tree) -> Vec<String> {
                 continue;
             };
             let says_so = row.contains("| not ");
-            if names(row).next().is_none() && !says_so {
+            let mut held_by = names(row).chain(stages(row));
+            if held_by.next().is_none() && !says_so {
                 complaints.push(format!("{PAGE}: {letter}-{number:02} has no test"));
             }
         }
@@ -32,7 +33,22 @@ pub(super) fn security_is_tested(tree: &Tree) -> Vec<String> {
     missing.sort_unstable();
     missing.dedup();
     complaints.extend(missing.iter().map(|name| format!("{PAGE}: there is no test `{name}`")));
+    let tables = page.lines().filter(|line| line.starts_with('|'));
+    let missing = tables.flat_map(stages).filter(|name| !is_stage(name, tree));
+    complaints.extend(missing.map(|name| format!("{PAGE}: there is no stage `torture:{name}`")));
     complaints
+}
+
+/// The stages of torture in a line: ``stage `torture:NAME` ``.
+fn stages(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2).filter_map(|text| text.strip_prefix("torture:"))
+}
+
+/// Whether torture has that stage, and `ci` runs it.
+fn is_stage(name: &str, tree: &Tree) -> bool {
+    let has = |path: &str, text: &str| tree.get(path).is_some_and(|file| file.contains(text));
+    has("tests/torture/main.rs", &format!("(\"{name}\", "))
+        && has("xtask/src/ci.rs", "(\"torture --quick\", ")
 }
 
 /// The names of tests in a line: in backticks, of three words and more.
@@ -74,7 +90,9 @@ mod tests {
 
     fn complaints(page: &str) -> Vec<String> {
         let tests = "#[test]\nfn it_is_so() {}\n\nfn no_test_at_all() {}\n";
-        security_is_tested(&tree(&[(PAGE, page), ("a.rs", tests)]))
+        let torture = ("tests/torture/main.rs", "    (\"errors\", errors::run),");
+        let ci = ("xtask/src/ci.rs", "    (\"torture --quick\", run),");
+        security_is_tested(&tree(&[(PAGE, page), ("a.rs", tests), torture, ci]))
     }
 
     #[test]
@@ -89,6 +107,8 @@ mod tests {
         assert!(only(&renamed("A-07 | x | `no_test_at_all`")).contains("`no_test_at_all`"));
         assert!(only(&renamed("A-07 | x | somehow")).contains("A-07 has no test"));
         assert!(only(&renamed("A-77 | x | `it_is_so`")).contains("0 rows for A-07"));
+        assert!(complaints(&renamed("A-07 | x | stage `torture:errors`")).is_empty());
+        assert!(only(&renamed("A-07 | x | stage `torture:gone`")).contains("no stage"));
         assert!(complaints(&renamed("A-07 | x | not covered: because")).is_empty());
         assert_eq!(security_is_tested(&tree(&[])).len(), 1);
     }
