@@ -1,6 +1,6 @@
 //! What the linker can do so that the program starts sooner: on Linux with glibc, one library
-//! less to load, and the addresses to be filled in at the start in their short form. Each is left
-//! out where it cannot be had; the program is the same.
+//! less to load, and no addresses of its own to be filled in at the start. Each is left out where
+//! it cannot be had; the program is the same.
 
 use std::process::Command;
 
@@ -20,12 +20,10 @@ fn main() {
     if found.contains('/') {
         println!("cargo:rustc-link-lib=dylib:+verbatim=libgcc_eh.a");
     }
-    // The loader understands the short form since glibc 2.36, so this must be the system that
-    // runs it.
-    let version = output("getconf", &["GNU_LIBC_VERSION"]);
-    let version = version.trim().strip_prefix("glibc 2.").and_then(|it| it.parse::<u32>().ok());
-    if variable("HOST") == variable("TARGET") && version.is_some_and(|minor| minor >= 36) {
-        println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    // Whoever chose a relocation model has the last word.
+    println!("cargo:rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
+    if !variable("CARGO_ENCODED_RUSTFLAGS").contains("relocation-model") {
+        println!("cargo:rustc-link-arg-bins=-no-pie");
     }
 }
 

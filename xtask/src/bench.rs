@@ -19,7 +19,7 @@ pub(crate) fn bench(args: &[&str]) -> Outcome {
     setup::measured_beside()?;
     let (name, standalone) = match dist_for(MUSL)? {
         Some(binary) => ("static musl", binary),
-        None => ("static glibc", release(&["--config", CRT_STATIC, "--target", GNU])?),
+        None => ("static glibc", standalone(GNU)?),
     };
     let standalone = format!("--standalone={name}={standalone}");
     command.extend(["--release", "--", &standalone]);
@@ -46,7 +46,15 @@ fn dist_for(target: &str) -> Outcome<Option<String>> {
     if !std::path::Path::new(directory.trim()).is_dir() {
         return Ok(None);
     }
-    release(&["--target", target]).map(Some)
+    standalone(target).map(Some)
+}
+
+/// Builds the binary for `target` without shared libraries, and without addresses to be filled in at the start.
+fn standalone(target: &str) -> Outcome<String> {
+    let flags = format!(
+        "target.{target}.rustflags=['-Ctarget-feature=+crt-static', '-Crelocation-model=static']"
+    );
+    release(&["--config", &flags, "--target", target])
 }
 
 /// Builds the release binary and returns its path.
@@ -60,5 +68,3 @@ pub(crate) fn release(more: &[&str]) -> Outcome<String> {
 
 const MUSL: &str = "x86_64-unknown-linux-musl";
 const GNU: &str = "x86_64-unknown-linux-gnu";
-const CRT_STATIC: &str =
-    "target.x86_64-unknown-linux-gnu.rustflags=['-Ctarget-feature=+crt-static']";
