@@ -4,7 +4,7 @@
 //! Not on the hot path: that ends before anybody could look.
 
 #[cfg(unix)]
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 #[cfg(unix)]
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -42,14 +42,17 @@ pub(crate) fn end() {
     }
 }
 
-/// Hears SIGXFSZ, whose default is to end the process. What hears a signal stays for good, even
-/// when whoever asked for it is gone (`tokio::signal::unix::signal`).
+/// Hears SIGXFSZ, whose default is to end the process.
 #[cfg(unix)]
 fn survive_file_limits() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else {
-        return;
-    };
-    let _inside = runtime.enter();
-    let _stays = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
+    hear([signal_hook::consts::SIGXFSZ]);
+}
+
+/// From now on these signals do not end this process; a program that it starts or becomes has the
+/// defaults again. It takes no descriptor, and what cannot be had is no reason to fail.
+#[cfg(unix)]
+pub(crate) fn hear(signals: impl IntoIterator<Item = i32>) {
+    for signal in signals {
+        let _ = signal_hook::flag::register(signal, Arc::default());
+    }
 }

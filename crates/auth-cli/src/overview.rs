@@ -281,7 +281,7 @@ impl ProviderAuth {
 }
 
 fn answers(view: &View) -> Vec<PathBuf> {
-    let keys = view.agent.store().answers().into_iter();
+    let keys = view.agent.store().answers().unwrap_or_default().into_iter();
     keys.map(|key| view.agent.directory.join(format!(".auth-refresh.{key}.answer"))).collect()
 }
 

@@ -6,6 +6,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::sink;
 
 /// Lines of standard input, as they come. A thread reads them, since nothing else can wait for a
 /// line and for something else at once; the program ends without waiting for it.
@@ -154,8 +155,7 @@ pub(crate) fn interrupted() -> CliError {
 
 /// Runs `future` on a runtime of its own.
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> Result<T, CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| {
+    let runtime = sink::runtime().map_err(|error| {
         CliError::new(Exit::TryLater, "no_runtime", format!("could not start: {error}"))
     })?;
     Ok(runtime.block_on(future))

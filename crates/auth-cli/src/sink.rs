@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -151,8 +152,7 @@ pub(crate) fn without_provider(
 
 /// Runs `future` on a runtime of its own, in this thread.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, RefreshError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime {
+    match runtime() {
         Ok(runtime) => Ok(runtime.block_on(future)),
         Err(source) => Err(RefreshError::Store(StoreError::Io {
             action: "start the network for",
@@ -160,6 +160,15 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, RefreshE
             source,
         })),
     }
+}
+
+/// A runtime for this thread.
+pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    // tokio panics where it cannot have such a pair for its signals; whoever has no descriptors
+    // left gets an error.
+    #[cfg(unix)]
+    drop(std::os::unix::net::UnixStream::pair()?);
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 fn unknown_end() -> Arc<RefreshError> {

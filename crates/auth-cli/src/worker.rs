@@ -23,6 +23,7 @@ use crate::agent::{self, Agent};
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::hardening;
 use crate::reference;
 use crate::rescue;
 use crate::runtime_cache;
@@ -260,11 +261,8 @@ fn child(arguments: &[OsString], context: &mut Context) -> Result<bool, CliError
     let stdin =
         std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned().map_err(|_| nobody())?;
     let lock = sink.records.inherited(key, File::from(stdin))?;
-    let sending = async {
-        let _deaf = ignore_signals();
-        refresh::send(lock, &wanted, provider, sink.doors()).await
-    };
-    let sent = sink::block_on(sending)
+    ignore_signals();
+    let sent = sink::block_on(refresh::send(lock, &wanted, provider, sink.doors()))
         .and_then(|sent| sent)
         .map_err(|error| explain(error, Some(provider), &agent))?;
     // Here, since the one who asked may be gone. Others may have had copies of the token.
@@ -281,20 +279,12 @@ fn child(_: &[OsString], _: &mut Context) -> Result<bool, CliError> {
     Err(CliError::usage(format!("`{WORD}` is not for people")))
 }
 
-/// While this is held, no polite signal ends us: the answer must be saved first. The deadline of
-/// the request bounds how long that can take.
+/// From now on no polite signal ends us: the answer must be saved first. The deadline of the
+/// request bounds how long that can take.
 #[cfg(unix)]
-fn ignore_signals() -> Vec<tokio::signal::unix::Signal> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let kinds = [
-        SignalKind::interrupt(),
-        SignalKind::terminate(),
-        SignalKind::hangup(),
-        SignalKind::quit(),
-        // A limit on file sizes then is an error of the write, not the end of the process.
-        SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()),
-    ];
-    kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect()
+fn ignore_signals() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    hardening::hear([SIGINT, SIGTERM, SIGHUP, SIGQUIT]);
 }
 
 /// What a person is told, and which command helps.

@@ -113,14 +113,18 @@ pub(crate) fn path(directory: &Path, key: TokenKey) -> PathBuf {
     directory.join(format!("{PREFIX}{key}{SUFFIX}"))
 }
 
-/// The tokens for which there is an answer file in `directory`.
-pub(crate) fn keys(directory: &Path) -> Vec<TokenKey> {
-    let names = fs::read_dir(directory).into_iter().flatten().flatten();
-    let keys = names.filter_map(|entry| {
+/// The tokens for which there is an answer file in `directory`; none if there is no directory.
+pub(crate) fn keys(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
+    let names = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names.and_then(Iterator::collect::<io::Result<Vec<_>>>),
+    };
+    let names = names.map_err(StoreError::io("look for answers in", directory))?;
+    let keys = names.into_iter().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
     });
-    keys.collect()
+    Ok(keys.collect())
 }
 
 fn hash(bytes: &[u8]) -> String {
@@ -181,6 +185,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let key = TokenKey::new("e", "c", &"r".into());
         AnswerFile::reserve(&path(directory.path(), key)).unwrap();
-        assert_eq!(keys(directory.path()), [key]);
+        assert_eq!(keys(directory.path()).unwrap(), [key]);
+        assert_eq!(keys(&directory.path().join("none")).unwrap(), []);
+        let file = path(directory.path(), key);
+        assert!(keys(&file).is_err(), "what cannot be read has no answers");
     }
 }

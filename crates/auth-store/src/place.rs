@@ -38,7 +38,11 @@ impl Place {
             }
             Err(error) => return Err(StoreError::io("find", path)(error)),
         };
-        if let Ok(metadata) = fs::metadata(&file) {
+        let there = match fs::metadata(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            found => Some(found.map_err(StoreError::io("look at", &file))?),
+        };
+        if let Some(metadata) = there {
             if let Some(reason) = open::oddity(metadata.file_type()) {
                 return Err(unsafe_because(&file, reason));
             }

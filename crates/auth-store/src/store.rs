@@ -1,6 +1,7 @@
 //! The store: *read*, *update*, *lock for refresh*. Nobody else writes the file.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -120,13 +121,33 @@ impl Store {
         Place::of(&self.path).is_ok_and(|place| !place.flock.exists())
     }
 
+    /// Whether the directory of this store is there.
+    ///
+    /// # Errors
+    /// It cannot be looked at: that is not to say that it is gone.
+    pub fn has_directory(&self) -> Result<bool, StoreError> {
+        let directory = atomic::directory_of(&self.path);
+        match fs::metadata(directory) {
+            Ok(_) => Ok(true),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(StoreError::io("look at", directory)(error)),
+        }
+    }
+
     /// The answer of the token `key` that waits beside this store, if there is one.
     pub fn stored_answer(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
         answer::read(&self.answer_path(key))
     }
 
     /// The tokens for which an answer file lies beside this store.
-    pub fn answers(&self) -> Vec<TokenKey> {
+    ///
+    /// # Errors
+    /// The directory is there and cannot be read: send nothing, an answer may wait in it.
+    pub fn answers(&self) -> Result<Vec<TokenKey>, StoreError> {
         answer::keys(atomic::directory_of(&self.canonical_path()))
     }
 
@@ -319,6 +340,20 @@ mod tests {
         let removed = store.update(|document| document.remove(&"a".into()));
         assert!(matches!(removed, Err(StoreError::Newer { .. })));
         assert_eq!(fs::read(store.path()).unwrap(), newer);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_that_cannot_be_looked_at_is_not_gone() {
+        let (directory, store) = directory_and_store();
+        assert!(store.has_directory().unwrap());
+        let at = |name: &str| Store::at(directory.path().join(name).join("auth-profiles.json"));
+        assert!(!at("none").has_directory().unwrap());
+        fs::write(directory.path().join("file"), "").unwrap();
+        assert!(!at("file").has_directory().unwrap());
+        // A link to itself leads nowhere that could be looked at.
+        std::os::unix::fs::symlink("loop", directory.path().join("loop")).unwrap();
+        assert!(at("loop").has_directory().is_err());
     }
 
     #[cfg(unix)]

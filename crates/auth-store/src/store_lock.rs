@@ -259,7 +259,10 @@ impl StoreLock {
     }
 
     /// The tokens for which an answer file lies beside this store.
-    pub fn answers(&self) -> Vec<TokenKey> {
+    ///
+    /// # Errors
+    /// The directory is there and cannot be read: send nothing, an answer may wait in it.
+    pub fn answers(&self) -> Result<Vec<TokenKey>, StoreError> {
         answer::keys(atomic::directory_of(&self.place.file))
     }
 

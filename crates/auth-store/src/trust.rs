@@ -62,8 +62,12 @@ pub(crate) fn check_way(path: &Path) -> Result<(), StoreError> {
 /// replace what lies in it. What its group may change, it may no longer.
 pub(crate) fn check_directory(directory: &Path, file: &Path) -> Result<(), StoreError> {
     #[cfg(unix)]
-    if let Ok(metadata) = fs::metadata(directory) {
+    {
         use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let metadata = match fs::metadata(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            found => found.map_err(StoreError::io("look at", directory))?,
+        };
         let refused = |reason| StoreError::Unsafe { path: file.to_owned(), reason };
         if !is_ours(&metadata) {
             return Err(refused("its directory belongs to another user"));

@@ -18,7 +18,7 @@ use crate::view::way_in;
 pub(super) fn examine(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
     let store = agent.store();
     let mut findings = Vec::new();
-    for key in store.answers() {
+    for key in store.answers().unwrap_or_default() {
         let is_busy = matches!(patient.records.try_lock(key), Ok(None));
         if !is_busy {
             let what =

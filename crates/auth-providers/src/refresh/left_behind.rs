@@ -1,6 +1,5 @@
 //! What a process left behind that died with a token sent, or with its answer not yet stored.
 
-use std::path::Path;
 use std::time::Duration;
 
 use auth_store::{OAuthCredential, Record, State, Store, StoreLock, TokenKey, TokenLock};
@@ -20,10 +19,10 @@ pub(super) fn settle_intent(
     provider: &Provider,
     doors: Doors<'_>,
 ) -> Result<bool, RefreshError> {
-    if !record.store.parent().is_some_and(Path::is_dir) {
+    let named = Store::at(&record.store).with_patience(doors.patience);
+    if !named.has_directory()? {
         return Ok(false);
     }
-    let named = Store::at(&record.store).with_patience(doors.patience);
     let mut store = named.lock_for_refresh()?;
     let wanted = Wanted::now(record.profile.clone());
     let document = store.read()?;
@@ -129,7 +128,7 @@ pub(super) fn finish_left_behind(
 ) -> Result<LeftBehind, RefreshError> {
     remove_settled_answers(store, doors);
     let mut left_behind = LeftBehind::Nothing;
-    for key in store.answers().into_iter().filter(|key| *key != except) {
+    for key in store.answers()?.into_iter().filter(|key| *key != except) {
         let is_ours = |record: &Record| {
             let document = store.read().ok();
             let profile = document.and_then(|document| document.profile(&record.profile));
@@ -169,7 +168,8 @@ pub(super) fn finish_left_behind(
 
 /// Removes the answers beside a store that are in it already: their process died before it could.
 pub(super) fn remove_settled_answers(store: &StoreLock, doors: Doors<'_>) {
-    for key in store.answers() {
+    // Best effort; who sends a token looks again.
+    for key in store.answers().unwrap_or_default() {
         // Without any record nobody knows, so it stays.
         if let Ok(Some(record)) = doors.records.peek(key)
             && record.state != State::Intent

@@ -211,7 +211,7 @@ impl World {
     }
 
     fn answer_files(&self) -> usize {
-        self.agents.iter().map(|store| store.answers().len()).sum()
+        self.agents.iter().map(|store| store.answers().unwrap().len()).sum()
     }
 
     /// Everything on the disk but the stores and their backups.
