@@ -60,9 +60,10 @@ impl Rescue {
         self.safe().try_for_each(|directory| atomic::remove(&answer::path(directory, key)))
     }
 
-    /// The tokens whose answers were left.
+    /// The tokens whose answers were left, as far as the places can be read.
     pub(crate) fn keys(&self) -> Vec<TokenKey> {
-        let mut keys: Vec<_> = self.safe().flat_map(|directory| answer::keys(directory)).collect();
+        let keys = self.safe().flat_map(|directory| answer::keys(directory).unwrap_or_default());
+        let mut keys: Vec<_> = keys.collect();
         keys.dedup();
         keys
     }

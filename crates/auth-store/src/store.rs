@@ -346,10 +346,12 @@ mod tests {
     #[test]
     fn a_directory_that_cannot_be_looked_at_is_not_gone() {
         let (directory, store) = directory_and_store();
+        assert!(!store.has_directory().unwrap());
+        put(&store, "acme:a", "one");
         assert!(store.has_directory().unwrap());
         let at = |name: &str| Store::at(directory.path().join(name).join("auth-profiles.json"));
         assert!(!at("none").has_directory().unwrap());
-        fs::write(directory.path().join("file"), "").unwrap();
+        crate::write_atomic(&directory.path().join("file"), b"").unwrap();
         assert!(!at("file").has_directory().unwrap());
         // A link to itself leads nowhere that could be looked at.
         std::os::unix::fs::symlink("loop", directory.path().join("loop")).unwrap();
