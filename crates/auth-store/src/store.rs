@@ -128,7 +128,7 @@ impl Store {
     pub fn has_directory(&self) -> Result<bool, StoreError> {
         let directory = atomic::directory_of(&self.path);
         match fs::metadata(directory) {
-            Ok(_) => Ok(true),
+            Ok(found) => Ok(found.is_dir()),
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
             {
