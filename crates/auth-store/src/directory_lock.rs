@@ -29,7 +29,7 @@ use crate::time::{Clock, SystemClock, Timestamp};
 pub(crate) struct DirectoryLock {
     held: Arc<Held>,
     /// Dropping it ends the thread that keeps the lock alive.
-    keeper: Option<mpsc::Sender<()>>,
+    pub(crate) keeper: Option<mpsc::Sender<()>>,
     /// Somebody else had it when we wanted it.
     met_others: bool,
 }

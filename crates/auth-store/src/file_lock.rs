@@ -97,8 +97,13 @@ fn take(file: File, path: &Path) -> Result<Tried, StoreError> {
 }
 
 fn lock_blocking(file: &File) -> io::Result<()> {
+    not_interrupted(|| fs4::FileExt::lock(file))
+}
+
+/// The end of `wait`, which begins again when a signal interrupts it.
+fn not_interrupted(mut wait: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     loop {
-        match fs4::FileExt::lock(file) {
+        match wait() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
@@ -198,6 +203,18 @@ mod tests {
         assert!(matches!(refused, Err(StoreError::Unsafe { .. })));
         fs::remove_file(&path).unwrap();
         FileLock::try_acquire(&path).unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_signal_ends_no_wait_and_any_other_error_does() {
+        let ended = |kinds: &[io::ErrorKind]| {
+            let mut kinds = kinds.iter();
+            not_interrupted(|| kinds.next().map_or(Ok(()), |kind| Err((*kind).into())))
+                .map_err(|error| error.kind())
+        };
+        let (signal, other) = (io::ErrorKind::Interrupted, io::ErrorKind::StorageFull);
+        assert_eq!(ended(&[signal, signal]), Ok(()));
+        assert_eq!(ended(&[signal, other]), Err(other));
     }
 
     #[test]

@@ -99,7 +99,10 @@ fn whoever_asks_is_told_whether_the_directory_is_still_ours() {
     let since = Instant::now();
     while since.elapsed() < Duration::from_millis(1) {}
     assert!(lock.age() >= Duration::from_millis(1));
+    let is_kept_alive = |lock: &StoreLock| lock.directory.as_ref().unwrap().keeper.is_some();
+    assert!(!is_kept_alive(&lock));
     lock.keep_alive();
+    assert!(is_kept_alive(&lock));
     fs::remove_dir(&lock.place.lock).unwrap();
     assert!(!witness() && !lock.is_directory_ours());
 }

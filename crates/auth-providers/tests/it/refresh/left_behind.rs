@@ -192,19 +192,20 @@ fn when_a_successor_was_found_is_recorded() {
 
 #[test]
 fn the_answers_of_others_are_left_beside_a_store() {
-    let world = World::new(2);
-    let body = json!({"access_token": "a9", "refresh_token": "r9", "expires_in": 3600});
-    world.leave_answer("r8", &body);
-    let theirs = Record::new(
-        State::Intent,
-        &world.agents[1].canonical_path(),
-        &ProfileId::from(PROFILE),
-        NOW,
-    );
-    world.records.lock(world.key("r8"), Duration::ZERO).unwrap().write(&theirs).unwrap();
-    assert_eq!(world.ask(&Issuer::new(|_| tokens("a2", "r2"))).unwrap(), "a2");
-    assert_eq!((world.state("r8"), world.answer_files()), (State::Intent, 1));
-    assert_eq!(world.refresh_token(0), "r2");
+    let tokens_of = json!({"access_token": "a9", "refresh_token": "r9", "expires_in": 3600});
+    for (status, body) in [(200, tokens_of), (400, json!({"error": "invalid_grant"}))] {
+        let world = World::new(2);
+        let mut lock = world.agents[0].lock_for_refresh().unwrap();
+        let mut file = lock.reserve(world.key("r8")).unwrap();
+        file.store(status, NOW, body.to_string().as_bytes()).unwrap();
+        drop((file, lock));
+        let other = world.agents[1].canonical_path();
+        let theirs = Record::new(State::Intent, &other, &ProfileId::from(PROFILE), NOW);
+        world.records.lock(world.key("r8"), Duration::ZERO).unwrap().write(&theirs).unwrap();
+        assert_eq!(world.ask(&Issuer::new(|_| tokens("a2", "r2"))).unwrap(), "a2");
+        assert_eq!((world.state("r8"), world.answer_files()), (State::Intent, 1));
+        assert_eq!(world.refresh_token(0), "r2");
+    }
 }
 
 #[test]
