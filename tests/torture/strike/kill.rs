@@ -17,6 +17,8 @@ pub(crate) fn run(settings: &Settings) -> Report {
     let base = super::base();
     let mut report = Report::default();
     let plain = Plain::run(&base, &mut report);
+    let (points, operations) = (plain.calls().count(), Operation::ALL.len());
+    report.note(format!("{points} points in {operations} operations"));
 
     let all: Vec<Job> =
         plain.calls().flat_map(|(operation, call)| jobs(operation, call.point)).collect();
