@@ -441,7 +441,9 @@ mod tests {
         records.lock(key(), Duration::ZERO).unwrap().rescue(&answer).unwrap();
         let lock = records.lock(key(), Duration::ZERO).unwrap();
         assert_eq!(lock.rescued().unwrap().unwrap().body, b"{}");
+        assert_eq!(records.rescued(), [key()]);
         lock.remove_rescued().unwrap();
+        assert_eq!(records.rescued(), []);
         assert!(lock.rescued().unwrap().is_none());
     }
 

@@ -193,6 +193,9 @@ mod tests {
         assert!(!is_link(&error(io::ErrorKind::NotFound), &link));
         assert!(open(&link).unwrap().is_none());
         assert!(open(&file.join("below")).is_err());
+        // What cannot be looked at is not the same as nothing there.
+        check_directory(&directory.path().join("none"), &file).unwrap();
+        assert!(check_directory(&file.join("below"), &file).is_err());
     }
 
     #[test]
