@@ -354,7 +354,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let records = Records::at(directory.path().join("refresh"));
         assert_eq!(records.peek(key()).unwrap(), None);
-        let lock = records.lock(key(), Duration::ZERO).unwrap();
+        let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
         lock.write(&record(State::Intent)).unwrap();
         lock.write(&record(State::Rejected)).unwrap();
         assert_eq!(lock.record().unwrap(), Some(record(State::Rejected)));
@@ -376,7 +376,7 @@ mod tests {
     fn a_damaged_line_never_happened() {
         let directory = tempfile::tempdir().unwrap();
         let records = Records::at(directory.path());
-        let lock = records.lock(key(), Duration::ZERO).unwrap();
+        let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
         lock.write(&record(State::Intent)).unwrap();
         let first = fs::read(records.path(key())).unwrap().len();
         lock.write(&record(State::Consumed)).unwrap();
@@ -395,7 +395,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let records = Records::at(directory.path().join("refresh"));
         assert_eq!(records.all(), []);
-        let lock = records.lock(key(), Duration::ZERO).unwrap();
+        let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
         assert_eq!((lock.key(), records.all()), (key(), vec![]));
         lock.write(&record(State::Rejected)).unwrap();
         atomic::write_atomic(&directory.path().join("refresh/other"), b"x").unwrap();
@@ -414,7 +414,7 @@ mod tests {
     fn failures_count_until_something_else_became_of_the_token() {
         let directory = tempfile::tempdir().unwrap();
         let records = Records::at(directory.path());
-        let lock = records.lock(key(), Duration::ZERO).unwrap();
+        let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
         assert_eq!(lock.failures_in_a_row().unwrap(), 0);
         for (state, failures) in [
             (State::Waiting, 1),
@@ -435,11 +435,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let records = Records::at(directory.path().join("refresh"));
         let answer = StoredAnswer { status: 200, received_at: Timestamp(7), body: b"{}".to_vec() };
-        assert!(records.lock(key(), Duration::ZERO).unwrap().rescue(&answer).is_err());
+        assert!(records.lock(key(), Duration::from_mins(1)).unwrap().rescue(&answer).is_err());
 
         let records = records.with_rescue(directory.path().join("rescue"));
-        records.lock(key(), Duration::ZERO).unwrap().rescue(&answer).unwrap();
-        let lock = records.lock(key(), Duration::ZERO).unwrap();
+        records.lock(key(), Duration::from_mins(1)).unwrap().rescue(&answer).unwrap();
+        let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
         assert_eq!(lock.rescued().unwrap().unwrap().body, b"{}");
         assert_eq!(records.rescued(), [key()]);
         lock.remove_rescued().unwrap();
@@ -451,7 +451,7 @@ mod tests {
     fn a_shared_descriptor_keeps_the_lock() {
         let directory = tempfile::tempdir().unwrap();
         let records = Records::at(directory.path());
-        let lock = records.lock(key(), Duration::ZERO).unwrap();
+        let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
         let shared = lock.share().unwrap();
         drop(lock);
         assert!(records.try_lock(key()).unwrap().is_none());

@@ -17,7 +17,7 @@ fn somewhere() -> Somewhere {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::at(directory.path().join("agent/auth-profiles.json"));
     store.update(|document| put(document, "acme:a", "one")).unwrap();
-    Somewhere { _directory: directory, store: store.with_patience(Duration::ZERO) }
+    Somewhere { _directory: directory, store }
 }
 
 fn put(document: &mut Document, id: &str, key: &str) {

@@ -67,7 +67,7 @@ fn logins_of_their_own_are_no_copies_of_each_other() {
         records: &world.records,
         http: &nobody(),
         clock: &NOW,
-        patience: Duration::ZERO,
+        patience: PATIENCE,
     };
     refresh::clear_record(&own, &PROFILE.into(), &world.provider, doors).unwrap();
     put(&world.agents[0], PROFILE, &own);

@@ -112,7 +112,7 @@ fn before_a_login_is_replaced_its_refresh_is_finished_and_given_to_the_copies() 
         records: &world.records,
         http: &nobody(),
         clock: &NOW,
-        patience: Duration::ZERO,
+        patience: PATIENCE,
     };
     let finish = || refresh::finish_begun(&login("r1", PAST), None, &world.provider, doors);
     assert!(finish().unwrap());
@@ -201,7 +201,7 @@ fn the_answers_of_others_are_left_beside_a_store() {
         drop((file, lock));
         let other = world.agents[1].canonical_path();
         let theirs = Record::new(State::Intent, &other, &ProfileId::from(PROFILE), NOW);
-        world.records.lock(world.key("r8"), Duration::ZERO).unwrap().write(&theirs).unwrap();
+        world.records.lock(world.key("r8"), PATIENCE).unwrap().write(&theirs).unwrap();
         assert_eq!(world.ask(&Issuer::new(|_| tokens("a2", "r2"))).unwrap(), "a2");
         assert_eq!((world.state("r8"), world.answer_files()), (State::Intent, 1));
         assert_eq!(world.refresh_token(0), "r2");
@@ -217,7 +217,7 @@ fn what_is_in_the_store_already_is_cleared_up() {
             records: &world.records,
             http: &nobody(),
             clock: &NOW,
-            patience: Duration::ZERO,
+            patience: PATIENCE,
         };
         refresh::clear_up(doors);
     };
@@ -249,7 +249,7 @@ fn a_token_that_was_used_up_since_it_came_is_given_to_nobody() {
         let at = NOW.plus(Duration::from_secs(1));
         let record = Record::new(state, &path, &ProfileId::from(PROFILE), at);
         let record = Record { successor: Some(world.key(successor)), ..record };
-        world.records.lock(world.key("r2"), Duration::ZERO).unwrap().write(&record).unwrap();
+        world.records.lock(world.key("r2"), PATIENCE).unwrap().write(&record).unwrap();
     };
     used_up("r3", State::Consumed);
     assert_eq!(world.ask(&nobody()).unwrap(), "access-of-r3");
@@ -260,9 +260,32 @@ fn a_token_that_was_used_up_since_it_came_is_given_to_nobody() {
         records: &world.records,
         http: &nobody(),
         clock: &NOW,
-        patience: Duration::ZERO,
+        patience: PATIENCE,
     };
     refresh::finish_begun(&login("r1", PAST), None, &world.provider, doors).unwrap();
     assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r3", "r1"]);
     assert_eq!(world.state("r1"), State::Consumed);
+}
+
+#[test]
+fn what_was_rescued_stays_until_it_is_settled() {
+    for (state, is_left) in [(State::Intent, true), (State::Rejected, false)] {
+        let mut world = World::new(1);
+        world.records = world.records.clone().with_rescue(world.directory.path().join("rescue"));
+        world.note("r0", state, None);
+        let answer = auth_store::StoredAnswer { status: 200, received_at: NOW, body: Vec::new() };
+        let lock = world.records.lock(world.key("r0"), PATIENCE).unwrap();
+        lock.rescue(&answer).unwrap();
+        drop(lock);
+        let doors = Doors {
+            store: &world.agents[0],
+            siblings: &[],
+            records: &world.records,
+            http: &nobody(),
+            clock: &NOW,
+            patience: PATIENCE,
+        };
+        refresh::clear_up(doors);
+        assert_eq!(world.records.rescued().len(), usize::from(is_left), "{state:?}");
+    }
 }

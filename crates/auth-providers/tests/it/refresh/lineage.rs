@@ -191,7 +191,7 @@ fn what_became_of_the_end_of_a_chain_while_it_was_waited_for_is_found() {
         let world = World::new(2);
         world.note("r1", State::Consumed, Some("r2"));
         world.agents[1].update(|document| document.remove(&PROFILE.into())).unwrap();
-        let lock = world.records.lock(world.key("r2"), Duration::ZERO).unwrap();
+        let lock = world.records.lock(world.key("r2"), PATIENCE).unwrap();
         let path = world.directory.path().join("locks/refresh").join(world.key("r2").to_string());
         let asked = while_it_waits(
             &path,

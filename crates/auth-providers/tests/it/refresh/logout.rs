@@ -17,7 +17,7 @@ fn logout(
         records: &world.records,
         http: &nobody(),
         clock: &NOW,
-        patience: Duration::ZERO,
+        patience: PATIENCE,
     };
     let revoke = async |login: &OAuthCredential| {
         revoked.lock().unwrap().push(login.refresh.expose().to_owned());

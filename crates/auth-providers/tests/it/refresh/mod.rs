@@ -24,6 +24,8 @@ use serde_json::{Map, json};
 use crate::support::{NOW, acme, jwt, provider};
 
 const PROFILE: &str = "acme:me";
+/// A child of another test has our descriptors for an instant, and with them our locks.
+const PATIENCE: Duration = Duration::from_mins(1);
 const SOON: Timestamp = Timestamp(NOW.0 + 60_000);
 const PAST: Timestamp = Timestamp(NOW.0 - 60_000);
 const LATER: Timestamp = Timestamp(NOW.0 + 7_200_000);
@@ -158,7 +160,7 @@ impl World {
             records: &self.records,
             http,
             clock,
-            patience: Duration::from_mins(1),
+            patience: PATIENCE,
         };
         // Time that passes by itself, so that nobody waits for it.
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -198,7 +200,7 @@ impl World {
         let path = self.agents[0].canonical_path();
         let record = Record::new(state, &path, &ProfileId::from(PROFILE), NOW);
         let record = Record { successor: successor.map(|it| self.key(it)), ..record };
-        let lock = self.records.lock(self.key(refresh), Duration::ZERO).unwrap();
+        let lock = self.records.lock(self.key(refresh), PATIENCE).unwrap();
         lock.write(&record).unwrap();
     }
 

@@ -124,7 +124,7 @@ fn a_valid_token_is_used_while_the_issuer_is_away() {
 fn a_valid_token_is_used_while_somebody_else_refreshes_it() {
     let world = World::new(1);
     put(&world.agents[0], PROFILE, &login("r1", SOON));
-    let held = world.records.lock(world.key("r1"), Duration::ZERO).unwrap();
+    let held = world.records.lock(world.key("r1"), PATIENCE).unwrap();
     assert_eq!(world.ask(&nobody()).unwrap(), "access-of-r1");
     drop(held);
     let issuer = Issuer::new(|_| tokens("a2", "r2"));

@@ -190,7 +190,7 @@ fn who_waited_for_a_request_that_was_not_answered_does_not_send_another() {
         let ended = NOW.plus(Duration::from_millis(1));
         let record = Record::new(state, &path, &ProfileId::from(PROFILE), ended);
         let record = Record { code: Some("no answer".to_owned()), retry_at, ..record };
-        world.records.lock(world.key("r1"), Duration::ZERO).unwrap().write(&record).unwrap();
+        world.records.lock(world.key("r1"), PATIENCE).unwrap().write(&record).unwrap();
         let waiting = Ticking::from(NOW);
         let shared = world.ask_as(0, &wanted(Force::No), &waiting, &nobody());
         assert!(matches!(shared, Err(RefreshError::Unavailable { .. })), "{shared:?}");
@@ -200,7 +200,7 @@ fn who_waited_for_a_request_that_was_not_answered_does_not_send_another() {
             let issuer = Issuer::new(|_| tokens("a2", next));
             assert_eq!(world.ask_as(0, &wanted(Force::No), &clock, &issuer).unwrap(), "a2");
             put(&world.agents[0], PROFILE, &login("r1", Timestamp(0)));
-            world.records.lock(world.key("r1"), Duration::ZERO).unwrap().write(&record).unwrap();
+            world.records.lock(world.key("r1"), PATIENCE).unwrap().write(&record).unwrap();
         }
     }
 }
