@@ -240,8 +240,11 @@ mod tests {
             move || FileLock::acquire(&path, Duration::from_mins(1)).unwrap()
         });
         let waits = |line: &str| line.contains("->") && line.contains(&inode);
-        while !fs::read_to_string("/proc/locks").unwrap().lines().any(waits) {
-            std::thread::yield_now();
+        for _ in 0..30_000 {
+            if fs::read_to_string("/proc/locks").unwrap().lines().any(waits) {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
         }
         open_or_create(&next).unwrap();
         fs::rename(&next, &path).unwrap();
