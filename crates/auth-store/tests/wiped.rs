@@ -7,9 +7,10 @@ use std::os::unix::fs::FileExt as _;
 
 use auth_store::Secret;
 
-/// Long enough that what the allocator itself writes into freed memory, at its start, is not all of
-/// it.
+/// Long enough that what the allocator itself writes into freed memory is not all of it.
 const LENGTH: usize = 300;
+/// So many bytes, some addresses, it writes there; any of them may look like ours by chance.
+const OF_THE_ALLOCATOR: usize = 32;
 
 /// The bytes of this process at an address.
 fn memory_at(memory: &File, address: usize) -> [u8; LENGTH] {
@@ -38,5 +39,5 @@ fn the_memory_of_a_dropped_secret_is_wiped() {
     let address = secret.expose().as_ptr() as usize;
     assert_eq!(rests(&memory_at(&memory, address)), LENGTH);
     drop(secret);
-    assert_eq!(rests(&memory_at(&memory, address)), 0);
+    assert!(rests(&memory_at(&memory, address)) <= OF_THE_ALLOCATOR);
 }
