@@ -362,23 +362,39 @@ fn saved_under_way(report: &mut Report) {
     }
 }
 
+/// When this process started, in clock ticks since the system did; 0 where that is not told.
+fn own_start() -> u64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name, in parentheses, may have spaces.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(19).find_map(|start| start.parse().ok()).unwrap_or(0)
+}
+
 /// What a later Clawdbot leaves beside the store: a lock that is a file, a database that took the store's place.
 fn other_locks(report: &mut Report) {
     let mut home = home_for(1);
     home.sandbox.set_env("CLAWDBOT_LOCK_TIMEOUT", "1");
     let lock = lock_of(&home.store("main"));
     let now = e2e::now_ms();
-    let file = |pid: u32| json!({"pid": pid, "createdAt": now, "startTime": now}).to_string();
+    // `startTime` is the one of the kernel (proc_pid_stat(5)), by which the process is told from a later one of its id.
+    let file = |pid: u32, start: u64| {
+        json!({"pid": pid, "createdAt": now, "startTime": start}).to_string()
+    };
+    let ours = own_start();
 
-    write(&lock, file(std::process::id()).as_bytes());
+    write(&lock, file(std::process::id(), ours).as_bytes());
     let bytes = fs::read(home.store("main")).expect("a store");
     expect(report, "OpenClaw's lock, its holder alive", &count_one(&home, 0), 7);
     if !lock.is_file() || fs::read(home.store("main")).ok() != Some(bytes) {
         report.fail("OpenClaw's lock was not honoured");
     }
+    if cfg!(target_os = "linux") {
+        write(&lock, file(std::process::id(), ours + 1).as_bytes());
+        expect(report, "OpenClaw's lock, its holder's id given away", &count_one(&home, 0), 0);
+    }
     let mut gone = Command::new("true").spawn().expect("a process");
     gone.wait().expect("a child of ours");
-    write(&lock, file(gone.id()).as_bytes());
+    write(&lock, file(gone.id(), ours).as_bytes());
     expect(report, "OpenClaw's lock, its holder dead", &count_one(&home, 0), 0);
 
     // Somebody else's directory whose time is years ahead: waited for, but not for ever.
