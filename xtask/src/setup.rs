@@ -4,7 +4,7 @@ use crate::run::{Outcome, is_installed, read, run, run_with, succeeds};
 use std::path::Path;
 
 /// A command that must succeed, and the Debian packages that bring what it needs.
-const NEEDED: [(&[&str], &[&str]); 7] = [
+const NEEDED: [(&[&str], &[&str]); 8] = [
     (&["npm", "--version"], &["nodejs", "npm"]),
     (&["faketime", "--help"], &["faketime"]),
     (&["tmux", "-V"], &["tmux"]),
@@ -13,10 +13,14 @@ const NEEDED: [(&[&str], &[&str]); 7] = [
     (&["python3", "-c", "import ensurepip, venv"], &["python3", "python3-venv"]),
     // For the disks of the torture suite, which are made on Linux only.
     (&["sh", "-c", HAS_EXT4], &["e2fsprogs"]),
+    // For processes that it stops at a system call, likewise.
+    (&["sh", "-c", HAS_STRACE], &["strace"]),
 ];
 
 const HAS_EXT4: &str =
     r#"[ "$(uname)" != Linux ] || PATH="$PATH:/usr/sbin:/sbin" mkfs.ext4 -V 2>/dev/null"#;
+
+const HAS_STRACE: &str = r#"[ "$(uname)" != Linux ] || strace -V"#;
 
 /// Folders with a `package-lock.json`.
 const NODE_PEERS: [&str; 3] = ["tests/peers/oidc-provider", "tests/peers/proper-lockfile", CODEX];
