@@ -129,7 +129,7 @@ const MENDED: [Plant; 8] = [
     }),
 ];
 
-const FOUND: [Plant; 27] = [
+const FOUND: [Plant; 28] = [
     ("dangling_link", |house| {
         fs::remove_file(house.store()).unwrap();
         symlink("/nowhere/at/all", house.store()).unwrap();
@@ -140,6 +140,11 @@ const FOUND: [Plant; 27] = [
     ("odd_lock", |house| {
         let lock = house.store().with_file_name("auth-profiles.json.lock");
         write(&lock.join("something"), b"");
+    }),
+    ("directory_unreadable", |house| {
+        let agents = house.sandbox.state().join("agents");
+        fs::rename(&agents, house.sandbox.home().join("agents")).unwrap();
+        symlink("agents", &agents).unwrap();
     }),
     ("store_superseded", |house| {
         write(&house.sandbox.agent_dir("main").join("openclaw-agent.sqlite"), b"");

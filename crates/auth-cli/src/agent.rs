@@ -38,7 +38,7 @@ impl Agent {
             return Ok(Self { id, directory });
         };
         let id = config::agent_id(name);
-        let known = all(config, context);
+        let known = all(config, context)?;
         if id != paths::MAIN_AGENT && !known.contains(&id) {
             return Err(CliError::usage(format!("there is no agent `{id}`"))
                 .hint(format!("the agents are: {}", known.join(", "))));
@@ -120,23 +120,20 @@ fn session_agent(key: &str) -> Option<String> {
 }
 
 /// The other agents that have a store.
-pub fn others<'a>(
-    agent: &'a Agent,
-    config: &'a Config,
-    context: &'a Context,
-) -> impl Iterator<Item = Agent> + use<'a> {
+pub fn others(agent: &Agent, config: &Config, context: &Context) -> Result<Vec<Agent>, CliError> {
     // Two agents may have one directory, or links to one file: that is one store.
     let mut seen = vec![agent.store().canonical_path()];
-    all(config, context)
-        .into_iter()
-        .map(|id| Agent { directory: directory(&id, config, context), id })
-        .filter(move |other| {
-            let store = other.store();
-            let path = store.canonical_path();
-            let is_other = store.path().exists() && !seen.contains(&path);
-            seen.push(path);
-            is_other
-        })
+    let mut others = Vec::new();
+    for id in all(config, context)? {
+        let other = Agent { directory: directory(&id, config, context), id };
+        let store = other.store();
+        let path = store.canonical_path();
+        if store.is_there()? && !seen.contains(&path) {
+            others.push(other);
+        }
+        seen.push(path);
+    }
+    Ok(others)
 }
 
 /// The directory of the agent `id`: what the config says, else the usual place.
@@ -150,18 +147,18 @@ pub fn directory(id: &str, config: &Config, context: &Context) -> PathBuf {
 
 /// The ids of all agents: those of the config in its order, or `main`; then those that only the
 /// disk knows.
-pub fn all(config: &Config, context: &Context) -> Vec<String> {
+pub fn all(config: &Config, context: &Context) -> Result<Vec<String>, CliError> {
     let configured = config.agents().filter_map(|entry| entry["id"].as_str());
     let mut ids: Vec<_> = configured.map(config::agent_id).collect();
     if ids.is_empty() {
         ids.push(paths::MAIN_AGENT.to_owned());
     }
-    for id in StateDirectory::at(&context.paths().state_dir).agents() {
+    for id in StateDirectory::at(&context.paths().state_dir).agents()? {
         if config::agent_id(&id) == id && !ids.contains(&id) {
             ids.push(id);
         }
     }
-    ids
+    Ok(ids)
 }
 
 #[cfg(test)]

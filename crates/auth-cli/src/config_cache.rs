@@ -176,7 +176,7 @@ mod tests {
         let routing = config.routing();
         let (id, model) = (config.default_agent(), default_model(config));
         let directory = agent::directory(&id, config, context);
-        let (all, of_agent) = (agent::all(config, context), config.models_of_agent(&id));
+        let (all, of_agent) = (agent::all(config, context).unwrap(), config.models_of_agent(&id));
         format!("{routing:?} {id} {directory:?} {model:?} {all:?} {of_agent:?}")
     }
 

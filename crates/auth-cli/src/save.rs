@@ -43,7 +43,8 @@ impl Owner {
         context: &Context,
     ) -> Result<Option<Self>, CliError> {
         let owner = share::owner_of(agent, config, context)?;
-        Ok(owner.map(|agent| Self { sink: worker::sink(&agent, config, context), agent }))
+        let Some(agent) = owner else { return Ok(None) };
+        Ok(Some(Self { sink: worker::sink(&agent, config, context)?, agent }))
     }
 
     /// Whether the login is of one of its accounts, as the agent with the store of `sink` sees it.

@@ -135,6 +135,8 @@ pub fn with_offer(error: CliError, global: &Global, context: &Context) -> CliErr
         let config = Config::load(context).ok()?;
         let agent = Agent::of(global, &config, context).ok()?;
         let (profile, other) = agent::others(&agent, &config, context)
+            .ok()?
+            .into_iter()
             .find_map(|other| Some((other.store().read().ok()?.profile(id)?, other)))?;
         Some(offer(&agent, &other, profile.provider.as_str()))
     });

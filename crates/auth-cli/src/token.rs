@@ -175,7 +175,7 @@ fn follow(
                 .and_then(|it| reference::fetched(it, &candidate.profile, context))
         } else {
             let holder = view.holder(&candidate.profile);
-            let sink = worker::sink(holder, &view.config, context);
+            let sink = worker::sink(holder, &view.config, context)?;
             worker::credential(wanted(candidate, args), holder, &sink, context)
         };
         match outcome {
@@ -336,7 +336,8 @@ fn no_credential(route: &Route, view: &View, context: &Context) -> CliError {
         None => format!("{way_in}{}", of_agent(view)),
     };
     // Who comes from Clawdbot may have lived on the main agent's login without knowing it.
-    let holder = agent::others(&view.agent, &view.config, context).find(|other| {
+    let others = agent::others(&view.agent, &view.config, context).unwrap_or_default();
+    let holder = others.into_iter().find(|other| {
         let document = other.store().read();
         document.is_ok_and(|it| it.profiles().any(|profile| profile.provider == *provider))
     });

@@ -36,19 +36,22 @@ use crate::warm::Warm;
 pub const WORD: &str = "__refresh";
 
 /// The token sink of `agent`, in the real world.
-pub fn sink(agent: &Agent, config: &Config, context: &Context) -> TokenSink {
+///
+/// # Errors
+/// Nobody can say which other agents there are, who may have copies of its logins.
+pub fn sink(agent: &Agent, config: &Config, context: &Context) -> Result<TokenSink, CliError> {
     let patience = agent::lock_patience(context);
     let state = StateDirectory::at(&context.paths().state_dir);
-    let others = agent::others(agent, config, context);
+    let others = agent::others(agent, config, context)?;
     let providers = Providers::load(Some(&state.root().join("providers")), &|name| {
         context.env(name).map(str::to_owned)
     });
     let http = Box::new(client(context));
     let http = WithPlugins::new(http, &providers, plugin_environment(context));
     let records = rescue::places(context).into_iter().fold(state.records(), Records::with_rescue);
-    TokenSink {
+    Ok(TokenSink {
         store: agent.store().with_patience(patience),
-        siblings: others.map(|other| other.store()).collect(),
+        siblings: others.iter().map(Agent::store).collect(),
         records,
         providers,
         http: Box::new(http),
@@ -56,7 +59,7 @@ pub fn sink(agent: &Agent, config: &Config, context: &Context) -> TokenSink {
         patience,
         flights: sink::Flights::default(),
         warm: Warm::default(),
-    }
+    })
 }
 
 /// What a plugin finds in its environment.
@@ -255,7 +258,7 @@ fn child(arguments: &[OsString], context: &mut Context) -> Result<bool, CliError
     // Ctrl-C in the terminal, and its end, are for the one who asked.
     let _ = rustix::process::setsid();
     let config = Config::load(context)?;
-    let sink = sink(&agent, &config, context);
+    let sink = sink(&agent, &config, context)?;
     let provider = sink.providers.find(&auth_store::ProviderId::new(&text(provider)?));
     let provider = provider.ok_or_else(nobody)?;
     let stdin =
@@ -267,8 +270,8 @@ fn child(arguments: &[OsString], context: &mut Context) -> Result<bool, CliError
         .map_err(|error| explain(error, Some(provider), &agent))?;
     // Here, since the one who asked may be gone. Others may have had copies of the token.
     runtime_cache::follow(&agent, &config, context);
-    let others: Vec<_> = agent::others(&agent, &config, context).collect();
-    for other in others {
+    // Best effort: what was sent is stored.
+    for other in agent::others(&agent, &config, context).unwrap_or_default() {
         runtime_cache::follow_if_there(&other, &config, context);
     }
     Ok(sent)

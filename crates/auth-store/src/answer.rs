@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::atomic;
 use crate::error::StoreError;
+use crate::presence;
 use crate::record::{TokenKey, hexadecimal};
 use crate::time::Timestamp;
 use crate::trust;
@@ -115,12 +116,7 @@ pub(crate) fn path(directory: &Path, key: TokenKey) -> PathBuf {
 
 /// The tokens for which there is an answer file in `directory`; none if there is no directory.
 pub(crate) fn keys(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
-    let names = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        names => names.and_then(Iterator::collect::<io::Result<Vec<_>>>),
-    };
-    let names = names.map_err(StoreError::io("look for answers in", directory))?;
-    let keys = names.into_iter().filter_map(|entry| {
+    let keys = presence::entries(directory)?.into_iter().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
     });

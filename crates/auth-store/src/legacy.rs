@@ -25,6 +25,7 @@ use crate::id::ProfileId;
 use crate::json::{self, Object};
 use crate::open::open_regular;
 use crate::place::superseded_by;
+use crate::presence::is_there;
 use crate::store::Store;
 
 /// What became of the legacy files.
@@ -53,12 +54,13 @@ pub fn import_legacy(
 ) -> Result<Imported, StoreError> {
     let mut imported = Imported::default();
     let aside = atomic::sibling(auth, ".import");
-    let has_store = is_there(store.path());
+    let has_store = is_there(store.path())?;
+    let is_begun = is_there(&aside)?;
     // Beside the database of a later program, nothing is imported into the file.
-    if has_store && !is_there(&aside) || superseded_by(store.path()).is_some() {
+    if has_store && !is_begun || superseded_by(store.path())?.is_some() {
         return Ok(imported);
     }
-    if !has_store && store.is_untouched() && !is_there(&aside) {
+    if !has_store && !is_begun && store.is_untouched()? {
         set_aside(auth, &aside)?;
     }
     let credentials = read_entries(&aside, LegacyEntries::from_auth_json)?;
@@ -76,7 +78,7 @@ pub fn import_legacy(
 
     let mut lock = store.lock_for_refresh()?;
     // Another process may have been here first, and a person may have logged out since.
-    let is_first = !is_there(lock.path());
+    let is_first = !is_there(lock.path())?;
     let (auth_ids, oauth_ids) = lock.update(|document| {
         let mut add = |entries: Option<&LegacyEntries>| {
             entries.map(|entries| entries.add_to(document)).unwrap_or_default()
@@ -266,11 +268,6 @@ fn read_entries(
     parse(&bytes).map(Some).map_err(damaged)
 }
 
-/// Whether there is anything at `path`, were it a link that leads nowhere.
-fn is_there(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
-}
-
 /// The members of an entry that are ours to set.
 const HEAD: [&str; 2] = ["type", "provider"];
 
@@ -391,7 +388,7 @@ mod tests {
             let agent = Agent::with(&[("auth.json", damaged), ("oauth.json", OAUTH)]);
             assert!(matches!(agent.import(), Err(StoreError::Damaged { .. })), "{damaged}");
             assert_eq!(agent.text("auth.json").as_deref(), Some(damaged));
-            assert!(agent.store().is_untouched());
+            assert!(agent.store().is_untouched().unwrap());
         }
     }
 
@@ -410,8 +407,8 @@ mod tests {
             let agent = Agent::with(&[("auth.json", text), ("oauth.json", text)]);
             agent.import().unwrap();
             assert_eq!(agent.text("auth.json").as_deref(), Some(text));
-            assert!(!is_there(&agent.path("auth-profiles.json")));
-            assert!(agent.store().is_untouched());
+            assert!(!is_there(&agent.path("auth-profiles.json")).unwrap());
+            assert!(agent.store().is_untouched().unwrap());
         }
     }
 

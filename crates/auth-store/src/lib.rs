@@ -47,6 +47,7 @@ mod lock_memory;
 mod model_usage;
 mod open;
 mod place;
+mod presence;
 mod read_through;
 mod record;
 mod reference;

@@ -4,8 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::document::Document;
 use crate::error::StoreError;
-use crate::{atomic, model_usage, open, record, runtime_cache, trust};
+use crate::{atomic, model_usage, open, presence, record, runtime_cache, trust};
 
 /// Where a store and its siblings really are.
 #[derive(Clone, Debug)]
@@ -91,25 +92,53 @@ impl Place {
     }
 }
 
+/// The backup at `path`, if one is there and whole: what it says, and its bytes. What others could
+/// have made is none.
+///
+/// # Errors
+/// It cannot be read: that is not to say that there is none.
+pub(crate) fn read_backup(path: &Path) -> Result<Option<(Document, Vec<u8>)>, StoreError> {
+    let bytes = match trust::read(path) {
+        Err(StoreError::Unsafe { .. }) => None,
+        read => read?,
+    };
+    Ok(bytes.and_then(|bytes| Some((Document::parse(&bytes).ok()?, bytes))))
+}
+
 /// What shows that a later OpenClaw keeps the credentials elsewhere now, and only left the store
 /// `file` behind: its database, or the copy of the file that it made when it took it over.
-pub fn superseded_by(file: &Path) -> Option<PathBuf> {
-    let database = file.with_file_name("openclaw-agent.sqlite");
-    if database.exists() {
-        return Some(database);
-    }
-    let start = format!("{}.sqlite-import", file.file_name()?.to_str()?);
-    let entries = fs::read_dir(atomic::directory_of(file)).ok()?.flatten();
-    let is_copy = |name: &std::ffi::OsStr| {
-        let stem = name.to_str().and_then(|name| name.strip_suffix(".bak"));
-        stem.is_some_and(|stem| stem.starts_with(&start))
+///
+/// # Errors
+/// The directory cannot be looked at, which is not to say that there is nothing: write nothing.
+pub fn superseded_by(file: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let start = format!("{name}.sqlite-import");
+    let is_sign = |name: &str| {
+        let stem = name.strip_suffix(".bak");
+        name == DATABASE || stem.is_some_and(|stem| stem.starts_with(&start))
     };
-    entries.map(|entry| entry.path()).find(|path| path.file_name().is_some_and(is_copy))
+    let entries = presence::entries(atomic::directory_of(file))?;
+    let mut signs = entries.into_iter().map(|entry| entry.path());
+    Ok(signs.find(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_sign)))
 }
+
+/// Where a later OpenClaw keeps the credentials of an agent.
+const DATABASE: &str = "openclaw-agent.sqlite";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_looked_into_supersedes_nothing_and_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        // No file system has such a name.
+        let unknowable = directory.path().join("n".repeat(5000));
+        assert!(superseded_by(&unknowable.join("auth-profiles.json")).is_err());
+        // The control: one that is not there holds nothing.
+        let missing = directory.path().join("missing/auth-profiles.json");
+        assert_eq!(superseded_by(&missing).unwrap(), None);
+    }
 
     #[test]
     fn a_database_or_the_copy_of_an_import_supersedes_the_store() {
@@ -128,12 +157,12 @@ mod tests {
             "other.json.sqlite-import.1.bak",
         ] {
             write(harmless);
-            assert_eq!(superseded_by(&file), None, "{harmless}");
+            assert_eq!(superseded_by(&file).unwrap(), None, "{harmless}");
         }
         for name in ["auth-profiles.json.sqlite-import.1769644800000.bak", "openclaw-agent.sqlite"]
         {
             let path = write(name);
-            assert_eq!(superseded_by(&file), Some(path));
+            assert_eq!(superseded_by(&file).unwrap(), Some(path));
         }
     }
 }

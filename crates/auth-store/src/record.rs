@@ -20,6 +20,7 @@ use crate::error::StoreError;
 use crate::file_lock::FileLock;
 use crate::id::ProfileId;
 use crate::open::read_regular;
+use crate::presence;
 use crate::rescue::Rescue;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -188,24 +189,32 @@ impl Records {
     /// The record of a token as it is now, without the lock: for following chains and for
     /// showing, not for deciding to send.
     pub fn peek(&self, key: TokenKey) -> Result<Option<Record>, StoreError> {
-        let path = self.path(key);
-        match read_regular(&path) {
-            Ok(bytes) => Ok(last_record(&bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io("read", &path)(error)),
-        }
+        Ok(self.last(key)?.filter(|record| record.state != State::None))
     }
 
     /// The last record of every token, [`State::None`] included: for finding where a token came
-    /// from. What cannot be read is left out.
-    pub fn all(&self) -> Vec<(TokenKey, Record)> {
-        let names = fs::read_dir(&self.directory).into_iter().flatten().flatten();
-        let last = names.filter_map(|entry| {
-            let key = entry.file_name().to_str()?.parse().ok()?;
-            let record = records(&read_regular(&entry.path()).ok()?).next()?;
-            Some((key, record))
-        });
-        last.collect()
+    /// from.
+    ///
+    /// # Errors
+    /// One of them cannot be read, and may be the one that was looked for.
+    pub fn all(&self) -> Result<Vec<(TokenKey, Record)>, StoreError> {
+        let names = presence::entries(&self.directory)?.into_iter().map(|entry| entry.file_name());
+        let keys = names.filter_map(|name| name.to_str()?.parse::<TokenKey>().ok());
+        let mut all = Vec::new();
+        for key in keys {
+            all.extend(self.last(key)?.map(|record| (key, record)));
+        }
+        Ok(all)
+    }
+
+    /// The last record of a token, [`State::None`] included.
+    fn last(&self, key: TokenKey) -> Result<Option<Record>, StoreError> {
+        let path = self.path(key);
+        match read_regular(&path) {
+            Ok(bytes) => Ok(records(&bytes).next()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("read", &path)(error)),
+        }
     }
 
     fn held(&self, key: TokenKey, lock: FileLock) -> TokenLock {
@@ -394,20 +403,21 @@ mod tests {
     fn every_token_with_a_record_is_found_by_its_file() {
         let directory = tempfile::tempdir().unwrap();
         let records = Records::at(directory.path().join("refresh"));
-        assert_eq!(records.all(), []);
+        assert_eq!(records.all().unwrap(), []);
         let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
-        assert_eq!((lock.key(), records.all()), (key(), vec![]));
+        assert_eq!((lock.key(), records.all().unwrap()), (key(), vec![]));
         lock.write(&record(State::Rejected)).unwrap();
         atomic::write_atomic(&directory.path().join("refresh/other"), b"x").unwrap();
         assert_eq!(records.peek(key()).unwrap(), Some(record(State::Rejected)));
-        assert_eq!(records.all(), [(key(), record(State::Rejected))]);
+        assert_eq!(records.all().unwrap(), [(key(), record(State::Rejected))]);
         lock.write(&record(State::None)).unwrap();
         assert_eq!(records.peek(key()).unwrap(), None);
-        assert_eq!(records.all(), [(key(), record(State::None))]);
+        assert_eq!(records.all().unwrap(), [(key(), record(State::None))]);
         // What cannot be read is not the same as none.
         fs::remove_file(records.path(key())).unwrap();
         fs::create_dir(records.path(key())).unwrap();
         assert!(records.peek(key()).is_err());
+        assert!(records.all().is_err());
     }
 
     #[test]

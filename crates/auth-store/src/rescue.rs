@@ -47,7 +47,7 @@ impl Rescue {
 
     /// The answer that was left, if a whole one is in any of the places.
     pub(crate) fn read(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
-        for directory in self.safe() {
+        for directory in self.safe()? {
             if let Some(found) = answer::read(&answer::path(directory, key))? {
                 return Ok(Some(found));
             }
@@ -57,19 +57,33 @@ impl Rescue {
 
     /// Removes it, wherever it is.
     pub(crate) fn remove(&self, key: TokenKey) -> Result<(), StoreError> {
-        self.safe().try_for_each(|directory| atomic::remove(&answer::path(directory, key)))
+        self.safe()?
+            .into_iter()
+            .try_for_each(|directory| atomic::remove(&answer::path(directory, key)))
     }
 
     /// The tokens whose answers were left, as far as the places can be read.
     pub(crate) fn keys(&self) -> Vec<TokenKey> {
-        let keys = self.safe().flat_map(|directory| answer::keys(directory).unwrap_or_default());
+        let directories = self.directories.iter();
+        let safe = directories.filter(|directory| trust::is_private(directory).unwrap_or(false));
+        let keys = safe.flat_map(|directory| answer::keys(directory).unwrap_or_default());
         let mut keys: Vec<_> = keys.collect();
         keys.dedup();
         keys
     }
 
-    fn safe(&self) -> impl Iterator<Item = &PathBuf> {
-        self.directories.iter().filter(|directory| trust::is_private(directory))
+    /// The places that are for us alone.
+    ///
+    /// # Errors
+    /// One of them cannot be looked at, and may have what is looked for.
+    fn safe(&self) -> Result<Vec<&PathBuf>, StoreError> {
+        let mut safe = Vec::new();
+        for directory in &self.directories {
+            if trust::is_private(directory).map_err(StoreError::io("look at", directory))? {
+                safe.push(directory);
+            }
+        }
+        Ok(safe)
     }
 }
 
@@ -81,7 +95,7 @@ fn make(directory: &Path) -> Result<(), StoreError> {
         return Err(StoreError::io("create", directory)(source));
     }
     atomic::create_private_directory(directory)?;
-    if trust::is_private(directory) {
+    if trust::is_private(directory).map_err(StoreError::io("look at", directory))? {
         return Ok(());
     }
     let reason = "others can reach into it, or it is not a directory of yours";
@@ -178,6 +192,23 @@ mod tests {
         let rescue = places(&[&place, &last]);
         rescue.write(key(), &answer()).unwrap();
         assert_eq!(fs::read_dir(&place).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_looked_at_is_no_place_without_an_answer() {
+        let directory = for_everybody();
+        // No file system has such a name.
+        let unknowable = directory.path().join("n".repeat(5000));
+        assert!(places(&[&unknowable]).read(key()).is_err());
+        assert!(places(&[&unknowable]).remove(key()).is_err());
+        // The control: one that is not there is without.
+        let missing = directory.path().join("missing");
+        assert!(places(&[&missing]).read(key()).unwrap().is_none());
+
+        let good = directory.path().join("good");
+        let rescue = places(&[&unknowable, &good]);
+        rescue.write(key(), &answer()).unwrap();
+        assert_eq!(rescue.keys(), [key()]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The state directory: where the agents' stores and the records shared by them are.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::error::StoreError;
+use crate::presence;
 use crate::record::Records;
 use crate::store::Store;
 
@@ -34,14 +35,17 @@ impl StateDirectory {
     }
 
     /// The agents that have a directory here, by name.
-    pub fn agents(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.root.join("agents")).into_iter().flatten().flatten();
-        let mut agents: Vec<_> = entries
+    ///
+    /// # Errors
+    /// The directory that has theirs cannot be looked at: that is not to say that there are none.
+    pub fn agents(&self) -> Result<Vec<String>, StoreError> {
+        let mut agents: Vec<_> = presence::entries(&self.root.join("agents"))?
+            .into_iter()
             .filter(|entry| entry.path().is_dir())
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
         agents.sort();
-        agents
+        Ok(agents)
     }
 
     /// The records of refresh tokens, for all agents.
@@ -55,16 +59,18 @@ pub(crate) const STORE_NAME: &str = "auth-profiles.json";
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
     fn agents_are_the_directories_in_order() {
         let directory = tempfile::tempdir().unwrap();
         let state = StateDirectory::at(directory.path());
-        assert!(state.agents().is_empty());
+        assert!(state.agents().unwrap().is_empty());
         fs::create_dir_all(state.agent_directory("work")).unwrap();
         fs::create_dir_all(state.agent_directory("main")).unwrap();
-        assert_eq!(state.agents(), ["main", "work"]);
+        assert_eq!(state.agents().unwrap(), ["main", "work"]);
         assert!(state.store("main").path().ends_with("agents/main/agent/auth-profiles.json"));
     }
 }

@@ -1,7 +1,6 @@
 //! The store: *read*, *update*, *lock for refresh*. Nobody else writes the file.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +9,8 @@ use crate::atomic;
 use crate::document::Document;
 use crate::error::StoreError;
 use crate::file_lock::FileLock;
-use crate::place::Place;
+use crate::place::{Place, read_backup};
+use crate::presence::{is_directory, is_there};
 use crate::record::{self, TokenKey};
 use crate::store_lock::StoreLock;
 use crate::trust;
@@ -75,7 +75,9 @@ impl Store {
             Err(error) => match self.lock_for_refresh() {
                 Ok(lock) => Ok((lock.read()?, None)),
                 // There is something to recover from, and this is all that is in the way.
-                Err(hindrance @ StoreError::Io { .. }) if self.backup().is_some() => Err(hindrance),
+                Err(hindrance @ StoreError::Io { .. }) if self.backup()?.is_some() => {
+                    Err(hindrance)
+                }
                 Err(_) => Err(StoreError::Damaged { path: self.path.clone(), error }),
             },
         }
@@ -117,8 +119,19 @@ impl Store {
 
     /// Whether no process of ours has ever locked this store: the only time at which a legacy
     /// file beside it is imported.
-    pub fn is_untouched(&self) -> bool {
-        Place::of(&self.path).is_ok_and(|place| !place.flock.exists())
+    ///
+    /// # Errors
+    /// It cannot be looked at: that is not to say that nobody has.
+    pub fn is_untouched(&self) -> Result<bool, StoreError> {
+        Ok(!is_there(&Place::of(&self.path)?.flock)?)
+    }
+
+    /// Whether the file of this store is there.
+    ///
+    /// # Errors
+    /// It cannot be looked at: that is not to say that there is none.
+    pub fn is_there(&self) -> Result<bool, StoreError> {
+        self.path.try_exists().map_err(StoreError::io("look at", &self.path))
     }
 
     /// Whether the directory of this store is there.
@@ -126,16 +139,7 @@ impl Store {
     /// # Errors
     /// It cannot be looked at: that is not to say that it is gone.
     pub fn has_directory(&self) -> Result<bool, StoreError> {
-        let directory = atomic::directory_of(&self.path);
-        match fs::metadata(directory) {
-            Ok(found) => Ok(found.is_dir()),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(StoreError::io("look at", directory)(error)),
-        }
+        is_directory(atomic::directory_of(&self.path))
     }
 
     /// The answer of the token `key` that waits beside this store, if there is one.
@@ -152,9 +156,12 @@ impl Store {
     }
 
     /// The credentials as they were last committed by us, if a backup is there and whole.
-    pub fn backup(&self) -> Option<Document> {
-        let backup = atomic::sibling(&self.canonical_path(), ".bak");
-        Document::parse(&trust::read(&backup).ok()??).ok()
+    ///
+    /// # Errors
+    /// It cannot be read: that is not to say that there is none.
+    pub fn backup(&self) -> Result<Option<Document>, StoreError> {
+        let backup = read_backup(&atomic::sibling(&self.canonical_path(), ".bak"))?;
+        Ok(backup.map(|(document, _)| document))
     }
 
     fn answer_path(&self, key: TokenKey) -> PathBuf {
@@ -300,7 +307,7 @@ mod tests {
         put(&store, "acme:a", "one");
         put(&store, "acme:b", "two");
         store.update(|document| document.remove(&"acme:a".into())).unwrap();
-        let backup = store.backup().unwrap();
+        let backup = store.backup().unwrap().unwrap();
         assert!(!backup.contains(&"acme:a".into()) && backup.contains(&"acme:b".into()));
     }
 
@@ -381,8 +388,30 @@ mod tests {
         let theirs = theirs.replacen("ours", "stale", 1);
         atomic::write_atomic(store.path(), theirs.as_bytes()).unwrap();
         put(&store, "acme:b", "new");
-        let backup = store.backup().unwrap();
+        let backup = store.backup().unwrap().unwrap();
         assert_eq!(key(&backup, "acme:a").as_deref(), Some("ours"));
         assert_eq!(key(&backup, "acme:b").as_deref(), Some("new"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_backup_that_cannot_be_read_is_left_as_it_is() {
+        let (_directory, store) = directory_and_store();
+        put(&store, "acme:a", "ours");
+        let backup = atomic::sibling(store.path(), ".bak");
+        let aside = store.path().with_file_name("aside");
+        fs::rename(&backup, &aside).unwrap();
+        // Opening it fails, and not because there is nothing.
+        std::os::unix::fs::symlink(&backup, &backup).unwrap();
+        put(&store, "acme:b", "new");
+        assert!(store.backup().is_err());
+        assert!(fs::symlink_metadata(&backup).unwrap().is_symlink());
+
+        // The control: what can be read gets what is committed, and keeps the rest.
+        fs::rename(&aside, &backup).unwrap();
+        put(&store, "acme:c", "new");
+        let kept = store.backup().unwrap().unwrap();
+        let ids = kept.profiles().map(|profile| profile.id);
+        assert_eq!(ids.collect::<Vec<_>>(), ["acme:a".into(), "acme:c".into()]);
     }
 }

@@ -11,7 +11,7 @@ use crate::directory_lock::{DirectoryLock, Held};
 use crate::document::{Document, ParseError};
 use crate::error::StoreError;
 use crate::file_lock::FileLock;
-use crate::place::{Place, superseded_by};
+use crate::place::{Place, read_backup, superseded_by};
 use crate::record::TokenKey;
 use crate::time::{Clock as _, SystemClock};
 use crate::trust;
@@ -91,9 +91,7 @@ impl StoreLock {
         error: ParseError,
     ) -> Result<(Document, Option<Vec<u8>>), StoreError> {
         let file = &self.place.file;
-        let backup = trust::read(&self.place.backup).ok().flatten();
-        let parsed = backup.as_deref().and_then(|bytes| Document::parse(bytes).ok());
-        let (Some(bytes), Some(mut document)) = (backup, parsed) else {
+        let Some((mut document, bytes)) = read_backup(&self.place.backup)? else {
             return Err(StoreError::Damaged { path: file.clone(), error });
         };
         let copy = self.keep_damaged(damaged)?;
@@ -208,10 +206,10 @@ impl StoreLock {
         if committed.touched().len() == 0 {
             return;
         }
-        let before = trust::read(&self.place.backup).ok().flatten();
-        let before = before.and_then(|bytes| Document::parse(&bytes).ok());
+        // One that cannot be read now may hold what nothing else does.
+        let Ok(before) = read_backup(&self.place.backup) else { return };
         let backup = match before {
-            Some(mut backup) => {
+            Some((mut backup, _)) => {
                 for id in committed.touched() {
                     backup.copy_entry(id, committed);
                 }
@@ -315,7 +313,7 @@ impl StoreLock {
 
     /// A later OpenClaw keeps its credentials in a database, and leaves the file behind.
     fn refuse_if_superseded(&self) -> Result<(), StoreError> {
-        match superseded_by(&self.place.file) {
+        match superseded_by(&self.place.file)? {
             Some(database) => {
                 Err(StoreError::Superseded { path: self.place.file.clone(), database })
             }

@@ -5,6 +5,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use crate::atomic::directory_of;
 use crate::document::LARGEST;
 use crate::error::StoreError;
 use crate::open::{open_regular, open_regular_unless_link};
@@ -87,10 +88,17 @@ pub(crate) fn check_directory(directory: &Path, file: &Path) -> Result<(), Store
     Ok(())
 }
 
-/// Whether a directory is ours alone, and nobody else can put another in its place.
-pub(crate) fn is_private(directory: &Path) -> bool {
-    let Ok(found) = fs::symlink_metadata(directory) else { return false };
-    let Ok(parent) = fs::metadata(crate::atomic::directory_of(directory)) else { return false };
+/// Whether a directory is ours alone, and nobody else can put another in its place. One that lies
+/// where we may not look is not.
+///
+/// # Errors
+/// It cannot be looked at: that is not to say that it is not ours.
+pub(crate) fn is_private(directory: &Path) -> io::Result<bool> {
+    let look = || Ok((fs::symlink_metadata(directory)?, fs::metadata(directory_of(directory))?));
+    let (found, parent) = match look() {
+        Err(error) if is_elsewhere(&error) => return Ok(false),
+        found => found?,
+    };
     #[cfg(unix)]
     let is_open = {
         use std::os::unix::fs::MetadataExt as _;
@@ -99,7 +107,13 @@ pub(crate) fn is_private(directory: &Path) -> bool {
     };
     #[cfg(not(unix))]
     let is_open = false;
-    found.is_dir() && is_trusted(&parent) && !is_open
+    Ok(found.is_dir() && is_trusted(&parent) && !is_open)
+}
+
+/// Whether nothing of ours can be there.
+fn is_elsewhere(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
 }
 
 /// Whether a file is of this user.

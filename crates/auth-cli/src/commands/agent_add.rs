@@ -133,7 +133,7 @@ impl New {
         let chosen = args.agent_dir.as_deref().map(|text| context.user_path(text));
         let chosen = chosen.filter(|path| !path.as_os_str().is_empty());
         let directory = chosen.unwrap_or_else(|| agent::directory(&id, config, context));
-        let all = agent::all(config, context).into_iter().filter(|other| *other != id);
+        let all = agent::all(config, context)?.into_iter().filter(|other| *other != id);
         let taken = all
             .into_iter()
             .find(|other| same_directory(&agent::directory(other, config, context), &directory));

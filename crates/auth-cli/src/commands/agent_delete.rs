@@ -32,7 +32,7 @@ pub fn run(
     let agent = subject(&args.id, &config, context)?;
     let store = agent.store();
     let document = store.read()?;
-    let readers = readers(&agent, &config, context);
+    let readers = readers(&agent, &config, context)?;
     let going: Vec<ProfileId> = document.profiles().map(|profile| profile.id).collect();
     announce(&agent, &going, &readers, args, context);
     if !args.force && !agreed(&agent, context)? {
@@ -41,7 +41,7 @@ pub fn run(
     }
 
     let removed = forget(&agent.id, &config)?;
-    let sink = worker::sink(&agent, &config, context);
+    let sink = worker::sink(&agent, &config, context)?;
     hand_over(&sink)?;
     let revoked = if args.revoke { revoke(&going, &sink, &agent, context)? } else { Vec::new() };
     let copy = Copy::of(&agent, context);

@@ -70,7 +70,7 @@ fn check(agent: &Agent, owner: &Agent, config: &Config, context: &Context) -> Re
         let hint = command("agents share", &[&agent.id], &option("--from", &further.id));
         return Err(CliError::usage(message).hint(hint));
     }
-    let readers = readers(agent, config, context);
+    let readers = readers(agent, config, context)?;
     if !readers.is_empty() {
         let message = format!("`{}` is read from by {}", agent.id, readers.join(", "));
         let hint = format!(
@@ -84,12 +84,16 @@ fn check(agent: &Agent, owner: &Agent, config: &Config, context: &Context) -> Re
 }
 
 /// The agents that read the profiles of `owner`, by id.
-pub(crate) fn readers(owner: &Agent, config: &Config, context: &Context) -> Vec<String> {
-    let all = agent::all(config, context).into_iter();
-    all.filter(|id| {
+pub(crate) fn readers(
+    owner: &Agent,
+    config: &Config,
+    context: &Context,
+) -> Result<Vec<String>, CliError> {
+    let all = agent::all(config, context)?.into_iter();
+    let readers = all.filter(|id| {
         let agent = Agent { directory: agent::directory(id, config, context), id: id.clone() };
         let from = share::owner_of(&agent, config, context);
         from.is_ok_and(|from| from.is_some_and(|from| from.directory == owner.directory))
-    })
-    .collect()
+    });
+    Ok(readers.collect())
 }

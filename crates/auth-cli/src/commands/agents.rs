@@ -19,7 +19,7 @@ pub fn list(
     let config = Config::load(context)?;
     let agents = match &global.agent {
         Some(_) => vec![Agent::of(global, &config, context)?.id],
-        None => agent::all(&config, context),
+        None => agent::all(&config, context)?,
     };
     let agents: Vec<_> =
         agents.iter().map(|id| summary(id, args.bindings, &config, context)).collect();

@@ -19,7 +19,7 @@ use crate::{person, view, worker};
 pub fn run(args: &ImportArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
-    let sink = worker::sink(&agent, &config, context);
+    let sink = worker::sink(&agent, &config, context)?;
     let found = find(args, context)?;
     save::check_store(&sink)?;
     let mut stored = Vec::new();

@@ -33,7 +33,7 @@ pub fn run(args: &LoginArgs, global: &Global, context: &mut Context) -> Result<E
     }
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
-    let sink = worker::sink(&agent, &config, context);
+    let sink = worker::sink(&agent, &config, context)?;
     let name = match &args.provider {
         Some(name) => name.clone(),
         None => login_way::choose_provider(&sink.providers, context)?,
@@ -194,7 +194,7 @@ fn finish(
         Some(_) => Agent::of(global, &config, context)?,
         None => agent_of(&note).map_or_else(|| Agent::of(global, &config, context), Ok)?,
     };
-    let sink = worker::sink(&agent, &config, context);
+    let sink = worker::sink(&agent, &config, context)?;
     save::check_room(&sink)?;
     let requested = args.profile_id.as_deref().or(note["profileId"].as_str());
     let wish = Wish {

@@ -30,7 +30,7 @@ pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, context: &mut Con
 pub fn run(args: &LogoutArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
-    let sink = worker::sink(&agent, &config, context);
+    let sink = worker::sink(&agent, &config, context)?;
     let id = ProfileId::new(args.profile.as_str());
     let holder = share::holder(&agent, &id, &config, context)?;
     if holder != agent {

@@ -77,7 +77,7 @@ fn store(
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
-    let sink = worker::sink(&agent, &config, context);
+    let sink = worker::sink(&agent, &config, context)?;
     let typed = ProviderId::new(provider);
     if typed.as_str().is_empty() {
         return Err(CliError::usage("the provider has no name"));
@@ -96,7 +96,7 @@ fn store(
     };
     // A write goes to the file that has the profile.
     let agent = share::holder(&agent, &id, &config, context)?;
-    let sink = worker::sink(&agent, &config, context);
+    let sink = worker::sink(&agent, &config, context)?;
     save::check_store(&sink)?;
     let holder = sink.store.read()?.profile(&id);
     if profile.is_none()

@@ -20,7 +20,7 @@ use crate::worker;
 pub fn run(args: &RefreshArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agents = if args.all_agents {
-        let all = agent::all(&config, context).into_iter();
+        let all = agent::all(&config, context)?.into_iter();
         all.map(|id| Agent { directory: agent::directory(&id, &config, context), id }).collect()
     } else {
         vec![Agent::of(global, &config, context)?]
@@ -44,7 +44,7 @@ pub fn run(args: &RefreshArgs, global: &Global, context: &mut Context) -> Result
             let wanted = Wanted { force, ..Wanted::now(id.clone()) };
             let before = bearer(document.credential(&id));
             let holder = seen.holder(&id, &agent);
-            let sink = worker::sink(holder, &config, context);
+            let sink = worker::sink(holder, &config, context)?;
             let outcome = worker::credential(wanted, holder, &sink, context);
             runtime_cache::follow(&agent, &config, context);
             let (state, expires) = match outcome {

@@ -18,7 +18,7 @@ pub fn run(args: &RemoveArgs, global: &Global, context: &mut Context) -> Result<
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
     let id = ProfileId::new(args.profile.as_str());
-    let sink = worker::sink(&agent, &config, context);
+    let sink = worker::sink(&agent, &config, context)?;
     let document = sink.store.read()?;
     if !document.contains(&id) {
         // Whoever died while removing it may have left a copy.

@@ -82,6 +82,14 @@ fn network_file_system(kind: u64) -> Option<&'static str> {
     })
 }
 
+/// Nobody can say what is in this directory.
+pub(super) fn unreadable(directory: &Path, error: &str) -> Finding {
+    Finding::new("directory_unreadable", Severity::Error, error.to_owned())
+        .costs("nothing is written and no token is sent where something unseen may lie")
+        .at(directory)
+        .command(format!("ls -ld {}", word(directory.display())))
+}
+
 fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
     let mut findings: Vec<_> =
         private(&agent.directory, 0o700, "agent_mode", patient).into_iter().collect();
@@ -113,20 +121,24 @@ fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
     findings.extend(link(store.path(), patient));
     let lock = with_suffix(&store.canonical_path(), ".lock");
     findings.extend(lock_findings(&lock, agent, patient));
-    if let Some(sign) = auth_store::superseded_by(&store.canonical_path()) {
-        let what = format!(
-            "{} shows that a later OpenClaw keeps the credentials in its database",
-            show(&sign, patient)
-        );
-        findings.push(
-            Finding::new("store_superseded", Severity::Warning, what)
-                .costs("the file beside it is only read: nothing new is stored for this agent")
-                .at(&sign)
-                .command("use the program that made it for changes, or move it away"),
-        );
+    match auth_store::superseded_by(&store.canonical_path()) {
+        Ok(None) => {}
+        Ok(Some(sign)) => {
+            let what = format!(
+                "{} shows that a later OpenClaw keeps the credentials in its database",
+                show(&sign, patient)
+            );
+            findings.push(
+                Finding::new("store_superseded", Severity::Warning, what)
+                    .costs("the file beside it is only read: nothing new is stored for this agent")
+                    .at(&sign)
+                    .command("use the program that made it for changes, or move it away"),
+            );
+        }
+        Err(error) => findings.push(unreadable(&agent.directory, &error.to_string())),
     }
     let cache = paths::legacy_store_file(&agent.directory);
-    if !store.is_untouched()
+    if matches!(store.is_untouched(), Ok(false))
         && auth_store::read_regular_text(&cache).is_ok_and(|text| text.contains("\"refresh\""))
     {
         let what = format!("{} holds a refresh token beside the store", show(&cache, patient));

@@ -92,8 +92,12 @@ pub fn examine(context: &Context, online: bool) -> Vec<Finding> {
         );
         Config::empty(&context.paths().config)
     });
-    let ids = agent::all(&config, context).into_iter();
-    let agents = ids.map(|id| Agent { directory: agent::directory(&id, &config, context), id });
+    let ids = agent::all(&config, context).unwrap_or_else(|error| {
+        findings.push(files::unreadable(&context.paths().state_dir.join("agents"), &error.message));
+        vec![config.default_agent()]
+    });
+    let agents =
+        ids.into_iter().map(|id| Agent { directory: agent::directory(&id, &config, context), id });
     let patient = Patient {
         agents: agents.collect(),
         providers: view::providers(context),

@@ -59,7 +59,7 @@ fn damaged(agent: &Agent, error: &ParseError, patient: &Patient<'_>) -> Finding 
     let shown = patient.context.display(store.path());
     let finding = Finding::new("store_damaged", Severity::Error, format!("{shown}: {error}"))
         .at(store.path());
-    if store.backup().is_some() {
+    if matches!(store.backup(), Ok(Some(_))) {
         finding
             .costs(
                 "no credential of this agent can be used until it is recovered; there is a backup",

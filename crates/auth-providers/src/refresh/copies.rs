@@ -20,32 +20,40 @@ pub(super) fn newer_copy(
     wanted: &Wanted,
     provider: &Provider,
     doors: Doors<'_>,
-) -> Option<PathBuf> {
-    let is_newer = |store: &&Store| {
-        let Ok(document) = store.read() else { return false };
+) -> Result<Option<PathBuf>, StoreError> {
+    let newer = |store: &&Store| {
+        // An agent whose store cannot be read keeps nobody from refreshing.
+        let document = store.read().ok()?;
         let Some(Credential::OAuth(login)) = document.credential(&wanted.profile) else {
-            return false;
+            return None;
         };
         let email = document.profile(&wanted.profile).and_then(|profile| profile.email);
         let is_known = current.login.account_id.is_some() && login.account_id.is_some()
             || current.email.is_some() && email.is_some();
-        is_known
+        let is_newer = is_known
             && is_same_account(current.identity(), (&login, email.as_deref()))
             && key_of(provider, &login).is_some_and(|key| key != current.key)
-            && login.expires > current.login.expires
-            && !(is_of_another_login(&current.login, &login) && is_own(current, doors))
+            && login.expires > current.login.expires;
+        is_newer.then_some(login)
     };
-    doors.siblings.iter().find(is_newer).map(|store| store.path().to_owned())
+    for store in doors.siblings {
+        if let Some(login) = newer(&store)
+            && !(is_of_another_login(&current.login, &login) && is_own(current, doors)?)
+        {
+            return Ok(Some(store.path().to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether the issuer gave us this token for our own store: by a login, whose record says so, or
 /// in the place of one before it.
-fn is_own(current: &Current, doors: Doors<'_>) -> bool {
+fn is_own(current: &Current, doors: Doors<'_>) -> Result<bool, StoreError> {
     let here = doors.store.canonical_path();
-    doors.records.all().into_iter().any(|(key, record)| {
+    Ok(doors.records.all()?.into_iter().any(|(key, record)| {
         let is_begun = key == current.key && record.state == State::None;
         record.store == here && (is_begun || record.successor == Some(current.key))
-    })
+    }))
 }
 
 /// A copy that Clawdbot moved on keeps the time at which the login it was made of was obtained.
@@ -88,7 +96,7 @@ fn give(
         let mut given = None;
         for (id, login, _) in replaced(document) {
             if let Ok(renewed) = tokens.merge(&login, received_at)
-                && !is_used_up(&renewed, provider, records)
+                && is_used_up(&renewed, provider, records).is_ok_and(|is_past| !is_past)
             {
                 given = key_of(provider, &renewed).map(|key| (id.clone(), key)).or(given);
                 document.renew(&id, &Credential::OAuth(renewed));
@@ -115,7 +123,9 @@ pub(super) fn find_home(
 ) -> Result<bool, RefreshError> {
     let sent = lock.key();
     let left_path = left.canonical_path();
-    let is_replaced = |held: TokenKey| held == sent || leads_to(held, sent, doors.records);
+    // Where that cannot be read, the answer stays for whoever comes next.
+    let leads_there = |held| leads_to(held, sent, doors.records).unwrap_or(false);
+    let is_replaced = |held: TokenKey| held == sent || leads_there(held);
     let mut home = None;
     for store in std::iter::once(doors.store).chain(doors.siblings) {
         let path = store.canonical_path();
@@ -142,19 +152,31 @@ pub fn give_to_successors(
     doors: Doors<'_>,
 ) -> Result<(), StoreError> {
     let Some(living) = key_of(provider, login) else { return Ok(()) };
-    let leads_here = |key: TokenKey| leads_to(key, living, doors.records);
+    let behind = |document: &Document| -> Result<Vec<ProfileId>, StoreError> {
+        let mut behind = Vec::new();
+        for (id, _, key) in logins(document, provider) {
+            if leads_to(key, living, doors.records)? {
+                behind.push(id);
+            }
+        }
+        Ok(behind)
+    };
     for store in doors.siblings {
-        let Ok(document) = store.read() else { continue };
-        if !logins(&document, provider).iter().any(|(_, _, key)| leads_here(*key)) {
+        let document = match store.read() {
+            Ok(document) => document,
+            Err(error @ StoreError::Io { .. }) => return Err(error),
+            // Whatever is in it, nobody can use it.
+            Err(_) => continue,
+        };
+        if behind(&document)?.is_empty() {
             continue;
         }
-        store.update(|document| {
-            for (id, _, key) in logins(document, provider) {
-                if leads_here(key) {
-                    document.renew(&id, &Credential::OAuth(login.clone()));
-                }
+        store.update(|document| -> Result<(), StoreError> {
+            for id in behind(document)? {
+                document.renew(&id, &Credential::OAuth(login.clone()));
             }
-        })?;
+            Ok(())
+        })??;
     }
     Ok(())
 }

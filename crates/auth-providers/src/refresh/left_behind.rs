@@ -65,16 +65,19 @@ pub(super) fn settle_intent(
     }
     // Without the answer, a later token of that account in that profile is the only trace that a
     // finished refresh leaves.
-    let successor =
-        held.into_iter().filter(|(id, _, _)| *id == record.profile).find(|(id, login, key)| {
-            let email = document.profile(id).and_then(|profile| profile.email);
-            *key != lock.key()
-                && is_same_account(account, (login, email.as_deref()))
-                && login.expires > account.0.expires
-                && !leads_to(*key, lock.key(), doors.records)
-        });
+    let there = held.into_iter().find(|(id, _, _)| *id == record.profile);
+    let later = there.filter(|(id, login, key)| {
+        let email = document.profile(id).and_then(|profile| profile.email);
+        *key != lock.key()
+            && is_same_account(account, (login, email.as_deref()))
+            && login.expires > account.0.expires
+    });
+    let successor = match later {
+        Some((_, _, key)) if !leads_to(key, lock.key(), doors.records)? => Some(key),
+        _ => None,
+    };
     settle::remove_answer(lock, &store)?;
-    let Some((_, _, key)) = successor else { return Ok(false) };
+    let Some(key) = successor else { return Ok(false) };
     lock.write(&Record {
         state: State::Consumed,
         successor: Some(key),
@@ -129,9 +132,9 @@ pub(super) fn finish_left_behind(
     remove_settled_answers(store, doors);
     let mut left_behind = LeftBehind::Nothing;
     for key in store.answers()?.into_iter().filter(|key| *key != except) {
+        let document = store.read()?;
         let is_ours = |record: &Record| {
-            let document = store.read().ok();
-            let profile = document.and_then(|document| document.profile(&record.profile));
+            let profile = document.profile(&record.profile);
             record.state == State::Intent
                 && record.store == store.path()
                 && profile.is_some_and(|profile| provider.is_called(&profile.provider))

@@ -42,27 +42,35 @@ fn chain(from: TokenKey, records: &Records) -> Result<Chain, StoreError> {
 }
 
 /// Whether the successors of `from` lead to `to`.
-pub(super) fn leads_to(from: TokenKey, to: TokenKey, records: &Records) -> bool {
+pub(super) fn leads_to(
+    from: TokenKey,
+    to: TokenKey,
+    records: &Records,
+) -> Result<bool, StoreError> {
     let mut seen = HashSet::from([from]);
     let mut key = from;
-    while let Ok(Some(record)) = records.peek(key) {
+    while let Some(record) = records.peek(key)? {
         let next = record.successor.filter(|_| record.state == State::Consumed);
-        let Some(next) = next.filter(|next| seen.insert(*next)) else { return false };
+        let Some(next) = next.filter(|next| seen.insert(*next)) else { return Ok(false) };
         if next == to {
-            return true;
+            return Ok(true);
         }
         key = next;
     }
-    false
+    Ok(false)
 }
 
 /// Whether a login's token was used up since we obtained it. Such a token is written nowhere: the
 /// one that took its place may be in that very store's backup, and nowhere else.
-pub(super) fn is_used_up(login: &OAuthCredential, provider: &Provider, records: &Records) -> bool {
-    let record = key_of(provider, login).and_then(|key| records.peek(key).ok()?);
-    record.is_some_and(|record| {
+pub(super) fn is_used_up(
+    login: &OAuthCredential,
+    provider: &Provider,
+    records: &Records,
+) -> Result<bool, StoreError> {
+    let Some(key) = key_of(provider, login) else { return Ok(false) };
+    Ok(records.peek(key)?.is_some_and(|record| {
         record.state == State::Consumed && login.obtained_at.is_none_or(|at| record.at > at)
-    })
+    }))
 }
 
 /// What the token that a store holds now is to the one that was locked.
@@ -76,15 +84,19 @@ enum Relation {
 }
 
 /// Judges the token that took the place of the locked one before we held the store.
-fn relation(before: &Current, current: &Current, records: &Records) -> Relation {
+fn relation(
+    before: &Current,
+    current: &Current,
+    records: &Records,
+) -> Result<Relation, StoreError> {
     if !is_same_account(before.identity(), current.identity()) {
-        return Relation::OtherAccount;
+        return Ok(Relation::OtherAccount);
     }
     let is_later = current.login.expires > before.login.expires;
-    if is_later && !leads_to(current.key, before.key, records) {
-        Relation::Successor
+    if is_later && !leads_to(current.key, before.key, records)? {
+        Ok(Relation::Successor)
     } else {
-        Relation::Unrelated
+        Ok(Relation::Unrelated)
     }
 }
 
@@ -101,7 +113,7 @@ pub(super) fn note_successor(
     doors: Doors<'_>,
 ) -> Result<(), RefreshError> {
     let (profile, at) = (&wanted.profile, doors.clock.now());
-    match relation(before, current, doors.records) {
+    match relation(before, current, doors.records)? {
         Relation::Successor => {
             let path = doors.store.canonical_path();
             let consumed = Record::new(State::Consumed, &path, profile, at);
@@ -167,23 +179,24 @@ pub(super) fn heal(
     };
     let used_up = lock.key();
     let put = |found: OAuthCredential| -> Result<(), RefreshError> {
-        doors.store.update(|document| {
-            let Some(Credential::OAuth(login)) = document.credential(&wanted.profile) else {
-                return;
-            };
-            if key_of(provider, &login) == Some(used_up)
-                && !is_used_up(&found, provider, doors.records)
+        let put = doors.store.update(|document| -> Result<(), StoreError> {
+            if let Some(Credential::OAuth(login)) = document.credential(&wanted.profile)
+                && key_of(provider, &login) == Some(used_up)
+                && !is_used_up(&found, provider, doors.records)?
             {
                 document.renew(&wanted.profile, &Credential::OAuth(found.clone()));
             }
+            Ok(())
         })?;
-        Ok(())
+        Ok(put?)
     };
     let end = match chain(used_up, doors.records)? {
         Chain::Ends(end) => end.ok_or_else(lost)?,
         // Nothing of it may be sent. What was received last is the best there is.
         Chain::Closes(all) => {
-            let own = everywhere(doors.store, provider, doors).filter(|(_, login, key)| {
+            let (all_logins, unread) = everywhere(doors.store, provider, doors);
+            unread.map_or(Ok(()), Err)?;
+            let own = all_logins.into_iter().filter(|(_, login, key)| {
                 all.contains(key) && is_same_account(current.identity(), (login, None))
             });
             let newest = own.map(|(_, login, _)| login).max_by_key(|login| login.expires);
@@ -194,7 +207,7 @@ pub(super) fn heal(
             })?);
         }
     };
-    if let Some(found) = find(&end, provider, doors) {
+    if let Some(found) = find(&end, provider, doors)? {
         if !is_same_account(current.identity(), (&found, None)) {
             return Err(RefreshError::OtherAccount { profile: wanted.profile.clone() });
         }
@@ -216,32 +229,48 @@ pub(super) fn heal(
                 profile: wanted.profile.clone(),
                 code: record.code.unwrap_or_else(|| "revoked".to_owned()),
             }),
-            _ if find(&end, provider, doors).is_some() => Ok(()),
+            _ if find(&end, provider, doors)?.is_some() => Ok(()),
             _ => Err(lost()),
         },
-        None if find(&end, provider, doors).is_some() => Ok(()),
+        None if find(&end, provider, doors)?.is_some() => Ok(()),
         None => Err(lost()),
     }
 }
 
 /// The login with the token at the end of a chain.
-fn find(end: &End, provider: &Provider, doors: Doors<'_>) -> Option<OAuthCredential> {
+///
+/// # Errors
+/// It was not found, and may be in a store that could not be read.
+fn find(
+    end: &End,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<Option<OAuthCredential>, StoreError> {
     let named = Store::at(&end.named_by.store);
-    everywhere(&named, provider, doors)
-        .find(|(_, _, key)| *key == end.key)
-        .map(|(_, login, _)| login)
+    let (logins, unread) = everywhere(&named, provider, doors);
+    match logins.into_iter().find(|(_, _, key)| *key == end.key) {
+        Some((_, login, _)) => Ok(Some(login)),
+        None => unread.map_or(Ok(None), Err),
+    }
 }
 
 /// All logins of a provider: in the store that a record names, in ours, in the other agents', and
-/// in the backup of each.
-fn everywhere<'a>(
-    named: &'a Store,
-    provider: &'a Provider,
-    doors: Doors<'a>,
-) -> impl Iterator<Item = (ProfileId, OAuthCredential, TokenKey)> + 'a {
-    let stores = [named, doors.store].into_iter().chain(doors.siblings);
-    let documents = stores.flat_map(|store| [store.read().ok(), store.backup()]).flatten();
-    documents.flat_map(|document| logins(&document, provider))
+/// in the backup of each; and why one of these could not be read, if so.
+fn everywhere(
+    named: &Store,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> (Vec<(ProfileId, OAuthCredential, TokenKey)>, Option<StoreError>) {
+    let (mut all, mut unread) = (Vec::new(), None);
+    for store in [named, doors.store].into_iter().chain(doors.siblings) {
+        for document in [store.read().map(Some), store.backup()] {
+            match document {
+                Ok(document) => all.extend(document.iter().flat_map(|it| logins(it, provider))),
+                Err(error) => unread = unread.or(Some(error)),
+            }
+        }
+    }
+    (all, unread)
 }
 
 /// An issuer may give us a token once more that was used up before: it is living again, so its
@@ -250,12 +279,12 @@ pub(super) fn revive(lock: TokenLock, successor: TokenKey, wanted: &Wanted, door
     let key = lock.key();
     // Never two locks of one kind.
     drop(lock);
-    if successor == key || !leads_to(successor, key, doors.records) {
+    // Should it fail, the chain is closed, and whoever comes makes the best of it.
+    if successor == key || !leads_to(successor, key, doors.records).unwrap_or(false) {
         return;
     }
     let path = doors.store.canonical_path();
     let living = Record::new(State::None, &path, &wanted.profile, doors.clock.now());
-    // Should it fail, the chain is closed, and whoever comes makes the best of it.
     let written =
         doors.records.lock(successor, doors.patience).and_then(|lock| lock.write(&living));
     if let Err(error) = written {

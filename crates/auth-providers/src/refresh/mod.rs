@@ -249,7 +249,7 @@ fn decide(
         retry_at,
     };
     let Some(record) = record else {
-        if !insists && let Some(store) = copies::newer_copy(&current, wanted, provider, doors) {
+        if !insists && let Some(store) = copies::newer_copy(&current, wanted, provider, doors)? {
             return Err(RefreshError::StaleCopy { profile: profile.clone(), store });
         }
         return Ok(Decision::Send(lock));

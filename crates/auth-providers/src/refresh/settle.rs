@@ -144,16 +144,17 @@ fn merge(
     doors: Doors<'_>,
 ) -> Result<Result<TokenKey, String>, RefreshError> {
     // Should it fail, the answer is in its file, and the next caller finishes it.
-    let merged = store.update(|document| {
+    let merged = store.update(|document| -> Result<_, StoreError> {
         let ids: Vec<_> = document.profiles().map(|profile| profile.id).collect();
         let mut successor = Err("the profile holds another login now".to_owned());
+        let mut renewals = Vec::new();
         for id in ids {
             let Some(Credential::OAuth(login)) = document.credential(&id) else { continue };
             let is_wanted = id == wanted.profile;
             let Some(held) = key_of(provider, &login) else { continue };
             let is_replaced = held == sent
                 || is_wanted
-                    && (lineage::leads_to(held, sent, doors.records)
+                    && (lineage::leads_to(held, sent, doors.records)?
                         || sent_login.is_some_and(|sent| is_one_before(&login, sent)));
             if !(is_replaced || is_wanted && tokens.has_rotated()) {
                 continue;
@@ -166,10 +167,10 @@ fn merge(
                         .map_err(|error| error.to_string());
                     // Put there before somebody died, and perhaps used up since. But what comes in
                     // exchange for the very token that is there is living, whatever it once was.
-                    let is_past = held != sent
-                        && renewed_key
-                            .as_ref()
-                            .is_ok_and(|new| lineage::leads_to(*new, held, doors.records));
+                    let is_past = match &renewed_key {
+                        Ok(new) if held != sent => lineage::leads_to(*new, held, doors.records)?,
+                        _ => false,
+                    };
                     if is_wanted && is_moved_on(&login, &renewed) {
                         successor = Ok(held);
                         continue;
@@ -184,14 +185,17 @@ fn merge(
                     if is_past {
                         continue;
                     }
-                    document.renew(&id, &Credential::OAuth(renewed));
+                    renewals.push((id, Credential::OAuth(renewed)));
                 }
                 Err(error) if is_wanted && is_replaced => successor = Err(error.to_string()),
                 Err(_) => {}
             }
         }
-        successor
-    })?;
+        for (id, renewed) in renewals {
+            document.renew(&id, &renewed);
+        }
+        Ok(successor)
+    })??;
     Ok(merged)
 }
 

@@ -164,7 +164,9 @@ impl Model for Refresh {
             Action::SaveUnlocked(id) => {
                 let clawdbot = &mut state.clawdbots[index(id)];
                 clawdbot.saves -= 1;
-                state.stores[index(clawdbot.agent)] = clawdbot.memory;
+                let agent = clawdbot.agent;
+                state.stores[index(agent)] = clawdbot.memory;
+                ours::note_seen(&mut state, agent);
             }
             Action::Lock(id) => Self::lock(&mut state, id),
             Action::Proceed(id) => self.proceed(&mut state, id),

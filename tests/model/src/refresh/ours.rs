@@ -97,8 +97,8 @@ impl Refresh {
             }
             At::LockDirectory(task) => {
                 state.directories[index(target)] = Directory::Ours(id);
-                state.processes[index(id)].seen =
-                    state.login(agent, profile).map(|login| login.refresh);
+                state.processes[index(id)].seen = 0;
+                note_seen(state, agent);
                 let next = match task {
                     Task::Send => At::Reread,
                     Task::Resolve => At::Resolve,
@@ -144,7 +144,7 @@ impl Refresh {
                 } else {
                     let replaced = state.stores[index(target)];
                     state.stores[index(target)] = after;
-                    note_overwritten(state, replaced);
+                    note_overwritten(state, replaced, after);
                     go(state, id, At::Backup(task, reply, after, touched, successor));
                 }
             }
@@ -362,7 +362,8 @@ impl Refresh {
             Status::Used(Who::Ours, next) if !state.is_in_window(next) => {
                 state.wrongs.add(Wrongs::SENT_TWICE);
             }
-            Status::Used(Who::Clawdbot, _) if process.seen == Some(key) => {
+            // It was in the store while this one had the lock: no look could have told.
+            Status::Used(Who::Clawdbot, _) if process.seen & (1 << key) != 0 => {
                 state.by_clawdbot |= 1 << state.issuer.lineage[index(key)];
             }
             Status::Used(Who::Clawdbot, _) => state.wrongs.add(Wrongs::SENT_TWICE),
@@ -594,7 +595,7 @@ impl Refresh {
         let process = &mut state.processes[index(id)];
         process.before = None;
         process.named = (0, 0);
-        process.seen = None;
+        process.seen = 0;
         process.at = At::Ended(end);
         if !matches!(end, End::Unsettled) {
             process.attempts = 0;
@@ -720,13 +721,29 @@ fn find_at(state: &State, agent: u8, token: Token) -> Option<Login> {
     documents.into_iter().flatten().flatten().find(|login| login.refresh == token)
 }
 
-/// Judges what was just written over.
-fn note_overwritten(state: &mut State, replaced: Document) {
-    for login in replaced.into_iter().flatten() {
-        let token = index(login.refresh);
-        let is_theirs = state.issuer.issued_to[token] == Who::Clawdbot;
-        if is_theirs && state.issuer.tokens[token] == Status::Live && !state.is_held(login.refresh)
-        {
+/// Notes what an agent's store holds for those of ours who have its directory.
+pub(super) fn note_seen(state: &mut State, agent: u8) {
+    let store = state.stores[index(agent)];
+    for (id, process) in (0_u8..).zip(&mut state.processes) {
+        let is_there =
+            process.agent == agent && state.directories[index(agent)] == Directory::Ours(id);
+        if let Some(login) = store[index(process.profile)].filter(|_| is_there) {
+            process.seen |= 1 << login.refresh;
+        }
+    }
+}
+
+/// Judges what was just written over. An issuer that gives grace may leave a login with several
+/// living tokens; then one of them in the place of another takes nothing away.
+fn note_overwritten(state: &mut State, replaced: Document, after: Document) {
+    for (login, now) in replaced.into_iter().zip(after) {
+        let Some(Login { refresh: token, .. }) = login else { continue };
+        let issuer = &state.issuer;
+        let is_living = |token: Token| issuer.status(token) == Status::Live;
+        let is_of_same = |it: Token| issuer.lineage[index(it)] == issuer.lineage[index(token)];
+        let is_theirs = issuer.issued_to[index(token)] == Who::Clawdbot;
+        let has_another = now.is_some_and(|it| is_living(it.refresh) && is_of_same(it.refresh));
+        if is_theirs && is_living(token) && !has_another && !state.is_held(token) {
             state.wrongs.add(Wrongs::OVERWROTE);
         }
     }

@@ -148,7 +148,7 @@ impl Scope {
             older: None,
             store: None,
             named: (0, 0),
-            seen: None,
+            seen: 0,
             has_sent: false,
         };
         let clawdbot = |id: usize| Clawdbot {

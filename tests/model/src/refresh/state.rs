@@ -175,8 +175,8 @@ pub struct Process {
     pub store: Option<u8>,
     /// For which agent and profile the token in `lock` was sent, or is.
     pub named: (u8, u8),
-    /// What its profile held when it had taken the directory.
-    pub seen: Option<Token>,
+    /// The tokens that its profile held since it took the directory, a bit for each.
+    pub seen: u16,
     /// Whether it has sent something and got an answer.
     pub has_sent: bool,
 }

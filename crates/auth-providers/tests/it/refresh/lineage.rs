@@ -79,6 +79,24 @@ fn a_used_up_token_whose_successor_is_nowhere_needs_a_login() {
 }
 
 #[test]
+fn a_successor_that_may_be_in_a_store_that_cannot_be_read_is_not_said_to_be_gone() {
+    let world = World::new(2);
+    world.note("r1", State::Consumed, Some("r2"));
+    let other = world.agents[1].path();
+    auth_store::write_atomic(other, b"{").unwrap();
+    let _ = std::fs::remove_file(other.with_file_name(".auth-profiles.json.bak"));
+    let refused = world.ask(&nobody());
+    let damaged = matches!(&refused, Err(RefreshError::Store(auth_store::StoreError::Damaged { path, .. })) if path == other);
+    assert!(damaged, "{refused:?}");
+    assert_eq!(world.refresh_token(0), "r1");
+
+    // The control: where there is nothing else, a person has to log in.
+    std::fs::remove_file(other).unwrap();
+    let refused = world.ask(&nobody());
+    assert!(matches!(refused, Err(RefreshError::NeedsLogin { .. })), "{refused:?}");
+}
+
+#[test]
 fn a_chain_that_closes_on_itself_ends_and_sends_nothing() {
     let world = World::new(2);
     world.note("r1", State::Consumed, Some("r2"));

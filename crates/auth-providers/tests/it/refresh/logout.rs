@@ -31,7 +31,7 @@ fn logout(
 
 fn is_gone(world: &World) -> bool {
     let has = |document: auth_store::Document| document.contains(&PROFILE.into());
-    !has(world.agents[0].read().unwrap()) && !world.agents[0].backup().is_some_and(has)
+    !has(world.agents[0].read().unwrap()) && !world.agents[0].backup().unwrap().is_some_and(has)
 }
 
 #[test]
@@ -64,6 +64,26 @@ fn who_could_find_the_login_nowhere_else_is_given_it_first() {
     assert_eq!(done.unwrap().others, [world.agents[1].path()]);
     assert_eq!([world.refresh_token(1), world.refresh_token(2)], ["r2", "r3"]);
     assert!(is_gone(&world));
+}
+
+#[test]
+#[cfg(unix)]
+fn nothing_is_dropped_while_nobody_can_see_who_needs_it() {
+    let world = World::new(2);
+    put(&world.agents[0], PROFILE, &login("r2", LATER));
+    world.note("r1", State::Consumed, Some("r2"));
+    let (other, aside) = (world.agents[1].path(), world.agents[1].path().with_extension("aside"));
+    std::fs::rename(other, &aside).unwrap();
+    // Opening it fails, and not because there is nothing.
+    std::os::unix::fs::symlink(other, other).unwrap();
+    let (_, refused) = logout(&world, &Revocation::NotOffered);
+    assert!(matches!(refused, Err(RefreshError::Store(_))), "{refused:?}");
+    assert!(!is_gone(&world));
+
+    std::fs::rename(&aside, other).unwrap();
+    let (_, done) = logout(&world, &Revocation::NotOffered);
+    assert_eq!(done.unwrap().others, [other]);
+    assert_eq!((world.refresh_token(1), is_gone(&world)), ("r2".to_owned(), true));
 }
 
 #[test]

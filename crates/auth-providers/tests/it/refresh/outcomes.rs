@@ -41,7 +41,7 @@ fn a_refresh_stores_the_successor_then_its_record_and_leaves_no_answer() {
     assert_eq!(stored.expires, Some(NOW.plus(Duration::from_hours(1))));
     let record = world.record("r1").unwrap();
     assert_eq!((record.state, record.successor), (State::Consumed, Some(world.key("r2"))));
-    let backup = world.agents[0].backup().unwrap().credential(&PROFILE.into()).unwrap();
+    let backup = world.agents[0].backup().unwrap().unwrap().credential(&PROFILE.into()).unwrap();
     assert_eq!(backup.bearer().expose(), "a2");
     assert_eq!((world.answer_files(), issuer.sent()), (0, vec!["r1".to_owned()]));
 }

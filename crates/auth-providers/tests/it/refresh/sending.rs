@@ -93,7 +93,7 @@ fn what_others_write_without_the_lock_is_kept() {
     assert_eq!(world.ask(&issuer).unwrap(), "a2");
     let theirs = world.agents[0].read().unwrap().credential(&"acme:theirs".into());
     assert_eq!(theirs.unwrap().bearer().expose(), "theirs");
-    let backup = world.agents[0].backup().unwrap();
+    let backup = world.agents[0].backup().unwrap().unwrap();
     assert!(!backup.contains(&"acme:theirs".into()), "only ours is in the backup");
 }
 
@@ -242,7 +242,7 @@ fn what_was_perhaps_sent_stays_so_though_it_cannot_be_sent_again() {
 fn a_refresh_writes_a_record_of_the_token_that_was_sent_and_of_no_other() {
     let world = World::new(1);
     world.ask(&Issuer::new(|_| tokens("a2", "r2"))).unwrap();
-    let known: Vec<_> = world.records.all().into_iter().map(|(key, _)| key).collect();
+    let known: Vec<_> = world.records.all().unwrap().into_iter().map(|(key, _)| key).collect();
     assert_eq!(known, [world.key("r1")]);
 }
 

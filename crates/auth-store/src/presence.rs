@@ -1,0 +1,81 @@
+//! Whether something is there. An error is not an absence: what could not be looked at may be.
+
+use std::fs::{self, DirEntry};
+use std::io;
+use std::path::Path;
+
+use crate::error::StoreError;
+
+/// Whether there is anything at `path`, were it a link that leads nowhere.
+///
+/// # Errors
+/// It cannot be looked at.
+pub(crate) fn is_there(path: &Path) -> Result<bool, StoreError> {
+    known(fs::symlink_metadata(path).map(|_| true)).map_err(StoreError::io("look at", path))
+}
+
+/// Whether there is a directory at `path`.
+///
+/// # Errors
+/// It cannot be looked at.
+pub(crate) fn is_directory(path: &Path) -> Result<bool, StoreError> {
+    known(fs::metadata(path).map(|found| found.is_dir())).map_err(StoreError::io("look at", path))
+}
+
+/// What a directory holds; nothing, if there is nothing.
+///
+/// # Errors
+/// It cannot be looked into, or not to its end; or it is something else.
+pub(crate) fn entries(directory: &Path) -> Result<Vec<DirEntry>, StoreError> {
+    match fs::read_dir(directory).and_then(Iterator::collect) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries.map_err(StoreError::io("look into", directory)),
+    }
+}
+
+/// What was found, where an absence is `false`.
+fn known(found: io::Result<bool>) -> io::Result<bool> {
+    match found {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(false)
+        }
+        found => found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_an_answer_and_an_error_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let nothing = directory.path().join("nothing");
+        let below_a_file = directory.path().join("file/below");
+        crate::write_atomic(&directory.path().join("file"), b"").unwrap();
+        for absent in [&nothing, &below_a_file] {
+            assert!(!is_there(absent).unwrap() && !is_directory(absent).unwrap());
+        }
+        assert_eq!(entries(&nothing).unwrap().len(), 0);
+        assert!(entries(&below_a_file).is_err(), "it is no directory");
+        assert!(is_there(directory.path()).unwrap() && is_directory(directory.path()).unwrap());
+        assert_eq!(entries(directory.path()).unwrap().len(), 1);
+
+        // A name that no file system can have: nobody can say what is there.
+        let unknowable = directory.path().join("n".repeat(5000));
+        assert!(is_there(&unknowable).is_err() && is_directory(&unknowable).is_err());
+        assert!(entries(&unknowable).is_err());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_that_leads_nowhere_is_something() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        assert!(is_there(&link).unwrap());
+        assert!(!is_directory(&link).unwrap());
+    }
+}
