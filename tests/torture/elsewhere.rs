@@ -30,6 +30,13 @@ pub(crate) mod errors {
     }
 }
 
+/// The import of what older versions left.
+pub(crate) mod import {
+    pub(crate) fn run(_: &super::Settings) -> super::Report {
+        super::not_here("the import")
+    }
+}
+
 /// Disk full.
 pub(crate) mod full {
     pub(crate) fn run(_: &super::Settings) -> super::Report {

@@ -34,6 +34,7 @@ const STAGES: &[(&str, Stage)] = &[
     ("kill", strike::kill::run),
     ("signals", strike::signals::run),
     ("errors", strike::errors::run),
+    ("import", strike::import::run),
     ("disk-full", strike::full::run),
     ("power-cut", strike::cut::run),
     ("contention", contention::run),
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some(naive::WORD) => return naive::run(&args[1..]),
+        Some(naive::IMPORT_WORD) => return naive::import(&args[1..]),
         Some(strike::apart::WORD) => return strike::apart::inner(&args[1..]),
         _ => {}
     }

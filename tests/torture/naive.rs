@@ -15,6 +15,9 @@ use std::process::ExitCode;
 /// The first argument that makes this program the unsafe variant.
 pub(crate) const WORD: &str = "__naive";
 
+/// The first argument that makes it the unsafe variant of an import.
+pub(crate) const IMPORT_WORD: &str = "__naive_import";
+
 /// How it writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -31,6 +34,21 @@ impl Way {
             Self::InPlace => "in-place",
             Self::Rename => "rename",
         }
+    }
+}
+
+/// Imports the way that loses credentials. The arguments are the old file and the store.
+pub(crate) fn import(args: &[String]) -> ExitCode {
+    let [auth, store] = args else { return ExitCode::from(64) };
+    let bytes = fs::read(auth).expect("an old file");
+    let old: Value = serde_json::from_slice(&bytes).expect("an old file that parses");
+    let profiles = old.as_object().into_iter().flatten();
+    let profiles = profiles.map(|(name, entry)| (format!("{name}:default"), entry.clone()));
+    let new =
+        serde_json::json!({"version": 1, "profiles": profiles.collect::<serde_json::Map<_, _>>()});
+    match fs::remove_file(auth).and_then(|()| save(Path::new(store), &new.to_string(), false)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(74),
     }
 }
 

@@ -35,7 +35,8 @@ pub struct Imported {
     pub from_auth_json: Vec<ProfileId>,
     /// The profiles that came from `oauth.json`, which is left in place.
     pub from_oauth_json: Vec<ProfileId>,
-    /// Why `oauth.json` was passed over, if it was; it is as it was. Tell the person.
+    /// Why `oauth.json` was passed over, if it was; it is as it was. Tell the person. If it is
+    /// damaged, the other file was imported; if it cannot be read, the next call tries both again.
     pub problem: Option<StoreError>,
 }
 
@@ -64,14 +65,19 @@ pub fn import_legacy(
         set_aside(auth, &aside)?;
     }
     let credentials = read_entries(&aside, LegacyEntries::from_auth_json)?;
-    let logins = match oauth.filter(|_| !has_store) {
-        Some(path) => read_entries(path, LegacyEntries::from_oauth_json).unwrap_or_else(|error| {
+    let read = |path: &Path| read_entries(path, LegacyEntries::from_oauth_json);
+    let logins = match oauth.filter(|_| !has_store).map(read).transpose() {
+        Ok(logins) => logins.flatten().filter(|entries| !entries.is_empty()),
+        Err(error @ StoreError::Damaged { .. }) => {
             imported.problem = Some(error);
             None
-        }),
-        None => None,
+        }
+        // Perhaps it can be read the next time, but only while there is no store.
+        Err(error) => {
+            imported.problem = Some(error);
+            return Ok(imported);
+        }
     };
-    let logins = logins.filter(|entries| !entries.is_empty());
     if credentials.is_none() && logins.is_none() {
         return Ok(imported);
     }
@@ -399,6 +405,22 @@ mod tests {
         assert!(matches!(imported.problem, Some(StoreError::Damaged { .. })));
         assert_eq!(agent.bearer("acme:default").as_deref(), Some("k"));
         assert_eq!(agent.text("oauth.json").as_deref(), Some("{"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn an_oauth_json_that_cannot_be_read_now_is_imported_once_it_can() {
+        let agent = Agent::with(&[("auth.json", AUTH)]);
+        // Opening it fails, and not because there is nothing.
+        std::os::unix::fs::symlink("oauth.json", agent.path("oauth.json")).unwrap();
+        let imported = agent.import().unwrap();
+        assert!(matches!(imported.problem, Some(StoreError::Io { .. })));
+        assert!(!is_there(&agent.path("auth-profiles.json")).unwrap());
+        fs::remove_file(agent.path("oauth.json")).unwrap();
+        atomic::write_atomic(&agent.path("oauth.json"), OAUTH.as_bytes()).unwrap();
+        agent.import().unwrap();
+        assert_eq!(agent.bearer("acme:default").as_deref(), Some("k"));
+        assert_eq!(agent.bearer("beta:default").as_deref(), Some("a"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub(crate) mod cut;
 mod disk;
 pub(crate) mod errors;
 pub(crate) mod full;
+pub(crate) mod import;
 pub(crate) mod kill;
 mod scene;
 pub(crate) mod signals;

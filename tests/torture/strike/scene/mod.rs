@@ -311,7 +311,7 @@ fn fresh(issuer: &Issuer, tokens: &Tokens) -> Value {
 }
 
 /// Every file and directory below one, itself not.
-fn everything(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn everything(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -324,7 +324,7 @@ fn everything(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// What the scene was set with is for its owner only, so that everything is that must be later.
-fn make_private(directory: &Path) {
+pub(crate) fn make_private(directory: &Path) {
     for path in everything(directory) {
         let mode = if path.is_dir() { 0o700 } else { 0o600 };
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a file of ours");
