@@ -17,7 +17,10 @@ pub(crate) fn torture(args: &[&str]) -> Outcome {
     run_with(CARGO, &[&command[..], args].concat(), &[("CLAWDBOT_BIN", &binary)])
 }
 
-/// The protocols as state machines, explored exhaustively within bounds; `--full` widens them.
+/// The protocols as state machines, explored exhaustively within bounds; `--full` widens them, and is worth a release
+/// build.
 pub(crate) fn model(args: &[&str]) -> Outcome {
-    run(CARGO, &[&["run", "-q", "--locked", "-p", "model", "--"][..], args].concat())
+    let profile = if args.contains(&"--full") { "release" } else { "dev" };
+    let command = ["run", "-q", "--locked", "--profile", profile, "-p", "model", "--"];
+    run(CARGO, &[&command[..], args].concat())
 }
