@@ -23,7 +23,8 @@ const HAS_EXT4: &str =
 const HAS_STRACE: &str = r#"[ "$(uname)" != Linux ] || strace -V"#;
 
 /// Folders with a `package-lock.json`.
-const NODE_PEERS: [&str; 3] = ["tests/peers/oidc-provider", "tests/peers/proper-lockfile", CODEX];
+const NODE_PEERS: [&str; 3] = ["tests/peers/oidc-provider", PROPER_LOCKFILE, CODEX];
+const PROPER_LOCKFILE: &str = "tests/peers/proper-lockfile";
 const CODEX: &str = "tests/peers/codex";
 
 /// Requirements with hashes, and the virtual environment they are installed into.
@@ -81,6 +82,12 @@ pub(crate) fn measured_beside() -> Outcome {
         install_debian(&missing)?;
     }
     if Path::new(CODEX).join("node_modules").is_dir() { Ok(()) } else { npm(CODEX) }
+}
+
+/// Installs the lock of Clawdbot, beside which ours are tortured.
+pub(crate) fn tortured_beside() -> Outcome {
+    let is_installed = Path::new(PROPER_LOCKFILE).join("node_modules").is_dir();
+    if is_installed { Ok(()) } else { npm(PROPER_LOCKFILE) }
 }
 
 fn npm(folder: &str) -> Outcome {

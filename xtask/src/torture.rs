@@ -3,6 +3,7 @@
 use crate::bench::release;
 use crate::ci::build_binary;
 use crate::run::{CARGO, Outcome, run, run_with};
+use crate::setup::tortured_beside;
 
 /// Builds the binary and runs the suite; `args` go to it. All of it includes the model, which in
 /// CI is a stage of its own. A sample strikes the debug build, with all its assertions; everything, the one people run.
@@ -12,6 +13,7 @@ pub(crate) fn torture(args: &[&str]) -> Outcome {
         ["--only", "model", rest @ ..] => return model(rest),
         _ => {}
     }
+    tortured_beside()?;
     let binary = if args.contains(&"--full") { release(&[])? } else { build_binary()? };
     let command = ["run", "-q", "--locked", "-p", "e2e", "--bin", "torture", "--"];
     run_with(CARGO, &[&command[..], args].concat(), &[("CLAWDBOT_BIN", &binary)])
