@@ -1,0 +1,149 @@
+//! What an answer means for a store: reading it, merging into it, and having written it.
+
+use super::super::issuer::{Reply, Status, Who};
+use super::super::state::{At, Document, End, Login, PROFILES, State, Task, Token, Wrongs};
+use super::super::{Refresh, index};
+use super::go;
+use crate::mistakes::Mistake;
+
+impl Refresh {
+    pub(super) fn read(&self, state: &mut State, id: u8, task: Task, reply: Reply) {
+        let process = &state.processes[index(id)];
+        let (agent, key) = (process.agent, process.key());
+        let before = state.stores[index(process.store.unwrap_or(agent))];
+        let mut after = before;
+        let mut touched = 0;
+        let mut successor = None;
+        match (task, reply) {
+            (Task::Heal(login), _) => {
+                let there = &mut after[index(process.profile)];
+                let is_past = self.is_used_up(state, agent, login.refresh)
+                    && !self.makes(Mistake::UsedUpTokenWritten);
+                if there.is_some_and(|there| there.refresh == key) && !is_past {
+                    *there = Some(login);
+                    touched = 1 << process.profile;
+                }
+            }
+            (Task::Give(_), Reply::Tokens { refresh, access }) => {
+                let is_past = self.is_used_up(state, agent, refresh)
+                    && !self.makes(Mistake::UsedUpTokenWritten);
+                for profile in (0..PROFILES).filter(|_| !is_past) {
+                    if before[profile].is_some_and(|login| login.refresh == key) {
+                        after[profile] = Some(Login { refresh, access, obtained: access });
+                        touched |= 1 << profile;
+                    }
+                }
+            }
+            (_, Reply::Tokens { refresh, access }) => {
+                let renewed = Login { refresh, access, obtained: access };
+                let wanted = process.named.1;
+                let sent = (key, process.before.filter(|before| before.refresh == key));
+                (successor, touched) = self.merge(state, agent, sent, wanted, renewed, &mut after);
+                if successor.is_none() {
+                    return self.end(state, id, End::Unmerged);
+                }
+            }
+            _ => {}
+        }
+        // What is there already is written again: the backup may not have it.
+        if touched == 0 {
+            self.written(state, id, task, reply, successor);
+        } else {
+            go(state, id, At::Rename(task, reply, before, after, touched, successor));
+        }
+    }
+
+    /// `settle::merge`: the token that took the place of `sent`, and the profiles written.
+    pub(super) fn merge(
+        &self,
+        state: &State,
+        agent: u8,
+        (sent, sent_login): (Token, Option<Login>),
+        wanted: u8,
+        renewed: Login,
+        document: &mut Document,
+    ) -> (Option<Token>, u8) {
+        let has_rotated = renewed.refresh != sent;
+        let knows = !self.makes(Mistake::ClawdbotsTokensUnknown);
+        let (mut successor, mut touched) = (None, 0);
+        for (profile, entry) in document.iter_mut().enumerate() {
+            let Some(login) = *entry else { continue };
+            let is_wanted = profile == index(wanted);
+            let held = login.refresh;
+            if !is_wanted && state.issuer.lineage[index(held)] != state.issuer.lineage[index(sent)]
+            {
+                continue;
+            }
+            let is_one_before = sent_login
+                .is_some_and(|sent| login.obtained == sent.obtained && login.access < sent.access);
+            let is_replaced = held == sent
+                || is_wanted && (self.leads_to(state, agent, held, sent) || knows && is_one_before);
+            if !(is_replaced || is_wanted && has_rotated) {
+                continue;
+            }
+            let is_moved_on = login.obtained == renewed.obtained && login.access > renewed.access;
+            if is_wanted && knows && is_moved_on {
+                successor = Some(held);
+                continue;
+            }
+            let is_past = held != sent && self.leads_to(state, agent, renewed.refresh, held);
+            if !(is_replaced || is_past || renewed.refresh == held) {
+                continue;
+            }
+            if is_wanted || successor.is_none() {
+                successor = Some(renewed.refresh);
+            }
+            let is_there = renewed.refresh == held && self.makes(Mistake::NoBackupOfWhatIsThere);
+            if !is_past && !is_there {
+                *entry = Some(renewed);
+                touched |= 1 << profile;
+            }
+        }
+        (successor, touched)
+    }
+
+    /// The store is as the task wants it.
+    pub(super) fn written(
+        &self,
+        state: &mut State,
+        id: u8,
+        task: Task,
+        reply: Reply,
+        successor: Option<Token>,
+    ) {
+        match task {
+            Task::Heal(login) => self.adopted(state, id, Some(login.access)),
+            Task::Send | Task::Resolve => go(state, id, At::Settle(reply, successor)),
+            Task::Give(_) => self.again(state, id),
+        }
+    }
+
+    /// Somebody else's token is in our store: start again with it.
+    pub(super) fn adopted(&self, state: &mut State, id: u8, access: Option<u8>) {
+        match access {
+            Some(access) if self.makes(Mistake::StopAtExpiredAdoption) => {
+                if access < state.issuer.valid_from {
+                    state.wrongs.add(Wrongs::RETURNED_ENDED);
+                }
+                self.end(state, id, End::Valid(access));
+            }
+            _ => self.again(state, id),
+        }
+    }
+}
+
+/// Judges what was just written over. An issuer that gives grace may leave a login with several
+/// living tokens; then one of them in the place of another takes nothing away.
+pub(super) fn note_overwritten(state: &mut State, replaced: Document, after: Document) {
+    for (login, now) in replaced.into_iter().zip(after) {
+        let Some(Login { refresh: token, .. }) = login else { continue };
+        let issuer = &state.issuer;
+        let is_living = |token: Token| issuer.status(token) == Status::Live;
+        let is_of_same = |it: Token| issuer.lineage[index(it)] == issuer.lineage[index(token)];
+        let is_theirs = issuer.issued_to[index(token)] == Who::Clawdbot;
+        let has_another = now.is_some_and(|it| is_living(it.refresh) && is_of_same(it.refresh));
+        if is_theirs && is_living(token) && !has_another && !state.is_held(token) {
+            state.wrongs.add(Wrongs::OVERWROTE);
+        }
+    }
+}
