@@ -8,10 +8,11 @@ use crate::setup::tortured_beside;
 /// Builds the binary and runs the suite; `args` go to it. All of it includes the model, which in
 /// CI is a stage of its own. A sample strikes the debug build, with all its assertions; everything, the one people run.
 pub(crate) fn torture(args: &[&str]) -> Outcome {
-    match args {
-        ["--full"] => model(args)?,
-        ["--only", "model", rest @ ..] => return model(rest),
-        _ => {}
+    if let ["--only", "model", rest @ ..] | [rest @ .., "--only", "model"] = args {
+        return model(rest);
+    }
+    if args.contains(&"--full") && !args.contains(&"--only") {
+        model(&["--full"])?;
     }
     tortured_beside()?;
     let binary = if args.contains(&"--full") { release(&[])? } else { build_binary()? };
