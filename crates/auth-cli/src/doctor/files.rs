@@ -9,6 +9,7 @@ use auth_store::Timestamp;
 
 use super::{Finding, Fix, Patient, Severity, of_agent};
 use crate::agent::Agent;
+use crate::error::CliError;
 use crate::paths;
 use crate::shell_words::{moved_away, word};
 
@@ -135,7 +136,9 @@ fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
                     .command("use the program that made it for changes, or move it away"),
             );
         }
-        Err(error) => findings.push(unreadable(&agent.directory, &error.to_string())),
+        Err(error) => {
+            findings.push(unreadable(&agent.directory, &CliError::from(error).message));
+        }
     }
     let cache = paths::legacy_store_file(&agent.directory);
     if matches!(store.is_untouched(), Ok(false))
