@@ -164,7 +164,7 @@ pub fn give_to_successors(
     for store in doors.siblings {
         let document = match store.read() {
             Ok(document) => document,
-            Err(error @ StoreError::Io { .. }) => return Err(error),
+            Err(error) if may_be_read_later(&error) => return Err(error),
             // Whatever is in it, nobody can use it.
             Err(_) => continue,
         };
@@ -179,6 +179,14 @@ pub fn give_to_successors(
         })??;
     }
     Ok(())
+}
+
+/// Whether it is only now that a store cannot be read. One of another user never can.
+fn may_be_read_later(error: &StoreError) -> bool {
+    match error {
+        StoreError::Io { source, .. } => source.kind() != std::io::ErrorKind::PermissionDenied,
+        _ => false,
+    }
 }
 
 /// The other agents' stores that hold the token `key`: who is affected if it is revoked.

@@ -15,6 +15,19 @@ fn a_copy_that_was_left_behind_is_not_sent_unless_somebody_insists() {
 }
 
 #[test]
+#[cfg(unix)]
+fn an_agent_whose_store_cannot_be_read_keeps_nobody_from_refreshing() {
+    let world = World::new(2);
+    let other = world.agents[1].path();
+    std::fs::remove_file(other).unwrap();
+    std::os::unix::fs::symlink(other, other).unwrap();
+    assert!(world.agents[1].read().is_err());
+    let issuer = Issuer::new(|_| tokens("a2", "r2"));
+    assert_eq!(world.ask(&issuer).unwrap(), "a2");
+    assert_eq!((issuer.sent(), world.refresh_token(0)), (vec!["r1".to_owned()], "r2".to_owned()));
+}
+
+#[test]
 fn only_of_accounts_that_are_known_it_is_said_that_they_are_the_same() {
     for (ours, theirs, is_stale) in [
         ((Some("me"), None), (Some("me"), None), true),
