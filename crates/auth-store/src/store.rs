@@ -92,6 +92,14 @@ impl Store {
         self.lock_for_refresh()?.reserve_next()
     }
 
+    /// Sees whether the store may be written at all. For those who are about to end what is in it.
+    ///
+    /// # Errors
+    /// End nothing: it could not be removed.
+    pub fn check_writable(&self) -> Result<(), StoreError> {
+        self.lock_for_refresh()?.read_to_write().map(drop)
+    }
+
     /// Reads, has `edit` change the document, and writes it, all under the lock. Should somebody
     /// write meanwhile without a lock, `edit` is called again on what they wrote; so it must
     /// depend on nothing but the document. Nothing is written if nothing was changed.

@@ -236,14 +236,19 @@ impl StoreLock {
     }
 
     pub(crate) fn reserve_next(&mut self) -> Result<(), StoreError> {
+        let size = self.read_to_write()?.map_or(0, |bytes| bytes.len());
+        self.reserved = Some(self.next_file(size + ROOM_TO_GROW)?);
+        Ok(())
+    }
+
+    /// The bytes of the file, if we may write it.
+    pub(crate) fn read_to_write(&self) -> Result<Option<Vec<u8>>, StoreError> {
         self.refuse_if_superseded()?;
         let (document, bytes) = self.read_with_bytes()?;
         if !document.is_writable() {
             return Err(StoreError::Newer { path: self.place.file.clone() });
         }
-        let size = bytes.map_or(0, |bytes| bytes.len());
-        self.reserved = Some(self.next_file(size + ROOM_TO_GROW)?);
-        Ok(())
+        Ok(bytes)
     }
 
     /// The answer of the token `key` that waits beside this store, if there is one.

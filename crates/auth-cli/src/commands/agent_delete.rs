@@ -189,6 +189,7 @@ fn revoke(
     context: &mut Context,
 ) -> Result<Vec<ProfileId>, CliError> {
     let mut revoked = Vec::new();
+    sink.store.check_writable()?;
     for id in going {
         let document = sink.store.read()?;
         let Some(profile) = document.profile(id) else { continue };

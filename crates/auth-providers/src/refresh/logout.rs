@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use auth_store::{Credential, OAuthCredential, ProfileId, Record, State};
+use auth_store::{Credential, Document, OAuthCredential, ProfileId, Record, State};
 
 use super::copies::{give_to_successors, holders};
 use super::left_behind::{remove_settled_answers, settle_intent};
@@ -50,6 +50,8 @@ pub async fn logout(
             Some(Credential::OAuth(login)) => login,
             _ => OAuthCredential::default(),
         };
+        // What was revoked and could not be removed would be of no use to anybody.
+        doors.store.check_writable()?;
         let known = provider.and_then(|provider| Some((provider, key_of(provider, &login)?)));
         let Some((provider, key)) = known else {
             // Nothing that could be sent, so nothing that anybody else could be waiting for.
@@ -61,11 +63,11 @@ pub async fn logout(
 
         let lock = doors.records.lock(key, doors.patience)?;
         let document = doors.store.read()?;
-        let is_unchanged = || match document.credential(profile) {
+        let is_unchanged = |document: &Document| match document.credential(profile) {
             Some(Credential::OAuth(now)) => key_of(provider, &now) == Some(key),
             _ => false,
         };
-        if !is_unchanged() {
+        if !is_unchanged(&document) {
             continue;
         }
         if let Some(record) = lock.record()?.filter(|record| record.state == State::Intent) {
@@ -82,8 +84,20 @@ pub async fn logout(
             lock.write(&Record::new(State::Revoked, &path, profile, doors.clock.now()))?;
         }
         let mut store = doors.store.lock_for_refresh()?;
-        store.update(|document| document.remove(profile))?;
+        let is_ended = store.update(|document| {
+            let is_another = document.contains(profile) && !is_unchanged(document);
+            if !is_another {
+                document.remove(profile);
+            }
+            !is_another
+        })?;
+        if !is_ended {
+            // Somebody stored another token while the issuer was asked: it has to end, too.
+            continue;
+        }
         remove_settled_answers(&store, doors);
+        // With a record that says nothing it counts as one that nobody knows of.
+        store.remove_answer(key)?;
         lock.remove_rescued()?;
         return Ok(LoggedOut { revocation, others });
     }

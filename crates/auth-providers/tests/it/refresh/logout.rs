@@ -10,6 +10,15 @@ fn logout(
     world: &World,
     revocation: &Revocation,
 ) -> (Vec<String>, Result<LoggedOut, RefreshError>) {
+    logout_while(world, revocation, |_| {})
+}
+
+/// The same; `meanwhile` happens while the issuer is asked to revoke that token.
+fn logout_while(
+    world: &World,
+    revocation: &Revocation,
+    meanwhile: impl Fn(&str),
+) -> (Vec<String>, Result<LoggedOut, RefreshError>) {
     let revoked = Mutex::new(Vec::new());
     let doors = Doors {
         store: &world.agents[0],
@@ -21,6 +30,7 @@ fn logout(
     };
     let revoke = async |login: &OAuthCredential| {
         revoked.lock().unwrap().push(login.refresh.expose().to_owned());
+        meanwhile(login.refresh.expose());
         revocation.clone()
     };
     let profile = ProfileId::from(PROFILE);
@@ -103,6 +113,61 @@ fn what_is_revoked_is_the_token_that_lives() {
     let (revoked, done) = logout(&world, &Revocation::Done);
     done.unwrap();
     assert_eq!((revoked, world.state("r1")), (vec!["r1".to_owned()], State::Revoked));
+}
+
+#[test]
+fn a_token_that_was_stored_during_the_revocation_is_revoked_too_before_it_is_removed() {
+    let world = World::new(1);
+    let (revoked, done) = logout_while(&world, &Revocation::Done, |token| {
+        if token == "r1" {
+            put(&world.agents[0], PROFILE, &login("r2", LATER));
+        }
+    });
+    assert_eq!(
+        (revoked, done.unwrap().revocation),
+        (vec!["r1".into(), "r2".into()], Revocation::Done)
+    );
+    assert_eq!([world.state("r1"), world.state("r2")], [State::Revoked; 2]);
+    assert!(is_gone(&world));
+
+    // Somebody else removed it: that is what was asked for.
+    let world = World::new(1);
+    let (revoked, done) = logout_while(&world, &Revocation::Done, |_| {
+        world.agents[0].update(|document| document.remove(&PROFILE.into())).unwrap();
+    });
+    assert_eq!((revoked, done.unwrap().revocation), (vec!["r1".to_owned()], Revocation::Done));
+    assert!(is_gone(&world));
+}
+
+#[test]
+fn nothing_is_revoked_that_could_not_be_removed() {
+    let world = World::new(1);
+    let database = world.agents[0].path().with_file_name("openclaw-agent.sqlite");
+    auth_store::write_atomic(&database, b"").unwrap();
+    let (revoked, refused) = logout(&world, &Revocation::Done);
+    let is_refused = |error| matches!(error, Err(RefreshError::Store(_)));
+    assert!(is_refused(refused) && revoked.is_empty(), "{revoked:?}");
+    std::fs::remove_file(&database).unwrap();
+
+    let store = std::fs::read_to_string(world.agents[0].path()).unwrap();
+    let newer = store.replace("\"version\": 1", "\"version\": 2");
+    assert_ne!(store, newer);
+    auth_store::write_atomic(world.agents[0].path(), newer.as_bytes()).unwrap();
+    let (revoked, refused) = logout(&world, &Revocation::Done);
+    assert!(is_refused(refused) && revoked.is_empty(), "{revoked:?}");
+    assert_eq!((world.state("r1"), is_gone(&world)), (State::None, false));
+}
+
+#[test]
+fn no_answer_with_the_token_in_it_is_left() {
+    let world = World::new(1);
+    let tokens = json!({"access_token": "a2", "expires_in": 3600});
+    world.leave_answer("r1", &tokens);
+    // It was not rotated, and who stored it died before the answer was gone.
+    world.note("r1", State::None, None);
+    let (_, done) = logout(&world, &Revocation::NotOffered);
+    done.unwrap();
+    assert_eq!((world.answer_files(), is_gone(&world)), (0, true));
 }
 
 #[test]
