@@ -96,14 +96,17 @@ impl DirectoryLock {
     fn touch_every(&mut self, pause: Duration) {
         let (stop, stopped) = mpsc::channel::<()>();
         let held = self.witness();
-        std::thread::spawn(move || {
+        let keep = move || {
             while stopped.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
                 if held.is_ours() {
                     held.touch();
                 }
             }
-        });
-        self.keeper = Some(stop);
+        };
+        // Without it the lock looks stale after 30 s, which is longer than it is ever held.
+        if std::thread::Builder::new().spawn(keep).is_ok() {
+            self.keeper = Some(stop);
+        }
     }
 
     /// Gives it up, and notes how long we had it.

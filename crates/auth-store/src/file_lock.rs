@@ -34,10 +34,12 @@ impl FileLock {
             let (send, receive) = mpsc::channel();
             // `flock` has no time-out, so a thread waits. If we give up it goes on waiting, and
             // drops the lock as soon as it has it.
-            std::thread::spawn(move || {
+            let wait = move || {
                 let locked = lock_blocking(&file);
                 let _ = send.send(locked.map(|()| file));
-            });
+            };
+            let waiting = std::thread::Builder::new().spawn(wait);
+            waiting.map_err(StoreError::io("wait for the lock", path))?;
             match receive.recv_timeout(patience) {
                 Ok(Ok(file)) if is_at(&file, path) => {
                     return Ok(Self { file, path: path.to_owned() });

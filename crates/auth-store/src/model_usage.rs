@@ -3,7 +3,7 @@
 //! A provider may refuse one model of an account and serve the others, so a rest can belong to a
 //! model of a profile. The file also remembers which entries of the runtime cache are ours (see
 //! [`RuntimeCache`](crate::RuntimeCache)). Nothing in it is secret, and nothing depends on it for
-//! longer than a rest lasts: a file that cannot be read is as good as none.
+//! longer than a rest lasts: a damaged file is as good as none.
 
 use serde_json::value::RawValue;
 
@@ -117,9 +117,17 @@ impl ModelUsage {
 impl Store {
     /// What is known of single models, without a lock.
     pub fn model_usage(&self) -> ModelUsage {
+        self.read_model_usage().unwrap_or_default()
+    }
+
+    /// The same for a change.
+    ///
+    /// # Errors
+    /// It cannot be read: write nothing over it.
+    pub(crate) fn read_model_usage(&self) -> Result<ModelUsage, StoreError> {
         let path = atomic::directory_of(&self.canonical_path()).join(FILE);
-        let bytes = trust::read(&path).ok().flatten();
-        bytes.map(|bytes| ModelUsage::parse(&bytes)).unwrap_or_default()
+        let bytes = trust::read(&path)?;
+        Ok(bytes.map(|bytes| ModelUsage::parse(&bytes)).unwrap_or_default())
     }
 
     /// Has `edit` change what is known of single models, under the kernel lock. The store's own
@@ -132,7 +140,7 @@ impl Store {
         edit: impl FnOnce(&mut ModelUsage) -> T,
     ) -> Result<T, StoreError> {
         let lock = self.lock_companions()?;
-        let mut usage = self.model_usage();
+        let mut usage = self.read_model_usage()?;
         let result = edit(&mut usage);
         write(&usage, &lock)?;
         Ok(result)
@@ -184,6 +192,24 @@ mod tests {
             let path = directory.path().join("agent").join(FILE);
             assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_cannot_be_read_now_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::at(directory.path().join("auth-profiles.json"));
+        let (id, file) = (ProfileId::from("a:1"), directory.path().join(FILE));
+        let set = || store.update_model_usage(|usage| usage.set(&id, "a/big", &at(5)));
+        // A link to itself: there is something, and nobody can say what.
+        std::os::unix::fs::symlink(FILE, &file).unwrap();
+        assert!(set().is_err() && file.is_symlink());
+        assert!(store.follow_routing(&directory.path().join("auth.json"), |_, _| vec![]).is_err());
+        // For reading it is as good as none.
+        assert!(store.model_usage().models(&id).is_empty());
+        std::fs::remove_file(&file).unwrap();
+        set().unwrap();
+        assert_eq!(store.model_usage().get(&id, "a/big"), at(5));
     }
 
     #[test]

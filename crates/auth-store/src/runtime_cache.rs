@@ -47,14 +47,14 @@ impl Store {
         let is_done = |before: Option<&[u8]>, wanted: &RuntimeCache, usage: &ModelUsage| {
             merged(before, wanted, &usage.cached()) == Change::None
         };
-        let usage = self.model_usage();
+        let usage = self.read_model_usage()?;
         let (before, wanted) = current(&usage)?;
         if is_done(before.as_deref(), &wanted, &usage) {
             return Ok(());
         }
 
         let lock = self.lock_companions()?;
-        let mut usage = self.model_usage();
+        let mut usage = self.read_model_usage()?;
         let (before, wanted) = current(&usage)?;
         let was = usage.cached();
         let change = merged(before.as_deref(), &wanted, &was);

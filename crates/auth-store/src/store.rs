@@ -320,6 +320,24 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_removed_that_would_stay_in_the_backup() {
+        let (_directory, store) = directory_and_store();
+        put(&store, "acme:a", "one");
+        // What lies there can be neither read nor replaced.
+        let backup = Place::of(store.path()).unwrap().backup;
+        fs::remove_file(&backup).unwrap();
+        fs::create_dir(&backup).unwrap();
+        let remove = || store.update(|document| document.remove(&"acme:a".into()));
+        assert!(matches!(remove(), Err(StoreError::Io { .. })));
+        assert_eq!(key(&store.read().unwrap(), "acme:a").as_deref(), Some("one"));
+        // The control: what is stored is, backup or not.
+        put(&store, "acme:b", "two");
+        fs::remove_dir(&backup).unwrap();
+        assert!(remove().unwrap());
+        assert!(!store.backup().unwrap().unwrap().contains(&"acme:a".into()));
+    }
+
+    #[test]
     fn what_a_dead_process_left_is_gone_with_the_next_lock() {
         let (_directory, store) = directory_and_store();
         put(&store, "acme:a", "one");

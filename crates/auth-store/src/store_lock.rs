@@ -136,7 +136,7 @@ impl StoreLock {
             // What is removed is gone from the backup first: nobody would look for it there again.
             let removes = document.touched().any(|id| !document.contains(id));
             if removes {
-                self.back_up(&document);
+                self.write_backup(&document)?;
             }
             match next.install_over(before.as_deref())? {
                 Installed::Done => {}
@@ -199,16 +199,19 @@ impl StoreLock {
         next.install()
     }
 
-    /// Writes the touched profiles into the backup as they were just committed; all others stay
-    /// there as they were committed before, whatever somebody else made of them since. Best
-    /// effort: the store itself is committed.
+    /// Brings the backup up to date. Best effort: the store itself is committed.
     fn back_up(&self, committed: &Document) {
+        let _ = self.write_backup(committed);
+    }
+
+    /// Writes the touched profiles into the backup as they were just committed; all others stay
+    /// there as they were committed before, whatever somebody else made of them since.
+    fn write_backup(&self, committed: &Document) -> Result<(), StoreError> {
         if committed.touched().len() == 0 {
-            return;
+            return Ok(());
         }
         // One that cannot be read now may hold what nothing else does.
-        let Ok(before) = read_backup(&self.place.backup) else { return };
-        let backup = match before {
+        let backup = match read_backup(&self.place.backup)? {
             Some((mut backup, _)) => {
                 for id in committed.touched() {
                     backup.copy_entry(id, committed);
@@ -218,11 +221,10 @@ impl StoreLock {
             None => committed.clone(),
         };
         let temporary = self.place.next_backup();
-        let _ = fs::remove_file(&temporary);
-        let _ = NextFile::create(&self.place.backup, &temporary, 0).and_then(|mut next| {
-            next.fill(&backup.to_bytes())?;
-            next.install_without_sync()
-        });
+        atomic::remove(&temporary)?;
+        let mut next = NextFile::create(&self.place.backup, &temporary, 0)?;
+        next.fill(&backup.to_bytes())?;
+        next.install_without_sync()
     }
 
     /// Puts enough bytes on the disk for an answer and for the next store, so that neither can
