@@ -2,7 +2,7 @@
 //! the file too, under a lock of its own kind, which we keep.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -168,14 +168,18 @@ fn new_entry(context: &Context) -> Result<Entry, CliError> {
     Ok(entry)
 }
 
-/// Clawdbot's lock of `sessions.json`: a file beside it that only one can create.
+/// Clawdbot's lock of `sessions.json`: a file beside it that only one can create. We also have the
+/// kernel's lock on that file, and say so in it: one of ours that died is known at once.
 struct Lock {
     path: PathBuf,
     owner: String,
+    /// Closing it gives up the kernel's lock.
+    _file: fs::File,
 }
 
 impl Lock {
-    /// Waits for it for 10 s. A lock file older than 30 s belongs to a dead process.
+    /// Waits for it for 10 s. A lock file older than 30 s belongs to a dead process, and so does
+    /// one of ours that the kernel has let go.
     fn take(sessions: &Path, context: &Context) -> Result<Self, CliError> {
         let cannot = |error: io::Error, path: &Path| {
             let message = format!("could not lock `{}`: {error}", path.display());
@@ -189,16 +193,22 @@ impl Lock {
         for _attempt in 0..ATTEMPTS {
             match create(&path) {
                 Ok(mut file) => {
-                    let owner = json!({ "pid": context.process_id, "startedAt": context.now() });
-                    let lock = Self { path, owner: owner.to_string() };
-                    let written = file.write_all(lock.owner.as_bytes());
-                    written.map_err(|error| cannot(error, &lock.path))?;
-                    return Ok(lock);
+                    let mut owner =
+                        json!({ "pid": context.process_id, "startedAt": context.now() });
+                    if auth_store::hold(&file, &path) {
+                        owner[HELD] = true.into();
+                    }
+                    let owner = owner.to_string();
+                    if let Err(error) = file.write_all(owner.as_bytes()) {
+                        let _nobody_else_has_it = fs::remove_file(&path);
+                        return Err(cannot(error, &path));
+                    }
+                    return Ok(Self { path, owner, _file: file });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     if is_stale(&path, context.now()) {
                         remove_stale(&path, &aside, context.now());
-                    } else {
+                    } else if !remove_dead(&path) {
                         std::thread::sleep(POLL);
                     }
                 }
@@ -245,6 +255,21 @@ fn remove_stale(lock: &Path, aside: &Path, now: Timestamp) {
     let _gone = fs::remove_file(aside);
 }
 
+/// Removes the lock of a process of ours that died. Nobody of ours can take it meanwhile, since we
+/// have the kernel's lock on it then. `false`: it is none, or was removed by somebody else.
+fn remove_dead(lock: &Path) -> bool {
+    let read = || -> io::Result<(fs::File, String)> {
+        let (mut file, _) = auth_store::open_regular(lock)?;
+        let mut owner = String::new();
+        file.read_to_string(&mut owner)?;
+        Ok((file, owner))
+    };
+    read().is_ok_and(|(file, owner)| {
+        let owner: Value = serde_json::from_str(&owner).unwrap_or_default();
+        owner[HELD] == true && auth_store::hold(&file, lock) && fs::remove_file(lock).is_ok()
+    })
+}
+
 fn is_stale(lock: &Path, now: Timestamp) -> bool {
     let written = lock.metadata().and_then(|found| found.modified()).ok();
     written.is_some_and(|at| now.since(Timestamp(milliseconds(at))) > STALE)
@@ -266,6 +291,36 @@ pub fn text<'a>(entry: &'a Entry, name: &str) -> Option<&'a str> {
     entry.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
+/// The member of a lock that says that its writer has the kernel's lock on it as well.
+const HELD: &str = "kernelLock";
 const POLL: Duration = Duration::from_millis(25);
 const ATTEMPTS: u32 = 400;
 const STALE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_of_one_of_ours_that_died_is_removed_at_once_and_no_other() {
+        let home = tempfile::tempdir().unwrap();
+        let context = Context::sealed(home.path(), Timestamp(0));
+        let sessions = home.path().join("sessions.json");
+        let lives = Lock::take(&sessions, &context).unwrap();
+        let (path, owner) = (lives.path.clone(), lives.owner.clone());
+        assert!(!remove_dead(&path) && lives.is_ours());
+        drop(lives);
+        assert!(!path.exists() && !remove_dead(&path));
+
+        // As a process leaves it that is killed.
+        write_atomic(&path, owner.as_bytes()).unwrap();
+        drop(Lock::take(&sessions, &context).unwrap());
+        assert!(!path.exists());
+        // Of Clawdbot's nobody knows.
+        for other in ["", r#"{"pid": 1, "startedAt": 1}"#] {
+            write_atomic(&path, other.as_bytes()).unwrap();
+            assert!(!remove_dead(&path) && path.exists());
+        }
+    }
+}

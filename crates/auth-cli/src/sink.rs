@@ -125,12 +125,14 @@ impl TokenSink {
         let (land, landing) = watch::channel(None);
         flights.insert(key.clone(), landing.clone());
         let sink = Arc::clone(self);
-        std::thread::spawn(move || {
+        let fly = move || {
             let answer = block_on(refresh::refresh(&wanted, &provider, sink.doors()));
             sink.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             // Everybody may have stopped waiting.
             let _ = land.send(Some(answer.and_then(|it| it).map_err(Arc::new)));
-        });
+        };
+        // Where the system has no thread for it, the landing is closed.
+        let _ = std::thread::Builder::new().spawn(fly);
         landing
     }
 }

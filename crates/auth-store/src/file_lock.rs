@@ -80,6 +80,13 @@ impl FileLock {
     }
 }
 
+/// Takes the kernel's lock on `file`, which lasts until it is closed, if `path` leads to it and
+/// nobody else has it. For the lock files of other programs, where the file itself is the lock: so
+/// others of ours see that its holder died. `false` also where the file system has no such locks.
+pub fn hold(file: &File, path: &Path) -> bool {
+    fs4::FileExt::try_lock(file).is_ok() && is_at(file, path)
+}
+
 /// What one try came to.
 enum Tried {
     Taken(FileLock),
@@ -189,6 +196,17 @@ mod tests {
         assert!(matches!(refused, Err(StoreError::Busy { .. })));
         drop(held);
         FileLock::acquire(&path, Duration::from_mins(1)).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_held_by_one_and_only_where_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let (one, other) = (open_or_create(&path).unwrap(), open_or_create(&path).unwrap());
+        assert!(hold(&one, &path) && !hold(&other, &path));
+        drop(one);
+        assert!(!hold(&other, &directory.path().join("elsewhere")));
+        assert!(hold(&other, &path));
     }
 
     #[test]

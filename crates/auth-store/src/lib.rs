@@ -69,6 +69,7 @@ pub use atomic::{
 pub use credential::{Credential, Kind, OAuthCredential, Profile};
 pub use document::{Document, Malformed, ParseError};
 pub use error::StoreError;
+pub use file_lock::hold;
 pub use id::{ProfileId, ProviderId, trim};
 pub use jwt::unverified_claims;
 pub use legacy::{Imported, LegacyEntries, import_legacy};
