@@ -260,6 +260,11 @@ fn decide(
             return Ok(Decision::Again);
         }
         State::Rejected | State::Revoked if !insists => {
+            // Nobody comes by its answer any more, should its process have died before that was
+            // removed.
+            if doors.store.answers().is_ok_and(|answers| answers.contains(&current.key)) {
+                clear_up(doors);
+            }
             return Err(RefreshError::Rejected {
                 profile: profile.clone(),
                 code: record.code.unwrap_or_else(|| "revoked".to_owned()),

@@ -268,6 +268,18 @@ fn a_token_that_was_used_up_since_it_came_is_given_to_nobody() {
 }
 
 #[test]
+fn the_answer_that_refused_a_token_goes_with_the_next_who_asks() {
+    let world = World::new(1);
+    world.leave_answer("r1", &json!({"error": "invalid_grant"}));
+    // Its process died after the record.
+    world.note("r1", State::Rejected, None);
+    assert_eq!(world.answer_files(), 1);
+    let refused = world.ask(&nobody());
+    assert!(matches!(refused, Err(RefreshError::Rejected { .. })), "{refused:?}");
+    assert_eq!(world.answer_files(), 0);
+}
+
+#[test]
 fn what_was_rescued_stays_until_it_is_settled() {
     for (state, is_left) in [(State::Intent, true), (State::Rejected, false)] {
         let mut world = World::new(1);
