@@ -134,6 +134,7 @@ pub const NO_STEPS: [(&str, &[&str]); 7] = [
             "refresh/logout::logout",
             "refresh/left_behind::finish_begun",
             "refresh/copies::holders",
+            "refresh/copies::may_be_read_later",
             "refresh/copies::give_to_successors",
             "refresh/lineage::clear_record",
         ],
