@@ -10,6 +10,7 @@ use crate::config::{self, Config};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::paths;
+use crate::shell_words::option;
 
 /// An agent that exists.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -55,6 +56,14 @@ impl Agent {
     /// (`CLAWDBOT_LOCK_TIMEOUT`, in seconds), else for a minute.
     pub fn store_to_change(&self, context: &Context) -> Store {
         self.store().with_patience(lock_patience(context))
+    }
+
+    /// What names it in a printed command: nothing, if it is the one that is meant anyway.
+    pub(crate) fn option(&self) -> String {
+        match self.id.as_str() {
+            paths::MAIN_AGENT => String::new(),
+            id => option("--agent", id),
+        }
     }
 }
 
@@ -214,6 +223,30 @@ mod tests {
         assert!(!said.contains("acme"), "{said}");
         let (_, said) = run(home.path(), &["auth", "list"]);
         assert!(said.contains("imported `acme:default`"), "{said}");
+    }
+
+    #[test]
+    fn a_command_that_helps_names_the_agent() {
+        use auth_providers::refresh::RefreshError;
+
+        let profile = || ProfileId::from("acme:me");
+        let errors: [fn(ProfileId) -> RefreshError; 3] = [
+            |profile| RefreshError::UnknownProfile { profile },
+            |profile| RefreshError::NeedsLogin { profile, reason: "it ended" },
+            |profile| RefreshError::Unavailable {
+                profile,
+                reason: "away".to_owned(),
+                retry_at: Some(Timestamp(9)),
+            },
+        ];
+        for error in errors {
+            let hint = |id: &str| {
+                let agent = Agent { id: id.to_owned(), directory: PathBuf::new() };
+                crate::worker::explain(error(profile()), None, &agent).hint.unwrap()
+            };
+            assert!(hint("work").contains(" --agent work"), "{}", hint("work"));
+            assert!(!hint("main").contains("--agent"), "{}", hint("main"));
+        }
     }
 
     #[test]

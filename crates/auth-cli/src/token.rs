@@ -232,8 +232,9 @@ fn stored(candidate: &Candidate, args: &TokenArgs, view: &View) -> Result<Creden
         let message = format!("the token of `{}` has ended, or is about to", candidate.profile);
         CliError::new(Exit::TryLater, "expired", message)
             .hint(format!(
-                "renew it: clawdbot models auth token{}",
-                option("--profile", &candidate.profile)
+                "renew it: clawdbot models auth token{}{}",
+                option("--profile", &candidate.profile),
+                view.agent.option()
             ))
             .profile(&candidate.profile)
     })
@@ -257,8 +258,8 @@ fn all_rest(route: &Route, until: Timestamp, first: &Candidate, view: &View) -> 
     let mut hint = format!(
         "see why: clawdbot models auth explain{}{}; end the rest: {}",
         option("--provider", &route.provider),
-        of_agent(view),
-        command("models auth cooldown clear", &[&first.profile], &of_agent(view))
+        view.agent.option(),
+        command("models auth cooldown clear", &[&first.profile], &view.agent.option())
     );
     if let Some(unpin) = route.unpin() {
         let _ = write!(hint, "; unpin it: {unpin}");
@@ -333,7 +334,7 @@ fn no_credential(route: &Route, view: &View, context: &Context) -> CliError {
     let way_in = way_in(provider, &view::providers(context));
     let mut hint = match route.unpin() {
         Some(unpin) => format!("unpin it: {unpin}"),
-        None => format!("{way_in}{}", of_agent(view)),
+        None => format!("{way_in}{}", view.agent.option()),
     };
     // Who comes from Clawdbot may have lived on the main agent's login without knowing it.
     let others = agent::others(&view.agent, &view.config, context).unwrap_or_default();
@@ -345,13 +346,6 @@ fn no_credential(route: &Route, view: &View, context: &Context) -> CliError {
         hint = share::offer(&view.agent, &holder, provider.as_str());
     }
     CliError::new(Exit::NoCredential, "no_credential", message).hint(hint)
-}
-
-fn of_agent(view: &View) -> String {
-    match view.agent.id.as_str() {
-        crate::paths::MAIN_AGENT => String::new(),
-        id => option("--agent", id),
-    }
 }
 
 /// How it is printed.

@@ -181,7 +181,8 @@ fn in_child(mut command: Command, lock: TokenLock, sink: &TokenSink) -> Result<b
     drop(lock);
     let mut text = String::new();
     if let Some(mut stdout) = child.stdout.take() {
-        stdout.read_to_string(&mut text).map_err(failed)?;
+        // What cannot be read is no report.
+        let _ = stdout.read_to_string(&mut text);
     }
     let _ = child.wait();
     let Ok(report) = serde_json::from_str::<Value>(&text) else {
@@ -306,7 +307,7 @@ pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) 
     let new = |exit, code| CliError::new(exit, code, message.clone());
     match &error {
         RefreshError::UnknownProfile { profile } => new(Exit::NoCredential, "no_credential")
-            .hint("see what there is: clawdbot models auth list")
+            .hint(format!("see what there is: clawdbot models auth list{}", agent.option()))
             .profile(profile),
         RefreshError::NeedsLogin { profile, .. } => {
             new(Exit::LogInAgain, "needs_login").hint(log_in(profile)).profile(profile)
@@ -342,9 +343,10 @@ pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) 
         RefreshError::Unavailable { profile, retry_at, .. } => {
             let hint = match retry_at {
                 Some(at) => format!(
-                    "nothing is sent before {}; to ask at once: clawdbot models auth token{} --force-refresh",
+                    "nothing is sent before {}; to ask at once: clawdbot models auth token{}{} --force-refresh",
                     crate::text::utc(*at),
-                    option("--profile", profile)
+                    option("--profile", profile),
+                    agent.option()
                 ),
                 None => "try again; nothing was lost".to_owned(),
             };
@@ -385,11 +387,7 @@ pub(crate) fn log_in_command(
     provider: Option<&Provider>,
     agent: &Agent,
 ) -> String {
-    let of_agent = match agent.id.as_str() {
-        crate::paths::MAIN_AGENT => String::new(),
-        id => option("--agent", id),
-    };
-    let of = format!("{}{of_agent}", option("--profile-id", profile));
+    let of = format!("{}{}", option("--profile-id", profile), agent.option());
     match provider {
         Some(provider) if provider.has_oauth_login() => format!(
             "log in again: clawdbot models auth login{}{of}",
@@ -405,5 +403,32 @@ pub(crate) fn log_in_command(
         None => {
             format!("store a new one: clawdbot models auth paste-token --provider PROVIDER{of}")
         }
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_child_says_that_is_no_report_we_look_again() {
+        let home = tempfile::tempdir().unwrap();
+        let context = Context::sealed(home.path(), auth_store::Timestamp(0));
+        let config = Config::load(&context).unwrap();
+        let agent = Agent { id: "main".to_owned(), directory: home.path().join("agent") };
+        let sink = sink(&agent, &config, &context).unwrap();
+        let said = |text: &str| {
+            let key = TokenKey::new("endpoint", "client", &"refresh".into());
+            let lock = sink.records.lock(key, Duration::from_mins(1)).unwrap();
+            let mut command = Command::new("printf");
+            command.arg(text);
+            in_child(command, lock, &sink)
+        };
+        for text in ["", "{\"sent\"", "{\"sent\": true} \\377"] {
+            assert!(!said(text).unwrap(), "{text}");
+        }
+        // The control.
+        assert!(said("{\"sent\": true}").unwrap());
     }
 }

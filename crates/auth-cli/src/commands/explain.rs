@@ -145,7 +145,7 @@ impl<'a> Explanation<'a> {
         let Why::Resting { .. } = why else { return None };
         let model = self.model_that_rests(id, why);
         let model = model.map(|model| option("--model", model)).unwrap_or_default();
-        let options = format!("{model}{}", self.of_agent());
+        let options = format!("{model}{}", self.view.agent.option());
         Some(command("models auth cooldown clear", &[id], &options))
     }
 
@@ -181,14 +181,7 @@ impl<'a> Explanation<'a> {
         let ids = self.plan.candidates.iter().map(|it| &it.id).chain(more);
         let ids: Vec<_> = ids.map(|id| id as &dyn ToString).collect();
         let words = format!("models auth order set{}", option("--provider", &self.provider));
-        command(&words, &ids, &self.of_agent())
-    }
-
-    fn of_agent(&self) -> String {
-        match self.view.agent.id.as_str() {
-            crate::paths::MAIN_AGENT => String::new(),
-            id => option("--agent", id),
-        }
+        command(&words, &ids, &self.view.agent.option())
     }
 
     fn to_json(&self) -> Value {
