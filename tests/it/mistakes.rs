@@ -197,7 +197,22 @@ fn a_read_only_directory_sends_no_request_and_keeps_the_store() {
     assert_eq!(issuer.requests("refresh_token"), 0);
 }
 
-/// The control of the two tests above: in the same namespace, with room to write, the refresh works.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_store_that_is_mounted_by_itself_sends_no_request_and_says_what_to_mount() {
+    let issuer = Issuer::start();
+    let sandbox = Sandbox::new();
+    sandbox.seed_expired(&issuer, "demo", &["alice"]);
+    let mounted = "mount --bind \"$STORE\" \"$STORE\"; before=$(cksum < \"$STORE\")";
+    let token = ["models", "auth", "token", "--provider", "demo"];
+    let run = in_namespace(&sandbox, mounted, &token);
+    assert_eq!(run.code, Some(74), "{run:#?}");
+    assert!(run.stdout.contains("unchanged"), "{run:#?}");
+    assert!(run.stderr.contains("mount its directory"), "{run:#?}");
+    assert_eq!(issuer.requests("refresh_token"), 0);
+}
+
+/// The control of the three tests above: in the same namespace, with room to write, the refresh works.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_namespace_itself_is_no_obstacle() {

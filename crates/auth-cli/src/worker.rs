@@ -348,7 +348,7 @@ pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) 
                     option("--profile", profile),
                     agent.option()
                 ),
-                None => "try again; nothing was lost".to_owned(),
+                None => "try again; the login is kept".to_owned(),
             };
             new(Exit::TryLater, "unavailable").hint(hint).profile(profile)
         }

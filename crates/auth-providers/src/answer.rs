@@ -71,7 +71,7 @@ impl Provider {
         if status == plugin::NO_STATUS {
             return plugin::read_answer(self, body, now);
         }
-        let object = serde_json::from_slice::<Value>(body).ok();
+        let object = http::json(body);
         let object = object.as_ref().and_then(Value::as_object);
         let unavailable = |what: &str| {
             let retry_after =
@@ -285,6 +285,8 @@ mod tests {
             (200, r#"{"access_token":7}"#, "unavailable"),
             (200, r#"{"access_token":"a"#, "unavailable"),
             (204, "", "unavailable"),
+            (200, "\u{feff}{\"access_token\":\"a\"}", "tokens"),
+            (400, "\u{feff}{\"error\":\"invalid_grant\"}", "rejected invalid_grant"),
             (100, "", "unavailable"),
         ];
         for (status, body, wanted) in table {

@@ -91,8 +91,8 @@ pub const LARGEST_BODY: usize = 1 << 20;
 impl HttpRequest {
     /// A `GET` of `url` that asks for JSON.
     pub fn get(url: impl Into<String>, timeout: Duration) -> Self {
-        let headers = vec![("accept".to_owned(), "application/json".to_owned())];
-        Self { method: Method::Get, url: url.into(), headers, body: None, timeout, gate: None }
+        let (url, headers) = (url.into(), wanted().to_vec());
+        Self { method: Method::Get, url, headers, body: None, timeout, gate: None }
     }
 
     /// A `POST` of `body` to `url` that asks for JSON.
@@ -102,10 +102,8 @@ impl HttpRequest {
         body: Vec<u8>,
         timeout: Duration,
     ) -> Self {
-        let headers = vec![
-            ("accept".to_owned(), "application/json".to_owned()),
-            ("content-type".to_owned(), content_type.to_owned()),
-        ];
+        let mut headers = wanted().to_vec();
+        headers.push(("content-type".to_owned(), content_type.to_owned()));
         Self {
             method: Method::Post,
             url: url.into(),
@@ -117,6 +115,19 @@ impl HttpRequest {
     }
 }
 
+/// What an answer should be: JSON, and as it is. Who names no coding accepts every coding (RFC 9110
+/// §12.5.3), and we could read none of them.
+fn wanted() -> [(String, String); 2] {
+    [("accept", "application/json"), ("accept-encoding", "identity")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+}
+
+/// The JSON value that `body` is. A byte order mark before it is passed over (RFC 8259 §8.1): the
+/// tokens behind it are there only once.
+pub(crate) fn json(body: &[u8]) -> Option<Value> {
+    serde_json::from_slice(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)).ok()
+}
+
 impl HttpResponse {
     /// The value of the header field `name` (in lower case), if it is there.
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -125,7 +136,10 @@ impl HttpResponse {
 
     /// The JSON object in its body; an empty one if that is anything else.
     pub(crate) fn object(&self) -> Map<String, Value> {
-        serde_json::from_slice(&self.body).unwrap_or_default()
+        match json(&self.body) {
+            Some(Value::Object(object)) => object,
+            _ => Map::new(),
+        }
     }
 
     /// When the server says it answered (RFC 9110 §6.6.1), to the second.

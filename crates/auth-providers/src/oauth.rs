@@ -356,6 +356,7 @@ mod tests {
             request.headers,
             [
                 ("accept".to_owned(), "application/json".to_owned()),
+                ("accept-encoding".to_owned(), "identity".to_owned()),
                 ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
             ]
         );

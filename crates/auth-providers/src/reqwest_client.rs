@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::address;
 use crate::http::{
-    Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
+    Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending, json,
 };
 use crate::text;
 
@@ -131,7 +131,15 @@ impl ReqwestClient {
             })
             .collect();
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(&failed)? {
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                // The end of an object is its last brace. A connection that ends otherwise than it
+                // promised (a wrong length, TLS without a farewell) takes nothing of it away.
+                Ok(None) => break,
+                Err(_) if json(&body).is_some_and(|value| value.is_object()) => break,
+                Err(error) => return Err(failed(error)),
+            };
             let room = LARGEST_BODY - body.len();
             body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if chunk.len() > room {
@@ -283,6 +291,7 @@ mod tests {
         let request = server.join().unwrap();
         assert!(request.starts_with("POST /token HTTP/1.1\r\n"), "{request}");
         assert!(request.contains("content-length: 6\r\n"), "{request}");
+        assert!(request.contains("accept-encoding: identity\r\n"), "{request}");
         assert!(!request.contains("transfer-encoding"), "{request}");
         assert!(request.contains(&format!("user-agent: {USER_AGENT}\r\n")), "{request}");
         assert!(request.ends_with("\r\n\r\nsecret"), "{request}");
@@ -341,6 +350,17 @@ mod tests {
         });
         let answer = send(post(&url, None));
         assert!(matches!(answer, Err(HttpError::Unanswered(_))), "{answer:?}");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_whole_object_is_an_answer_however_the_connection_ends() {
+        let (url, server) = server(|mut stream| {
+            read_request(&mut stream);
+            let head = "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n";
+            stream.write_all(format!("{head}{{\"a\": 1}}").as_bytes()).unwrap();
+        });
+        assert_eq!(send(post(&url, None)).unwrap().body, b"{\"a\": 1}");
         server.join().unwrap();
     }
 

@@ -230,6 +230,30 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Refuses a file whose name no rename can give to another: a mount point (a single file handed
+/// into a container), or one that is marked immutable. What cannot be asked is tried.
+pub(crate) fn refuse_if_fixed(path: &Path) -> Result<(), StoreError> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+        let Ok(found) = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty()) else {
+            return Ok(());
+        };
+        let is = |attribute| found.stx_attributes.contains(attribute);
+        let refused = |reason| Err(StoreError::Unsafe { path: path.to_owned(), reason });
+        if is(StatxAttributes::MOUNT_ROOT) {
+            return refused(
+                "a file that is mounted by itself cannot be replaced; mount its directory",
+            );
+        }
+        if is(StatxAttributes::IMMUTABLE) || is(StatxAttributes::APPEND) {
+            return refused("it is marked immutable or append-only (chattr -i -a)");
+        }
+    }
+    let _ = path;
+    Ok(())
+}
+
 /// Renames, unless there is something at `to` already.
 pub(crate) fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]

@@ -281,13 +281,19 @@ fn take_over(
     let ours = Held { path: path.to_owned(), directory, taken: Instant::now() };
     let came_out = fs::symlink_metadata(&private).map(|metadata| modified(&metadata));
     let is_judged = identity_at(&private) == judged && came_out.is_ok_and(|at| at == touched);
-    if !is_judged || fs::remove_dir(&private).is_err() {
-        if ours.is_ours() && exchange(&private, path).is_ok() {
-            let _ = fs::remove_dir(&private);
-        }
-        return lost();
+    let removed = if is_judged { fs::remove_dir(&private) } else { Ok(()) };
+    if is_judged && removed.is_ok() {
+        return Ok(settle(ours));
     }
-    Ok(settle(ours))
+    if ours.is_ours() && exchange(&private, path).is_ok() {
+        let _ = fs::remove_dir(&private);
+    }
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            Ok(Attempt::Occupied("a dead program left it, not empty: look into it".to_owned()))
+        }
+        _ => lost(),
+    }
 }
 
 /// What follows where the directory at the path could not be exchanged for ours.

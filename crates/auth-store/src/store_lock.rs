@@ -250,6 +250,7 @@ impl StoreLock {
         if !document.is_writable() {
             return Err(StoreError::Newer { path: self.place.file.clone() });
         }
+        atomic::refuse_if_fixed(&self.place.file)?;
         Ok(bytes)
     }
 

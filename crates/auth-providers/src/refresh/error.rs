@@ -43,7 +43,7 @@ pub enum RefreshError {
         store: PathBuf,
     },
     /// An answer came that does not fit the profile; it is kept. A person has to look at it.
-    #[error("an answer for `{profile}` could not be merged ({reason}); it is kept in `{}`", store.display())]
+    #[error("an answer for `{profile}` could not be merged ({reason}); it is kept beside `{}`", store.display())]
     Unmerged {
         /// The profile.
         profile: ProfileId,

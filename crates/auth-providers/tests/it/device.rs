@@ -166,7 +166,8 @@ fn the_request_and_the_polls_are_the_same_to_the_byte() {
     for asked in asked {
         assert_eq!(asked.header("content-type"), Some("application/x-www-form-urlencoded"));
         assert_eq!(asked.header("accept"), Some("application/json"));
-        assert_eq!(asked.headers.len(), 2);
+        assert_eq!(asked.header("accept-encoding"), Some("identity"));
+        assert_eq!(asked.headers.len(), 3);
     }
     let Credential::OAuth(oauth) = login.credential else { panic!() };
     assert_eq!((oauth.access.expose(), oauth.refresh.expose()), ("a", "r"));
