@@ -292,6 +292,11 @@ mod tests {
         for (status, body, wanted) in table {
             assert_eq!(outcome(&read(status, body)), wanted, "{status} {body}");
         }
+        let latin_1 = b"{\"access_token\":\"a\",\"name\":\"Jos\xe9\"}";
+        assert_eq!(
+            outcome(&provider("openai-codex").read_answer(200, &[], latin_1, NOW)),
+            "tokens"
+        );
         let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(outcome(&read(200, &deep)), "unavailable");
     }

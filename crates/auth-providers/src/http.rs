@@ -122,10 +122,11 @@ fn wanted() -> [(String, String); 2] {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
 }
 
-/// The JSON value that `body` is. A byte order mark before it is passed over (RFC 8259 §8.1): the
-/// tokens behind it are there only once.
+/// The JSON value that `body` is. A byte order mark before it is passed over (RFC 8259 §8.1), and a
+/// name in Latin-1 spoils only itself: the tokens beside it are there only once.
 pub(crate) fn json(body: &[u8]) -> Option<Value> {
-    serde_json::from_slice(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)).ok()
+    let text = String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
+    serde_json::from_str(&text).ok()
 }
 
 impl HttpResponse {
