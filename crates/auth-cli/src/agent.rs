@@ -250,6 +250,20 @@ mod tests {
     }
 
     #[test]
+    fn reading_what_another_program_may_be_writing_waits_as_long_as_it_should() {
+        let home = home_with(&[
+            ("agents/main/agent/auth-profiles.json", "{"),
+            ("agents/main/agent/auth-profiles.json.lock/x", ""),
+        ]);
+        let (said, mut context) = (Captured::default(), Context::sealed(home.path(), Timestamp(0)));
+        context.stderr = Box::new(said.clone());
+        context.env.insert("CLAWDBOT_LOCK_TIMEOUT".into(), "0".into());
+        let exit =
+            crate::run(["clawdbot", "models", "auth", "token", "--provider", "acme"], &mut context);
+        assert!(exit == 7 && said.text().contains("in 0 s"), "{exit} {}", said.text());
+    }
+
+    #[test]
     fn a_damaged_legacy_file_is_named_and_left() {
         let home = home_with(&[(AUTH, "{")]);
         let (exit, said) = run(home.path(), &["auth", "list"]);

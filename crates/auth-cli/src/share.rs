@@ -29,11 +29,11 @@ impl Seen {
     /// # Errors
     /// A store cannot be read, or the note about the sharing is damaged.
     pub fn by(agent: &Agent, config: &Config, context: &Context) -> Result<Self, CliError> {
-        let own = agent.store().read()?;
+        let own = agent.store_to_change(context).read()?;
         let Some(owner) = owner_of(agent, config, context)? else {
             return Ok(Self { document: own, shared: None });
         };
-        let theirs = owner.store().read()?;
+        let theirs = owner.store_to_change(context).read()?;
         let ids = theirs.profiles().map(|profile| profile.id);
         let ids = ids.filter(|id| own.is_of_owner(id, &theirs)).collect();
         Ok(Self { document: own.reading_through(&theirs), shared: Some((owner, ids)) })

@@ -95,6 +95,14 @@ pub fn create_private_directory(path: &Path) -> Result<(), StoreError> {
     builder.create(path).map_err(StoreError::io("create", path))
 }
 
+/// Creates a directory that is not there, readable by the owner only.
+pub(crate) fn create_lock_directory(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
 /// What became of an [`install_over`](NextFile::install_over).
 #[derive(Debug)]
 pub(crate) enum Installed {

@@ -210,7 +210,7 @@ fn not_placed(error: io::Error, path: &Path, memory: &File) -> Result<Attempt, S
 
 /// Where the file system cannot rename without replacing: `mkdir` at the path, as Clawdbot does.
 fn place_without_rename(path: &Path, memory: &File) -> Result<Attempt, StoreError> {
-    match fs::create_dir(path) {
+    match atomic::create_lock_directory(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Ok(Attempt::Occupied("another program was faster".to_owned()));
@@ -226,7 +226,8 @@ fn place_without_rename(path: &Path, memory: &File) -> Result<Attempt, StoreErro
 /// fixed, since only the holder of the flock makes one: one that is left over is a dead one's.
 fn make_private(path: &Path, memory: &File) -> Result<(PathBuf, File), StoreError> {
     let private = atomic::sibling(path, ".new");
-    let make = || fs::create_dir(&private);
+    // Whoever could put something into it could keep it from ever being removed.
+    let make = || atomic::create_lock_directory(&private);
     match make() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             fs::remove_dir(&private).and_then(|()| make())

@@ -60,6 +60,9 @@ fn the_lock_is_an_empty_directory_and_gone_after_release() {
     let lock = acquire(&place).unwrap();
     assert_eq!(fs::read_dir(&place.path).unwrap().count(), 0);
     assert!(lock.is_ours());
+    // Others can put nothing into it, which would keep it there.
+    let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&place.path).unwrap());
+    assert_eq!(mode & 0o777, 0o700);
     lock.release(&place.memory);
     assert!(!place.path.exists());
     assert_eq!(fs::read_dir(place.path.parent().unwrap()).unwrap().count(), 1);

@@ -56,6 +56,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Damaged`] if there is no backup to recover from; the file is left as it is.
+    /// [`StoreError::Busy`] if it looks damaged, and somebody else holds its lock all the time.
     pub fn read(&self) -> Result<Document, StoreError> {
         Ok(self.read_open()?.0)
     }
@@ -74,6 +75,8 @@ impl Store {
             Ok(document) => Ok((document, Some((file, as_it_was)))),
             Err(error) => match self.lock_for_refresh() {
                 Ok(lock) => Ok((lock.read()?, None)),
+                // Who has the lock may be writing it just now.
+                Err(busy @ StoreError::Busy { .. }) => Err(busy),
                 // There is something to recover from, and this is all that is in the way.
                 Err(hindrance @ StoreError::Io { .. }) if self.backup()?.is_some() => {
                     Err(hindrance)
@@ -307,6 +310,21 @@ mod tests {
         let document = store.read().unwrap();
         assert_eq!(key(&document, "acme:a").as_deref(), Some("one"));
         assert_eq!(fs::read(document.recovered_from().unwrap()).unwrap(), torn);
+    }
+
+    #[test]
+    fn what_somebody_may_be_writing_is_not_called_damaged() {
+        let (_directory, store) = directory_and_store();
+        put(&store, "acme:a", "one");
+        let whole = fs::read(store.path()).unwrap();
+        let lock = Place::of(store.path()).unwrap().lock;
+        fs::create_dir(&lock).unwrap();
+        atomic::write_atomic(store.path(), &whole[..whole.len() / 2]).unwrap();
+        let impatient = store.clone().with_patience(Duration::ZERO);
+        assert!(matches!(impatient.read(), Err(StoreError::Busy { .. })));
+        // The control: nobody does.
+        fs::remove_dir(&lock).unwrap();
+        assert_eq!(key(&impatient.read().unwrap(), "acme:a").as_deref(), Some("one"));
     }
 
     #[test]
