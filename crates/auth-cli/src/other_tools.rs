@@ -96,12 +96,12 @@ impl Tool {
 pub(crate) fn of_tool(tool: Tool, context: &Context) -> Vec<Foreign> {
     let path = tool.file(context);
     let bytes = auth_store::read_regular(&path).unwrap_or_default();
-    serde_json::from_slice(&bytes).map(|value| read(tool, &value, &path)).unwrap_or_default()
+    read(tool, &json(&bytes), &path)
 }
 
 /// What a file has, whatever tool it is of. Nothing is found in a file of another shape.
 pub(crate) fn of_file(path: &Path, bytes: &[u8]) -> Vec<Foreign> {
-    let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let value = json(bytes);
     let tool = if value["tokens"].is_object() || value["OPENAI_API_KEY"].is_string() {
         Some(Tool::Codex)
     } else if value["claudeAiOauth"].is_object() {
@@ -118,10 +118,18 @@ pub(crate) fn of_file(path: &Path, bytes: &[u8]) -> Vec<Foreign> {
     }
 }
 
+/// What a file says, behind a byte order mark too: editors on Windows write one. Null for anything
+/// that is not JSON.
+fn json(bytes: &[u8]) -> Value {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    serde_json::from_slice(bytes).unwrap_or_default()
+}
+
 fn read(tool: Tool, value: &Value, path: &Path) -> Vec<Foreign> {
     let text = |pointer: &str| {
         let text = value.pointer(pointer).and_then(Value::as_str).map(auth_store::trim);
-        text.filter(|text| !text.is_empty())
+        // Nothing that is of use to anybody has a line break or a NUL in it.
+        text.filter(|text| !text.is_empty() && !text.contains(char::is_control))
     };
     let milliseconds =
         |pointer: &str| value.pointer(pointer).and_then(Value::as_i64).map(Timestamp);
@@ -229,6 +237,15 @@ mod tests {
         let mut found = of_file(Path::new(path), value.to_string().as_bytes());
         assert_eq!(found.len(), 1, "{value}");
         found.remove(0)
+    }
+
+    #[test]
+    fn a_byte_order_mark_hides_no_login_and_a_token_with_a_nul_is_none() {
+        let found = |text: &str| of_file(Path::new("f"), text.as_bytes()).len();
+        assert_eq!(found("\u{feff}{\"tokens\":{\"access_token\":\"a\"}}"), 1);
+        for sign in ["\\u0000", "\\n", "\\r\\n"] {
+            assert_eq!(found(&format!("{{\"tokens\":{{\"access_token\":\"a{sign}b\"}}}}")), 0);
+        }
     }
 
     #[test]
