@@ -198,7 +198,8 @@ impl NextFile {
         sync_directory(directory_of(&self.target))?;
         // Dropping this removes what came out.
         match before {
-            Some(before) if read_regular(&self.temporary).is_ok_and(|found| found != before) => {
+            // What cannot be read now is not for that what it was.
+            Some(before) if !read_regular(&self.temporary).is_ok_and(|found| found == before) => {
                 Ok(Installed::Over(self))
             }
             _ => Ok(Installed::Done),
@@ -208,6 +209,13 @@ impl NextFile {
     /// After [`Installed::Over`]: what came out, now. Whoever wrote it may not be done yet.
     pub(crate) fn came_out(&self) -> Result<Vec<u8>, StoreError> {
         read_regular(&self.temporary).map_err(StoreError::io("read", &self.temporary))
+    }
+
+    /// After [`Installed::Over`], if nobody can say what came out: puts that back.
+    pub(crate) fn put_back(self) -> Result<(), StoreError> {
+        exchange(&self.temporary, &self.target)
+            .map_err(StoreError::io("put back", &self.target))?;
+        sync_directory(directory_of(&self.target))
     }
 
     /// Puts it in the place of the target.
@@ -403,6 +411,24 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(matches!(next("five").install_over(Some(b"three")).unwrap(), Installed::Not(_)));
         assert_eq!(left(), 0);
+    }
+
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    #[test]
+    fn what_came_out_and_cannot_be_read_is_put_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        // Under the other name it leads to itself: nobody can say what that is.
+        std::os::unix::fs::symlink(".file.new", &path).unwrap();
+        let mut next = NextFile::create(&path, &directory.path().join(".file.new"), 0).unwrap();
+        next.fill(b"two").unwrap();
+        let Installed::Over(over) = next.install_over(Some(b"one")).unwrap() else {
+            panic!("it was taken for what was there before")
+        };
+        assert!(over.came_out().is_err() && !path.is_symlink());
+        over.put_back().unwrap();
+        assert!(path.is_symlink());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -145,8 +145,15 @@ impl StoreLock {
                     continue;
                 }
                 Installed::Over(next) => {
+                    let theirs = match self.came_out(&next) {
+                        Err(error @ StoreError::Io { .. }) => {
+                            next.put_back()?;
+                            return Err(error);
+                        }
+                        came_out => came_out?,
+                    };
                     self.back_up(&document);
-                    overwritten = self.came_out(&next)?.map(|theirs| (theirs, bytes));
+                    overwritten = theirs.map(|theirs| (theirs, bytes));
                     if overwritten.is_some() {
                         continue;
                     }
@@ -163,7 +170,14 @@ impl StoreLock {
     fn came_out(&self, next: &NextFile) -> Result<Option<Document>, StoreError> {
         let mut attempts = 0;
         loop {
-            let bytes = next.came_out()?;
+            let bytes = match next.came_out() {
+                Err(_) if attempts < REREADS => {
+                    std::thread::sleep(REREAD_AFTER);
+                    attempts += 1;
+                    continue;
+                }
+                came_out => came_out?,
+            };
             match Document::parse(&bytes) {
                 Ok(document) if document.is_writable() => return Ok(Some(document)),
                 Ok(_) => {
