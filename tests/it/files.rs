@@ -187,7 +187,7 @@ fn a_state_directory_of_another_user_is_refused() {
 #[test]
 fn whatever_the_mask_files_are_for_their_owner_only() {
     let issuer = Issuer::start();
-    for mask in ["000", "077", "777"] {
+    for mask in ["000", "077", "177", "777"] {
         let sandbox = Sandbox::new();
         fs::remove_dir_all(sandbox.state()).unwrap();
         let run = after(&sandbox, &format!("umask {mask}"), &PASTE)
@@ -195,7 +195,7 @@ fn whatever_the_mask_files_are_for_their_owner_only() {
             .output()
             .unwrap();
         if mask == "777" {
-            // Not even we may enter what we make then, unless we are the administrator.
+            // Not even we may read what we make then, unless we are the administrator.
             assert!(run.status.code().is_some());
             continue;
         }
@@ -212,6 +212,8 @@ fn whatever_the_mask_files_are_for_their_owner_only() {
                 continue;
             }
             assert_eq!(mode(&path) & 0o077, 0, "{mask}: {} {:o}", path.display(), mode(&path));
+            let is_open_to_us = !path.is_dir() || mode(&path) == 0o700;
+            assert!(is_open_to_us, "{mask}: {} {:o}", path.display(), mode(&path));
         }
     }
 }

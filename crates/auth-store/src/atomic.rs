@@ -85,14 +85,30 @@ pub fn write_atomic_unsynced(path: &Path, bytes: &[u8]) -> Result<(), StoreError
     next.install_without_sync()
 }
 
-/// Creates a directory and its parents, readable by the owner only. An existing one is left as
-/// it is.
+/// Creates a directory and its parents, readable by the owner only, and by the owner whatever the
+/// umask. An existing one is left as it is.
 pub fn create_private_directory(path: &Path) -> Result<(), StoreError> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
+    let create = || match create_lock_directory(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Ok(()) => open_to_owner(path),
+        created => created,
+    };
+    let created = match (create(), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            create_private_directory(parent)?;
+            create()
+        }
+        (created, _) => created,
+    };
+    created.map_err(StoreError::io("create", path))
+}
+
+/// Gives the owner of a directory that was just created what a umask may have taken.
+fn open_to_owner(directory: &Path) -> io::Result<()> {
     #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(StoreError::io("create", path))
+    fs::set_permissions(directory, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    let _ = directory;
+    Ok(())
 }
 
 /// Creates a directory that is not there, readable by the owner only.
