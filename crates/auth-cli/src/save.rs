@@ -131,9 +131,7 @@ pub(crate) async fn login(
         }
         let saved = sink.store.update(|document| {
             let id = name(document)?;
-            let refresh = |login: Option<&OAuthCredential>| login.map(|it| it.refresh.clone());
-            if refresh(login_of(document, &id).as_ref()) != refresh(superseded.as_ref()) {
-                // A refresh was faster: what it brought must be given away first, too.
+            if !is_same_token(login_of(document, &id).as_ref(), superseded.as_ref()) {
                 return Ok(None);
             }
             document.put(&id, login.provider.as_str(), &login.credential, &login.fields);
@@ -159,17 +157,26 @@ pub(crate) fn pasted(
     agent: &Agent,
     sink: &TokenSink,
 ) -> Result<(), CliError> {
-    let mut before = sink.store.read()?;
-    while let Some(old) = login_of(&before, id)
-        && let_go(&old, &before, id, sink)?
-    {
-        before = sink.store.read()?;
+    loop {
+        let before = sink.store.read()?;
+        let superseded = login_of(&before, id);
+        if let Some(old) = &superseded
+            && let_go(old, &before, id, sink)?
+        {
+            continue;
+        }
+        let is_saved = sink.store.update(|document| {
+            let is_same = is_same_token(login_of(document, id).as_ref(), superseded.as_ref());
+            if is_same {
+                document.put(id, provider.as_str(), credential, &Map::new());
+                wake(document, id);
+            }
+            is_same
+        })?;
+        if is_saved {
+            return read_back(id, credential, agent, sink);
+        }
     }
-    sink.store.update(|document| {
-        document.put(id, provider.as_str(), credential, &Map::new());
-        wake(document, id);
-    })?;
-    read_back(id, credential, agent, sink)
 }
 
 /// Names the profile in the user's file. The credential is saved whatever comes of it.
@@ -194,6 +201,12 @@ fn login_of(document: &Document, id: &ProfileId) -> Option<OAuthCredential> {
         Some(Credential::OAuth(login)) => Some(login),
         _ => None,
     }
+}
+
+/// Whether a profile still holds the refresh token that was let go. If not, a refresh was faster:
+/// what it brought must be given away first, too.
+fn is_same_token(now: Option<&OAuthCredential>, before: Option<&OAuthCredential>) -> bool {
+    now.map(|it| &it.refresh) == before.map(|it| &it.refresh)
 }
 
 /// Before a login is replaced, whoever waits for it gets it. `true`: its refresh was finished

@@ -78,26 +78,34 @@ impl StoreLock {
                 Ok(document) => return Ok((document, Some(bytes))),
                 // Somebody may be writing in place without the lock.
                 Err(_) if attempts < REREADS => std::thread::sleep(REREAD_AFTER),
-                Err(error) => return self.recover(&bytes, error),
+                Err(error) => {
+                    if let Some((document, bytes)) = self.recover(&bytes, error)? {
+                        return Ok((document, Some(bytes)));
+                    }
+                }
             }
             attempts += 1;
         }
     }
 
-    /// Keeps a copy of the damaged bytes, and puts the backup in their place.
+    /// Keeps a copy of the damaged bytes, and puts the backup in their place. `None`: somebody
+    /// wrote something else there meanwhile.
     fn recover(
         &self,
         damaged: &[u8],
         error: ParseError,
-    ) -> Result<(Document, Option<Vec<u8>>), StoreError> {
+    ) -> Result<Option<(Document, Vec<u8>)>, StoreError> {
         let file = &self.place.file;
         let Some((mut document, bytes)) = read_backup(&self.place.backup)? else {
             return Err(StoreError::Damaged { path: file.clone(), error });
         };
         let copy = self.keep_damaged(damaged)?;
+        if trust::read(file)?.as_deref() != Some(damaged) {
+            return Ok(None);
+        }
         self.put(file, &bytes)?;
         document.set_recovered_from(copy);
-        Ok((document, Some(bytes)))
+        Ok(Some((document, bytes)))
     }
 
     /// Has `edit` change the document, and writes it. See [`Store::update`](crate::Store::update).
