@@ -45,30 +45,29 @@ pub(crate) fn secret(question: &str, context: &mut Context) -> Result<String, Cl
     if !context.terminal.stdin {
         return everything(context);
     }
+    let attention = Attention::pay()?;
+    let _hidden = echo::Hidden::new();
     context.say(question);
     context.say("It is not shown. End with an empty line.");
-    let _hidden = echo::Hidden::new();
     let mut lines = lines(context);
-    let read = async {
+    attention.until_interrupted(async {
         let mut text = String::new();
         loop {
-            tokio::select! {
-                line = lines.recv() => match line {
-                    Some(line) if !line.trim().is_empty() => text.push_str(&line),
-                    // An empty line before the paste is a slip.
-                    Some(_) if text.is_empty() => {}
-                    _ => return Ok(text),
-                },
-                _ = tokio::signal::ctrl_c() => return Err(interrupted()),
+            match lines.recv().await {
+                Some(line) if !line.trim().is_empty() => text.push_str(&line),
+                // An empty line before the paste is a slip.
+                Some(_) if text.is_empty() => {}
+                _ => return text,
             }
         }
-    };
-    run(read)?
+    })
 }
 
-/// One line of standard input, and nothing after it; empty at its end. Ctrl-C ends it: nothing
-/// was stored.
-pub(crate) fn line(context: &mut Context) -> Result<String, CliError> {
+/// One line of standard input after a question, and nothing behind it; empty at its end. Ctrl-C
+/// ends it: nothing was stored.
+pub(crate) fn line(question: &str, context: &mut Context) -> Result<String, CliError> {
+    let attention = Attention::pay()?;
+    context.ask(question);
     let mut stdin = std::mem::replace(&mut context.stdin, Box::new(io::empty()));
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
@@ -76,12 +75,7 @@ pub(crate) fn line(context: &mut Context) -> Result<String, CliError> {
         // Whoever asked may be gone.
         let _ = sender.send((line, stdin));
     });
-    let (line, stdin) = run(async {
-        tokio::select! {
-            answer = receiver => answer.map_err(|_| interrupted()),
-            _ = tokio::signal::ctrl_c() => Err(interrupted()),
-        }
-    })??;
+    let (line, stdin) = attention.until_interrupted(receiver)?.map_err(|_| interrupted())?;
     context.stdin = stdin;
     line.map_err(|error| CliError::usage(format!("the standard input could not be read: {error}")))
 }
@@ -105,8 +99,7 @@ fn read_line(stdin: &mut impl io::Read) -> io::Result<String> {
 /// # Errors
 /// Ctrl-C, or the end of the input: there is nobody any more.
 pub(crate) fn answer(question: &str, context: &mut Context) -> Result<String, CliError> {
-    context.ask(question);
-    let line = line(context)?;
+    let line = line(question, context)?;
     if line.is_empty() {
         return Err(CliError::new(
             Exit::Interrupted,
@@ -155,10 +148,55 @@ pub(crate) fn interrupted() -> CliError {
 
 /// Runs `future` on a runtime of its own.
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> Result<T, CliError> {
-    let runtime = sink::runtime().map_err(|error| {
-        CliError::new(Exit::TryLater, "no_runtime", format!("could not start: {error}"))
-    })?;
+    let runtime = sink::runtime().map_err(|error| not_started(&error))?;
     Ok(runtime.block_on(future))
+}
+
+/// Hears Ctrl-C from the moment it is made: before a question is printed, and before what is typed
+/// is hidden, since whoever sees the one or suffers from the other may press it.
+pub(crate) struct Attention {
+    runtime: tokio::runtime::Runtime,
+    interrupt: Interrupt,
+}
+
+#[cfg(unix)]
+type Interrupt = tokio::signal::unix::Signal;
+#[cfg(windows)]
+type Interrupt = tokio::signal::windows::CtrlC;
+
+impl Attention {
+    /// Begins to listen.
+    pub(crate) fn pay() -> Result<Self, CliError> {
+        let pay = || {
+            let runtime = sink::runtime()?;
+            let entered = runtime.enter();
+            #[cfg(unix)]
+            let interrupt =
+                tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+            #[cfg(windows)]
+            let interrupt = tokio::signal::windows::ctrl_c()?;
+            drop(entered);
+            Ok(Self { runtime, interrupt })
+        };
+        pay().map_err(|error| not_started(&error))
+    }
+
+    /// The outcome of `future`, unless Ctrl-C comes first.
+    pub(crate) fn until_interrupted<T>(
+        mut self,
+        future: impl Future<Output = T>,
+    ) -> Result<T, CliError> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                outcome = future => Ok(outcome),
+                _ = self.interrupt.recv() => Err(interrupted()),
+            }
+        })
+    }
+}
+
+fn not_started(error: &io::Error) -> CliError {
+    CliError::new(Exit::TryLater, "no_runtime", format!("could not start: {error}"))
 }
 
 /// Of one line.

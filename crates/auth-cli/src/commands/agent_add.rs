@@ -11,8 +11,9 @@ use crate::config::{self, Config};
 use crate::config_edit::{self, Change, Missing};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::paths;
+use crate::person::{self, Attention};
 use crate::shell_words::{command, option};
-use crate::{paths, person};
 
 /// Makes the agent; asks for what is missing, if there is somebody to ask.
 pub fn run(args: &AgentsAddArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
@@ -67,13 +68,9 @@ fn ask(
     }
     let mut lines = person::lines(context);
     let mut answer = |question: String, context: &mut Context| -> Result<String, CliError> {
+        let attention = Attention::pay()?;
         context.say(question);
-        let line = person::run(async {
-            tokio::select! {
-                line = lines.recv() => Ok(line.unwrap_or_default()),
-                _ = tokio::signal::ctrl_c() => Err(person::interrupted()),
-            }
-        })??;
+        let line = attention.until_interrupted(lines.recv())?.unwrap_or_default();
         Ok(auth_store::trim(&line).to_owned())
     };
     let name = match name {

@@ -99,8 +99,7 @@ fn agreed(agent: &Agent, context: &mut Context) -> Result<bool, CliError> {
             command("agents delete", &[&agent.id], " --force")
         )));
     }
-    context.say(format_args!("Delete the agent `{}`? [y/N]", agent.id));
-    let answer = person::line(context)?;
+    let answer = person::line(&format!("Delete the agent `{}`? [y/N] ", agent.id), context)?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 

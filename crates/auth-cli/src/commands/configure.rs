@@ -147,14 +147,7 @@ fn agreed(args: &ConfigureArgs, context: &mut Context) -> Result<bool, CliError>
         return Err(CliError::usage("there is nobody to ask whether to write this")
             .hint("nothing was written; say so on the command line: add --yes"));
     }
-    context.say("Write this? [y/N]");
-    let mut lines = person::lines(context);
-    let answer = person::run(async {
-        tokio::select! {
-            line = lines.recv() => Ok(line.unwrap_or_default()),
-            _ = tokio::signal::ctrl_c() => Err(person::interrupted()),
-        }
-    })??;
+    let answer = person::line("Write this? [y/N] ", context)?;
     let agreed = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
     if !agreed {
         context.say("Nothing was written.");

@@ -128,8 +128,7 @@ fn chosen(
     if can_refresh {
         context.say("  3  move the login here: the other tool must not use it any more");
     }
-    context.say("Which one? [1]");
-    let answer = person::line(context)?;
+    let answer = person::line("Which one? [1] ", context)?;
     match answer.trim() {
         "2" => Ok(Some(access_only())),
         "3" if can_refresh => Ok(Some(foreign.credential.clone())),
