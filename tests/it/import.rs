@@ -100,3 +100,23 @@ fn a_file_with_nothing_in_it_imports_nothing() {
     import(&sandbox, &["--from", "/no/such/file", "--access-only"]).expect_code(64);
     assert_eq!(Value::Bool(sandbox.store_path("main").exists()), json!(false));
 }
+
+#[test]
+fn why_there_is_nothing_to_import_is_said() {
+    let (sandbox, text) = with_codex();
+    let path = sandbox.home().join(".codex/auth.json");
+    let refused = |sandbox: &Sandbox| {
+        let run = import(sandbox, &["--from", "codex"]);
+        run.expect_code(3);
+        run.stderr
+    };
+    write(&path, &text.as_bytes()[..text.len() / 2]);
+    assert!(refused(&sandbox).contains("is damaged: EOF"));
+    write(&path, b"{}");
+    assert!(refused(&sandbox).contains("there is no login"));
+    std::fs::remove_file(&path).unwrap();
+    assert!(refused(&sandbox).contains("there is no login"));
+    std::fs::create_dir(&path).unwrap();
+    let said = refused(&sandbox);
+    assert!(said.contains("cannot be read: it is a directory") && said.contains("ls -l"), "{said}");
+}

@@ -118,11 +118,19 @@ pub(crate) fn of_file(path: &Path, bytes: &[u8]) -> Vec<Foreign> {
     }
 }
 
-/// What a file says, behind a byte order mark too: editors on Windows write one. Null for anything
-/// that is not JSON.
+/// Why a file is not JSON, if it is not. No word of it is in that.
+pub(crate) fn damage(bytes: &[u8]) -> Option<String> {
+    parse(bytes).err().map(|error| error.to_string())
+}
+
+/// What a file says; null for anything that is not JSON.
 fn json(bytes: &[u8]) -> Value {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    serde_json::from_slice(bytes).unwrap_or_default()
+    parse(bytes).unwrap_or_default()
+}
+
+/// Behind a byte order mark too: editors on Windows write one.
+fn parse(bytes: &[u8]) -> serde_json::Result<Value> {
+    serde_json::from_slice(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
 }
 
 fn read(tool: Tool, value: &Value, path: &Path) -> Vec<Foreign> {

@@ -1,5 +1,8 @@
 //! `models auth import`: takes a credential over from another tool, once, and says what that means.
 
+use std::io::ErrorKind;
+use std::path::Path;
+
 use auth_providers::{Login, default_profile_id};
 use auth_store::{Credential, Kind, ProfileId};
 use serde_json::json;
@@ -9,9 +12,9 @@ use crate::args::{Global, ImportArgs};
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::other_tools::{Foreign, Tool, of_file, of_tool};
+use crate::other_tools::{Foreign, Tool, damage, of_file, of_tool};
 use crate::save::{self, Wish};
-use crate::shell_words::{moved_away, option};
+use crate::shell_words::{moved_away, option, word};
 use crate::sink::TokenSink;
 use crate::{person, view, worker};
 
@@ -75,16 +78,33 @@ fn find(args: &ImportArgs, context: &Context) -> Result<Vec<Foreign>, CliError> 
         }
     }
     if found.is_empty() {
-        let message = format!("there is no login that can be read in {}", path.display());
-        return Err(CliError::new(Exit::NoCredential, "nothing_to_import", message)
-            .hint("on macOS some tools keep it in the keychain, which is not read; log in here instead")
-            .path(&path));
+        return Err(nothing_in(&path));
     }
     if args.profile_id.is_some() && found.len() > 1 {
         return Err(CliError::usage("there is more than one credential in it")
             .hint("leave out --profile-id"));
     }
     Ok(found)
+}
+
+/// Why there is nothing to import in a file.
+fn nothing_in(path: &Path) -> CliError {
+    let shown = path.display();
+    let (message, hint) = match auth_store::read_regular(path).map(|bytes| damage(&bytes)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            (format!("{shown} cannot be read: {error}"), format!("ls -l {}", word(shown)))
+        }
+        Ok(Some(error)) => (
+            format!("{shown} is damaged: {error}"),
+            "log in there once more, or here instead".to_owned(),
+        ),
+        _ => (
+            format!("there is no login that can be read in {shown}"),
+            "on macOS some tools keep it in the keychain, which is not read; log in here instead"
+                .to_owned(),
+        ),
+    };
+    CliError::new(Exit::NoCredential, "nothing_to_import", message).hint(hint).path(path)
 }
 
 /// What of it is stored: everything of a key or a token; of a login, what the person chooses.
