@@ -287,6 +287,10 @@ mod tests {
             (204, "", "unavailable"),
             (200, "\u{feff}{\"access_token\":\"a\"}", "tokens"),
             (400, "\u{feff}{\"error\":\"invalid_grant\"}", "rejected invalid_grant"),
+            (200, ")]}'\n{\"access_token\":\"a\"}", "tokens"),
+            (200, ")]}',\n{\"access_token\":\"a\"}", "tokens"),
+            (200, "\n {\"access_token\":\"a\"}\n<!-- from your proxy -->", "tokens"),
+            (200, "<p>{\"access_token\":\"a\"}", "unavailable"),
             (100, "", "unavailable"),
         ];
         for (status, body, wanted) in table {

@@ -122,11 +122,14 @@ fn wanted() -> [(String, String); 2] {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
 }
 
-/// The JSON value that `body` is. A byte order mark before it is passed over (RFC 8259 §8.1), and a
-/// name in Latin-1 spoils only itself: the tokens beside it are there only once.
+/// The JSON value that `body` begins with. A byte order mark before it is passed over (RFC 8259
+/// §8.1), and so are a guard against scripts (`)]}'`) and whatever follows; a name in Latin-1 spoils
+/// only itself. The tokens in it are there only once.
 pub(crate) fn json(body: &[u8]) -> Option<Value> {
     let text = String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
-    serde_json::from_str(&text).ok()
+    let text = text.trim_start();
+    let text = text.strip_prefix(")]}'").map_or(text, |text| text.trim_start_matches(','));
+    serde_json::Deserializer::from_str(text).into_iter().next()?.ok()
 }
 
 impl HttpResponse {
