@@ -91,14 +91,7 @@ impl Refresh {
             state.token_locks[self.slot(agent, older)] = id + 1;
             state.processes[index(id)].older = Some(older);
             state.processes[index(id)].named = (agent, profile);
-            return go(
-                state,
-                id,
-                match reply {
-                    Reply::Tokens { .. } => At::Read(Task::Resolve, reply),
-                    Reply::Refused => At::Settle(reply, None),
-                },
-            );
+            return go(state, id, finishing(reply));
         }
         state.answers[index(agent)][self.file(current.refresh)] = Answer::Reserved;
         go(state, id, At::Intend);
@@ -142,14 +135,7 @@ impl Refresh {
         let (key, before) = (process.lock.unwrap_or(0), process.before);
         let file = self.file(key);
         if let Answer::Whole(reply) = state.answers[index(of)][file] {
-            return go(
-                state,
-                id,
-                match reply {
-                    Reply::Tokens { .. } => At::Read(Task::Resolve, reply),
-                    Reply::Refused => At::Settle(reply, None),
-                },
-            );
+            return go(state, id, finishing(reply));
         }
         state.answers[index(of)][file] = Answer::None;
         if let (Some(there), Some(before)) = (state.login(of, profile), before)
@@ -165,5 +151,13 @@ impl Refresh {
         } else {
             self.again_if_found(state, id, key);
         }
+    }
+}
+
+/// The first step of finishing with an answer that somebody who died had received.
+fn finishing(reply: Reply) -> At {
+    match reply {
+        Reply::Tokens { .. } => At::Read(Task::Resolve, reply),
+        Reply::Refused => At::Settle(reply, None),
     }
 }
