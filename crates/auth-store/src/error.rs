@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::document::ParseError;
-use crate::open::NotRegular;
+use crate::fs::open::NotRegular;
 
 /// Why a store could not be read or written. Nothing was lost: the file is as it was.
 #[derive(Debug, thiserror::Error)]

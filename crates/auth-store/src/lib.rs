@@ -31,60 +31,41 @@
 //! record for each, named by a hash of the token, so that agents with copies of it find each
 //! other. The protocol itself is in the crate `auth-providers`.
 
-mod answer;
-mod atomic;
-mod credential;
-mod directory_lock;
+mod clawdbot_lock;
 mod document;
 mod error;
-mod file_lock;
+mod fs;
 mod id;
-mod json;
 mod jwt;
-mod legacy;
-mod lock_holder;
-mod lock_memory;
-mod model_usage;
-mod open;
-mod place;
-mod presence;
-mod read_through;
-mod record;
-mod reference;
-mod rescue;
-mod runtime_cache;
+mod refresh_record;
 mod secret;
-mod state_directory;
 mod store;
-mod store_lock;
 mod text;
 mod time;
-mod trust;
-mod usage;
 
-pub use answer::{AnswerFile, StoredAnswer};
-pub use atomic::{
-    create_private_directory, replace_if_unchanged, write_atomic, write_atomic_unsynced,
-};
-pub use credential::{Credential, Kind, OAuthCredential, Profile};
+#[doc(hidden)]
+pub use clawdbot_lock::openclaw::{LockHolder, holder_of_lock};
+pub use document::credential::{Credential, Kind, OAuthCredential, Profile};
+pub use document::reference::KeyReference;
+pub use document::usage::Usage;
 pub use document::{Document, Malformed, ParseError};
 pub use error::StoreError;
-pub use file_lock::hold;
+pub use fs::atomic::{
+    create_private_directory, replace_if_unchanged, write_atomic, write_atomic_unsynced,
+};
+pub use fs::flock::hold;
+pub use fs::open::{open_regular, read_regular, read_regular_text};
 pub use id::{ProfileId, ProviderId, trim};
 pub use jwt::unverified_claims;
-pub use legacy::{Imported, LegacyEntries, import_legacy};
-#[doc(hidden)]
-pub use lock_holder::{LockHolder, holder_of_lock};
-pub use model_usage::ModelUsage;
-pub use open::{open_regular, read_regular, read_regular_text};
-pub use place::superseded_by;
-pub use record::{Record, Records, State, TokenKey, TokenLock};
-pub use reference::KeyReference;
-pub use runtime_cache::RuntimeCache;
+pub use refresh_record::response_file::{AnswerFile, StoredAnswer};
+pub use refresh_record::{Record, Records, State, TokenKey, TokenLock};
 pub use secret::Secret;
-pub use state_directory::StateDirectory;
 pub use store::Store;
-pub use store_lock::StoreLock;
+pub use store::legacy_import::{Imported, LegacyEntries, import_legacy};
+pub use store::lock::StoreLock;
+pub use store::model_usage::ModelUsage;
+pub use store::paths::superseded_by;
+pub use store::runtime_cache::RuntimeCache;
+pub use store::state_directory::StateDirectory;
 pub use text::{is_hostile, printable};
 pub use time::{Clock, SystemClock, Timestamp, since_boot};
-pub use usage::Usage;

@@ -3,7 +3,7 @@
 use serde_json::Map;
 
 use super::*;
-use crate::credential::Credential;
+use crate::document::credential::Credential;
 use crate::store::Store;
 use crate::time::Timestamp;
 

@@ -6,7 +6,13 @@ use std::path::{Path, PathBuf};
 
 use crate::document::Document;
 use crate::error::StoreError;
-use crate::{atomic, model_usage, open, presence, record, runtime_cache, trust};
+use crate::fs::atomic;
+use crate::fs::exists;
+use crate::fs::open;
+use crate::fs::owner;
+use crate::refresh_record;
+use crate::store::model_usage;
+use crate::store::runtime_cache;
 
 /// Where a store and its siblings really are.
 #[derive(Clone, Debug)]
@@ -27,14 +33,14 @@ impl Place {
     pub(crate) fn of(path: &Path) -> Result<Self, StoreError> {
         let unsafe_because =
             |path: &Path, reason| StoreError::Unsafe { path: path.to_owned(), reason };
-        trust::check_way(path)?;
+        owner::check_way(path)?;
         let file = match fs::canonicalize(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if fs::symlink_metadata(path).is_ok() {
                     return Err(unsafe_because(path, "it is a link that leads nowhere"));
                 }
-                let directory = record::canonical(atomic::directory_of(path));
+                let directory = refresh_record::canonical(atomic::directory_of(path));
                 directory.join(path.file_name().unwrap_or_default())
             }
             Err(error) => return Err(StoreError::io("find", path)(error)),
@@ -48,11 +54,11 @@ impl Place {
                 return Err(unsafe_because(&file, reason));
             }
             #[cfg(unix)]
-            if !trust::is_ours(&metadata) {
+            if !owner::is_ours(&metadata) {
                 return Err(unsafe_because(&file, "it belongs to another user"));
             }
         }
-        trust::check_directory(atomic::directory_of(&file), &file)?;
+        owner::check_directory(atomic::directory_of(&file), &file)?;
         let mut lock = file.clone().into_os_string();
         lock.push(".lock");
         let stem = file.file_stem().unwrap_or_default().to_string_lossy();
@@ -98,7 +104,7 @@ impl Place {
 /// # Errors
 /// It cannot be read: that is not to say that there is none.
 pub(crate) fn read_backup(path: &Path) -> Result<Option<(Document, Vec<u8>)>, StoreError> {
-    let bytes = match trust::read(path) {
+    let bytes = match owner::read(path) {
         Err(StoreError::Unsafe { .. }) => None,
         read => read?,
     };
@@ -117,7 +123,7 @@ pub fn superseded_by(file: &Path) -> Result<Option<PathBuf>, StoreError> {
         let stem = name.strip_suffix(".bak");
         name == DATABASE || stem.is_some_and(|stem| stem.starts_with(&start))
     };
-    let entries = presence::entries(atomic::directory_of(file))?;
+    let entries = exists::entries(atomic::directory_of(file))?;
     let mut signs = entries.into_iter().map(|entry| entry.path());
     Ok(signs.find(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_sign)))
 }

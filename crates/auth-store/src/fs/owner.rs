@@ -5,10 +5,10 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use crate::atomic::directory_of;
 use crate::document::LARGEST;
 use crate::error::StoreError;
-use crate::open::{open_regular, open_regular_unless_link};
+use crate::fs::atomic::directory_of;
+use crate::fs::open::{open_regular, open_regular_unless_link};
 
 /// Opens a file that we or the administrator own. A link is followed only if one of us made it.
 fn open(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {
@@ -199,7 +199,7 @@ mod tests {
     fn only_a_link_is_opened_as_one() {
         let directory = tempfile::tempdir().unwrap();
         let (file, link) = (directory.path().join("file"), directory.path().join("link"));
-        crate::atomic::write_atomic(&file, b"x").unwrap();
+        crate::fs::atomic::write_atomic(&file, b"x").unwrap();
         symlink("nowhere", &link).unwrap();
         let error = |kind: io::ErrorKind| io::Error::from(kind);
         assert!(is_link(&error(io::ErrorKind::Other), &link));
@@ -222,7 +222,7 @@ mod tests {
         let agent = directory.path().join("agents/main/agent");
         fs::create_dir_all(&agent).unwrap();
         let (file, link) = (agent.join("file"), agent.join("link"));
-        crate::atomic::write_atomic(&file, b"x").unwrap();
+        crate::fs::atomic::write_atomic(&file, b"x").unwrap();
         symlink(&file, &link).unwrap();
         assert!(open(&file).unwrap().is_some() && open(&link).unwrap().is_some());
         assert!(open(&agent.join("none")).unwrap().is_none());

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::answer::{self, AnswerFile, StoredAnswer};
-use crate::atomic::{self, Installed, NextFile};
-use crate::directory_lock::{DirectoryLock, Held};
+use crate::clawdbot_lock::{DirectoryLock, Held};
 use crate::document::{Document, ParseError};
 use crate::error::StoreError;
-use crate::file_lock::FileLock;
-use crate::place::{Place, read_backup, superseded_by};
-use crate::record::TokenKey;
+use crate::fs::atomic::{self, Installed, NextFile};
+use crate::fs::flock::FileLock;
+use crate::fs::owner;
+use crate::refresh_record::TokenKey;
+use crate::refresh_record::response_file::{self, AnswerFile, StoredAnswer};
+use crate::store::paths::{Place, read_backup, superseded_by};
 use crate::time::{Clock as _, SystemClock};
-use crate::trust;
 
 /// The locked store. Dropping it releases both locks.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl StoreLock {
     fn read_with_bytes(&self) -> Result<(Document, Option<Vec<u8>>), StoreError> {
         let mut attempts = 0;
         loop {
-            let Some(bytes) = trust::read(&self.place.file)? else {
+            let Some(bytes) = owner::read(&self.place.file)? else {
                 return Ok((Document::empty(), None));
             };
             match Document::parse(&bytes) {
@@ -100,7 +100,7 @@ impl StoreLock {
             return Err(StoreError::Damaged { path: file.clone(), error });
         };
         let copy = self.keep_damaged(damaged)?;
-        if trust::read(file)?.as_deref() != Some(damaged) {
+        if owner::read(file)?.as_deref() != Some(damaged) {
             return Ok(None);
         }
         self.put(file, &bytes)?;
@@ -135,7 +135,7 @@ impl StoreLock {
             next.fill(&bytes)?;
             next.sync()?;
             let is_ours = self.is_directory_ours() || self.retake_directory()?;
-            let is_as_read = trust::read(&self.place.file)? == before;
+            let is_as_read = owner::read(&self.place.file)? == before;
             if !is_ours || !is_as_read {
                 self.reserved = Some(next);
                 overwritten = theirs.filter(|_| is_as_read);
@@ -278,7 +278,7 @@ impl StoreLock {
 
     /// The answer of the token `key` that waits beside this store, if there is one.
     pub fn stored_answer(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
-        answer::read(&self.answer_path(key))
+        response_file::read(&self.answer_path(key))
     }
 
     /// Removes the answer of the token `key`, which is in the store now.
@@ -291,11 +291,11 @@ impl StoreLock {
     /// # Errors
     /// The directory is there and cannot be read: send nothing, an answer may wait in it.
     pub fn answers(&self) -> Result<Vec<TokenKey>, StoreError> {
-        answer::keys(atomic::directory_of(&self.place.file))
+        response_file::keys(atomic::directory_of(&self.place.file))
     }
 
     fn answer_path(&self, key: TokenKey) -> PathBuf {
-        answer::path(atomic::directory_of(&self.place.file), key)
+        response_file::path(atomic::directory_of(&self.place.file), key)
     }
 
     /// From now on a lost directory lock does not stop a commit: a fresh token would be lost.
@@ -379,5 +379,5 @@ const REREAD_AFTER: Duration = Duration::from_millis(100);
 const ROOM_TO_GROW: usize = 64 << 10;
 
 #[cfg(test)]
-#[path = "store_lock_tests.rs"]
+#[path = "lock_tests.rs"]
 mod tests;

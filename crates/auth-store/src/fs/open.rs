@@ -144,7 +144,7 @@ mod tests {
     fn only_regular_files_are_read_and_nothing_is_waited_for() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        crate::atomic::write_atomic(&at("file"), b"x").unwrap();
+        crate::fs::atomic::write_atomic(&at("file"), b"x").unwrap();
         std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), 0o600.into()).unwrap();
         std::os::unix::fs::symlink(at("pipe"), at("link to the pipe")).unwrap();
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(read_regular(&at("file")).unwrap(), b"x");
         assert_eq!(read_regular(&at("link")).unwrap(), b"x");
         assert_eq!(read_regular_text(&at("file")).unwrap(), "x");
-        crate::atomic::write_atomic(&at("other text"), b"\xff").unwrap();
+        crate::fs::atomic::write_atomic(&at("other text"), b"\xff").unwrap();
         let refused = read_regular_text(&at("other text")).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
         assert!(open_regular_unless_link(&at("link")).is_err());

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
-use crate::json::{self, Object};
+use crate::document::json::{self, Object};
 use crate::time::Timestamp;
 
 /// `usageStats[id]` in the file. Fields that are absent there, or of another type than expected,

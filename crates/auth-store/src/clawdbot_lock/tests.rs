@@ -1,9 +1,9 @@
 //! What the directory lock does beside others, living and dead.
 
 use super::*;
+use crate::clawdbot_lock::memory::LONGEST_TURN;
 #[cfg(target_os = "linux")]
-use crate::lock_holder::Process;
-use crate::lock_memory::LONGEST_TURN;
+use crate::clawdbot_lock::openclaw::Process;
 
 struct Place {
     _directory: tempfile::TempDir,

@@ -1,19 +1,26 @@
 //! The store: *read*, *update*, *lock for refresh*. Nobody else writes the file.
 
+pub(crate) mod legacy_import;
+pub(crate) mod lock;
+pub(crate) mod model_usage;
+pub(crate) mod paths;
+pub(crate) mod runtime_cache;
+pub(crate) mod state_directory;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::answer::{self, StoredAnswer};
-use crate::atomic;
 use crate::document::Document;
 use crate::error::StoreError;
-use crate::file_lock::FileLock;
-use crate::place::{Place, read_backup};
-use crate::presence::{is_directory, is_there};
-use crate::record::{self, TokenKey};
-use crate::store_lock::StoreLock;
-use crate::trust;
+use crate::fs::atomic;
+use crate::fs::exists::{is_directory, is_there};
+use crate::fs::flock::FileLock;
+use crate::fs::owner;
+use crate::refresh_record::response_file::{self, StoredAnswer};
+use crate::refresh_record::{self, TokenKey};
+use crate::store::lock::StoreLock;
+use crate::store::paths::{Place, read_backup};
 
 /// The credentials of one agent: the file `auth-profiles.json` and what belongs to it.
 #[derive(Clone, Debug)]
@@ -44,7 +51,9 @@ impl Store {
         match fs::canonicalize(&self.path) {
             Ok(path) => path,
             Err(_) => match self.path.file_name() {
-                Some(name) => record::canonical(atomic::directory_of(&self.path)).join(name),
+                Some(name) => {
+                    refresh_record::canonical(atomic::directory_of(&self.path)).join(name)
+                }
                 None => self.path.clone(),
             },
         }
@@ -68,7 +77,7 @@ impl Store {
     /// # Errors
     /// Those of [`read`](Self::read).
     pub fn read_open(&self) -> Result<(Document, Option<(fs::File, fs::Metadata)>), StoreError> {
-        let Some((bytes, file, as_it_was)) = trust::read_open(&self.path)? else {
+        let Some((bytes, file, as_it_was)) = owner::read_open(&self.path)? else {
             return Ok((Document::empty(), None));
         };
         match Document::parse(&bytes) {
@@ -155,7 +164,7 @@ impl Store {
 
     /// The answer of the token `key` that waits beside this store, if there is one.
     pub fn stored_answer(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
-        answer::read(&self.answer_path(key))
+        response_file::read(&self.answer_path(key))
     }
 
     /// The tokens for which an answer file lies beside this store.
@@ -163,7 +172,7 @@ impl Store {
     /// # Errors
     /// The directory is there and cannot be read: send nothing, an answer may wait in it.
     pub fn answers(&self) -> Result<Vec<TokenKey>, StoreError> {
-        answer::keys(atomic::directory_of(&self.canonical_path()))
+        response_file::keys(atomic::directory_of(&self.canonical_path()))
     }
 
     /// The credentials as they were last committed by us, if a backup is there and whole.
@@ -176,7 +185,7 @@ impl Store {
     }
 
     fn answer_path(&self, key: TokenKey) -> PathBuf {
-        answer::path(atomic::directory_of(&self.canonical_path()), key)
+        response_file::path(atomic::directory_of(&self.canonical_path()), key)
     }
 }
 
@@ -188,7 +197,7 @@ mod tests {
     use serde_json::Map;
 
     use super::*;
-    use crate::credential::Credential;
+    use crate::document::credential::Credential;
     use crate::id::ProfileId;
 
     fn directory_and_store() -> (tempfile::TempDir, Store) {

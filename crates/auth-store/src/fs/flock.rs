@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use fs4::TryLockError;
 
-use crate::atomic;
 use crate::error::StoreError;
-use crate::open;
+use crate::fs::atomic;
+use crate::fs::open;
 
 /// A held lock. Dropping it releases it.
 #[derive(Debug)]

@@ -1,5 +1,11 @@
 //! The store's file as a value: bytes in, bytes out, nothing lost between.
 
+pub(crate) mod credential;
+pub(crate) mod json;
+pub(crate) mod reference;
+pub(crate) mod shared;
+pub(crate) mod usage;
+
 use std::fmt;
 use std::hash::BuildHasherDefault;
 use std::path::{Path, PathBuf};
@@ -7,10 +13,10 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexSet;
 use serde_json::value::RawValue;
 
-use crate::credential::{self, Credential, Profile};
+use crate::document::credential::{Credential, Profile};
+use crate::document::json::{NameHasher, Object};
+use crate::document::usage::Usage;
 use crate::id::{ProfileId, ProviderId};
-use crate::json::{self, NameHasher, Object};
-use crate::usage::Usage;
 
 /// The content of `auth-profiles.json`.
 ///

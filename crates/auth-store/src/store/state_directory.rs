@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::StoreError;
-use crate::presence;
-use crate::record::Records;
+use crate::fs::exists;
+use crate::refresh_record::Records;
 use crate::store::Store;
 
 /// A state directory (`~/.clawdbot`). It need not exist.
@@ -39,7 +39,7 @@ impl StateDirectory {
     /// # Errors
     /// The directory that has theirs cannot be looked at: that is not to say that there are none.
     pub fn agents(&self) -> Result<Vec<String>, StoreError> {
-        let mut agents: Vec<_> = presence::entries(&self.root.join("agents"))?
+        let mut agents: Vec<_> = exists::entries(&self.root.join("agents"))?
             .into_iter()
             .filter(|entry| entry.path().is_dir())
             .filter_map(|entry| entry.file_name().into_string().ok())

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::atomic;
 use crate::error::StoreError;
-use crate::presence;
-use crate::record::{TokenKey, hexadecimal};
+use crate::fs::atomic;
+use crate::fs::exists;
+use crate::fs::owner;
+use crate::refresh_record::{TokenKey, hexadecimal};
 use crate::time::Timestamp;
-use crate::trust;
 
 /// The reserved place of an answer that has not come yet.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl AnswerFile {
 /// The answer at `path`, if a whole one is there; a reserved place that was never filled, or was
 /// filled in part, is none.
 pub(crate) fn read(path: &Path) -> Result<Option<StoredAnswer>, StoreError> {
-    let Some(bytes) = trust::read(path)? else { return Ok(None) };
+    let Some(bytes) = owner::read(path)? else { return Ok(None) };
     let whole = || {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let header: Header = serde_json::from_slice(&bytes[..end]).ok()?;
@@ -116,7 +116,7 @@ pub(crate) fn path(directory: &Path, key: TokenKey) -> PathBuf {
 
 /// The tokens for which there is an answer file in `directory`; none if there is no directory.
 pub(crate) fn keys(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
-    let keys = presence::entries(directory)?.into_iter().filter_map(|entry| {
+    let keys = exists::entries(directory)?.into_iter().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
     });

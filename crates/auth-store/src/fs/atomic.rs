@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
-use crate::open::{self, read_regular};
+use crate::fs::open::{self, read_regular};
 
 /// Replaces the file at `path` by `bytes`: a temporary file beside it, mode 0600 from its first
 /// instant, fsync, rename, fsync of the directory. After a crash at any point the old or the new

@@ -1,7 +1,7 @@
 //! An agent that reads another's profiles: what it sees, and whose each profile is.
 
-use crate::credential::{Credential, Profile};
 use crate::document::Document;
+use crate::document::credential::{Credential, Profile};
 use crate::id::ProfileId;
 
 impl Document {

@@ -17,16 +17,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::value::RawValue;
 
-use crate::atomic;
-use crate::credential::{Kind, entry_of};
+use crate::document::credential::{Kind, entry_of};
+use crate::document::json::{self, Object};
 use crate::document::{self, Document, LARGEST, ParseError};
 use crate::error::StoreError;
+use crate::fs::atomic;
+use crate::fs::exists::is_there;
+use crate::fs::open::open_regular;
 use crate::id::ProfileId;
-use crate::json::{self, Object};
-use crate::open::open_regular;
-use crate::place::superseded_by;
-use crate::presence::is_there;
 use crate::store::Store;
+use crate::store::paths::superseded_by;
 
 /// What became of the legacy files.
 #[derive(Debug, Default)]

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use crate::document::json::{self, Object};
+use crate::document::reference::KeyReference;
+use crate::document::usage::Usage;
 use crate::id::{ProfileId, ProviderId};
-use crate::json::{self, Object};
-use crate::reference::KeyReference;
+use crate::jwt;
 use crate::secret::Secret;
 use crate::time::Timestamp;
-use crate::{jwt, usage::Usage};
 
 /// A credential with its secrets, as stored.
 #[derive(Clone, Debug)]

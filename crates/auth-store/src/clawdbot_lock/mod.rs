@@ -10,6 +10,9 @@
 //! is ever here. That file's content remembers the directory we last made: should we die, the
 //! next of us knows it for a dead one's and goes on at once.
 
+pub(crate) mod memory;
+pub(crate) mod openclaw;
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,11 +20,11 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::atomic::{self, exchange, is_occupied, is_unsupported, rename_to_free};
+use crate::clawdbot_lock::memory::{Identity, Memory, identity_at};
+use crate::clawdbot_lock::openclaw::holder_of_lock;
 use crate::error::StoreError;
-use crate::lock_holder::holder_of_lock;
-use crate::lock_memory::{Identity, Memory, identity_at};
-use crate::open::read_regular;
+use crate::fs::atomic::{self, exchange, is_occupied, is_unsupported, rename_to_free};
+use crate::fs::open::read_regular;
 use crate::time::{Clock, SystemClock, Timestamp};
 
 /// The held directory lock. It must be [released](Self::release) before the flock is.
@@ -415,5 +418,5 @@ const FILE_STALE: Duration = Duration::from_mins(3);
 
 #[cfg(test)]
 #[cfg(unix)]
-#[path = "directory_lock_tests.rs"]
+#[path = "tests.rs"]
 mod tests;

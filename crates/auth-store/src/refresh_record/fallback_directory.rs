@@ -5,10 +5,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::answer::{self, AnswerFile, StoredAnswer};
 use crate::error::StoreError;
-use crate::record::TokenKey;
-use crate::{atomic, trust};
+use crate::fs::atomic;
+use crate::fs::owner;
+use crate::refresh_record::TokenKey;
+use crate::refresh_record::response_file::{self, AnswerFile, StoredAnswer};
 
 /// The places, the best first. Whoever looks for an answer looks in all: who left it may have had
 /// another environment.
@@ -28,7 +29,7 @@ impl Rescue {
     pub(crate) fn write(&self, key: TokenKey, answer: &StoredAnswer) -> Result<(), StoreError> {
         let mut refused = None;
         for directory in &self.directories {
-            let path = answer::path(directory, key);
+            let path = response_file::path(directory, key);
             let written = make(directory).and_then(|()| {
                 AnswerFile::reserve(&path)?.store(answer.status, answer.received_at, &answer.body)
             });
@@ -48,7 +49,7 @@ impl Rescue {
     /// The answer that was left, if a whole one is in any of the places.
     pub(crate) fn read(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
         for directory in self.safe()? {
-            if let Some(found) = answer::read(&answer::path(directory, key))? {
+            if let Some(found) = response_file::read(&response_file::path(directory, key))? {
                 return Ok(Some(found));
             }
         }
@@ -59,14 +60,14 @@ impl Rescue {
     pub(crate) fn remove(&self, key: TokenKey) -> Result<(), StoreError> {
         self.safe()?
             .into_iter()
-            .try_for_each(|directory| atomic::remove(&answer::path(directory, key)))
+            .try_for_each(|directory| atomic::remove(&response_file::path(directory, key)))
     }
 
     /// The tokens whose answers were left, as far as the places can be read.
     pub(crate) fn keys(&self) -> Vec<TokenKey> {
         let directories = self.directories.iter();
-        let safe = directories.filter(|directory| trust::is_private(directory).unwrap_or(false));
-        let keys = safe.flat_map(|directory| answer::keys(directory).unwrap_or_default());
+        let safe = directories.filter(|directory| owner::is_private(directory).unwrap_or(false));
+        let keys = safe.flat_map(|directory| response_file::keys(directory).unwrap_or_default());
         let mut keys: Vec<_> = keys.collect();
         keys.dedup();
         keys
@@ -79,7 +80,7 @@ impl Rescue {
     fn safe(&self) -> Result<Vec<&PathBuf>, StoreError> {
         let mut safe = Vec::new();
         for directory in &self.directories {
-            if trust::is_private(directory).map_err(StoreError::io("look at", directory))? {
+            if owner::is_private(directory).map_err(StoreError::io("look at", directory))? {
                 safe.push(directory);
             }
         }
@@ -95,7 +96,7 @@ fn make(directory: &Path) -> Result<(), StoreError> {
         return Err(StoreError::io("create", directory)(source));
     }
     atomic::create_private_directory(directory)?;
-    if trust::is_private(directory).map_err(StoreError::io("look at", directory))? {
+    if owner::is_private(directory).map_err(StoreError::io("look at", directory))? {
         return Ok(());
     }
     let reason = "others can reach into it, or it is not a directory of yours";

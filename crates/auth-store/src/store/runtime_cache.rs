@@ -10,15 +10,15 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::atomic::{self, NextFile};
 use crate::document::Document;
+use crate::document::json::{self, Object};
 use crate::error::StoreError;
-use crate::json::{self, Object};
-use crate::model_usage::{self, ModelUsage};
-use crate::record::hexadecimal;
+use crate::fs::atomic::{self, NextFile};
+use crate::fs::owner;
+use crate::refresh_record::hexadecimal;
 use crate::secret::Secret;
 use crate::store::Store;
-use crate::trust;
+use crate::store::model_usage::{self, ModelUsage};
 
 /// What the runtime cache should hold: a provider, and what is sent to its API.
 pub type RuntimeCache = Vec<(String, Secret)>;
@@ -37,12 +37,12 @@ impl Store {
     ) -> Result<(), StoreError> {
         let current = |usage: &ModelUsage| -> Result<_, StoreError> {
             // Not `read`: that would lock to recover a damaged store, and the lock may be ours.
-            let document = match trust::read(self.path())? {
+            let document = match owner::read(self.path())? {
                 None => Document::empty(),
                 Some(bytes) => Document::parse(&bytes)
                     .map_err(|error| StoreError::Damaged { path: self.path().to_owned(), error })?,
             };
-            Ok((trust::read(path)?, routed(&document, usage)))
+            Ok((owner::read(path)?, routed(&document, usage)))
         };
         let is_done = |before: Option<&[u8]>, wanted: &RuntimeCache, usage: &ModelUsage| {
             merged(before, wanted, &usage.cached()) == Change::None

@@ -4,6 +4,9 @@
 //! Its content is a list of lines, each with a checksum; the last whole one counts, and a torn
 //! one never happened. It never holds a secret.
 
+pub(crate) mod fallback_directory;
+pub(crate) mod response_file;
+
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -14,14 +17,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::answer::StoredAnswer;
-use crate::atomic;
 use crate::error::StoreError;
-use crate::file_lock::FileLock;
+use crate::fs::atomic;
+use crate::fs::exists;
+use crate::fs::flock::FileLock;
+use crate::fs::open::read_regular;
 use crate::id::ProfileId;
-use crate::open::read_regular;
-use crate::presence;
-use crate::rescue::Rescue;
+use crate::refresh_record::fallback_directory::Rescue;
+use crate::refresh_record::response_file::StoredAnswer;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -198,7 +201,7 @@ impl Records {
     /// # Errors
     /// One of them cannot be read, and may be the one that was looked for.
     pub fn all(&self) -> Result<Vec<(TokenKey, Record)>, StoreError> {
-        let names = presence::entries(&self.directory)?.into_iter().map(|entry| entry.file_name());
+        let names = exists::entries(&self.directory)?.into_iter().map(|entry| entry.file_name());
         let keys = names.filter_map(|name| name.to_str()?.parse::<TokenKey>().ok());
         let mut all = Vec::new();
         for key in keys {

@@ -7,15 +7,15 @@
 
 use serde_json::value::RawValue;
 
-use crate::atomic::{self, NextFile};
+use crate::document::json::{self, Object};
+use crate::document::usage::Usage;
 use crate::error::StoreError;
-use crate::file_lock::FileLock;
+use crate::fs::atomic::{self, NextFile};
+use crate::fs::flock::FileLock;
+use crate::fs::owner;
 use crate::id::ProfileId;
-use crate::json::{self, Object};
 use crate::store::Store;
 use crate::time::Timestamp;
-use crate::trust;
-use crate::usage::Usage;
 
 /// What routing remembers about single models of profiles.
 #[derive(Clone, Debug, Default)]
@@ -126,7 +126,7 @@ impl Store {
     /// It cannot be read: write nothing over it.
     pub(crate) fn read_model_usage(&self) -> Result<ModelUsage, StoreError> {
         let path = atomic::directory_of(&self.canonical_path()).join(FILE);
-        let bytes = trust::read(&path)?;
+        let bytes = owner::read(&path)?;
         Ok(bytes.map(|bytes| ModelUsage::parse(&bytes)).unwrap_or_default())
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::open::read_regular;
+use crate::fs::open::read_regular;
 
 /// Who holds a lock of that kind, if the file says it.
 #[doc(hidden)]

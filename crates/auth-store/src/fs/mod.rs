@@ -1,0 +1,7 @@
+//! The only folder besides `clawdbot_lock` that touches the disk.
+
+pub(crate) mod atomic;
+pub(crate) mod exists;
+pub(crate) mod flock;
+pub(crate) mod open;
+pub(crate) mod owner;
