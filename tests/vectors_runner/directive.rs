@@ -1,6 +1,6 @@
 //! `model_directive`.
 
-use auth_routing::selector::{self, Aliases};
+use auth_routing::session::selector::{self, Aliases};
 use auth_store::{ProviderId, trim};
 use serde_json::{Value, json};
 

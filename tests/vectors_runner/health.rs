@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use auth_routing::{Config, health, label};
+use auth_routing::health::label;
+use auth_routing::{Config, health};
 use auth_store::{Document, ProfileId, trim};
 use serde_json::{Value, json};
 

@@ -4,7 +4,8 @@
 //! A rule claims a case if switching its difference off changes the answer, and so says exactly
 //! what the difference is. What both do alike is taken from our crates.
 
-use auth_routing::{Config, after_failure, selector};
+use auth_routing::session::selector;
+use auth_routing::{Config, after_failure};
 use auth_store::{Document, Kind, ProfileId, ProviderId, Timestamp, Usage, trim};
 use serde_json::{Map, Value, json};
 

@@ -1,6 +1,6 @@
 //! `repair`.
 
-use auth_routing::repair;
+use auth_routing::health::repair;
 use auth_store::{Document, ProfileId, ProviderId};
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! A token on its way out, in the form that the asking tool reads.
 
 use auth_providers::Providers;
-use auth_routing::selector::ModelRef;
+use auth_routing::session::selector::ModelRef;
 use auth_store::{Credential, Kind, ProfileId, ProviderId, Secret, Timestamp};
 use serde_json::{Value, json};
 

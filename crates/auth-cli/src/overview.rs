@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use auth_providers::{EnvKey, Providers};
 use auth_routing::health::{self, Health, Status};
-use auth_routing::selector::ModelRef;
+use auth_routing::session::selector::ModelRef;
 use auth_routing::unusable_until;
 use auth_store::{Kind, Profile, ProviderId, Secret};
 use serde_json::{Map, Value, json};

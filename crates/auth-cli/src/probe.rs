@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use auth_providers::{HttpClient, Probed, Provider, Providers, RealTime, Waiting};
 use auth_routing::FailureReason;
-use auth_routing::response::{Response, Verdict};
+use auth_routing::cooldown::response::{Response, Verdict};
 use auth_store::{Credential, ProfileId, ProviderId, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;

@@ -1,7 +1,7 @@
 //! From what somebody asked for to the profiles to try: by a profile's name, a session, a model
 //! or a provider.
 
-use auth_routing::selector::ModelRef;
+use auth_routing::session::selector::ModelRef;
 use auth_routing::session::{self, Entry, PinSource};
 use auth_routing::{Charge, Pin, Plan, Source, Why, charge, unusable_until};
 use auth_store::{ModelUsage, ProfileId, ProviderId, Timestamp};

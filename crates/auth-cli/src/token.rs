@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use auth_providers::refresh::{Force, Wanted};
-use auth_routing::selector::ModelRef;
+use auth_routing::session::selector::ModelRef;
 use auth_routing::{Exclusion, Pin};
 use auth_store::{Credential, KeyReference, Kind, ProfileId, Secret, Timestamp};
 

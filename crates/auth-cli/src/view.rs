@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use auth_providers::{Providers, TargetError};
-use auth_routing::selector::{Aliases, ModelRef};
+use auth_routing::session::selector::{Aliases, ModelRef};
 use auth_routing::{Pin, Plan, Routing, for_model, health, plan};
 use auth_store::{
     Credential, Document, ModelUsage, Profile, ProfileId, ProviderId, Records, State,

@@ -45,36 +45,21 @@
 //!
 //! # Around it
 //!
-//! [`cooldown`] says how long a failure makes a profile rest, [`response`] what a provider's answer
-//! says about it, [`session`] which profile a session stays with, [`selector`] and [`choice`] what
-//! `/model Opus@anthropic:work` means and does, [`charge()`] who pays, [`health`] and [`label`] how
-//! long credentials still hold, in data and in words, and [`repair`](mod@repair) mends configs that
+//! [`cooldown`] says how long a failure makes a profile rest, [`response`](cooldown::response) what a provider's answer
+//! says about it, [`session`] which profile a session stays with, [`selector`](session::selector) and [`choice`](session::choice) what
+//! `/model Opus@anthropic:work` means and does, [`charge()`] who pays, [`health`] and [`label`](health::label) how
+//! long credentials still hold, in data and in words, and [`repair`](health::repair) mends configs that
 //! name a login by its old id.
 
-mod charge;
-pub mod choice;
-mod collate;
-mod config;
 pub mod cooldown;
-mod explain;
 pub mod health;
-pub mod label;
-pub mod moment;
 mod plan;
-#[cfg(test)]
-mod plan_tests;
-mod raw_reason;
-pub mod repair;
-pub mod response;
-#[cfg(test)]
-mod response_tests;
-pub mod selector;
 pub mod session;
 
 pub use auth_store::Timestamp;
-pub use charge::{Charge, charge};
-pub use config::{Config, Declared};
 pub use cooldown::{
     CooldownPolicy, FailureReason, after_failure, after_success, cleared, for_model, unusable_until,
 };
+pub use plan::billing::{Charge, charge};
+pub use plan::config::{Config, Declared};
 pub use plan::{Candidate, Exclusion, Pin, Plan, Routing, Source, Warning, Why, plan};

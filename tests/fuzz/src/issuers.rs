@@ -10,7 +10,7 @@ use auth_providers::{
     Answer, HttpError, HttpRequest, HttpResponse, Metadata, Providers, discover,
     retry_after as read_retry,
 };
-use auth_routing::response::Response;
+use auth_routing::cooldown::response::Response;
 use auth_store::{OAuthCredential, ProviderId, Secret, Timestamp, unverified_claims};
 use serde_json::Value;
 

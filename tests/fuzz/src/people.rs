@@ -2,7 +2,7 @@
 
 use auth_pkce::{AnswerRules, Attempt, Callback, CallbackError, PasteRules, is_wanted};
 use auth_providers::{Looks, pasted};
-use auth_routing::selector::{ModelRef, Selector, directive as find};
+use auth_routing::session::selector::{ModelRef, Selector, directive as find};
 use auth_store::ProviderId;
 
 use crate::is_harmless;

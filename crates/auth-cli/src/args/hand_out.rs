@@ -113,7 +113,7 @@ pub struct ReportArgs {
 
 /// A point in time, as people and providers write it.
 fn point_in_time(text: &str) -> Result<Timestamp, String> {
-    auth_routing::moment::parse(text).ok_or_else(|| {
+    auth_routing::cooldown::reset_time::parse(text).ok_or_else(|| {
         "use a time such as `2026-02-01T00:00:00Z`, or seconds or milliseconds since the epoch"
             .into()
     })

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use auth_providers::Providers;
-use auth_routing::selector::ModelRef;
+use auth_routing::session::selector::ModelRef;
 use auth_routing::session::{self, PinSource};
 use auth_routing::{Charge, Exclusion, Pin, Plan, Source, Why, charge};
 use auth_store::{ModelUsage, Profile, ProfileId, ProviderId};

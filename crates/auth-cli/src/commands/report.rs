@@ -2,8 +2,8 @@
 
 use std::io::Read as _;
 
-use auth_routing::response::{Failure, Response, Verdict};
-use auth_routing::selector::ModelRef;
+use auth_routing::cooldown::response::{Failure, Response, Verdict};
+use auth_routing::session::selector::ModelRef;
 use auth_routing::{
     CooldownPolicy, FailureReason, after_failure, after_success, health, unusable_until,
 };

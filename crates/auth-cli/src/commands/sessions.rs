@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 
-use auth_routing::choice::{Choice, ChoiceError, Meanings, choose};
-use auth_routing::selector::{Aliases, ModelRef, ProfileError, Selector, directive};
+use auth_routing::session::choice::{Choice, ChoiceError, Meanings, choose};
+use auth_routing::session::selector::{Aliases, ModelRef, ProfileError, Selector, directive};
 use auth_routing::session::{self, Entry, PinSource};
 use auth_store::{ProviderId, Timestamp};
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use auth_routing::repair;
+use auth_routing::health::repair;
 use auth_store::{Document, Kind, Profile, ProfileId, ProviderId};
 use serde_json::Value;
 

@@ -4,8 +4,8 @@
 //! the same with `sessions.json`:
 //!
 //! ```
-//! use auth_routing::choice::{Meanings, choose};
-//! use auth_routing::selector::{Aliases, ModelRef, directive};
+//! use auth_routing::session::choice::{Meanings, choose};
+//! use auth_routing::session::selector::{Aliases, ModelRef, directive};
 //! use auth_routing::session::{self, Entry};
 //! use auth_routing::{Pin, Timestamp};
 //! use auth_store::{Document, ProviderId};
@@ -42,7 +42,7 @@
 
 use auth_store::{Profile, ProfileId, Timestamp};
 
-use crate::selector::{Aliases, ModelRef, ProfileError, Selector, profile_override};
+use crate::session::selector::{Aliases, ModelRef, ProfileError, Selector, profile_override};
 use crate::session::{self, Entry};
 
 /// What the words of a directive can mean.

@@ -1,11 +1,15 @@
 //! Which profile is tried first, which next, and which not at all.
 
+pub(crate) mod billing;
+pub(crate) mod config;
+pub(crate) mod explain;
+
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use auth_store::{Kind, Profile, ProfileId, ProviderId, Timestamp};
 
-use crate::config::{Config, Declared};
 use crate::cooldown;
+use crate::plan::config::{Config, Declared};
 
 /// Hashed alike in every run: ids are the user's own, and a seed would cost a system call.
 type Hasher = BuildHasherDefault<DefaultHasher>;
@@ -326,3 +330,6 @@ impl Plan {
         ends.collect::<Option<Vec<_>>>()?.into_iter().min()
     }
 }
+
+#[cfg(test)]
+mod tests;

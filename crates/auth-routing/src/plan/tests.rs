@@ -3,7 +3,15 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{Config, Exclusion, Pin, Plan, Routing, Source, Warning, Why, plan};
+use crate::Config;
+use crate::Exclusion;
+use crate::Pin;
+use crate::Plan;
+use crate::Routing;
+use crate::Source;
+use crate::Warning;
+use crate::Why;
+use crate::plan;
 use auth_store::{Document, Kind, Profile, ProfileId, ProviderId, Timestamp};
 
 const NOW: i64 = 1_000;

@@ -1,14 +1,17 @@
 //! How long the credentials still hold: `auth.oauth` of `models status --json`, and the words for
 //! it.
 
+pub mod collate;
+pub mod label;
+pub mod repair;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use auth_store::{Kind, Profile, ProfileId, Timestamp, trim};
 use serde::Serialize;
 
-use crate::collate;
-use crate::config::Config;
+use crate::plan::config::Config;
 
 /// The state of a credential, or the worst state among a provider's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]

@@ -6,7 +6,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use auth_routing::response::{Response, Verdict};
+//! use auth_routing::cooldown::response::{Response, Verdict};
 //! use auth_routing::{FailureReason, Timestamp};
 //!
 //! let response = Response::parse(
@@ -18,7 +18,7 @@
 //! assert_eq!(failure.reason, FailureReason::RateLimit);
 //! assert_eq!(failure.until, Some(now.plus(Duration::from_secs(90))));
 //! assert_eq!(failure.raw, "429 rate_limit_error: Slow down");
-//! # Ok::<(), auth_routing::response::NotAResponse>(())
+//! # Ok::<(), auth_routing::cooldown::response::NotAResponse>(())
 //! ```
 
 use std::time::Duration;
@@ -27,8 +27,8 @@ use auth_store::{Timestamp, trim};
 use serde_json::Value;
 
 use crate::cooldown::FailureReason;
-use crate::moment;
-use crate::raw_reason;
+use crate::cooldown::redact;
+use crate::cooldown::reset_time;
 
 /// An answer, as far as it tells why a request failed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -146,7 +146,7 @@ impl Response {
         };
         let until = until.filter(|until| now < *until).map(|it| it.min(now.plus(LONGEST)));
         let message = if body.is_null() { first_line(&self.body) } else { &facts.message };
-        let raw = raw_reason::of(status, facts.codes.first().map(String::as_str), message);
+        let raw = redact::of(status, facts.codes.first().map(String::as_str), message);
         Verdict::Failed(Failure { reason, until, raw })
     }
 
@@ -200,7 +200,7 @@ impl Response {
         let exact = milliseconds.and_then(|it| Duration::try_from_secs_f64(it / 1e3).ok());
         exact
             .map(|wait| now.plus(wait))
-            .or_else(|| moment::parse_from(self.header("retry-after")?, now))
+            .or_else(|| reset_time::parse_from(self.header("retry-after")?, now))
     }
 
     /// `x-ratelimit-reset…`, `anthropic-ratelimit-…-reset`, `ratelimit-reset`,
@@ -221,7 +221,7 @@ impl Response {
                 None => return None,
             };
             let is_used_up = remaining.is_none_or(|remaining| remaining <= 0.0);
-            moment::parse_from(value, now).filter(|_| is_used_up)
+            reset_time::parse_from(value, now).filter(|_| is_used_up)
         });
         resets.max()
     }
@@ -236,17 +236,17 @@ fn stated_reset(body: &Value, now: Timestamp) -> Option<Timestamp> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     };
-    let at = text(&error["resets_at"]).and_then(|text| moment::parse(&text));
+    let at = text(&error["resets_at"]).and_then(|text| reset_time::parse(&text));
     let wait = ["resets_in_seconds", "retry_after"].iter().find_map(|name| text(&error[name]));
-    let wait = wait.and_then(|text| moment::parse_from(&text, now));
+    let wait = wait.and_then(|text| reset_time::parse_from(&text, now));
     let details = error["details"].as_array().into_iter().flatten();
     let delays = details.filter_map(|detail| text(&detail["retryDelay"]));
-    let delay = delays.filter_map(|text| moment::parse_from(&text, now)).max();
+    let delay = delays.filter_map(|text| reset_time::parse_from(&text, now)).max();
     let passed_on = headers(&error["metadata"]["headers"]);
     let passed_on = passed_on.iter().filter(|(name, _)| {
         name.eq_ignore_ascii_case("x-ratelimit-reset") || name.eq_ignore_ascii_case("retry-after")
     });
-    let passed_on = passed_on.filter_map(|(_, value)| moment::parse_from(value, now)).max();
+    let passed_on = passed_on.filter_map(|(_, value)| reset_time::parse_from(value, now)).max();
     at.max(wait).max(delay).max(passed_on)
 }
 

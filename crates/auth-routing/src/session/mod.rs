@@ -1,10 +1,13 @@
 //! Which profile a session uses: its pin, and when the pin moves.
 
+pub mod choice;
+pub mod selector;
+
 use auth_store::{Profile, ProfileId, ProviderId, Timestamp, trim};
 use serde_json::{Map, Value};
 
 use crate::plan::{Pin, Plan, Why};
-use crate::selector::ModelRef;
+use crate::session::selector::ModelRef;
 
 /// An entry of `sessions.json`. Members that we do not know stay as they are.
 pub type Entry = Map<String, Value>;

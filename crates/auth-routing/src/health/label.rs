@@ -2,8 +2,8 @@
 
 use auth_store::{Kind, Profile, ProfileId, Timestamp};
 
-use crate::config::Config;
 use crate::health::{display_label, until_text};
+use crate::plan::config::Config;
 use crate::plan::{Plan, Why};
 
 /// The label of the profile that is used next, and how many more there are. `None` if there is

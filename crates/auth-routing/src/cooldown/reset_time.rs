@@ -10,15 +10,15 @@ use auth_store::{Timestamp, trim};
 /// alone its first instant.
 ///
 /// ```
-/// use auth_routing::{Timestamp, moment};
+/// use auth_routing::{Timestamp, cooldown::reset_time};
 ///
 /// let at = Some(Timestamp(1_769_680_800_000));
-/// assert_eq!(moment::parse("2026-01-29T10:00:00Z"), at);
-/// assert_eq!(moment::parse("2026-01-29 11:00:00+01:00"), at);
-/// assert_eq!(moment::parse("Thu, 29 Jan 2026 10:00:00 GMT"), at);
-/// assert_eq!(moment::parse("1769680800"), at);
-/// assert_eq!(moment::parse("1769680800000"), at);
-/// assert_eq!(moment::parse("soon"), None);
+/// assert_eq!(reset_time::parse("2026-01-29T10:00:00Z"), at);
+/// assert_eq!(reset_time::parse("2026-01-29 11:00:00+01:00"), at);
+/// assert_eq!(reset_time::parse("Thu, 29 Jan 2026 10:00:00 GMT"), at);
+/// assert_eq!(reset_time::parse("1769680800"), at);
+/// assert_eq!(reset_time::parse("1769680800000"), at);
+/// assert_eq!(reset_time::parse("soon"), None);
 /// ```
 pub fn parse(text: &str) -> Option<Timestamp> {
     let text = trim(text);
@@ -36,9 +36,9 @@ pub fn parse_from(text: &str, now: Timestamp) -> Option<Timestamp> {
 /// ```
 /// use std::time::Duration;
 ///
-/// assert_eq!(auth_routing::moment::wait("90"), Some(Duration::from_secs(90)));
-/// assert_eq!(auth_routing::moment::wait("6m0s"), Some(Duration::from_secs(360)));
-/// assert_eq!(auth_routing::moment::wait("1.5s"), Some(Duration::from_millis(1500)));
+/// assert_eq!(auth_routing::cooldown::reset_time::wait("90"), Some(Duration::from_secs(90)));
+/// assert_eq!(auth_routing::cooldown::reset_time::wait("6m0s"), Some(Duration::from_secs(360)));
+/// assert_eq!(auth_routing::cooldown::reset_time::wait("1.5s"), Some(Duration::from_millis(1500)));
 /// ```
 pub fn wait(text: &str) -> Option<Duration> {
     let mut rest = trim(text);

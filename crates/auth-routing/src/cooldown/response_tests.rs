@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::response::{Failure, Response, Verdict};
-use crate::{FailureReason, Timestamp};
+use crate::cooldown::response::{Failure, Response, Verdict};
+use crate::FailureReason;
+use crate::Timestamp;
 
 /// 2026-01-29T00:00:00Z
 const NOW: Timestamp = Timestamp(1_769_644_800_000);

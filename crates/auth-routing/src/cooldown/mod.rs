@@ -1,5 +1,9 @@
 //! How long a profile rests after a failure, and what ends the rest.
 
+pub mod redact;
+pub mod reset_time;
+pub mod response;
+
 use std::time::Duration;
 
 use auth_store::{Profile, ProviderId, Timestamp, Usage};
