@@ -47,49 +47,34 @@
 //!
 //! `examples/login.rs` logs in for real, with a manifest of your own.
 
-mod address;
-mod answer;
-mod departure;
-mod device;
-mod device_grant;
-mod discovery;
-mod grant;
+mod backend;
 mod http;
 mod login;
-mod manifest;
-mod naming;
 mod oauth;
-mod pasted;
-mod pending;
 pub mod plugin;
-mod probe;
 mod provider;
 pub mod refresh;
-mod registry;
-mod reqwest_client;
-mod revoke;
 mod text;
-mod tokens;
 
-pub use answer::{Answer, retry_after};
-pub use departure::Departure;
-pub use device::{DeviceLogin, RealTime, Waiting, device_login};
-pub use discovery::{DiscoveryError, Metadata, discover};
+pub use http::reqwest_client::ReqwestClient;
 pub use http::{
     Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
 };
-pub use login::{
+pub use login::authorization::Departure;
+pub use login::browser::{
     Begun, DevicePrompt, Finished, Login, LoginError, LoginUi, PATIENCE, login, resolve,
 };
-pub use naming::{TakenProfile, default_profile_id, profile_name};
-pub use oauth::{Missing, RefreshTarget, TargetError, TokenEndpoint};
-pub use pasted::{PasteError, Pasted, pasted};
-pub use pending::{Answered, DeviceCode, PENDING_LIFETIME, Pending, PendingLogins, Way};
-pub use probe::{Probe, Probed};
+pub use login::device::{DeviceLogin, RealTime, Waiting, device_login};
+pub use login::pasted::{PasteError, Pasted, pasted};
+pub use login::pending::{Answered, DeviceCode, PENDING_LIFETIME, Pending, PendingLogins, Way};
+pub use login::profile_id::{TakenProfile, default_profile_id, profile_name};
+pub use oauth::discovery::{DiscoveryError, Metadata, discover};
+pub use oauth::endpoint::{Missing, RefreshTarget, TargetError, TokenEndpoint};
+pub use oauth::probe::{Probe, Probed};
+pub use oauth::response::{Answer, retry_after};
+pub use oauth::tokens::{MergeError, Tokens};
+pub use provider::registry::{EnvKey, ManifestError, Providers};
 pub use provider::{
     ClientAuth, Device, Endpoints, Flow, Identity, IdentitySource, Looks, Origin, Provider,
     RedirectData, TokenBody, Yields,
 };
-pub use registry::{EnvKey, ManifestError, Providers};
-pub use reqwest_client::ReqwestClient;
-pub use tokens::{MergeError, Tokens};

@@ -5,15 +5,15 @@ use std::time::Duration;
 use auth_store::{Credential, OAuthCredential, Secret, Timestamp};
 use serde_json::{Map, Value};
 
-use super::conversation::{Answer, Conversation, Event, Operation, Violation};
-use super::message::{Failure, FailureKind};
-use super::{SCHEME, VERSIONS};
-use crate::answer::{self, retry_after};
-use crate::login::Login;
+use crate::login::browser::Login;
+use crate::oauth::response::{self, retry_after};
+use crate::oauth::tokens::{Tokens, is_sendable};
+use crate::plugin::message::{Failure, FailureKind};
+use crate::plugin::session::{Answer, Conversation, Event, Operation, Violation};
+use crate::plugin::{SCHEME, VERSIONS};
 use crate::provider::Provider;
 use crate::refresh::Revocation;
 use crate::text;
-use crate::tokens::{Tokens, is_sendable};
 
 /// The login that `answer`, which came at `now`, gives to `provider`.
 pub(crate) fn login_of(
@@ -62,11 +62,11 @@ pub(crate) fn login_of(
 }
 
 /// What the stored line of a plugin that was asked to refresh means.
-pub(crate) fn read_answer(provider: &Provider, line: &[u8], now: Timestamp) -> answer::Answer {
-    let unavailable = |reason: String| answer::Answer::Unavailable { reason, retry_after: None };
+pub(crate) fn read_answer(provider: &Provider, line: &[u8], now: Timestamp) -> response::Answer {
+    let unavailable = |reason: String| response::Answer::Unavailable { reason, retry_after: None };
     match event_of(provider, Operation::Refresh, line) {
         Ok(Event::Result(answer)) => match tokens(provider, &answer.credential) {
-            Some(tokens) => answer::Answer::Tokens(Box::new(tokens)),
+            Some(tokens) => response::Answer::Tokens(Box::new(tokens)),
             None => unavailable("the plugin gave no tokens".to_owned()),
         },
         Ok(Event::Error(failure)) => refusal(&failure, now),
@@ -113,20 +113,20 @@ fn tokens(provider: &Provider, object: &Map<String, Value>) -> Option<Tokens> {
     Some(tokens)
 }
 
-fn refusal(failure: &Failure, now: Timestamp) -> answer::Answer {
+fn refusal(failure: &Failure, now: Timestamp) -> response::Answer {
     let code = match failure.code.as_str() {
         "" => failure.kind.to_string(),
         code => code.to_owned(),
     };
     let description = (!failure.message.is_empty()).then(|| failure.message.clone());
     match failure.kind {
-        FailureKind::Rejected => answer::Answer::Rejected { code, description },
+        FailureKind::Rejected => response::Answer::Rejected { code, description },
         FailureKind::Misconfigured
         | FailureKind::Canceled
         | FailureKind::Unsupported
         | FailureKind::UnsupportedVersion
-        | FailureKind::InvalidRequest => answer::Answer::Misconfigured { code, description },
-        FailureKind::Unavailable | FailureKind::Unknown => answer::Answer::Unavailable {
+        | FailureKind::InvalidRequest => response::Answer::Misconfigured { code, description },
+        FailureKind::Unavailable | FailureKind::Unknown => response::Answer::Unavailable {
             reason: failure.words(),
             retry_after: failure
                 .retry_after
@@ -204,7 +204,7 @@ mod tests {
     use auth_store::ProviderId;
 
     use super::*;
-    use crate::registry::Providers;
+    use crate::provider::registry::Providers;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -274,25 +274,27 @@ mod tests {
         let failed = |kind: &str| {
             read(&format!(r#"{{"type":"error","kind":"{kind}","code":"c","retry_after":7}}"#))
         };
-        assert!(matches!(failed("rejected"), answer::Answer::Rejected { code, .. } if code == "c"));
+        assert!(
+            matches!(failed("rejected"), response::Answer::Rejected { code, .. } if code == "c")
+        );
         for kind in ["misconfigured", "unsupported", "invalid_request"] {
-            assert!(matches!(failed(kind), answer::Answer::Misconfigured { .. }), "{kind}");
+            assert!(matches!(failed(kind), response::Answer::Misconfigured { .. }), "{kind}");
         }
         for kind in ["unavailable", "of a later version"] {
-            let answer::Answer::Unavailable { retry_after, .. } = failed(kind) else {
+            let response::Answer::Unavailable { retry_after, .. } = failed(kind) else {
                 panic!("{kind}")
             };
             assert_eq!(retry_after, Some(Duration::from_secs(7)), "{kind}");
         }
         let oauth = r#"{"type":"result","credential":{"type":"oauth","access_token":"a"}}"#;
-        assert!(matches!(read(oauth), answer::Answer::Tokens(_)));
+        assert!(matches!(read(oauth), response::Answer::Tokens(_)));
         for line in [
             "",
             "{}",
             r#"{"type":"progress"}"#,
             r#"{"type":"result","credential":{"type":"api_key","key":"k"}}"#,
         ] {
-            assert!(matches!(read(line), answer::Answer::Unavailable { .. }), "{line}");
+            assert!(matches!(read(line), response::Answer::Unavailable { .. }), "{line}");
         }
     }
 }

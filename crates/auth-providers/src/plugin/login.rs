@@ -4,15 +4,15 @@ use std::pin::Pin;
 
 use auth_store::{Clock, Credential, Secret};
 
-use super::conversation::{Conversation, Event, Operation, Violation};
-use super::credential::login_of;
-use super::executable::{Environment, Executable};
-use super::message::{self, Failure, FailureKind, Prompt, Reply, Request};
-use super::process::Process;
-use super::transport::hello;
-use super::{LOGIN_TIMEOUT, LONGEST_SILENCE};
-use crate::login::{Login, LoginError};
+use crate::login::browser::{Login, LoginError};
+use crate::plugin::client::hello;
+use crate::plugin::credential::login_of;
+use crate::plugin::message::{self, Failure, FailureKind, Prompt, Reply, Request};
+use crate::plugin::process::Process;
+use crate::plugin::session::{Conversation, Event, Operation, Violation};
+use crate::plugin::{LOGIN_TIMEOUT, LONGEST_SILENCE};
 use crate::provider::Provider;
+use crate::provider::executable::{Environment, Executable};
 
 /// The person, as a plugin's login sees them. Every text is one clean line.
 pub trait PluginUi: Send + Sync {

@@ -13,21 +13,20 @@
 //!   plugin's login is `plugin:<id>`, so its refresh goes through the same protocol as any other.
 //! * [`login()`] asks the person; [`check()`] plays the other side, for those who write plugins.
 
-mod check;
-mod conversation;
+mod client;
+mod conformance;
 mod credential;
-mod executable;
 mod login;
 mod message;
 mod process;
-mod transport;
+mod session;
 
-pub use check::{Check, Outcome, Plan, check};
-pub use conversation::{Conversation, Event, Hello, Operation, Violation};
-pub use executable::{Environment, Executable, Unusable};
+pub use crate::provider::executable::{Environment, Executable, Unusable};
+pub use client::{Ungreeted, WithPlugins, greet};
+pub use conformance::{Check, Outcome, Plan, check};
 pub use login::{PluginUi, login};
 pub use message::{Choice, Failure, FailureKind, Prompt, PromptKind, Reply, Request};
-pub use transport::{Ungreeted, WithPlugins, greet};
+pub use session::{Conversation, Event, Hello, Operation, Violation};
 
 use std::time::Duration;
 

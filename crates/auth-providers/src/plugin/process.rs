@@ -12,9 +12,9 @@ use tokio::io::{
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
-use super::conversation::Violation;
-use super::executable::{Environment, Executable};
-use super::{KEPT_STDERR, LARGEST_OUTPUT, LAUNCH, LONGEST_LINE};
+use crate::plugin::session::Violation;
+use crate::plugin::{KEPT_STDERR, LARGEST_OUTPUT, LAUNCH, LONGEST_LINE};
+use crate::provider::executable::{Environment, Executable};
 use crate::text;
 
 /// A plugin that runs. Dropping it ends the plugin and every process it started in its group.

@@ -8,10 +8,10 @@ use auth_store::{
     Timestamp, TokenKey, TokenLock,
 };
 
-use super::lineage::{is_same_account, is_used_up, leads_to, logins};
-use super::{Current, Doors, RefreshError, Wanted, key_of, settle};
+use crate::oauth::tokens::Tokens;
 use crate::provider::Provider;
-use crate::tokens::Tokens;
+use crate::refresh::lineage::{is_same_account, is_used_up, leads_to, logins};
+use crate::refresh::{Current, Doors, RefreshError, Wanted, apply, key_of};
 
 /// The store of another agent that holds the same profile and account with a later end: the
 /// token in ours is a copy that was left behind.
@@ -140,7 +140,7 @@ pub(super) fn find_home(
     let state = if successor == sent { State::None } else { State::Consumed };
     let consumed = Record::new(state, &path, &profile, doors.clock.now());
     lock.write(&Record { successor: Some(successor), ..consumed })?;
-    settle::remove_answer(lock, &left.lock_for_refresh()?)?;
+    apply::remove_answer(lock, &left.lock_for_refresh()?)?;
     Ok(true)
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use auth_store::{ProfileId, StoreError, Timestamp};
 
-use crate::oauth::TargetError;
+use crate::oauth::endpoint::TargetError;
 
 /// Why there is no credential. The stored one is kept, whatever the variant.
 #[derive(Debug, thiserror::Error)]

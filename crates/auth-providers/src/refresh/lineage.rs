@@ -7,9 +7,9 @@ use auth_store::{
     TokenKey, TokenLock,
 };
 
-use super::left_behind::settle_intent;
-use super::{Current, Doors, RefreshError, Wanted, key_of};
 use crate::provider::Provider;
+use crate::refresh::recovery::settle_intent;
+use crate::refresh::{Current, Doors, RefreshError, Wanted, key_of};
 
 /// The token at the end of a chain of successors, and the record that leads there.
 struct End {

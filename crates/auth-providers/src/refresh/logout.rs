@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use auth_store::{Credential, Document, OAuthCredential, ProfileId, Record, State};
 
-use super::copies::{give_to_successors, holders};
-use super::left_behind::{remove_settled_answers, settle_intent};
-use super::{Doors, RefreshError, attempts, key_of};
 use crate::provider::Provider;
+use crate::refresh::copies::{give_to_successors, holders};
+use crate::refresh::recovery::{remove_settled_answers, settle_intent};
+use crate::refresh::{Doors, RefreshError, attempts, key_of};
 
 /// What a logout did.
 #[derive(Clone, Debug)]

@@ -8,13 +8,13 @@
 //! *directory* (Clawdbot's), never two of a kind at once, and whoever holds a store never waits
 //! for a token.
 
+mod apply;
 mod copies;
 mod error;
-mod left_behind;
 mod lineage;
 mod logout;
+mod recovery;
 mod send;
-mod settle;
 
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ use auth_store::{
 use sha2::{Digest as _, Sha256};
 
 use crate::http::HttpClient;
-use crate::oauth::{RefreshTarget, TargetError};
+use crate::oauth::endpoint::{RefreshTarget, TargetError};
 use crate::provider::Provider;
 
 pub use copies::{give_to_successors, holders};
 pub use error::RefreshError;
-pub use left_behind::{clear_up, finish_begun};
 pub use lineage::clear_record;
 pub use logout::{LoggedOut, Revocation, logout};
+pub use recovery::{clear_up, finish_begun};
 pub use send::send;
 
 /// What a refresh acts on.
@@ -278,7 +278,7 @@ fn decide(
             }
         }
         State::Intent
-            if left_behind::settle_intent(&lock, &record, current.identity(), provider, doors)? =>
+            if recovery::settle_intent(&lock, &record, current.identity(), provider, doors)? =>
         {
             return Ok(Decision::Again);
         }

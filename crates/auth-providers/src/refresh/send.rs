@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use auth_store::{Credential, Record, State, StoreError, StoredAnswer, Timestamp, TokenLock};
 
-use super::left_behind::LeftBehind;
-use super::settle::{self, Settled};
-use super::{Doors, Look, RefreshError, Wanted, copies, left_behind, lineage, look};
 use crate::http::{HttpError, HttpResponse};
 use crate::provider::Provider;
+use crate::refresh::apply::{self, Settled};
+use crate::refresh::recovery::LeftBehind;
+use crate::refresh::{Doors, Look, RefreshError, Wanted, copies, lineage, look, recovery};
 
 /// Sends the refresh token whose lock this is, and saves what comes back, before anything else is
 /// done with it. `true`: something was sent and saved; `false`: start again, nothing was sent.
@@ -46,7 +46,7 @@ pub async fn send(
         return Ok(false);
     }
 
-    match left_behind::finish_left_behind(&mut store, lock.key(), provider, doors)? {
+    match recovery::finish_left_behind(&mut store, lock.key(), provider, doors)? {
         LeftBehind::Nothing => {}
         LeftBehind::Finished => return Ok(false),
         LeftBehind::WithAnother(key) => {
@@ -79,7 +79,7 @@ pub async fn send(
                     lock.write(&record(State::None))?;
                     return Ok(false);
                 }
-                let retry_at = settle::wait(&lock, None, doors.clock.now());
+                let retry_at = apply::wait(&lock, None, doors.clock.now());
                 let waiting = Record {
                     code: Some(reason.clone()),
                     retry_at: Some(retry_at),
@@ -121,9 +121,9 @@ pub async fn send(
     }
     let sent = &current.login;
     let mut settle = || {
-        let answer = settle::read(&stored, &answer.headers, Some(&sent.refresh), provider);
+        let answer = apply::read(&stored, &answer.headers, Some(&sent.refresh), provider);
         let of = Some(sent);
-        settle::settle(answer, received_at, of, &lock, &mut store, wanted, provider, doors)
+        apply::settle(answer, received_at, of, &lock, &mut store, wanted, provider, doors)
     };
     let settled = match settle() {
         // Once more, with a new file: what failed may have been that of the old one.

@@ -1,5 +1,9 @@
 //! A provider as data: the catalogue's entries, and the manifests people write.
 
+pub(crate) mod executable;
+pub(crate) mod manifest;
+pub(crate) mod registry;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -7,8 +11,8 @@ use auth_pkce::Redirect;
 use auth_store::{ProviderId, Secret};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::address;
-use crate::probe::Probe;
+use crate::http::address;
+use crate::oauth::probe::Probe;
 
 /// What is known of a provider. Adding one adds data, not control flow.
 ///

@@ -6,15 +6,15 @@ use std::time::Duration;
 use auth_store::{Credential, OAuthCredential, Secret, Timestamp};
 use serde_json::{Map, Value};
 
-use super::conversation::{Answer, Conversation, Event, Hello, Operation};
-use super::credential::login_of;
-use super::executable::{Environment, Executable};
-use super::message::{self, Failure, FailureKind, Prompt, PromptKind, Reply, Request};
-use super::process::Process;
-use super::transport::hello;
-use super::{END_TIMEOUT, VERSIONS};
+use crate::plugin::client::hello;
+use crate::plugin::credential::login_of;
+use crate::plugin::message::{self, Failure, FailureKind, Prompt, PromptKind, Reply, Request};
+use crate::plugin::process::Process;
+use crate::plugin::session::{Answer, Conversation, Event, Hello, Operation};
+use crate::plugin::{END_TIMEOUT, VERSIONS};
 use crate::provider::Provider;
-use crate::registry::of_plugin;
+use crate::provider::executable::{Environment, Executable};
+use crate::provider::registry::of_plugin;
 
 /// How a plugin is checked.
 #[derive(Clone, Debug)]

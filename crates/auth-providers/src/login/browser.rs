@@ -8,9 +8,9 @@ use auth_pkce::{Arrival, Attempt, BindError, Browser, CallbackError, Code, Failu
 use auth_store::{Clock, Credential, ProviderId};
 use serde_json::{Map, Value};
 
-use crate::departure::Departure;
-use crate::discovery::{DiscoveryError, Metadata, discover};
 use crate::http::HttpClient;
+use crate::login::authorization::Departure;
+use crate::oauth::discovery::{DiscoveryError, Metadata, discover};
 use crate::provider::{Endpoints, Flow, IdentitySource, Provider};
 
 /// A login that succeeded and is not saved yet.

@@ -6,10 +6,10 @@ use auth_store::{Secret, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::http;
+use crate::oauth::tokens::Tokens;
 use crate::plugin;
 use crate::provider::Provider;
 use crate::text;
-use crate::tokens::Tokens;
 
 /// What an answer of a token endpoint means.
 #[derive(Clone, Debug)]
@@ -215,7 +215,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::registry::Providers;
+    use crate::provider::registry::Providers;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
 

@@ -1,6 +1,9 @@
 //! The network, as a parameter: requests and answers are values, [`HttpClient`] is the pipe
 //! between.
 
+pub(crate) mod address;
+pub(crate) mod reqwest_client;
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use auth_store::{ProviderId, Secret};
 use serde_json::Value;
 
-use crate::manifest::{build, first_set, manifest};
 use crate::plugin::Executable;
+use crate::provider::manifest::{build, first_set, manifest};
 use crate::provider::{Flow, Origin, Provider, Wrong};
 use crate::text;
 

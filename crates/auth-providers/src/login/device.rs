@@ -8,17 +8,19 @@ use auth_pkce::{State, Verifier};
 use auth_store::{Clock, Secret, Timestamp};
 use serde_json::Value;
 
-use crate::address;
-use crate::answer::{error_of, retry_after};
-use crate::departure::{target, unavailable};
-use crate::device_grant::{DeviceGrant, code_request, openai_request, read_code, seconds};
-use crate::grant::Grant;
+use crate::http::address;
 use crate::http::{self, HttpClient, HttpError, HttpRequest, HttpResponse};
-use crate::login::{DevicePrompt, Login, LoginError, LoginUi, TIMEOUT, misconfigured, resolve};
-use crate::oauth::TokenEndpoint;
+use crate::login::authorization::{target, unavailable};
+use crate::login::browser::{
+    DevicePrompt, Login, LoginError, LoginUi, TIMEOUT, misconfigured, resolve,
+};
+use crate::login::device_code::{DeviceGrant, code_request, openai_request, read_code, seconds};
+use crate::login::token_exchange::Grant;
+use crate::oauth::endpoint::TokenEndpoint;
+use crate::oauth::response::{error_of, retry_after};
+use crate::oauth::tokens::{number, pointed};
 use crate::provider::{Flow, Provider};
 use crate::text;
-use crate::tokens::{number, pointed};
 
 /// The passing of time, as a parameter.
 pub trait Waiting: Send + Sync {

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use auth_store::{ProviderId, Secret};
 
-use super::conversation::{Conversation, Event, Hello, Operation, Violation};
-use super::executable::{Environment, Executable, Unusable};
-use super::message::FailureKind;
-use super::process::Process;
-use super::{HELLO_TIMEOUT, NO_STATUS, SCHEME};
 use crate::http::{HttpClient, HttpError, HttpRequest, HttpResponse, Sending};
-use crate::registry::Providers;
+use crate::plugin::message::FailureKind;
+use crate::plugin::process::Process;
+use crate::plugin::session::{Conversation, Event, Hello, Operation, Violation};
+use crate::plugin::{HELLO_TIMEOUT, NO_STATUS, SCHEME};
+use crate::provider::executable::{Environment, Executable, Unusable};
+use crate::provider::registry::Providers;
 
 /// A network in which the plugins of `providers` can be reached too.
 pub struct WithPlugins {

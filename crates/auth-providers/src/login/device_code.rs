@@ -6,15 +6,15 @@ use auth_pkce::{Challenge, State, Verifier};
 use auth_store::{Secret, Timestamp};
 use serde_json::Value;
 
-use crate::address;
-use crate::answer::error_of;
-use crate::departure::target;
+use crate::http::address;
 use crate::http::{self, HttpRequest, HttpResponse};
-use crate::login::{LoginError, TIMEOUT};
-use crate::oauth::TokenEndpoint;
+use crate::login::authorization::target;
+use crate::login::browser::{LoginError, TIMEOUT};
+use crate::oauth::endpoint::TokenEndpoint;
+use crate::oauth::response::error_of;
+use crate::oauth::tokens::{Expiry, number};
 use crate::provider::{Flow, Provider};
 use crate::text;
-use crate::tokens::{Expiry, number};
 
 /// What the provider gave out.
 #[derive(Clone, Debug)]

@@ -6,12 +6,12 @@ use auth_pkce::Nonce;
 use auth_store::{Credential, OAuthCredential, Secret, Timestamp, unverified_claims};
 use serde_json::{Map, Value};
 
-use crate::answer::Answer;
 use crate::http::{HttpClient, HttpRequest, HttpResponse};
-use crate::login::{Login, LoginError, TIMEOUT};
-use crate::oauth::TokenEndpoint;
+use crate::login::browser::{Login, LoginError, TIMEOUT};
+use crate::oauth::endpoint::TokenEndpoint;
+use crate::oauth::response::Answer;
+use crate::oauth::tokens::Tokens;
 use crate::provider::{IdentitySource, Provider, Yields};
-use crate::tokens::Tokens;
 
 /// Who was asked for tokens, and as whom.
 #[derive(Clone, Copy, Debug)]

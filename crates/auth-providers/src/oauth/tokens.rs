@@ -242,7 +242,7 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
-    use crate::registry::Providers;
+    use crate::provider::registry::Providers;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
 

@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::form_urlencoded;
 
-use crate::address;
 use crate::http::HttpRequest;
+use crate::http::address;
 use crate::plugin;
 use crate::provider::{ClientAuth, Provider, TokenBody};
 
@@ -308,7 +308,7 @@ mod tests {
 
     use super::*;
     use crate::http::Method;
-    use crate::registry::Providers;
+    use crate::provider::registry::Providers;
 
     fn provider(id: &str, manifest: Option<&str>, env: &[(&str, &str)]) -> Provider {
         let path = PathBuf::from(format!("/{id}.json"));

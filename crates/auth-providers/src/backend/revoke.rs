@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use auth_store::{OAuthCredential, Timestamp};
 
-use crate::answer::retry_after;
-use crate::discovery::{Metadata, discover};
 use crate::http::HttpClient;
+use crate::oauth::discovery::{Metadata, discover};
+use crate::oauth::response::retry_after;
 use crate::plugin;
 use crate::provider::Provider;
 use crate::refresh::Revocation;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::address;
+use crate::http::address;
 use crate::http::{self, HttpClient, HttpRequest};
 use crate::provider::{Endpoints, Provider};
 use crate::text;

@@ -3,9 +3,9 @@
 use auth_store::Secret;
 use serde_json::{Map, Value};
 
-use super::message::{Failure, Message, Prompt, PromptKind};
-use super::{LONGEST_LINE, MOST_MESSAGES, MOST_PROMPTS, VERSIONS};
-use crate::address;
+use crate::http::address;
+use crate::plugin::message::{Failure, Message, Prompt, PromptKind};
+use crate::plugin::{LONGEST_LINE, MOST_MESSAGES, MOST_PROMPTS, VERSIONS};
 use crate::text;
 
 /// What a plugin is asked to do.

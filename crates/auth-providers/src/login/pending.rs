@@ -10,13 +10,13 @@ use auth_store::{Clock, ProviderId, StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::departure::Departure;
-use crate::device::{DeviceLogin, Waiting};
-use crate::device_grant::DeviceGrant;
 use crate::http::HttpClient;
-use crate::login::{Login, LoginError, LoginUi, misconfigured, resolve};
+use crate::login::authorization::Departure;
+use crate::login::browser::{Login, LoginError, LoginUi, misconfigured, resolve};
+use crate::login::device::{DeviceLogin, Waiting};
+use crate::login::device_code::DeviceGrant;
+use crate::provider::registry::Providers;
 use crate::provider::{Endpoints, Flow, Provider};
-use crate::registry::Providers;
 
 /// The directory of the logins that were begun and not finished.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::path::Path;
 use auth_store::{ProviderId, Secret};
 use serde_json::Value;
 
-use crate::address;
+use crate::http::address;
 use crate::provider::{Builtin, IdentitySource, Origin, Provider, RedirectData, Wrong, wrong};
 use crate::text;
 
@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
     use crate::provider::Flow;
-    use crate::registry::Providers;
+    use crate::provider::registry::Providers;
 
     fn id(text: &str) -> ProviderId {
         ProviderId::new(text)

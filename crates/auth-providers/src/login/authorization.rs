@@ -9,15 +9,15 @@ use auth_store::{Clock, Credential, Secret};
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::address;
-use crate::answer::error_of;
-use crate::grant::Grant;
+use crate::http::address;
 use crate::http::{self, HttpClient, HttpError, HttpRequest, HttpResponse};
-use crate::login::{Login, LoginError, TIMEOUT, misconfigured};
-use crate::oauth::{TargetError, TokenEndpoint};
+use crate::login::browser::{Login, LoginError, TIMEOUT, misconfigured};
+use crate::login::token_exchange::Grant;
+use crate::oauth::endpoint::{TargetError, TokenEndpoint};
+use crate::oauth::response::error_of;
+use crate::oauth::tokens::{is_sendable, pointed};
 use crate::provider::{Flow, Provider, Yields};
 use crate::text;
-use crate::tokens::{is_sendable, pointed};
 
 /// A login between its beginning and its answer: what a driver knows, and nothing of its state in
 /// the world.

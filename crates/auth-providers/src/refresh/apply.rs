@@ -7,10 +7,10 @@ use auth_store::{
     Timestamp, TokenKey, TokenLock,
 };
 
-use super::{Doors, RefreshError, Wanted, key, key_of, lineage};
-use crate::answer::Answer;
+use crate::oauth::response::Answer;
+use crate::oauth::tokens::Tokens;
 use crate::provider::Provider;
-use crate::tokens::Tokens;
+use crate::refresh::{Doors, RefreshError, Wanted, key, key_of, lineage};
 
 /// What an answer says, without the token that was sent: issuers are known to repeat it. Where
 /// nobody has that token any more, the issuer's own words are left out.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use auth_store::{OAuthCredential, Record, State, Store, StoreLock, TokenKey, TokenLock};
 
-use super::copies::{find_home, propagate};
-use super::lineage::{Identity, is_same_account, leads_to, logins};
-use super::settle::{self, Settled};
-use super::{Doors, RefreshError, Wanted, key_of};
 use crate::provider::Provider;
+use crate::refresh::apply::{self, Settled};
+use crate::refresh::copies::{find_home, propagate};
+use crate::refresh::lineage::{Identity, is_same_account, leads_to, logins};
+use crate::refresh::{Doors, RefreshError, Wanted, key_of};
 
 /// Finds out what became of a token whose process died with it, at the store on whose behalf it
 /// was sent. `true`: it is known now, start again. `false`: nobody knows, so it is sent again.
@@ -35,10 +35,9 @@ pub(super) fn settle_intent(
         let holder = held.iter().find(|(_, _, key)| *key == lock.key()).map(|(_, login, _)| login);
         let holder =
             holder.or(Some(account.0).filter(|it| key_of(provider, it) == Some(lock.key())));
-        let answer = settle::read(&stored, &[], holder.map(|login| &login.refresh), provider);
+        let answer = apply::read(&stored, &[], holder.map(|login| &login.refresh), provider);
         let (at, key) = (stored.received_at, lock.key());
-        let settled =
-            settle::settle(answer, at, holder, lock, &mut store, &wanted, provider, doors);
+        let settled = apply::settle(answer, at, holder, lock, &mut store, &wanted, provider, doors);
         let path = store.path().to_owned();
         drop(store);
         return match settled {
@@ -76,7 +75,7 @@ pub(super) fn settle_intent(
         Some((_, _, key)) if !leads_to(key, lock.key(), doors.records)? => Some(key),
         _ => None,
     };
-    settle::remove_answer(lock, &store)?;
+    apply::remove_answer(lock, &store)?;
     let Some(key) = successor else { return Ok(false) };
     lock.write(&Record {
         state: State::Consumed,
@@ -156,10 +155,10 @@ pub(super) fn finish_left_behind(
         };
         let Some(record) = lock.record()?.filter(is_ours) else { continue };
         let wanted = Wanted::now(record.profile);
-        let answer = settle::read(&stored, &[], None, provider);
+        let answer = apply::read(&stored, &[], None, provider);
         let at = stored.received_at;
         // The other agents find their way by the record.
-        match settle::settle(answer, at, None, &lock, store, &wanted, provider, doors) {
+        match apply::settle(answer, at, None, &lock, store, &wanted, provider, doors) {
             // It stays, and is told to people.
             Ok(Settled::Homeless { .. }) => {}
             Err(RefreshError::Store(error)) => return Err(error.into()),

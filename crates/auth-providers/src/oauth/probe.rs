@@ -6,8 +6,8 @@ use std::time::Duration;
 use auth_store::{Credential, Kind, Secret};
 use serde::Deserialize;
 
-use crate::discovery::{Metadata, discover};
 use crate::http::{HttpClient, HttpError, HttpRequest, HttpResponse};
+use crate::oauth::discovery::{Metadata, discover};
 use crate::provider::Provider;
 
 /// How a provider is asked: a `GET`, and what stands in its header.

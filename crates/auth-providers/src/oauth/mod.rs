@@ -1,0 +1,7 @@
+//! What OAuth and OpenID Connect say, as values: requests, responses, tokens, discovery.
+
+pub(crate) mod discovery;
+pub(crate) mod endpoint;
+pub(crate) mod probe;
+pub(crate) mod response;
+pub(crate) mod tokens;
