@@ -2,7 +2,7 @@
 //!
 //! In process, through the library of the command line, with the clock of the recording.
 
-use auth_cli::context::{Captured, Context};
+use auth_cli::host::context::{Captured, Context};
 use auth_store::Timestamp;
 use serde_json::{Value, json};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! The reference of the commands in `docs/cli.md`, made from the parser's own definition.
 
-use auth_cli::args::Cli;
+use auth_cli::cli::Cli;
 use clap::{Arg, Command, CommandFactory as _};
 use std::fmt::Write as _;
 

@@ -12,7 +12,7 @@
 //!
 //! [`replay`] runs the commands in process, in a home of their own, and writes the last three anew.
 
-use auth_cli::context::{Captured, Context};
+use auth_cli::host::context::{Captured, Context};
 use auth_store::Timestamp;
 use std::fmt::Write as _;
 use std::io::Cursor;

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use auth_cli::paths::{self, Inputs, Paths};
+use auth_cli::host::paths::{self, Inputs, Paths};
 use serde_json::{Value, json};
 
 use crate::routing::text;

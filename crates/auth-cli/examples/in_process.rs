@@ -4,8 +4,8 @@
 
 #![expect(clippy::print_stdout, reason = "an example")]
 
-use auth_cli::context::{Captured, Context};
-use auth_cli::paths;
+use auth_cli::host::context::{Captured, Context};
+use auth_cli::host::paths;
 use auth_store::{Credential, ProfileId, Store, Timestamp};
 use serde_json::Map;
 

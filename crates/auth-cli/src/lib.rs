@@ -17,68 +17,38 @@
 //! ```
 
 pub mod agent;
-pub mod args;
-mod browser;
+pub mod cli;
 pub mod commands;
+pub mod completions;
 pub mod config;
-mod config_cache;
-mod config_change;
-mod config_check;
-pub mod config_edit;
-mod config_include;
-mod config_parts;
-mod config_splice;
-mod config_variables;
-pub mod context;
-pub mod doctor;
-pub mod error;
-mod hand_on;
-pub mod handed;
-pub mod hardening;
-mod json5_tree;
-pub mod launch;
-mod logging;
-mod login_person;
-mod login_way;
-mod onboard_found;
-mod other_tools;
-pub mod overview;
-pub mod paths;
-mod person;
-pub mod probe;
-mod qr;
-pub mod reference;
-mod rescue;
-mod route;
-mod runtime_cache;
-mod save;
-pub mod sessions;
-mod sessions_text;
-pub mod share;
-mod shell_words;
-pub mod sink;
-pub mod stamp;
-mod style;
-mod table;
-pub mod text;
-pub mod token;
-pub mod view;
-pub mod warm;
-pub mod worker;
+pub mod flows;
+pub mod host;
+pub mod plugin_launcher;
+pub mod profiles;
 
 use std::ffi::OsString;
 
 use clap::Parser as _;
 use clap::error::{ContextKind, ErrorKind};
 
-use crate::args::{
-    AgentsArgs, AgentsCommand, AgentsListArgs, AuthCommand, ChannelsCommand, Cli, Command,
-    CooldownCommand, ModelsArgs, ModelsCommand, OrderCommand, PluginsCommand, SessionsCommand,
-    StatusArgs,
-};
+use crate::cli::AuthCommand;
+use crate::cli::Cli;
+use crate::cli::Command;
+use crate::cli::ModelsArgs;
+use crate::cli::ModelsCommand;
+use crate::commands::agents::args::AgentsArgs;
+use crate::commands::agents::args::AgentsCommand;
+use crate::commands::agents::args::AgentsListArgs;
 use crate::commands::models::Use;
-use crate::context::Context;
-use crate::error::{CliError, Exit};
+use crate::commands::plugins::args::PluginsCommand;
+use crate::commands::profiles::args::CooldownCommand;
+use crate::commands::profiles::args::OrderCommand;
+use crate::commands::sessions::args::SessionsCommand;
+use crate::commands::status::args::ChannelsCommand;
+use crate::commands::status::args::StatusArgs;
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+use crate::host::global::Global;
 
 /// Runs the program with `arguments` (the first is its own name), and returns its exit code.
 ///
@@ -90,7 +60,8 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &m
     let (json, result) = match Cli::try_parse_from(&arguments) {
         Ok(cli) => {
             let result = dispatch(&cli, context);
-            let result = result.map_err(|error| share::with_offer(error, &cli.global, context));
+            let result =
+                result.map_err(|error| agent::shared::with_offer(error, &cli.global, context));
             (wants_json(&arguments), result)
         }
         Err(error) => (wants_json(&arguments), not_parsed(&error, &arguments, context)),
@@ -104,7 +75,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &m
 }
 
 fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
-    logging::start(cli.global.verbose, context);
+    host::logging::start(cli.global.verbose, context);
     let global = &cli.global;
     if !matches!(
         cli.command,
@@ -120,7 +91,7 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
     match &cli.command {
         Command::Models(ModelsArgs { command: None, status_plain, status_json }) => {
             let args = StatusArgs { plain: *status_plain, ..StatusArgs::default() };
-            let global = args::Global { json: global.json || *status_json, ..global.clone() };
+            let global = Global { json: global.json || *status_json, ..global.clone() };
             commands::status::run(&args, &global, context)
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Status(args)), .. }) => {
@@ -149,63 +120,61 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
                     commands::login::copilot(args, global, context)
                 }
                 AuthCommand::Add => commands::login::add(global, context),
-                AuthCommand::SetupToken(args) => {
-                    commands::paste::setup_token(args, global, context)
-                }
-                AuthCommand::PasteToken(args) => {
-                    commands::paste::paste_token(args, global, context)
-                }
+                AuthCommand::SetupToken(args) => flows::paste::setup_token(args, global, context),
+                AuthCommand::PasteToken(args) => flows::paste::paste_token(args, global, context),
                 AuthCommand::PasteApiKey(args) => {
-                    commands::paste::paste_api_key(args, global, context)
+                    flows::paste::paste_api_key(args, global, context)
                 }
-                AuthCommand::Import(args) => commands::import::run(args, global, context),
-                AuthCommand::List(args) => commands::list::run(args, global, context),
-                AuthCommand::Logout(args) => commands::logout::run(args, global, context),
-                AuthCommand::Remove(args) => commands::remove::run(args, global, context),
-                AuthCommand::Refresh(args) => commands::refresh::run(args, global, context),
-                AuthCommand::Report(args) => commands::report::run(args, global, context),
-                AuthCommand::Explain(args) => commands::explain::run(args, global, context),
-                AuthCommand::Token(args) => token::run(args, global, context),
-                AuthCommand::Exec(args) => commands::inject::exec(args, global, context),
-                AuthCommand::Env(args) => commands::inject::env(args, global, context),
+                AuthCommand::Import(args) => flows::import::run(args, global, context),
+                AuthCommand::List(args) => commands::profiles::list::run(args, global, context),
+                AuthCommand::Logout(args) => commands::profiles::logout::run(args, global, context),
+                AuthCommand::Remove(args) => commands::profiles::remove::run(args, global, context),
+                AuthCommand::Refresh(args) => {
+                    commands::profiles::refresh::run(args, global, context)
+                }
+                AuthCommand::Report(args) => commands::token::report::run(args, global, context),
+                AuthCommand::Explain(args) => commands::token::explain::run(args, global, context),
+                AuthCommand::Token(args) => commands::token::run(args, global, context),
+                AuthCommand::Exec(args) => commands::token::exec_env::exec(args, global, context),
+                AuthCommand::Env(args) => commands::token::exec_env::env(args, global, context),
                 AuthCommand::Configure(what) => commands::configure::run(what, global, context),
                 AuthCommand::GitCredential(args) => {
-                    commands::git_credential::run(args, global, context)
+                    commands::token::git_credential::run(args, global, context)
                 }
                 AuthCommand::Order(OrderCommand::Get(args)) => {
-                    commands::order::get(args, global, context)
+                    commands::profiles::order::get(args, global, context)
                 }
                 AuthCommand::Order(OrderCommand::Set(args)) => {
-                    commands::order::set(args, global, context)
+                    commands::profiles::order::set(args, global, context)
                 }
                 AuthCommand::Order(OrderCommand::Clear(args)) => {
-                    commands::order::clear(args, global, context)
+                    commands::profiles::order::clear(args, global, context)
                 }
                 AuthCommand::Cooldown(CooldownCommand::List(args)) => {
-                    commands::cooldown::list(args, global, context)
+                    commands::profiles::cooldown::list(args, global, context)
                 }
                 AuthCommand::Cooldown(CooldownCommand::Clear(args)) => {
-                    commands::cooldown::clear(args, global, context)
+                    commands::profiles::cooldown::clear(args, global, context)
                 }
             }
         }
         Command::Channels(ChannelsCommand::List(args)) => {
-            commands::channels::list(args, global, context)
+            commands::status::channels::list(args, global, context)
         }
         Command::Agents(AgentsArgs { command: None }) => {
-            commands::agents::list(&AgentsListArgs::default(), global, context)
+            commands::agents::list::list(&AgentsListArgs::default(), global, context)
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::List(args)) }) => {
-            commands::agents::list(args, global, context)
+            commands::agents::list::list(args, global, context)
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::Add(args)) }) => {
-            commands::agent_add::run(args, global, context)
+            commands::agents::add::run(args, global, context)
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::Delete(args)) }) => {
-            commands::agent_delete::run(args, global, context)
+            commands::agents::delete::run(args, global, context)
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::Share(args)) }) => {
-            commands::agent_share::run(args, global, context)
+            commands::agents::share::run(args, global, context)
         }
         Command::Sessions(SessionsCommand::Model(args)) => {
             commands::sessions::model(args, global, context)
@@ -218,12 +187,12 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
             commands::sessions::clear(args, global, context)
         }
         Command::Onboard(args) => commands::onboard::run(args, global, context),
-        Command::Completion(args) => commands::shell::completion(args, context),
-        Command::Man(args) => commands::shell::man(args, context),
-        Command::Doctor(args) => commands::doctor::run(args, global, context),
+        Command::Completion(args) => completions::completion(args, context),
+        Command::Man(args) => completions::man(args, context),
+        Command::Doctor(args) => commands::doctor::command::run(args, global, context),
         Command::Plugins(PluginsCommand::List) => commands::plugins::list(global, context),
         Command::Plugins(PluginsCommand::Check(args)) => {
-            commands::plugins_check::run(args, global, context)
+            commands::plugins::check::run(args, global, context)
         }
     }
 }
@@ -277,7 +246,7 @@ fn not_parsed(
                 && value(ContextKind::InvalidArg).is_some_and(|arg| first.starts_with(&arg))
         });
     if error.kind() == ErrorKind::InvalidSubcommand || first_is_foreign {
-        hand_on::to_next_on_path(arguments, context)?;
+        host::forward::to_next_on_path(arguments, context)?;
         let word = value(ContextKind::InvalidSubcommand)
             .or_else(|| value(ContextKind::InvalidArg))
             .unwrap_or_default();

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use auth_cli::context::{Captured, Context};
+use auth_cli::host::context::{Captured, Context};
 use auth_store::{Timestamp, write_atomic};
 use serde_json::{Value, json};
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use auth_cli::config_edit::{Change, Missing, edit};
+use auth_cli::config::edit::{Change, Missing, edit};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 

@@ -5,7 +5,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use auth_cli::context::{Captured, Context};
+use auth_cli::host::context::{Captured, Context};
 use auth_store::{Timestamp, write_atomic};
 use serde_json::{Value, json};
 

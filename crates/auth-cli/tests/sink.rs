@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use auth_cli::sink::{Flights, TokenSink};
-use auth_cli::warm::Warm;
+use auth_cli::profiles::store_cache::Warm;
+use auth_cli::profiles::token_sink::{Flights, TokenSink};
 use auth_providers::refresh::{Force, Wanted};
 use auth_providers::{HttpRequest, HttpResponse, Providers};
 use auth_store::{Credential, OAuthCredential, StateDirectory, Timestamp};

@@ -56,8 +56,8 @@ pub(crate) fn sessions(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let entry = json!({ "authProfileOverride": "a:b" });
     let entry = entry.as_object().expect("an object");
-    let Some(edited) = auth_cli::sessions::edited_text(text, "fuzz", entry) else { return };
-    let again = auth_cli::sessions::edited_text(&edited, "fuzz", entry);
+    let Some(edited) = auth_cli::agent::sessions::edited_text(text, "fuzz", entry) else { return };
+    let again = auth_cli::agent::sessions::edited_text(&edited, "fuzz", entry);
     assert_eq!(again.as_ref(), Some(&edited), "what is written can be read");
     // Half an emoji stays half an emoji, which is no JSON for everybody.
     let Ok(after) = serde_json::from_str::<Value>(&edited) else { return };
@@ -85,7 +85,9 @@ pub(crate) fn config_edit(bytes: &[u8]) {
         if value.is_none() && text.matches("auth").count() > 1 {
             continue;
         }
-        let Some(edited) = auth_cli::config_edit::edited_text(text, names, value) else { continue };
+        let Some(edited) = auth_cli::config::edit::edited_text(text, names, value) else {
+            continue;
+        };
         let after: Value = json5::from_str(edited.trim_start_matches('\u{feff}')).expect("JSON5");
         let mut wanted = before.clone();
         let (last, way) = names.split_last().expect("a name");

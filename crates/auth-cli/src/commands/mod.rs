@@ -1,32 +1,13 @@
-//! One file per command. Each takes its arguments and the outside world, and returns how the
-//! program ends.
+//! One folder per feature, its arguments inside.
 
-pub mod agent_add;
-pub(crate) mod agent_binding;
-pub mod agent_delete;
-pub mod agent_share;
 pub mod agents;
-pub mod channels;
 pub mod configure;
-pub mod cooldown;
 pub mod doctor;
-pub mod explain;
-pub mod git_credential;
-pub mod import;
-pub mod inject;
-pub mod list;
 pub mod login;
-pub mod logout;
 pub mod models;
 pub mod onboard;
-pub mod order;
-pub mod paste;
-pub(crate) mod plugin_login;
 pub mod plugins;
-pub mod plugins_check;
-pub mod refresh;
-pub mod remove;
-pub mod report;
+pub mod profiles;
 pub mod sessions;
-pub mod shell;
 pub mod status;
+pub mod token;

@@ -1,0 +1,326 @@
+//! `sessions.json`: which model and profile each conversation of an agent uses. Clawdbot writes
+//! the file too, under a lock of its own kind, which we keep.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use auth_routing::session::Entry;
+use auth_store::{Timestamp, read_regular_text, write_atomic};
+use serde_json::{Value, json};
+
+use crate::agent::Agent;
+use crate::agent::sessions_text::Sheet;
+use crate::config::Config;
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+
+/// The text of a file of sessions with one entry set; `None` if it is no such file.
+#[doc(hidden)]
+pub fn edited_text(text: &str, key: &str, entry: &Entry) -> Option<String> {
+    let mut sheet = Sheet::parse(text).ok()?;
+    sheet.set(key, entry);
+    Some(sheet.to_text())
+}
+
+/// The sessions of one agent.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    path: PathBuf,
+    agent: String,
+}
+
+impl Sessions {
+    /// The file of `agent`: where `session.store` of the config says (`{agentId}` stands for the
+    /// id), else in the agent's folder of the state directory.
+    pub fn of(agent: &Agent, config: &Config, context: &Context) -> Self {
+        let configured = config.value["session"]["store"].as_str().map(auth_store::trim);
+        let path = if let Some(text) = configured.filter(|text| !text.is_empty()) {
+            context.user_path(&text.replace("{agentId}", &agent.id))
+        } else {
+            let agents = context.paths().state_dir.join("agents");
+            agents.join(&agent.id).join("sessions").join("sessions.json")
+        };
+        Self { path, agent: agent.id.clone() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All sessions, in the order of the file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not an object; it is left as it is.
+    pub fn all(&self) -> Result<Vec<(String, Entry)>, CliError> {
+        let sheet = self.read()?;
+        let keys: Vec<_> = sheet.keys().map(str::to_owned).collect();
+        Ok(keys.into_iter().filter_map(|key| sheet.entry(&key).map(|it| (key, it))).collect())
+    }
+
+    /// The entry of the session `key`, if there is one.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not an object; it is left as it is.
+    pub fn entry(&self, key: &str) -> Result<Option<Entry>, CliError> {
+        let sheet = self.read()?;
+        Ok(sheet.entry(&self.key_in(&sheet, key)))
+    }
+
+    /// Has `edit` change the entry of the session `key`, and writes the file, under Clawdbot's
+    /// lock. `None`, and nothing written, if there is no such session and `is_made` is not set, or
+    /// if `edit` wants nothing changed.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub fn update(
+        &self,
+        key: &str,
+        is_made: bool,
+        context: &Context,
+        edit: impl FnOnce(&Entry) -> Option<Entry>,
+    ) -> Result<Option<Entry>, CliError> {
+        let lock = Lock::take(&self.path, context)?;
+        let mut sheet = self.read()?;
+        let key = self.key_in(&sheet, key);
+        let entry = match sheet.entry(&key) {
+            Some(entry) => entry,
+            None if is_made => new_entry(context)?,
+            None => return Ok(None),
+        };
+        let Some(entry) = edit(&entry) else { return Ok(None) };
+        sheet.set(&key, &entry);
+        if !lock.is_ours() {
+            let message = format!("the lock of `{}` was taken away", self.path.display());
+            return Err(CliError::new(Exit::Locked, "locked", message)
+                .hint("nothing was written; try again")
+                .path(&self.path));
+        }
+        self.write(&sheet.to_text())?;
+        Ok(Some(entry))
+    }
+
+    /// The key under which the session is in the file: as given, or, where that is a short form
+    /// (`main`), with its agent (`agent:main:main`).
+    fn key_in(&self, sheet: &Sheet, key: &str) -> String {
+        let key = auth_store::trim(key);
+        let is_whole = key.starts_with("agent:") || ["global", "unknown"].contains(&key);
+        if is_whole || sheet.keys().any(|known| known == key) {
+            return key.to_owned();
+        }
+        format!("agent:{}:{key}", self.agent)
+    }
+
+    fn read(&self) -> Result<Sheet, CliError> {
+        let text = match read_regular_text(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sheet::default()),
+            Err(error) => return Err(self.error("read", &error.to_string())),
+        };
+        Sheet::parse(&text).map_err(|reason| self.error("read", &reason))
+    }
+
+    /// Replaces the file, which may be a link. Clawdbot knows a new content by its time in
+    /// milliseconds, so that moves on with every write.
+    fn write(&self, text: &str) -> Result<(), CliError> {
+        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let modified = || path.metadata().and_then(|found| found.modified()).ok();
+        let before = modified();
+        write_atomic(&path, text.as_bytes())?;
+        let is_same =
+            |before| modified().is_some_and(|after| milliseconds(after) <= milliseconds(before));
+        if let Some(before) = before.filter(|before| is_same(*before)) {
+            let file = fs::OpenOptions::new().write(true).open(&path);
+            let next = before + Duration::from_millis(1);
+            // The content is there; at worst a running Clawdbot sees it a moment later.
+            let _best_effort = file.and_then(|file| file.set_modified(next));
+        }
+        Ok(())
+    }
+
+    fn error(&self, action: &str, reason: &str) -> CliError {
+        let message =
+            format!("could not {action} the sessions `{}`: {reason}", self.path.display());
+        CliError::new(Exit::CannotWrite, "sessions", message)
+            .hint("nothing was changed; mend the file, or move it away")
+            .path(&self.path)
+    }
+}
+
+/// A session that nobody has talked in yet. Clawdbot takes one without an id for its own.
+fn new_entry(context: &Context) -> Result<Entry, CliError> {
+    let mut bytes = [0; 16];
+    (context.entropy)(&mut bytes).map_err(|error| {
+        let message = format!("could not make an id for the session: {error}");
+        CliError::new(Exit::TryLater, "entropy", message)
+    })?;
+    // A random one (RFC 9562 §5.4).
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let number = u128::from_be_bytes(bytes);
+    let digits = format!("{number:032x}");
+    let id = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    let mut entry = Entry::new();
+    entry.insert("sessionId".to_owned(), id.join("-").into());
+    entry.insert("updatedAt".to_owned(), context.now().0.into());
+    Ok(entry)
+}
+
+/// Clawdbot's lock of `sessions.json`: a file beside it that only one can create. We also have the
+/// kernel's lock on that file, and say so in it: one of ours that died is known at once.
+struct Lock {
+    path: PathBuf,
+    owner: String,
+    /// Closing it gives up the kernel's lock.
+    _file: fs::File,
+}
+
+impl Lock {
+    /// Waits for it for 10 s. A lock file older than 30 s belongs to a dead process, and so does
+    /// one of ours that the kernel has let go.
+    fn take(sessions: &Path, context: &Context) -> Result<Self, CliError> {
+        let cannot = |error: io::Error, path: &Path| {
+            let message = format!("could not lock `{}`: {error}", path.display());
+            CliError::new(Exit::CannotWrite, "cannot_write", message).path(path)
+        };
+        if let Some(directory) = sessions.parent() {
+            auth_store::create_private_directory(directory)?;
+        }
+        let path = beside(sessions, ".lock");
+        let aside = beside(sessions, &format!(".lock.{}.stale", context.process_id));
+        for _attempt in 0..ATTEMPTS {
+            match create(&path) {
+                Ok(mut file) => {
+                    let mut owner =
+                        json!({ "pid": context.process_id, "startedAt": context.now() });
+                    if auth_store::hold(&file, &path) {
+                        owner[HELD] = true.into();
+                    }
+                    let owner = owner.to_string();
+                    if let Err(error) = file.write_all(owner.as_bytes()) {
+                        let _nobody_else_has_it = fs::remove_file(&path);
+                        return Err(cannot(error, &path));
+                    }
+                    return Ok(Self { path, owner, _file: file });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if is_stale(&path, context.now()) {
+                        remove_stale(&path, &aside, context.now());
+                    } else if !remove_dead(&path) {
+                        std::thread::sleep(POLL);
+                    }
+                }
+                Err(error) => return Err(cannot(error, &path)),
+            }
+        }
+        let message = format!("`{}` has been locked for 10 s", sessions.display());
+        Err(CliError::new(Exit::Locked, "locked", message)
+            .hint("nothing was written; try again")
+            .path(&path))
+    }
+
+    /// Whether nobody took it for a dead one's meanwhile.
+    fn is_ours(&self) -> bool {
+        read_regular_text(&self.path).is_ok_and(|owner| owner == self.owner)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            let _gone_already = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn create(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Removes a dead one's lock: first out of the way, since somebody may have removed it already and
+/// taken the lock; then what was moved is known, and goes back if it is not stale.
+fn remove_stale(lock: &Path, aside: &Path, now: Timestamp) {
+    if fs::rename(lock, aside).is_err() {
+        return;
+    }
+    if !is_stale(aside, now) {
+        let _taken_again = fs::hard_link(aside, lock);
+    }
+    let _gone = fs::remove_file(aside);
+}
+
+/// Removes the lock of a process of ours that died. Nobody of ours can take it meanwhile, since we
+/// have the kernel's lock on it then. `false`: it is none, or was removed by somebody else.
+fn remove_dead(lock: &Path) -> bool {
+    let read = || -> io::Result<(fs::File, String)> {
+        let (mut file, _) = auth_store::open_regular(lock)?;
+        let mut owner = String::new();
+        file.read_to_string(&mut owner)?;
+        Ok((file, owner))
+    };
+    read().is_ok_and(|(file, owner)| {
+        let owner: Value = serde_json::from_str(&owner).unwrap_or_default();
+        owner[HELD] == true && auth_store::hold(&file, lock) && fs::remove_file(lock).is_ok()
+    })
+}
+
+fn is_stale(lock: &Path, now: Timestamp) -> bool {
+    let written = lock.metadata().and_then(|found| found.modified()).ok();
+    written.is_some_and(|at| now.since(Timestamp(milliseconds(at))) > STALE)
+}
+
+fn milliseconds(at: std::time::SystemTime) -> i64 {
+    let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(i64::MAX)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+/// The value of a member that is text and says something.
+pub fn text<'a>(entry: &'a Entry, name: &str) -> Option<&'a str> {
+    entry.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// The member of a lock that says that its writer has the kernel's lock on it as well.
+const HELD: &str = "kernelLock";
+const POLL: Duration = Duration::from_millis(25);
+const ATTEMPTS: u32 = 400;
+const STALE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_of_one_of_ours_that_died_is_removed_at_once_and_no_other() {
+        let home = tempfile::tempdir().unwrap();
+        let context = Context::sealed(home.path(), Timestamp(0));
+        let sessions = home.path().join("sessions.json");
+        let lives = Lock::take(&sessions, &context).unwrap();
+        let (path, owner) = (lives.path.clone(), lives.owner.clone());
+        assert!(!remove_dead(&path) && lives.is_ours());
+        drop(lives);
+        assert!(!path.exists() && !remove_dead(&path));
+
+        // As a process leaves it that is killed.
+        write_atomic(&path, owner.as_bytes()).unwrap();
+        drop(Lock::take(&sessions, &context).unwrap());
+        assert!(!path.exists());
+        // Of Clawdbot's nobody knows.
+        for other in ["", r#"{"pid": 1, "startedAt": 1}"#] {
+            write_atomic(&path, other.as_bytes()).unwrap();
+            assert!(!remove_dead(&path) && path.exists());
+        }
+    }
+}

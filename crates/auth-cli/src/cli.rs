@@ -1,0 +1,170 @@
+//! The command line as types. Words are validated here; nothing is touched.
+
+use crate::commands::agents::args::AgentsArgs;
+use crate::commands::configure::args::ConfigureCommand;
+use crate::commands::doctor::args::DoctorArgs;
+use crate::commands::login::args::{
+    CopilotArgs, ImportArgs, LoginArgs, PasteApiKeyArgs, PasteTokenArgs, SetupTokenArgs,
+};
+use crate::commands::models::args::{AliasesCommand, FallbacksCommand, ModelArgs};
+use crate::commands::onboard::args::OnboardArgs;
+use crate::commands::plugins::args::PluginsCommand;
+use crate::commands::profiles::args::{
+    CooldownCommand, ListArgs, LogoutArgs, OrderCommand, RefreshArgs, RemoveArgs,
+};
+use crate::commands::sessions::args::SessionsCommand;
+use crate::commands::status::args::{ChannelsCommand, StatusArgs};
+use crate::commands::token::args::{ExplainArgs, ReportArgs, TokenArgs};
+use crate::commands::token::exec_args::{EnvArgs, ExecArgs, GitCredentialArgs};
+use crate::completions::{CompletionArgs, ManArgs};
+use crate::host::global::Global;
+use clap::{Args, Parser, Subcommand};
+
+/// `models …`; alone it is `models status`.
+#[derive(Args, Debug)]
+pub struct ModelsArgs {
+    /// The same as `models status --json`
+    #[arg(long)]
+    pub status_json: bool,
+    /// The same as `models status --plain`
+    #[arg(long)]
+    pub status_plain: bool,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Option<ModelsCommand>,
+}
+
+/// `models …`
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Whether every credential in use is there, valid and able to stay so
+    Status(StatusArgs),
+    /// The model that is used first; with --agent, by that agent
+    Set(ModelArgs),
+    /// The model for pictures
+    SetImage(ModelArgs),
+    /// Short names for models
+    #[command(subcommand)]
+    Aliases(AliasesCommand),
+    /// What is used when the first model cannot be
+    #[command(subcommand)]
+    Fallbacks(FallbacksCommand),
+    /// The same for pictures
+    #[command(subcommand)]
+    ImageFallbacks(FallbacksCommand),
+    /// Log in, hand out, route, log out
+    #[command(subcommand)]
+    Auth(AuthCommand),
+}
+
+/// `models auth …`
+#[derive(Debug, Subcommand)]
+pub enum AuthCommand {
+    /// Log in to a provider
+    Login(LoginArgs),
+    /// Log in to GitHub Copilot with a code on another device
+    LoginGithubCopilot(CopilotArgs),
+    /// Choose a provider and a way to log in, at a terminal
+    Add,
+    /// Store the token that `claude setup-token` prints
+    SetupToken(SetupTokenArgs),
+    /// Store a token that somebody else keeps alive
+    PasteToken(PasteTokenArgs),
+    /// Store an API key
+    PasteApiKey(PasteApiKeyArgs),
+    /// Take a credential over from another tool, once
+    Import(ImportArgs),
+    /// The profiles of an agent, and whether each can be used now
+    List(ListArgs),
+    /// Revoke a login where the provider can, then forget it
+    Logout(LogoutArgs),
+    /// Forget a profile; the provider is not told
+    Remove(RemoveArgs),
+    /// Renew what is about to expire
+    Refresh(RefreshArgs),
+    /// Tell how a credential did, so that routing learns from it
+    Report(ReportArgs),
+    /// Why which profile comes first
+    Explain(ExplainArgs),
+    /// Print a valid token
+    Token(TokenArgs),
+    /// Run a program with tokens in its environment
+    Exec(ExecArgs),
+    /// Print the lines that put tokens into the environment
+    Env(EnvArgs),
+    /// Let another program take its token from here
+    #[command(subcommand)]
+    Configure(ConfigureCommand),
+    /// Answer git, as one of its credential helpers
+    #[command(hide = true)]
+    GitCredential(GitCredentialArgs),
+    /// Which profile of a provider comes first
+    #[command(subcommand)]
+    Order(OrderCommand),
+    /// Profiles that rest after a failure
+    #[command(subcommand)]
+    Cooldown(CooldownCommand),
+}
+
+/// One place for your model providers' credentials: logged in once, always fresh, handed out to
+/// every tool.
+#[derive(Debug, Parser)]
+#[command(
+    name = "clawdbot",
+    bin_name = "clawdbot",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  clawdbot onboard
+  clawdbot models auth login --provider openai-codex
+  clawdbot models auth token --provider openai-codex
+  clawdbot models status
+
+Words that are not listed here go to the next `clawdbot` or `moltbot` on PATH, unchanged."
+)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The words we own.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The first steps: find what is there, log in, check, choose the model
+    Onboard(OnboardArgs),
+    /// Credentials, models and their state
+    Models(ModelsArgs),
+    /// What is connected: of the channels, only the credentials are ours
+    #[command(subcommand)]
+    Channels(ChannelsCommand),
+    /// Agents: isolated sets of credentials and sessions
+    Agents(AgentsArgs),
+    /// Which model and profile a conversation uses
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+    /// Providers that are not compiled in
+    #[command(subcommand)]
+    Plugins(PluginsCommand),
+    /// What is wrong, what it costs, and the command that mends it
+    Doctor(DoctorArgs),
+    /// Print the completion script of a shell
+    Completion(CompletionArgs),
+    /// Print the manual page, or write those of all commands
+    Man(ManArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,263 @@
+//! `agents add`: an agent with its entry in the config, its folders and its rules.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use crate::agent;
+use crate::commands::agents::args::AgentsAddArgs;
+use crate::commands::agents::bindings::{Binding, Bound};
+use crate::commands::login::args::LoginArgs;
+use crate::config::edit::{self, Change, Missing};
+use crate::config::{self, Config};
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+use crate::host::global::Global;
+use crate::host::paths;
+use crate::host::prompt::{self, Attention};
+use crate::host::shell_quote::{command, option};
+
+/// Makes the agent; asks for what is missing, if there is somebody to ask.
+pub fn run(args: &AgentsAddArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    if args.login.is_some() && global.json {
+        return Err(CliError::usage("a login talks, so `--login` and `--json` exclude each other")
+            .hint("afterwards: clawdbot models auth login --provider PROVIDER --agent ID"));
+    }
+    let config = Config::load(context)?;
+    let asked = ask(args, global, &config, context)?;
+    let new = New::of(args, &asked, &config, context)?;
+    let bound = write(&new, args, &config, context)?;
+    for directory in [&new.workspace, &new.directory, &new.sessions] {
+        make(directory)?;
+    }
+    tell(&new, &bound, global, context)?;
+    match asked.login {
+        Some(provider) => {
+            let args = LoginArgs { provider: Some(provider), ..LoginArgs::default() };
+            let global = Global { agent: Some(new.id), ..global.clone() };
+            crate::commands::login::run(&args, &global, context)
+        }
+        None => Ok(Exit::Done),
+    }
+}
+
+/// What a person has said, on the command line or when asked.
+struct Asked {
+    name: String,
+    workspace: String,
+    login: Option<String>,
+}
+
+fn ask(
+    args: &AgentsAddArgs,
+    global: &Global,
+    config: &Config,
+    context: &mut Context,
+) -> Result<Asked, CliError> {
+    let given = |text: &Option<String>| {
+        text.as_deref().map(auth_store::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let (name, workspace) = (given(&args.name), given(&args.workspace));
+    let login = args.login.clone();
+    let is_silent = args.non_interactive || global.json || !context.terminal.stdin;
+    if let (Some(name), Some(workspace)) = (&name, &workspace) {
+        return Ok(Asked { name: name.clone(), workspace: workspace.clone(), login });
+    }
+    if is_silent {
+        let missing = if name.is_none() { "the agent's name" } else { "--workspace" };
+        return Err(CliError::usage(format!("{missing} is missing, and there is nobody to ask"))
+            .hint("clawdbot agents add NAME --workspace DIR"));
+    }
+    let mut lines = prompt::lines(context);
+    let mut answer = |question: String, context: &mut Context| -> Result<String, CliError> {
+        let attention = Attention::pay()?;
+        context.say(question);
+        let line = attention.until_interrupted(lines.recv())?.unwrap_or_default();
+        Ok(auth_store::trim(&line).to_owned())
+    };
+    let name = match name {
+        Some(name) => name,
+        None => answer("The agent's name:".to_owned(), context)?,
+    };
+    let workspace = if let Some(workspace) = workspace {
+        workspace
+    } else {
+        let usual = crate::commands::agents::list::workspace(
+            &config::agent_id(&name),
+            None,
+            false,
+            config,
+            context,
+        );
+        let question = format!("Its workspace [{}]:", context.display(Path::new(&usual)));
+        Some(answer(question, context)?).filter(|text| !text.is_empty()).unwrap_or(usual)
+    };
+    let login = if login.is_some() {
+        login
+    } else {
+        let question = "Log in now? The provider, or nothing:".to_owned();
+        Some(answer(question, context)?).filter(|text| !text.is_empty())
+    };
+    Ok(Asked { name, workspace, login })
+}
+
+/// The agent that is made.
+struct New {
+    id: String,
+    name: String,
+    workspace: PathBuf,
+    directory: PathBuf,
+    sessions: PathBuf,
+    model: Option<String>,
+}
+
+impl New {
+    fn of(
+        args: &AgentsAddArgs,
+        asked: &Asked,
+        config: &Config,
+        context: &mut Context,
+    ) -> Result<Self, CliError> {
+        let (name, id) = (asked.name.clone(), config::agent_id(&asked.name));
+        if name.is_empty() {
+            return Err(CliError::usage("the agent has no name"));
+        }
+        if id == paths::MAIN_AGENT {
+            return Err(
+                CliError::usage("`main` is the agent there always is").hint("choose another name")
+            );
+        }
+        if config.agent(&id).is_some() {
+            return Err(CliError::usage(format!("there is an agent `{id}` already"))
+                .hint("see `clawdbot agents list`"));
+        }
+        if id != name {
+            context.say(format_args!("note: its id is `{id}`"));
+        }
+        let chosen = args.agent_dir.as_deref().map(|text| context.user_path(text));
+        let chosen = chosen.filter(|path| !path.as_os_str().is_empty());
+        let directory = chosen.unwrap_or_else(|| agent::directory(&id, config, context));
+        let all = agent::all(config, context)?.into_iter().filter(|other| *other != id);
+        let taken = all
+            .into_iter()
+            .find(|other| same_directory(&agent::directory(other, config, context), &directory));
+        if let Some(other) = taken {
+            let message = format!("`{}` belongs to the agent `{other}`", directory.display());
+            return Err(CliError::usage(message).hint(format!(
+                "leave out --agent-dir; to share profiles: {}",
+                command("agents share", &[&id], &option("--from", other))
+            )));
+        }
+        let model = args.model.as_deref().map(auth_store::trim).filter(|text| !text.is_empty());
+        Ok(Self {
+            sessions: sessions(&id, context),
+            workspace: context.user_path(&asked.workspace),
+            model: model.map(str::to_owned),
+            id,
+            name,
+            directory,
+        })
+    }
+
+    /// Its entry in `agents.list`.
+    fn entry(&self) -> Value {
+        let mut entry = json!({
+            "id": self.id,
+            "name": self.name,
+            "workspace": self.workspace.display().to_string(),
+            "agentDir": self.directory.display().to_string(),
+        });
+        if let Some(model) = &self.model {
+            entry["model"] = model.as_str().into();
+        }
+        entry
+    }
+}
+
+/// The folder of the agent's sessions.
+pub(crate) fn sessions(id: &str, context: &Context) -> PathBuf {
+    context.paths().state_dir.join("agents").join(id).join("sessions")
+}
+
+fn same_directory(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real(one) == real(other)
+}
+
+/// Puts the agent and its rules into the config.
+fn write(
+    new: &New,
+    args: &AgentsAddArgs,
+    config: &Config,
+    context: &mut Context,
+) -> Result<Bound, CliError> {
+    let wanted = args.bind.iter().filter(|text| !auth_store::trim(text).is_empty());
+    let wanted = wanted
+        .map(|text| Binding::parse(text, &new.id, &config.value))
+        .collect::<Result<Vec<_>, _>>()?;
+    let bound = Bound::of(&wanted, &config.value);
+    for binding in &wanted {
+        if !binding.is_known(&config.value) {
+            let channel = &binding.channel;
+            context.say(format_args!("warning: no channel `{channel}` is configured"));
+        }
+    }
+    edit::edit(&config.path, Missing::Create, |value| {
+        let list = value["agents"]["list"].as_array();
+        let mut changes = Vec::new();
+        if list.is_none_or(Vec::is_empty) {
+            // The first entry of a list is the default agent, which must stay who it was.
+            changes
+                .push(Change::push(&["agents", "list"], json!({ "id": config.default_agent() })));
+        }
+        let known = list.into_iter().flatten().filter_map(|entry| entry["id"].as_str());
+        if !known.map(config::agent_id).any(|id| id == new.id) {
+            changes.push(Change::push(&["agents", "list"], new.entry()));
+        }
+        let bound = Bound::of(&wanted, value);
+        let rules = bound.added.iter();
+        changes.extend(rules.map(|rule| Change::push(&["bindings"], rule.to_json())));
+        changes
+    })?;
+    Ok(bound)
+}
+
+/// A folder of the person's own, or one of ours: nobody else looks into it.
+fn make(directory: &Path) -> Result<(), CliError> {
+    Ok(auth_store::create_private_directory(directory)?)
+}
+
+fn tell(new: &New, bound: &Bound, global: &Global, context: &mut Context) -> Result<(), CliError> {
+    if global.json {
+        let mut value = Map::new();
+        let mut set = |name: &str, it: Value| value.insert(name.to_owned(), it);
+        set("agentId", new.id.as_str().into());
+        set("name", new.name.as_str().into());
+        set("workspace", new.workspace.display().to_string().into());
+        set("agentDir", new.directory.display().to_string().into());
+        if let Some(model) = &new.model {
+            set("model", model.as_str().into());
+        }
+        set("sessionsDir", new.sessions.display().to_string().into());
+        set("bindings", bound.to_json());
+        return context.print_json(&value);
+    }
+    context.print(format_args!("Agent: {}", new.id))?;
+    context.print(format_args!("Workspace: {}", context.display(&new.workspace)))?;
+    context.print(format_args!("Agent dir: {}", context.display(&new.directory)))?;
+    if let Some(model) = &new.model {
+        context.print(format_args!("Model: {model}"))?;
+    }
+    for rule in &bound.added {
+        context.print(format_args!("Bound: {rule}"))?;
+    }
+    for (rule, other) in &bound.conflicts {
+        context.say(format_args!("warning: `{rule}` belongs to the agent `{other}` already"));
+    }
+    context.say(format_args!(
+        "It has no profiles yet: clawdbot models auth login --provider PROVIDER{}; or it uses those of another agent: {}",
+        option("--agent", &new.id),
+        command("agents share", &[&new.id], " --from main")
+    ));
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! `agents list`.
+
+use serde_json::{Map, Value, json};
+
+use crate::agent::shared;
+use crate::agent::{self, Agent};
+use crate::commands::agents::args::AgentsListArgs;
+use crate::commands::agents::bindings::describe;
+use crate::config::{self, Config};
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+use crate::host::global::Global;
+
+/// Lists the agents of the config, and those that only the disk knows.
+pub fn list(
+    args: &AgentsListArgs,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let config = Config::load(context)?;
+    let agents = match &global.agent {
+        Some(_) => vec![Agent::of(global, &config, context)?.id],
+        None => agent::all(&config, context)?,
+    };
+    let agents: Vec<_> =
+        agents.iter().map(|id| summary(id, args.bindings, &config, context)).collect();
+    if global.json {
+        context.print_json(&agents)?;
+        return Ok(Exit::Done);
+    }
+    context.print("Agents:")?;
+    for agent in &agents {
+        print_text(agent, context)?;
+    }
+    if !args.bindings {
+        context.say(
+            "Routing rules map channel/account/peer to an agent. Use --bindings for full rules.",
+        );
+    }
+    Ok(Exit::Done)
+}
+
+/// One agent, in the original's shape.
+fn summary(
+    id: &str,
+    with_bindings: bool,
+    config: &Config,
+    context: &Context,
+) -> Map<String, Value> {
+    let entry = config.agent(id);
+    let is_default = id == config.default_agent();
+    let text = |name: &str| {
+        let text = entry.and_then(|entry| entry[name].as_str()).map(auth_store::trim);
+        text.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let model = entry.and_then(|entry| config::models_of(&entry["model"]).primary);
+    let bindings = bindings(id, config);
+
+    let mut agent = Map::new();
+    let mut set = |name: &str, value: Value| agent.insert(name.to_owned(), value);
+    set("id", id.into());
+    if let Some(name) = text("name") {
+        set("name", name.into());
+    }
+    set("workspace", workspace_of(id, config, context).into());
+    let directory = agent::directory(id, config, context);
+    set("agentDir", directory.display().to_string().into());
+    if let Some(model) = model.or_else(|| config.models().primary) {
+        set("model", model.into());
+    }
+    set("bindings", bindings.len().into());
+    set("isDefault", is_default.into());
+    if with_bindings && !bindings.is_empty() {
+        set("bindingDetails", json!(bindings));
+    }
+    if !bindings.is_empty() {
+        set("routes", json!(bindings));
+    } else if is_default {
+        set("routes", json!(["default (no explicit rules)"]));
+    }
+    let own = Agent { id: id.to_owned(), directory: agent::directory(id, config, context) };
+    if let Ok(Some(owner)) = shared::owner_of(&own, config, context) {
+        set("sharesFrom", owner.id.into());
+    }
+    if entry.is_none() && !is_default {
+        set("source", "disk".into());
+    }
+    agent
+}
+
+/// Where the agent `id` of the config works.
+pub(crate) fn workspace_of(id: &str, config: &Config, context: &Context) -> String {
+    let own = config.agent(id).and_then(|entry| entry["workspace"].as_str()).map(auth_store::trim);
+    let own = own.filter(|text| !text.is_empty()).map(str::to_owned);
+    workspace(id, own, id == config.default_agent(), config, context)
+}
+
+/// Where the agent works: its own folder, the default agent's common one, or one by its name.
+pub(crate) fn workspace(
+    id: &str,
+    own: Option<String>,
+    is_default: bool,
+    config: &Config,
+    context: &Context,
+) -> String {
+    let common = config.value["agents"]["defaults"]["workspace"].as_str();
+    let path = match (own, common) {
+        (Some(own), _) => context.user_path(&own),
+        (None, Some(common)) if is_default => context.user_path(common),
+        (None, _) if is_default => match profile(context) {
+            Some(profile) => context.home.join(format!("clawd-{profile}")),
+            None => context.home.join("clawd"),
+        },
+        (None, _) => context.home.join(format!("clawd-{id}")),
+    };
+    path.display().to_string()
+}
+
+/// The name of the original's `--profile`, under which it keeps another default workspace.
+fn profile(context: &Context) -> Option<&str> {
+    let names = ["MOLTBOT_PROFILE", "CLAWDBOT_PROFILE"];
+    let profile = names.iter().find_map(|name| context.env(name).map(auth_store::trim))?;
+    (!profile.is_empty() && !profile.eq_ignore_ascii_case("default")).then_some(profile)
+}
+
+/// The rules that send messages to the agent, each in words.
+fn bindings(id: &str, config: &Config) -> Vec<String> {
+    let all = config.value["bindings"].as_array().into_iter().flatten();
+    let own = all
+        .filter(|binding| binding["agentId"].as_str().map(config::agent_id).as_deref() == Some(id));
+    own.map(|binding| describe(&binding["match"])).collect()
+}
+
+fn print_text(agent: &Map<String, Value>, context: &mut Context) -> Result<(), CliError> {
+    let text = |name: &str| agent.get(name).and_then(Value::as_str).unwrap_or_default();
+    let path = |name: &str| context.display(std::path::Path::new(text(name)));
+    let (workspace, directory) = (path("workspace"), path("agentDir"));
+    let id = text("id");
+    let name = match text("name") {
+        "" => String::new(),
+        name if name == id => String::new(),
+        name => format!(" ({name})"),
+    };
+    let is_default = if agent["isDefault"] == true { " (default)" } else { "" };
+    context.print(format_args!("- {id}{name}{is_default}"))?;
+    context.print(format_args!("  Workspace: {workspace}"))?;
+    context.print(format_args!("  Agent dir: {directory}"))?;
+    if !text("model").is_empty() {
+        context.print(format_args!("  Model: {}", text("model")))?;
+    }
+    if !text("sharesFrom").is_empty() {
+        context.print(format_args!("  Profiles: its own, and those of {}", text("sharesFrom")))?;
+    }
+    context.print(format_args!("  Routing rules: {}", agent["bindings"]))?;
+    let routes = agent.get("routes").and_then(Value::as_array).into_iter().flatten();
+    let routes: Vec<_> = routes.filter_map(Value::as_str).collect();
+    if !routes.is_empty() {
+        context.print(format_args!("  Routing: {}", routes.join(", ")))?;
+    }
+    let details = agent.get("bindingDetails").and_then(Value::as_array).into_iter().flatten();
+    for rule in details.filter_map(Value::as_str) {
+        context.print(format_args!("    - {rule}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! `agents share`: an agent uses the profiles of another one, or only its own again.
+
+use auth_store::ProfileId;
+use serde_json::json;
+
+use crate::agent::shared::{self, Seen};
+use crate::agent::{self, Agent};
+use crate::commands::agents::args::AgentsShareArgs;
+use crate::config::Config;
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+use crate::host::global::Global;
+use crate::host::shell_quote::{command, option};
+
+/// Sets or ends it, and says what the agent sees then.
+pub fn run(
+    args: &AgentsShareArgs,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let config = Config::load(context)?;
+    let agent = named(&args.id, &config, context)?;
+    if args.none {
+        shared::set(&agent, None)?;
+    } else if let Some(from) = &args.from {
+        let owner = named(from, &config, context)?;
+        check(&agent, &owner, &config, context)?;
+        shared::set(&agent, Some(&owner))?;
+    }
+
+    let (owner, ids) = match Seen::by(&agent, &config, context)?.shared {
+        Some((owner, ids)) => (Some(owner), ids),
+        None => (None, Vec::new()),
+    };
+    if global.json {
+        context.print_json(&json!({
+            "agentId": agent.id,
+            "from": owner.map(|owner| owner.id),
+            "profiles": ids,
+            "path": shared::note(&agent.directory).display().to_string(),
+        }))?;
+        return Ok(Exit::Done);
+    }
+    match owner {
+        None => context.print(format_args!("`{}` sees its own profiles only.", agent.id))?,
+        Some(owner) => {
+            let list = ids.iter().map(ProfileId::as_str).collect::<Vec<_>>().join(", ");
+            let list = if list.is_empty() { "none yet".to_owned() } else { list };
+            context.print(format_args!(
+                "`{}` reads the profiles of `{}`: {list}. They are refreshed there, and nothing is copied.",
+                agent.id, owner.id
+            ))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The agent that a person names.
+pub(crate) fn named(name: &str, config: &Config, context: &Context) -> Result<Agent, CliError> {
+    let global = Global { agent: Some(name.to_owned()), ..Global::default() };
+    Agent::of(&global, config, context)
+}
+
+/// Sharing goes one step: nobody should have to look where a profile comes from in the end.
+fn check(agent: &Agent, owner: &Agent, config: &Config, context: &Context) -> Result<(), CliError> {
+    if agent.directory == owner.directory {
+        return Err(CliError::usage(format!("`{}` and `{}` are one", agent.id, owner.id)));
+    }
+    if let Some(further) = shared::owner_of(owner, config, context)? {
+        let message = format!("`{}` itself reads the profiles of `{}`", owner.id, further.id);
+        let hint = command("agents share", &[&agent.id], &option("--from", &further.id));
+        return Err(CliError::usage(message).hint(hint));
+    }
+    let readers = readers(agent, config, context)?;
+    if !readers.is_empty() {
+        let message = format!("`{}` is read from by {}", agent.id, readers.join(", "));
+        let hint = format!(
+            "let them read from `{}` first: {}",
+            owner.id,
+            command("agents share", &[&readers[0]], &option("--from", &owner.id))
+        );
+        return Err(CliError::usage(message).hint(hint));
+    }
+    Ok(())
+}
+
+/// The agents that read the profiles of `owner`, by id.
+pub(crate) fn readers(
+    owner: &Agent,
+    config: &Config,
+    context: &Context,
+) -> Result<Vec<String>, CliError> {
+    let all = agent::all(config, context)?.into_iter();
+    let readers = all.filter(|id| {
+        let agent = Agent { directory: agent::directory(id, config, context), id: id.clone() };
+        let from = shared::owner_of(&agent, config, context);
+        from.is_ok_and(|from| from.is_some_and(|from| from.directory == owner.directory))
+    });
+    Ok(readers.collect())
+}

@@ -1,0 +1,387 @@
+//! `models auth configure`: the setting by which another program takes its token from here.
+//!
+//! What would change is shown first; a setting of the same name that is not ours is left alone.
+
+pub mod args;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use auth_store::{read_regular_text, write_atomic};
+use serde_json::json;
+use toml_edit::{DocumentMut, Item, Table, value};
+
+use crate::commands::configure::args::ConfigureArgs;
+use crate::commands::configure::args::ConfigureCommand;
+use crate::commands::configure::args::ConfigureGitArgs;
+use crate::config::json5::{Node, Shape};
+use crate::config::splice::{Action, spliced};
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+use crate::host::global::Global;
+use crate::host::prompt;
+use crate::host::shell_quote::shell_word;
+
+/// Writes the setting, or takes it out again.
+pub fn run(
+    command: &ConfigureCommand,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let program = program(context)?;
+    let (place, is_changed) = match command {
+        ConfigureCommand::ClaudeCode(args) => {
+            let words = token_words(args, "anthropic", global);
+            let line = shell_line(&program, &words);
+            let path = folder(context, "CLAUDE_CONFIG_DIR", ".claude").join("settings.json");
+            let change = |text: &str| claude_code(text, (!args.undo).then_some(&line));
+            (path.display().to_string(), file(&path, args, context, change)?)
+        }
+        ConfigureCommand::Codex(args) => {
+            let words = token_words(args, "openai-codex", global);
+            let provider = args.provider.as_deref().unwrap_or("openai-codex");
+            let entry = codex_entry(&program, &words, provider)?;
+            let path = folder(context, "CODEX_HOME", ".codex").join("config.toml");
+            let change = |text: &str| codex(text, (!args.undo).then_some(&entry));
+            (path.display().to_string(), file(&path, args, context, change)?)
+        }
+        ConfigureCommand::Git(args) => (
+            format!("git config --global {}", git_key(args)),
+            git(args, &program, global, context)?,
+        ),
+    };
+    if global.json {
+        context.print_json(&json!({ "place": place, "changed": is_changed }))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn git_key(args: &ConfigureGitArgs) -> String {
+    format!("credential.https://{}.helper", args.host)
+}
+
+/// This program, by a path that works from anywhere.
+fn program(context: &Context) -> Result<PathBuf, CliError> {
+    context.program.clone().ok_or_else(|| {
+        CliError::new(Exit::Usage, "no_program", "the path of this program is not known")
+    })
+}
+
+fn folder(context: &Context, variable: &str, name: &str) -> PathBuf {
+    match context.env(variable) {
+        Some(path) if !path.is_empty() => context.user_path(path),
+        _ => context.home.join(name),
+    }
+}
+
+/// The words that print the token.
+fn token_words(args: &ConfigureArgs, default: &str, global: &Global) -> Vec<String> {
+    let mut words: Vec<String> = ["models", "auth", "token"].map(str::to_owned).into();
+    words.extend(choice_words(args, Some(default), global));
+    words
+}
+
+fn choice_words(args: &ConfigureArgs, default: Option<&str>, global: &Global) -> Vec<String> {
+    let pair = |name: &str, value: &str| [name.to_owned(), value.to_owned()];
+    let mut words = Vec::new();
+    match (&args.profile, args.provider.as_deref().or(default)) {
+        (Some(profile), _) => words.extend(pair("--profile", profile)),
+        (None, Some(provider)) => words.extend(pair("--provider", provider)),
+        (None, None) => {}
+    }
+    words.extend(global.agent.iter().flat_map(|agent| pair("--agent", agent)));
+    words
+}
+
+fn shell_line(program: &Path, words: &[String]) -> String {
+    let program = shell_word(&program.to_string_lossy());
+    let words = words.iter().map(|word| shell_word(word));
+    std::iter::once(program).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// Shows the change of a file, asks, and writes it. Whether anything was written.
+fn file(
+    path: &Path,
+    args: &ConfigureArgs,
+    context: &mut Context,
+    change: impl FnOnce(&str) -> Result<String, String>,
+) -> Result<bool, CliError> {
+    let failed = |reason: &str| {
+        CliError::new(Exit::Usage, "not_configured", format!("{}: {reason}", path.display()))
+            .path(path)
+    };
+    let before = match read_regular_text(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(failed(&error.to_string())),
+    };
+    let after = change(&before).map_err(|reason| {
+        failed(&reason).hint("nothing was written; change the file by hand, or mend it first")
+    })?;
+    if before == after {
+        context.say(format_args!("{}: nothing to change", context.display(path)));
+        return Ok(false);
+    }
+    context.say(format_args!("{}:", context.display(path)));
+    context.say_lines(&difference(&before, &after));
+    if !agreed(args, context)? {
+        return Ok(false);
+    }
+    // Another program may have written meanwhile: then nothing of it is lost.
+    let now = read_regular_text(path).unwrap_or_default();
+    if now != before {
+        return Err(failed("it was changed meanwhile").hint("nothing was written; run it again"));
+    }
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = target.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(|error| {
+        let message = format!("{}: {error}", folder.display());
+        CliError::new(Exit::CannotWrite, "cannot_write", message).path(path)
+    })?;
+    write_atomic(&target, after.as_bytes())?;
+    context.say("Written.");
+    Ok(true)
+}
+
+fn agreed(args: &ConfigureArgs, context: &mut Context) -> Result<bool, CliError> {
+    if args.yes {
+        return Ok(true);
+    }
+    if !context.terminal.stdin {
+        return Err(CliError::usage("there is nobody to ask whether to write this")
+            .hint("nothing was written; say so on the command line: add --yes"));
+    }
+    let answer = prompt::line("Write this? [y/N] ", context)?;
+    let agreed = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
+    if !agreed {
+        context.say("Nothing was written.");
+    }
+    Ok(agreed)
+}
+
+/// `settings.json` with `apiKeyHelper` set to `line`, or without ours.
+fn claude_code(text: &str, line: Option<&String>) -> Result<String, String> {
+    let start = if text.trim().is_empty() { "{}\n" } else { text };
+    let root = Node::parse(start).ok().flatten().ok_or("it is not JSON")?;
+    if !matches!(root.shape, Shape::Object(_)) {
+        return Err("it is not an object".to_owned());
+    }
+    let key = ["apiKeyHelper".into()];
+    let found = root.at(&key).map(|found| &start[found.span.clone()]);
+    if let Some(value) = found.filter(|value| !value.contains(" models auth token")) {
+        return match line {
+            Some(_) => Err(format!("`apiKeyHelper` is set to something else: {value}")),
+            None => Ok(text.to_owned()),
+        };
+    }
+    let action = match (line, found) {
+        (Some(line), _) => Action::Set(line.as_str().into()),
+        (None, Some(_)) => Action::Remove,
+        (None, None) => return Ok(text.to_owned()),
+    };
+    spliced(start, &key, &action).ok_or_else(|| "it cannot be edited".to_owned())
+}
+
+/// The model provider by which Codex asks us for its token.
+fn codex_entry(program: &Path, words: &[String], provider: &str) -> Result<Table, CliError> {
+    let base_url = match provider {
+        "openai-codex" => "https://chatgpt.com/backend-api/codex",
+        "openai" => "https://api.openai.com/v1",
+        other => {
+            return Err(CliError::usage(format!("Codex cannot talk to the models of `{other}`"))
+                .hint("use --provider openai-codex or --provider openai"));
+        }
+    };
+    let mut auth = Table::new();
+    auth["command"] = value(program.to_string_lossy().into_owned());
+    auth["args"] = value(words.iter().map(String::as_str).collect::<toml_edit::Array>());
+    // A refresh may take longer than the 5 s that Codex waits by itself.
+    auth["timeout_ms"] = value(30_000);
+    auth["refresh_interval_ms"] = value(60_000);
+    let mut entry = Table::new();
+    entry["name"] = value("OpenAI, with the token of clawdbot");
+    entry["base_url"] = value(base_url);
+    entry["wire_api"] = value("responses");
+    entry["auth"] = Item::Table(auth);
+    Ok(entry)
+}
+
+/// `config.toml` with our model provider, and chosen, or without it.
+fn codex(text: &str, entry: Option<&Table>) -> Result<String, String> {
+    let mut document: DocumentMut =
+        text.parse().map_err(|error| format!("it is not TOML: {error}"))?;
+    let chosen = document.get("model_provider").and_then(Item::as_str).map(str::to_owned);
+    match (entry, chosen.as_deref()) {
+        (Some(_), Some(other)) if other != CODEX_NAME => {
+            return Err(format!("`model_provider` is set to something else: {other}"));
+        }
+        (Some(entry), _) => {
+            document["model_provider"] = value(CODEX_NAME);
+            let providers = document.entry("model_providers").or_insert_with(|| {
+                let mut table = Table::new();
+                table.set_implicit(true);
+                Item::Table(table)
+            });
+            let providers = providers.as_table_like_mut().ok_or("`model_providers` is no table")?;
+            providers.insert(CODEX_NAME, Item::Table(entry.clone()));
+        }
+        (None, chosen) => {
+            if chosen == Some(CODEX_NAME) {
+                document.remove("model_provider");
+            }
+            let providers = document.get_mut("model_providers").and_then(Item::as_table_like_mut);
+            let is_empty = providers.is_some_and(|providers| {
+                providers.remove(CODEX_NAME);
+                providers.is_empty()
+            });
+            if is_empty {
+                document.remove("model_providers");
+            }
+        }
+    }
+    Ok(document.to_string())
+}
+
+/// git's own settings are changed by git itself. Whether anything was.
+fn git(
+    args: &ConfigureGitArgs,
+    program: &Path,
+    global: &Global,
+    context: &mut Context,
+) -> Result<bool, CliError> {
+    let common = &args.common;
+    if !common.undo && common.provider.is_none() && common.profile.is_none() {
+        return Err(CliError::usage("whose token git is to send is not said")
+            .hint("add --provider NAME or --profile ID"));
+    }
+    let key = git_key(args);
+    let found = git_config(&["--get-all", &key], context)?;
+    let ours: Vec<&str> = found.lines().filter(|line| line.contains(GIT_WORDS)).collect();
+    let mut words: Vec<String> = GIT_WORDS.split_whitespace().map(str::to_owned).collect();
+    words.extend(choice_words(common, None, global));
+    words.extend(["--host".to_owned(), args.host.clone()]);
+    words.extend(args.username.iter().flat_map(|name| ["--username".to_owned(), name.clone()]));
+    let helper = format!("!{}", shell_line(program, &words));
+
+    let is_there = ours.len() == 1 && ours[0] == helper;
+    if (common.undo && ours.is_empty()) || (!common.undo && is_there) {
+        context.say(format_args!("git config --global {key}: nothing to change"));
+        return Ok(false);
+    }
+    context.say(format_args!("git config --global {key}:"));
+    for line in &ours {
+        context.say(format_args!("- {line}"));
+    }
+    if !common.undo {
+        context.say(format_args!("+ {helper}"));
+    }
+    if !agreed(common, context)? {
+        return Ok(false);
+    }
+    if !ours.is_empty() {
+        git_config(&["--unset-all", &key, GIT_WORDS], context)?;
+    }
+    if !common.undo {
+        git_config(&["--add", &key, &helper], context)?;
+    }
+    context.say("Written.");
+    Ok(true)
+}
+
+/// `git config --global …`; that there is no such key is no failure.
+fn git_config(words: &[&str], context: &Context) -> Result<String, CliError> {
+    let failed = |reason: String| CliError::new(Exit::Usage, "git", reason);
+    let mut command = Command::new("git");
+    command.args(["config", "--global"]).args(words).stdin(Stdio::null());
+    command.env_clear().envs(context.env_without_secrets(&[]));
+    let output = command.output().map_err(|error| failed(format!("git: {error}")))?;
+    match output.status.code() {
+        Some(0 | 1 | 5) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        _ => Err(failed(format!(
+            "git config failed: {}",
+            crate::host::text::printable(String::from_utf8_lossy(&output.stderr).trim())
+        ))),
+    }
+}
+
+/// The lines that go, and those that come, with two lines around them.
+fn difference(before: &str, after: &str) -> String {
+    let (old, new): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
+    let same = |pair: &(&&str, &&str)| pair.0 == pair.1;
+    let head = old.iter().zip(&new).take_while(same).count();
+    let (old_rest, new_rest) = (&old[head..], &new[head..]);
+    let tail = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(same).count();
+
+    let around = |lines: &[&str]| lines.iter().map(|line| format!("  {line}")).collect::<Vec<_>>();
+    let mut lines = around(&old[head.saturating_sub(2)..head]);
+    lines.extend(old_rest[..old_rest.len() - tail].iter().map(|line| format!("- {line}")));
+    lines.extend(new_rest[..new_rest.len() - tail].iter().map(|line| format!("+ {line}")));
+    lines.extend(around(&new_rest[new_rest.len() - tail..][..tail.min(2)]));
+    lines.join("\n")
+}
+
+/// The name of our model provider in Codex's configuration.
+const CODEX_NAME: &str = "clawdbot";
+/// By which our helper is known in git's configuration.
+const GIT_WORDS: &str = "models auth git-credential";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLAUDE: &str = "{\n  // mine\n  \"model\": \"opus\",\n  \"permissions\": {}\n}\n";
+    const CODEX: &str = "# mine\nmodel = \"gpt-5\" # yes\n\n[mcp_servers.x]\ncommand = 'y'\n";
+
+    fn helper() -> String {
+        "/opt/clawdbot models auth token --provider anthropic".to_owned()
+    }
+
+    fn entry() -> Table {
+        let words = ["models", "auth", "token"].map(str::to_owned);
+        codex_entry(Path::new("/opt/clawdbot"), &words, "openai-codex").unwrap()
+    }
+
+    #[test]
+    fn a_setting_comes_and_goes_and_nothing_else_changes() {
+        let set = claude_code(CLAUDE, Some(&helper())).unwrap();
+        assert!(
+            set.contains("// mine") && set.contains(&format!("\"apiKeyHelper\": \"{}\"", helper()))
+        );
+        assert_eq!(claude_code(&set, Some(&helper())).unwrap(), set);
+        assert_eq!(claude_code(&set, None).unwrap(), CLAUDE);
+        assert_eq!(claude_code(CLAUDE, None).unwrap(), CLAUDE);
+
+        let set = codex(CODEX, Some(&entry())).unwrap();
+        assert!(set.contains("model_provider = \"clawdbot\"") && set.contains("# yes"), "{set}");
+        assert!(set.contains("[model_providers.clawdbot.auth]"), "{set}");
+        assert_eq!(codex(&set, Some(&entry())).unwrap(), set);
+        assert_eq!(codex(&set, None).unwrap(), CODEX);
+        assert_eq!(codex(CODEX, None).unwrap(), CODEX);
+    }
+
+    #[test]
+    fn a_file_is_made_where_there_is_none() {
+        let claude = claude_code("", Some(&helper())).unwrap();
+        assert!(serde_json::from_str::<serde_json::Value>(&claude).is_ok(), "{claude}");
+        assert!(codex("", Some(&entry())).unwrap().starts_with("model_provider"));
+    }
+
+    #[test]
+    fn a_setting_that_is_not_ours_is_left_alone() {
+        let theirs = "{\"apiKeyHelper\": \"vault read key\"}";
+        assert!(claude_code(theirs, Some(&helper())).is_err());
+        assert_eq!(claude_code(theirs, None).unwrap(), theirs);
+        assert!(codex("model_provider = \"azure\"\n", Some(&entry())).is_err());
+        assert!(claude_code("[1]", Some(&helper())).is_err());
+        assert!(claude_code("{", Some(&helper())).is_err());
+        assert!(codex("a =", Some(&entry())).is_err());
+    }
+
+    #[test]
+    fn a_difference_shows_what_goes_and_what_comes() {
+        assert_eq!(difference("a\nb\nc\n", "a\nx\nc\n"), "  a\n- b\n+ x\n  c");
+        assert_eq!(difference("", "a\n"), "+ a");
+        assert_eq!(difference("a\na\n", "a\n"), "  a\n- a");
+    }
+}

@@ -1,0 +1,328 @@
+//! Files: rights, owners, links, locks, leftovers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use auth_providers::PENDING_LIFETIME;
+use auth_store::Timestamp;
+
+use crate::agent::Agent;
+use crate::commands::doctor::{Finding, Fix, Patient, Severity, of_agent};
+use crate::host::error::CliError;
+use crate::host::paths;
+use crate::host::shell_quote::{moved_away, word};
+
+pub(crate) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
+    let state = &patient.context.paths().state_dir;
+    let mut findings = Vec::new();
+    for (directory, code) in [
+        (state.clone(), "state_mode"),
+        (state.join("locks").join("refresh"), "locks_mode"),
+        (state.join("logins"), "logins_mode"),
+    ] {
+        findings.extend(private(&directory, 0o700, code, patient));
+    }
+    for entry in entries(&state.join("locks").join("refresh")) {
+        findings.extend(private(&entry, 0o600, "file_mode", patient));
+    }
+    for entry in entries(&state.join("logins")) {
+        findings.extend(private(&entry, 0o600, "file_mode", patient));
+        if age(&entry, patient.now).is_some_and(|age| age > PENDING_LIFETIME) {
+            let what =
+                format!("{} is a login that was begun and never finished", show(&entry, patient));
+            findings.push(
+                Finding::new("old_login", Severity::Note, what)
+                    .costs("nothing: it has run out")
+                    .at(&entry)
+                    .command("clawdbot doctor --fix")
+                    .fix(Fix::Remove(entry.clone())),
+            );
+        }
+    }
+    findings.extend(network(state, patient));
+    for agent in &patient.agents {
+        findings.extend(of_the_agent(agent, patient));
+    }
+    findings
+}
+
+/// The state directory on the disk of another machine.
+#[cfg(target_os = "linux")]
+fn network(state: &Path, patient: &Patient<'_>) -> Option<Finding> {
+    let kind = u64::try_from(rustix::fs::statfs(state).ok()?.f_type).ok()?;
+    let what = format!("{} is on {}", show(state, patient), network_file_system(kind)?);
+    Some(
+        Finding::new("network_file_system", Severity::Warning, what)
+            .costs("its locks are as good as the server's; a second machine that uses the logins ends them")
+            .at(state)
+            .command("keep it on a local disk: export CLAWDBOT_STATE_DIR=DIRECTORY"),
+    )
+}
+
+#[cfg(not(target_os = "linux"))]
+fn network(_: &Path, _: &Patient<'_>) -> Option<Finding> {
+    None
+}
+
+/// The name of a file system whose disk is another machine's, by its number in `statfs(2)`. What
+/// programs of a user make (FUSE) may be anything, and is not among them.
+#[cfg(any(target_os = "linux", test))]
+fn network_file_system(kind: u64) -> Option<&'static str> {
+    Some(match kind {
+        0x6969 => "NFS",
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => "a Windows share (SMB)",
+        0x0102_1997 => "9P, the disk of another machine or of the host",
+        0x5346_414f => "AFS",
+        0x00c3_6400 => "Ceph",
+        0x0bd0_0bd0 => "Lustre",
+        0x0116_1970 => "GFS2",
+        0x7461_636f => "OCFS2",
+        0x7375_7245 => "Coda",
+        _ => return None,
+    })
+}
+
+/// Nobody can say what is in this directory.
+pub(crate) fn unreadable(directory: &Path, error: &str) -> Finding {
+    Finding::new("directory_unreadable", Severity::Error, error.to_owned())
+        .costs("nothing is written and no token is sent where something unseen may lie")
+        .at(directory)
+        .command(format!("ls -ld {}", word(directory.display())))
+}
+
+fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
+    let mut findings: Vec<_> =
+        private(&agent.directory, 0o700, "agent_mode", patient).into_iter().collect();
+    let store = agent.store();
+    for name in entries(&agent.directory) {
+        let is_ours = name.file_name().is_some_and(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with("auth-profiles.json")
+                || name.starts_with(".auth-")
+                || name == "auth.json"
+        });
+        if is_ours && name.is_file() {
+            findings.extend(private(&name, 0o600, "file_mode", patient));
+        } else if is_ours && !name.ends_with("auth-profiles.json.lock") {
+            findings.extend(odd_file(&name, patient));
+        }
+        if name.extension().is_some_and(|extension| extension == "new") && is_ours {
+            let what =
+                format!("{} is left of a process that died while writing", show(&name, patient));
+            findings.push(
+                Finding::new("leftover", Severity::Note, what)
+                    .costs("nothing: the next write removes it; it holds credentials until then")
+                    .at(&name)
+                    .command("clawdbot doctor --fix")
+                    .fix(Fix::Remove(name.clone())),
+            );
+        }
+    }
+    findings.extend(link(store.path(), patient));
+    let lock = with_suffix(&store.canonical_path(), ".lock");
+    findings.extend(lock_findings(&lock, agent, patient));
+    match auth_store::superseded_by(&store.canonical_path()) {
+        Ok(None) => {}
+        Ok(Some(sign)) => {
+            let what = format!(
+                "{} shows that a later OpenClaw keeps the credentials in its database",
+                show(&sign, patient)
+            );
+            findings.push(
+                Finding::new("store_superseded", Severity::Warning, what)
+                    .costs("the file beside it is only read: nothing new is stored for this agent")
+                    .at(&sign)
+                    .command("use the program that made it for changes, or move it away"),
+            );
+        }
+        Err(error) => {
+            findings.push(unreadable(&agent.directory, &CliError::from(error).message));
+        }
+    }
+    let cache = paths::legacy_store_file(&agent.directory);
+    if matches!(store.is_untouched(), Ok(false))
+        && auth_store::read_regular_text(&cache).is_ok_and(|text| text.contains("\"refresh\""))
+    {
+        let what = format!("{} holds a refresh token beside the store", show(&cache, patient));
+        findings.push(
+            Finding::new("runtime_cache", Severity::Warning, what)
+                .costs("a program that refreshes what it finds there ends the login for everybody")
+                .at(&cache)
+                .command(moved_away(&cache, "old")),
+        );
+    }
+    findings
+}
+
+/// Something that is no file in the place of one: it is not waited for, and nothing is read from it.
+fn odd_file(path: &Path, patient: &Patient<'_>) -> Option<Finding> {
+    let error = auth_store::open_regular(path).err()?;
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return None;
+    }
+    let what = format!("{}: {error}", show(path, patient));
+    Some(
+        Finding::new("odd_file", Severity::Error, what)
+            .costs("what belongs there can be neither read nor written")
+            .at(path)
+            .command(format!("look at it, then move it away: {}", moved_away(path, "odd"))),
+    )
+}
+
+/// The store as a link, or with a second name.
+fn link(path: &Path, patient: &Patient<'_>) -> Option<Finding> {
+    let shown = show(path, patient);
+    let found = fs::symlink_metadata(path).ok()?;
+    if found.is_symlink() && !path.exists() {
+        let what = format!("{shown} is a link to nothing");
+        let cost = "nothing can be read or stored for this agent";
+        return Some(
+            Finding::new("dangling_link", Severity::Error, what)
+                .costs(cost)
+                .at(path)
+                .command(format!("ls -l {}", word(path.display()))),
+        );
+    }
+    if hard_links(&found) > 1 && found.is_file() {
+        let what = format!("{shown} has a second name (a hard link)");
+        let cost = "the next write leaves the other name with the old credentials";
+        return Some(
+            Finding::new("hard_link", Severity::Warning, what)
+                .costs(cost)
+                .at(path)
+                .command(format!("find ~ -samefile {}", word(path.display()))),
+        );
+    }
+    None
+}
+
+/// The directory by which Clawdbot locks the store.
+fn lock_findings(lock: &Path, agent: &Agent, patient: &Patient<'_>) -> Option<Finding> {
+    let found = fs::symlink_metadata(lock).ok()?;
+    let shown = show(lock, patient);
+    if found.is_dir() && fs::read_dir(lock).ok()?.next().is_some() {
+        let what = format!("{shown} is a lock with something in it");
+        return Some(
+            Finding::new("odd_lock", Severity::Error, what)
+                .costs("nobody can take it over: every write waits, then fails")
+                .at(lock)
+                .command(format!("look into it, then: rm -r {}", word(lock.display()))),
+        );
+    }
+    let is_old = age(lock, patient.now).is_some_and(|age| age > STALE);
+    if !is_old {
+        return None;
+    }
+    let what =
+        format!("{shown} is a lock that nobody has touched for {} s or more", STALE.as_secs());
+    let finding = Finding::new("stale_lock", Severity::Warning, what)
+        .costs("the next write takes it over after a moment; a Clawdbot may write without a lock")
+        .at(lock);
+    Some(if found.is_dir() {
+        finding
+            .command(format!("clawdbot doctor --fix{}", of_agent(agent, patient)))
+            .fix(Fix::Settle(agent.store().with_patience(FIX_PATIENCE)))
+    } else {
+        finding.command(format!("if no OpenClaw runs: rm {}", word(lock.display())))
+    })
+}
+
+/// Whether others could read or change `path`, or it is not ours.
+#[cfg(unix)]
+fn private(path: &Path, mode: u32, code: &'static str, patient: &Patient<'_>) -> Option<Finding> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = fs::symlink_metadata(path).ok()?;
+    if found.is_symlink() {
+        return None;
+    }
+    let shown = show(path, patient);
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        let what = format!("{shown} belongs to another user ({})", found.uid());
+        let cost = "that user can read and change the credentials; writes are refused";
+        let command = format!("sudo chown \"$(id -u)\" {}", word(path.display()));
+        return Some(
+            Finding::new("foreign_owner", Severity::Error, what)
+                .costs(cost)
+                .at(path)
+                .command(command),
+        );
+    }
+    let others = found.mode() & 0o077;
+    if others == 0 {
+        return None;
+    }
+    let what = format!("{shown} has mode {:03o}", found.mode() & 0o777);
+    let (severity, cost) = if others & 0o022 == 0 {
+        (Severity::Warning, "other users of this machine may read what is in it")
+    } else {
+        (Severity::Error, "other users of this machine may change what is in it")
+    };
+    Some(
+        Finding::new(code, severity, what)
+            .costs(cost)
+            .at(path)
+            .command(format!("chmod {mode:o} {}", word(path.display())))
+            .fix(Fix::Mode(path.to_owned(), mode)),
+    )
+}
+
+#[cfg(not(unix))]
+fn private(_: &Path, _: u32, _: &'static str, _: &Patient<'_>) -> Option<Finding> {
+    None
+}
+
+#[cfg(unix)]
+fn hard_links(found: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::nlink(found)
+}
+
+#[cfg(not(unix))]
+fn hard_links(_: &fs::Metadata) -> u64 {
+    1
+}
+
+/// How long ago it was changed; `None` if that is not known or still to come.
+fn age(path: &Path, now: Timestamp) -> Option<Duration> {
+    let changed = fs::symlink_metadata(path).ok()?.modified().ok()?;
+    let changed = changed.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let now = u64::try_from(now.0).ok()?;
+    Duration::from_millis(now).checked_sub(changed)
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut text = path.as_os_str().to_owned();
+    text.push(suffix);
+    text.into()
+}
+
+fn show(path: &Path, patient: &Patient<'_>) -> String {
+    patient.context.display(path)
+}
+
+/// When a lock of Clawdbot's is taken for a dead one's.
+const STALE: Duration = Duration::from_secs(32);
+/// How long a fix waits for locks.
+const FIX_PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_disk_of_another_machine_is_known_by_its_number() {
+        // ext4, tmpfs, overlay, btrfs, XFS, FUSE.
+        for local in [0xef53, 0x0102_1994, 0x794c_7630, 0x9123_683e, 0x5846_5342, 0x6573_5546] {
+            assert_eq!(network_file_system(local), None, "{local:x}");
+        }
+        assert_eq!(network_file_system(0x6969), Some("NFS"));
+        assert_eq!(network_file_system(0xff53_4d42), Some("a Windows share (SMB)"));
+    }
+}

@@ -1,0 +1,64 @@
+//! The issuers of the stored logins: can they be reached, and does their clock agree with ours.
+//! Asked without any credential.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use auth_providers::{HttpClient as _, HttpRequest};
+use auth_store::{Credential, Document};
+
+use crate::commands::doctor::{Finding, Patient, Severity};
+use crate::host::prompt;
+use crate::host::shell_quote::word;
+use crate::profiles::worker;
+
+pub(crate) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
+    let mut endpoints: BTreeMap<String, String> = BTreeMap::new();
+    for agent in &patient.agents {
+        let bytes = auth_store::read_regular(agent.store().path()).unwrap_or_default();
+        let Ok(document) = Document::parse(&bytes) else { continue };
+        for profile in document.profiles() {
+            let Some(Credential::OAuth(login)) = document.credential(&profile.id) else { continue };
+            let target = patient.providers.find(&profile.provider);
+            let target = target.and_then(|provider| provider.refresh_target(&login).ok());
+            if let Some(target) = target {
+                endpoints.entry(target.token_endpoint).or_insert(profile.provider.to_string());
+            }
+        }
+    }
+    endpoints.iter().filter_map(|(url, provider)| ask(url, provider, patient)).collect()
+}
+
+fn ask(url: &str, provider: &str, patient: &Patient<'_>) -> Option<Finding> {
+    let client = worker::client(patient.context);
+    let asked = prompt::run(client.send(HttpRequest::get(url, TIMEOUT))).ok()?;
+    let response = match asked {
+        Ok(response) => response,
+        Err(error) => {
+            let what = format!("the issuer of {provider} cannot be reached at {url}: {error}");
+            return Some(
+                Finding::new("unreachable", Severity::Warning, what)
+                    .costs("its logins cannot be renewed; valid tokens go on working")
+                    .command(format!("curl -sSI {}; behind a proxy set HTTPS_PROXY", word(url))),
+            );
+        }
+    };
+    let theirs = response.date()?;
+    let ahead = patient.context.now().0.saturating_sub(theirs.0);
+    if ahead.unsigned_abs() < SKEW {
+        return None;
+    }
+    let word = if ahead > 0 { "ahead of" } else { "behind" };
+    let seconds = ahead.unsigned_abs() / 1_000;
+    let what =
+        format!("this machine's clock is {seconds} s {word} that of the issuer of {provider}");
+    Some(
+        Finding::new("clock_skew", Severity::Warning, what)
+            .costs("tokens are used after their end, or renewed again and again")
+            .command("set the clock, such as: sudo timedatectl set-ntp true"),
+    )
+}
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// In milliseconds: what a token's own margin does not cover.
+const SKEW: u64 = 30_000;

@@ -1,0 +1,301 @@
+//! One agent's store: can it be read, and can each profile be used and renewed.
+
+use auth_providers::TargetError;
+use auth_store::{
+    Credential, Document, KeyReference, OAuthCredential, ParseError, Profile, ProfileId, State,
+    TokenKey, TokenLock,
+};
+
+use crate::agent::Agent;
+use crate::agent::sessions::Sessions;
+use crate::commands::doctor::settings::order_finding;
+use crate::commands::doctor::{Finding, Fix, Patient, Severity, of_agent};
+use crate::host::shell_quote::{command, moved_away, option, word};
+use crate::host::text::utc;
+use crate::profiles::key_reference;
+use crate::profiles::view::way_in;
+
+pub(crate) fn examine(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
+    let store = agent.store();
+    let mut findings = Vec::new();
+    for key in store.answers().unwrap_or_default() {
+        let is_busy = matches!(patient.records.try_lock(key), Ok(None));
+        if !is_busy {
+            let what =
+                format!("an issuer's answer lies beside the store of `{}`, not merged", agent.id);
+            findings.push(
+                Finding::new("unmerged_answer", Severity::Warning, what)
+                    .costs(
+                        "the renewed token is in it; until it is merged the old one may be refused",
+                    )
+                    .at(&agent.directory.join(format!(".auth-refresh.{key}.answer")))
+                    .command(format!("clawdbot models auth refresh{}", of_agent(agent, patient))),
+            );
+        }
+    }
+    let bytes = match auth_store::read_regular(store.path()) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return findings,
+        Err(error) => {
+            let what = format!("{} cannot be read: {error}", patient.context.display(store.path()));
+            findings.push(
+                Finding::new("store_unreadable", Severity::Error, what)
+                    .costs("no credential of this agent can be used")
+                    .at(store.path())
+                    .command(format!("ls -l {}", word(store.path().display()))),
+            );
+            return findings;
+        }
+    };
+    match Document::parse(&bytes) {
+        Err(error) => findings.push(damaged(agent, &error, patient)),
+        Ok(document) => findings.extend(of_document(agent, &document, patient)),
+    }
+    findings
+}
+
+fn damaged(agent: &Agent, error: &ParseError, patient: &Patient<'_>) -> Finding {
+    let store = agent.store();
+    let shown = patient.context.display(store.path());
+    let finding = Finding::new("store_damaged", Severity::Error, format!("{shown}: {error}"))
+        .at(store.path());
+    if matches!(store.backup(), Ok(Some(_))) {
+        finding
+            .costs(
+                "no credential of this agent can be used until it is recovered; there is a backup",
+            )
+            .command(format!("clawdbot doctor --fix{}", of_agent(agent, patient)))
+            .fix(Fix::Settle(store))
+    } else {
+        finding.costs("no credential of this agent can be used, and there is no backup").command(
+            format!("mend it, or: {}, and log in again", moved_away(store.path(), "damaged")),
+        )
+    }
+}
+
+fn of_document(agent: &Agent, document: &Document, patient: &Patient<'_>) -> Vec<Finding> {
+    let path = agent.store().path().to_owned();
+    let mut findings = Vec::new();
+    if !document.is_writable() {
+        let what = format!("{} is of a newer version", patient.context.display(&path));
+        findings.push(
+            Finding::new("store_newer", Severity::Warning, what)
+                .costs("it is only read: nothing is refreshed for this agent")
+                .at(&path)
+                .command("update this program"),
+        );
+    }
+    for entry in document.malformed() {
+        let what =
+            format!("the entry `{}` of `{}` is malformed: {}", entry.id, agent.id, entry.reason);
+        findings.push(
+            Finding::new("malformed_entry", Severity::Warning, what)
+                .costs("it is passed over; a Clawdbot that saves the file drops it")
+                .at(&path)
+                .about(&entry.id)
+                .command(format!(
+                    "mend it in {}, or store it again",
+                    patient.context.display(&path)
+                )),
+        );
+    }
+    let profiles: Vec<_> = document.profiles().collect();
+    for profile in &profiles {
+        if let Some(credential) = document.credential(&profile.id) {
+            findings.extend(of_profile(agent, profile, &credential, patient));
+        }
+    }
+    for (provider, ids) in document.orders() {
+        let ids: Vec<_> = ids.iter().map(ProfileId::as_str).collect();
+        let of = of_agent(agent, patient);
+        findings.extend(order_finding(
+            &format!("the order of `{}` for {provider}", agent.id),
+            &ids,
+            &|id| profiles.iter().find(|it| it.id.as_str() == id).map(|it| it.provider.clone()),
+            &auth_store::ProviderId::new(&provider),
+            &format!("clawdbot models auth order clear{}{of}", option("--provider", &provider)),
+        ));
+    }
+    findings.extend(pins(agent, &profiles, patient));
+    findings
+}
+
+fn of_profile(
+    agent: &Agent,
+    profile: &Profile,
+    credential: &Credential,
+    patient: &Patient<'_>,
+) -> Vec<Finding> {
+    let id = &profile.id;
+    let of = of_agent(agent, patient);
+    let login = format!("{}{of}", way_in(&profile.provider, &patient.providers));
+    let ended = !credential.is_valid(patient.now);
+    let mut findings = Vec::new();
+    if ended && !matches!(credential, Credential::OAuth(login) if !login.refresh.is_blank()) {
+        let what = format!("`{id}` of `{}` has ended, and cannot be renewed", agent.id);
+        findings.push(
+            Finding::new("ended", Severity::Error, what)
+                .costs("it is not used")
+                .about(id)
+                .command(login.clone()),
+        );
+    }
+    // A program may ask somebody, so none is run.
+    if let Credential::Reference(place) = credential
+        && !matches!(place, KeyReference::Exec { .. })
+        && let Err(reason) =
+            key_reference::fetch(place, &|name| patient.context.env(name).map(str::to_owned))
+    {
+        let what = format!("the key of `{id}` of `{}` is not there ({place}): {reason}", agent.id);
+        findings.push(
+            Finding::new("reference", Severity::Warning, what)
+                .costs("it is not used")
+                .about(id)
+                .command(login.clone()),
+        );
+    }
+    if let Credential::OAuth(oauth) = credential {
+        findings.extend(of_login(agent, profile, oauth, &login, patient));
+    }
+    let usage = &profile.usage;
+    let ends = [usage.cooldown_until, usage.disabled_until].into_iter().flatten().max();
+    if let Some(until) = ends.filter(|until| *until > patient.now.plus(LONG_REST)) {
+        let what = format!("`{id}` of `{}` rests until {}", agent.id, utc(until));
+        findings.push(
+            Finding::new("long_rest", Severity::Warning, what)
+                .costs("it is not used until then")
+                .about(id)
+                .command(command("models auth cooldown clear", &[id], &of)),
+        );
+    }
+    if usage.last_used.is_some_and(|at| at > patient.now.plus(AHEAD)) {
+        let what = format!("`{id}` of `{}` was last used in the future", agent.id);
+        findings.push(
+            Finding::new("clock", Severity::Warning, what)
+                .costs("this machine's clock was or is wrong: tokens look fresh or ended when they are not")
+                .about(id)
+                .command("date -u"),
+        );
+    }
+    findings
+}
+
+fn of_login(
+    agent: &Agent,
+    profile: &Profile,
+    oauth: &OAuthCredential,
+    login: &str,
+    patient: &Patient<'_>,
+) -> Option<Finding> {
+    let id = &profile.id;
+    let finding = |code, severity, what: String| Finding::new(code, severity, what).about(id);
+    if oauth.refresh.is_blank() {
+        let what = format!("`{id}` of `{}` has no refresh token", agent.id);
+        return Some(
+            finding("no_refresh_token", Severity::Warning, what)
+                .costs("it works until its access token ends")
+                .command(login),
+        );
+    }
+    let Some(provider) = patient.providers.find(&profile.provider) else {
+        let what = format!("nobody describes the provider of `{id}` (`{}`)", profile.provider);
+        return Some(
+            finding("unknown_provider", Severity::Warning, what)
+                .costs("it cannot be renewed")
+                .command("describe it by a manifest; see docs/providers.md"),
+        );
+    };
+    let target = match provider.refresh_target(oauth) {
+        Ok(target) => target,
+        Err(TargetError::NeedsDiscovery { .. } | TargetError::NotRefreshable { .. }) => {
+            return None;
+        }
+        Err(error) => {
+            return Some(
+                finding("wrong_target", Severity::Error, format!("`{id}`: {error}"))
+                    .costs("it cannot be renewed")
+                    .command("clawdbot plugins list"),
+            );
+        }
+    };
+    let key = TokenKey::new(&target.token_endpoint, &target.client_id, &oauth.refresh);
+    let record = patient.records.peek(key).ok().flatten()?;
+    let when = utc(record.at);
+    match record.state {
+        State::Rejected | State::Revoked => {
+            let code = record.code.as_deref().unwrap_or("revoked");
+            let what = format!("the issuer refused `{id}` of `{}` ({code}) at {when}", agent.id);
+            Some(
+                finding("needs_login", Severity::Error, what)
+                    .costs("it cannot be renewed")
+                    .command(login),
+            )
+        }
+        State::Intent if is_free(&patient.records.try_lock(key)) => {
+            let what = format!("a refresh of `{id}` of `{}` was interrupted at {when}", agent.id);
+            Some(
+                finding("interrupted", Severity::Warning, what)
+                    .costs("nothing yet: the next refresh finds out what became of it")
+                    .command(command(
+                        "models auth refresh",
+                        &[id],
+                        &format!(" --force{}", of_agent(agent, patient)),
+                    )),
+            )
+        }
+        State::Consumed => {
+            let what =
+                format!("`{id}` of `{}` is a copy of a token that was renewed since", agent.id);
+            Some(
+                finding("stale_copy", Severity::Warning, what)
+                    .costs("the next use finds its successor; another program that sends it ends the login")
+                    .command(command("models auth refresh", &[id], &of_agent(agent, patient))),
+            )
+        }
+        _ => None,
+    }
+}
+
+fn is_free(tried: &Result<Option<TokenLock>, auth_store::StoreError>) -> bool {
+    matches!(tried, Ok(Some(_)))
+}
+
+/// Conversations that are tied to a profile that is not there.
+fn pins(agent: &Agent, profiles: &[Profile], patient: &Patient<'_>) -> Vec<Finding> {
+    let sessions = Sessions::of(agent, &patient.config, patient.context);
+    let Ok(text) = auth_store::read_regular_text(sessions.path()) else { return Vec::new() };
+    let Ok(value) = crate::config::json5::parse(&text) else {
+        let what = format!("{} is not JSON5", patient.context.display(sessions.path()));
+        return vec![
+            Finding::new("sessions_damaged", Severity::Error, what)
+                .costs("no pin can be read or set for this agent")
+                .at(sessions.path())
+                .command(format!("mend it: {}", word(sessions.path().display()))),
+        ];
+    };
+    let entries = value.as_object().into_iter().flatten();
+    let lost = entries.filter_map(|(key, entry)| {
+        let id = entry["authProfileOverride"].as_str().filter(|id| !id.is_empty())?;
+        let is_known = profiles.iter().any(|profile| profile.id.as_str() == id);
+        (!is_known).then_some((key, entry, id))
+    });
+    lost.map(|(key, entry, id)| {
+        let is_user = entry["authProfileOverrideSource"].as_str() != Some("auto");
+        let severity = if is_user { Severity::Warning } else { Severity::Note };
+        let what = format!(
+            "the conversation `{key}` is pinned to `{id}`, which `{}` does not have",
+            agent.id
+        );
+        Finding::new("pin_missing", severity, what)
+            .costs("that conversation gets an error instead of a token")
+            .about(id)
+            .at(sessions.path())
+            .command(command("sessions model", &[key, &"default"], ""))
+    })
+    .collect()
+}
+
+/// A rest longer than any that we compute by ourselves.
+const LONG_REST: std::time::Duration = std::time::Duration::from_hours(7 * 24);
+/// How far ahead a time may lie before the clock is to blame.
+const AHEAD: std::time::Duration = std::time::Duration::from_hours(24);

@@ -1,0 +1,253 @@
+//! Settings: the config, manifests, variables, and a second state directory.
+
+use std::path::Path;
+
+use auth_routing::health::repair;
+use auth_store::{Document, Kind, Profile, ProfileId, ProviderId};
+use serde_json::Value;
+
+use crate::agent::Agent;
+use crate::commands::doctor::{Finding, Patient, Severity};
+use crate::host::shell_quote::{option, word};
+
+pub(crate) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
+    let mut findings = manifests(patient);
+    findings.extend(config(patient));
+    findings.extend(variables(patient));
+    findings.extend(second_state(patient));
+    findings
+}
+
+fn manifests(patient: &Patient<'_>) -> Vec<Finding> {
+    let wrong = patient.providers.errors().iter().map(|error| {
+        Finding::new("manifest", Severity::Error, error.to_string())
+            .costs("this provider is not known; the others are")
+            .at(&error.path)
+            .command(format!("mend it, then: clawdbot plugins list; see {MANIFESTS}"))
+    });
+    let changed = patient.providers.all().iter().filter_map(|provider| {
+        let base = provider.extends.as_ref()?;
+        let what = format!("the provider `{}` is `{base}` with changes of a manifest", provider.id);
+        Some(
+            Finding::new("extended_provider", Severity::Note, what)
+                .costs("nothing, if that is what you want: its logins go where the manifest says")
+                .command("clawdbot plugins list"),
+        )
+    });
+    wrong.chain(changed).collect()
+}
+
+fn config(patient: &Patient<'_>) -> Vec<Finding> {
+    let config = &patient.config;
+    let path = &config.path;
+    let mut findings: Vec<_> = config
+        .warnings
+        .iter()
+        .map(|warning| {
+            Finding::new("config_warning", Severity::Warning, warning.clone())
+                .costs("that part of the config means something else than you wrote")
+                .at(path)
+        })
+        .collect();
+    let stores: Vec<(&Agent, Vec<Profile>)> = patient
+        .agents
+        .iter()
+        .filter_map(|agent| Some((agent, read(agent)?.profiles().collect())))
+        .collect();
+    let holder =
+        |id: &str| stores.iter().flat_map(|(_, profiles)| profiles).find(|it| it.id.as_str() == id);
+    let declared = config.value["auth"]["profiles"].as_object();
+    for (id, entry) in declared.into_iter().flatten() {
+        let mode = entry["mode"].as_str().unwrap_or_default();
+        match holder(id) {
+            None => {
+                if let Some(to) = renamed(id, entry, &stores, patient) {
+                    let what = format!("the config names the login `{to}` by its old id `{id}`");
+                    findings.push(
+                        Finding::new("legacy_id", Severity::Warning, what)
+                            .costs("its order and pins do not reach it")
+                            .at(path)
+                            .about(id)
+                            .command(format!(
+                                "rename `{id}` to `{to}` in auth.profiles and auth.order of {}",
+                                patient.context.display(path)
+                            )),
+                    );
+                    continue;
+                }
+                let what = format!("the config declares the profile `{id}`, which no agent has");
+                findings.push(
+                    Finding::new("profile_missing", Severity::Warning, what)
+                        .costs("an order that counts on it has one profile less")
+                        .at(path)
+                        .about(id)
+                        .command(format!(
+                            "log in: clawdbot models auth login{}{}; or take it out of auth.profiles",
+                            option("--provider", entry["provider"].as_str().unwrap_or("PROVIDER")),
+                            option("--profile-id", id)
+                        )),
+                );
+            }
+            Some(profile) if !agrees(mode, profile.kind) => {
+                let what = format!(
+                    "the config says that `{id}` is of mode `{mode}`, and the store has `{}`",
+                    profile.kind.as_str()
+                );
+                findings.push(
+                    Finding::new("mode_mismatch", Severity::Error, what)
+                        .costs("the profile is not used")
+                        .at(path)
+                        .about(id)
+                        .command(format!(
+                            "set auth.profiles[\"{id}\"].mode to `{}`",
+                            profile.kind.as_str()
+                        )),
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    let orders = config.value["auth"]["order"].as_object();
+    for (provider, order) in orders.into_iter().flatten() {
+        let ids: Vec<_> =
+            order.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        findings.extend(order_finding(
+            &format!("auth.order of the config for {provider}"),
+            &ids,
+            &|id| holder(id).map(|profile| profile.provider.clone()),
+            &ProviderId::new(provider),
+            &format!("change auth.order.{provider} in {}", patient.context.display(path)),
+        ));
+    }
+    findings
+}
+
+/// An order that names nobody, or somebody who is not there.
+pub(crate) fn order_finding(
+    which: &str,
+    ids: &[&str],
+    provider_of: &dyn Fn(&str) -> Option<ProviderId>,
+    provider: &ProviderId,
+    command: &str,
+) -> Option<Finding> {
+    if ids.is_empty() {
+        let what = format!("{which} is empty");
+        let cost = format!("no profile of {provider} is used");
+        return Some(
+            Finding::new("order_empty", Severity::Error, what).costs(cost).command(command),
+        );
+    }
+    let unknown: Vec<_> = ids.iter().filter(|id| provider_of(id).is_none()).copied().collect();
+    let foreign: Vec<_> = ids
+        .iter()
+        .filter(|id| provider_of(id).is_some_and(|of| of != *provider))
+        .copied()
+        .collect();
+    if unknown.is_empty() && foreign.is_empty() {
+        return None;
+    }
+    let mut parts = Vec::new();
+    if !unknown.is_empty() {
+        parts.push(format!("`{}`, which no agent has", unknown.join("`, `")));
+    }
+    if !foreign.is_empty() {
+        parts.push(format!("`{}`, of another provider", foreign.join("`, `")));
+    }
+    let is_all = unknown.len() + foreign.len() == ids.len();
+    let (severity, cost) = if is_all {
+        (Severity::Error, format!("no profile of {provider} is used"))
+    } else {
+        (Severity::Warning, "they are passed over".to_owned())
+    };
+    let what = format!("{which} names {}", parts.join(" and "));
+    Some(Finding::new("order_stale", severity, what).costs(cost).command(command))
+}
+
+fn variables(patient: &Patient<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for name in ["CLAWDBOT_CA_FILE", "NODE_EXTRA_CA_CERTS"] {
+        let Some(value) = patient.context.env(name).filter(|value| !value.is_empty()) else {
+            continue;
+        };
+        let path = patient.context.user_path(value);
+        let text = auth_store::read_regular_text(&path).unwrap_or_default();
+        if !text.contains("-----BEGIN CERTIFICATE-----") {
+            let what = format!("{name} names {}, which holds no certificate", path.display());
+            findings.push(
+                Finding::new("ca_file", Severity::Error, what)
+                    .costs("no issuer can be asked")
+                    .at(&path)
+                    .command(format!("correct {name}, or unset it")),
+            );
+        }
+        break;
+    }
+    for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        let Some(value) = patient.context.env(name).filter(|value| !value.trim().is_empty()) else {
+            continue;
+        };
+        let with_scheme =
+            if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+        let is_usable = url::Url::parse(&with_scheme).is_ok_and(|url| url.has_host());
+        if !is_usable {
+            findings.push(
+                Finding::new(
+                    "proxy",
+                    Severity::Error,
+                    format!("{name} is not the address of a proxy"),
+                )
+                .costs("no issuer can be asked")
+                .command(format!("correct {name}, such as http://proxy.example:3128, or unset it")),
+            );
+        }
+    }
+    findings
+}
+
+/// Both default places are in use: half of the logins may be in the other one.
+fn second_state(patient: &Patient<'_>) -> Option<Finding> {
+    let used = &patient.context.paths().state_dir;
+    let is_other = |path: &Path| {
+        path.join("agents").is_dir() && path.canonicalize().ok() != used.canonicalize().ok()
+    };
+    let others = [".clawdbot", ".moltbot", ".openclaw"].map(|name| patient.context.home.join(name));
+    let other = others.into_iter().find(|path| is_other(path))?;
+    let context = patient.context;
+    let what = format!(
+        "there is a second state directory, {}; the one in use is {}",
+        context.display(&other),
+        context.display(used)
+    );
+    Some(
+        Finding::new("second_state", Severity::Warning, what)
+            .costs("logins that were made there are not seen here; the same login in both ends one of them")
+            .at(&other)
+            .command(format!(
+                "look: CLAWDBOT_STATE_DIR={} clawdbot models auth list",
+                word(other.display())
+            )),
+    )
+}
+
+fn renamed(
+    id: &str,
+    entry: &Value,
+    stores: &[(&Agent, Vec<Profile>)],
+    patient: &Patient<'_>,
+) -> Option<ProfileId> {
+    let provider = ProviderId::new(entry["provider"].as_str()?);
+    let value = &patient.config.value;
+    stores.iter().find_map(|(_, profiles)| {
+        repair::repair(value, profiles, None, &provider, &ProfileId::new(id)).map(|it| it.to)
+    })
+}
+
+fn agrees(mode: &str, kind: Kind) -> bool {
+    mode.is_empty() || mode == kind.as_str() || (mode == "oauth" && kind == Kind::Token)
+}
+
+fn read(agent: &Agent) -> Option<Document> {
+    Document::parse(&auth_store::read_regular(agent.store().path()).ok()?).ok()
+}
+
+const MANIFESTS: &str = "docs/providers.md";

@@ -1,0 +1,258 @@
+//! The person at our standard streams, while they log in.
+
+use std::io::Write;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use auth_pkce::CallbackError;
+use auth_providers::{Begun, DevicePrompt, LoginUi};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::commands::login::qr;
+use crate::host::browser::Opener;
+use crate::host::context::Context;
+use crate::host::error::CliError;
+use crate::host::prompt;
+use crate::host::style;
+use crate::host::text::{line_for_terminal, printable};
+
+/// The person at our standard streams.
+pub(crate) struct Person {
+    label: String,
+    opener: Option<Opener>,
+    talk: Mutex<Box<dyn Write + Send>>,
+    lines: tokio::sync::Mutex<Option<UnboundedReceiver<String>>>,
+    is_exchanging: AtomicBool,
+    has_asked: Notify,
+    /// Its columns, if what is said goes to a terminal.
+    width: Option<usize>,
+    has_blocks: bool,
+    has_colour: bool,
+    /// Until when a code is good, in ticks, and how many there were; while we wait for it.
+    waiting: Mutex<Option<Waiting>>,
+}
+
+/// The line that says what we wait for, and moves.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    ticks: u32,
+    lifetime: Duration,
+}
+
+impl Person {
+    /// Takes over what is said to them; [`give_back`](Self::give_back) returns it. What they type
+    /// is read where `may_paste`.
+    pub(crate) fn new(
+        label: &str,
+        may_paste: bool,
+        no_browser: bool,
+        context: &mut Context,
+    ) -> Self {
+        let lines = may_paste.then(|| prompt::lines(context));
+        Self {
+            label: printable(label),
+            opener: if no_browser { None } else { Opener::of(context) },
+            talk: Mutex::new(std::mem::replace(&mut context.stderr, Box::new(std::io::sink()))),
+            lines: tokio::sync::Mutex::new(lines),
+            is_exchanging: AtomicBool::new(false),
+            has_asked: Notify::new(),
+            width: context.terminal.width.filter(|_| context.terminal.stderr),
+            has_blocks: style::has_blocks(context),
+            has_colour: context.env("NO_COLOR").is_none_or(str::is_empty),
+            waiting: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn give_back(self, context: &mut Context) {
+        context.stderr = self.talk.into_inner().unwrap_or_else(PoisonError::into_inner);
+    }
+
+    fn say(&self, line: &str) {
+        let clear = if self.is_waiting() { CLEAR } else { "" };
+        self.write(&format!("{clear}{}\n", line_for_terminal(line)));
+    }
+
+    fn write(&self, text: &str) {
+        let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
+        let _nobody_listens = write!(talk, "{text}").and_then(|()| talk.flush());
+    }
+
+    /// Draws an address for the camera of another device, where there is a terminal for it. What is
+    /// light stays light, whatever the terminal's colours.
+    fn draw(&self, address: &str) {
+        let width = self.width.filter(|_| self.has_blocks);
+        let Some(lines) = width.and_then(|width| qr::lines(address, width)) else { return };
+        for line in lines {
+            self.write(&if self.has_colour {
+                format!("\u{1b}[97;40m{line}\u{1b}[0m\n")
+            } else {
+                format!("{line}\n")
+            });
+        }
+        self.say("");
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Moves the line that says what we wait for.
+    fn spin(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(state) = waiting.as_mut() else { return };
+        state.ticks = state.ticks.saturating_add(1);
+        let left = state.lifetime.saturating_sub(TICK * state.ticks).as_secs();
+        let frames: &[char] =
+            if self.has_blocks { &['◐', '◓', '◑', '◒'] } else { &['|', '/', '-', '\\'] };
+        let frame = frames.iter().cycle().nth(state.ticks as usize % frames.len());
+        let frame = frame.copied().unwrap_or(' ');
+        let (minutes, seconds) = (left / 60, left % 60);
+        self.write(&format!(
+            "{CLEAR}{frame} Waiting until you enter the code ({minutes}:{seconds:02} left; Ctrl-C stops)"
+        ));
+    }
+
+    /// Takes that line away.
+    fn stop_waiting(&self) {
+        let was = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if was.is_some() {
+            self.write(CLEAR);
+        }
+    }
+
+    /// The outcome of `login`, unless Ctrl-C comes first. While a code is being exchanged, or the
+    /// provider is asked about one, that waits: what the provider gives out then must be saved.
+    pub(crate) async fn until_interrupted<T>(
+        &self,
+        login: impl Future<Output = T>,
+    ) -> Result<T, CliError> {
+        let outcome = self.raced(Box::pin(login)).await;
+        self.stop_waiting();
+        outcome
+    }
+
+    async fn raced<T>(&self, mut login: impl Future<Output = T> + Unpin) -> Result<T, CliError> {
+        let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+        let mut wants_out = false;
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut login => return Ok(outcome),
+                () = self.has_asked.notified(), if wants_out => return Err(prompt::interrupted()),
+                signal = &mut interrupt => match signal {
+                    Ok(()) if !self.is_exchanging.load(Ordering::SeqCst) => {
+                        return Err(prompt::interrupted());
+                    }
+                    Ok(()) => {
+                        wants_out = true;
+                        self.say("Waiting for the provider's answer, so that nothing is lost.");
+                        interrupt.set(tokio::signal::ctrl_c());
+                    }
+                    // Signals cannot be heard here; they end the program by themselves.
+                    Err(_) => return Ok(login.await),
+                },
+                () = tokio::time::sleep(TICK), if self.width.is_some() => self.spin(),
+            }
+        }
+    }
+}
+
+/// How often the line that moves does so.
+const TICK: Duration = Duration::from_millis(200);
+/// Back to the start of the line, and nothing on it (ECMA-48 §8.3.41).
+const CLEAR: &str = "\r\u{1b}[K";
+
+/// Shows a code that is entered on another device: alone on its line, as is the address.
+fn device_prompt(label: &str, prompt: &DevicePrompt<'_>, say: &dyn Fn(&str)) {
+    say(&format!("To log in to {label}, open this address in a browser, on any device:"));
+    say("");
+    say(&printable(prompt.verification_uri));
+    say("");
+    say("and enter this code there:");
+    say("");
+    say(prompt.user_code);
+    say("");
+    if let Some(complete) = prompt.verification_uri_complete {
+        say("Or open this one, and make sure that it shows the same code:");
+        say("");
+        say(&printable(complete));
+        say("");
+    }
+    let minutes = prompt.lifetime.as_secs().div_ceil(60);
+    say(&format!(
+        "The code is good for {minutes} minutes. Enter it only if it was you who began this login."
+    ));
+}
+
+impl LoginUi for Person {
+    fn begin(&self, begun: &Begun<'_>) {
+        if self.opener.is_none() {
+            self.draw(begun.url);
+        }
+        self.say(&format!("Log in to {} in a browser:", self.label));
+        self.say("");
+        self.say(begun.url);
+        self.say("");
+        if let Some(error) = begun.unbound {
+            self.say(&format!("Only the paste can end this login: {error}."));
+        }
+        let port = begun.redirect_uri.rsplit(':').next().and_then(|rest| rest.split('/').next());
+        let port = port.unwrap_or_default();
+        self.say(&format!(
+            "Browser on another machine? There: ssh -L {port}:127.0.0.1:{port} THIS-HOST"
+        ));
+        if self.width.is_some() {
+            self.say("Waiting for the browser; Ctrl-C stops.");
+        }
+        self.say(&format!(
+            "Or paste the address the browser ends on ({}…) here, and nowhere else:",
+            begun.redirect_uri
+        ));
+        if let Some(opener) = &self.opener {
+            opener.open(begun.url);
+        }
+    }
+
+    fn pasted(&self) -> Pin<Box<dyn Future<Output = Option<String>> + Send + '_>> {
+        Box::pin(async {
+            let mut lines = self.lines.lock().await;
+            loop {
+                let line = lines.as_mut()?.recv().await?;
+                if !line.trim().is_empty() {
+                    return Some(line);
+                }
+            }
+        })
+    }
+
+    fn refused(&self, error: &CallbackError) {
+        self.say(&format!("That is not it: {error}. The login goes on."));
+    }
+
+    fn exchanging(&self) {
+        self.is_exchanging.store(true, Ordering::SeqCst);
+        self.say("The answer is there.");
+    }
+
+    fn show_code(&self, prompt: &DevicePrompt<'_>) {
+        self.draw(prompt.verification_uri_complete.unwrap_or(prompt.verification_uri));
+        device_prompt(&self.label, prompt, &|line| self.say(line));
+        if let (Some(opener), Some(address)) = (&self.opener, prompt.openable) {
+            opener.open(address);
+        }
+        if self.width.is_some() {
+            let waiting = Waiting { ticks: 0, lifetime: prompt.lifetime };
+            *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(waiting);
+        }
+    }
+
+    fn polling(&self, is_asking: bool) {
+        self.is_exchanging.store(is_asking, Ordering::SeqCst);
+        if !is_asking {
+            self.has_asked.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! `models set`, `set-image`, `aliases`, `fallbacks`, `image-fallbacks`: what of the config says
+//! which models are used.
+
+pub mod args;
+
+use auth_store::ProviderId;
+use serde_json::{Map, Value, json};
+
+use crate::commands::models::args::AliasesCommand;
+use crate::commands::models::args::FallbacksCommand;
+use crate::commands::models::args::ListingArgs;
+use crate::commands::models::args::ModelArgs;
+use crate::config::edit::{self, Change, Missing};
+use crate::config::json5::Step;
+use crate::config::{self, Config};
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+use crate::host::global::Global;
+use crate::host::shell_quote;
+use crate::profiles::view::{self, DEFAULT_PROVIDER};
+
+/// Which model of an agent is meant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Use {
+    /// The one that talks.
+    Chat,
+    /// The one that looks at pictures.
+    Image,
+}
+
+impl Use {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Chat => "model",
+            Self::Image => "imageModel",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "Default model",
+            Self::Image => "Image model",
+        }
+    }
+
+    fn fallbacks(self) -> &'static str {
+        match self {
+            Self::Chat => "Fallbacks",
+            Self::Image => "Image fallbacks",
+        }
+    }
+}
+
+/// Makes a model the first one, for all agents or for one.
+pub fn set(
+    args: &ModelArgs,
+    which: Use,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let config = Config::load(context)?;
+    let place = place(which, global, &config, context)?;
+    let model = model(&args.model, &config)?;
+    edit::edit(&config.path, Missing::Create, |value| {
+        let mut primary = place.clone();
+        if !at(value, &place).is_string() {
+            primary.push("primary".into());
+        }
+        let mut changes = vec![Change::set_at(primary, model.as_str().into())];
+        changes.extend(edit::list_model(value, &model));
+        changes
+    })?;
+    let of = named(global).map(|id| format!(" of `{id}`")).unwrap_or_default();
+    let answer = json!({ "agentId": named(global), which.key(): model });
+    changed(&answer, &format!("{}{of}: {model}", which.name()), &config, global, context)
+}
+
+/// `models fallbacks …` and `models image-fallbacks …`.
+pub fn fallbacks(
+    command: &FallbacksCommand,
+    which: Use,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let config = Config::load(context)?;
+    let place = place(which, global, &config, context)?;
+    let known = config::models_of(at(&config.value, &place)).fallbacks;
+    let list: Vec<Step> = place.iter().cloned().chain(["fallbacks".into()]).collect();
+    match command {
+        FallbacksCommand::List(args) => {
+            return show(args, which.fallbacks(), "fallbacks", &json!(known), global, context);
+        }
+        FallbacksCommand::Add(args) => {
+            let model = model(&args.model, &config)?;
+            let has = |text: &String| self::model(text, &config).is_ok_and(|known| known == model);
+            if !known.iter().any(has) {
+                edit::edit(&config.path, Missing::Create, |value| {
+                    let mut changes = match at(value, &place) {
+                        // A model alone has no place for others beside it.
+                        Value::String(primary) => {
+                            let both = json!({ "primary": primary, "fallbacks": [model] });
+                            vec![Change::set_at(place.clone(), both)]
+                        }
+                        _ => vec![Change::push_at(list.clone(), model.as_str().into())],
+                    };
+                    changes.extend(edit::list_model(value, &model));
+                    changes
+                })?;
+            }
+        }
+        FallbacksCommand::Remove(args) => {
+            let model = model(&args.model, &config)?;
+            let is_it = |item: &Value| {
+                item.as_str().is_some_and(|text| {
+                    self::model(text, &config).is_ok_and(|known| known == model)
+                })
+            };
+            if !known.iter().any(|text| is_it(&text.as_str().into())) {
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(CliError::usage(format!("{model} is no fallback"))
+                    .hint(format!("the fallbacks are: {known}")));
+            }
+            edit::edit(&config.path, Missing::LeaveAlone, |value| {
+                let items = at(value, &list).as_array().map(Vec::as_slice).unwrap_or_default();
+                let places = items.iter().enumerate().filter(|(_, item)| is_it(item));
+                let places: Vec<_> = places.map(|(index, _)| index).rev().collect();
+                let item = |index: usize| {
+                    let path = list.iter().cloned().chain([index.into()]);
+                    Change::remove_at(path.collect())
+                };
+                places.into_iter().map(item).collect()
+            })?;
+        }
+        FallbacksCommand::Clear => {
+            edit::edit(&config.path, Missing::LeaveAlone, |value| {
+                let is_there = at(value, &list).is_array();
+                let empty = || Change::set_at(list.clone(), json!([]));
+                is_there.then(empty).into_iter().collect()
+            })?;
+        }
+    }
+    let now = Config::load(context)?;
+    let now = config::models_of(at(&now.value, &place)).fallbacks;
+    let list = if now.is_empty() { "none".to_owned() } else { now.join(", ") };
+    let (answer, text) = (json!({ "fallbacks": now }), format!("{}: {list}", which.fallbacks()));
+    changed(&answer, &text, &config, global, context)
+}
+
+/// `models aliases …`: they are for all agents.
+pub fn aliases(
+    command: &AliasesCommand,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    if global.agent.is_some() {
+        return Err(CliError::usage("aliases are for all agents").hint("leave out --agent"));
+    }
+    let config = Config::load(context)?;
+    match command {
+        AliasesCommand::List(args) => {
+            let aliases = config.listed_models();
+            let aliases = aliases.filter_map(|(model, alias)| Some((alias?.to_owned(), model)));
+            let aliases: Map<_, _> = aliases.map(|(alias, model)| (alias, model.into())).collect();
+            show(args, "Aliases", "aliases", &Value::Object(aliases), global, context)
+        }
+        AliasesCommand::Add(args) => {
+            let (alias, model) = (alias(&args.alias)?, model(&args.model, &config)?);
+            let holder = holder(&config, &alias);
+            if let Some(other) = holder.filter(|other| *other != model) {
+                return Err(CliError::usage(format!("`{alias}` stands for {other} already"))
+                    .hint(shell_quote::command("models aliases remove", &[&alias], "")));
+            }
+            edit::edit(&config.path, Missing::Create, |value| {
+                let entry = &value["agents"]["defaults"]["models"][&model];
+                let models = ["agents", "defaults", "models", &model];
+                if entry.is_object() {
+                    vec![Change::set(&[&models[..], &["alias"]].concat(), alias.as_str().into())]
+                } else {
+                    vec![Change::set(&models, json!({ "alias": alias }))]
+                }
+            })?;
+            let answer = json!({ "alias": alias, "model": model });
+            changed(&answer, &format!("Alias {alias} -> {model}"), &config, global, context)
+        }
+        AliasesCommand::Remove(args) => {
+            let alias = alias(&args.alias)?;
+            let Some(model) = holder(&config, &alias) else {
+                return Err(CliError::usage(format!("there is no alias `{alias}`"))
+                    .hint("see `clawdbot models aliases list`"));
+            };
+            edit::edit(&config.path, Missing::LeaveAlone, |_| {
+                vec![Change::remove(&["agents", "defaults", "models", &model, "alias"])]
+            })?;
+            let answer = json!({ "alias": alias, "model": model });
+            let text = format!("`{alias}` no longer stands for {model}.");
+            changed(&answer, &text, &config, global, context)
+        }
+    }
+}
+
+/// The model that `alias` stands for, as the config writes it.
+fn holder(config: &Config, alias: &str) -> Option<String> {
+    let mut models = config.listed_models();
+    models.find(|(_, known)| *known == Some(alias)).map(|(model, _)| model.to_owned())
+}
+
+fn alias(text: &str) -> Result<String, CliError> {
+    let alias = auth_store::trim(text);
+    let is_of_it = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-');
+    if alias.is_empty() || !alias.chars().all(is_of_it) {
+        return Err(CliError::usage(format!("`{alias}` cannot be an alias"))
+            .hint("letters, digits, dots, underscores, colons and dashes can be in one"));
+    }
+    Ok(alias.to_owned())
+}
+
+/// `provider/model` of what a person wrote.
+fn model(text: &str, config: &Config) -> Result<String, CliError> {
+    view::model_of(text, &ProviderId::new(DEFAULT_PROVIDER), config).map(|it| it.to_string())
+}
+
+/// Where in the config the model is: that of all agents, or that of the one that is named.
+fn place(
+    which: Use,
+    global: &Global,
+    config: &Config,
+    context: &Context,
+) -> Result<Vec<Step>, CliError> {
+    if global.agent.is_none() {
+        return Ok(vec!["agents".into(), "defaults".into(), which.key().into()]);
+    }
+    let agent = crate::agent::Agent::of(global, config, context)?;
+    if which == Use::Image {
+        return Err(CliError::usage("the image model is for all agents").hint("leave out --agent"));
+    }
+    let list = config.value["agents"]["list"].as_array().into_iter().flatten();
+    let index = list.into_iter().position(|entry| {
+        entry["id"].as_str().map(config::agent_id).as_deref() == Some(agent.id.as_str())
+    });
+    let index = index.ok_or_else(|| {
+        CliError::usage(format!("the agent `{}` has no entry in the config", agent.id))
+            .hint("for all agents: leave out --agent; or add the entry to `agents.list`")
+    })?;
+    Ok(vec!["agents".into(), "list".into(), index.into(), which.key().into()])
+}
+
+fn at<'a>(value: &'a Value, path: &[Step]) -> &'a Value {
+    const NOTHING: &Value = &Value::Null;
+    let found = path.iter().try_fold(value, |value, step| match step {
+        Step::Name(name) => value.get(name),
+        Step::Index(index) => value.get(*index),
+    });
+    found.unwrap_or(NOTHING)
+}
+
+fn named(global: &Global) -> Option<String> {
+    global.agent.as_deref().map(config::agent_id)
+}
+
+/// Tells what the config says now.
+fn changed(
+    answer: &Value,
+    text: &str,
+    config: &Config,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    if global.json {
+        context.print_json(answer)?;
+    } else {
+        context.say(format_args!("Updated {}", context.display(&config.path)));
+        context.print(text)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// A list, or names with what they stand for.
+fn show(
+    args: &ListingArgs,
+    title: &str,
+    key: &str,
+    list: &Value,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    if args.plain && global.json {
+        return Err(CliError::usage("`--plain` and `--json` exclude each other"));
+    }
+    if global.json {
+        context.print_json(&json!({ key: list }))?;
+        return Ok(Exit::Done);
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let lines: Vec<(Option<&String>, String)> = match list {
+        Value::Object(names) => names.iter().map(|(name, it)| (Some(name), text(it))).collect(),
+        list => list.as_array().into_iter().flatten().map(|it| (None, text(it))).collect(),
+    };
+    if !args.plain {
+        context.print(format_args!("{title} ({}):", lines.len()))?;
+        if lines.is_empty() {
+            context.print("- none")?;
+        }
+    }
+    for (name, value) in lines {
+        match (name, args.plain) {
+            (Some(name), true) => context.print(format_args!("{name} {value}"))?,
+            (Some(name), false) => context.print(format_args!("- {name} -> {value}"))?,
+            (None, true) => context.print(value)?,
+            (None, false) => context.print(format_args!("- {value}"))?,
+        }
+    }
+    Ok(Exit::Done)
+}

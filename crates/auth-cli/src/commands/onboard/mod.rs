@@ -1,0 +1,452 @@
+//! `onboard`: the first steps. It finds what is there, asks what to do, has the other commands do
+//! it, checks the result and says which commands come next. All questions come before anything is
+//! done, so that Ctrl-C at any of them leaves everything as it was.
+
+pub mod args;
+pub mod found;
+
+use auth_providers::{Provider, Providers};
+use auth_store::ProviderId;
+use serde_json::{Value, json};
+
+use crate::commands::login::args::ImportArgs;
+use crate::commands::login::args::LoginArgs;
+use crate::commands::login::args::PasteApiKeyArgs;
+use crate::commands::login::args::PasteTokenArgs;
+use crate::commands::login::args::SetupTokenArgs;
+use crate::commands::models::args::ModelArgs;
+use crate::commands::onboard::args::OnboardArgs;
+use crate::commands::{login, models};
+use crate::flows::{import, paste};
+use crate::host::context::{Captured, Context};
+use crate::host::error::{CliError, Exit};
+use crate::host::global::Global;
+use crate::host::other_tools::{self, Tool};
+use crate::host::prompt;
+use crate::host::shell_quote::{command, option};
+use crate::host::style::Style;
+use crate::host::text::printable;
+use crate::profiles::login_method;
+use crate::profiles::table;
+use crate::profiles::view::{self, DEFAULT_PROVIDER, View};
+
+/// Takes a person from nothing to a token.
+pub fn run(args: &OnboardArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    let is_silent = args.non_interactive || !(context.terminal.stdin && context.terminal.stderr);
+    let view = View::read(global, context)?;
+    let providers = view::providers(context);
+    let act = match &args.auth_choice {
+        Some(choice) => named(choice, args, &view, &providers, context)?,
+        None if is_silent => return Err(missing("--auth-choice CHOICE", CHOICES)),
+        None => {
+            found::tell(&view, &providers, context);
+            chosen(args, &view, &providers, context)?
+        }
+    };
+    let model = match (&args.model, act.provider(&providers)) {
+        (Some(model), _) => Some(
+            view::model_of(model, &ProviderId::new(DEFAULT_PROVIDER), &view.config)?.to_string(),
+        ),
+        (None, Some(provider)) => suggested(provider, args, is_silent, &view, context)?,
+        (None, None) => None,
+    };
+    let (act, done) = perform(act, args, &providers, global, context)?;
+    if let Some(model) = &model {
+        let set = ModelArgs { model: model.clone() };
+        quietly(context, |context| {
+            models::set(&set, models::Use::Chat, &Global { json: true, ..global.clone() }, context)
+        })?;
+    }
+    finish(&act, &done, model.as_deref(), global, context)
+}
+
+/// What is done in the end.
+#[derive(Debug)]
+enum Act {
+    /// What is stored stays as it is.
+    Keep(Option<ProviderId>),
+    /// A key of the environment is used where it is.
+    Env(ProviderId),
+    Login(LoginArgs),
+    SetupToken(SetupTokenArgs),
+    Token(PasteTokenArgs),
+    ApiKey(PasteApiKeyArgs),
+    Import(ImportArgs, ProviderId),
+}
+
+impl Act {
+    fn provider_id(&self) -> Option<ProviderId> {
+        match self {
+            Self::Keep(provider) => provider.clone(),
+            Self::Env(provider) | Self::Import(_, provider) => Some(provider.clone()),
+            Self::Login(args) => args.provider.as_deref().map(ProviderId::new),
+            Self::SetupToken(args) => Some(ProviderId::new(&args.provider)),
+            Self::Token(args) => Some(ProviderId::new(&args.provider)),
+            Self::ApiKey(args) => Some(ProviderId::new(&args.provider)),
+        }
+    }
+
+    fn provider<'a>(&self, providers: &'a Providers) -> Option<&'a Provider> {
+        providers.find(&self.provider_id()?)
+    }
+}
+
+/// What `--auth-choice` means, with the options that belong to it.
+fn named(
+    choice: &str,
+    args: &OnboardArgs,
+    view: &View,
+    providers: &Providers,
+    context: &Context,
+) -> Result<Act, CliError> {
+    let word = choice.trim().to_ascii_lowercase();
+    let provider = || {
+        args.provider.clone().ok_or_else(|| {
+            missing("--provider ID", &format!("it belongs to `--auth-choice {}`", printable(&word)))
+        })
+    };
+    Ok(match word.as_str() {
+        "keep" | "skip" => Act::Keep(view.providers().into_iter().next()),
+        "setup-token" => setup_token(args, args.provider.as_deref()),
+        "token" => token(args, provider()?),
+        "api-key" | "apikey" => api_key(args, provider()?),
+        "env" => {
+            let id = match &args.provider {
+                Some(name) => ProviderId::new(name),
+                None => match &found::keys(providers, context)[..] {
+                    [(id, _)] => id.clone(),
+                    _ => provider().map(|name| ProviderId::new(&name))?,
+                },
+            };
+            let has_key = found::keys(providers, context).iter().any(|(it, _)| *it == id);
+            if !has_key {
+                let message = format!("the environment has no key of `{id}`");
+                return Err(CliError::new(Exit::NoCredential, "no_key", message).hint(format!(
+                    "{}; or export its variable first",
+                    view::way_in(&id, providers)
+                )));
+            }
+            Act::Env(id)
+        }
+        "import" => {
+            let from = args.from.clone().ok_or_else(|| {
+                missing("--from TOOL", "`codex`, `claude`, `qwen`, `gemini` or the path of a file")
+            })?;
+            importing(args, from, context)
+        }
+        "login" => logging_in(args, provider()?),
+        word => {
+            if let Some(found) =
+                providers.find(&ProviderId::new(word)).filter(|it| it.has_oauth_login())
+            {
+                return Ok(logging_in(args, found.id.to_string()));
+            }
+            let Some(name) = word.strip_suffix("-api-key") else {
+                let message = format!("there is no choice `{}`", printable(choice));
+                return Err(CliError::usage(message).hint(CHOICES));
+            };
+            api_key(args, name.to_owned())
+        }
+    })
+}
+
+/// Asks what to do.
+fn chosen(
+    args: &OnboardArgs,
+    view: &View,
+    providers: &Providers,
+    context: &mut Context,
+) -> Result<Act, CliError> {
+    let mut choices: Vec<(String, Wanted)> = Vec::new();
+    if !view.profiles.is_empty() {
+        choices.push(("Keep what is stored, and check it".to_owned(), Wanted::Keep));
+    }
+    for tool in Tool::ALL {
+        for foreign in other_tools::of_tool(tool, context) {
+            let text = format!("Use the login of {} ({})", tool.name(), foreign.provider);
+            choices.push((text, Wanted::Import(foreign.path.display().to_string())));
+        }
+    }
+    for store in found::stores(context) {
+        let text = format!("Take over the profiles in {}", context.display(&store));
+        choices.push((text, Wanted::Import(store.display().to_string())));
+    }
+    for (id, name) in found::keys(providers, context) {
+        choices
+            .push((format!("Use ${name} of the environment where it is ({id})"), Wanted::Env(id)));
+    }
+    let fixed = [
+        ("ChatGPT subscription: log in with a browser", Wanted::Codex),
+        ("Claude subscription: paste the token of `claude setup-token`", Wanted::SetupToken),
+        ("Another provider's login: Copilot, Qwen, MiniMax, OpenRouter, your own", Wanted::Other),
+        ("An API key of any provider, paid by use", Wanted::ApiKey),
+        ("A token of any provider", Wanted::Token),
+        ("Nothing for now", Wanted::Nothing),
+    ];
+    choices.extend(fixed.into_iter().map(|(text, wanted)| (text.to_owned(), wanted)));
+    context.say("How shall requests be paid for?");
+    for (place, (text, _)) in choices.iter().enumerate() {
+        context.say(format_args!("{:4}  {text}", place + 1));
+    }
+    let number = prompt::number(choices.len(), context)?;
+    let (_, wanted) = choices.swap_remove(number);
+    Ok(match wanted {
+        Wanted::Keep | Wanted::Nothing => Act::Keep(view.providers().into_iter().next()),
+        Wanted::Env(id) => Act::Env(id),
+        Wanted::Import(from) => importing(args, from, context),
+        Wanted::Codex => logging_in(args, "openai-codex".to_owned()),
+        Wanted::SetupToken => setup_token(args, None),
+        Wanted::Other => {
+            let name = match &args.provider {
+                Some(name) => name.clone(),
+                None => login_method::choose_provider(providers, context)?,
+            };
+            let provider = login::find(&name, providers)?;
+            let method = login_method::choose_method(provider, context)?;
+            let act = logging_in(args, name);
+            match act {
+                Act::Login(login) => Act::Login(LoginArgs { method, ..login }),
+                other => other,
+            }
+        }
+        Wanted::ApiKey => {
+            let name = provider_name(args, "openai, openrouter, groq, …", context)?;
+            api_key(args, name)
+        }
+        Wanted::Token => {
+            let name = provider_name(args, "anthropic, acme, …", context)?;
+            token(args, name)
+        }
+    })
+}
+
+/// A line of the menu.
+enum Wanted {
+    Keep,
+    Import(String),
+    Env(ProviderId),
+    Codex,
+    SetupToken,
+    Other,
+    ApiKey,
+    Token,
+    Nothing,
+}
+
+fn provider_name(
+    args: &OnboardArgs,
+    examples: &str,
+    context: &mut Context,
+) -> Result<String, CliError> {
+    if let Some(name) = &args.provider {
+        return Ok(name.clone());
+    }
+    loop {
+        let name = prompt::answer(&format!("Of which provider? ({examples}): "), context)?;
+        if !name.is_empty() {
+            return Ok(name);
+        }
+    }
+}
+
+fn logging_in(args: &OnboardArgs, provider: String) -> Act {
+    Act::Login(LoginArgs {
+        provider: Some(provider),
+        profile_id: args.profile_id.clone(),
+        device_code: args.device_code,
+        no_browser: args.no_browser,
+        ..LoginArgs::default()
+    })
+}
+
+fn setup_token(args: &OnboardArgs, provider: Option<&str>) -> Act {
+    Act::SetupToken(SetupTokenArgs {
+        provider: provider.unwrap_or(DEFAULT_PROVIDER).to_owned(),
+        profile_id: args.profile_id.clone(),
+        yes: true,
+    })
+}
+
+fn token(args: &OnboardArgs, provider: String) -> Act {
+    Act::Token(PasteTokenArgs { provider, profile_id: args.profile_id.clone(), expires_in: None })
+}
+
+fn api_key(args: &OnboardArgs, provider: String) -> Act {
+    let profile_id = args.profile_id.clone();
+    Act::ApiKey(PasteApiKeyArgs { provider, profile_id, ..PasteApiKeyArgs::default() })
+}
+
+fn importing(args: &OnboardArgs, from: String, context: &Context) -> Act {
+    let provider = found::provider_of(&from, context);
+    let args = ImportArgs {
+        from,
+        access_only: args.access_only,
+        take_over: args.take_over,
+        provider: args.provider.clone(),
+        profile_id: args.profile_id.clone(),
+        force: false,
+    };
+    Act::Import(args, provider)
+}
+
+/// The model to make the default one, if the person wants that.
+fn suggested(
+    provider: &Provider,
+    args: &OnboardArgs,
+    is_silent: bool,
+    view: &View,
+    context: &mut Context,
+) -> Result<Option<String>, CliError> {
+    let Some(model) = &provider.default_model else {
+        if args.set_default {
+            context.say(format_args!(
+                "warning: no model is suggested for `{}`; name one: {}",
+                provider.id,
+                command("models set", &[&format!("{}/MODEL", provider.id)], "")
+            ));
+        }
+        return Ok(None);
+    };
+    let is_set =
+        view.config.models().primary.is_some() && view.default_model().to_string() == *model;
+    let is_wanted = args.set_default
+        || (!is_silent
+            && !is_set
+            && prompt::yes(&format!("Make {model} the default model?"), context)?);
+    Ok(is_wanted.then(|| model.clone()))
+}
+
+/// Has another command do it, and returns what that says as data. Who is asked what to import, and
+/// wants a login of their own instead, gets that.
+fn perform(
+    act: Act,
+    args: &OnboardArgs,
+    providers: &Providers,
+    global: &Global,
+    context: &mut Context,
+) -> Result<(Act, Value), CliError> {
+    let json = &Global { json: true, ..global.clone() };
+    let done = quietly(context, |context| match &act {
+        Act::Keep(_) | Act::Env(_) => Ok(Exit::Done),
+        Act::Login(args) => login::run(args, json, context),
+        Act::SetupToken(args) => paste::setup_token(args, json, context),
+        Act::Token(args) => paste::paste_token(args, json, context),
+        Act::ApiKey(args) => paste::paste_api_key(args, json, context),
+        Act::Import(args, _) => import::run(args, json, context),
+    })?;
+    let took_nothing = done["imported"].as_array().is_some_and(Vec::is_empty);
+    let (Act::Import(_, id), true) = (&act, took_nothing) else { return Ok((act, done)) };
+    let instead = match providers.find(id) {
+        Some(provider) if provider.has_oauth_login() => logging_in(args, id.to_string()),
+        Some(_) => setup_token(args, Some(id.as_str())),
+        None => return Ok((act, done)),
+    };
+    perform(instead, args, providers, global, context)
+}
+
+/// Runs a command whose data is for us.
+fn quietly(
+    context: &mut Context,
+    command: impl FnOnce(&mut Context) -> Result<Exit, CliError>,
+) -> Result<Value, CliError> {
+    let data = Captured::default();
+    let stdout = std::mem::replace(&mut context.stdout, Box::new(data.clone()));
+    let exit = command(context);
+    context.stdout = stdout;
+    exit?;
+    Ok(serde_json::from_str(&data.text()).unwrap_or_default())
+}
+
+/// Reads back what is there now, says it, and which commands come next.
+fn finish(
+    act: &Act,
+    done: &Value,
+    model: Option<&str>,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let view = View::read(global, context)?;
+    let providers = view::providers(context);
+    let stored: Vec<&str> = match &done["imported"] {
+        Value::Array(all) => all.iter().filter_map(|it| it["profileId"].as_str()).collect(),
+        _ => done["profileId"].as_str().into_iter().collect(),
+    };
+    for id in &stored {
+        view.profile(&(*id).into())?;
+    }
+    let provider = match stored.first() {
+        Some(id) => Some(view.profile(&(*id).into())?.provider.clone()),
+        None => act.provider_id(),
+    };
+    let usable = provider
+        .as_ref()
+        .filter(|id| matches!(act, Act::Env(_)) || !view.plan(id, None).candidates.is_empty());
+    let name = usable.map_or("PROVIDER", ProviderId::as_str);
+    let next = if usable.is_some() {
+        [
+            (
+                format!("clawdbot models auth token{}", option("--provider", name)),
+                "a valid token, for any tool",
+            ),
+            ("clawdbot models status".to_owned(), "who is logged in, until when"),
+            ("clawdbot doctor".to_owned(), "what is wrong, and what mends it"),
+        ]
+    } else {
+        [
+            ("clawdbot onboard".to_owned(), "this again"),
+            ("clawdbot plugins list".to_owned(), "the providers there are"),
+            ("clawdbot models status".to_owned(), "what is stored"),
+        ]
+    };
+    if global.json {
+        context.print_json(&json!({
+            "agentId": view.agent.id,
+            "provider": provider,
+            "profileIds": stored,
+            "usable": usable.is_some(),
+            "defaultModel": view.default_model().to_string(),
+            "next": next.iter().map(|(command, _)| command).collect::<Vec<_>>(),
+        }))?;
+        return Ok(Exit::Done);
+    }
+    context.print("")?;
+    match (&provider, usable) {
+        (Some(id), Some(_)) => {
+            let abilities = view::abilities(&view, &providers, context);
+            let (style, width) = (Style::of(global, context), context.terminal.width.unwrap_or(80));
+            context.print(format_args!("Ready: {id}, for the agent `{}`", view.agent.id))?;
+            for line in table::profile_lines(&view, id, &abilities, style, width) {
+                context.print_styled(&line)?;
+            }
+            if let Act::Env(id) = act
+                && let Some((_, name)) =
+                    found::keys(&providers, context).iter().find(|(it, _)| it == id)
+            {
+                context.print(format_args!("    ${name} of the environment"))?;
+            }
+        }
+        (Some(id), None) => {
+            context.print(format_args!("There is no credential of {id} that can be used yet."))?;
+        }
+        (None, _) => context.print("There is no credential yet.")?,
+    }
+    if model.is_some() {
+        context.print(format_args!("Default model: {}", view.default_model()))?;
+    }
+    context.print("")?;
+    context.print("Next:")?;
+    let width = next.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
+    for (command, what) in &next {
+        context.print(format_args!("  {command:width$}  {what}"))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn missing(option: &str, why: &str) -> CliError {
+    CliError::usage(format!("there is nobody to ask, and this is missing: {option}")).hint(why)
+}
+
+const CHOICES: &str = "choices: openai-codex, or another provider to log in to (`clawdbot plugins list`); \
+     setup-token (of `claude setup-token`); token or api-key with --provider ID; \
+     env with --provider ID; import with --from TOOL; keep; skip. \
+     Secrets come on standard input. Further: --set-default or --model MODEL, --profile-id ID";

@@ -1,0 +1,122 @@
+//! `models auth …`: what is stored, in which order, and why.
+
+use clap::{Args, Subcommand};
+
+/// `models auth list`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  clawdbot models auth list
+  clawdbot models auth list --provider anthropic --json")]
+pub struct ListArgs {
+    /// This provider only
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+}
+
+/// `models auth logout`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  clawdbot models auth logout openai-codex:me@example.com
+
+The profile is always removed here; exit code 5 says that the provider could not be told.")]
+pub struct LogoutArgs {
+    /// The profile
+    pub profile: String,
+    /// Do not ask first (nothing is asked; accepted for scripts)
+    #[arg(long, hide = true)]
+    pub yes: bool,
+}
+
+/// `models auth remove`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  clawdbot models auth remove anthropic:old-token")]
+pub struct RemoveArgs {
+    /// The profile
+    pub profile: String,
+}
+
+/// `models auth refresh`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  clawdbot models auth refresh
+  clawdbot models auth refresh openai-codex:work --force
+  clawdbot models auth refresh --all-agents      (from cron)")]
+pub struct RefreshArgs {
+    /// The profiles; without any, whatever is about to expire
+    pub profiles: Vec<String>,
+    /// Only what is about to expire, which is what happens without any of these
+    #[arg(long, conflicts_with = "force")]
+    pub due: bool,
+    /// Send the refresh token although the access token is fresh, or the token was refused before
+    #[arg(long)]
+    pub force: bool,
+    /// Every agent's profiles
+    #[arg(long, conflicts_with = "agent")]
+    pub all_agents: bool,
+}
+
+/// `models auth order …`
+#[derive(Debug, Subcommand)]
+pub enum OrderCommand {
+    /// The agent's own order for a provider
+    Get(OrderArgs),
+    /// Set the agent's own order: these profiles, in this order, and no others
+    #[command(after_help = "\
+Example:
+  clawdbot models auth order set --provider anthropic anthropic:work anthropic:home")]
+    Set(OrderSetArgs),
+    /// Go back to the config's order, or to the default one
+    Clear(OrderArgs),
+}
+
+/// `models auth order get|clear`
+#[derive(Args, Debug)]
+pub struct OrderArgs {
+    /// The provider
+    #[arg(long, value_name = "NAME")]
+    pub provider: String,
+}
+
+/// `models auth order set`
+#[derive(Args, Debug)]
+pub struct OrderSetArgs {
+    /// The provider
+    #[arg(long, value_name = "NAME")]
+    pub provider: String,
+    /// The profiles, the preferred one first
+    #[arg(required = true, value_name = "PROFILE")]
+    pub profiles: Vec<String>,
+}
+
+/// `models auth cooldown …`
+#[derive(Debug, Subcommand)]
+pub enum CooldownCommand {
+    /// Which profiles rest, why and until when
+    List(ListArgs),
+    /// Let them be used again at once, with every model
+    Clear(CooldownClearArgs),
+}
+
+/// `models auth cooldown clear`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  clawdbot models auth cooldown clear openai:default
+  clawdbot models auth cooldown clear openai:default --model gpt-5
+  clawdbot models auth cooldown clear --all")]
+pub struct CooldownClearArgs {
+    /// The profiles
+    #[arg(required_unless_present = "all", value_name = "PROFILE")]
+    pub profiles: Vec<String>,
+    /// Every profile of the agent
+    #[arg(long, conflicts_with = "profiles")]
+    pub all: bool,
+    /// Only the rest of this model
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+}

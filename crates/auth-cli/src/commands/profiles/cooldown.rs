@@ -1,0 +1,211 @@
+//! `models auth cooldown list|clear`: profiles that rest after a failure, and models that rest
+//! with some of them.
+
+use auth_routing::{cleared, health, unusable_until};
+use auth_store::{ModelUsage, ProfileId, ProviderId, Timestamp, Usage};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::agent::Agent;
+use crate::agent::shared::Seen;
+use crate::commands::profiles::args::CooldownClearArgs;
+use crate::commands::profiles::args::ListArgs;
+use crate::config::Config;
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+use crate::host::global::Global;
+use crate::host::text::{printable, utc};
+use crate::profiles::runtime_cache;
+use crate::profiles::view::{self, DEFAULT_PROVIDER, View, no_profile};
+
+/// A profile that rests, or a model of it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resting {
+    /// Its id.
+    pub profile_id: ProfileId,
+    /// Its provider, as written.
+    pub provider: String,
+    /// `disabled`, or `cooldown`.
+    pub kind: &'static str,
+    /// Why it is disabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The end of the rest.
+    pub until: Timestamp,
+    /// How long that is, in milliseconds.
+    pub remaining_ms: i64,
+    /// The model that rests; `None`: the whole profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// What the provider said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
+}
+
+/// The profiles that rest, the one that is back soonest first.
+pub fn resting(view: &View) -> Vec<Resting> {
+    resting_with(view, &ModelUsage::default())
+}
+
+/// The same with the models that rest.
+fn resting_with(view: &View, models: &ModelUsage) -> Vec<Resting> {
+    let mut resting = Vec::new();
+    for profile in &view.profiles {
+        let mut add = |usage: &Usage, model: Option<String>| {
+            let Some(until) = unusable_until(usage).filter(|end| view.now < *end) else { return };
+            let is_disabled = usage.disabled_until.is_some_and(|end| view.now < end);
+            resting.push(Resting {
+                profile_id: profile.id.clone(),
+                provider: profile.provider_text.clone(),
+                kind: if is_disabled { "disabled" } else { "cooldown" },
+                reason: usage.disabled_reason.clone(),
+                until,
+                remaining_ms: until.0.saturating_sub(view.now.0),
+                model,
+                raw: usage.last_failure_raw.clone(),
+            });
+        };
+        add(&profile.usage, None);
+        for (model, usage) in models.models(&profile.id) {
+            add(&usage, Some(model));
+        }
+    }
+    resting.sort_by_key(|it| it.remaining_ms);
+    resting
+}
+
+/// Shows who rests, why and until when.
+pub fn list(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    let view = View::read(global, context)?;
+    let mut resting = resting_with(&view, &view.model_usage());
+    if let Some(provider) = &args.provider {
+        resting.retain(|it| ProviderId::new(&it.provider) == ProviderId::new(provider));
+    }
+    if global.json {
+        context.print_json(&json!({ "agentId": view.agent.id, "profiles": resting }))?;
+        return Ok(Exit::Done);
+    }
+    if resting.is_empty() {
+        context.print("No profile rests.")?;
+    }
+    for it in &resting {
+        let model = it.model.as_deref().map(|it| format!(" with {it}")).unwrap_or_default();
+        let reason = it.reason.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
+        let left = health::until_text(it.until, view.now);
+        let line = format!(
+            "{}{model}  {}{reason}, back in {left} ({})",
+            it.profile_id,
+            it.kind,
+            utc(it.until)
+        );
+        context.print(printable(&line))?;
+        if let Some(raw) = &it.raw {
+            context.print(format_args!("    {}", printable(raw)))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Ends the rest of the named profiles, that of a billing failure and those of models too; or, if
+/// a model is named, that of the model alone.
+pub fn clear(
+    args: &CooldownClearArgs,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let config = Config::load(context)?;
+    let agent = Agent::of(global, &config, context)?;
+    let seen = Seen::by(&agent, &config, context)?;
+    let named: Vec<_> = args.profiles.iter().map(|id| ProfileId::new(id.as_str())).collect();
+    if let Some(unknown) = named.iter().find(|id| !seen.document.contains(id)) {
+        return Err(no_profile(unknown, &agent));
+    }
+    let all: Vec<ProfileId> =
+        if args.all { seen.document.profiles().map(|profile| profile.id).collect() } else { named };
+    let mut ended = Vec::new();
+    let owner = seen.shared.as_ref().map(|(owner, _)| owner);
+    for holder in [Some(&agent), owner].into_iter().flatten() {
+        let own = all.iter().filter(|id| seen.holder(id, &agent) == holder);
+        let own: Vec<ProfileId> = own.cloned().collect();
+        if !own.is_empty() {
+            ended.extend(wake(&own, args.model.as_deref(), holder, &config, context)?);
+            runtime_cache::follow(holder, &config, context);
+        }
+    }
+    runtime_cache::follow(&agent, &config, context);
+
+    if global.json {
+        let profiles: Vec<_> = ended.iter().filter(|it| it.1.is_none()).map(|it| &it.0).collect();
+        let models = ended.iter().filter_map(|(id, model)| Some((id, model.as_ref()?)));
+        let models: Vec<_> =
+            models.map(|(id, model)| json!({ "profileId": id, "model": model })).collect();
+        context.print_json(&json!({
+            "agentId": agent.id, "cleared": profiles, "clearedModels": models,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    for (id, model) in &ended {
+        let model = model.as_deref().map(|it| format!(" with {it}")).unwrap_or_default();
+        context.print(printable(&format!("`{id}`{model} is ready")))?;
+    }
+    if ended.is_empty() {
+        context.print("None of them was resting.")?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Ends the rests of `ids` in the files of `holder`: of the profiles, and of their models; or of
+/// the one model. What was resting.
+fn wake(
+    ids: &[ProfileId],
+    model: Option<&str>,
+    holder: &Agent,
+    config: &Config,
+    context: &Context,
+) -> Result<Vec<(ProfileId, Option<String>)>, CliError> {
+    let store = holder.store_to_change(context);
+    let document = store.read()?;
+    let now = context.now();
+    let rests = |usage: &Usage| unusable_until(usage).is_some_and(|end| now < end);
+    // The models, as they are called with each profile.
+    let mut models: Vec<(ProfileId, String)> = Vec::new();
+    for id in ids {
+        match model {
+            None => models.extend(
+                store.model_usage().models(id).into_iter().map(|(model, _)| (id.clone(), model)),
+            ),
+            Some(text) => {
+                let provider = document.profile(id).map(|profile| profile.provider);
+                let provider = provider.unwrap_or_else(|| ProviderId::new(DEFAULT_PROVIDER));
+                let model = view::model_of(text, &provider, config)?;
+                models.push((id.clone(), model.to_string()));
+            }
+        }
+    }
+
+    let mut ended: Vec<(ProfileId, Option<String>)> = Vec::new();
+    if model.is_none() && ids.iter().any(|id| rests(&document.usage(id))) {
+        let awake = store.update(|document| {
+            let resting = ids.iter().filter(|id| rests(&document.usage(id)));
+            let resting: Vec<_> = resting.cloned().collect();
+            for id in &resting {
+                document.set_usage(id, &cleared(&document.usage(id)));
+            }
+            resting
+        })?;
+        ended.extend(awake.into_iter().map(|id| (id, None)));
+    }
+    if !models.is_empty() {
+        let awake = store.update_model_usage(|usage| {
+            let resting = models.iter().filter(|(id, model)| rests(&usage.get(id, model)));
+            let resting: Vec<_> = resting.cloned().collect();
+            for (id, model) in &models {
+                usage.forget_model(id, model);
+            }
+            resting
+        })?;
+        ended.extend(awake.into_iter().map(|(id, model)| (id, Some(model))));
+    }
+    Ok(ended)
+}

@@ -1,0 +1,99 @@
+//! `models auth logout`: revokes a login where its issuer can, then removes it.
+
+use auth_providers::refresh::{self, Revocation};
+use auth_store::{OAuthCredential, ProfileId};
+use serde_json::json;
+
+use crate::agent::Agent;
+use crate::agent::shared;
+use crate::commands::profiles::args::LogoutArgs;
+use crate::config::Config;
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+use crate::host::global::Global;
+use crate::host::prompt;
+use crate::host::text::{printable, utc};
+use crate::profiles::runtime_cache;
+use crate::profiles::view::no_profile;
+use crate::profiles::worker;
+
+/// What is kept beside the store about a profile goes with it. Best effort: the profile is gone.
+pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, context: &mut Context) {
+    let store = agent.store_to_change(context);
+    if !store.model_usage().models(id).is_empty()
+        && let Err(error) = store.update_model_usage(|usage| usage.forget(id))
+    {
+        context.say(format_args!("warning: {}", CliError::from(error)));
+    }
+    runtime_cache::follow_anew(agent, context);
+}
+
+/// Logs out of one profile. It is removed here whatever the issuer says; that it could not be
+/// revoked is exit code 5.
+pub fn run(args: &LogoutArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    let config = Config::load(context)?;
+    let agent = Agent::of(global, &config, context)?;
+    let sink = worker::sink(&agent, &config, context)?;
+    let id = ProfileId::new(args.profile.as_str());
+    let holder = shared::holder(&agent, &id, &config, context)?;
+    if holder != agent {
+        return Err(shared::not_ours(&id, &agent, &holder, "logout"));
+    }
+    let document = sink.store.read()?;
+    if !document.contains(&id) {
+        // Whoever died while removing it may have left a copy.
+        refresh::clear_up(sink.doors());
+        return Err(no_profile(&id, &agent));
+    }
+    let expires = document.credential(&id).and_then(|credential| credential.expires());
+    let provider = document.profile(&id).and_then(|profile| sink.provider_of(&profile).cloned());
+
+    let revoke = async |login: &OAuthCredential| match &provider {
+        Some(provider) => provider.revoke(login, &*sink.http, sink.clock.now()).await,
+        None => Revocation::NotOffered,
+    };
+    let outcome = prompt::run(refresh::logout(&id, provider.as_ref(), revoke, sink.doors()))?
+        .map_err(|error| worker::explain(error, provider.as_ref(), &agent))?;
+    forget_companions(&id, &agent, context);
+
+    let is_revoked = outcome.revocation == Revocation::Done;
+    for path in &outcome.others {
+        let consequence = if is_revoked { "it is dead there too" } else { "it lives on there" };
+        context.say(format_args!(
+            "warning: `{}` has the same refresh token: {consequence}",
+            context.display(path)
+        ));
+    }
+    if let Revocation::Failed(reason) = &outcome.revocation {
+        let until = match expires {
+            Some(end) => format!("the access token may live until {}", utc(end)),
+            None => "nobody knows how long the tokens live".to_owned(),
+        };
+        let message =
+            format!("`{id}` is removed here, but was not revoked: {}; {until}", printable(reason));
+        return Err(CliError::new(Exit::TryLater, "not_revoked", message)
+            .hint("end the session on the provider's web page")
+            .profile(&id));
+    }
+    if global.json {
+        let others = outcome.others.iter().map(|path| path.display().to_string());
+        let others: Vec<_> = others.collect();
+        context.print_json(&json!({
+            "agentId": agent.id,
+            "removed": id,
+            "revoked": is_revoked,
+            "otherHolders": others,
+        }))?;
+    } else if is_revoked {
+        context.print(format_args!(
+            "Logged out of `{id}`: revoked, and removed from the agent `{}`.",
+            agent.id
+        ))?;
+    } else {
+        context.print(format_args!(
+            "Removed `{id}` from the agent `{}`; its provider offers no way to revoke it.",
+            agent.id
+        ))?;
+    }
+    Ok(Exit::Done)
+}

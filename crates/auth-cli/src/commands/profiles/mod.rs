@@ -1,0 +1,9 @@
+//! One file per command.
+
+pub mod args;
+pub mod cooldown;
+pub mod list;
+pub mod logout;
+pub mod order;
+pub mod refresh;
+pub mod remove;

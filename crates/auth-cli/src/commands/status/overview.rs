@@ -1,0 +1,309 @@
+//! `models status` as a value: which models are in use, which credentials there are for them, and
+//! how long those hold. The shape of its JSON is Clawdbot's; keys were added, none changed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use auth_providers::{EnvKey, Providers};
+use auth_routing::health::{self, Health, Status};
+use auth_routing::session::selector::ModelRef;
+use auth_routing::unusable_until;
+use auth_store::{Kind, Profile, ProviderId, Secret};
+use serde_json::{Map, Value, json};
+
+use crate::commands::profiles::cooldown::{Resting, resting};
+use crate::host::context::Context;
+use crate::host::error::Exit;
+use crate::host::paths;
+use crate::host::text::{masked, shown};
+use crate::profiles::view::{Abilities, DEFAULT_PROVIDER, Refresh, View};
+
+/// What `models status` shows.
+#[derive(Debug)]
+pub struct Overview {
+    /// The agent's credentials.
+    pub view: View,
+    /// What can be done with each.
+    pub abilities: Abilities,
+    /// The default model: as configured, else the built-in one.
+    pub default_model: String,
+    /// The same with its alias resolved.
+    pub resolved_default: String,
+    /// The providers that have something to send, by name.
+    pub providers: Vec<ProviderAuth>,
+    /// The providers of models in use that have nothing to send.
+    pub missing: Vec<String>,
+    /// How long the credentials hold.
+    pub health: Health,
+    /// Who rests.
+    pub resting: Vec<Resting>,
+    /// The issuers' answers that are not in the store yet: of a refresh that is under way, that a
+    /// dead process left, or that does not fit its profile.
+    pub answers: Vec<PathBuf>,
+}
+
+/// What one provider has to send.
+#[derive(Debug)]
+pub struct ProviderAuth {
+    /// Its name, as written where it was first met.
+    pub name: String,
+    /// Its profiles, in the order of the store.
+    pub profiles: Vec<Profile>,
+    /// A key from the environment.
+    pub env: Option<EnvKey>,
+    /// A key in the config's `models.providers`, masked.
+    pub described: Option<String>,
+}
+
+impl Overview {
+    /// Puts it together.
+    pub fn of(view: View, providers: &Providers, abilities: Abilities, context: &Context) -> Self {
+        let config = &view.config;
+        let resolved_default = view.default_model().to_string();
+        let default_model = config.models().primary.unwrap_or_else(|| resolved_default.clone());
+
+        let in_use = models_in_use(&default_model, &view);
+        let listed = config.listed_models().map(|(model, _)| model.to_owned());
+        let mut names: Vec<String> =
+            view.profiles.iter().map(|it| it.provider_text.clone()).collect();
+        names.extend(config.described_providers().map(str::to_owned));
+        names.extend(providers_of(in_use.iter().cloned().chain(listed)));
+        let env = |name: &str| context.env(name).map(str::to_owned);
+        let with_key =
+            providers.all().iter().filter(|it| providers.env_key(&it.id, &env).is_some());
+        names.extend(with_key.map(|it| it.id.to_string()));
+
+        let all: Vec<&str> = names.iter().map(String::as_str).collect();
+        let profiles = &view.profiles;
+        let health =
+            health::health(profiles, &view.routing, Some(&all), health::WARN_AFTER, view.now);
+        let mut of_provider: BTreeMap<&ProviderId, Vec<Profile>> = BTreeMap::new();
+        for profile in profiles {
+            of_provider.entry(&profile.provider).or_default().push(profile.clone());
+        }
+        let auth = health.providers.iter().filter_map(|provider| {
+            let id = ProviderId::new(&provider.provider);
+            let auth = ProviderAuth {
+                name: provider.provider.clone(),
+                profiles: of_provider.get(&id).cloned().unwrap_or_default(),
+                env: providers.env_key(&id, &env),
+                described: config.described_key(&id).map(|key| masked(&Secret::new(key))),
+            };
+            (!auth.profiles.is_empty() || auth.env.is_some() || auth.described.is_some())
+                .then_some(auth)
+        });
+        let auth: Vec<ProviderAuth> = auth.collect();
+        let used = providers_of(in_use.into_iter());
+        let missing = health.providers.iter().map(|it| &it.provider).filter(|name| {
+            used.contains(name)
+                && !auth.iter().any(|it| ProviderId::new(&it.name) == ProviderId::new(name))
+        });
+        Self {
+            missing: missing.cloned().collect(),
+            providers: auth,
+            resting: resting(&view),
+            answers: answers(&view),
+            default_model,
+            resolved_default,
+            abilities,
+            health,
+            view,
+        }
+    }
+
+    /// How `--check` ends: 1 if something expired or is missing, 2 if something expires soon or
+    /// cannot be renewed any more.
+    pub fn check(&self) -> Exit {
+        let ending = || self.health.profiles.iter().filter(|it| it.kind != Kind::ApiKey.as_str());
+        let has = |status| ending().any(|it| it.status == status);
+        let is_refused = |it: &&crate::profiles::view::Ability| it.refresh == Refresh::NeedsLogin;
+        if has(Status::Expired) || has(Status::Missing) || !self.missing.is_empty() {
+            Exit::Expired
+        } else if has(Status::Expiring) || self.abilities.values().find(is_refused).is_some() {
+            Exit::Expiring
+        } else {
+            Exit::Done
+        }
+    }
+
+    /// The first of the models in use that is this provider's, with its name.
+    pub(crate) fn model_of(&self, provider: &ProviderId) -> Option<String> {
+        let default = ProviderId::new(DEFAULT_PROVIDER);
+        let used = models_in_use(&self.default_model, &self.view);
+        let listed = self.view.config.listed_models().map(|(model, _)| model.to_owned());
+        let models = used.into_iter().chain(listed);
+        let mut models = models.filter_map(|text| ModelRef::parse(&text, &default));
+        models.find(|model| model.provider == *provider).map(|model| model.to_string())
+    }
+
+    /// The JSON of `models status --json`.
+    pub fn to_json(&self, context: &Context) -> Value {
+        let config = &self.view.config;
+        let (models, image) = (config.models(), config.image_models());
+        let aliases = config
+            .listed_models()
+            .filter_map(|(model, alias)| alias.map(|alias| (alias.to_owned(), Value::from(model))));
+        let allowed: Vec<_> = config.listed_models().map(|(model, _)| model).collect();
+        let store = paths::store_file(&self.view.agent.directory);
+        let with_tokens = self.providers.iter().filter_map(ProviderAuth::tokens);
+        let with_tokens: Vec<_> = with_tokens.collect();
+        let providers = self.providers.iter().map(|it| it.to_json(self, &store, context));
+        let providers: Vec<_> = providers.collect();
+        json!({
+            "configPath": config.path.display().to_string(),
+            "agentId": self.view.agent.id,
+            "agentDir": self.view.agent.directory.display().to_string(),
+            "defaultModel": self.default_model,
+            "resolvedDefault": self.resolved_default,
+            "fallbacks": models.fallbacks,
+            "imageModel": image.primary,
+            "imageFallbacks": image.fallbacks,
+            "aliases": aliases.collect::<Map<_, _>>(),
+            "allowed": allowed,
+            "auth": {
+                "storePath": store.display().to_string(),
+                "shellEnvFallback": { "enabled": false, "appliedKeys": [] },
+                "providersWithOAuth": with_tokens,
+                "missingProvidersInUse": self.missing,
+                "providers": providers,
+                "unusableProfiles": self.resting,
+                "pendingAnswers": self.answers.iter().map(|it| it.display().to_string()).collect::<Vec<_>>(),
+                "oauth": {
+                    "warnAfterMs": self.health.warn_after_ms,
+                    "profiles": self.health.profiles.iter().map(|it| self.profile(it)).collect::<Vec<_>>(),
+                    "providers": self.health.providers.iter().map(|it| self.provider(it)).collect::<Vec<_>>(),
+                },
+            },
+        })
+    }
+
+    /// A profile's health, and what that means: whether it can be used, and renewed.
+    fn profile(&self, health: &health::ProfileHealth) -> Value {
+        let mut value = json!(health);
+        if let (Some(ability), Some(object)) =
+            (self.abilities.get(&health.profile_id), value.as_object_mut())
+        {
+            object.insert("access".to_owned(), json!(ability.access));
+            object.insert("refresh".to_owned(), json!(ability.refresh));
+        }
+        value
+    }
+
+    fn provider(&self, health: &health::ProviderHealth) -> Value {
+        let mut value = json!(health);
+        let profiles: Vec<_> = health.profiles.iter().map(|it| self.profile(it)).collect();
+        if let Some(object) = value.as_object_mut() {
+            object.insert("profiles".to_owned(), Value::Array(profiles));
+        }
+        value
+    }
+
+    /// One profile in a word, its secret masked.
+    fn label(&self, profile: &Profile) -> String {
+        let id = &profile.id;
+        let secret = || {
+            let credential = self.view.document.credential(id);
+            credential.map(|it| shown(&it)).unwrap_or_default()
+        };
+        let label = match profile.kind {
+            Kind::ApiKey => format!("{id}={}", secret()),
+            Kind::Token => format!("{id}=token:{}", secret()),
+            Kind::OAuth => {
+                let label = health::display_label(profile, &self.view.routing);
+                format!("{id}=OAuth{}", label.strip_prefix(id.as_str()).unwrap_or_default())
+            }
+        };
+        let now = self.view.now;
+        match unusable_until(&profile.usage).filter(|end| now < *end) {
+            None => label,
+            Some(end) => {
+                let usage = &profile.usage;
+                let reason = usage.disabled_reason.as_deref();
+                let kind = match usage.disabled_until.filter(|end| now < *end) {
+                    Some(_) => reason.map_or("disabled".to_owned(), |it| format!("disabled:{it}")),
+                    None => "cooldown".to_owned(),
+                };
+                let left = health::remaining_text(Some(end.0.saturating_sub(now.0)));
+                format!("{label} [{kind} {left}]")
+            }
+        }
+    }
+}
+
+impl ProviderAuth {
+    fn count(&self, kind: Kind) -> usize {
+        self.profiles.iter().filter(|it| it.kind == kind).count()
+    }
+
+    /// `name (count)`, if it has logins or tokens.
+    fn tokens(&self) -> Option<String> {
+        let env = usize::from(self.env.as_ref().is_some_and(|it| it.is_oauth));
+        let count = self.count(Kind::OAuth) + self.count(Kind::Token) + env;
+        (count > 0).then(|| format!("{} ({count})", self.name))
+    }
+
+    /// What may be shown of the key from the environment.
+    fn env_value(key: &EnvKey) -> String {
+        if key.is_oauth { "OAuth (env)".to_owned() } else { masked(&key.value) }
+    }
+
+    fn to_json(&self, overview: &Overview, store: &Path, context: &Context) -> Value {
+        let (kind, detail) = match (&self.env, &self.described) {
+            _ if !self.profiles.is_empty() => ("profiles", context.display(store)),
+            (Some(key), _) => ("env", Self::env_value(key)),
+            (None, described) => ("models.json", described.clone().unwrap_or_default()),
+        };
+        let labels: Vec<_> = self.profiles.iter().map(|it| overview.label(it)).collect();
+        let mut value = Map::new();
+        let mut set = |name: &str, part: Value| value.insert(name.to_owned(), part);
+        set("provider", self.name.clone().into());
+        set("effective", json!({ "kind": kind, "detail": detail }));
+        set(
+            "profiles",
+            json!({
+                "count": self.profiles.len(),
+                "oauth": self.count(Kind::OAuth),
+                "token": self.count(Kind::Token),
+                "apiKey": self.count(Kind::ApiKey),
+                "labels": labels,
+            }),
+        );
+        if let Some(key) = &self.env {
+            let source = format!("env: {}", key.name);
+            set("env", json!({ "value": Self::env_value(key), "source": source }));
+        }
+        if let Some(described) = &self.described {
+            let source = format!("config: {}", context.display(&overview.view.config.path));
+            set("modelsJson", json!({ "value": described, "source": source }));
+        }
+        Value::Object(value)
+    }
+}
+
+fn answers(view: &View) -> Vec<PathBuf> {
+    let keys = view.agent.store().answers().unwrap_or_default().into_iter();
+    keys.map(|key| view.agent.directory.join(format!(".auth-refresh.{key}.answer"))).collect()
+}
+
+/// The models that may be used without anybody choosing one.
+fn models_in_use(default: &str, view: &View) -> Vec<String> {
+    let (models, image) = (view.config.models(), view.config.image_models());
+    let mut all = vec![default.to_owned()];
+    all.extend(models.fallbacks);
+    all.extend(image.primary);
+    all.extend(image.fallbacks);
+    all
+}
+
+/// The providers of those models, each once.
+fn providers_of(models: impl Iterator<Item = String>) -> Vec<String> {
+    let default = ProviderId::new(DEFAULT_PROVIDER);
+    let mut names = Vec::new();
+    for model in models.filter_map(|text| ModelRef::parse(&text, &default)) {
+        let name = model.provider.to_string();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}

@@ -1,0 +1,158 @@
+//! Handing out a token, and telling how it did.
+
+use std::time::Duration;
+
+use crate::host::duration::seconds;
+use auth_store::Timestamp;
+use clap::{Args, ValueEnum};
+
+/// `models auth token`
+#[derive(Args, Debug, Default)]
+#[command(after_help = "\
+Examples:
+  curl -H \"Authorization: Bearer $(clawdbot models auth token --provider openai-codex)\" …
+  clawdbot models auth token --profile openai-codex:work --format json
+  clawdbot models auth token --provider openai-codex --force-refresh --if-token-sha256 $HASH
+  clawdbot models auth token --model Opus --json
+  clawdbot models auth token --session agent:main:main
+
+stdout is the token and a line feed, nothing else. Exit codes: 3 no credential, 4 log in again,
+5 try later, 6 all profiles rest, 7 lock not had in time, 8 store damaged.")]
+pub struct TokenArgs {
+    /// The provider; without it, that of the default model
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// This profile and no other
+    #[arg(long, value_name = "ID")]
+    pub profile: Option<String>,
+    /// The profile this session uses
+    #[arg(long, value_name = "KEY", conflicts_with = "profile")]
+    pub session: Option<String>,
+    /// The session starts anew: routing moves on to the next profile
+    #[arg(long, requires = "session")]
+    pub new_session: bool,
+    /// For this model: an alias or `provider/model`; if nothing can be used for it, for the first
+    /// of the configured fallbacks that has something
+    #[arg(long, value_name = "MODEL", conflicts_with = "session")]
+    pub model: Option<String>,
+    /// How it is printed
+    #[arg(long, value_enum)]
+    pub format: Option<TokenFormat>,
+    /// It must be valid for at least that long: `10m`; a bare number means seconds
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
+    pub min_ttl: Option<Duration>,
+    /// Renew it although it looks valid
+    #[arg(long, conflicts_with = "no_refresh")]
+    pub force_refresh: bool,
+    /// … but only if the token is still the one with this SHA-256 (hexadecimal)
+    #[arg(long, value_name = "HASH", requires = "force_refresh")]
+    pub if_token_sha256: Option<String>,
+    /// Never renew: what is stored and valid, or an error
+    #[arg(long)]
+    pub no_refresh: bool,
+}
+
+/// How a token is printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum TokenFormat {
+    /// The token and a line feed
+    Raw,
+    /// `{provider, profileId, agentId, mode, token, expires, source, model?, fallbackFor?}`
+    Json,
+    /// A line for `curl -H`: the header that the provider reads
+    Header,
+    /// `NAME=token`, with the variable that the provider's tools read
+    Env,
+    /// The answer of a git credential helper
+    Git,
+    /// The answer of a kubectl credential plugin
+    ExecCredential,
+    /// The answer of a credential helper of Bazel or uv
+    Bazel,
+}
+
+/// `models auth report`
+#[derive(Args, Debug)]
+#[command(
+    group = clap::ArgGroup::new("outcome").required(true).args(["ok", "failed", "from_response"]),
+    after_help = "\
+Examples:
+  clawdbot models auth report openai-codex:work --ok
+  clawdbot models auth report openai-codex:work --failed rate_limit --retry-after 90s
+  clawdbot models auth report openai:default --failed rate_limit --model gpt-5 --reset-at 2026-02-01T00:00:00Z
+  curl -sS -i … | clawdbot models auth report anthropic:work --from-response
+
+A rest of one model does not touch the others; what is wrong with the credential or its account
+(auth, billing) makes all of them rest. Exit codes: 3 no such profile, 7 the lock was not had in
+time and nothing was reported."
+)]
+pub struct ReportArgs {
+    /// The profile
+    pub profile: String,
+    /// It worked
+    #[arg(long)]
+    pub ok: bool,
+    /// It failed
+    #[arg(long, value_name = "REASON")]
+    pub failed: Option<FailureWord>,
+    /// Judge the provider's answer on stdin: as `curl -i` prints it, or JSON `{status, headers, body}`
+    #[arg(long)]
+    pub from_response: bool,
+    /// The model that was asked for: an alias, `provider/model`, or one of the profile's provider
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// How long the provider wants to be left alone: `90s`, `5m`; a bare number means seconds
+    #[arg(long, value_name = "DURATION", value_parser = seconds, requires = "failed")]
+    pub retry_after: Option<Duration>,
+    /// When the provider will serve it again: `2026-02-01T00:00:00Z`, or seconds or milliseconds
+    /// since the epoch
+    #[arg(long, value_name = "TIME", value_parser = point_in_time, requires = "failed", conflicts_with = "retry_after")]
+    pub reset_at: Option<Timestamp>,
+}
+
+/// A point in time, as people and providers write it.
+fn point_in_time(text: &str) -> Result<Timestamp, String> {
+    auth_routing::cooldown::reset_time::parse(text).ok_or_else(|| {
+        "use a time such as `2026-02-01T00:00:00Z`, or seconds or milliseconds since the epoch"
+            .into()
+    })
+}
+
+/// Why a request failed, as its caller can tell.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum FailureWord {
+    /// Too many requests, or the plan's limit
+    RateLimit,
+    /// The credential was refused
+    Auth,
+    /// No money or no credits
+    Billing,
+    /// No answer in time
+    Timeout,
+    /// The request itself was refused
+    Format,
+    /// Anything else
+    Unknown,
+}
+
+/// `models auth explain`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  clawdbot models auth explain --provider anthropic
+  clawdbot models auth explain --session agent:main:main --json")]
+pub struct ExplainArgs {
+    /// The provider; without it, that of the default model
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// As if this profile were pinned
+    #[arg(long, value_name = "ID")]
+    pub profile: Option<String>,
+    /// With the pin of this session
+    #[arg(long, value_name = "KEY", conflicts_with = "profile")]
+    pub session: Option<String>,
+    /// For this model: an alias or `provider/model`
+    #[arg(long, value_name = "MODEL", conflicts_with = "provider")]
+    pub model: Option<String>,
+}

@@ -1,0 +1,151 @@
+//! `models auth exec` and `models auth env`: tokens as variables.
+
+use std::process::Command;
+
+use serde_json::{Map, Value};
+
+use crate::commands::token;
+use crate::commands::token::args::TokenArgs;
+use crate::commands::token::exec_args::EnvArgs;
+use crate::commands::token::exec_args::ExecArgs;
+use crate::commands::token::exec_args::Shell;
+use crate::commands::token::exec_args::WantedArgs;
+use crate::commands::token::output::Handed;
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+use crate::host::forward;
+use crate::host::global::Global;
+use crate::host::shell_quote::shell_word;
+use crate::profiles::view;
+
+/// Becomes the program, with the tokens in its environment.
+pub fn exec(args: &ExecArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    let variables = variables(&args.wanted, global, context)?;
+    context.flush()?;
+    let mut command = Command::new(&args.command[0]);
+    command.args(&args.command[1..]);
+    command.envs(variables.iter().map(|(name, handed)| (name, handed.token.expose())));
+    let error = forward::become_it(&mut command);
+    let program = args.command[0].to_string_lossy();
+    Err(CliError::new(Exit::Usage, "exec", format!("could not run `{program}`: {error}"))
+        .hint("nothing was run; look for it: command -v PROGRAM"))
+}
+
+/// Prints the lines that set the variables.
+pub fn env(args: &EnvArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    let shell = if global.json { Shell::Json } else { args.shell };
+    let variables = variables(&args.wanted, global, context)?;
+    if shell == Shell::GithubActions {
+        for (_, handed) in &variables {
+            // The runner reads this line, hides it, and everything like it from then on.
+            context.say(format_args!("::add-mask::{}", handed.token.expose().replace('%', "%25")));
+        }
+    }
+    if shell == Shell::Json {
+        let value = |handed: &Handed| Value::from(handed.token.expose());
+        let members = variables.iter().map(|(name, handed)| (name.clone(), value(handed)));
+        context.print_json(&members.collect::<Map<_, _>>())?;
+        return Ok(Exit::Done);
+    }
+    for (name, handed) in &variables {
+        context.print_lines(&line(shell, name, handed.token.expose()))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Each variable with its token.
+fn variables(
+    wanted: &WantedArgs,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Vec<(String, Handed)>, CliError> {
+    let with = |provider: Option<&String>, profile: Option<&String>| TokenArgs {
+        provider: provider.cloned(),
+        profile: profile.cloned(),
+        session: wanted.session.clone(),
+        ..TokenArgs::default()
+    };
+    let mut asked: Vec<_> = wanted.provider.iter().map(|name| with(Some(name), None)).collect();
+    asked.extend(wanted.profile.iter().map(|id| with(None, Some(id))));
+    if asked.is_empty() {
+        asked.push(with(None, None));
+    }
+    let providers = view::providers(context);
+    let mut variables: Vec<(String, Handed)> = Vec::new();
+    for args in asked {
+        let handed = token::obtain(&args, global, context)?;
+        if !handed.is_one_line() {
+            return Err(handed.not_one_line());
+        }
+        let name = wanted.name.clone().unwrap_or_else(|| handed.variable(&providers));
+        if let Some((_, other)) = variables.iter().find(|(taken, _)| *taken == name) {
+            return Err(CliError::usage(format!(
+                "`{}` and `{}` would both be in the variable {name}",
+                other.source, handed.source
+            ))
+            .hint("run it once for each, with --name"));
+        }
+        variables.push((name, handed));
+    }
+    Ok(variables)
+}
+
+/// The line that sets a variable (JSON is printed whole, not here). The value is one line of text.
+fn line(shell: Shell, name: &str, value: &str) -> String {
+    match shell {
+        Shell::Sh => format!("export {name}={}", shell_word(value)),
+        Shell::Fish => {
+            format!("set -gx {name} '{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
+        }
+        Shell::Powershell => {
+            // Typographic quotes end a string there, too; each stands for itself when doubled.
+            let doubled = |c: char| match c {
+                '\'' | '\u{2018}'..='\u{201b}' => format!("{c}{c}"),
+                _ => c.to_string(),
+            };
+            format!("$env:{name} = '{}'", value.chars().map(doubled).collect::<String>())
+        }
+        Shell::Dotenv if value.contains('\'') => {
+            let escaped = value.replace('\\', r"\\").replace('"', "\\\"").replace('$', r"\$");
+            format!("{name}=\"{escaped}\"")
+        }
+        Shell::Dotenv | Shell::Json => format!("{name}='{value}'"),
+        // One line of text cannot end it: it holds no line break.
+        Shell::GithubActions => format!("{name}<<CLAWDBOT_END\n{value}\nCLAWDBOT_END"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HARD: &str = "a'b\"c$d\\e`f g";
+
+    /// What a shell makes of the line.
+    #[cfg(unix)]
+    fn echoed(program: &str, script: &str) -> String {
+        let output = Command::new(program).args(["-c", script]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn sh_reads_back_what_was_written() {
+        for value in [HARD, "plain", "-n", "'", "$(exit 1)"] {
+            let script = format!("{}\nprintf %s \"$X\"", line(Shell::Sh, "X", value));
+            assert_eq!(echoed("sh", &script), value);
+            let script = format!("{}\nprintf %s \"$X\"", line(Shell::Dotenv, "X", value));
+            if !value.contains('`') {
+                assert_eq!(echoed("sh", &script), value);
+            }
+        }
+    }
+
+    #[test]
+    fn each_shell_gets_its_own_quotes() {
+        assert_eq!(line(Shell::Fish, "X", r"a'b\c"), r"set -gx X 'a\'b\\c'");
+        assert_eq!(line(Shell::Powershell, "X", "a'b\u{2019}"), "$env:X = 'a''b\u{2019}\u{2019}'");
+        assert_eq!(line(Shell::Dotenv, "X", "a b$c"), "X='a b$c'");
+        assert_eq!(line(Shell::GithubActions, "X", "v"), "X<<CLAWDBOT_END\nv\nCLAWDBOT_END");
+    }
+}

@@ -1,0 +1,122 @@
+//! `models auth git-credential`: the other side of git-credential(1).
+
+use std::io::Write as _;
+
+use crate::commands::token;
+use crate::commands::token::args::TokenArgs;
+use crate::commands::token::exec_args::GitCredentialArgs;
+use crate::commands::token::exec_args::GitVerb;
+use crate::commands::token::output::Handed;
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+use crate::host::global::Global;
+use crate::host::prompt;
+
+/// Answers git. For another host, or where a token would cross the network unencrypted, it has
+/// no answer, and git asks somebody else.
+pub fn run(
+    args: &GitCredentialArgs,
+    global: &Global,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    match args.verb {
+        // A helper that is told to keep or to forget what is not its own says nothing.
+        GitVerb::Store | GitVerb::Erase => return Ok(Exit::Done),
+        GitVerb::Capability => {
+            context.print_lines("version 0\ncapability authtype")?;
+            return Ok(Exit::Done);
+        }
+        GitVerb::Get => {}
+    }
+    let question = Question::read(&prompt::everything(context)?);
+    if !question.is_for(&args.host) {
+        return Ok(Exit::Done);
+    }
+    let wanted = TokenArgs {
+        provider: args.provider.clone(),
+        profile: args.profile.clone(),
+        ..TokenArgs::default()
+    };
+    let handed = token::obtain(&wanted, global, context)?;
+    if !handed.is_one_line() {
+        return Err(handed.not_one_line());
+    }
+    let text = answer(&question, args.username.as_deref(), &handed);
+    context.stdout.write_all(text.as_bytes()).map_err(CliError::stdout)?;
+    Ok(Exit::Done)
+}
+
+/// What git says about the credential it wants.
+#[derive(Debug, Default)]
+struct Question {
+    protocol: String,
+    host: String,
+    knows_authtype: bool,
+}
+
+impl Question {
+    /// Lines of `key=value` up to an empty one; keys that are not known mean nothing to us.
+    fn read(text: &str) -> Self {
+        let mut question = Self::default();
+        for line in text.split('\n').take_while(|line| !line.is_empty()) {
+            match line.split_once('=') {
+                Some(("protocol", value)) => value.clone_into(&mut question.protocol),
+                Some(("host", value)) => question.host = value.to_ascii_lowercase(),
+                Some(("capability[]", "authtype")) => question.knows_authtype = true,
+                _ => {}
+            }
+        }
+        question
+    }
+
+    fn is_for(&self, host: &str) -> bool {
+        let name = self.host.rsplit_once(':').map_or(self.host.as_str(), |(name, _)| name);
+        let is_local = matches!(name, "localhost" | "127.0.0.1" | "[::1]");
+        let is_safe = self.protocol == "https" || (self.protocol == "http" && is_local);
+        is_safe && self.host == host.to_ascii_lowercase()
+    }
+}
+
+/// A bearer token for a git that knows how to send one, else a password.
+fn answer(question: &Question, username: Option<&str>, handed: &Handed) -> String {
+    match username {
+        None if question.knows_authtype => {
+            let end = handed.expires.map(|at| at.0.div_euclid(1_000));
+            let end = end.map(|at| format!("password_expiry_utc={at}\n")).unwrap_or_default();
+            format!(
+                "capability[]=authtype\nauthtype=Bearer\ncredential={}\nephemeral=1\n{end}",
+                handed.token.expose()
+            )
+        }
+        _ => {
+            let text = handed.git();
+            match username {
+                Some(name) => text.replacen("username=oauth2", &format!("username={name}"), 1),
+                None => text,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_host_it_was_configured_for_is_answered_and_only_over_tls() {
+        let is_for = |text: &str| Question::read(text).is_for("git.acme.example");
+        assert!(is_for("protocol=https\nhost=git.acme.example\n\n"));
+        assert!(is_for("protocol=https\nhost=GIT.acme.example\n"));
+        for text in [
+            "protocol=http\nhost=git.acme.example\n",
+            "protocol=https\nhost=git.acme.example.evil.example\n",
+            "protocol=https\nhost=git.acme.example:8443\n",
+            "protocol=https\nhost=evil.example\n\nhost=git.acme.example\n",
+            "protocol=https\n",
+            "",
+        ] {
+            assert!(!is_for(text), "{text}");
+        }
+        assert!(Question::read("protocol=http\nhost=127.0.0.1:8080\n").is_for("127.0.0.1:8080"));
+    }
+}

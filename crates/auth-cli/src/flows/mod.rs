@@ -1,0 +1,4 @@
+//! What several commands run.
+
+pub mod import;
+pub mod paste;

@@ -1,0 +1,340 @@
+//! The outside world as one value. This is the only file that asks the operating system for the
+//! environment, the working directory, the clock, entropy or the terminal; tests build a
+//! [`Context`] of their own, with a fixed clock, temporary directories and captured output.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{self, IsTerminal as _, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use auth_store::{Clock, SystemClock, Timestamp};
+use rand::TryRng as _;
+use serde::Serialize;
+
+use crate::host::error::CliError;
+use crate::host::paths::{self, Inputs, Paths};
+use crate::host::text;
+
+/// What a run of the program may see and touch.
+pub struct Context {
+    /// The environment, as it was at the start.
+    pub env: BTreeMap<OsString, OsString>,
+    /// The working directory; empty if it no longer exists.
+    pub cwd: PathBuf,
+    /// The home directory; empty if there is none.
+    pub home: PathBuf,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Fills a buffer with random bytes.
+    pub entropy: Arc<Entropy>,
+    /// Which of our streams are a terminal, and how wide it is.
+    pub terminal: Terminal,
+    /// The id of this process.
+    pub process_id: u32,
+    /// The path of this program.
+    pub program: Option<PathBuf>,
+    /// What we are told.
+    pub stdin: Box<dyn Read + Send>,
+    /// Data: what was asked for, and nothing else.
+    pub stdout: Box<dyn Write + Send>,
+    /// Talk: progress, questions, warnings, errors.
+    pub stderr: Box<dyn Write + Send>,
+    /// Looked for once: nothing of it changes while we run.
+    paths: OnceLock<Paths>,
+}
+
+/// Fills a buffer with random bytes.
+pub type Entropy = dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync;
+
+/// What we know of the terminal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terminal {
+    /// Somebody can type.
+    pub stdin: bool,
+    /// Data goes to a person.
+    pub stdout: bool,
+    /// Talk goes to a person.
+    pub stderr: bool,
+    /// Its columns, where stdout is one.
+    pub width: Option<usize>,
+}
+
+impl Context {
+    /// The real world.
+    #[expect(clippy::disallowed_methods, reason = "the one place where the environment enters")]
+    pub fn real() -> Self {
+        Self {
+            env: std::env::vars_os().collect(),
+            cwd: std::env::current_dir().unwrap_or_default(),
+            home: std::env::home_dir().unwrap_or_default(),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(|buffer| {
+                rand::rngs::SysRng.try_fill_bytes(buffer).map_err(io::Error::other)
+            }),
+            terminal: Terminal {
+                stdin: io::stdin().is_terminal(),
+                stdout: io::stdout().is_terminal(),
+                stderr: io::stderr().is_terminal(),
+                width: columns(),
+            },
+            process_id: std::process::id(),
+            program: std::env::current_exe().ok(),
+            stdin: Box::new(io::stdin()),
+            stdout: Box::new(io::stdout()),
+            stderr: Box::new(io::stderr()),
+            paths: OnceLock::new(),
+        }
+    }
+
+    /// The real world as far as a read of the store needs it: of the environment what decides
+    /// about paths, no terminal is looked at, and what is said goes nowhere, since whoever has
+    /// something to say takes the long way.
+    #[expect(clippy::disallowed_methods, reason = "the one place where the environment enters")]
+    pub fn quick() -> Self {
+        let env = paths::variables().filter_map(|name| {
+            let value = std::env::var_os(name)?;
+            Some((OsString::from(name), value))
+        });
+        let env: BTreeMap<_, _> = env.collect();
+        // Only a variable of ours that is a relative path depends on it.
+        let needs_cwd = env.values().any(|value| !Path::new(value).is_absolute());
+        let cwd = if needs_cwd { std::env::current_dir().ok() } else { None };
+        Self {
+            env,
+            cwd: cwd.unwrap_or_default(),
+            home: std::env::home_dir().unwrap_or_default(),
+            clock: Arc::new(SystemClock),
+            stdout: Box::new(io::stdout()),
+            ..Self::sealed(Path::new(""), Timestamp(0))
+        }
+    }
+
+    /// A world with nothing in it but a home directory and a clock: no environment, no terminal,
+    /// nothing to read, output that goes nowhere, entropy that is all zeros.
+    pub fn sealed(home: &Path, now: Timestamp) -> Self {
+        Self {
+            env: BTreeMap::new(),
+            cwd: home.to_owned(),
+            home: home.to_owned(),
+            clock: Arc::new(now),
+            entropy: Arc::new(|buffer| {
+                buffer.fill(0);
+                Ok(())
+            }),
+            terminal: Terminal::default(),
+            process_id: 0,
+            program: None,
+            stdin: Box::new(io::empty()),
+            stdout: Box::new(io::sink()),
+            stderr: Box::new(io::sink()),
+            paths: OnceLock::new(),
+        }
+    }
+
+    /// The current time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A variable of the environment, if it is text.
+    pub fn env(&self, name: &str) -> Option<&str> {
+        self.env.get(OsStr::new(name)).and_then(|value| value.to_str())
+    }
+
+    /// The environment for a program that has no business with our secrets: without the variables
+    /// whose names say that they hold one, but for those it `needs`.
+    pub fn env_without_secrets(&self, needs: &[String]) -> Vec<(OsString, OsString)> {
+        let may_see = |name: &OsStr| {
+            let name = name.to_string_lossy();
+            !is_secret(&name) || needs.iter().any(|needed| *needed == name)
+        };
+        let seen = self.env.iter().filter(|(name, _)| may_see(name));
+        seen.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// Where everything is.
+    pub fn paths(&self) -> &Paths {
+        self.paths.get_or_init(|| {
+            // Several rules ask for the same path.
+            let asked = RefCell::new(Vec::<(PathBuf, bool)>::new());
+            let known = |path: &Path| asked.borrow().iter().find(|it| it.0 == path).map(|it| it.1);
+            let ask = |path: &Path| {
+                let found = exists(path);
+                asked.borrow_mut().push((path.to_owned(), found));
+                found
+            };
+            Paths::resolve(&Inputs {
+                env: &|name| self.env.get(OsStr::new(name)).cloned(),
+                home: &self.home,
+                cwd: &self.cwd,
+                exists: &|path| known(path).unwrap_or_else(|| ask(path)),
+            })
+        })
+    }
+
+    /// The absolute path a person means by `text`.
+    pub fn user_path(&self, text: &str) -> PathBuf {
+        paths::resolve_user_path(OsStr::new(text), &self.home, &self.cwd)
+    }
+
+    /// `path` as people read it: `~` for their home directory.
+    pub fn display(&self, path: &Path) -> String {
+        paths::display(path, &self.home)
+    }
+
+    /// Writes a line of data, without what could change a terminal or begin another line.
+    pub fn print(&mut self, line: impl fmt::Display) -> Result<(), CliError> {
+        let line = text::line_for_terminal(&line.to_string());
+        writeln!(self.stdout, "{line}").map_err(CliError::stdout)
+    }
+
+    /// The same with our own colours. Text of others in it must be printable already.
+    pub(crate) fn print_styled(&mut self, line: &str) -> Result<(), CliError> {
+        writeln!(self.stdout, "{}", text::styled_for_terminal(line)).map_err(CliError::stdout)
+    }
+
+    /// The same of several lines, of which none is somebody else's text.
+    pub fn print_lines(&mut self, lines: &str) -> Result<(), CliError> {
+        writeln!(self.stdout, "{}", text::for_terminal(lines)).map_err(CliError::stdout)
+    }
+
+    /// Writes a value as two-space JSON.
+    pub fn print_json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
+        let text =
+            serde_json::to_string_pretty(value).map_err(|json| CliError::stdout(json.into()))?;
+        writeln!(self.stdout, "{}", text::json_for_terminal(&text)).map_err(CliError::stdout)
+    }
+
+    /// Says a line to the person, without what could change a terminal or begin another line. That
+    /// nobody can hear it is no reason to fail.
+    pub fn say(&mut self, line: impl fmt::Display) {
+        let line = text::line_for_terminal(&line.to_string());
+        let _nobody_listens = writeln!(self.stderr, "{line}");
+    }
+
+    /// The same of several lines, of which none is somebody else's text.
+    pub fn say_lines(&mut self, lines: &str) {
+        let _nobody_listens = writeln!(self.stderr, "{}", text::for_terminal(lines));
+    }
+
+    /// Asks the person something, the answer to be typed on the same line.
+    pub(crate) fn ask(&mut self, question: &str) {
+        let _nobody_listens = write!(self.stderr, "{question}").and_then(|()| self.stderr.flush());
+    }
+
+    /// Hands on what was written.
+    pub fn flush(&mut self) -> Result<(), CliError> {
+        self.stdout.flush().map_err(CliError::stdout)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Context").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+/// Whether a variable of that name holds a secret, as far as a name can tell.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL"].iter().any(|word| name.contains(word))
+}
+
+/// Whether there is anything at `path`, by the cheapest question there is.
+fn exists(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok()
+    }
+    #[cfg(not(unix))]
+    {
+        path.exists()
+    }
+}
+
+#[cfg(unix)]
+fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
+#[cfg(not(unix))]
+fn columns() -> Option<usize> {
+    None
+}
+
+/// A stream that remembers what was written to it; its clones share the memory.
+#[derive(Clone, Debug, Default)]
+pub struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    /// All that was written so far, as text.
+    pub fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verifier and state of a million logins, made as a login makes them.
+    #[test]
+    fn no_verifier_and_no_state_of_a_million_logins_is_there_twice() {
+        let seen = |fill: &Entropy| {
+            let mut starts = Vec::with_capacity(2_000_000);
+            for _ in 0..1_000_000 {
+                let mut bytes = [0; 64];
+                fill(&mut bytes).unwrap();
+                for part in bytes.chunks_exact(32) {
+                    // 128 bits of it: two that are equal there would be a wonder anyway.
+                    starts.push(u128::from_le_bytes(part[..16].try_into().unwrap()));
+                }
+            }
+            starts.sort_unstable();
+            starts.dedup();
+            starts.len()
+        };
+        assert_eq!(seen(&*Context::real().entropy), 2_000_000);
+        // The control: a source that comes round again.
+        let number = std::sync::atomic::AtomicU64::new(0);
+        let round = move |bytes: &mut [u8]| {
+            let next = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 999_999;
+            bytes[..8].copy_from_slice(&next.to_le_bytes());
+            bytes[32..40].copy_from_slice(&(!next).to_le_bytes());
+            Ok(())
+        };
+        assert_eq!(seen(&round), 2 * 999_999);
+    }
+
+    #[test]
+    fn a_program_sees_no_secret_but_the_one_it_needs() {
+        let mut context = Context::sealed(Path::new("/home"), Timestamp(0));
+        for name in ["HOME", "DISPLAY", "ANTHROPIC_API_KEY", "gh_token", "ACME_CLIENT_SECRET"] {
+            context.env.insert(name.into(), "x".into());
+        }
+        let seen = |needs: &[String]| -> Vec<OsString> {
+            context.env_without_secrets(needs).into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(seen(&[]), ["DISPLAY", "HOME"]);
+        assert_eq!(
+            seen(&["ACME_CLIENT_SECRET".to_owned()]),
+            ["ACME_CLIENT_SECRET", "DISPLAY", "HOME"]
+        );
+    }
+}

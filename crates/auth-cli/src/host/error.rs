@@ -1,0 +1,243 @@
+//! What a command says when it fails: what happened, where, what to do next; and the exit code.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use auth_store::{ProfileId, StoreError};
+use serde_json::{Map, Value};
+
+use crate::host::context::Context;
+use crate::host::shell_quote::{moved_away, word};
+use crate::host::text::printable;
+
+/// How the program ends. The numbers are part of the interface; `docs/cli.md` lists them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// `models status --check`: a credential expired or is missing. `doctor`: something is left
+    /// to do.
+    Expired = 1,
+    /// `models status --check`: a credential expires soon.
+    Expiring = 2,
+    /// There is no credential for what was asked.
+    NoCredential = 3,
+    /// The person has to log in again.
+    LogInAgain = 4,
+    /// It may work later.
+    TryLater = 5,
+    /// All profiles rest.
+    AllRest = 6,
+    /// A lock could not be had in time.
+    Locked = 7,
+    /// The store is damaged, or newer than this program.
+    Store = 8,
+    /// The arguments, or the configuration, make no sense.
+    Usage = 64,
+    /// Something could not be written.
+    CannotWrite = 74,
+    /// Interrupted by the person.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Done,
+        Self::Expired,
+        Self::Expiring,
+        Self::NoCredential,
+        Self::LogInAgain,
+        Self::TryLater,
+        Self::AllRest,
+        Self::Locked,
+        Self::Store,
+        Self::Usage,
+        Self::CannotWrite,
+        Self::Interrupted,
+    ];
+}
+
+/// A failed command.
+#[derive(Debug)]
+pub struct CliError {
+    /// The exit code.
+    pub exit: Exit,
+    /// The kind of failure, for programs: a word that does not change.
+    pub code: Cow<'static, str>,
+    /// What happened. Never a secret.
+    pub message: String,
+    /// What to do next: the exact command, where there is one.
+    pub hint: Option<String>,
+    /// The profile it is about.
+    pub profile: Option<ProfileId>,
+    /// The file it is about.
+    pub path: Option<Box<Path>>,
+}
+
+impl CliError {
+    /// A failure that ends the program with `exit`.
+    pub fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            code: code.into(),
+            message: message.into(),
+            hint: None,
+            profile: None,
+            path: None,
+        }
+    }
+
+    /// The arguments make no sense.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, "usage", message)
+    }
+
+    /// Standard output could not be written.
+    #[expect(clippy::needless_pass_by_value, reason = "for `map_err(CliError::stdout)`")]
+    pub fn stdout(source: io::Error) -> Self {
+        Self::new(
+            Exit::CannotWrite,
+            "cannot_write",
+            format!("could not write the output: {source}"),
+        )
+    }
+
+    /// The same in other words.
+    #[must_use]
+    pub fn message(self, message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..self }
+    }
+
+    /// The same with what to do next.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// The same about a profile.
+    #[must_use]
+    pub fn profile(self, profile: &ProfileId) -> Self {
+        Self { profile: Some(profile.clone()), ..self }
+    }
+
+    /// The same about a file.
+    #[must_use]
+    pub fn path(self, path: &Path) -> Self {
+        Self { path: Some(path.into()), ..self }
+    }
+
+    /// The error as a value: `{code, message, hint, profileId?, path?}`, and the exit code.
+    pub fn to_json(&self) -> Value {
+        let mut error = Map::new();
+        error.insert("code".to_owned(), self.code.as_ref().into());
+        error.insert("message".to_owned(), self.message.clone().into());
+        error.insert("hint".to_owned(), self.hint.clone().into());
+        if let Some(profile) = &self.profile {
+            error.insert("profileId".to_owned(), profile.as_str().into());
+        }
+        if let Some(path) = &self.path {
+            error.insert("path".to_owned(), path.display().to_string().into());
+        }
+        error.insert("exit".to_owned(), (self.exit as u8).into());
+        Value::Object(error)
+    }
+
+    /// The error that another process of ours wrote with [`to_json`](Self::to_json).
+    pub fn from_json(error: &Value) -> Self {
+        let text = |name: &str| error[name].as_str().map(str::to_owned);
+        let exit = Exit::ALL.into_iter().find(|exit| error["exit"] == *exit as u8);
+        Self {
+            exit: exit.unwrap_or(Exit::TryLater),
+            code: text("code").unwrap_or_else(|| "unknown".to_owned()).into(),
+            message: text("message").unwrap_or_default(),
+            hint: text("hint"),
+            profile: text("profileId").map(ProfileId::from),
+            path: text("path").map(|path| PathBuf::from(path).into()),
+        }
+    }
+
+    /// Tells it to whoever asked: a person on stderr, or with `json` a program on stdout.
+    pub fn report(&self, json: bool, context: &mut Context) {
+        if json {
+            let mut object = Map::new();
+            object.insert("error".to_owned(), self.to_json());
+            // If stdout is what failed, there is nobody left to tell.
+            let _told = context.print_json(&object);
+            return;
+        }
+        // One line, whatever a server or a file put into it.
+        context.say(format_args!("error: {}", printable(&self.message)));
+        if let Some(hint) = &self.hint {
+            context.say_lines(&format!("hint: {hint}"));
+        }
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for CliError {}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        let message = chain(&error);
+        match error {
+            StoreError::Damaged { path, .. } => Self::new(Exit::Store, "store_damaged", message)
+                .hint(format!(
+                    "nothing was overwritten; mend the file, or move it away and log in again: {}",
+                    moved_away(&path, "damaged")
+                ))
+                .path(&path),
+            StoreError::Newer { path } => Self::new(Exit::Store, "store_newer", message)
+                .hint("update this program, or use the one that wrote the file")
+                .path(&path),
+            StoreError::Superseded { path, .. } => {
+                Self::new(Exit::Store, "store_superseded", message)
+                    .hint("use the program that made the database for changes to this agent")
+                    .path(&path)
+            }
+            StoreError::Busy { path, .. } => Self::new(Exit::Locked, "locked", message)
+                .hint("nothing was written; try again")
+                .path(&path),
+            StoreError::Unsafe { path, .. } => Self::new(Exit::CannotWrite, "unsafe_file", message)
+                .hint(format!("look at it: ls -ld {}", word(path.display())))
+                .path(&path),
+            StoreError::Io { path, source, .. } => {
+                let hint = hint_at(source.kind());
+                Self::new(Exit::CannotWrite, "cannot_write", message).hint(hint).path(&path)
+            }
+            _ => Self::new(Exit::CannotWrite, "store", message),
+        }
+    }
+}
+
+/// What helps when the operating system refused.
+fn hint_at(kind: io::ErrorKind) -> &'static str {
+    use io::ErrorKind as Kind;
+    match kind {
+        Kind::StorageFull | Kind::QuotaExceeded => "make room on that disk, then try again",
+        Kind::FileTooLarge => "raise the limit on the size of files (ulimit -f), then try again",
+        Kind::ReadOnlyFilesystem => "make that file system writable, then try again",
+        Kind::PermissionDenied => "see who may write there, and who you are: ls -ld, id",
+        _ => "look at that file and its disk, then try again",
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,159 @@
+//! Words that are not ours go to the next `clawdbot` or `moltbot` on PATH, unchanged. So this
+//! program can stand first on PATH and nothing is missing.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+
+/// Replaces this process by the next program that may know the words. Returns if there is none.
+pub(crate) fn to_next_on_path(
+    arguments: &[OsString],
+    context: &mut Context,
+) -> Result<(), CliError> {
+    let mut guard = Guard::read(context);
+    let Some(next) = next(context, &guard) else { return Ok(()) };
+    context.flush()?;
+    guard.seen.extend(context.program.clone());
+    guard.seen.push(next.clone());
+    let mut command = Command::new(&next);
+    command.args(arguments.iter().skip(1)).env(MARKER, guard.value(context.process_id));
+    let error = become_it(&mut command);
+    let message = format!("could not run `{}`: {error}", next.display());
+    Err(CliError::new(Exit::Usage, "hand_on", message).path(&next))
+}
+
+/// Replaces this process by another program. Returns only if that is not possible.
+#[cfg(unix)]
+pub(crate) fn become_it(command: &mut Command) -> io::Error {
+    crate::host::hardening::end();
+    std::os::unix::process::CommandExt::exec(command)
+}
+
+/// Runs another program to its end, and ends as it did. Returns only if it could not be started.
+#[cfg(not(unix))]
+#[expect(clippy::exit, reason = "stands for exec: the other program's exit code is ours")]
+pub(crate) fn become_it(command: &mut Command) -> io::Error {
+    match command.status() {
+        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+        Err(error) => error,
+    }
+}
+
+/// The first program of those names on PATH that is neither we nor one that was tried before.
+fn next(context: &Context, guard: &Guard) -> Option<PathBuf> {
+    if guard.depth >= DEEPEST {
+        return None;
+    }
+    let path = context.env.get(std::ffi::OsStr::new("PATH"))?;
+    let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    };
+    let dirs = std::env::split_paths(path).filter(|dir| dir.is_absolute());
+    dirs.flat_map(|dir| NAMES.iter().map(move |name| dir.join(name))).find(|candidate| {
+        is_executable(candidate)
+            && !context.program.iter().chain(&guard.seen).any(|seen| same(candidate, seen))
+    })
+}
+
+#[cfg(unix)]
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// What keeps two programs from handing a word to each other for ever: the programs this very
+/// process has been, and how often any process above handed on.
+#[derive(Debug, Default)]
+struct Guard {
+    depth: u32,
+    seen: Vec<PathBuf>,
+}
+
+impl Guard {
+    /// `<process id> <depth> <programs, as in PATH>`. The programs count only for the process
+    /// that wrote them: a gateway may well start `clawdbot gateway` anew.
+    fn read(context: &Context) -> Self {
+        let Some(value) = context.env(MARKER) else { return Self::default() };
+        let mut fields = value.splitn(3, ' ');
+        let process = fields.next().and_then(|id| id.parse::<u32>().ok());
+        let depth = fields.next().and_then(|depth| depth.parse().ok()).unwrap_or(0);
+        let seen = fields.next().map(|seen| std::env::split_paths(seen).collect());
+        let is_same = process == Some(context.process_id);
+        Self { depth, seen: seen.filter(|_| is_same).unwrap_or_default() }
+    }
+
+    fn value(&self, process_id: u32) -> OsString {
+        let mut value = OsString::from(format!("{process_id} {} ", self.depth + 1));
+        value.push(std::env::join_paths(&self.seen).unwrap_or_default());
+        value
+    }
+}
+
+const NAMES: &[&str] = if cfg!(windows) {
+    &["clawdbot.exe", "clawdbot.cmd", "moltbot.exe", "moltbot.cmd"]
+} else {
+    &["clawdbot", "moltbot"]
+};
+const MARKER: &str = "CLAWDBOT_HANDED_ON";
+const DEEPEST: u32 = 16;
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use auth_store::Timestamp;
+
+    fn install(dir: &Path, name: &str) -> PathBuf {
+        std::fs::create_dir_all(dir).unwrap();
+        let path = dir.join(name);
+        std::fs::copy("/bin/sh", &path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn context(dirs: &[&Path], program: &Path) -> Context {
+        let mut context = Context::sealed(Path::new("/nowhere"), Timestamp(0));
+        context.env.insert("PATH".into(), std::env::join_paths(dirs).unwrap());
+        context.program = Some(program.to_owned());
+        context
+    }
+
+    #[test]
+    fn the_next_program_is_not_this_one_and_not_one_tried_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b, c) = (dir.path().join("a"), dir.path().join("b"), dir.path().join("c"));
+        let (ours, other) = (install(&a, "clawdbot"), install(&c, "moltbot"));
+        std::fs::create_dir_all(&b).unwrap();
+        std::os::unix::fs::symlink(&ours, b.join("clawdbot")).unwrap();
+        let mut context = context(&[&a, &b, &c], &ours);
+        assert_eq!(next(&context, &Guard::read(&context)), Some(other.clone()));
+
+        let guard = Guard { depth: 0, seen: vec![other] };
+        context.env.insert(MARKER.into(), guard.value(context.process_id));
+        assert_eq!(next(&context, &Guard::read(&context)), None);
+        context.env.insert(MARKER.into(), guard.value(context.process_id + 1));
+        assert!(next(&context, &Guard::read(&context)).is_some());
+    }
+
+    #[test]
+    fn processes_that_keep_handing_on_come_to_an_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = install(dir.path(), "clawdbot");
+        let context = context(&[dir.path()], Path::new("/nowhere/clawdbot"));
+        let at = |depth| next(&context, &Guard { depth, seen: Vec::new() });
+        assert_eq!(at(DEEPEST - 1), Some(other));
+        assert_eq!(at(DEEPEST), None);
+    }
+}

@@ -1,0 +1,26 @@
+//! Logs, which nobody sees unless they ask.
+
+use std::io;
+
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::host::context::Context;
+
+/// Begins to write logs to stderr, if `--verbose` or one of the variables `CLAWDBOT_LOG` and
+/// `RUST_LOG` asks for them. Setting it up costs time, so nothing happens otherwise.
+pub(crate) fn start(verbose: bool, context: &Context) {
+    let asked = context.env("CLAWDBOT_LOG").or_else(|| context.env("RUST_LOG"));
+    let filter = match (asked, verbose) {
+        (Some(filter), _) => filter,
+        (None, true) => "info",
+        (None, false) => return,
+    };
+    // What cannot be understood is as good as nothing asked.
+    let filter: Targets = filter.parse().unwrap_or_default();
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    let lines = lines.with_ansi(context.terminal.stderr);
+    // In tests somebody else may have been first.
+    let _was_first = tracing_subscriber::registry().with(filter).with(lines).try_init();
+}

@@ -1,0 +1,18 @@
+//! The process and the terminal.
+
+pub mod browser;
+pub mod context;
+pub mod duration;
+pub mod error;
+pub mod fallback_directories;
+pub mod forward;
+pub mod global;
+pub mod hardening;
+pub mod logging;
+pub mod other_tools;
+pub mod paths;
+pub mod prompt;
+pub mod shell_quote;
+pub mod stamp;
+pub mod style;
+pub mod text;

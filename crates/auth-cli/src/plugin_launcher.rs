@@ -1,0 +1,34 @@
+//! The first moment of a plugin: this program, about to become it. It leaves the terminal, which
+//! only a process itself can do, so that a plugin cannot reach it even if it wants to.
+
+use std::ffi::OsString;
+
+/// The first argument, before the path of the plugin. Nobody types it.
+pub const WORD: &str = auth_providers::plugin::LAUNCH;
+
+/// Becomes the plugin. Returns only if that fails.
+#[cfg(unix)]
+pub fn run(arguments: &[OsString]) -> u8 {
+    use std::io::Write as _;
+    use std::os::unix::process::CommandExt as _;
+
+    let [_, _, path] = arguments else { return crate::host::error::Exit::Usage as u8 };
+    let _ = rustix::process::setsid();
+    let mut error = std::process::Command::new(path).exec();
+    for _ in 0..20 {
+        if error.kind() != std::io::ErrorKind::ExecutableFileBusy {
+            break;
+        }
+        // Some other process still has it open for writing, if only for a moment.
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        error = std::process::Command::new(path).exec();
+    }
+    let _nobody_listens = writeln!(std::io::stderr(), "it cannot be started: {error}");
+    crate::host::error::Exit::Usage as u8
+}
+
+/// There is no such way here.
+#[cfg(not(unix))]
+pub fn run(_: &[OsString]) -> u8 {
+    crate::host::error::Exit::Usage as u8
+}

@@ -1,0 +1,269 @@
+//! Fetching keys that are kept elsewhere: in the environment, in a file, in another program.
+//!
+//! Nothing is kept here: a key is fetched each time it is handed out, and a place that cannot give
+//! it is an error of that profile.
+
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use auth_store::{Credential, KeyReference, ProfileId, Secret};
+
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+
+/// `credential`, its key fetched if it is kept elsewhere.
+///
+/// # Errors
+/// Exit code 3: the place has no key. The message names the place and never what is in it.
+pub fn fetched(
+    credential: Credential,
+    profile: &ProfileId,
+    context: &Context,
+) -> Result<Credential, CliError> {
+    let Credential::Reference(reference) = &credential else { return Ok(credential) };
+    let key = fetch(reference, &|name| context.env(name).map(str::to_owned));
+    key.map(Credential::ApiKey).map_err(|reason| {
+        let message = format!("the key of `{profile}` ({reference}) is not there: {reason}");
+        CliError::new(Exit::NoCredential, "reference", message)
+            .hint("put it there, or store another: clawdbot models auth paste-api-key")
+            .profile(profile)
+    })
+}
+
+/// The key that `reference` names; else why there is none.
+pub fn fetch(
+    reference: &KeyReference,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Secret, String> {
+    let text = match reference {
+        KeyReference::Env { id } => env(id).ok_or("the variable is not set")?,
+        KeyReference::File { path } => read(path).map_err(|error| error.to_string())?,
+        KeyReference::Exec { command } => output(command, PATIENCE)?,
+    };
+    let line = text.lines().map(auth_store::trim).find(|line| !line.is_empty());
+    let line = line.ok_or("it is empty")?;
+    if !line.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("it has a character that no key has".to_owned());
+    }
+    Ok(line.into())
+}
+
+/// A place that a person named: where a program is, is settled once, so that a later `PATH` cannot
+/// put another in its place.
+///
+/// # Errors
+/// What is wrong with the name.
+pub fn command(text: &str, context: &Context) -> Result<KeyReference, String> {
+    let mut command = words(text)?;
+    let program = command.first().ok_or("it is empty")?;
+    let path = if program.contains(std::path::MAIN_SEPARATOR) {
+        Some(context.user_path(program)).filter(|path| path.is_file())
+    } else {
+        let paths = context.env.get(std::ffi::OsStr::new("PATH"));
+        let places = paths.map(std::env::split_paths).into_iter().flatten();
+        let absolute = places.filter(|place| place.is_absolute());
+        absolute.map(|place| place.join(program)).find(|path| is_program(path))
+    };
+    let path = path.ok_or_else(|| format!("there is no program `{program}`"))?;
+    let path = path.to_str().ok_or("its path is not text")?;
+    path.clone_into(&mut command[0]);
+    Ok(KeyReference::Exec { command })
+}
+
+fn is_program(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        path.is_file()
+    }
+}
+
+/// The words of a command: separated by white space, held together by quotes, as in a shell, of
+/// which nothing else is meant.
+fn words(text: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            '\'' | '"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match characters.next() {
+                        Some(end) if end == c => break,
+                        Some('\\') if c == '"' => word.extend(characters.next()),
+                        Some(other) => word.push(other),
+                        None => return Err("a quote is not closed".to_owned()),
+                    }
+                }
+            }
+            '\\' => word.get_or_insert_default().extend(characters.next()),
+            c if c.is_whitespace() => words.extend(word.take()),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let (file, _) = auth_store::open_regular(path)?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What `command` prints. It gets our environment, and no input.
+fn output(command: &[String], patience: Duration) -> Result<String, String> {
+    let [program, arguments @ ..] = command else { return Err("it is empty".to_owned()) };
+    if !Path::new(program).is_absolute() {
+        return Err(format!("`{program}` is not an absolute path"));
+    }
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    // It ends with all that it started.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = command.spawn().map_err(|error| format!("it does not start: {error}"))?;
+    let Some(stdout) = child.stdout.take() else { return Err("it has no output".to_owned()) };
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = stdout.take(LARGEST).read_to_end(&mut bytes);
+        // Nobody may wait any more.
+        let _ = sender.send(read.map(|_| bytes));
+    });
+    let Ok(read) = receiver.recv_timeout(patience) else {
+        end(&mut child);
+        return Err(format!("it did not end within {} seconds", patience.as_secs()));
+    };
+    let bytes = read.map_err(|error| error.to_string())?;
+    if bytes.len() as u64 >= LARGEST {
+        end(&mut child);
+        return Err("it prints more than any key is long".to_owned());
+    }
+    // It closed its output; what it does after that must not take long either.
+    match ended(&mut child) {
+        Some(status) if status.success() => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Some(status) => Err(format!("it ended with {status}; try it by hand")),
+        None => {
+            end(&mut child);
+            Err("it closed its output and did not end".to_owned())
+        }
+    }
+}
+
+fn ended(child: &mut Child) -> Option<std::process::ExitStatus> {
+    for pause in [0, 1, 10, 100, 400, 500] {
+        std::thread::sleep(Duration::from_millis(pause));
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status);
+        }
+    }
+    None
+}
+
+fn end(child: &mut Child) {
+    #[cfg(unix)]
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+        // It may be gone already.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// The absolute path of a file that a person named.
+pub(crate) fn file(text: &str, context: &Context) -> KeyReference {
+    let path: PathBuf = context.user_path(text);
+    KeyReference::File { path }
+}
+
+/// How long another program may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Of a file, or of what a program prints.
+const LARGEST: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exec(command: &[&str]) -> KeyReference {
+        KeyReference::Exec { command: command.iter().map(|word| (*word).to_owned()).collect() }
+    }
+
+    fn key(reference: &KeyReference) -> Result<String, String> {
+        let env = |name: &str| (name == "KEY").then(|| " from-env \n".to_owned());
+        fetch(reference, &env).map(|key| key.expose().to_owned())
+    }
+
+    #[test]
+    fn a_variable_is_trimmed_and_must_be_set() {
+        let of = |id: &str| key(&KeyReference::Env { id: id.to_owned() });
+        assert_eq!(of("KEY").unwrap(), "from-env");
+        assert_eq!(of("OTHER").unwrap_err(), "the variable is not set");
+    }
+
+    #[test]
+    fn of_a_file_the_first_line_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        let of = |content: &str| {
+            auth_store::write_atomic(&path, content.as_bytes()).unwrap();
+            key(&KeyReference::File { path: path.clone() })
+        };
+        assert_eq!(of("\nkey-1\r\nuser: me\n").unwrap(), "key-1");
+        assert_eq!(of(" \n").unwrap_err(), "it is empty");
+        assert!(of("two words").unwrap_err().contains("no key has"));
+        assert!(key(&KeyReference::File { path: directory.path().to_owned() }).is_err());
+        assert!(key(&KeyReference::File { path: path.join("gone") }).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn of_a_program_the_first_line_counts_if_it_succeeds() {
+        assert_eq!(key(&exec(&["/bin/sh", "-c", "echo key-2; echo more"])).unwrap(), "key-2");
+        let failed = key(&exec(&["/bin/sh", "-c", "echo key-2; exit 3"])).unwrap_err();
+        assert!(failed.contains('3') && !failed.contains("key-2"), "{failed}");
+        assert!(key(&exec(&["/bin/sh", "-c", "cat"])).unwrap_err().contains("empty"));
+        assert!(key(&exec(&["/nowhere/program"])).is_err());
+        assert!(key(&exec(&["sh", "-c", "echo key"])).unwrap_err().contains("absolute"));
+        assert!(key(&exec(&[])).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_program_that_floods_or_hangs_is_ended() {
+        let flood = key(&exec(&["/bin/sh", "-c", "exec yes"])).unwrap_err();
+        assert!(flood.contains("more than any key"), "{flood}");
+        let hang = ["/bin/sh", "-c", "sleep 60 & sleep 60"].map(str::to_owned);
+        let hang = output(&hang, Duration::from_millis(50)).unwrap_err();
+        assert!(hang.contains("did not end"), "{hang}");
+    }
+
+    #[test]
+    fn words_are_held_together_by_quotes_and_nothing_else_is_special() {
+        let check =
+            |text: &str, wanted: &[&str]| assert_eq!(words(text).unwrap(), wanted, "{text}");
+        check("op read  op://a/b", &["op", "read", "op://a/b"]);
+        check(r#"sh -c 'echo "$KEY" | cut -c1'"#, &["sh", "-c", r#"echo "$KEY" | cut -c1"#]);
+        check(r#"a "b \"c" d\ e '' $HOME;ls"#, &["a", "b \"c", "d e", "", "$HOME;ls"]);
+        check("", &[]);
+        assert!(words("a 'b").is_err());
+    }
+
+    #[test]
+    fn a_programs_arguments_are_not_shown() {
+        let shown = exec(&["/bin/op", "--token", "CANARY"]).to_string();
+        assert_eq!(shown, "command: /bin/op");
+        assert!(!format!("{:?}", exec(&["/bin/op", "CANARY"])).contains("CANARY"));
+    }
+}

@@ -1,0 +1,162 @@
+//! Which provider, and which of its ways to log in.
+
+use auth_providers::{Flow, Provider, Providers};
+
+use crate::commands::login::args::LoginArgs;
+use crate::host::context::Context;
+use crate::host::error::CliError;
+use crate::host::prompt;
+use crate::host::shell_quote::option;
+use crate::host::text::printable;
+
+/// What a login does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Chosen {
+    /// Runs a driver.
+    Flow(Flow),
+    /// Asks for a token.
+    Token,
+    /// Asks for an API key.
+    ApiKey,
+}
+
+/// The way that the arguments mean: the one they name, else the provider's first. What a person
+/// must paste is asked for only where they named that way, or sit at a terminal.
+pub(crate) fn of(
+    args: &LoginArgs,
+    provider: &Provider,
+    context: &Context,
+) -> Result<Chosen, CliError> {
+    let named = match args.method.as_deref() {
+        _ if args.device_code => Some("device_code"),
+        method => method,
+    };
+    let found = match named {
+        None => provider.flows.first(),
+        Some(method) => provider.flows.iter().find(|flow| words(**flow).contains(&method)),
+    };
+    let chosen = found.map(|flow| match flow {
+        Flow::Token => Chosen::Token,
+        Flow::ApiKey => Chosen::ApiKey,
+        flow => Chosen::Flow(*flow),
+    });
+    let id = &provider.id;
+    let Some(chosen) = chosen else {
+        let method = printable(named.unwrap_or_default());
+        let message = format!("`{id}` has no login by `{method}` here");
+        return Err(CliError::usage(message).hint(ways(provider)));
+    };
+    if let Chosen::Token | Chosen::ApiKey = chosen {
+        if args.start {
+            let message = format!("`{id}` has no login in two steps");
+            return Err(CliError::usage(message).hint(ways(provider)));
+        }
+        if named.is_none() && !context.terminal.stdin {
+            let message = format!("`{id}` has no login in a browser");
+            return Err(CliError::usage(message).hint(ways(provider)));
+        }
+    }
+    Ok(chosen)
+}
+
+/// Asks which provider, at a terminal; elsewhere that is an error which lists them.
+pub(crate) fn choose_provider(
+    providers: &Providers,
+    context: &mut Context,
+) -> Result<String, CliError> {
+    let all = providers.all();
+    let ids: Vec<_> = all.iter().map(|provider| provider.id.as_str()).collect();
+    if !(context.terminal.stdin && context.terminal.stderr) {
+        return Err(CliError::usage("no provider is named")
+            .hint(format!("add --provider with one of: {}", ids.join(", "))));
+    }
+    context.say("Log in to which provider?");
+    context.say("");
+    for (number, provider) in all.iter().enumerate() {
+        let flows: Vec<_> = provider.flows.iter().map(|flow| for_people(*flow)).collect();
+        context.say(format_args!(
+            "{:3}  {:18} {} ({})",
+            number + 1,
+            provider.id.as_str(),
+            printable(&provider.label),
+            flows.join(", ")
+        ));
+    }
+    context.say("");
+    let answer = prompt::answer("Its number or name: ", context)?;
+    if answer.is_empty() {
+        return Err(CliError::usage("no provider was chosen"));
+    }
+    let by_number = answer.parse::<usize>().ok().and_then(|number| ids.get(number.wrapping_sub(1)));
+    Ok(by_number.map_or(answer, |id| (*id).to_owned()))
+}
+
+/// Asks which way, where the provider has several.
+pub(crate) fn choose_method(
+    provider: &Provider,
+    context: &mut Context,
+) -> Result<Option<String>, CliError> {
+    if provider.flows.len() < 2 {
+        return Ok(None);
+    }
+    context.say(format_args!("Log in to {} how?", printable(&provider.label)));
+    context.say("");
+    for (number, flow) in provider.flows.iter().enumerate() {
+        context.say(format_args!("{:3}  {}", number + 1, for_people(*flow)));
+    }
+    context.say("");
+    let number = prompt::number(provider.flows.len(), context)?;
+    Ok(provider.flows.get(number).map(|flow| words(*flow)[0].to_owned()))
+}
+
+/// What the person can do instead.
+pub(crate) fn ways(provider: &Provider) -> String {
+    let of = option("--provider", &provider.id);
+    let mut ways = Vec::new();
+    for (place, flow) in provider.flows.iter().enumerate() {
+        let login = format!("clawdbot models auth login{of}");
+        ways.push(match flow {
+            Flow::Token => match &provider.token.obtain {
+                Some(command) => {
+                    format!("`{command}`, then clawdbot models auth setup-token{of}")
+                }
+                None => format!("clawdbot models auth paste-token{of}"),
+            },
+            Flow::ApiKey => format!("clawdbot models auth paste-api-key{of}"),
+            _ if place == 0 => login,
+            flow if flow.is_device_code() => format!("{login} --device-code"),
+            flow => format!("{login} --method {}", words(*flow)[0]),
+        });
+    }
+    format!("use {}", ways.join(", or "))
+}
+
+/// The words for a flow after `--method`; the first is the one of manifests.
+pub(crate) fn words(flow: Flow) -> &'static [&'static str] {
+    match flow {
+        Flow::AuthorizationCode => &["authorization_code", "browser", "oauth", "pkce"],
+        Flow::AuthorizationCodeKey => &["authorization_code_key", "browser", "oauth", "pkce"],
+        Flow::DeviceCode => &["device_code", "device-code", "device", "oauth"],
+        Flow::DeviceCodeOpenai => {
+            &["device_code_openai", "device_code", "device-code", "device", "oauth"]
+        }
+        Flow::DeviceCodeMinimax => {
+            &["device_code_minimax", "device_code", "device-code", "device", "oauth"]
+        }
+        Flow::Token => &["token", "setup-token", "setup_token", "paste-token"],
+        Flow::ApiKey => &["api_key", "api-key", "key", "paste-api-key"],
+        Flow::Plugin => &["plugin"],
+    }
+}
+
+/// A flow in words.
+pub(crate) fn for_people(flow: Flow) -> &'static str {
+    match flow {
+        Flow::AuthorizationCode => "browser",
+        Flow::AuthorizationCodeKey => "browser (for an API key)",
+        Flow::DeviceCode | Flow::DeviceCodeOpenai | Flow::DeviceCodeMinimax => "device code",
+        Flow::Token => "token",
+        Flow::ApiKey => "API key",
+        Flow::Plugin => "plugin",
+    }
+}

@@ -1,0 +1,298 @@
+//! From what somebody asked for to the profiles to try: by a profile's name, a session, a model
+//! or a provider.
+
+use auth_routing::session::selector::ModelRef;
+use auth_routing::session::{self, Entry, PinSource};
+use auth_routing::{Charge, Pin, Plan, Source, Why, charge, unusable_until};
+use auth_store::{ModelUsage, ProfileId, ProviderId, Timestamp};
+
+use crate::agent::sessions::Sessions;
+use crate::commands::token::args::TokenArgs;
+use crate::host::context::Context;
+use crate::host::error::CliError;
+use crate::host::shell_quote::command;
+use crate::host::text::utc;
+use crate::profiles::view::{self, View};
+
+/// What there is to choose from.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// The provider of all candidates.
+    pub(crate) provider: ProviderId,
+    /// The model that was named.
+    pub(crate) model: Option<ModelRef>,
+    /// The session's pin.
+    pub(crate) pin: Option<Pin>,
+    /// The profiles to try, those that rest last.
+    pub(crate) candidates: Vec<Candidate>,
+    /// Where they come from; `None` if somebody named the profile.
+    pub(crate) plan: Option<Plan>,
+    /// What the person should know.
+    pub(crate) warnings: Vec<String>,
+    /// Whether the session's pin moves with this.
+    pub(crate) moves_session: bool,
+    session: Option<String>,
+}
+
+/// A profile to try.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    /// Its id.
+    pub(crate) profile: ProfileId,
+    /// It is not to be used before then.
+    pub(crate) resting: Option<Timestamp>,
+}
+
+/// The models to try for `args`: the one that was named, then the fallbacks of the config, then
+/// its first model. Empty if none was named.
+///
+/// # Errors
+/// It is no model, or not one of the provider or profile that was named, too.
+pub(crate) fn models(args: &TokenArgs, view: &View) -> Result<Vec<ModelRef>, CliError> {
+    let Some(text) = &args.model else { return Ok(Vec::new()) };
+    let named = match (&args.profile, &args.provider) {
+        (Some(id), _) => Some(view.profile(&ProfileId::new(id.as_str()))?.provider.clone()),
+        (None, provider) => provider.as_deref().map(ProviderId::new),
+    };
+    let default_provider = named.clone().unwrap_or_else(|| view.agent_model().provider);
+    let model = view::model_of(text, &default_provider, &view.config)?;
+    if let Some(named) = named.filter(|named| model.provider != *named) {
+        return Err(CliError::usage(format!("{model} is no model of `{named}`")));
+    }
+    // Who names a profile or a provider gets that and no other.
+    if args.profile.is_some() || args.provider.is_some() {
+        return Ok(vec![model]);
+    }
+    let fallbacks = view.config.fallbacks_of_agent(&view.agent.id).into_iter();
+    let fallbacks =
+        fallbacks.filter_map(|text| view::model_of(&text, &default_provider, &view.config).ok());
+    let mut models = vec![model];
+    for fallback in fallbacks.chain([view.agent_model()]) {
+        if !models.contains(&fallback) {
+            models.push(fallback);
+        }
+    }
+    Ok(models)
+}
+
+impl Route {
+    /// The route for `args`, with `model` in the place of the one they name. Nothing is written.
+    ///
+    /// # Errors
+    /// What was named does not exist, or the session's pin names a profile that is gone.
+    pub(crate) fn of(
+        args: &TokenArgs,
+        model: Option<&ModelRef>,
+        view: &View,
+        context: &Context,
+    ) -> Result<Self, CliError> {
+        if let Some(id) = &args.profile {
+            let profile = view.profile(&ProfileId::new(id.as_str()))?;
+            // Who names a profile gets it, resting or not.
+            let candidate = Candidate { profile: profile.id.clone(), resting: None };
+            return Ok(Self {
+                candidates: vec![candidate],
+                ..Self::empty(profile.provider.clone(), model)
+            });
+        }
+        if let Some(key) = &args.session {
+            let entry = Sessions::of(&view.agent, &view.config, context).entry(key)?;
+            return Self::of_session(key, entry, args, view);
+        }
+        let provider = match (model, &args.provider) {
+            (Some(model), _) => model.provider.clone(),
+            (None, Some(provider)) => ProviderId::new(provider),
+            (None, None) => view.agent_model().provider,
+        };
+        // Read only where it is asked for: this is the hot path.
+        let rests = model.map(|_| view.model_usage()).unwrap_or_default();
+        Ok(Self::over(provider, model, &rests, None, view))
+    }
+
+    fn of_session(
+        key: &str,
+        entry: Option<Entry>,
+        args: &TokenArgs,
+        view: &View,
+    ) -> Result<Self, CliError> {
+        let is_known = entry.is_some() || args.new_session;
+        let entry = entry.unwrap_or_default();
+        let turn = Turn::of(&entry, args, view);
+        if turn.is_required
+            && let Some(id) = session::pinned(&entry)
+        {
+            if !view.profiles.iter().any(|profile| profile.id == id) {
+                return Err(view::no_profile(&id, &view.agent)
+                    .message(format!(
+                        "the session `{key}` is pinned to `{id}`, and the agent `{}` has no such profile",
+                        view.agent.id
+                    ))
+                    .hint(format!("unpin it: {}", unpin(key))));
+            }
+            let mut route = turn.route(Some(Pin::Require(id)), view);
+            route.session = Some(key.to_owned());
+            return Ok(route);
+        }
+        let found = turn.resolve(&entry, view);
+        let mut route = turn.route(found.profile.map(Pin::Prefer), view);
+        route.moves_session = is_known && turn.is_own && found.entry.is_some();
+        route.session = Some(key.to_owned());
+        Ok(route)
+    }
+
+    fn empty(provider: ProviderId, model: Option<&ModelRef>) -> Self {
+        Self {
+            provider,
+            model: model.cloned(),
+            pin: None,
+            candidates: Vec::new(),
+            plan: None,
+            warnings: Vec::new(),
+            moves_session: false,
+            session: None,
+        }
+    }
+
+    /// Over the plan for `provider`, or for `model`, which is one of its.
+    fn over(
+        provider: ProviderId,
+        model: Option<&ModelRef>,
+        rests: &ModelUsage,
+        pin: Option<Pin>,
+        view: &View,
+    ) -> Self {
+        let plan = planned(&provider, model, rests, pin.as_ref(), view);
+        let of_model = |id| model.and_then(|it| rests.get(id, &it.to_string()).cooldown_until);
+        let candidates = plan.candidates.iter().map(|candidate| {
+            let resting = match &candidate.why {
+                Why::Resting { until, .. } => Some(*until),
+                // A pinned profile keeps its place, and may rest all the same.
+                Why::Pinned => {
+                    let profile = view.profile(&candidate.id).ok();
+                    let own = profile.and_then(|profile| unusable_until(&profile.usage));
+                    own.max(of_model(&candidate.id)).filter(|until| view.now < *until)
+                }
+                _ => None,
+            };
+            Candidate { profile: candidate.id.clone(), resting }
+        });
+        let mut candidates: Vec<_> = candidates.collect();
+        candidates.sort_by_key(|candidate| candidate.resting);
+        let warnings = plan.warnings.iter().map(|warning| format!("{provider}: {warning}"));
+        let warnings = warnings.chain(metered(&candidates, &plan, &provider, view)).collect();
+        Self { pin, candidates, warnings, plan: Some(plan), ..Self::empty(provider, model) }
+    }
+
+    /// Writes the session's pin where it moved. It is a preference, so a failure is only said.
+    pub(crate) fn move_session(&self, args: &TokenArgs, view: &View, context: &mut Context) {
+        let Some(key) = self.session.as_deref().filter(|_| self.moves_session) else { return };
+        let sessions = Sessions::of(&view.agent, &view.config, context);
+        let moved = sessions.update(key, args.new_session, context, |entry| {
+            let turn = Turn::of(entry, args, view);
+            if turn.is_required { None } else { turn.resolve(entry, view).entry }
+        });
+        if let Err(error) = moved {
+            context.say(format_args!("warning: the session `{key}` keeps its pin: {error}"));
+        }
+    }
+
+    /// The command that ends a person's pin, if that is what leaves no other profile.
+    pub(crate) fn unpin(&self) -> Option<String> {
+        let key = self.session.as_deref()?;
+        matches!(self.pin, Some(Pin::Require(_))).then(|| unpin(key))
+    }
+}
+
+fn unpin(key: &str) -> String {
+    command("sessions clear", &[&key], "")
+}
+
+/// A turn of a session.
+struct Turn {
+    provider: ProviderId,
+    /// The session's model, if its provider is what is asked for.
+    model: Option<ModelRef>,
+    rests: ModelUsage,
+    /// Whether the session's own provider is asked for, so that its pin may move.
+    is_own: bool,
+    /// Whether a person's pin leaves no other profile.
+    is_required: bool,
+    is_new: bool,
+}
+
+impl Turn {
+    fn of(entry: &Entry, args: &TokenArgs, view: &View) -> Self {
+        let pinned = session::pinned(entry);
+        let is_required =
+            pinned.is_some() && session::source(entry) == PinSource::User && !args.new_session;
+        let model = session::model(entry, &view.agent_model());
+        let has_model = crate::agent::sessions::text(entry, "modelOverride").is_some();
+        let of_pin = pinned.and_then(|id| view.profile(&id).ok().map(|it| it.provider.clone()));
+        // A pin without a model, as older programs wrote it, tells the provider too.
+        let own = of_pin.filter(|_| !has_model).unwrap_or_else(|| {
+            let provider = crate::agent::sessions::text(entry, "providerOverride");
+            provider.map_or_else(|| model.provider.clone(), ProviderId::new)
+        });
+        let provider = args.provider.as_deref().map_or_else(|| own.clone(), ProviderId::new);
+        Self {
+            model: Some(model).filter(|model| model.provider == provider),
+            rests: view.model_usage(),
+            is_own: provider == own,
+            is_required,
+            is_new: args.new_session,
+            provider,
+        }
+    }
+
+    fn route(&self, pin: Option<Pin>, view: &View) -> Route {
+        Route::over(self.provider.clone(), self.model.as_ref(), &self.rests, pin, view)
+    }
+
+    fn resolve(&self, entry: &Entry, view: &View) -> session::Resolved {
+        let plan = planned(&self.provider, self.model.as_ref(), &self.rests, None, view);
+        session::resolve(entry, &view.profiles, &self.provider, &plan, self.is_new, view.now)
+    }
+}
+
+fn planned(
+    provider: &ProviderId,
+    model: Option<&ModelRef>,
+    rests: &ModelUsage,
+    pin: Option<&Pin>,
+    view: &View,
+) -> Plan {
+    match model {
+        Some(model) => view.plan_for_model(model, rests, pin),
+        None => view.plan(provider, pin),
+    }
+}
+
+/// A word where a key that costs by the use takes the place of a subscription that rests.
+fn metered(
+    candidates: &[Candidate],
+    plan: &Plan,
+    provider: &ProviderId,
+    view: &View,
+) -> Option<String> {
+    let paid = |id: &ProfileId| view.profile(id).ok().map(|it| charge(&it.provider, it.kind));
+    let first = candidates.first().filter(|it| it.resting.is_none())?;
+    if paid(&first.profile) != Some(Charge::Metered) {
+        return None;
+    }
+    let order = match plan.source {
+        Source::StoredOrder => view.document.order(provider),
+        Source::ConfigOrder => view.routing.order(provider).map(<[_]>::to_vec),
+        Source::ConfigProfiles | Source::Profiles => None,
+    };
+    let place = |id: &ProfileId| order.as_ref().and_then(|ids| ids.iter().position(|it| it == id));
+    let resting = candidates.iter().find(|it| {
+        it.resting.is_some()
+            && paid(&it.profile) == Some(Charge::Subscription)
+            && (order.is_none() || place(&it.profile) < place(&first.profile))
+    })?;
+    let until = resting.resting.map(utc).unwrap_or_default();
+    Some(format!(
+        "`{}` costs by the use; the subscription `{}` rests until {until}",
+        first.profile, resting.profile
+    ))
+}

@@ -1,0 +1,285 @@
+//! Saving what a login or a paste gave, and reading it back.
+
+use auth_providers::refresh::{
+    Revocation, clear_record, finish_begun, give_to_successors, holders, key_of,
+};
+use auth_providers::{Login, Provider, TakenProfile, profile_name};
+use auth_store::{
+    Credential, Document, Kind, OAuthCredential, Profile, ProfileId, ProviderId, Usage,
+};
+use serde_json::Map;
+
+use crate::agent::Agent;
+use crate::agent::shared;
+use crate::config::Config;
+use crate::config::edit;
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+use crate::profiles::token_sink::TokenSink;
+use crate::profiles::worker;
+
+/// What the person asked for, and what holds for their agent.
+#[derive(Debug, Default)]
+pub(crate) struct Wish {
+    /// The profile to save it as.
+    pub(crate) profile: Option<ProfileId>,
+    /// Whether that may be another account's.
+    pub(crate) force: bool,
+    /// The agent that theirs reads through to: a login of one of its accounts is its own.
+    pub(crate) owner: Option<Owner>,
+}
+
+/// An agent whose profiles others read.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    agent: Agent,
+    sink: TokenSink,
+}
+
+impl Owner {
+    /// The one of `agent`, if it shares.
+    pub(crate) fn of(
+        agent: &Agent,
+        config: &Config,
+        context: &Context,
+    ) -> Result<Option<Self>, CliError> {
+        let owner = shared::owner_of(agent, config, context)?;
+        let Some(agent) = owner else { return Ok(None) };
+        Ok(Some(Self { sink: worker::sink(&agent, config, context)?, agent }))
+    }
+
+    /// Whether the login is of one of its accounts, as the agent with the store of `sink` sees it.
+    fn has(
+        &self,
+        login: &Login,
+        wish: &Wish,
+        provider: &Provider,
+        sink: &TokenSink,
+    ) -> Result<bool, CliError> {
+        let (own, theirs) = (sink.store.read()?, self.sink.store.read()?);
+        let seen = own.reading_through(&theirs);
+        let id = name(login, wish, provider, &seen)?;
+        let Some(shared) = theirs.profile(&id).filter(|_| own.is_of_owner(&id, &theirs)) else {
+            return Ok(false);
+        };
+        Ok(match (&shared.account_id, &login.account_id) {
+            (Some(shared), Some(new)) => shared == new,
+            _ => match (&shared.email, &login.email) {
+                (Some(shared), Some(new)) => shared == new,
+                _ => true,
+            },
+        })
+    }
+}
+
+/// The profile that a login is among the profiles of `document`.
+fn name(
+    login: &Login,
+    wish: &Wish,
+    provider: &Provider,
+    document: &Document,
+) -> Result<ProfileId, CliError> {
+    let profiles: Vec<Profile> = document.profiles().collect();
+    let own = provider.profile_name.as_deref();
+    profile_name(login, own, wish.profile.as_ref(), wish.force, &profiles)
+        .map_err(|error| taken(&error))
+}
+
+/// Refuses before anything is spent: a store that could not be written.
+pub(crate) fn check_store(sink: &TokenSink) -> Result<(), CliError> {
+    if sink.store.read()?.is_writable() {
+        return Ok(());
+    }
+    Err(auth_store::StoreError::Newer { path: sink.store.path().to_owned() }.into())
+}
+
+/// The same right before something is spent, and a disk with no room for what it brings.
+pub(crate) fn check_room(sink: &TokenSink) -> Result<(), CliError> {
+    check_store(sink)?;
+    sink.store.check_room().map_err(|error| {
+        let error = CliError::from(error);
+        let message =
+            format!("the login could not be saved, so nothing was fetched: {}", error.message);
+        error.message(message)
+    })
+}
+
+/// Saves `login` and returns the profile it is.
+pub(crate) async fn login(
+    login: &Login,
+    wish: &Wish,
+    provider: &Provider,
+    agent: &Agent,
+    sink: &TokenSink,
+) -> Result<ProfileId, CliError> {
+    let (agent, sink) = match &wish.owner {
+        Some(owner) if owner.has(login, wish, provider, sink)? => (&owner.agent, &owner.sink),
+        _ => (agent, sink),
+    };
+    let name = |document: &Document| name(login, wish, provider, document);
+    if let Credential::OAuth(new) = &login.credential {
+        // Whatever the name: it is only for people.
+        clear_record(new, &name(&sink.store.read()?)?, provider, sink.doors())?;
+    }
+    let (id, superseded) = loop {
+        let before = sink.store.read()?;
+        let id = name(&before)?;
+        let superseded = login_of(&before, &id);
+        if let Some(old) = &superseded
+            && let_go(old, &before, &id, sink)?
+        {
+            continue;
+        }
+        let saved = sink.store.update(|document| {
+            let id = name(document)?;
+            if !is_same_token(login_of(document, &id).as_ref(), superseded.as_ref()) {
+                return Ok(None);
+            }
+            document.put(&id, login.provider.as_str(), &login.credential, &login.fields);
+            wake(document, &id);
+            Ok::<_, CliError>(Some(id))
+        })??;
+        if let Some(id) = saved {
+            break (id, superseded);
+        }
+    };
+    read_back(&id, &login.credential, agent, sink)?;
+    if let Some(old) = superseded {
+        revoke_superseded(&old, login, provider, sink).await;
+    }
+    Ok(id)
+}
+
+/// Saves a pasted token or key as `id`.
+pub(crate) fn pasted(
+    id: &ProfileId,
+    provider: &ProviderId,
+    credential: &Credential,
+    agent: &Agent,
+    sink: &TokenSink,
+) -> Result<(), CliError> {
+    loop {
+        let before = sink.store.read()?;
+        let superseded = login_of(&before, id);
+        if let Some(old) = &superseded
+            && let_go(old, &before, id, sink)?
+        {
+            continue;
+        }
+        let is_saved = sink.store.update(|document| {
+            let is_same = is_same_token(login_of(document, id).as_ref(), superseded.as_ref());
+            if is_same {
+                document.put(id, provider.as_str(), credential, &Map::new());
+                wake(document, id);
+            }
+            is_same
+        })?;
+        if is_saved {
+            return read_back(id, credential, agent, sink);
+        }
+    }
+}
+
+/// Names the profile in the user's file. The credential is saved whatever comes of it.
+pub(crate) fn declare(
+    id: &ProfileId,
+    provider: &ProviderId,
+    kind: Kind,
+    email: Option<&str>,
+    context: &mut Context,
+) {
+    let path = context.paths().config.clone();
+    if let Err(error) = edit::declare_profile(&path, id, provider, kind, email) {
+        context.say(format_args!("warning: {}", error.message));
+        if let Some(hint) = error.hint {
+            context.say(format_args!("hint: {hint}"));
+        }
+    }
+}
+
+fn login_of(document: &Document, id: &ProfileId) -> Option<OAuthCredential> {
+    match document.credential(id) {
+        Some(Credential::OAuth(login)) => Some(login),
+        _ => None,
+    }
+}
+
+/// Whether a profile still holds the refresh token that was let go. If not, a refresh was faster:
+/// what it brought must be given away first, too.
+fn is_same_token(now: Option<&OAuthCredential>, before: Option<&OAuthCredential>) -> bool {
+    now.map(|it| &it.refresh) == before.map(|it| &it.refresh)
+}
+
+/// Before a login is replaced, whoever waits for it gets it. `true`: its refresh was finished
+/// first, so look again.
+fn let_go(
+    old: &OAuthCredential,
+    document: &Document,
+    id: &ProfileId,
+    sink: &TokenSink,
+) -> Result<bool, CliError> {
+    let profile = document.profile(id);
+    let Some(provider) = profile.as_ref().and_then(|it| sink.provider_of(it)) else {
+        return Ok(false);
+    };
+    let email = profile.as_ref().and_then(|it| it.email.as_deref());
+    // What cannot be finished stays beside the store; the new login does not depend on it.
+    if finish_begun(old, email, provider, sink.doors()).unwrap_or(false) {
+        return Ok(true);
+    }
+    give_to_successors(old, provider, sink.doors())?;
+    Ok(false)
+}
+
+/// A new credential does not rest for the failures of the old one.
+fn wake(document: &mut Document, id: &ProfileId) {
+    let usage = document.usage(id);
+    let awake = Usage { last_used: usage.last_used, ..Usage::default() };
+    if usage != awake {
+        document.set_usage(id, &awake);
+    }
+}
+
+fn read_back(
+    id: &ProfileId,
+    credential: &Credential,
+    agent: &Agent,
+    sink: &TokenSink,
+) -> Result<(), CliError> {
+    if !sink.store.model_usage().models(id).is_empty() {
+        sink.store.update_model_usage(|usage| usage.forget(id))?;
+    }
+    let stored = sink.store.read()?.credential(id);
+    if stored.is_some_and(|stored| stored.bearer() == credential.bearer()) {
+        return Ok(());
+    }
+    let message = format!("`{id}` was written and is not there: another program wrote the store");
+    Err(CliError::new(Exit::CannotWrite, "not_saved", message)
+        .hint("end the other program, then do it again")
+        .profile(id)
+        .path(&crate::host::paths::store_file(&agent.directory)))
+}
+
+/// Where the provider's entry says so, and nobody else has the token.
+async fn revoke_superseded(
+    old: &OAuthCredential,
+    new: &Login,
+    provider: &Provider,
+    sink: &TokenSink,
+) {
+    let is_same = matches!(&new.credential, Credential::OAuth(new) if new.refresh == old.refresh);
+    let Some(key) = key_of(provider, old).filter(|_| provider.revoke_superseded && !is_same) else {
+        return;
+    };
+    if holders(key, provider, sink.doors()).is_empty() {
+        // It ends by itself if this fails.
+        let outcome = provider.revoke(old, &*sink.http, sink.clock.now()).await;
+        tracing::debug!(is_revoked = outcome == Revocation::Done, "the replaced login");
+    }
+}
+
+fn taken(error: &TakenProfile) -> CliError {
+    CliError::usage(format!("{error}; nothing was stored"))
+        .hint("leave out --profile-id, or replace that account with --force")
+        .profile(&error.id)
+}

@@ -1,0 +1,246 @@
+//! A provider's profiles in lines that fit the terminal, in the order in which they are tried.
+
+use auth_routing::{Plan, Why, health, unusable_until};
+use auth_store::{Credential, Kind, Profile, ProviderId, Timestamp};
+
+use crate::host::style::{Level, Style};
+use crate::host::text::{printable, shown};
+use crate::profiles::view::{Abilities, Ability, Access, Refresh, View};
+
+/// One line for each profile of `provider`, more where the terminal is narrow: first those that
+/// are tried, numbered, then the others with the reason.
+pub(crate) fn profile_lines(
+    view: &View,
+    provider: &ProviderId,
+    abilities: &Abilities,
+    style: Style,
+    width: usize,
+) -> Vec<String> {
+    let plan = view.plan(provider, None);
+    let candidates = plan.candidates.iter().enumerate();
+    let mut rows: Vec<Row<'_>> = candidates
+        .filter_map(|(place, candidate)| {
+            let profile = find(view, candidate.id.as_str())?;
+            let rest = match &candidate.why {
+                Why::Resting { until, reason } => Some(rest(*until, reason.as_deref(), view.now)),
+                _ => None,
+            };
+            let level = if rest.is_some() { Level::Soon } else { Level::Good };
+            Some(Row {
+                mark: (place + 1).to_string(),
+                profile,
+                level,
+                bar: None,
+                notes: rest.into_iter().collect(),
+            })
+        })
+        .collect();
+    for (id, reason) in &plan.excluded {
+        if let Some(profile) = find(view, id.as_str()).filter(|it| it.provider == *provider) {
+            rows.push(Row {
+                mark: "-".to_owned(),
+                profile,
+                level: Level::Bad,
+                bar: None,
+                notes: vec![reason.to_string()],
+            });
+        }
+    }
+
+    let id_width = rows.iter().map(|row| row.profile.id.as_str().chars().count()).max();
+    let id_width = id_width.unwrap_or(0).min(width / 2);
+    let models = view.model_usage();
+    for row in &mut rows {
+        let mut notes = Vec::new();
+        row.bar = if width < NARROW { None } else { bar(view, row.profile, style) };
+        if let Some(ability) = abilities.get(&row.profile.id) {
+            let words = ability_words(*ability, row.profile.expires, view.now);
+            let bar = row.bar.as_ref().map(|bar| format!("{bar} ")).unwrap_or_default();
+            notes.push(format!("{bar}{words}"));
+            row.level = row.level.max(level(*ability));
+        }
+        notes.append(&mut row.notes);
+        for (model, usage) in models.models(&row.profile.id) {
+            if let Some(until) = unusable_until(&usage).filter(|end| view.now < *end) {
+                notes.push(format!("{} {}", printable(&model), rest(until, None, view.now)));
+            }
+        }
+        notes.extend(secret(view, row.profile));
+        let holder = view.holder(&row.profile.id);
+        if *holder != view.agent {
+            notes.push(format!("shared by `{}`", holder.id));
+        }
+        row.notes = notes;
+    }
+
+    let all_notes = rows.iter().flat_map(|row| &row.notes);
+    let longest = all_notes.map(|note| note.chars().count()).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for row in rows {
+        let id = printable(row.profile.id.as_str());
+        let start = format!("{:>3}  {id:id_width$}  {:7}  ", row.mark, row.profile.kind.as_str());
+        let first = lines.len();
+        fill(&start, &row.notes, longest, width, &mut lines);
+        for line in &mut lines[first..] {
+            if let Some(bar) = &row.bar {
+                *line = line.replacen(bar.as_str(), &style.paint(row.level, bar), 1);
+            }
+        }
+        if let Some((mark, rest)) = lines[first].split_at_checked(3) {
+            lines[first] = format!("{}{rest}", style.paint(row.level, mark));
+        }
+    }
+    lines
+}
+
+/// How much is left of the time for which an access token was given out, where that is known.
+fn bar(view: &View, profile: &Profile, style: Style) -> Option<String> {
+    match view.document.credential(&profile.id)? {
+        Credential::OAuth(login) => style.bar(login.obtained_at?, login.expires?, view.now),
+        _ => None,
+    }
+}
+
+fn level(ability: Ability) -> Level {
+    match (ability.access, ability.refresh) {
+        (Access::Static, _) | (_, Refresh::Yes) | (Access::Valid, Refresh::No) => Level::Good,
+        (Access::Expired, _) => Level::Bad,
+        (Access::Valid | Access::Expiring, _) => Level::Soon,
+    }
+}
+
+/// Text on lines of at most `width` columns, those after the first indented. A word that is longer
+/// stands alone.
+pub(crate) fn wrapped(text: &str, indent: usize, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let words = text.trim_start();
+    let mut line = text[..text.len() - words.len()].to_owned();
+    for word in words.split(' ') {
+        let is_empty = line.trim_start().is_empty();
+        if !is_empty && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+        } else if !is_empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
+/// What the plan's author should know.
+pub(crate) fn warnings(plan: &Plan, provider: &ProviderId) -> Vec<String> {
+    plan.warnings.iter().map(|it| format!("warning: {provider}: {it} ({})", plan.source)).collect()
+}
+
+struct Row<'a> {
+    mark: String,
+    profile: &'a Profile,
+    level: Level,
+    bar: Option<String>,
+    notes: Vec<String>,
+}
+
+fn find<'a>(view: &'a View, id: &str) -> Option<&'a Profile> {
+    view.profiles.iter().find(|profile| profile.id.as_str() == id)
+}
+
+/// What may be shown of a key or token; of an OAuth login it is the account.
+fn secret(view: &View, profile: &Profile) -> Option<String> {
+    match profile.kind {
+        Kind::OAuth => {
+            let email = profile.email.as_deref().filter(|it| !profile.id.as_str().contains(it));
+            email.map(printable)
+        }
+        Kind::Token | Kind::ApiKey => {
+            view.document.credential(&profile.id).map(|it| printable(&shown(&it)))
+        }
+    }
+}
+
+fn rest(until: Timestamp, reason: Option<&str>, now: Timestamp) -> String {
+    let left = match health::until_text(until, now) {
+        soon if soon == "soon" => "a few seconds".to_owned(),
+        left => left,
+    };
+    match reason {
+        Some(reason) => format!("disabled ({reason}) for {left}"),
+        None => format!("rests for {left}"),
+    }
+}
+
+/// What can be done with a credential, in words.
+pub(crate) fn ability_words(
+    ability: Ability,
+    expires: Option<Timestamp>,
+    now: Timestamp,
+) -> String {
+    let ends = match expires.map(|end| health::until_text(end, now)) {
+        Some(left) if left == "soon" => "ends soon".to_owned(),
+        left => format!("ends in {}", left.unwrap_or_default()),
+    };
+    match (ability.access, ability.refresh) {
+        (Access::Static, _) => "does not end".to_owned(),
+        (Access::Expired, Refresh::Yes) => "expired, renewed on use".to_owned(),
+        (Access::Expired, Refresh::No) => "expired".to_owned(),
+        (Access::Expired, Refresh::NeedsLogin) => "expired: log in again".to_owned(),
+        (_, Refresh::Yes) => format!("{ends}, renewed by itself"),
+        (_, Refresh::No) => ends,
+        (_, Refresh::NeedsLogin) => format!("{ends}, then log in again"),
+    }
+}
+
+/// Puts the notes after `start`; those that do not fit go to further lines below the first note,
+/// or, if the longest of all that stand below each other has no place there, to lines of their own.
+pub(crate) fn fill(
+    start: &str,
+    notes: &[String],
+    longest: usize,
+    width: usize,
+    lines: &mut Vec<String>,
+) {
+    let length = |text: &str| text.chars().count();
+    let (mut line, indent) = if length(start) + longest <= width {
+        (start.to_owned(), length(start))
+    } else {
+        lines.push(start.trim_end().to_owned());
+        (" ".repeat(INDENT), INDENT)
+    };
+    let mut is_first = true;
+    for note in notes {
+        if !is_first && length(&line) + 2 + length(note) > width {
+            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+        } else if !is_first {
+            line.push_str("; ");
+        }
+        line.push_str(note);
+        is_first = false;
+    }
+    lines.push(line.trim_end().to_owned());
+}
+
+const INDENT: usize = 6;
+/// Of fewer columns a bar would take too many.
+const NARROW: usize = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrapped_lines_fit_and_lose_no_word() {
+        assert_eq!(wrapped("  a: one two three", 4, 9), ["  a: one", "    two", "    three"]);
+        assert_eq!(wrapped("averylongword b", 2, 5), ["averylongword", "  b"]);
+    }
+
+    #[test]
+    fn notes_that_do_not_fit_go_below_the_first() {
+        let notes = ["one".to_owned(), "two".to_owned(), "three".to_owned()];
+        let mut lines = Vec::new();
+        fill("  1  id  ", &notes, 5, 20, &mut lines);
+        assert_eq!(lines, ["  1  id  one; two", "         three"]);
+        lines.clear();
+        fill("  1  a.long.id  ", &notes, 5, 20, &mut lines);
+        assert_eq!(lines, ["  1  a.long.id", "      one; two", "      three"]);
+    }
+}

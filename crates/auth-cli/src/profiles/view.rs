@@ -1,0 +1,328 @@
+//! What the commands know of an agent's credentials and of the way between them, read once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use auth_providers::{Providers, TargetError};
+use auth_routing::session::selector::{Aliases, ModelRef};
+use auth_routing::{Pin, Plan, Routing, for_model, health, plan};
+use auth_store::{
+    Credential, Document, ModelUsage, Profile, ProfileId, ProviderId, Records, State,
+    StateDirectory, Timestamp, TokenKey,
+};
+use serde::Serialize;
+
+use crate::agent::shared::Seen;
+use crate::agent::{self, Agent};
+use crate::config::Config;
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+use crate::host::global::Global;
+use crate::host::shell_quote::option;
+
+/// An agent's credentials, and everything that decides about them.
+#[derive(Debug)]
+pub struct View {
+    /// The agent.
+    pub agent: Agent,
+    /// The user's file.
+    pub config: Config,
+    /// What of it matters to routing.
+    pub routing: auth_routing::Config,
+    /// What it sees: its own store, and what it reads through to. Nothing writes this.
+    pub document: Document,
+    /// The agent it reads through to, with that agent's profiles.
+    pub shared: Option<(Agent, Vec<ProfileId>)>,
+    /// Its usable profiles, in the order of the file.
+    pub profiles: Vec<Profile>,
+    /// The instant by which all is judged.
+    pub now: Timestamp,
+}
+
+impl View {
+    /// Reads the store and the config of the agent that the command means. What is odd about
+    /// them is said on stderr.
+    pub fn read(global: &Global, context: &mut Context) -> Result<Self, CliError> {
+        let config = Config::load(context)?;
+        for warning in &config.warnings {
+            context.say(format_args!("warning: {warning}"));
+        }
+        let view = Self::with(config, global, context)?;
+        if let Some(copy) = view.document.recovered_from() {
+            context.say(format_args!(
+                "warning: the store was damaged and has been recovered from its backup; the damaged file is kept as `{}`",
+                copy.display()
+            ));
+        }
+        for malformed in view.document.malformed() {
+            context.say(format_args!(
+                "warning: the entry `{}` is passed over: {}",
+                malformed.id, malformed.reason
+            ));
+        }
+        Ok(view)
+    }
+
+    /// Reads the store, with a config that was read before.
+    pub fn with(config: Config, global: &Global, context: &Context) -> Result<Self, CliError> {
+        let agent = Agent::of(global, &config, context)?;
+        let Seen { document, shared } = Seen::by(&agent, &config, context)?;
+        Ok(Self {
+            profiles: document.profiles().collect(),
+            routing: config.routing(),
+            now: context.now(),
+            agent,
+            config,
+            document,
+            shared,
+        })
+    }
+
+    /// What [`read`](Self::read) gives for the agent whose session `key` is: `agent:work:main` is
+    /// one of the agent `work`.
+    pub fn of_session(key: &str, global: &Global, context: &mut Context) -> Result<Self, CliError> {
+        let global = agent::of_session(key, global, &Config::load(context)?)?;
+        Self::read(&global, context)
+    }
+
+    /// The plan for `provider`.
+    pub fn plan(&self, provider: &ProviderId, pin: Option<&Pin>) -> Plan {
+        self.plan_over(&self.profiles, provider, pin)
+    }
+
+    /// The plan for a request for `model`, which may rest with some of the profiles.
+    pub fn plan_for_model(&self, model: &ModelRef, rests: &ModelUsage, pin: Option<&Pin>) -> Plan {
+        let name = model.to_string();
+        let profiles = self.profiles.iter().cloned();
+        let profiles = profiles.map(|profile| {
+            let of_model = rests.get(&profile.id, &name);
+            for_model(profile, &of_model)
+        });
+        self.plan_over(&profiles.collect::<Vec<_>>(), &model.provider, pin)
+    }
+
+    fn plan_over(&self, profiles: &[Profile], provider: &ProviderId, pin: Option<&Pin>) -> Plan {
+        let routing = Routing {
+            stored_order: self.document.order(provider),
+            provider: provider.clone(),
+            config: &self.routing,
+        };
+        plan(profiles, &routing, pin, self.now)
+    }
+
+    /// What is known of single models of the profiles.
+    pub fn model_usage(&self) -> ModelUsage {
+        let mut usage = self.agent.store().model_usage();
+        let Some((owner, ids)) = &self.shared else { return usage };
+        let theirs = owner.store().model_usage();
+        for id in ids {
+            for (model, _) in usage.models(id) {
+                usage.forget_model(id, &model);
+            }
+            for (model, of_model) in theirs.models(id) {
+                usage.set(id, &model, &of_model);
+            }
+        }
+        usage
+    }
+
+    /// The agent in whose file the profile `id` is.
+    pub fn holder(&self, id: &ProfileId) -> &Agent {
+        match &self.shared {
+            Some((owner, ids)) if ids.contains(id) => owner,
+            _ => &self.agent,
+        }
+    }
+
+    /// The profile `id`.
+    ///
+    /// # Errors
+    /// There is none: exit code 3.
+    pub fn profile(&self, id: &ProfileId) -> Result<&Profile, CliError> {
+        let found = self.profiles.iter().find(|profile| profile.id == *id);
+        found.ok_or_else(|| no_profile(id, &self.agent))
+    }
+
+    /// The default model: the configured one, its alias resolved, else the built-in one.
+    pub fn default_model(&self) -> ModelRef {
+        default_model(&self.config)
+    }
+
+    /// The model that this agent uses when nobody names one: its own, else the default one.
+    pub fn agent_model(&self) -> ModelRef {
+        let own = self.config.models_of_agent(&self.agent.id).primary;
+        let anthropic = ProviderId::new(DEFAULT_PROVIDER);
+        let own = own.and_then(|text| model_of(&text, &anthropic, &self.config).ok());
+        own.unwrap_or_else(|| self.default_model())
+    }
+
+    /// Those providers, and those that somebody wrote an order for.
+    pub fn routed_providers(&self) -> Vec<ProviderId> {
+        let stored = self.document.orders();
+        let stored = stored.iter().map(|(name, _)| ProviderId::new(name));
+        let configured = self.routing.orders.iter().map(|(provider, _)| provider.clone());
+        let mut providers = self.providers();
+        providers.extend(stored.chain(configured));
+        providers.sort();
+        providers.dedup();
+        providers
+    }
+
+    /// The providers of the stored profiles, by canonical id.
+    pub fn providers(&self) -> Vec<ProviderId> {
+        let mut providers: Vec<_> = self.profiles.iter().map(|it| it.provider.clone()).collect();
+        providers.sort();
+        providers.dedup();
+        providers
+    }
+}
+
+/// There is no such profile in this agent's store.
+pub fn no_profile(id: &ProfileId, agent: &Agent) -> CliError {
+    let message = format!("the agent `{}` has no profile `{id}`", agent.id);
+    CliError::new(Exit::NoCredential, "unknown_profile", message)
+        .hint(format!("see `clawdbot models auth list{}`", option("--agent", &agent.id)))
+        .profile(id)
+        .path(&crate::host::paths::store_file(&agent.directory))
+}
+
+/// The default model of all agents.
+pub fn default_model(config: &Config) -> ModelRef {
+    let anthropic = ProviderId::new(DEFAULT_PROVIDER);
+    let configured = config.models().primary.and_then(|text| {
+        let aliases = Aliases::from_json(&config.value, &anthropic);
+        aliases.resolve(&text, &anthropic).map(|(model, _)| model)
+    });
+    configured.unwrap_or(ModelRef { provider: anthropic, model: DEFAULT_MODEL.to_owned() })
+}
+
+/// The model a person means: an alias of the config, `provider/model`, or the bare name of one of
+/// `provider`'s.
+///
+/// # Errors
+/// There is nothing in it that could be a model.
+pub fn model_of(text: &str, provider: &ProviderId, config: &Config) -> Result<ModelRef, CliError> {
+    let aliases = Aliases::from_json(&config.value, &ProviderId::new(DEFAULT_PROVIDER));
+    let found = aliases.resolve(text, provider).map(|(model, _)| model);
+    found.ok_or_else(|| CliError::usage(format!("`{text}` names no model")))
+}
+
+/// The provider of a model that names none.
+pub const DEFAULT_PROVIDER: &str = "anthropic";
+const DEFAULT_MODEL: &str = "claude-opus-4-5";
+
+/// The providers there are: the catalogue and the manifests of the state directory.
+pub fn providers(context: &Context) -> Providers {
+    let manifests = context.paths().state_dir.join("providers");
+    Providers::load(Some(&manifests), &|name| context.env(name).map(str::to_owned))
+}
+
+/// What a person does to get a credential of `provider`.
+pub fn way_in(provider: &ProviderId, providers: &Providers) -> String {
+    let of = option("--provider", provider);
+    match providers.find(provider) {
+        Some(known) if known.id.as_str() == DEFAULT_PROVIDER => {
+            "run `claude setup-token`, then `clawdbot models auth setup-token`".to_owned()
+        }
+        Some(known) if known.has_oauth_login() => {
+            format!("clawdbot models auth login{of}")
+        }
+        Some(_) => format!("clawdbot models auth paste-api-key{of}"),
+        None => format!(
+            "no provider of that name is described (`clawdbot plugins list` shows those that are); a key of any provider: clawdbot models auth paste-api-key{of}"
+        ),
+    }
+}
+
+/// Whether the access token, key or token can be used now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// It can, and for a while.
+    Valid,
+    /// It can, and ends soon: inside the margin in which it is renewed, or, if nobody can renew
+    /// it, within a day.
+    Expiring,
+    /// It cannot.
+    Expired,
+    /// It can, and does not end.
+    Static,
+}
+
+/// Whether it can be renewed without a person.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refresh {
+    /// It has a refresh token.
+    Yes,
+    /// It has none.
+    No,
+    /// It has one, and the issuer refused it or it was revoked.
+    NeedsLogin,
+}
+
+/// What can be done with a credential.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ability {
+    /// Now.
+    pub access: Access,
+    /// Later.
+    pub refresh: Refresh,
+}
+
+/// Judges `credential` at `now`.
+pub fn ability(credential: &Credential, refresh: Refresh, now: Timestamp) -> Ability {
+    let margin = match refresh {
+        Refresh::Yes => Duration::ZERO,
+        Refresh::No | Refresh::NeedsLogin => health::WARN_AFTER,
+    };
+    let access = if !credential.is_valid(now) {
+        Access::Expired
+    } else if credential.expires().is_none() {
+        Access::Static
+    } else if credential.is_fresh(now, margin) {
+        Access::Valid
+    } else {
+        Access::Expiring
+    };
+    Ability { access, refresh }
+}
+
+/// What can be done with each profile of `view`.
+pub fn abilities(view: &View, providers: &Providers, context: &Context) -> Abilities {
+    let records = StateDirectory::at(&context.paths().state_dir).records();
+    let each = view.profiles.iter().filter_map(|profile| {
+        let credential = view.document.credential(&profile.id)?;
+        let refresh = refresh(&profile.provider, &credential, providers, &records);
+        Some((profile.id.clone(), ability(&credential, refresh, view.now)))
+    });
+    each.collect()
+}
+
+/// What can be done with each profile.
+pub type Abilities = BTreeMap<ProfileId, Ability>;
+
+/// Whether `credential` can be renewed: it has a refresh token, we know where that belongs, and
+/// nobody has refused it.
+fn refresh(
+    provider: &ProviderId,
+    credential: &Credential,
+    providers: &Providers,
+    records: &Records,
+) -> Refresh {
+    let Credential::OAuth(login) = credential else { return Refresh::No };
+    let Some(provider) = providers.find(provider).filter(|_| !login.refresh.is_blank()) else {
+        return Refresh::No;
+    };
+    let key = match provider.refresh_target(login) {
+        Ok(target) => TokenKey::new(&target.token_endpoint, &target.client_id, &login.refresh),
+        Err(TargetError::NeedsDiscovery { .. }) => return Refresh::Yes,
+        Err(_) => return Refresh::No,
+    };
+    match records.peek(key) {
+        Ok(Some(record)) if matches!(record.state, State::Rejected | State::Revoked) => {
+            Refresh::NeedsLogin
+        }
+        _ => Refresh::Yes,
+    }
+}
