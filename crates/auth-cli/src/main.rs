@@ -3,8 +3,11 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use auth_cli::context::Context;
-use auth_cli::{hardening, launch, token, worker};
+use auth_cli::commands::token;
+use auth_cli::host::context::Context;
+use auth_cli::host::hardening;
+use auth_cli::plugin_launcher;
+use auth_cli::profiles::worker;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -13,7 +16,7 @@ fn main() -> ExitCode {
             hardening::start();
             worker::run(&arguments, &mut Context::real())
         }
-        Some(word) if word == launch::WORD => launch::run(&arguments),
+        Some(word) if word == plugin_launcher::WORD => plugin_launcher::run(&arguments),
         _ => token::try_fast(&arguments).unwrap_or_else(|| {
             hardening::start();
             auth_cli::run(arguments, &mut Context::real())
