@@ -1,7 +1,7 @@
 //! No circle of modules: what a file uses does not use it back, not even in many steps.
 
 use super::Tree;
-use super::modules::{Use, uses};
+use super::modules::{Use, lost_modules, uses};
 use crate::ci::CRATES;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,15 +15,16 @@ pub(super) fn no_circles(tree: &Tree) -> Vec<String> {
 
 fn circles_of(tree: &Tree, name: &str) -> Vec<String> {
     let uses = uses(tree, name);
-    let mut circles = circles(graph(&uses, "", str::to_owned));
+    let mut found = circles(graph(&uses, "", str::to_owned));
     for folder in folders(&uses) {
-        let found = self::circles(graph(&uses, &folder, |path| place(path, &folder)));
-        // A circle of files that never leaves its places is the same circle of places.
-        circles.extend(found);
+        found.extend(circles(graph(&uses, &folder, |path| place(path, &folder))));
     }
+    // A circle of files may be one of folders too, with the same lines.
     let mut told = BTreeSet::new();
-    circles.retain(|circle| told.insert(lines(circle)));
-    circles.iter().map(|circle| complaint(name, circle)).collect()
+    found.retain(|circle| told.insert(lines(circle)));
+    let mut complaints = lost_modules(tree, name);
+    complaints.extend(found.iter().map(|circle| complaint(name, circle)));
+    complaints
 }
 
 /// Every folder with files of the crate: `src/` itself is the empty one.
@@ -134,8 +135,19 @@ mod tests {
             \n    crates/auth-store/src/b.rs:3: `crate::c::f` is in c.rs\
             \n    crates/auth-store/src/c.rs:1: `super::a::A` is in a.rs";
         assert_eq!(complaints, [expected]);
-        let clean: Vec<_> = files.into_iter().filter(|(path, _)| !path.ends_with("c.rs")).collect();
+        let clean =
+            [&files[..3], &[("crates/auth-store/src/c.rs", "pub fn f() {}"), files[4]]].concat();
         assert!(no_circles(&tree(&clean)).is_empty());
+    }
+
+    #[test]
+    fn a_module_that_cannot_be_followed_is_found() {
+        let files = [
+            ("crates/auth-store/src/lib.rs", "#[path = \"b.rs\"]\nmod a;"),
+            ("crates/auth-store/src/b.rs", ""),
+        ];
+        let expected = ["crates/auth-store/src/lib.rs: `mod a;` leads to no file"];
+        assert_eq!(no_circles(&tree(&files)), expected);
     }
 
     #[test]
@@ -165,6 +177,7 @@ mod tests {
         let complaints = no_circles(&tree(&files));
         assert_eq!(complaints.len(), 1, "{complaints:?}");
         assert!(complaints[0].contains("2 modules in a circle"), "{complaints:?}");
-        assert!(no_circles(&tree(&files[..4])).is_empty());
+        let clean = [&files[..4], &[("crates/auth-store/src/y.rs", "pub struct One;")]].concat();
+        assert!(no_circles(&tree(&clean)).is_empty());
     }
 }

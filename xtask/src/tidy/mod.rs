@@ -6,11 +6,13 @@ mod architecture;
 mod circles;
 mod layers;
 mod modules;
+mod names;
 mod security;
 mod source;
 mod text;
 
 use crate::run::{Outcome, read};
+use std::collections::BTreeSet;
 use std::fs;
 
 type Check = fn(&Tree) -> Vec<String>;
@@ -26,6 +28,8 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("pkce_touches_no_files", architecture::pkce_touches_no_files),
     ("one_door_for_the_environment", architecture::one_door_for_the_environment),
     ("one_door_for_time", architecture::one_door_for_time),
+    ("names_have_one_home", names::names_have_one_home),
+    ("folders_are_small", architecture::folders_are_small),
     ("no_circles", circles::no_circles),
     ("imports_go_down", layers::imports_go_down),
     ("commands_stand_alone", layers::commands_stand_alone),
@@ -92,28 +96,21 @@ impl Tree {
     }
 }
 
-/// The lines of a Rust file that are code: no comments, and nothing from the test module on. Numbered from 1.
-fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines()
-        .take_while(|line| !line.starts_with("mod tests {"))
-        .enumerate()
-        .filter(|(_, line)| !line.trim_start().starts_with("//"))
-        .map(|(number, line)| (number + 1, line))
-}
-
-/// A complaint for every line of code that has one of the words, as a whole word. Files of tests
-/// may do what they must.
+/// A complaint for every line of product code that has one of the words, as a whole word; paths in the braces of a
+/// `use` count in full. Files of tests may do what they must.
 fn banned(path: &str, text: &str, words: &[&str]) -> Vec<String> {
-    let mut complaints = Vec::new();
     if path.ends_with("_tests.rs") {
-        return complaints;
+        return Vec::new();
     }
-    for (number, line) in code(text) {
-        for word in words.iter().filter(|word| has_word(line, word)) {
-            complaints.push(format!("{path}:{number}: `{word}` has no place here"));
-        }
+    let (mut lines, mut paths) = (source::lines(text), modules::paths(text));
+    lines.append(&mut paths);
+    let mut complaints = BTreeSet::new();
+    for (number, code) in &lines {
+        complaints
+            .extend(words.iter().filter(|word| has_word(code, word)).map(|word| (number, word)));
     }
-    complaints
+    let told = |(number, word)| format!("{path}:{number}: `{word}` has no place here");
+    complaints.into_iter().map(told).collect()
 }
 
 /// Whether `word` stands in the line and is not a part of a longer name.
@@ -139,9 +136,10 @@ mod tests {
     }
 
     #[test]
-    fn code_ends_where_the_tests_begin_and_comments_do_not_count() {
-        let text = "//! std::fs\nuse std::fs;\n#[cfg(test)]\nmod tests { use std::fs; }";
-        assert_eq!(banned("a.rs", text, &["std::fs"]), ["a.rs:2: `std::fs` has no place here"]);
+    fn code_is_what_the_product_has_and_comments_do_not_count() {
+        let text = "//! std::fs\nuse std::{fs, io};\n#[cfg(test)]\nmod tests { use std::fs; }\nstd::fs::f();";
+        let expected = [2, 5].map(|line| format!("a.rs:{line}: `std::fs` has no place here"));
+        assert_eq!(banned("a.rs", text, &["std::fs"]), expected);
         assert!(banned("a_tests.rs", text, &["std::fs"]).is_empty());
     }
 

@@ -28,6 +28,18 @@ pub(super) fn product_files(tree: &Tree, name: &str) -> Vec<String> {
     Crate::read(tree, name).files
 }
 
+/// The modules that are declared in the product and have no file where one looks for it.
+pub(super) fn lost_modules(tree: &Tree, name: &str) -> Vec<String> {
+    Crate::read(tree, name).lost
+}
+
+/// Every path in the product code of a file and its line, out of the braces of `use`.
+pub(super) fn paths(text: &str) -> Vec<(usize, String)> {
+    let mut alone = Crate { modules: vec![Module::default()], ..Crate::default() };
+    alone.read_module(&product_tokens(text), 0);
+    alone.references.iter().map(|it| (it.line, it.path.join("::"))).collect()
+}
+
 #[derive(Default)]
 struct Module {
     file: usize,
@@ -57,22 +69,19 @@ enum Target {
     Item(usize),
 }
 
+#[derive(Default)]
 struct Crate {
     /// How other targets of the package call it: `auth_cli`.
     name: String,
     files: Vec<String>,
+    lost: Vec<String>,
     modules: Vec<Module>,
     references: Vec<Reference>,
 }
 
 impl Crate {
     fn read(tree: &Tree, name: &str) -> Self {
-        let mut own = Self {
-            name: name.replace('-', "_"),
-            files: Vec::new(),
-            modules: Vec::new(),
-            references: Vec::new(),
-        };
+        let mut own = Self { name: name.replace('-', "_"), ..Self::default() };
         let src = format!("crates/{name}/src/");
         for root in ["lib.rs", "main.rs"] {
             own.file(tree, &src, root, None);
@@ -98,8 +107,9 @@ impl Crate {
             let found = [format!("{below}.rs"), format!("{below}/mod.rs")]
                 .iter()
                 .find_map(|path| self.file(tree, src, path, Some(declared_in)));
-            if let Some(found) = found {
-                self.modules[declared_in].children.insert(child, found);
+            match found {
+                Some(found) => drop(self.modules[declared_in].children.insert(child, found)),
+                None => self.lost.push(format!("{src}{path}: `mod {child};` leads to no file")),
             }
         }
         Some(module)

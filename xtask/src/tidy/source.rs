@@ -52,6 +52,27 @@ pub(super) fn product_tokens(text: &str) -> Vec<Token<'_>> {
     kept
 }
 
+/// The same as text: each line that has code, without white space but between words.
+pub(super) fn lines(text: &str) -> Vec<(usize, String)> {
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    let mut was_word = false;
+    for token in product_tokens(text) {
+        if lines.last().is_none_or(|(line, _)| *line != token.line) {
+            lines.push((token.line, String::new()));
+            was_word = false;
+        }
+        let Some((_, line)) = lines.last_mut() else { continue };
+        match token.kind {
+            Kind::Word(word) if was_word => line.extend([" ", word]),
+            Kind::Word(word) => line.push_str(word),
+            Kind::Text(inside) => line.extend(["\"", inside, "\""]),
+            Kind::Mark(mark) => line.push_str(mark),
+        }
+        was_word = token.word().is_some();
+    }
+    lines
+}
+
 /// The end of the attribute that begins at `at`, if one does.
 fn attribute_end(tokens: &[Token<'_>], at: usize) -> Option<usize> {
     let is = |index: usize, text| tokens.get(index).is_some_and(|token| token.is(text));
