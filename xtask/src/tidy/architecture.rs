@@ -154,27 +154,6 @@ pub(super) fn pkce_touches_no_files(tree: &Tree) -> Vec<String> {
         .collect()
 }
 
-/// One file of the command line asks the environment; no other crate does.
-pub(super) fn one_door_for_the_environment(tree: &Tree) -> Vec<String> {
-    let doors =
-        ["env::var", "env::var_os", "env::vars", "env::vars_os", "env::home_dir", "env::set_var"];
-    tree.under("crates/", ".rs")
-        .filter(|(path, _)| {
-            path.contains("/src/") && *path != "crates/auth-cli/src/host/context.rs"
-        })
-        .flat_map(|(path, text)| banned(path, text, &doors))
-        .collect()
-}
-
-/// The wall clock is read in one file of the store and in no other.
-pub(super) fn one_door_for_time(tree: &Tree) -> Vec<String> {
-    let doors = ["SystemTime::now", "EPOCH.elapsed"];
-    tree.under("crates/", ".rs")
-        .filter(|(path, _)| path.contains("/src/") && *path != "crates/auth-store/src/time.rs")
-        .flat_map(|(path, text)| banned(path, text, &doors))
-        .collect()
-}
-
 fn all_banned(tree: &Tree, folder: &str, words: &[&str]) -> Vec<String> {
     tree.under(folder, ".rs").flat_map(|(path, text)| banned(path, text, words)).collect()
 }

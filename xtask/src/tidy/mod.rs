@@ -26,8 +26,6 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("files_behind_their_doors", architecture::files_behind_their_doors),
     ("files_are_opened_without_waiting", architecture::files_are_opened_without_waiting),
     ("pkce_touches_no_files", architecture::pkce_touches_no_files),
-    ("one_door_for_the_environment", architecture::one_door_for_the_environment),
-    ("one_door_for_time", architecture::one_door_for_time),
     ("names_have_one_home", names::names_have_one_home),
     ("folders_are_small", architecture::folders_are_small),
     ("no_circles", circles::no_circles),
