@@ -22,6 +22,8 @@ mod logout;
 mod mistakes;
 #[cfg(unix)]
 mod odd_files;
+#[cfg(unix)]
+mod pages;
 mod paste;
 mod plug_in;
 #[cfg(unix)]

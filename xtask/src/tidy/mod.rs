@@ -7,6 +7,7 @@ mod circles;
 mod layers;
 mod modules;
 mod names;
+mod pages;
 mod security;
 mod source;
 mod text;
@@ -41,6 +42,7 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("no_machine_names", text::no_machine_names),
     ("documents_agree", text::documents_agree),
     ("invariants_are_held", text::invariants_are_held),
+    ("examples_are_tried", pages::examples_are_tried),
     ("security_is_tested", security::security_is_tested),
 ];
 
