@@ -140,7 +140,7 @@ pub(super) fn files_are_opened_without_waiting(tree: &Tree) -> Vec<String> {
     ];
     let doors = ["fs::read", "fs::read_to_string", "File::open"];
     tree.under("crates/", ".rs")
-        .filter(|(path, _)| path.contains("/src/") && !path.ends_with("_tests.rs"))
+        .filter(|(path, _)| path.contains("/src/"))
         .filter(|(path, _)| !EXCEPT.contains(path))
         .flat_map(|(path, text)| banned(path, text, &doors))
         .collect()

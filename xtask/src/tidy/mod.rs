@@ -96,10 +96,15 @@ impl Tree {
     }
 }
 
+/// A module that only tests have, in a file of its own.
+fn is_test_file(path: &str) -> bool {
+    path.ends_with("_tests.rs") || path.ends_with("/tests.rs")
+}
+
 /// A complaint for every line of product code that has one of the words, as a whole word; paths in the braces of a
 /// `use` count in full. Files of tests may do what they must.
 fn banned(path: &str, text: &str, words: &[&str]) -> Vec<String> {
-    if path.ends_with("_tests.rs") {
+    if is_test_file(path) {
         return Vec::new();
     }
     let (mut lines, mut paths) = (source::lines(text), modules::paths(text));

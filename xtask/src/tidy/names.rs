@@ -1,12 +1,10 @@
 //! File names have one home: elsewhere, code asks that home for the path.
 
-use super::Tree;
 use super::source::{Kind, Token, product_tokens};
+use super::{Tree, is_test_file};
 
 /// What is inside agent directories, locks and logins, and its home.
-const STORE_PATHS: &str = "crates/auth-store/src/store/paths.rs";
-/// A refresh record is below the store, so it names its own file.
-const RESPONSE_FILE: &str = "crates/auth-store/src/refresh_record/response_file.rs";
+const STORE_PATHS: &str = "crates/auth-store/src/paths.rs";
 /// Config, sessions, and what else is in the state directory, and its home.
 const HOST_PATHS: &str = "crates/auth-cli/src/host/paths.rs";
 
@@ -15,7 +13,7 @@ const FILES: [(&str, &[&str]); 14] = [
     ("auth-profiles", &[STORE_PATHS]),
     (".auth-models", &[STORE_PATHS]),
     (".auth-share", &[STORE_PATHS]),
-    (".auth-refresh.", &[RESPONSE_FILE, STORE_PATHS]),
+    (".auth-refresh.", &[STORE_PATHS]),
     ("oauth.json", &[STORE_PATHS]),
     ("openclaw-agent.sqlite", &[STORE_PATHS]),
     // Codex calls its own file so.
@@ -27,7 +25,7 @@ const FILES: [(&str, &[&str]); 14] = [
     (".lock", &[STORE_PATHS, HOST_PATHS]),
     (".flock", &[STORE_PATHS]),
     (".bak", &[STORE_PATHS]),
-    (".answer", &[RESPONSE_FILE, STORE_PATHS]),
+    (".answer", &[STORE_PATHS]),
 ];
 
 /// Folders, where a text that is one of them becomes part of a path.
@@ -38,7 +36,7 @@ const FOLDERS: [(&str, &str); 12] = [
     ("refresh", STORE_PATHS),
     ("credentials", HOST_PATHS),
     ("sessions", HOST_PATHS),
-    ("logins", HOST_PATHS),
+    ("logins", STORE_PATHS),
     ("providers", HOST_PATHS),
     ("deleted", HOST_PATHS),
     (".clawdbot", HOST_PATHS),
@@ -51,7 +49,7 @@ const CALLS: [&str; 4] = ["join", "push", "with_file_name", "ends_with"];
 
 /// No product code but the home of a name spells it. A sentence for people may: it has white space.
 pub(super) fn names_have_one_home(tree: &Tree) -> Vec<String> {
-    let is_product = |path: &str| path.contains("/src/") && !path.ends_with("_tests.rs");
+    let is_product = |path: &str| path.contains("/src/") && !is_test_file(path);
     let files = tree.under("crates/", ".rs").filter(|(path, _)| is_product(path));
     files.flat_map(|(path, text)| spelled(path, text)).collect()
 }
