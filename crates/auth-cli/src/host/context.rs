@@ -293,35 +293,6 @@ impl Write for Captured {
 mod tests {
     use super::*;
 
-    /// Verifier and state of a million logins, made as a login makes them.
-    #[test]
-    fn no_verifier_and_no_state_of_a_million_logins_is_there_twice() {
-        let seen = |fill: &Entropy| {
-            let mut starts = Vec::with_capacity(2_000_000);
-            for _ in 0..1_000_000 {
-                let mut bytes = [0; 64];
-                fill(&mut bytes).unwrap();
-                for part in bytes.chunks_exact(32) {
-                    // 128 bits of it: two that are equal there would be a wonder anyway.
-                    starts.push(u128::from_le_bytes(part[..16].try_into().unwrap()));
-                }
-            }
-            starts.sort_unstable();
-            starts.dedup();
-            starts.len()
-        };
-        assert_eq!(seen(&*Context::real().entropy), 2_000_000);
-        // The control: a source that comes round again.
-        let number = std::sync::atomic::AtomicU64::new(0);
-        let round = move |bytes: &mut [u8]| {
-            let next = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 999_999;
-            bytes[..8].copy_from_slice(&next.to_le_bytes());
-            bytes[32..40].copy_from_slice(&(!next).to_le_bytes());
-            Ok(())
-        };
-        assert_eq!(seen(&round), 2 * 999_999);
-    }
-
     #[test]
     fn a_program_sees_no_secret_but_the_one_it_needs() {
         let mut context = Context::sealed(Path::new("/home"), Timestamp(0));
