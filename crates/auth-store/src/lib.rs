@@ -48,8 +48,8 @@ pub use clawdbot_lock::openclaw::{LockHolder, holder_of_lock};
 pub use document::credential::{Credential, Kind, OAuthCredential, Profile};
 pub use document::reference::KeyReference;
 pub use document::usage::Usage;
-pub use document::{Document, Malformed, ParseError};
-pub use error::StoreError;
+pub use document::{Document, Malformed};
+pub use error::{ParseError, StoreError};
 pub use fs::atomic::{
     create_private_directory, replace_if_unchanged, write_atomic, write_atomic_unsynced,
 };

@@ -5,6 +5,8 @@ use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use crate::error::NotRegular;
+
 /// Opens the regular file at `path`, links followed, for reading.
 ///
 /// # Errors
@@ -102,22 +104,14 @@ pub(crate) fn oddity(kind: FileType) -> Option<&'static str> {
     })
 }
 
-/// The cause of an error: there is something else than a regular file.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct NotRegular(pub(crate) &'static str);
-
-impl From<NotRegular> for io::Error {
-    fn from(cause: NotRegular) -> Self {
-        Self::other(cause)
-    }
-}
-
 /// The flag that follows no link at the last step.
 #[cfg(unix)]
 pub(crate) const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 #[cfg(not(unix))]
 pub(crate) const NO_LINK: i32 = 0;
+
+/// The largest file that is taken for a store.
+pub(crate) const LARGEST: usize = 64 << 20;
 
 /// A file that says it is larger is read all the same.
 const LARGEST_GUESS: usize = 1 << 20;

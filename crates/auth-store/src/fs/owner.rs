@@ -5,10 +5,9 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use crate::document::LARGEST;
 use crate::error::StoreError;
 use crate::fs::atomic::directory_of;
-use crate::fs::open::{open_regular, open_regular_unless_link};
+use crate::fs::open::{LARGEST, open_regular, open_regular_unless_link};
 
 /// Opens a file that we or the administrator own. A link is followed only if one of us made it.
 fn open(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {

@@ -19,11 +19,11 @@ use serde_json::value::RawValue;
 
 use crate::document::credential::{Kind, entry_of};
 use crate::document::json::{self, Object};
-use crate::document::{self, Document, LARGEST, ParseError};
-use crate::error::StoreError;
+use crate::document::{self, Document};
+use crate::error::{ParseError, StoreError};
 use crate::fs::atomic;
 use crate::fs::exists::is_there;
-use crate::fs::open::open_regular;
+use crate::fs::open::{LARGEST, open_regular};
 use crate::id::ProfileId;
 use crate::store::Store;
 use crate::store::paths::superseded_by;

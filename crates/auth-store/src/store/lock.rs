@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clawdbot_lock::{DirectoryLock, Held};
-use crate::document::{Document, ParseError};
-use crate::error::StoreError;
+use crate::document::Document;
+use crate::error::{ParseError, StoreError};
 use crate::fs::atomic::{self, Installed, NextFile};
 use crate::fs::flock::FileLock;
 use crate::fs::owner;
