@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::error::StoreError;
 use crate::fs::atomic;
 use crate::fs::owner;
-use crate::refresh_record::TokenKey;
 use crate::refresh_record::response_file::{self, AnswerFile, StoredAnswer};
+use crate::refresh_record::token_key::TokenKey;
 
 /// The places, the best first. Whoever looks for an answer looks in all: who left it may have had
 /// another environment.

@@ -6,12 +6,11 @@
 
 pub(crate) mod fallback_directory;
 pub(crate) mod response_file;
+pub(crate) mod token_key;
 
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,65 +24,8 @@ use crate::fs::open::read_regular;
 use crate::id::ProfileId;
 use crate::refresh_record::fallback_directory::Rescue;
 use crate::refresh_record::response_file::StoredAnswer;
-use crate::secret::Secret;
+use crate::refresh_record::token_key::TokenKey;
 use crate::time::Timestamp;
-
-/// The name of one refresh token: a hash of it, of the only endpoint that may see it, and of the
-/// client it belongs to.
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct TokenKey([u8; 32]);
-
-impl TokenKey {
-    /// The key of `refresh`.
-    pub fn new(token_endpoint: &str, client_id: &str, refresh: &Secret) -> Self {
-        let mut hash = Sha256::new();
-        for part in [token_endpoint, "\0", client_id, "\0", refresh.expose()] {
-            hash.update(part.as_bytes());
-        }
-        Self(hash.finalize().into())
-    }
-}
-
-impl fmt::Display for TokenKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&hexadecimal(&self.0))
-    }
-}
-
-impl fmt::Debug for TokenKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "TokenKey({self})")
-    }
-}
-
-impl FromStr for TokenKey {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut key = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return Err("a key has 64 hexadecimal digits");
-        }
-        for (index, byte) in key.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16)
-                .map_err(|_| "a key has 64 hexadecimal digits")?;
-        }
-        Ok(Self(key))
-    }
-}
-
-impl Serialize for TokenKey {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for TokenKey {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
 
 /// What became of a refresh token.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -320,13 +262,7 @@ fn records(bytes: &[u8]) -> impl Iterator<Item = Record> {
 }
 
 fn checksum(text: &str) -> String {
-    hexadecimal(&Sha256::digest(text.as_bytes())[..8])
-}
-
-/// `bytes` as lower-case hexadecimal digits.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+    hex::encode(&Sha256::digest(text)[..8])
 }
 
 /// A path as records and other files of ours name a store: canonical where it exists.
@@ -343,22 +279,7 @@ mod tests {
     }
 
     fn key() -> TokenKey {
-        TokenKey::new("https://issuer.example/token", "client", &Secret::new("refresh"))
-    }
-
-    #[test]
-    fn a_key_is_the_hash_of_its_parts_and_survives_printing() {
-        assert_eq!(key().to_string().parse::<TokenKey>().unwrap(), key());
-        assert_eq!(
-            key().to_string(),
-            "54a52274fa13855727ae81a3edc8118179aa5868d6ce09e201f7e13bcdfbe99b"
-        );
-        let refused = |text: &str| text.parse::<TokenKey>().is_err();
-        let text = key().to_string();
-        assert!(refused(&text[1..]) && refused(&format!("{text}0")) && refused(""));
-        assert!(refused(&format!("{}é", &text[2..])) && refused(&text.replace('a', "x")));
-        let other = TokenKey::new("https://issuer.example/token", "client", &Secret::new("other"));
-        assert_ne!(key(), other);
+        TokenKey::new("https://issuer.example/token", "client", &"refresh".into())
     }
 
     #[test]

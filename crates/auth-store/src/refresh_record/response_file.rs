@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::fs::atomic;
 use crate::fs::exists;
 use crate::fs::owner;
-use crate::refresh_record::{TokenKey, hexadecimal};
+use crate::refresh_record::token_key::TokenKey;
 use crate::time::Timestamp;
 
 /// The reserved place of an answer that has not come yet.
@@ -124,7 +124,7 @@ pub(crate) fn keys(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
 }
 
 fn hash(bytes: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(bytes))
+    hex::encode(Sha256::digest(bytes))
 }
 
 const PREFIX: &str = ".auth-refresh.";

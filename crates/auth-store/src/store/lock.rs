@@ -11,8 +11,8 @@ use crate::error::{ParseError, StoreError};
 use crate::fs::atomic::{self, Installed, NextFile};
 use crate::fs::flock::FileLock;
 use crate::fs::owner;
-use crate::refresh_record::TokenKey;
 use crate::refresh_record::response_file::{self, AnswerFile, StoredAnswer};
+use crate::refresh_record::token_key::TokenKey;
 use crate::store::paths::{Place, read_backup, superseded_by};
 use crate::time::{Clock as _, SystemClock};
 

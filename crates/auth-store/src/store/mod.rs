@@ -17,8 +17,9 @@ use crate::fs::atomic;
 use crate::fs::exists::{is_directory, is_there};
 use crate::fs::flock::FileLock;
 use crate::fs::owner;
+use crate::refresh_record;
 use crate::refresh_record::response_file::{self, StoredAnswer};
-use crate::refresh_record::{self, TokenKey};
+use crate::refresh_record::token_key::TokenKey;
 use crate::store::lock::StoreLock;
 use crate::store::paths::{Place, read_backup};
 

@@ -15,7 +15,6 @@ use crate::document::json::{self, Object};
 use crate::error::StoreError;
 use crate::fs::atomic::{self, NextFile};
 use crate::fs::owner;
-use crate::refresh_record::hexadecimal;
 use crate::secret::Secret;
 use crate::store::Store;
 use crate::store::model_usage::{self, ModelUsage};
@@ -155,7 +154,7 @@ fn key_of(raw: &serde_json::value::RawValue) -> Option<Secret> {
 }
 
 fn hash(key: &str) -> String {
-    hexadecimal(&Sha256::digest(key.as_bytes()))
+    hex::encode(Sha256::digest(key))
 }
 
 #[cfg(test)]
