@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
 use crate::fs::open::{self, read_regular};
+use crate::paths;
 
 /// Replaces the file at `path` by `bytes`: a temporary file beside it, mode 0600 from its first
 /// instant, fsync, rename, fsync of the directory. After a crash at any point the old or the new
@@ -31,15 +32,12 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 fn remove_abandoned(directory: &Path, now: SystemTime) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let is_temporary = name.to_str().and_then(|name| {
-            let (_, digits) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
-            Some(digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
-        });
+        let is_temporary = name.to_str().is_some_and(paths::is_temporary);
         let is_abandoned = || {
             let modified = entry.metadata().and_then(|metadata| metadata.modified());
             modified.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > ABANDONED))
         };
-        if is_temporary == Some(true) && is_abandoned() {
+        if is_temporary && is_abandoned() {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -369,13 +367,7 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
 
 /// A hidden sibling whose name nobody else makes at the same time.
 fn random_sibling(path: &Path) -> PathBuf {
-    sibling(path, &format!(".{:016x}.tmp", rand::random::<u64>()))
-}
-
-/// The hidden sibling `.name` + `suffix` of a file.
-pub(crate) fn sibling(path: &Path, suffix: &str) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}{suffix}"))
+    paths::temporary(path, rand::random())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::error::StoreError;
 use crate::fs::atomic::directory_of;
 use crate::fs::open::{LARGEST, open_regular, open_regular_unless_link};
+use crate::paths;
 
 /// Opens a file that we or the administrator own. A link is followed only if one of us made it.
 fn open(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {
@@ -47,9 +48,7 @@ pub(crate) fn read_open(path: &Path) -> Result<Option<(Vec<u8>, File, Metadata)>
 /// Whoever made the names that lead to the store `path`, it was not another user: of the file, and
 /// of the directories of an agent above it.
 pub(crate) fn check_way(path: &Path) -> Result<(), StoreError> {
-    let is_of_an_agent =
-        path.ancestors().nth(3).and_then(Path::file_name).is_some_and(|name| name == "agents");
-    let own = if is_of_an_agent { 5 } else { 2 };
+    let own = if paths::is_below_agents(path) { 5 } else { 2 };
     for step in path.ancestors().take(own).filter(|step| !step.as_os_str().is_empty()) {
         if fs::symlink_metadata(step).is_ok_and(|found| !is_trusted(&found)) {
             return Err(foreign(step));

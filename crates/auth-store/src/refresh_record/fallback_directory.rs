@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::error::StoreError;
 use crate::fs::atomic;
 use crate::fs::owner;
+use crate::paths;
 use crate::refresh_record::response_file::{self, AnswerFile, StoredAnswer};
 use crate::refresh_record::token_key::TokenKey;
 
@@ -29,7 +30,7 @@ impl Rescue {
     pub(crate) fn write(&self, key: TokenKey, answer: &StoredAnswer) -> Result<(), StoreError> {
         let mut refused = None;
         for directory in &self.directories {
-            let path = response_file::path(directory, key);
+            let path = paths::response_file(directory, key);
             let written = make(directory).and_then(|()| {
                 AnswerFile::reserve(&path)?.store(answer.status, answer.received_at, &answer.body)
             });
@@ -49,7 +50,7 @@ impl Rescue {
     /// The answer that was left, if a whole one is in any of the places.
     pub(crate) fn read(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
         for directory in self.safe()? {
-            if let Some(found) = response_file::read(&response_file::path(directory, key))? {
+            if let Some(found) = response_file::read(&paths::response_file(directory, key))? {
                 return Ok(Some(found));
             }
         }
@@ -60,7 +61,7 @@ impl Rescue {
     pub(crate) fn remove(&self, key: TokenKey) -> Result<(), StoreError> {
         self.safe()?
             .into_iter()
-            .try_for_each(|directory| atomic::remove(&response_file::path(directory, key)))
+            .try_for_each(|directory| atomic::remove(&paths::response_file(directory, key)))
     }
 
     /// The tokens whose answers were left, as far as the places can be read.
@@ -159,7 +160,7 @@ mod tests {
         let goes_on = |what: &str| {
             let rescue = places(&[&place, &last]);
             rescue.write(key(), &answer()).unwrap();
-            assert!(last.join(format!(".auth-refresh.{}.answer", key())).exists(), "{what}");
+            assert!(paths::response_file(&last, key()).exists(), "{what}");
             rescue.remove(key()).unwrap();
         };
         let elsewhere = tempfile::tempdir().unwrap();
@@ -181,10 +182,10 @@ mod tests {
             goes_on("of another user");
             // Nor is anything of theirs believed.
             places(&[&last]).write(key(), &answer()).unwrap();
-            let name = format!(".auth-refresh.{}.answer", key());
-            fs::rename(last.join(&name), place.join(&name)).unwrap();
+            let theirs = paths::response_file(&place, key());
+            fs::rename(paths::response_file(&last, key()), &theirs).unwrap();
             assert!(places(&[&place, &last]).read(key()).unwrap().is_none());
-            fs::remove_file(place.join(&name)).unwrap();
+            fs::remove_file(theirs).unwrap();
             chown(&place, Some(0), None).unwrap();
         } else {
             println!("NOT RUN: only the administrator can make a directory of another user");

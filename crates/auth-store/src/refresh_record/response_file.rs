@@ -14,6 +14,7 @@ use crate::error::StoreError;
 use crate::fs::atomic;
 use crate::fs::exists;
 use crate::fs::owner;
+use crate::paths;
 use crate::refresh_record::token_key::TokenKey;
 use crate::time::Timestamp;
 
@@ -109,16 +110,11 @@ pub(crate) fn read(path: &Path) -> Result<Option<StoredAnswer>, StoreError> {
     Ok(whole())
 }
 
-/// The answer file of a token in an agent's directory.
-pub(crate) fn path(directory: &Path, key: TokenKey) -> PathBuf {
-    directory.join(format!("{PREFIX}{key}{SUFFIX}"))
-}
-
 /// The tokens for which there is an answer file in `directory`; none if there is no directory.
 pub(crate) fn keys(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
     let keys = exists::entries(directory)?.into_iter().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
-        name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
+        paths::key_of_response_file(&name)?.parse().ok()
     });
     Ok(keys.collect())
 }
@@ -126,9 +122,6 @@ pub(crate) fn keys(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
 fn hash(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
-
-const PREFIX: &str = ".auth-refresh.";
-const SUFFIX: &str = ".answer";
 
 /// More than any token answer seen; a larger one is written all the same, where there is space.
 const RESERVED: usize = 64 << 10;
@@ -180,10 +173,10 @@ mod tests {
     fn answer_files_are_found_by_their_token() {
         let directory = tempfile::tempdir().unwrap();
         let key = TokenKey::new("e", "c", &"r".into());
-        AnswerFile::reserve(&path(directory.path(), key)).unwrap();
+        AnswerFile::reserve(&paths::response_file(directory.path(), key)).unwrap();
         assert_eq!(keys(directory.path()).unwrap(), [key]);
         assert_eq!(keys(&directory.path().join("none")).unwrap(), []);
-        let file = path(directory.path(), key);
+        let file = paths::response_file(directory.path(), key);
         assert!(keys(&file).is_err(), "what cannot be read has no answers");
     }
 }

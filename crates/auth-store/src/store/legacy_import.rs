@@ -25,8 +25,9 @@ use crate::fs::atomic;
 use crate::fs::exists::is_there;
 use crate::fs::open::{LARGEST, open_regular};
 use crate::id::ProfileId;
+use crate::paths;
 use crate::store::Store;
-use crate::store::paths::superseded_by;
+use crate::store::place::superseded_by;
 
 /// What became of the legacy files.
 #[derive(Debug, Default)]
@@ -54,7 +55,7 @@ pub fn import_legacy(
     oauth: Option<&Path>,
 ) -> Result<Imported, StoreError> {
     let mut imported = Imported::default();
-    let aside = atomic::sibling(auth, ".import");
+    let aside = paths::waiting_for_import(auth);
     let has_store = is_there(store.path())?;
     let is_begun = is_there(&aside)?;
     // Beside the database of a later program, nothing is imported into the file.

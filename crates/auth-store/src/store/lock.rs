@@ -11,9 +11,10 @@ use crate::error::{ParseError, StoreError};
 use crate::fs::atomic::{self, Installed, NextFile};
 use crate::fs::flock::FileLock;
 use crate::fs::owner;
+use crate::paths;
 use crate::refresh_record::response_file::{self, AnswerFile, StoredAnswer};
 use crate::refresh_record::token_key::TokenKey;
-use crate::store::paths::{Place, read_backup, superseded_by};
+use crate::store::place::{Place, read_backup, superseded_by};
 use crate::time::{Clock as _, SystemClock};
 
 /// The locked store. Dropping it releases both locks.
@@ -201,11 +202,7 @@ impl StoreLock {
 
     /// Keeps a copy of damaged bytes beside the store.
     fn keep_damaged(&self, damaged: &[u8]) -> Result<PathBuf, StoreError> {
-        let file = &self.place.file;
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let suffix: u32 = rand::random();
-        let copy =
-            file.with_file_name(format!("{name}.corrupt.{}.{suffix:08x}", SystemClock.now()));
+        let copy = paths::damaged_copy(&self.place.file, SystemClock.now(), rand::random());
         self.put(&copy, damaged)?;
         Ok(copy)
     }
@@ -213,7 +210,7 @@ impl StoreLock {
     /// Replaces a file, not by the next one of the store, which may be reserved already. The name
     /// of the temporary file is fixed, so that whoever comes after we died clears it away.
     fn put(&self, target: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        let temporary = self.place.put();
+        let temporary = paths::next_beside_reserved(&self.place.file);
         let _ = fs::remove_file(&temporary);
         let mut next = NextFile::create(target, &temporary, 0)?;
         next.fill(bytes)?;
@@ -242,7 +239,7 @@ impl StoreLock {
             }
             None => committed.clone(),
         };
-        let temporary = self.place.next_backup();
+        let temporary = paths::next(&self.place.backup);
         atomic::remove(&temporary)?;
         let mut next = NextFile::create(&self.place.backup, &temporary, 0)?;
         next.fill(&backup.to_bytes())?;
@@ -295,7 +292,7 @@ impl StoreLock {
     }
 
     fn answer_path(&self, key: TokenKey) -> PathBuf {
-        response_file::path(atomic::directory_of(&self.place.file), key)
+        paths::response_file(atomic::directory_of(&self.place.file), key)
     }
 
     /// From now on a lost directory lock does not stop a commit: a fresh token would be lost.
@@ -354,7 +351,7 @@ impl StoreLock {
     /// The next content of the file. Its name is fixed, since only the holder of the lock makes
     /// one: one that is left over is a dead one's.
     fn next_file(&self, reserve: usize) -> Result<NextFile, StoreError> {
-        let temporary = self.place.next();
+        let temporary = paths::next(&self.place.file);
         atomic::remove(&temporary)?;
         NextFile::create(&self.place.file, &temporary, reserve)
     }

@@ -3,7 +3,7 @@
 pub(crate) mod legacy_import;
 pub(crate) mod lock;
 pub(crate) mod model_usage;
-pub(crate) mod paths;
+pub(crate) mod place;
 pub(crate) mod runtime_cache;
 pub(crate) mod state_directory;
 
@@ -17,11 +17,12 @@ use crate::fs::atomic;
 use crate::fs::exists::{is_directory, is_there};
 use crate::fs::flock::FileLock;
 use crate::fs::owner;
+use crate::paths;
 use crate::refresh_record;
 use crate::refresh_record::response_file::{self, StoredAnswer};
 use crate::refresh_record::token_key::TokenKey;
 use crate::store::lock::StoreLock;
-use crate::store::paths::{Place, read_backup};
+use crate::store::place::{Place, read_backup};
 
 /// The credentials of one agent: the file `auth-profiles.json` and what belongs to it.
 #[derive(Clone, Debug)]
@@ -181,12 +182,12 @@ impl Store {
     /// # Errors
     /// It cannot be read: that is not to say that there is none.
     pub fn backup(&self) -> Result<Option<Document>, StoreError> {
-        let backup = read_backup(&atomic::sibling(&self.canonical_path(), ".bak"))?;
+        let backup = read_backup(&paths::backup(&self.canonical_path()))?;
         Ok(backup.map(|(document, _)| document))
     }
 
     fn answer_path(&self, key: TokenKey) -> PathBuf {
-        response_file::path(atomic::directory_of(&self.canonical_path()), key)
+        paths::response_file(atomic::directory_of(&self.canonical_path()), key)
     }
 }
 
@@ -452,7 +453,7 @@ mod tests {
     fn a_backup_that_cannot_be_read_is_left_as_it_is() {
         let (_directory, store) = directory_and_store();
         put(&store, "acme:a", "ours");
-        let backup = atomic::sibling(store.path(), ".bak");
+        let backup = paths::backup(store.path());
         let aside = store.path().with_file_name("aside");
         fs::rename(&backup, &aside).unwrap();
         // Opening it fails, and not because there is nothing.

@@ -15,6 +15,7 @@ use crate::document::json::{self, Object};
 use crate::error::StoreError;
 use crate::fs::atomic::{self, NextFile};
 use crate::fs::owner;
+use crate::paths;
 use crate::secret::Secret;
 use crate::store::Store;
 use crate::store::model_usage::{self, ModelUsage};
@@ -71,7 +72,7 @@ impl Store {
             Change::None => Ok(()),
             Change::Write(text) => {
                 // Only the holder of the lock makes one: one that is left over is a dead one's.
-                let temporary = path.with_file_name(TEMPORARY);
+                let temporary = paths::next(path);
                 atomic::remove(&temporary)?;
                 let mut next = NextFile::create(path, &temporary, 0)?;
                 next.fill(text.expose().as_bytes())?;
@@ -82,9 +83,6 @@ impl Store {
         }
     }
 }
-
-/// The cache on its way to its place.
-pub(crate) const TEMPORARY: &str = ".auth.json.new";
 
 #[derive(Debug, Eq, PartialEq)]
 enum Change {

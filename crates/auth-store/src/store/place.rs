@@ -1,4 +1,4 @@
-//! The paths of a store: where the file really is, and what lies beside it.
+//! Where a store really is, and what lies beside it.
 
 use std::fs;
 use std::io;
@@ -10,9 +10,8 @@ use crate::fs::atomic;
 use crate::fs::exists;
 use crate::fs::open;
 use crate::fs::owner;
+use crate::paths;
 use crate::refresh_record;
-use crate::store::model_usage;
-use crate::store::runtime_cache;
 
 /// Where a store and its siblings really are.
 #[derive(Clone, Debug)]
@@ -59,41 +58,23 @@ impl Place {
             }
         }
         owner::check_directory(atomic::directory_of(&file), &file)?;
-        let mut lock = file.clone().into_os_string();
-        lock.push(".lock");
-        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
         Ok(Self {
-            lock: lock.into(),
-            flock: file.with_file_name(format!(".{stem}.flock")),
-            backup: atomic::sibling(&file, ".bak"),
+            lock: paths::lock(&file),
+            flock: paths::flock(&file),
+            backup: paths::backup(&file),
             file,
         })
     }
 
-    /// The next content of the store.
-    pub(crate) fn next(&self) -> PathBuf {
-        atomic::sibling(&self.file, ".new")
-    }
-
-    /// The next content of the backup.
-    pub(crate) fn next_backup(&self) -> PathBuf {
-        atomic::sibling(&self.backup, ".new")
-    }
-
-    /// A file on its way to its place without having been reserved.
-    pub(crate) fn put(&self) -> PathBuf {
-        atomic::sibling(&self.file, ".put")
-    }
-
     /// The files that exist only while somebody holds the lock.
     pub(crate) fn temporaries(&self) -> [PathBuf; 5] {
-        let companion = |name: &str| self.file.with_file_name(name);
+        let directory = atomic::directory_of(&self.file);
         [
-            self.next(),
-            self.next_backup(),
-            self.put(),
-            companion(runtime_cache::TEMPORARY),
-            companion(model_usage::TEMPORARY),
+            paths::next(&self.file),
+            paths::next(&self.backup),
+            paths::next_beside_reserved(&self.file),
+            paths::next(&paths::runtime_cache(directory)),
+            paths::next_model_usage(directory),
         ]
     }
 }
@@ -117,19 +98,11 @@ pub(crate) fn read_backup(path: &Path) -> Result<Option<(Document, Vec<u8>)>, St
 /// # Errors
 /// The directory cannot be looked at, which is not to say that there is nothing: write nothing.
 pub fn superseded_by(file: &Path) -> Result<Option<PathBuf>, StoreError> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let start = format!("{name}.sqlite-import");
-    let is_sign = |name: &str| {
-        let stem = name.strip_suffix(".bak");
-        name == DATABASE || stem.is_some_and(|stem| stem.starts_with(&start))
-    };
+    let is_sign = |name: &str| paths::is_sign_of_a_database(name, file);
     let entries = exists::entries(atomic::directory_of(file))?;
     let mut signs = entries.into_iter().map(|entry| entry.path());
     Ok(signs.find(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_sign)))
 }
-
-/// Where a later OpenClaw keeps the credentials of an agent.
-const DATABASE: &str = "openclaw-agent.sqlite";
 
 #[cfg(test)]
 mod tests {
