@@ -177,6 +177,14 @@ pub(crate) fn is_sign_of_a_database(name: &str, store: &Path) -> bool {
     name == "openclaw-agent.sqlite" || copy.is_some_and(|it| it.starts_with(".sqlite-import"))
 }
 
+/// The directory of a file; `.` for a bare name.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 /// The hidden sibling `.name` + `suffix` of a file.
 fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -266,5 +274,11 @@ mod tests {
         ] {
             assert!(!is_temporary(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_working_directory() {
+        assert_eq!(directory_of(Path::new("name")), Path::new("."));
+        assert_eq!(directory_of(Path::new("a/name")), Path::new("a"));
     }
 }

@@ -22,7 +22,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let written = next.file.metadata().and_then(|metadata| metadata.modified()).ok();
     next.install()?;
     if let Some(written) = written {
-        remove_abandoned(directory_of(path), written);
+        remove_abandoned(paths::directory_of(path), written);
     }
     Ok(())
 }
@@ -177,7 +177,7 @@ impl NextFile {
 
     /// Puts it in the place of the target, and waits until that is on the disk.
     pub(crate) fn install(self) -> Result<(), StoreError> {
-        let directory = directory_of(&self.target).to_owned();
+        let directory = paths::directory_of(&self.target).to_owned();
         self.install_without_sync()?;
         sync_directory(&directory)
     }
@@ -209,7 +209,7 @@ impl NextFile {
             }
             Err(error) => return Err(StoreError::io("replace", &self.target)(error)),
         }
-        sync_directory(directory_of(&self.target))?;
+        sync_directory(paths::directory_of(&self.target))?;
         // Dropping this removes what came out.
         match before {
             // What cannot be read now is not for that what it was.
@@ -229,7 +229,7 @@ impl NextFile {
     pub(crate) fn put_back(self) -> Result<(), StoreError> {
         exchange(&self.temporary, &self.target)
             .map_err(StoreError::io("put back", &self.target))?;
-        sync_directory(directory_of(&self.target))
+        sync_directory(paths::directory_of(&self.target))
     }
 
     /// Puts it in the place of the target.
@@ -247,6 +247,26 @@ impl Drop for NextFile {
             // Whoever holds the lock next removes what we could not.
             let _ = fs::remove_file(&self.temporary);
         }
+    }
+}
+
+/// Removes a file, if that can be done.
+pub(crate) fn discard(path: &Path) {
+    let _ = fs::remove_file(path);
+}
+
+/// Removes a file that is there, and waits until that is on the disk.
+pub(crate) fn remove_durably(path: &Path) -> Result<(), StoreError> {
+    fs::remove_file(path).map_err(StoreError::io("remove", path))?;
+    sync_directory(paths::directory_of(path))
+}
+
+/// Gives a file another name, should it still be there.
+pub(crate) fn set_aside(path: &Path, aside: &Path) -> Result<(), StoreError> {
+    match fs::rename(path, aside) {
+        // Another process does the same.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(StoreError::io("set aside", path)),
     }
 }
 
@@ -355,14 +375,6 @@ pub(crate) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
             .map_err(StoreError::io("sync", directory))?;
     }
     Ok(())
-}
-
-/// The directory of a file; `.` for a bare name.
-pub(crate) fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }
 
 /// A hidden sibling whose name nobody else makes at the same time.

@@ -1,12 +1,12 @@
 //! Where an answer goes that cannot be written beside its store: directories on other disks, best
 //! in memory, each of which is used only if nobody else can reach into it.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::StoreError;
 use crate::fs::atomic;
+use crate::fs::exists;
 use crate::fs::owner;
 use crate::paths;
 use crate::refresh_record::response_file::{self, AnswerFile, StoredAnswer};
@@ -92,7 +92,7 @@ impl Rescue {
 /// Makes the directory, should it not be there, in one that is. Whatever is there already must be
 /// for us alone: in a directory for everybody, somebody may have been faster.
 fn make(directory: &Path) -> Result<(), StoreError> {
-    if !fs::metadata(atomic::directory_of(directory)).is_ok_and(|parent| parent.is_dir()) {
+    if !exists::is_directory(paths::directory_of(directory)).unwrap_or(false) {
         let source = io::Error::from(io::ErrorKind::NotFound);
         return Err(StoreError::io("create", directory)(source));
     }
@@ -107,6 +107,7 @@ fn make(directory: &Path) -> Result<(), StoreError> {
 #[cfg(unix)]
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 
     use super::*;

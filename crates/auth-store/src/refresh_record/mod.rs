@@ -8,8 +8,7 @@ pub(crate) mod fallback_directory;
 pub(crate) mod response_file;
 pub(crate) mod token_key;
 
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::StoreError;
-use crate::fs::atomic;
+use crate::fs::File;
 use crate::fs::exists;
 use crate::fs::flock::FileLock;
 use crate::fs::open::read_regular;
@@ -143,7 +142,7 @@ impl Records {
     /// # Errors
     /// One of them cannot be read, and may be the one that was looked for.
     pub fn all(&self) -> Result<Vec<(TokenKey, Record)>, StoreError> {
-        let names = exists::entries(&self.directory)?.into_iter().map(|entry| entry.file_name());
+        let names = exists::names(&self.directory)?.into_iter();
         let keys = names.filter_map(|name| name.to_str()?.parse::<TokenKey>().ok());
         let mut all = Vec::new();
         for key in keys {
@@ -188,21 +187,12 @@ impl TokenLock {
 
     /// What became of the token so far. A record that says [`State::None`] is none.
     pub fn record(&self) -> Result<Option<Record>, StoreError> {
-        Ok(last_record(&self.bytes()?))
-    }
-
-    fn bytes(&self) -> Result<Vec<u8>, StoreError> {
-        let mut bytes = Vec::new();
-        let mut file = &self.lock.file;
-        io::Seek::rewind(&mut file)
-            .and_then(|()| file.read_to_end(&mut bytes))
-            .map_err(StoreError::io("read", &self.lock.path))?;
-        Ok(bytes)
+        Ok(last_record(&self.lock.content()?))
     }
 
     /// How many records in a row, up to now, say that the issuer could not answer.
     pub fn failures_in_a_row(&self) -> Result<u32, StoreError> {
-        let bytes = self.bytes()?;
+        let bytes = self.lock.content()?;
         let waiting = records(&bytes)
             .take_while(|record| matches!(record.state, State::Waiting | State::Intent))
             .filter(|record| record.state == State::Waiting);
@@ -211,17 +201,9 @@ impl TokenLock {
 
     /// Writes what became of the token, and waits until that is on the disk.
     pub fn write(&self, record: &Record) -> Result<(), StoreError> {
-        let write = || -> io::Result<()> {
-            let mut file = &self.lock.file;
-            let end = io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
-            let text = serde_json::to_string(record)?;
-            // A line that was torn ends here.
-            let line = format!("{}{text} {}\n", if end > 0 { "\n" } else { "" }, checksum(&text));
-            file.write_all(line.as_bytes())?;
-            file.sync_all()
-        };
-        write().map_err(StoreError::io("write", &self.lock.path))?;
-        atomic::sync_directory(atomic::directory_of(&self.lock.path))
+        let text = serde_json::to_string(record).map_err(io::Error::from);
+        let text = text.map_err(StoreError::io("write", &self.lock.path))?;
+        self.lock.append_line(&format!("{text} {}", checksum(&text)))
     }
 
     /// Writes an answer to this token that cannot be written beside its store, to another disk.
@@ -245,7 +227,7 @@ impl TokenLock {
     /// A descriptor that shares this lock, to be handed to a child: the lock is held until both
     /// have closed it.
     pub fn share(&self) -> Result<File, StoreError> {
-        self.lock.file.try_clone().map_err(StoreError::io("share", &self.lock.path))
+        self.lock.share()
     }
 }
 
@@ -265,13 +247,11 @@ fn checksum(text: &str) -> String {
     hex::encode(&Sha256::digest(text)[..8])
 }
 
-/// A path as records and other files of ours name a store: canonical where it exists.
-pub(crate) fn canonical(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::io::Write as _;
+
     use super::*;
 
     fn record(state: State) -> Record {
@@ -331,7 +311,7 @@ mod tests {
         let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
         assert_eq!((lock.key(), records.all().unwrap()), (key(), vec![]));
         lock.write(&record(State::Rejected)).unwrap();
-        atomic::write_atomic(&directory.path().join("refresh/other"), b"x").unwrap();
+        crate::write_atomic(&directory.path().join("refresh/other"), b"x").unwrap();
         assert_eq!(records.peek(key()).unwrap(), Some(record(State::Rejected)));
         assert_eq!(records.all().unwrap(), [(key(), record(State::Rejected))]);
         lock.write(&record(State::None)).unwrap();

@@ -1,6 +1,5 @@
 //! The locked store: what is read, written and reserved while nobody else does.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use crate::document::Document;
 use crate::error::{ParseError, StoreError};
 use crate::fs::atomic::{self, Installed, NextFile};
 use crate::fs::flock::FileLock;
-use crate::fs::owner;
+use crate::fs::open::read_trusted;
 use crate::paths;
 use crate::refresh_record::response_file::{self, AnswerFile, StoredAnswer};
 use crate::refresh_record::token_key::TokenKey;
@@ -35,7 +34,7 @@ impl StoreLock {
     /// [`StoreError::Busy`] if somebody else holds a lock all the time.
     pub(crate) fn acquire(path: &Path, patience: Duration) -> Result<Self, StoreError> {
         let place = Place::of(path)?;
-        atomic::create_private_directory(atomic::directory_of(&place.file))?;
+        atomic::create_private_directory(paths::directory_of(&place.file))?;
         let started = Instant::now();
         let flock = FileLock::acquire(&place.flock, patience)?;
         let rest = patience.saturating_sub(started.elapsed());
@@ -51,7 +50,7 @@ impl StoreLock {
             })?;
         for left in place.temporaries() {
             // A dead one's: only the holder of the lock makes them.
-            let _ = fs::remove_file(left);
+            atomic::discard(&left);
         }
         Ok(Self { place, flock, directory: Some(directory), reserved: None, must_commit: false })
     }
@@ -72,7 +71,7 @@ impl StoreLock {
     fn read_with_bytes(&self) -> Result<(Document, Option<Vec<u8>>), StoreError> {
         let mut attempts = 0;
         loop {
-            let Some(bytes) = owner::read(&self.place.file)? else {
+            let Some(bytes) = read_trusted(&self.place.file)? else {
                 return Ok((Document::empty(), None));
             };
             match Document::parse(&bytes) {
@@ -101,7 +100,7 @@ impl StoreLock {
             return Err(StoreError::Damaged { path: file.clone(), error });
         };
         let copy = self.keep_damaged(damaged)?;
-        if owner::read(file)?.as_deref() != Some(damaged) {
+        if read_trusted(file)?.as_deref() != Some(damaged) {
             return Ok(None);
         }
         self.put(file, &bytes)?;
@@ -136,7 +135,7 @@ impl StoreLock {
             next.fill(&bytes)?;
             next.sync()?;
             let is_ours = self.is_directory_ours() || self.retake_directory()?;
-            let is_as_read = owner::read(&self.place.file)? == before;
+            let is_as_read = read_trusted(&self.place.file)? == before;
             if !is_ours || !is_as_read {
                 self.reserved = Some(next);
                 overwritten = theirs.filter(|_| is_as_read);
@@ -211,7 +210,7 @@ impl StoreLock {
     /// of the temporary file is fixed, so that whoever comes after we died clears it away.
     fn put(&self, target: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let temporary = paths::next_beside_reserved(&self.place.file);
-        let _ = fs::remove_file(&temporary);
+        atomic::discard(&temporary);
         let mut next = NextFile::create(target, &temporary, 0)?;
         next.fill(bytes)?;
         next.sync()?;
@@ -288,11 +287,11 @@ impl StoreLock {
     /// # Errors
     /// The directory is there and cannot be read: send nothing, an answer may wait in it.
     pub fn answers(&self) -> Result<Vec<TokenKey>, StoreError> {
-        response_file::keys(atomic::directory_of(&self.place.file))
+        response_file::keys(paths::directory_of(&self.place.file))
     }
 
     fn answer_path(&self, key: TokenKey) -> PathBuf {
-        paths::response_file(atomic::directory_of(&self.place.file), key)
+        paths::response_file(paths::directory_of(&self.place.file), key)
     }
 
     /// From now on a lost directory lock does not stop a commit: a fresh token would be lost.

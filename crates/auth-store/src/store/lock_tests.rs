@@ -1,5 +1,7 @@
 //! What a locked store does when others write, take its lock, or leave things behind.
 
+use std::fs;
+
 use serde_json::Map;
 
 use super::*;

@@ -12,7 +12,7 @@ use crate::document::usage::Usage;
 use crate::error::StoreError;
 use crate::fs::atomic::{self, NextFile};
 use crate::fs::flock::FileLock;
-use crate::fs::owner;
+use crate::fs::open::read_trusted;
 use crate::id::ProfileId;
 use crate::paths;
 use crate::store::Store;
@@ -126,8 +126,8 @@ impl Store {
     /// # Errors
     /// It cannot be read: write nothing over it.
     pub(crate) fn read_model_usage(&self) -> Result<ModelUsage, StoreError> {
-        let path = paths::model_usage(atomic::directory_of(&self.canonical_path()));
-        let bytes = owner::read(&path)?;
+        let path = paths::model_usage(paths::directory_of(&self.canonical_path()));
+        let bytes = read_trusted(&path)?;
         Ok(bytes.map(|bytes| ModelUsage::parse(&bytes)).unwrap_or_default())
     }
 
@@ -153,7 +153,7 @@ pub(crate) fn write(usage: &ModelUsage, lock: &FileLock) -> Result<(), StoreErro
     if !usage.is_changed {
         return Ok(());
     }
-    let directory = atomic::directory_of(&lock.path);
+    let directory = paths::directory_of(&lock.path);
     let (path, temporary) = (paths::model_usage(directory), paths::next_model_usage(directory));
     // Only the holder of the lock makes one: one that is left over is a dead one's.
     atomic::remove(&temporary)?;

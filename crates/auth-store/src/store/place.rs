@@ -1,17 +1,13 @@
 //! Where a store really is, and what lies beside it.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::document::Document;
 use crate::error::StoreError;
-use crate::fs::atomic;
 use crate::fs::exists;
-use crate::fs::open;
-use crate::fs::owner;
+use crate::fs::locate;
+use crate::fs::open::read_trusted;
 use crate::paths;
-use crate::refresh_record;
 
 /// Where a store and its siblings really are.
 #[derive(Clone, Debug)]
@@ -27,37 +23,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Resolves the path once: a store may be a symbolic link, and everything that belongs to it
-    /// lies beside the target. What could be under the control of others is refused.
+    /// Resolves the path once. What could be under the control of others is refused.
     pub(crate) fn of(path: &Path) -> Result<Self, StoreError> {
-        let unsafe_because =
-            |path: &Path, reason| StoreError::Unsafe { path: path.to_owned(), reason };
-        owner::check_way(path)?;
-        let file = match fs::canonicalize(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if fs::symlink_metadata(path).is_ok() {
-                    return Err(unsafe_because(path, "it is a link that leads nowhere"));
-                }
-                let directory = refresh_record::canonical(atomic::directory_of(path));
-                directory.join(path.file_name().unwrap_or_default())
-            }
-            Err(error) => return Err(StoreError::io("find", path)(error)),
-        };
-        let there = match fs::metadata(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            found => Some(found.map_err(StoreError::io("look at", &file))?),
-        };
-        if let Some(metadata) = there {
-            if let Some(reason) = open::oddity(metadata.file_type()) {
-                return Err(unsafe_because(&file, reason));
-            }
-            #[cfg(unix)]
-            if !owner::is_ours(&metadata) {
-                return Err(unsafe_because(&file, "it belongs to another user"));
-            }
-        }
-        owner::check_directory(atomic::directory_of(&file), &file)?;
+        let file = locate::resolve(path)?;
         Ok(Self {
             lock: paths::lock(&file),
             flock: paths::flock(&file),
@@ -68,7 +36,7 @@ impl Place {
 
     /// The files that exist only while somebody holds the lock.
     pub(crate) fn temporaries(&self) -> [PathBuf; 5] {
-        let directory = atomic::directory_of(&self.file);
+        let directory = paths::directory_of(&self.file);
         [
             paths::next(&self.file),
             paths::next(&self.backup),
@@ -85,7 +53,7 @@ impl Place {
 /// # Errors
 /// It cannot be read: that is not to say that there is none.
 pub(crate) fn read_backup(path: &Path) -> Result<Option<(Document, Vec<u8>)>, StoreError> {
-    let bytes = match owner::read(path) {
+    let bytes = match read_trusted(path) {
         Err(StoreError::Unsafe { .. }) => None,
         read => read?,
     };
@@ -99,9 +67,10 @@ pub(crate) fn read_backup(path: &Path) -> Result<Option<(Document, Vec<u8>)>, St
 /// The directory cannot be looked at, which is not to say that there is nothing: write nothing.
 pub fn superseded_by(file: &Path) -> Result<Option<PathBuf>, StoreError> {
     let is_sign = |name: &str| paths::is_sign_of_a_database(name, file);
-    let entries = exists::entries(atomic::directory_of(file))?;
-    let mut signs = entries.into_iter().map(|entry| entry.path());
-    Ok(signs.find(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_sign)))
+    let directory = paths::directory_of(file);
+    let sign =
+        exists::names(directory)?.into_iter().find(|name| name.to_str().is_some_and(is_sign));
+    Ok(sign.map(|name| directory.join(name)))
 }
 
 #[cfg(test)]
@@ -125,7 +94,7 @@ mod tests {
         let file = directory.path().join("auth-profiles.json");
         let write = |name: &str| {
             let path = directory.path().join(name);
-            atomic::write_atomic(&path, b"").unwrap();
+            crate::write_atomic(&path, b"").unwrap();
             path
         };
         for harmless in [

@@ -14,7 +14,7 @@ use crate::document::Document;
 use crate::document::json::{self, Object};
 use crate::error::StoreError;
 use crate::fs::atomic::{self, NextFile};
-use crate::fs::owner;
+use crate::fs::open::read_trusted;
 use crate::paths;
 use crate::secret::Secret;
 use crate::store::Store;
@@ -37,12 +37,12 @@ impl Store {
     ) -> Result<(), StoreError> {
         let current = |usage: &ModelUsage| -> Result<_, StoreError> {
             // Not `read`: that would lock to recover a damaged store, and the lock may be ours.
-            let document = match owner::read(self.path())? {
+            let document = match read_trusted(self.path())? {
                 None => Document::empty(),
                 Some(bytes) => Document::parse(&bytes)
                     .map_err(|error| StoreError::Damaged { path: self.path().to_owned(), error })?,
             };
-            Ok((owner::read(path)?, routed(&document, usage)))
+            Ok((read_trusted(path)?, routed(&document, usage)))
         };
         let is_done = |before: Option<&[u8]>, wanted: &RuntimeCache, usage: &ModelUsage| {
             merged(before, wanted, &usage.cached()) == Change::None

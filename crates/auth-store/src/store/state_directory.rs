@@ -40,11 +40,8 @@ impl StateDirectory {
     /// # Errors
     /// The directory that has theirs cannot be looked at: that is not to say that there are none.
     pub fn agents(&self) -> Result<Vec<String>, StoreError> {
-        let mut agents: Vec<_> = exists::entries(&paths::agents(&self.root))?
-            .into_iter()
-            .filter(|entry| entry.path().is_dir())
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
+        let names = exists::directories(&paths::agents(&self.root))?.into_iter();
+        let mut agents: Vec<_> = names.filter_map(|name| name.into_string().ok()).collect();
         agents.sort();
         Ok(agents)
     }
