@@ -7,5 +7,6 @@ pub(crate) mod locate;
 pub(crate) mod open;
 pub(crate) mod owner;
 pub(crate) mod reserved;
+pub(crate) mod stamp;
 
 pub(crate) use std::fs::{File, Metadata};
