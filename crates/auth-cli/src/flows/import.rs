@@ -14,6 +14,7 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
 use crate::host::other_tools::{Foreign, Tool, damage, of_file, of_tool};
+use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::shell_quote::{moved_away, option, word};
 use crate::profiles::save::{self, Wish};
@@ -198,7 +199,7 @@ fn store(
                 warnings: Vec::new(),
             };
             let wish = Wish { profile: Some(id), force: args.force, owner: None };
-            prompt::run(save::login(&login, &wish, provider, agent, sink))?
+            runtime::run(save::login(&login, &wish, provider, agent, sink))?
         }
         (credential, _) => {
             save::pasted(&id, &foreign.provider, &credential, agent, sink)?;

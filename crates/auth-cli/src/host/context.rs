@@ -225,6 +225,20 @@ impl Context {
         let _nobody_listens = write!(self.stderr, "{question}").and_then(|()| self.stderr.flush());
     }
 
+    /// Says why a command failed: on stderr, or with `json` as data on stdout.
+    pub fn report(&mut self, error: &CliError, json: bool) {
+        if json {
+            // If stdout is what failed, there is no reader left.
+            let _no_reader = self.print_json(&serde_json::json!({ "error": error.to_json() }));
+            return;
+        }
+        // One line, whatever a server or a file put into it.
+        self.say(format_args!("error: {}", text::printable(&error.message)));
+        if let Some(hint) = &error.hint {
+            self.say_lines(&format!("hint: {hint}"));
+        }
+    }
+
     /// Hands on what was written.
     pub fn flush(&mut self) -> Result<(), CliError> {
         self.stdout.flush().map_err(CliError::stdout)

@@ -19,6 +19,7 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
 use crate::host::paths;
+use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::shell_quote::{command, option, shell_word};
 use crate::host::text::printable;
@@ -198,12 +199,12 @@ fn revoke(
         let Some(profile) = document.profile(id) else { continue };
         let Some(provider) = sink.provider_of(&profile) else { continue };
         let Some(Credential::OAuth(login)) = document.credential(id) else { continue };
-        let outcome = prompt::run(provider.revoke(&login, &*sink.http, sink.clock.now()))?;
+        let outcome = runtime::run(provider.revoke(&login, &*sink.http, sink.clock.now()))?;
         match outcome {
             Revocation::Done => {
                 // Its record says so from now on, and its other holders are named.
                 let done = async |_: &OAuthCredential| Revocation::Done;
-                let out = prompt::run(refresh::logout(id, Some(provider), done, sink.doors()))?
+                let out = runtime::run(refresh::logout(id, Some(provider), done, sink.doors()))?
                     .map_err(|error| worker::explain(error, Some(provider), agent))?;
                 for path in out.others {
                     context.say(format_args!(

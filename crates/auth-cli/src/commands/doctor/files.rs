@@ -8,7 +8,8 @@ use auth_providers::PENDING_LIFETIME;
 use auth_store::Timestamp;
 
 use crate::agent::Agent;
-use crate::commands::doctor::{Finding, Fix, Patient, Severity, of_agent};
+use crate::commands::doctor::finding::{Finding, Fix, Severity};
+use crate::commands::doctor::patient::{Patient, of_agent};
 use crate::host::error::CliError;
 use crate::host::paths;
 use crate::host::shell_quote::{moved_away, word};

@@ -8,8 +8,9 @@ use auth_store::{
 
 use crate::agent::Agent;
 use crate::agent::sessions::Sessions;
+use crate::commands::doctor::finding::{Finding, Fix, Severity};
+use crate::commands::doctor::patient::{Patient, of_agent};
 use crate::commands::doctor::settings::order_finding;
-use crate::commands::doctor::{Finding, Fix, Patient, Severity, of_agent};
 use crate::host::shell_quote::{command, moved_away, option, word};
 use crate::host::text::utc;
 use crate::profiles::key_reference;

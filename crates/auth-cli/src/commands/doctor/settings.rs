@@ -7,7 +7,8 @@ use auth_store::{Document, Kind, Profile, ProfileId, ProviderId};
 use serde_json::Value;
 
 use crate::agent::Agent;
-use crate::commands::doctor::{Finding, Patient, Severity};
+use crate::commands::doctor::finding::{Finding, Severity};
+use crate::commands::doctor::patient::Patient;
 use crate::host::shell_quote::{option, word};
 
 pub(crate) fn examine(patient: &Patient<'_>) -> Vec<Finding> {

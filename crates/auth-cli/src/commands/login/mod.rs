@@ -28,6 +28,7 @@ use crate::flows::paste;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
+use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::shell_quote::option;
 use crate::host::text::{printable, utc};
@@ -75,7 +76,7 @@ pub fn run(args: &LoginArgs, global: &Global, context: &mut Context) -> Result<E
         force: args.force,
         owner: Owner::of(&agent, &config, context)?,
     };
-    let ended = prompt::run(async {
+    let ended = runtime::run(async {
         let (http, clock) = (&*sink.http, &*sink.clock);
         let logging_in = async {
             if !flow.is_device_code() {
@@ -144,7 +145,7 @@ fn start(
         "setDefault": args.set_default,
     });
     let (pending, http) = (pending(context), worker::client(context));
-    let begun = prompt::run(pending.start(provider, flow, note, entropy, &http, &*context.clock))?
+    let begun = runtime::run(pending.start(provider, flow, note, entropy, &http, &*context.clock))?
         .map_err(explain)?;
     match &begun.way {
         Way::Browser { url, redirect_uri } if global.json => context.print_json(&json!({
@@ -214,7 +215,7 @@ fn finish(
     };
     let provider = answered.provider().clone();
     let person = Person::new(&provider.label, false, true, context);
-    let ended = prompt::run(async {
+    let ended = runtime::run(async {
         let finishing = answered.finish(&*sink.http, &person, &*sink.clock, &RealTime);
         let login = person.until_interrupted(finishing).await?.map_err(explain)?;
         let id = save::login(&login, &wish, &provider, &agent, &sink).await?;

@@ -17,6 +17,7 @@ use crate::host::browser::Opener;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
+use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::shell_quote::option;
 use crate::host::text::{line_for_terminal, printable};
@@ -58,7 +59,7 @@ pub(crate) fn run(
         force: args.force,
         owner: Owner::of(agent, &Config::load(context)?, context)?,
     };
-    let ended = prompt::run(async {
+    let ended = runtime::run(async {
         let logging_in = plugin::login(provider, &environment, &person, &*sink.clock);
         let login = tokio::select! {
             login = logging_in => login.map_err(explain)?,

@@ -413,7 +413,8 @@ fn finish(
     match (&provider, usable) {
         (Some(id), Some(_)) => {
             let abilities = view::abilities(&view, &providers, context);
-            let (style, width) = (Style::of(global, context), context.terminal.width.unwrap_or(80));
+            let (style, width) =
+                (Style::of(global.no_color, context), context.terminal.width.unwrap_or(80));
             context.print(format_args!("Ready: {id}, for the agent `{}`", view.agent.id))?;
             for line in table::profile_lines(&view, id, &abilities, style, width) {
                 context.print_styled(&line)?;

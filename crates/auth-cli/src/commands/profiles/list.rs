@@ -67,9 +67,13 @@ pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Ex
     for provider in &providers {
         context.print("")?;
         context.print(provider)?;
-        for line in
-            table::profile_lines(&view, provider, &abilities, Style::of(global, context), width)
-        {
+        for line in table::profile_lines(
+            &view,
+            provider,
+            &abilities,
+            Style::of(global.no_color, context),
+            width,
+        ) {
             context.print_styled(&line)?;
         }
     }

@@ -60,7 +60,7 @@ pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<
         }
         context.print_json(&json)?;
     } else {
-        print_text(&overview, &providers, Style::of(global, context), context)?;
+        print_text(&overview, &providers, Style::of(global.no_color, context), context)?;
         if let Some(probes) = &probes {
             probes.print(context)?;
         }

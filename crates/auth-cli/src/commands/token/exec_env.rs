@@ -13,8 +13,8 @@ use crate::commands::token::exec_args::WantedArgs;
 use crate::commands::token::output::Handed;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::forward;
 use crate::host::global::Global;
+use crate::host::process::forward;
 use crate::host::shell_quote::shell_word;
 use crate::profiles::view;
 
