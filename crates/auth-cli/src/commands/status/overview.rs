@@ -11,11 +11,11 @@ use auth_routing::unusable_until;
 use auth_store::{Kind, Profile, ProviderId, Secret};
 use serde_json::{Map, Value, json};
 
-use crate::commands::profiles::cooldown::{Resting, resting};
 use crate::host::context::Context;
 use crate::host::error::Exit;
 use crate::host::paths;
 use crate::host::text::{masked, shown};
+use crate::profiles::cooldowns::{Resting, resting};
 use crate::profiles::view::{Abilities, DEFAULT_PROVIDER, Refresh, View};
 
 /// What `models status` shows.
