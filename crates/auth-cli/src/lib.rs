@@ -39,13 +39,13 @@ use crate::cli::ModelsCommand;
 use crate::commands::agents::args::AgentsArgs;
 use crate::commands::agents::args::AgentsCommand;
 use crate::commands::agents::args::AgentsListArgs;
-use crate::commands::models::Use;
 use crate::commands::plugins::args::PluginsCommand;
 use crate::commands::profiles::args::CooldownCommand;
 use crate::commands::profiles::args::OrderCommand;
 use crate::commands::sessions::args::SessionsCommand;
 use crate::commands::status::args::ChannelsCommand;
 use crate::commands::status::args::StatusArgs;
+use crate::flows::model::Use;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
@@ -97,10 +97,10 @@ fn dispatch(cli: &Cli, global: &Global, context: &mut Context) -> Result<Exit, C
             commands::status::run(args, global, context)
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Set(args)), .. }) => {
-            commands::models::set(args, Use::Chat, global, context)
+            flows::model::set(&args.model, Use::Chat, global, context)
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::SetImage(args)), .. }) => {
-            commands::models::set(args, Use::Image, global, context)
+            flows::model::set(&args.model, Use::Image, global, context)
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Aliases(command)), .. }) => {
             commands::models::aliases(command, global, context)
@@ -119,12 +119,16 @@ fn dispatch(cli: &Cli, global: &Global, context: &mut Context) -> Result<Exit, C
                     commands::login::copilot(args, global, context)
                 }
                 AuthCommand::Add => commands::login::add(global, context),
-                AuthCommand::SetupToken(args) => flows::paste::setup_token(args, global, context),
-                AuthCommand::PasteToken(args) => flows::paste::paste_token(args, global, context),
-                AuthCommand::PasteApiKey(args) => {
-                    flows::paste::paste_api_key(args, global, context)
+                AuthCommand::SetupToken(args) => {
+                    commands::login::setup_token(args, global, context)
                 }
-                AuthCommand::Import(args) => flows::import::run(args, global, context),
+                AuthCommand::PasteToken(args) => {
+                    commands::login::paste_token(args, global, context)
+                }
+                AuthCommand::PasteApiKey(args) => {
+                    commands::login::paste_api_key(args, global, context)
+                }
+                AuthCommand::Import(args) => commands::login::import(args, global, context),
                 AuthCommand::List(args) => commands::profiles::list::run(args, global, context),
                 AuthCommand::Logout(args) => commands::profiles::logout::run(args, global, context),
                 AuthCommand::Remove(args) => commands::profiles::remove::run(args, global, context),

@@ -14,7 +14,7 @@ use auth_store::{Clock, SystemClock, Timestamp};
 use rand::TryRng as _;
 use serde::Serialize;
 
-use crate::host::error::CliError;
+use crate::host::error::{CliError, Exit};
 use crate::host::paths::{self, Inputs, Paths};
 use crate::host::text;
 
@@ -137,6 +137,14 @@ impl Context {
     /// The current time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Fills `buffer` with random bytes.
+    pub(crate) fn fill_random(&self, buffer: &mut [u8]) -> Result<(), CliError> {
+        (self.entropy)(buffer).map_err(|error| {
+            let message = format!("the system gives no random bytes: {error}");
+            CliError::new(Exit::TryLater, "no_entropy", message)
+        })
     }
 
     /// A variable of the environment, if it is text.

@@ -7,9 +7,10 @@ use serde_json::{Map, Value, json};
 use crate::agent;
 use crate::commands::agents::args::AgentsAddArgs;
 use crate::commands::agents::bindings::{Binding, Bound};
-use crate::commands::login::args::LoginArgs;
 use crate::config::edit::{self, Change, Missing};
 use crate::config::{self, Config};
+use crate::flows::login;
+use crate::flows::login::request::LoginRequest;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
@@ -33,9 +34,9 @@ pub fn run(args: &AgentsAddArgs, global: &Global, context: &mut Context) -> Resu
     tell(&new, &bound, global, context)?;
     match asked.login {
         Some(provider) => {
-            let args = LoginArgs { provider: Some(provider), ..LoginArgs::default() };
+            let request = LoginRequest { provider: Some(provider), ..LoginRequest::default() };
             let global = Global { agent: Some(new.id), ..global.clone() };
-            crate::commands::login::run(&args, &global, context)
+            login::run(&request, &global, context)
         }
         None => Ok(Exit::Done),
     }
