@@ -151,7 +151,7 @@ impl New {
         }
         let model = args.model.as_deref().map(auth_store::trim).filter(|text| !text.is_empty());
         Ok(Self {
-            sessions: sessions(&id, context),
+            sessions: paths::sessions(&context.paths().state_dir, &id),
             workspace: context.user_path(&asked.workspace),
             model: model.map(str::to_owned),
             id,
@@ -173,11 +173,6 @@ impl New {
         }
         entry
     }
-}
-
-/// The folder of the agent's sessions.
-pub(crate) fn sessions(id: &str, context: &Context) -> PathBuf {
-    context.paths().state_dir.join("agents").join(id).join("sessions")
 }
 
 fn same_directory(one: &Path, other: &Path) -> bool {

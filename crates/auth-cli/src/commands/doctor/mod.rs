@@ -13,7 +13,7 @@ pub mod patient;
 pub mod profiles;
 pub mod settings;
 
-use auth_store::StateDirectory;
+use auth_store::{StateDirectory, paths};
 
 use crate::agent::{self, Agent};
 use crate::commands::doctor::finding::{Finding, Severity};
@@ -34,7 +34,8 @@ pub fn examine(context: &Context, online: bool) -> Vec<Finding> {
         Config::empty(&context.paths().config)
     });
     let ids = agent::all(&config, context).unwrap_or_else(|error| {
-        findings.push(files::unreadable(&context.paths().state_dir.join("agents"), &error.message));
+        findings
+            .push(files::unreadable(&paths::agents(&context.paths().state_dir), &error.message));
         vec![config.default_agent()]
     });
     let agents =

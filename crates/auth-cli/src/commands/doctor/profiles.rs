@@ -3,7 +3,7 @@
 use auth_providers::TargetError;
 use auth_store::{
     Credential, Document, KeyReference, OAuthCredential, ParseError, Profile, ProfileId, State,
-    TokenKey, TokenLock,
+    TokenKey, TokenLock, paths,
 };
 
 use crate::agent::Agent;
@@ -29,7 +29,7 @@ pub(crate) fn examine(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
                     .costs(
                         "the renewed token is in it; until it is merged the old one may be refused",
                     )
-                    .at(&agent.directory.join(format!(".auth-refresh.{key}.answer")))
+                    .at(&paths::response_file(&agent.directory, key))
                     .command(format!("clawdbot models auth refresh{}", of_agent(agent, patient))),
             );
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use auth_providers::{Flow, PendingLogins, Provider, RealTime, Way};
-use auth_store::ProfileId;
+use auth_store::{ProfileId, paths};
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
@@ -128,5 +128,5 @@ fn agent_of(note: &Value) -> Option<Agent> {
 }
 
 fn pending(context: &Context) -> PendingLogins {
-    PendingLogins::at(context.paths().state_dir.join("logins"))
+    PendingLogins::at(paths::pending_logins(&context.paths().state_dir))
 }
