@@ -14,7 +14,7 @@ use auth_store::{Clock, SystemClock, Timestamp};
 use rand::TryRng as _;
 use serde::Serialize;
 
-use crate::host::error::CliError;
+use crate::host::error::{CliError, Exit};
 use crate::host::paths::{self, Inputs, Paths};
 use crate::host::text;
 
@@ -139,6 +139,14 @@ impl Context {
         self.clock.now()
     }
 
+    /// Fills `buffer` with random bytes.
+    pub(crate) fn fill_random(&self, buffer: &mut [u8]) -> Result<(), CliError> {
+        (self.entropy)(buffer).map_err(|error| {
+            let message = format!("the system gives no random bytes: {error}");
+            CliError::new(Exit::TryLater, "no_entropy", message)
+        })
+    }
+
     /// A variable of the environment, if it is text.
     pub fn env(&self, name: &str) -> Option<&str> {
         self.env.get(OsStr::new(name)).and_then(|value| value.to_str())
@@ -223,6 +231,20 @@ impl Context {
     /// Asks the person something, the answer to be typed on the same line.
     pub(crate) fn ask(&mut self, question: &str) {
         let _nobody_listens = write!(self.stderr, "{question}").and_then(|()| self.stderr.flush());
+    }
+
+    /// Says why a command failed: on stderr, or with `json` as data on stdout.
+    pub fn report(&mut self, error: &CliError, json: bool) {
+        if json {
+            // If stdout is what failed, there is no reader left.
+            let _no_reader = self.print_json(&serde_json::json!({ "error": error.to_json() }));
+            return;
+        }
+        // One line, whatever a server or a file put into it.
+        self.say(format_args!("error: {}", text::printable(&error.message)));
+        if let Some(hint) = &error.hint {
+            self.say_lines(&format!("hint: {hint}"));
+        }
     }
 
     /// Hands on what was written.
