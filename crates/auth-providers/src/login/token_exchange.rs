@@ -7,7 +7,8 @@ use auth_store::{Credential, OAuthCredential, Secret, Timestamp, unverified_clai
 use serde_json::{Map, Value};
 
 use crate::http::{HttpClient, HttpRequest, HttpResponse};
-use crate::login::browser::{Login, LoginError, TIMEOUT};
+use crate::login::error::LoginError;
+use crate::login::{Login, TIMEOUT};
 use crate::oauth::endpoint::TokenEndpoint;
 use crate::oauth::response::Answer;
 use crate::oauth::tokens::Tokens;

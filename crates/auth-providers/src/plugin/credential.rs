@@ -5,7 +5,7 @@ use std::time::Duration;
 use auth_store::{Credential, OAuthCredential, Secret, Timestamp};
 use serde_json::{Map, Value};
 
-use crate::login::browser::Login;
+use crate::login::Login;
 use crate::oauth::response::{self, retry_after};
 use crate::oauth::tokens::{Tokens, is_sendable};
 use crate::plugin::message::{Failure, FailureKind};

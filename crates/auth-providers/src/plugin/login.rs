@@ -4,7 +4,8 @@ use std::pin::Pin;
 
 use auth_store::{Clock, Credential, Secret};
 
-use crate::login::browser::{Login, LoginError};
+use crate::login::Login;
+use crate::login::error::LoginError;
 use crate::plugin::client::hello;
 use crate::plugin::credential::login_of;
 use crate::plugin::message::{self, Failure, FailureKind, Prompt, Reply, Request};
