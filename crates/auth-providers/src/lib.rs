@@ -70,9 +70,10 @@ pub use login::profile_id::{TakenProfile, default_profile_id, profile_name};
 pub use login::{Begun, DevicePrompt, Finished, Login, LoginUi};
 pub use oauth::discovery::{DiscoveryError, Metadata, discover};
 pub use oauth::endpoint::{Missing, RefreshTarget, TargetError, TokenEndpoint};
-pub use oauth::probe::{Probe, Probed};
+pub use oauth::probe::Probed;
 pub use oauth::response::{Answer, retry_after};
 pub use oauth::tokens::{MergeError, Tokens};
+pub use provider::probe_request::Probe;
 pub use provider::registry::{EnvKey, ManifestError, Providers};
 pub use provider::{
     ClientAuth, Device, Endpoints, Flow, Identity, IdentitySource, Looks, Origin, Provider,

@@ -10,8 +10,8 @@ use crate::plugin::client::hello;
 use crate::plugin::credential::login_of;
 use crate::plugin::message::{self, Failure, FailureKind, Prompt, Reply, Request};
 use crate::plugin::process::Process;
+use crate::plugin::protocol::{LOGIN_TIMEOUT, LONGEST_SILENCE};
 use crate::plugin::session::{Conversation, Event, Operation, Violation};
-use crate::plugin::{LOGIN_TIMEOUT, LONGEST_SILENCE};
 use crate::provider::Provider;
 use crate::provider::executable::{Environment, Executable};
 
