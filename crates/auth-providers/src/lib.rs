@@ -56,6 +56,7 @@ mod provider;
 pub mod refresh;
 mod text;
 
+pub use backend::target::RefreshTarget;
 pub use http::reqwest_client::ReqwestClient;
 pub use http::{
     Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
@@ -69,7 +70,7 @@ pub use login::pending::{Answered, DeviceCode, PENDING_LIFETIME, Pending, Pendin
 pub use login::profile_id::{TakenProfile, default_profile_id, profile_name};
 pub use login::{Begun, DevicePrompt, Finished, Login, LoginUi};
 pub use oauth::discovery::{DiscoveryError, Metadata, discover};
-pub use oauth::endpoint::{Missing, RefreshTarget, TargetError, TokenEndpoint};
+pub use oauth::endpoint::{Missing, TargetError, TokenEndpoint};
 pub use oauth::probe::Probed;
 pub use oauth::response::{Answer, retry_after};
 pub use oauth::tokens::{MergeError, Tokens};

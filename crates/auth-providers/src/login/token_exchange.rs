@@ -37,8 +37,12 @@ impl Grant<'_> {
         received_at: Timestamp,
         http: &dyn HttpClient,
     ) -> Result<Login, LoginError> {
-        let read =
-            self.provider.read_answer(answer.status, &answer.headers, &answer.body, received_at);
+        let read = self.provider.read_token_response(
+            answer.status,
+            &answer.headers,
+            &answer.body,
+            received_at,
+        );
         let read = sent.iter().fold(read, Answer::without);
         let mut tokens = match read {
             Answer::Tokens(tokens) => *tokens,

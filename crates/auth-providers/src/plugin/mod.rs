@@ -33,5 +33,5 @@ pub use protocol::{
 };
 pub use session::{Conversation, Event, Hello, Operation, Violation};
 
-pub(crate) use credential::{read_answer, read_revocation};
+pub(crate) use credential::{last_event, read_answer};
 pub(crate) use protocol::{NO_STATUS, SCHEME};

@@ -24,14 +24,16 @@ use auth_store::{
 };
 use sha2::{Digest as _, Sha256};
 
+use crate::backend::target::RefreshTarget;
 use crate::http::HttpClient;
-use crate::oauth::endpoint::{RefreshTarget, TargetError};
+use crate::oauth::endpoint::TargetError;
 use crate::provider::Provider;
 
+pub use crate::backend::revoke::Revocation;
 pub use copies::{give_to_successors, holders};
 pub use error::RefreshError;
 pub use lineage::clear_record;
-pub use logout::{LoggedOut, Revocation, logout};
+pub use logout::{LoggedOut, logout};
 pub use recovery::{clear_up, finish_begun};
 pub use send::send;
 
