@@ -7,8 +7,9 @@ use auth_store::{Credential, Document, OAuthCredential, ProfileId, Record, State
 use crate::backend::revoke::Revocation;
 use crate::provider::Provider;
 use crate::refresh::copies::{give_to_successors, holders};
+use crate::refresh::error::RefreshError;
 use crate::refresh::recovery::{remove_settled_answers, settle_intent};
-use crate::refresh::{Doors, RefreshError, attempts, key_of};
+use crate::refresh::request::{Doors, attempts, key_of};
 
 /// What a logout did.
 #[derive(Clone, Debug)]
