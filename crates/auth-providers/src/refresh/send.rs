@@ -9,8 +9,10 @@ use auth_store::{Credential, Record, State, StoreError, StoredAnswer, Timestamp,
 use crate::http::{HttpError, HttpResponse};
 use crate::provider::Provider;
 use crate::refresh::apply::{self, Settled};
+use crate::refresh::error::RefreshError;
 use crate::refresh::recovery::LeftBehind;
-use crate::refresh::{Doors, Look, RefreshError, Wanted, copies, lineage, look, recovery};
+use crate::refresh::request::{Doors, Look, Wanted, look};
+use crate::refresh::{copies, lineage, recovery};
 
 /// Sends the refresh token whose lock this is, and saves what comes back, before anything else is
 /// done with it. `true`: something was sent and saved; `false`: start again, nothing was sent.
