@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::document::ParseError;
+use crate::document::{ParseError, Unusable};
 use crate::open::NotRegular;
 
 /// Why a store could not be read or written. Nothing was lost: the file is as it was.
@@ -21,10 +21,21 @@ pub enum StoreError {
     },
     /// A newer program wrote the file, so we only read it. Tell the person to use that program,
     /// or to update this one.
-    #[error("`{}` has a newer version than this program writes", path.display())]
+    #[error("`{}` is of version {version}, which is newer than this program writes", path.display())]
     Newer {
         /// The file.
         path: PathBuf,
+        /// Its version.
+        version: f64,
+    },
+    /// A part of the file is something else than it should be, and a change would have replaced it.
+    /// Nothing was written; the person corrects the file.
+    #[error("`{}`: {error}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// The part, and what is wrong with it.
+        error: Unusable,
     },
     /// The credentials have moved to a database beside the file, so we only read what is left.
     #[error(

@@ -40,6 +40,9 @@ mod error;
 mod file_lock;
 mod id;
 mod json;
+mod json_layout;
+mod json_text;
+mod json_value;
 mod jwt;
 mod legacy;
 mod lock_holder;
@@ -67,7 +70,7 @@ pub use atomic::{
     create_private_directory, replace_if_unchanged, write_atomic, write_atomic_unsynced,
 };
 pub use credential::{Credential, Kind, OAuthCredential, Profile};
-pub use document::{Document, Malformed, ParseError};
+pub use document::{Document, Malformed, ParseError, Unusable};
 pub use error::StoreError;
 pub use file_lock::hold;
 pub use id::{ProfileId, ProviderId, trim};

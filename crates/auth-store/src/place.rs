@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::document::Document;
 use crate::error::StoreError;
+use crate::time::{Clock as _, SystemClock};
 use crate::{atomic, model_usage, open, presence, record, runtime_cache, trust};
 
 /// Where a store and its siblings really are.
@@ -91,6 +92,16 @@ impl Place {
         ]
     }
 }
+
+/// The name under which something damaged is kept that lay at `path`.
+pub(crate) fn corrupt(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let suffix: u32 = rand::random();
+    path.with_file_name(format!("{name}{CORRUPT}{}.{suffix:08x}", SystemClock.now()))
+}
+
+/// What is in the name of something damaged that is kept.
+const CORRUPT: &str = ".corrupt.";
 
 /// The backup at `path`, if one is there and whole: what it says, and its bytes. What others could
 /// have made is none.
