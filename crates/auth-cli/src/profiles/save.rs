@@ -183,7 +183,7 @@ pub(crate) fn declare(
     provider: &ProviderId,
     kind: Kind,
     email: Option<&str>,
-    context: &mut Context,
+    context: &Context,
 ) {
     let path = context.paths().config.clone();
     if let Err(error) = edit::declare_profile(&path, id, provider, kind, email) {

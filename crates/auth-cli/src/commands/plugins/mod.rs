@@ -21,7 +21,7 @@ use crate::profiles::view;
 use crate::profiles::worker;
 
 /// Lists the catalogue, the manifests and the plugins, wrong ones too.
-pub fn list(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn list(global: &Global, context: &Context) -> Result<Exit, CliError> {
     let providers = view::providers(context);
     for error in providers.errors() {
         context.say(format_args!("warning: {error}"));
