@@ -10,13 +10,12 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use auth_store::{Timestamp, write_atomic_unsynced};
+use auth_store::{Stamp, Timestamp, write_atomic_unsynced};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::Config;
 use crate::host::context::Context;
-use crate::host::stamp::Stamp;
 
 /// What is in the cache, after a line with its checksum.
 #[derive(Deserialize, Serialize)]

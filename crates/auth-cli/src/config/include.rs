@@ -4,13 +4,12 @@
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use auth_store::open_regular;
+use auth_store::{Stamp, open_regular};
 use serde_json::{Map, Value};
 
 use crate::config::json5::{self, Key, Node, Step};
 use crate::host::error::{CliError, Exit};
 use crate::host::paths;
-use crate::host::stamp::Stamp;
 
 /// How a text gets here; `None` if there is no such file.
 pub(crate) type ReadText<'a> = &'a dyn Fn(&Path) -> io::Result<Option<String>>;

@@ -14,7 +14,7 @@ pub mod variables;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use auth_store::{ProviderId, trim};
+use auth_store::{ProviderId, Stamp, trim};
 use serde_json::{Map, Value};
 
 use crate::config::include::{damaged, read_stamped, read_text, resolved};
@@ -24,7 +24,6 @@ use crate::config::variables::{mentions_variable, own_variables, substitute};
 use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::host::paths::MAIN_AGENT;
-use crate::host::stamp::Stamp;
 
 /// The resolved config.
 #[derive(Clone, Debug)]

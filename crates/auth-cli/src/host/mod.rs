@@ -13,6 +13,5 @@ pub mod other_tools;
 pub mod paths;
 pub mod prompt;
 pub mod shell_quote;
-pub mod stamp;
 pub mod style;
 pub mod text;

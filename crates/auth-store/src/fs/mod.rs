@@ -5,3 +5,4 @@ pub(crate) mod exists;
 pub(crate) mod flock;
 pub(crate) mod open;
 pub(crate) mod owner;
+pub(crate) mod stamp;

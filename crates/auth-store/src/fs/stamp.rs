@@ -3,8 +3,9 @@
 use std::fs::Metadata;
 use std::time::Duration;
 
-use auth_store::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
 
 /// What the system says about a file: two equal stamps are the same content, if the first was
 /// [settled](Self::is_settled) when it was taken.
