@@ -6,7 +6,6 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::profiles::token_sink;
 
 /// Lines of standard input, as they come. A thread reads them, since nothing else can wait for a
 /// line and for something else at once; the program ends without waiting for it.
@@ -148,7 +147,7 @@ pub(crate) fn interrupted() -> CliError {
 
 /// Runs `future` on a runtime of its own.
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> Result<T, CliError> {
-    let runtime = token_sink::runtime().map_err(|error| not_started(&error))?;
+    let runtime = auth_providers::runtime().map_err(|error| not_started(&error))?;
     Ok(runtime.block_on(future))
 }
 
@@ -168,7 +167,7 @@ impl Attention {
     /// Begins to listen.
     pub(crate) fn pay() -> Result<Self, CliError> {
         let pay = || {
-            let runtime = token_sink::runtime()?;
+            let runtime = auth_providers::runtime()?;
             let entered = runtime.enter();
             #[cfg(unix)]
             let interrupt =

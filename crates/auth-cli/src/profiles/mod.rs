@@ -5,8 +5,6 @@ pub mod login_method;
 pub mod route;
 pub mod runtime_cache;
 pub mod save;
-pub mod store_cache;
 pub mod table;
-pub mod token_sink;
 pub mod view;
 pub mod worker;

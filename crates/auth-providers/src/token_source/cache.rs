@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use auth_store::{Credential, ProfileId, Store, StoreError, Timestamp};
-
-use crate::host::stamp::Stamp;
+use auth_store::{Credential, ProfileId, Stamp, Store, StoreError, Timestamp};
 
 /// What a store held when it was last read.
 #[derive(Default)]
