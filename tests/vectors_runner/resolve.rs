@@ -71,7 +71,7 @@ fn resolved(input: &Value, stored: &Document, sink: TokenSink) -> Result<Value, 
     match runtime.block_on(Arc::new(sink).credential(Wanted::now(id))) {
         Ok(credential) => {
             let mut result = json!({
-                "apiKey": auth_cli::commands::token::output::sent(&profile.provider, &credential).expose(),
+                "apiKey": auth_cli::profiles::token_output::sent(&profile.provider, &credential).expose(),
                 "provider": profile.provider_text,
             });
             if let Some(email) = profile.email {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use auth_cli::commands::token;
 use auth_cli::host::context::Context;
-use auth_cli::host::hardening;
+use auth_cli::host::process::hardening;
 use auth_cli::plugin_launcher;
 use auth_cli::profiles::worker;
 

@@ -1,10 +1,8 @@
 //! What can go wrong with a store, grouped by what the caller does next.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-
-use crate::document::ParseError;
-use crate::fs::open::NotRegular;
 
 /// Why a store could not be read or written. Nothing was lost: the file is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -77,5 +75,31 @@ impl StoreError {
             Some(NotRegular(reason)) => Self::Unsafe { path: path.to_owned(), reason },
             None => Self::Io { action, path: path.to_owned(), source },
         }
+    }
+}
+
+/// Why bytes are not a store. The caller keeps them, and says where the damage is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ParseError {
+    /// The byte offset of the damage.
+    pub offset: usize,
+    /// What is wrong there, without any of the file's text.
+    pub reason: &'static str,
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} at byte {}", self.reason, self.offset)
+    }
+}
+
+/// The cause of an error: there is something else than a regular file.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NotRegular(pub(crate) &'static str);
+
+impl From<NotRegular> for io::Error {
+    fn from(cause: NotRegular) -> Self {
+        Self::other(cause)
     }
 }

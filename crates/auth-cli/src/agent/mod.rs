@@ -53,7 +53,7 @@ impl Agent {
 
     /// Its credential store.
     pub fn store(&self) -> Store {
-        Store::at(paths::store_file(&self.directory))
+        Store::at(auth_store::paths::store(&self.directory))
     }
 
     /// The same for a change: it waits for locks as long as the environment says
@@ -78,7 +78,8 @@ pub fn import_legacy_files(global: &Global, context: &mut Context) -> Result<(),
     // A config or an agent that is wrong is the command's to complain about.
     let Ok(config) = Config::load(context) else { return Ok(()) };
     let Ok(agent) = Agent::of(global, &config, context) else { return Ok(()) };
-    let (auth, oauth) = (paths::legacy_store_file(&agent.directory), context.paths().oauth_file());
+    let (auth, oauth) =
+        (auth_store::paths::runtime_cache(&agent.directory), context.paths().oauth_file());
     let oauth = (agent.id == config.default_agent()).then_some(oauth.as_path());
     let Imported { from_auth_json, from_oauth_json, problem } =
         import_legacy(&agent.store_to_change(context), &auth, oauth)?;
@@ -156,7 +157,7 @@ pub fn directory(id: &str, config: &Config, context: &Context) -> PathBuf {
     let configured = configured.map(|text| context.user_path(text));
     configured
         .filter(|path| !path.as_os_str().is_empty())
-        .unwrap_or_else(|| paths::agent_dir(&context.paths().state_dir, id))
+        .unwrap_or_else(|| auth_store::paths::agent_directory(&context.paths().state_dir, id))
 }
 
 /// The ids of all agents: those of the config in its order, or `main`; then those that only the

@@ -14,7 +14,7 @@ use auth_store::{Clock, SystemClock, Timestamp};
 use rand::TryRng as _;
 use serde::Serialize;
 
-use crate::host::error::CliError;
+use crate::host::error::{CliError, Exit};
 use crate::host::paths::{self, Inputs, Paths};
 use crate::host::text;
 
@@ -139,6 +139,14 @@ impl Context {
         self.clock.now()
     }
 
+    /// Fills `buffer` with random bytes.
+    pub(crate) fn fill_random(&self, buffer: &mut [u8]) -> Result<(), CliError> {
+        (self.entropy)(buffer).map_err(|error| {
+            let message = format!("the system gives no random bytes: {error}");
+            CliError::new(Exit::TryLater, "no_entropy", message)
+        })
+    }
+
     /// A variable of the environment, if it is text.
     pub fn env(&self, name: &str) -> Option<&str> {
         self.env.get(OsStr::new(name)).and_then(|value| value.to_str())
@@ -225,6 +233,20 @@ impl Context {
         let _nobody_listens = write!(self.stderr, "{question}").and_then(|()| self.stderr.flush());
     }
 
+    /// Says why a command failed: on stderr, or with `json` as data on stdout.
+    pub fn report(&mut self, error: &CliError, json: bool) {
+        if json {
+            // If stdout is what failed, there is no reader left.
+            let _no_reader = self.print_json(&serde_json::json!({ "error": error.to_json() }));
+            return;
+        }
+        // One line, whatever a server or a file put into it.
+        self.say(format_args!("error: {}", text::printable(&error.message)));
+        if let Some(hint) = &error.hint {
+            self.say_lines(&format!("hint: {hint}"));
+        }
+    }
+
     /// Hands on what was written.
     pub fn flush(&mut self) -> Result<(), CliError> {
         self.stdout.flush().map_err(CliError::stdout)
@@ -292,35 +314,6 @@ impl Write for Captured {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Verifier and state of a million logins, made as a login makes them.
-    #[test]
-    fn no_verifier_and_no_state_of_a_million_logins_is_there_twice() {
-        let seen = |fill: &Entropy| {
-            let mut starts = Vec::with_capacity(2_000_000);
-            for _ in 0..1_000_000 {
-                let mut bytes = [0; 64];
-                fill(&mut bytes).unwrap();
-                for part in bytes.chunks_exact(32) {
-                    // 128 bits of it: two that are equal there would be a wonder anyway.
-                    starts.push(u128::from_le_bytes(part[..16].try_into().unwrap()));
-                }
-            }
-            starts.sort_unstable();
-            starts.dedup();
-            starts.len()
-        };
-        assert_eq!(seen(&*Context::real().entropy), 2_000_000);
-        // The control: a source that comes round again.
-        let number = std::sync::atomic::AtomicU64::new(0);
-        let round = move |bytes: &mut [u8]| {
-            let next = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 999_999;
-            bytes[..8].copy_from_slice(&next.to_le_bytes());
-            bytes[32..40].copy_from_slice(&(!next).to_le_bytes());
-            Ok(())
-        };
-        assert_eq!(seen(&round), 2 * 999_999);
-    }
 
     #[test]
     fn a_program_sees_no_secret_but_the_one_it_needs() {

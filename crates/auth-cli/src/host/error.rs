@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use auth_store::{ProfileId, StoreError};
 use serde_json::{Map, Value};
 
-use crate::host::context::Context;
 use crate::host::shell_quote::{moved_away, word};
-use crate::host::text::printable;
 
 /// How the program ends. The numbers are part of the interface; `docs/cli.md` lists them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -157,22 +155,6 @@ impl CliError {
             hint: text("hint"),
             profile: text("profileId").map(ProfileId::from),
             path: text("path").map(|path| PathBuf::from(path).into()),
-        }
-    }
-
-    /// Tells it to whoever asked: a person on stderr, or with `json` a program on stdout.
-    pub fn report(&self, json: bool, context: &mut Context) {
-        if json {
-            let mut object = Map::new();
-            object.insert("error".to_owned(), self.to_json());
-            // If stdout is what failed, there is nobody left to tell.
-            let _told = context.print_json(&object);
-            return;
-        }
-        // One line, whatever a server or a file put into it.
-        context.say(format_args!("error: {}", printable(&self.message)));
-        if let Some(hint) = &self.hint {
-            context.say_lines(&format!("hint: {hint}"));
         }
     }
 }

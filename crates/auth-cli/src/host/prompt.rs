@@ -2,10 +2,12 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _};
 
+use auth_providers::runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
+use crate::host::process::runtime::not_started;
 
 /// Lines of standard input, as they come. A thread reads them, since nothing else can wait for a
 /// line and for something else at once; the program ends without waiting for it.
@@ -145,12 +147,6 @@ pub(crate) fn interrupted() -> CliError {
     CliError::new(Exit::Interrupted, "interrupted", "interrupted; nothing was stored")
 }
 
-/// Runs `future` on a runtime of its own.
-pub(crate) fn run<T>(future: impl Future<Output = T>) -> Result<T, CliError> {
-    let runtime = auth_providers::runtime().map_err(|error| not_started(&error))?;
-    Ok(runtime.block_on(future))
-}
-
 /// Hears Ctrl-C from the moment it is made: before a question is printed, and before what is typed
 /// is hidden, since whoever sees the one or suffers from the other may press it.
 pub(crate) struct Attention {
@@ -167,7 +163,7 @@ impl Attention {
     /// Begins to listen.
     pub(crate) fn pay() -> Result<Self, CliError> {
         let pay = || {
-            let runtime = auth_providers::runtime()?;
+            let runtime = runtime()?;
             let entered = runtime.enter();
             #[cfg(unix)]
             let interrupt =
@@ -192,10 +188,6 @@ impl Attention {
             }
         })
     }
-}
-
-fn not_started(error: &io::Error) -> CliError {
-    CliError::new(Exit::TryLater, "no_runtime", format!("could not start: {error}"))
 }
 
 /// Of one line.

@@ -257,7 +257,7 @@ fn read_back(
     Err(CliError::new(Exit::CannotWrite, "not_saved", message)
         .hint("end the other program, then do it again")
         .profile(id)
-        .path(&crate::host::paths::store_file(&agent.directory)))
+        .path(&auth_store::paths::store(&agent.directory)))
 }
 
 /// Where the provider's entry says so, and nobody else has the token.

@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::fallback_directories;
-use crate::host::hardening;
+use crate::host::process::hardening;
 use crate::host::shell_quote::{command, option};
 use crate::host::text::printable;
 use crate::profiles::key_reference;

@@ -25,6 +25,7 @@ use crate::clawdbot_lock::openclaw::holder_of_lock;
 use crate::error::StoreError;
 use crate::fs::atomic::{self, exchange, is_occupied, is_unsupported, rename_to_free};
 use crate::fs::open::read_regular;
+use crate::paths;
 use crate::time::{Clock, SystemClock, Timestamp};
 
 /// The held directory lock. It must be [released](Self::release) before the flock is.
@@ -228,7 +229,7 @@ fn place_without_rename(path: &Path, memory: &File) -> Result<Attempt, StoreErro
 /// A directory of ours beside the path, remembered before it can be seen there. Its name is
 /// fixed, since only the holder of the flock makes one: one that is left over is a dead one's.
 fn make_private(path: &Path, memory: &File) -> Result<(PathBuf, File), StoreError> {
-    let private = atomic::sibling(path, ".new");
+    let private = paths::next(path);
     // Whoever could put something into it could keep it from ever being removed.
     let make = || atomic::create_lock_directory(&private);
     match make() {
@@ -248,7 +249,7 @@ fn make_private(path: &Path, memory: &File) -> Result<(PathBuf, File), StoreErro
 /// over just before it may be alive, and gets it back.
 fn adopt(path: &Path, identity: Option<Identity>) -> Result<Attempt, StoreError> {
     let occupied = || Ok(Attempt::Occupied("another program holds it".to_owned()));
-    let private = atomic::sibling(path, ".new");
+    let private = paths::next(path);
     if let Ok(came_out) = fs::symlink_metadata(&private) {
         let is_fresh = SystemClock.now().since(modified(&came_out)) <= STALE;
         if is_fresh && exchange(&private, path).is_ok() {
@@ -325,7 +326,7 @@ fn take_over_aside(
     touched: Timestamp,
     memory: &File,
 ) -> Result<Attempt, StoreError> {
-    let aside = atomic::sibling(path, ".stale");
+    let aside = paths::stale_lock(path);
     let lost = || Ok(Attempt::Occupied("another program took it over".to_owned()));
     if fs::rename(path, &aside).is_err() {
         return lost();

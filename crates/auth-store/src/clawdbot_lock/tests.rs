@@ -102,7 +102,7 @@ fn a_dead_process_of_ours_delays_nobody() {
 fn a_living_lock_that_a_dead_process_of_ours_had_taken_out_is_given_back() {
     let place = place();
     std::mem::forget(acquire(&place).unwrap());
-    let taken_out = atomic::sibling(&place.path, ".new");
+    let taken_out = paths::next(&place.path);
     fs::create_dir(&taken_out).unwrap();
     let living = identity_at(&taken_out);
     assert!(matches!(acquire(&place), Err(StoreError::Busy { .. })));
@@ -114,7 +114,7 @@ fn a_living_lock_that_a_dead_process_of_ours_had_taken_out_is_given_back() {
 fn a_dead_lock_that_a_dead_process_of_ours_had_taken_out_is_removed() {
     let place = place();
     std::mem::forget(acquire(&place).unwrap());
-    let taken_out = atomic::sibling(&place.path, ".new");
+    let taken_out = paths::next(&place.path);
     fs::create_dir(&taken_out).unwrap();
     make_stale(&taken_out);
     assert!(acquire(&place).unwrap().is_ours());
@@ -139,7 +139,7 @@ fn a_directory_that_cannot_be_removed_delays_none_of_us() {
 fn what_a_dead_takeover_left_is_removed() {
     let place = place();
     std::mem::forget(acquire(&place).unwrap());
-    let came_out = atomic::sibling(&place.path, ".new");
+    let came_out = paths::next(&place.path);
     fs::create_dir(&came_out).unwrap();
     make_stale(&came_out);
     acquire(&place).unwrap().release(&place.memory);
@@ -301,7 +301,7 @@ fn a_place_where_no_lock_can_be_is_an_error() {
 #[test]
 fn what_a_dead_one_left_beside_a_free_path_is_no_hindrance() {
     let place = place();
-    fs::create_dir(atomic::sibling(&place.path, ".new")).unwrap();
+    fs::create_dir(paths::next(&place.path)).unwrap();
     acquire(&place).unwrap().release(&place.memory);
     assert_eq!(names(&place), ["flock"]);
     assert_eq!(Memory::read(&place.memory).directory, None);

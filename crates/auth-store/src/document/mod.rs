@@ -6,7 +6,6 @@ pub(crate) mod reference;
 pub(crate) mod shared;
 pub(crate) mod usage;
 
-use std::fmt;
 use std::hash::BuildHasherDefault;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +15,8 @@ use serde_json::value::RawValue;
 use crate::document::credential::{Credential, Profile};
 use crate::document::json::{NameHasher, Object};
 use crate::document::usage::Usage;
+use crate::error::ParseError;
+use crate::fs::open::LARGEST;
 use crate::id::{ProfileId, ProviderId};
 
 /// The content of `auth-profiles.json`.
@@ -33,21 +34,6 @@ pub struct Document {
     usage_changed: bool,
     sections_changed: bool,
     recovered_from: Option<PathBuf>,
-}
-
-/// Why bytes are not a store. The caller keeps them, and says where the damage is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ParseError {
-    /// The byte offset of the damage.
-    pub offset: usize,
-    /// What is wrong there, without any of the file's text.
-    pub reason: &'static str,
-}
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} at byte {}", self.reason, self.offset)
-    }
 }
 
 /// An entry of the file that cannot be used, and why.
@@ -405,9 +391,6 @@ pub(crate) fn object(bytes: &[u8]) -> Result<(Object<'_>, &str, usize), ParseErr
 
 /// The version we write.
 const VERSION: u32 = 1;
-
-/// The largest file we read.
-pub(crate) const LARGEST: usize = 64 << 20;
 
 /// The sections that follow `name` where Clawdbot writes the file: a new one takes its place.
 fn later_sections(name: &str) -> &'static [&'static str] {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
 use crate::fs::open::{self, read_regular};
+use crate::paths;
 
 /// Replaces the file at `path` by `bytes`: a temporary file beside it, mode 0600 from its first
 /// instant, fsync, rename, fsync of the directory. After a crash at any point the old or the new
@@ -21,7 +22,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let written = next.file.metadata().and_then(|metadata| metadata.modified()).ok();
     next.install()?;
     if let Some(written) = written {
-        remove_abandoned(directory_of(path), written);
+        remove_abandoned(paths::directory_of(path), written);
     }
     Ok(())
 }
@@ -31,15 +32,12 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 fn remove_abandoned(directory: &Path, now: SystemTime) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let is_temporary = name.to_str().and_then(|name| {
-            let (_, digits) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
-            Some(digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
-        });
+        let is_temporary = name.to_str().is_some_and(paths::is_temporary);
         let is_abandoned = || {
             let modified = entry.metadata().and_then(|metadata| metadata.modified());
             modified.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > ABANDONED))
         };
-        if is_temporary == Some(true) && is_abandoned() {
+        if is_temporary && is_abandoned() {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -179,7 +177,7 @@ impl NextFile {
 
     /// Puts it in the place of the target, and waits until that is on the disk.
     pub(crate) fn install(self) -> Result<(), StoreError> {
-        let directory = directory_of(&self.target).to_owned();
+        let directory = paths::directory_of(&self.target).to_owned();
         self.install_without_sync()?;
         sync_directory(&directory)
     }
@@ -211,7 +209,7 @@ impl NextFile {
             }
             Err(error) => return Err(StoreError::io("replace", &self.target)(error)),
         }
-        sync_directory(directory_of(&self.target))?;
+        sync_directory(paths::directory_of(&self.target))?;
         // Dropping this removes what came out.
         match before {
             // What cannot be read now is not for that what it was.
@@ -231,7 +229,7 @@ impl NextFile {
     pub(crate) fn put_back(self) -> Result<(), StoreError> {
         exchange(&self.temporary, &self.target)
             .map_err(StoreError::io("put back", &self.target))?;
-        sync_directory(directory_of(&self.target))
+        sync_directory(paths::directory_of(&self.target))
     }
 
     /// Puts it in the place of the target.
@@ -249,6 +247,26 @@ impl Drop for NextFile {
             // Whoever holds the lock next removes what we could not.
             let _ = fs::remove_file(&self.temporary);
         }
+    }
+}
+
+/// Removes a file, if that can be done.
+pub(crate) fn discard(path: &Path) {
+    let _ = fs::remove_file(path);
+}
+
+/// Removes a file that is there, and waits until that is on the disk.
+pub(crate) fn remove_durably(path: &Path) -> Result<(), StoreError> {
+    fs::remove_file(path).map_err(StoreError::io("remove", path))?;
+    sync_directory(paths::directory_of(path))
+}
+
+/// Gives a file another name, should it still be there.
+pub(crate) fn set_aside(path: &Path, aside: &Path) -> Result<(), StoreError> {
+    match fs::rename(path, aside) {
+        // Another process does the same.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(StoreError::io("set aside", path)),
     }
 }
 
@@ -359,23 +377,9 @@ pub(crate) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The directory of a file; `.` for a bare name.
-pub(crate) fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
 /// A hidden sibling whose name nobody else makes at the same time.
 fn random_sibling(path: &Path) -> PathBuf {
-    sibling(path, &format!(".{:016x}.tmp", rand::random::<u64>()))
-}
-
-/// The hidden sibling `.name` + `suffix` of a file.
-pub(crate) fn sibling(path: &Path, suffix: &str) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}{suffix}"))
+    paths::temporary(path, rand::random())
 }
 
 #[cfg(test)]

@@ -200,12 +200,6 @@ fn where_names_cannot_be_exchanged_the_file_is_replaced() {
 }
 
 #[test]
-fn a_bare_name_is_in_the_working_directory() {
-    assert_eq!(directory_of(Path::new("name")), Path::new("."));
-    assert_eq!(directory_of(Path::new("a/name")), Path::new("a"));
-}
-
-#[test]
 fn a_file_that_was_not_installed_is_gone() {
     let directory = tempfile::tempdir().unwrap();
     let (path, next) = (directory.path().join("file"), directory.path().join("next"));

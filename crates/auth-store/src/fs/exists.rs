@@ -1,5 +1,6 @@
 //! Whether something is there. An error is not an absence: what could not be looked at may be.
 
+use std::ffi::OsString;
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::Path;
@@ -22,11 +23,32 @@ pub(crate) fn is_directory(path: &Path) -> Result<bool, StoreError> {
     known(fs::metadata(path).map(|found| found.is_dir())).map_err(StoreError::io("look at", path))
 }
 
-/// What a directory holds; nothing, if there is nothing.
+/// Whether `path` leads to something, links followed.
+///
+/// # Errors
+/// It cannot be looked at.
+pub(crate) fn leads_somewhere(path: &Path) -> Result<bool, StoreError> {
+    path.try_exists().map_err(StoreError::io("look at", path))
+}
+
+/// The names in a directory; none, if there is none.
 ///
 /// # Errors
 /// It cannot be looked into, or not to its end; or it is something else.
-pub(crate) fn entries(directory: &Path) -> Result<Vec<DirEntry>, StoreError> {
+pub(crate) fn names(directory: &Path) -> Result<Vec<OsString>, StoreError> {
+    Ok(entries(directory)?.into_iter().map(|entry| entry.file_name()).collect())
+}
+
+/// The names of the directories in a directory, links followed; none, if there is none.
+///
+/// # Errors
+/// Those of [`names`].
+pub(crate) fn directories(directory: &Path) -> Result<Vec<OsString>, StoreError> {
+    let directories = entries(directory)?.into_iter().filter(|entry| entry.path().is_dir());
+    Ok(directories.map(|entry| entry.file_name()).collect())
+}
+
+fn entries(directory: &Path) -> Result<Vec<DirEntry>, StoreError> {
     match fs::read_dir(directory).and_then(Iterator::collect) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         entries => entries.map_err(StoreError::io("look into", directory)),
@@ -58,15 +80,16 @@ mod tests {
         for absent in [&nothing, &below_a_file] {
             assert!(!is_there(absent).unwrap() && !is_directory(absent).unwrap());
         }
-        assert_eq!(entries(&nothing).unwrap().len(), 0);
-        assert!(entries(&below_a_file).is_err(), "it is no directory");
+        assert_eq!(names(&nothing).unwrap().len(), 0);
+        assert!(names(&below_a_file).is_err(), "it is no directory");
         assert!(is_there(directory.path()).unwrap() && is_directory(directory.path()).unwrap());
-        assert_eq!(entries(directory.path()).unwrap().len(), 1);
+        assert_eq!(names(directory.path()).unwrap(), ["file"]);
+        assert!(directories(directory.path()).unwrap().is_empty());
 
         // A name that no file system can have: nobody can say what is there.
         let unknowable = directory.path().join("n".repeat(5000));
         assert!(is_there(&unknowable).is_err() && is_directory(&unknowable).is_err());
-        assert!(entries(&unknowable).is_err());
+        assert!(names(&unknowable).is_err() && leads_somewhere(&unknowable).is_err());
     }
 
     #[test]
@@ -75,7 +98,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let link = directory.path().join("link");
         std::os::unix::fs::symlink("nowhere", &link).unwrap();
-        assert!(is_there(&link).unwrap());
+        assert!(is_there(&link).unwrap() && !leads_somewhere(&link).unwrap());
         assert!(!is_directory(&link).unwrap());
     }
 }

@@ -5,7 +5,7 @@
 //! the descriptor keeps the lock when its parent dies.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use fs4::TryLockError;
 use crate::error::StoreError;
 use crate::fs::atomic;
 use crate::fs::open;
+use crate::paths;
 
 /// A held lock. Dropping it releases it.
 #[derive(Debug)]
@@ -80,6 +81,37 @@ impl FileLock {
     }
 }
 
+impl FileLock {
+    /// What the locked file holds.
+    pub(crate) fn content(&self) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        let mut file = &self.file;
+        io::Seek::rewind(&mut file)
+            .and_then(|()| file.read_to_end(&mut bytes))
+            .map_err(StoreError::io("read", &self.path))?;
+        Ok(bytes)
+    }
+
+    /// Adds a line to the locked file, and waits until it and the file's name are on the disk.
+    pub(crate) fn append_line(&self, line: &str) -> Result<(), StoreError> {
+        let write = || -> io::Result<()> {
+            let mut file = &self.file;
+            let end = io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
+            // A line that was torn ends here.
+            let line = format!("{}{line}\n", if end > 0 { "\n" } else { "" });
+            file.write_all(line.as_bytes())?;
+            file.sync_all()
+        };
+        write().map_err(StoreError::io("write", &self.path))?;
+        atomic::sync_directory(paths::directory_of(&self.path))
+    }
+
+    /// A descriptor that shares this lock: the lock is held until both are closed.
+    pub(crate) fn share(&self) -> Result<File, StoreError> {
+        self.file.try_clone().map_err(StoreError::io("share", &self.path))
+    }
+}
+
 /// Takes the kernel's lock on `file`, which lasts until it is closed, if `path` leads to it and
 /// nobody else has it. For the lock files of other programs, where the file itself is the lock: so
 /// others of ours see that its holder died. `false` also where the file system has no such locks.
@@ -123,7 +155,7 @@ fn open_or_create(path: &Path) -> Result<File, StoreError> {
     let open_it = || atomic::private_options().write(true).create(true).truncate(false).open(path);
     let file = match open_it() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            atomic::create_private_directory(atomic::directory_of(path))?;
+            atomic::create_private_directory(paths::directory_of(path))?;
             open_it()
         }
         result => result,

@@ -1,9 +1,15 @@
-//! Reading files without ever waiting for anybody: whoever puts a named pipe, a device, a socket or
-//! a directory in the place of a file of ours gets an error that says so.
+//! The one door for reading. Nothing here ever waits for another process: a named pipe, a device, a
+//! socket or a directory in the place of a file is an error that says so.
+//!
+//! `…_regular` reads what anybody may have made, `…_trusted` only what belongs to this user or to
+//! the administrator.
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::path::Path;
+
+use crate::error::{NotRegular, StoreError};
+use crate::fs::owner;
 
 /// Opens the regular file at `path`, links followed, for reading.
 ///
@@ -32,6 +38,16 @@ pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The regular file at `path`, as far as a store may be large, and one byte more.
+///
+/// # Errors
+/// Those of [`open_regular`], and those of reading.
+pub(crate) fn read_regular_start(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.0.take(LARGEST as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// All of the regular file at `path`, as text.
 ///
 /// # Errors
@@ -39,6 +55,43 @@ pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
 pub fn read_regular_text(path: &Path) -> io::Result<String> {
     String::from_utf8(read_regular(path)?)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
+/// Opens a file that we or the administrator own. A link is followed only if one of us made it.
+fn open_trusted(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {
+    let opened = match open_regular_unless_link(path) {
+        Err(error) if is_link(&error, path) => {
+            owner::check_way(path)?;
+            open_regular(path)
+        }
+        opened => opened,
+    };
+    match opened {
+        Ok((_, metadata)) if !owner::is_trusted(&metadata) => Err(owner::foreign(path)),
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("read", path)(error)),
+    }
+}
+
+/// The bytes of a file that we or the administrator own; `None` if there is none. Whatever else
+/// goes wrong is an error: a file we cannot read is not an empty one.
+pub(crate) fn read_trusted(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(read_trusted_open(path)?.map(|(bytes, _file, _as_it_was)| bytes))
+}
+
+/// The same with the file, and how it was before it was read.
+pub(crate) fn read_trusted_open(
+    path: &Path,
+) -> Result<Option<(Vec<u8>, File, Metadata)>, StoreError> {
+    let Some((mut file, as_it_was)) = open_trusted(path)? else { return Ok(None) };
+    let length = usize::try_from(as_it_was.len()).unwrap_or(usize::MAX);
+    let mut bytes = Vec::with_capacity(length.min(LARGEST) + 1);
+    let limit = LARGEST as u64 + 1;
+    match (&mut file).take(limit).read_to_end(&mut bytes) {
+        Ok(_) => Ok(Some((bytes, file, as_it_was))),
+        Err(error) => Err(StoreError::io("read", path)(error)),
+    }
 }
 
 fn open(path: &Path, flags: i32) -> io::Result<(File, Metadata)> {
@@ -77,6 +130,12 @@ pub(crate) fn explained(error: io::Error, path: &Path) -> io::Error {
     reason.map_or(error, |reason| NotRegular(reason).into())
 }
 
+/// Whether a file was not opened since it is a link: systems have different errors for that.
+fn is_link(error: &io::Error, path: &Path) -> bool {
+    error.kind() != io::ErrorKind::NotFound
+        && fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
+}
+
 /// What something is that is no regular file.
 pub(crate) fn oddity(kind: FileType) -> Option<&'static str> {
     if kind.is_file() {
@@ -102,22 +161,14 @@ pub(crate) fn oddity(kind: FileType) -> Option<&'static str> {
     })
 }
 
-/// The cause of an error: there is something else than a regular file.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct NotRegular(pub(crate) &'static str);
-
-impl From<NotRegular> for io::Error {
-    fn from(cause: NotRegular) -> Self {
-        Self::other(cause)
-    }
-}
-
 /// The flag that follows no link at the last step.
 #[cfg(unix)]
 pub(crate) const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 #[cfg(not(unix))]
 pub(crate) const NO_LINK: i32 = 0;
+
+/// The largest file that is taken for a store.
+pub(crate) const LARGEST: usize = 64 << 20;
 
 /// A file that says it is larger is read all the same.
 const LARGEST_GUESS: usize = 1 << 20;
@@ -167,5 +218,19 @@ mod tests {
         ] {
             assert_eq!(said(&at(name)), format!("it is {kind}, not a regular file"), "{name}");
         }
+    }
+
+    #[test]
+    fn only_a_link_is_opened_as_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("file"), directory.path().join("link"));
+        crate::fs::atomic::write_atomic(&file, b"x").unwrap();
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        let error = |kind: io::ErrorKind| io::Error::from(kind);
+        assert!(is_link(&error(io::ErrorKind::Other), &link));
+        assert!(!is_link(&error(io::ErrorKind::Other), &file));
+        assert!(!is_link(&error(io::ErrorKind::NotFound), &link));
+        assert!(open_trusted(&link).unwrap().is_none());
+        assert!(open_trusted(&file.join("below")).is_err());
     }
 }

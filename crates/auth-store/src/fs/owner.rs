@@ -1,56 +1,17 @@
 //! Whose files these are, and who else could change them: nothing that another user made is read
 //! as ours, and nothing is written where others decide what lies there.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read as _};
+use std::fs::{self, Metadata};
+use std::io;
 use std::path::Path;
 
-use crate::document::LARGEST;
 use crate::error::StoreError;
-use crate::fs::atomic::directory_of;
-use crate::fs::open::{open_regular, open_regular_unless_link};
-
-/// Opens a file that we or the administrator own. A link is followed only if one of us made it.
-fn open(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {
-    let opened = match open_regular_unless_link(path) {
-        Err(error) if is_link(&error, path) => {
-            check_way(path)?;
-            open_regular(path)
-        }
-        opened => opened,
-    };
-    match opened {
-        Ok((_, metadata)) if !is_trusted(&metadata) => Err(foreign(path)),
-        Ok(opened) => Ok(Some(opened)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StoreError::io("read", path)(error)),
-    }
-}
-
-/// The bytes of a file; `None` if there is none. Whatever else goes wrong is an error: a file we
-/// cannot read is not an empty one.
-pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    Ok(read_open(path)?.map(|(bytes, _file, _as_it_was)| bytes))
-}
-
-/// The same with the file, and how it was before it was read.
-pub(crate) fn read_open(path: &Path) -> Result<Option<(Vec<u8>, File, Metadata)>, StoreError> {
-    let Some((mut file, as_it_was)) = open(path)? else { return Ok(None) };
-    let length = usize::try_from(as_it_was.len()).unwrap_or(usize::MAX);
-    let mut bytes = Vec::with_capacity(length.min(LARGEST) + 1);
-    let limit = LARGEST as u64 + 1;
-    match (&mut file).take(limit).read_to_end(&mut bytes) {
-        Ok(_) => Ok(Some((bytes, file, as_it_was))),
-        Err(error) => Err(StoreError::io("read", path)(error)),
-    }
-}
+use crate::paths;
 
 /// Whoever made the names that lead to the store `path`, it was not another user: of the file, and
 /// of the directories of an agent above it.
 pub(crate) fn check_way(path: &Path) -> Result<(), StoreError> {
-    let is_of_an_agent =
-        path.ancestors().nth(3).and_then(Path::file_name).is_some_and(|name| name == "agents");
-    let own = if is_of_an_agent { 5 } else { 2 };
+    let own = if paths::is_below_agents(path) { 5 } else { 2 };
     for step in path.ancestors().take(own).filter(|step| !step.as_os_str().is_empty()) {
         if fs::symlink_metadata(step).is_ok_and(|found| !is_trusted(&found)) {
             return Err(foreign(step));
@@ -94,7 +55,8 @@ pub(crate) fn check_directory(directory: &Path, file: &Path) -> Result<(), Store
 /// # Errors
 /// It cannot be looked at: that is not to say that it is not ours.
 pub(crate) fn is_private(directory: &Path) -> io::Result<bool> {
-    let look = || Ok((fs::symlink_metadata(directory)?, fs::metadata(directory_of(directory))?));
+    let look =
+        || Ok((fs::symlink_metadata(directory)?, fs::metadata(paths::directory_of(directory))?));
     let (found, parent) = match look() {
         Err(error) if is_elsewhere(&error) => return Ok(false),
         found => found?,
@@ -123,7 +85,7 @@ pub(crate) fn is_ours(metadata: &Metadata) -> bool {
 }
 
 /// Whether a file is of this user or of the administrator, who can do everything anyway.
-fn is_trusted(metadata: &Metadata) -> bool {
+pub(crate) fn is_trusted(metadata: &Metadata) -> bool {
     #[cfg(unix)]
     {
         let user = rustix::process::geteuid().as_raw();
@@ -141,14 +103,8 @@ fn is_user_trusted(owner: u32, user: u32) -> bool {
     owner == 0 || owner == user
 }
 
-fn foreign(path: &Path) -> StoreError {
+pub(crate) fn foreign(path: &Path) -> StoreError {
     StoreError::Unsafe { path: path.to_owned(), reason: "it belongs to another user" }
-}
-
-/// Whether a file was not opened since it is a link: systems have different errors for that.
-fn is_link(error: &io::Error, path: &Path) -> bool {
-    error.kind() != io::ErrorKind::NotFound
-        && fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
 #[cfg(test)]
@@ -157,6 +113,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 
     use super::*;
+    use crate::fs::open::read_trusted;
 
     /// Some user who is neither we nor the administrator.
     const SOMEBODY: Option<u32> = Some(65_534);
@@ -196,18 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_link_is_opened_as_one() {
+    fn what_cannot_be_looked_at_is_not_the_same_as_nothing_there() {
         let directory = tempfile::tempdir().unwrap();
-        let (file, link) = (directory.path().join("file"), directory.path().join("link"));
+        let file = directory.path().join("file");
         crate::fs::atomic::write_atomic(&file, b"x").unwrap();
-        symlink("nowhere", &link).unwrap();
-        let error = |kind: io::ErrorKind| io::Error::from(kind);
-        assert!(is_link(&error(io::ErrorKind::Other), &link));
-        assert!(!is_link(&error(io::ErrorKind::Other), &file));
-        assert!(!is_link(&error(io::ErrorKind::NotFound), &link));
-        assert!(open(&link).unwrap().is_none());
-        assert!(open(&file.join("below")).is_err());
-        // What cannot be looked at is not the same as nothing there.
         check_directory(&directory.path().join("none"), &file).unwrap();
         assert!(check_directory(&file.join("below"), &file).is_err());
     }
@@ -224,13 +173,17 @@ mod tests {
         let (file, link) = (agent.join("file"), agent.join("link"));
         crate::fs::atomic::write_atomic(&file, b"x").unwrap();
         symlink(&file, &link).unwrap();
-        assert!(open(&file).unwrap().is_some() && open(&link).unwrap().is_some());
-        assert!(open(&agent.join("none")).unwrap().is_none());
+        assert!(read_trusted(&file).unwrap().is_some() && read_trusted(&link).unwrap().is_some());
+        assert!(read_trusted(&agent.join("none")).unwrap().is_none());
 
         lchown(&link, SOMEBODY, None).unwrap();
-        assert!(matches!(open(&link), Err(StoreError::Unsafe { path, .. }) if path == link));
+        assert!(
+            matches!(read_trusted(&link), Err(StoreError::Unsafe { path, .. }) if path == link)
+        );
         chown(&file, SOMEBODY, None).unwrap();
-        assert!(matches!(open(&file), Err(StoreError::Unsafe { path, .. }) if path == file));
+        assert!(
+            matches!(read_trusted(&file), Err(StoreError::Unsafe { path, .. }) if path == file)
+        );
         chown(&file, Some(0), None).unwrap();
         let agents = directory.path().join("agents");
         chown(&agents, SOMEBODY, None).unwrap();

@@ -42,8 +42,8 @@ impl Stamp {
         }
     }
 
-    /// Whether the file had rested for so long at `now` that any later change gives another
-    /// stamp: file systems count time in steps, and two changes in one step look like one.
+    /// Whether the last change was so long before `now` that any later one gives another stamp:
+    /// file systems count time in steps, and two changes in one step look like one.
     pub fn is_settled(&self, now: Timestamp) -> bool {
         let (seconds, nanoseconds) = self.modified.max(self.changed);
         let last = seconds.saturating_mul(1000).saturating_add(nanoseconds / 1_000_000);

@@ -1,15 +1,16 @@
 //! Where an answer goes that cannot be written beside its store: directories on other disks, best
 //! in memory, each of which is used only if nobody else can reach into it.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::StoreError;
 use crate::fs::atomic;
+use crate::fs::exists;
 use crate::fs::owner;
-use crate::refresh_record::TokenKey;
+use crate::paths;
 use crate::refresh_record::response_file::{self, AnswerFile, StoredAnswer};
+use crate::refresh_record::token_key::TokenKey;
 
 /// The places, the best first. Whoever looks for an answer looks in all: who left it may have had
 /// another environment.
@@ -29,7 +30,7 @@ impl Rescue {
     pub(crate) fn write(&self, key: TokenKey, answer: &StoredAnswer) -> Result<(), StoreError> {
         let mut refused = None;
         for directory in &self.directories {
-            let path = response_file::path(directory, key);
+            let path = paths::response_file(directory, key);
             let written = make(directory).and_then(|()| {
                 AnswerFile::reserve(&path)?.store(answer.status, answer.received_at, &answer.body)
             });
@@ -49,7 +50,7 @@ impl Rescue {
     /// The answer that was left, if a whole one is in any of the places.
     pub(crate) fn read(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
         for directory in self.safe()? {
-            if let Some(found) = response_file::read(&response_file::path(directory, key))? {
+            if let Some(found) = response_file::read(&paths::response_file(directory, key))? {
                 return Ok(Some(found));
             }
         }
@@ -60,7 +61,7 @@ impl Rescue {
     pub(crate) fn remove(&self, key: TokenKey) -> Result<(), StoreError> {
         self.safe()?
             .into_iter()
-            .try_for_each(|directory| atomic::remove(&response_file::path(directory, key)))
+            .try_for_each(|directory| atomic::remove(&paths::response_file(directory, key)))
     }
 
     /// The tokens whose answers were left, as far as the places can be read.
@@ -91,7 +92,7 @@ impl Rescue {
 /// Makes the directory, should it not be there, in one that is. Whatever is there already must be
 /// for us alone: in a directory for everybody, somebody may have been faster.
 fn make(directory: &Path) -> Result<(), StoreError> {
-    if !fs::metadata(atomic::directory_of(directory)).is_ok_and(|parent| parent.is_dir()) {
+    if !exists::is_directory(paths::directory_of(directory)).unwrap_or(false) {
         let source = io::Error::from(io::ErrorKind::NotFound);
         return Err(StoreError::io("create", directory)(source));
     }
@@ -106,6 +107,7 @@ fn make(directory: &Path) -> Result<(), StoreError> {
 #[cfg(unix)]
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 
     use super::*;
@@ -159,7 +161,7 @@ mod tests {
         let goes_on = |what: &str| {
             let rescue = places(&[&place, &last]);
             rescue.write(key(), &answer()).unwrap();
-            assert!(last.join(format!(".auth-refresh.{}.answer", key())).exists(), "{what}");
+            assert!(paths::response_file(&last, key()).exists(), "{what}");
             rescue.remove(key()).unwrap();
         };
         let elsewhere = tempfile::tempdir().unwrap();
@@ -181,10 +183,10 @@ mod tests {
             goes_on("of another user");
             // Nor is anything of theirs believed.
             places(&[&last]).write(key(), &answer()).unwrap();
-            let name = format!(".auth-refresh.{}.answer", key());
-            fs::rename(last.join(&name), place.join(&name)).unwrap();
+            let theirs = paths::response_file(&place, key());
+            fs::rename(paths::response_file(&last, key()), &theirs).unwrap();
             assert!(places(&[&place, &last]).read(key()).unwrap().is_none());
-            fs::remove_file(place.join(&name)).unwrap();
+            fs::remove_file(theirs).unwrap();
             chown(&place, Some(0), None).unwrap();
         } else {
             println!("NOT RUN: only the administrator can make a directory of another user");

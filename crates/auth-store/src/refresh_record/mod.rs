@@ -6,84 +6,25 @@
 
 pub(crate) mod fallback_directory;
 pub(crate) mod response_file;
+pub(crate) mod token_key;
 
-use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::StoreError;
-use crate::fs::atomic;
+use crate::fs::File;
 use crate::fs::exists;
 use crate::fs::flock::FileLock;
 use crate::fs::open::read_regular;
 use crate::id::ProfileId;
 use crate::refresh_record::fallback_directory::Rescue;
 use crate::refresh_record::response_file::StoredAnswer;
-use crate::secret::Secret;
+use crate::refresh_record::token_key::TokenKey;
 use crate::time::Timestamp;
-
-/// The name of one refresh token: a hash of it, of the only endpoint that may see it, and of the
-/// client it belongs to.
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct TokenKey([u8; 32]);
-
-impl TokenKey {
-    /// The key of `refresh`.
-    pub fn new(token_endpoint: &str, client_id: &str, refresh: &Secret) -> Self {
-        let mut hash = Sha256::new();
-        for part in [token_endpoint, "\0", client_id, "\0", refresh.expose()] {
-            hash.update(part.as_bytes());
-        }
-        Self(hash.finalize().into())
-    }
-}
-
-impl fmt::Display for TokenKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&hexadecimal(&self.0))
-    }
-}
-
-impl fmt::Debug for TokenKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "TokenKey({self})")
-    }
-}
-
-impl FromStr for TokenKey {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut key = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return Err("a key has 64 hexadecimal digits");
-        }
-        for (index, byte) in key.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16)
-                .map_err(|_| "a key has 64 hexadecimal digits")?;
-        }
-        Ok(Self(key))
-    }
-}
-
-impl Serialize for TokenKey {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for TokenKey {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
 
 /// What became of a refresh token.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -201,7 +142,7 @@ impl Records {
     /// # Errors
     /// One of them cannot be read, and may be the one that was looked for.
     pub fn all(&self) -> Result<Vec<(TokenKey, Record)>, StoreError> {
-        let names = exists::entries(&self.directory)?.into_iter().map(|entry| entry.file_name());
+        let names = exists::names(&self.directory)?.into_iter();
         let keys = names.filter_map(|name| name.to_str()?.parse::<TokenKey>().ok());
         let mut all = Vec::new();
         for key in keys {
@@ -246,21 +187,12 @@ impl TokenLock {
 
     /// What became of the token so far. A record that says [`State::None`] is none.
     pub fn record(&self) -> Result<Option<Record>, StoreError> {
-        Ok(last_record(&self.bytes()?))
-    }
-
-    fn bytes(&self) -> Result<Vec<u8>, StoreError> {
-        let mut bytes = Vec::new();
-        let mut file = &self.lock.file;
-        io::Seek::rewind(&mut file)
-            .and_then(|()| file.read_to_end(&mut bytes))
-            .map_err(StoreError::io("read", &self.lock.path))?;
-        Ok(bytes)
+        Ok(last_record(&self.lock.content()?))
     }
 
     /// How many records in a row, up to now, say that the issuer could not answer.
     pub fn failures_in_a_row(&self) -> Result<u32, StoreError> {
-        let bytes = self.bytes()?;
+        let bytes = self.lock.content()?;
         let waiting = records(&bytes)
             .take_while(|record| matches!(record.state, State::Waiting | State::Intent))
             .filter(|record| record.state == State::Waiting);
@@ -269,17 +201,9 @@ impl TokenLock {
 
     /// Writes what became of the token, and waits until that is on the disk.
     pub fn write(&self, record: &Record) -> Result<(), StoreError> {
-        let write = || -> io::Result<()> {
-            let mut file = &self.lock.file;
-            let end = io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
-            let text = serde_json::to_string(record)?;
-            // A line that was torn ends here.
-            let line = format!("{}{text} {}\n", if end > 0 { "\n" } else { "" }, checksum(&text));
-            file.write_all(line.as_bytes())?;
-            file.sync_all()
-        };
-        write().map_err(StoreError::io("write", &self.lock.path))?;
-        atomic::sync_directory(atomic::directory_of(&self.lock.path))
+        let text = serde_json::to_string(record).map_err(io::Error::from);
+        let text = text.map_err(StoreError::io("write", &self.lock.path))?;
+        self.lock.append_line(&format!("{text} {}", checksum(&text)))
     }
 
     /// Writes an answer to this token that cannot be written beside its store, to another disk.
@@ -303,7 +227,7 @@ impl TokenLock {
     /// A descriptor that shares this lock, to be handed to a child: the lock is held until both
     /// have closed it.
     pub fn share(&self) -> Result<File, StoreError> {
-        self.lock.file.try_clone().map_err(StoreError::io("share", &self.lock.path))
+        self.lock.share()
     }
 }
 
@@ -320,22 +244,14 @@ fn records(bytes: &[u8]) -> impl Iterator<Item = Record> {
 }
 
 fn checksum(text: &str) -> String {
-    hexadecimal(&Sha256::digest(text.as_bytes())[..8])
-}
-
-/// `bytes` as lower-case hexadecimal digits.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
-}
-
-/// A path as records and other files of ours name a store: canonical where it exists.
-pub(crate) fn canonical(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+    hex::encode(&Sha256::digest(text)[..8])
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::io::Write as _;
+
     use super::*;
 
     fn record(state: State) -> Record {
@@ -343,22 +259,7 @@ mod tests {
     }
 
     fn key() -> TokenKey {
-        TokenKey::new("https://issuer.example/token", "client", &Secret::new("refresh"))
-    }
-
-    #[test]
-    fn a_key_is_the_hash_of_its_parts_and_survives_printing() {
-        assert_eq!(key().to_string().parse::<TokenKey>().unwrap(), key());
-        assert_eq!(
-            key().to_string(),
-            "54a52274fa13855727ae81a3edc8118179aa5868d6ce09e201f7e13bcdfbe99b"
-        );
-        let refused = |text: &str| text.parse::<TokenKey>().is_err();
-        let text = key().to_string();
-        assert!(refused(&text[1..]) && refused(&format!("{text}0")) && refused(""));
-        assert!(refused(&format!("{}é", &text[2..])) && refused(&text.replace('a', "x")));
-        let other = TokenKey::new("https://issuer.example/token", "client", &Secret::new("other"));
-        assert_ne!(key(), other);
+        TokenKey::new("https://issuer.example/token", "client", &"refresh".into())
     }
 
     #[test]
@@ -410,7 +311,7 @@ mod tests {
         let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
         assert_eq!((lock.key(), records.all().unwrap()), (key(), vec![]));
         lock.write(&record(State::Rejected)).unwrap();
-        atomic::write_atomic(&directory.path().join("refresh/other"), b"x").unwrap();
+        crate::write_atomic(&directory.path().join("refresh/other"), b"x").unwrap();
         assert_eq!(records.peek(key()).unwrap(), Some(record(State::Rejected)));
         assert_eq!(records.all().unwrap(), [(key(), record(State::Rejected))]);
         lock.write(&record(State::None)).unwrap();

@@ -3,26 +3,23 @@
 //! A rotated refresh token exists in the answer only. So its place is reserved before the request
 //! is sent, the bytes go there first, and the file stays until they are in the store.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::StoreError;
-use crate::fs::atomic;
 use crate::fs::exists;
-use crate::fs::owner;
-use crate::refresh_record::{TokenKey, hexadecimal};
+use crate::fs::open::read_trusted;
+use crate::fs::reserved::ReservedFile;
+use crate::paths;
+use crate::refresh_record::token_key::TokenKey;
 use crate::time::Timestamp;
 
 /// The reserved place of an answer that has not come yet.
 #[derive(Debug)]
-pub struct AnswerFile {
-    path: PathBuf,
-    file: File,
-}
+pub struct AnswerFile(ReservedFile);
 
 /// An answer that has not been merged yet. Its body holds secrets.
 #[derive(Clone)]
@@ -55,18 +52,7 @@ impl AnswerFile {
     /// Reserves space for an answer at `path`. Something that is there already must have been
     /// read and settled before; it is replaced.
     pub(crate) fn reserve(path: &Path) -> Result<Self, StoreError> {
-        atomic::remove(path)?;
-        let mut file = atomic::create_private(path).map_err(StoreError::io("create", path))?;
-        // Back at the start now, so that nothing but the write is between an answer and the disk.
-        let reserved = atomic::fill_with_zeros(&mut file, RESERVED)
-            .and_then(|()| io::Seek::rewind(&mut file))
-            .map_err(StoreError::io("reserve space in", path))
-            .and_then(|()| atomic::sync_directory(atomic::directory_of(path)));
-        if let Err(error) = reserved {
-            let _ = fs::remove_file(path);
-            return Err(error);
-        }
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self(ReservedFile::create(path, RESERVED)?))
     }
 
     /// Puts the answer there, once: one write, then wait for the disk.
@@ -80,22 +66,19 @@ impl AnswerFile {
         let mut bytes = serde_json::to_vec(&header).unwrap_or_default();
         bytes.push(b'\n');
         bytes.extend_from_slice(body);
-        self.file
-            .write_all(&bytes)
-            .and_then(|()| self.file.sync_all())
-            .map_err(StoreError::io("write", &self.path))
+        self.0.write(&bytes)
     }
 
     /// Removes it: its content is in the store, or there will never be any.
     pub fn remove(self) -> Result<(), StoreError> {
-        atomic::remove(&self.path)
+        self.0.remove()
     }
 }
 
 /// The answer at `path`, if a whole one is there; a reserved place that was never filled, or was
 /// filled in part, is none.
 pub(crate) fn read(path: &Path) -> Result<Option<StoredAnswer>, StoreError> {
-    let Some(bytes) = owner::read(path)? else { return Ok(None) };
+    let Some(bytes) = read_trusted(path)? else { return Ok(None) };
     let whole = || {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let header: Header = serde_json::from_slice(&bytes[..end]).ok()?;
@@ -109,33 +92,26 @@ pub(crate) fn read(path: &Path) -> Result<Option<StoredAnswer>, StoreError> {
     Ok(whole())
 }
 
-/// The answer file of a token in an agent's directory.
-pub(crate) fn path(directory: &Path, key: TokenKey) -> PathBuf {
-    directory.join(format!("{PREFIX}{key}{SUFFIX}"))
-}
-
 /// The tokens for which there is an answer file in `directory`; none if there is no directory.
 pub(crate) fn keys(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
-    let keys = exists::entries(directory)?.into_iter().filter_map(|entry| {
-        let name = entry.file_name().into_string().ok()?;
-        name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
-    });
-    Ok(keys.collect())
+    let names = exists::names(directory)?.into_iter();
+    let key = |name: OsString| paths::key_of_response_file(name.to_str()?)?.parse().ok();
+    Ok(names.filter_map(key).collect())
 }
 
 fn hash(bytes: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(bytes))
+    hex::encode(Sha256::digest(bytes))
 }
-
-const PREFIX: &str = ".auth-refresh.";
-const SUFFIX: &str = ".answer";
 
 /// More than any token answer seen; a larger one is written all the same, where there is space.
 const RESERVED: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::write_atomic;
 
     #[test]
     fn an_answer_is_whole_or_absent() {
@@ -155,7 +131,7 @@ mod tests {
         for length in 0..end {
             let mut torn = whole.clone();
             torn[length..].fill(0);
-            atomic::write_atomic(&path, &torn).unwrap();
+            write_atomic(&path, &torn).unwrap();
             assert!(read(&path).unwrap().is_none(), "torn at {length}");
         }
     }
@@ -180,10 +156,10 @@ mod tests {
     fn answer_files_are_found_by_their_token() {
         let directory = tempfile::tempdir().unwrap();
         let key = TokenKey::new("e", "c", &"r".into());
-        AnswerFile::reserve(&path(directory.path(), key)).unwrap();
+        AnswerFile::reserve(&paths::response_file(directory.path(), key)).unwrap();
         assert_eq!(keys(directory.path()).unwrap(), [key]);
         assert_eq!(keys(&directory.path().join("none")).unwrap(), []);
-        let file = path(directory.path(), key);
+        let file = paths::response_file(directory.path(), key);
         assert!(keys(&file).is_err(), "what cannot be read has no answers");
     }
 }

@@ -11,22 +11,22 @@
 //! as it is.
 
 use std::fmt;
-use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::value::RawValue;
 
 use crate::document::credential::{Kind, entry_of};
 use crate::document::json::{self, Object};
-use crate::document::{self, Document, LARGEST, ParseError};
-use crate::error::StoreError;
+use crate::document::{self, Document};
+use crate::error::{ParseError, StoreError};
 use crate::fs::atomic;
 use crate::fs::exists::is_there;
-use crate::fs::open::open_regular;
+use crate::fs::open::read_regular_start;
 use crate::id::ProfileId;
+use crate::paths;
 use crate::store::Store;
-use crate::store::paths::superseded_by;
+use crate::store::place::superseded_by;
 
 /// What became of the legacy files.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ pub fn import_legacy(
     oauth: Option<&Path>,
 ) -> Result<Imported, StoreError> {
     let mut imported = Imported::default();
-    let aside = atomic::sibling(auth, ".import");
+    let aside = paths::waiting_for_import(auth);
     let has_store = is_there(store.path())?;
     let is_begun = is_there(&aside)?;
     // Beside the database of a later program, nothing is imported into the file.
@@ -100,8 +100,7 @@ pub fn import_legacy(
             let why = io::Error::other("what was imported is not there");
             return Err(StoreError::io("read back", lock.path())(why));
         }
-        fs::remove_file(&aside).map_err(StoreError::io("remove", &aside))?;
-        atomic::sync_directory(atomic::directory_of(&aside))?;
+        atomic::remove_durably(&aside)?;
     }
     imported.from_auth_json = auth_ids;
     imported.from_oauth_json = oauth_ids;
@@ -114,11 +113,7 @@ fn set_aside(auth: &Path, aside: &Path) -> Result<(), StoreError> {
     if entries.is_none_or(|entries| entries.is_empty()) {
         return Ok(());
     }
-    match fs::rename(auth, aside) {
-        // Another process does the same.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result.map_err(StoreError::io("set aside", auth)),
-    }
+    atomic::set_aside(auth, aside)
 }
 
 /// The entries of a legacy file, under the ids that they have in a store.
@@ -260,12 +255,7 @@ fn read_entries(
     path: &Path,
     parse: fn(&[u8]) -> Result<LegacyEntries, ParseError>,
 ) -> Result<Option<LegacyEntries>, StoreError> {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        open_regular(path)?.0.take(LARGEST as u64 + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = match read() {
+    let bytes = match read_regular_start(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::io("read", path)(error)),
@@ -282,6 +272,8 @@ const OPTIONAL: [&str; 4] = ["enterpriseUrl", "projectId", "accountId", "email"]
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     struct Agent {

@@ -1,19 +1,19 @@
 //! The locked store: what is read, written and reserved while nobody else does.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clawdbot_lock::{DirectoryLock, Held};
-use crate::document::{Document, ParseError};
-use crate::error::StoreError;
+use crate::document::Document;
+use crate::error::{ParseError, StoreError};
 use crate::fs::atomic::{self, Installed, NextFile};
 use crate::fs::flock::FileLock;
-use crate::fs::owner;
-use crate::refresh_record::TokenKey;
+use crate::fs::open::read_trusted;
+use crate::paths;
 use crate::refresh_record::response_file::{self, AnswerFile, StoredAnswer};
-use crate::store::paths::{Place, read_backup, superseded_by};
+use crate::refresh_record::token_key::TokenKey;
+use crate::store::place::{Place, read_backup, superseded_by};
 use crate::time::{Clock as _, SystemClock};
 
 /// The locked store. Dropping it releases both locks.
@@ -34,7 +34,7 @@ impl StoreLock {
     /// [`StoreError::Busy`] if somebody else holds a lock all the time.
     pub(crate) fn acquire(path: &Path, patience: Duration) -> Result<Self, StoreError> {
         let place = Place::of(path)?;
-        atomic::create_private_directory(atomic::directory_of(&place.file))?;
+        atomic::create_private_directory(paths::directory_of(&place.file))?;
         let started = Instant::now();
         let flock = FileLock::acquire(&place.flock, patience)?;
         let rest = patience.saturating_sub(started.elapsed());
@@ -50,7 +50,7 @@ impl StoreLock {
             })?;
         for left in place.temporaries() {
             // A dead one's: only the holder of the lock makes them.
-            let _ = fs::remove_file(left);
+            atomic::discard(&left);
         }
         Ok(Self { place, flock, directory: Some(directory), reserved: None, must_commit: false })
     }
@@ -71,7 +71,7 @@ impl StoreLock {
     fn read_with_bytes(&self) -> Result<(Document, Option<Vec<u8>>), StoreError> {
         let mut attempts = 0;
         loop {
-            let Some(bytes) = owner::read(&self.place.file)? else {
+            let Some(bytes) = read_trusted(&self.place.file)? else {
                 return Ok((Document::empty(), None));
             };
             match Document::parse(&bytes) {
@@ -100,7 +100,7 @@ impl StoreLock {
             return Err(StoreError::Damaged { path: file.clone(), error });
         };
         let copy = self.keep_damaged(damaged)?;
-        if owner::read(file)?.as_deref() != Some(damaged) {
+        if read_trusted(file)?.as_deref() != Some(damaged) {
             return Ok(None);
         }
         self.put(file, &bytes)?;
@@ -135,7 +135,7 @@ impl StoreLock {
             next.fill(&bytes)?;
             next.sync()?;
             let is_ours = self.is_directory_ours() || self.retake_directory()?;
-            let is_as_read = owner::read(&self.place.file)? == before;
+            let is_as_read = read_trusted(&self.place.file)? == before;
             if !is_ours || !is_as_read {
                 self.reserved = Some(next);
                 overwritten = theirs.filter(|_| is_as_read);
@@ -201,11 +201,7 @@ impl StoreLock {
 
     /// Keeps a copy of damaged bytes beside the store.
     fn keep_damaged(&self, damaged: &[u8]) -> Result<PathBuf, StoreError> {
-        let file = &self.place.file;
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let suffix: u32 = rand::random();
-        let copy =
-            file.with_file_name(format!("{name}.corrupt.{}.{suffix:08x}", SystemClock.now()));
+        let copy = paths::damaged_copy(&self.place.file, SystemClock.now(), rand::random());
         self.put(&copy, damaged)?;
         Ok(copy)
     }
@@ -213,8 +209,8 @@ impl StoreLock {
     /// Replaces a file, not by the next one of the store, which may be reserved already. The name
     /// of the temporary file is fixed, so that whoever comes after we died clears it away.
     fn put(&self, target: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        let temporary = self.place.put();
-        let _ = fs::remove_file(&temporary);
+        let temporary = paths::next_beside_reserved(&self.place.file);
+        atomic::discard(&temporary);
         let mut next = NextFile::create(target, &temporary, 0)?;
         next.fill(bytes)?;
         next.sync()?;
@@ -242,7 +238,7 @@ impl StoreLock {
             }
             None => committed.clone(),
         };
-        let temporary = self.place.next_backup();
+        let temporary = paths::next(&self.place.backup);
         atomic::remove(&temporary)?;
         let mut next = NextFile::create(&self.place.backup, &temporary, 0)?;
         next.fill(&backup.to_bytes())?;
@@ -291,11 +287,11 @@ impl StoreLock {
     /// # Errors
     /// The directory is there and cannot be read: send nothing, an answer may wait in it.
     pub fn answers(&self) -> Result<Vec<TokenKey>, StoreError> {
-        response_file::keys(atomic::directory_of(&self.place.file))
+        response_file::keys(paths::directory_of(&self.place.file))
     }
 
     fn answer_path(&self, key: TokenKey) -> PathBuf {
-        response_file::path(atomic::directory_of(&self.place.file), key)
+        paths::response_file(paths::directory_of(&self.place.file), key)
     }
 
     /// From now on a lost directory lock does not stop a commit: a fresh token would be lost.
@@ -354,7 +350,7 @@ impl StoreLock {
     /// The next content of the file. Its name is fixed, since only the holder of the lock makes
     /// one: one that is left over is a dead one's.
     fn next_file(&self, reserve: usize) -> Result<NextFile, StoreError> {
-        let temporary = self.place.next();
+        let temporary = paths::next(&self.place.file);
         atomic::remove(&temporary)?;
         NextFile::create(&self.place.file, &temporary, reserve)
     }

@@ -1,5 +1,7 @@
 //! What a locked store does when others write, take its lock, or leave things behind.
 
+use std::fs;
+
 use serde_json::Map;
 
 use super::*;
@@ -34,7 +36,7 @@ fn content(path: &Path) -> Vec<u8> {
 
 /// What `text` is when it came out of a rename over the store.
 fn over(lock: &StoreLock, text: &str) -> NextFile {
-    let mut next = NextFile::create(&lock.place.file, &lock.place.next(), 0).unwrap();
+    let mut next = NextFile::create(&lock.place.file, &paths::next(&lock.place.file), 0).unwrap();
     next.fill(text.as_bytes()).unwrap();
     next
 }
@@ -44,7 +46,7 @@ fn what_is_reserved_is_enough_for_the_store_and_an_answer_and_goes_with_the_lock
     let Somewhere { store, .. } = &somewhere();
     let mut lock = store.lock_for_refresh().unwrap();
     let answer = lock.reserve(key()).unwrap();
-    let next = lock.place.next();
+    let next = paths::next(&lock.place.file);
     let size = content(store.path()).len();
     assert_eq!(content(&next).len(), size + (64 << 10));
     assert_eq!((lock.answers().unwrap(), store.answers().unwrap()), (vec![key()], vec![key()]));
@@ -188,7 +190,8 @@ fn what_is_being_written_is_waited_for() {
     assert!(document.contains(&"acme:theirs".into()) && document.recovered_from().is_none());
 
     let over = over(&lock, &theirs[..20]);
-    let document = finish_writing(&lock.place.next(), theirs, || lock.came_out(&over)).unwrap();
+    let document =
+        finish_writing(&paths::next(&lock.place.file), theirs, || lock.came_out(&over)).unwrap();
     assert!(document.unwrap().contains(&"acme:theirs".into()));
 }
 

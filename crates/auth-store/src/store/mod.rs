@@ -3,24 +3,26 @@
 pub(crate) mod legacy_import;
 pub(crate) mod lock;
 pub(crate) mod model_usage;
-pub(crate) mod paths;
+pub(crate) mod place;
 pub(crate) mod runtime_cache;
 pub(crate) mod state_directory;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::document::Document;
 use crate::error::StoreError;
 use crate::fs::atomic;
-use crate::fs::exists::{is_directory, is_there};
+use crate::fs::exists::{is_directory, is_there, leads_somewhere};
 use crate::fs::flock::FileLock;
-use crate::fs::owner;
+use crate::fs::locate;
+use crate::fs::open::read_trusted_open;
+use crate::fs::{File, Metadata};
+use crate::paths;
 use crate::refresh_record::response_file::{self, StoredAnswer};
-use crate::refresh_record::{self, TokenKey};
+use crate::refresh_record::token_key::TokenKey;
 use crate::store::lock::StoreLock;
-use crate::store::paths::{Place, read_backup};
+use crate::store::place::{Place, read_backup};
 
 /// The credentials of one agent: the file `auth-profiles.json` and what belongs to it.
 #[derive(Clone, Debug)]
@@ -48,15 +50,7 @@ impl Store {
 
     /// Where it is, links followed: the name by which records know it.
     pub fn canonical_path(&self) -> PathBuf {
-        match fs::canonicalize(&self.path) {
-            Ok(path) => path,
-            Err(_) => match self.path.file_name() {
-                Some(name) => {
-                    refresh_record::canonical(atomic::directory_of(&self.path)).join(name)
-                }
-                None => self.path.clone(),
-            },
-        }
+        locate::canonical_file(&self.path)
     }
 
     /// The content now. Takes no lock, unless the file is damaged: a live Clawdbot writes in
@@ -76,8 +70,8 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`read`](Self::read).
-    pub fn read_open(&self) -> Result<(Document, Option<(fs::File, fs::Metadata)>), StoreError> {
-        let Some((bytes, file, as_it_was)) = owner::read_open(&self.path)? else {
+    pub fn read_open(&self) -> Result<(Document, Option<(File, Metadata)>), StoreError> {
+        let Some((bytes, file, as_it_was)) = read_trusted_open(&self.path)? else {
             return Ok((Document::empty(), None));
         };
         match Document::parse(&bytes) {
@@ -133,7 +127,7 @@ impl Store {
     /// Locks what lies beside the store and is ours alone: Clawdbot is not kept waiting.
     pub(crate) fn lock_companions(&self) -> Result<FileLock, StoreError> {
         let place = Place::of(&self.path)?;
-        atomic::create_private_directory(atomic::directory_of(&place.file))?;
+        atomic::create_private_directory(paths::directory_of(&place.file))?;
         FileLock::acquire(&place.flock, self.patience)
     }
 
@@ -151,7 +145,7 @@ impl Store {
     /// # Errors
     /// It cannot be looked at: that is not to say that there is none.
     pub fn is_there(&self) -> Result<bool, StoreError> {
-        self.path.try_exists().map_err(StoreError::io("look at", &self.path))
+        leads_somewhere(&self.path)
     }
 
     /// Whether the directory of this store is there.
@@ -159,7 +153,7 @@ impl Store {
     /// # Errors
     /// It cannot be looked at: that is not to say that it is gone.
     pub fn has_directory(&self) -> Result<bool, StoreError> {
-        is_directory(atomic::directory_of(&self.path))
+        is_directory(paths::directory_of(&self.path))
     }
 
     /// The answer of the token `key` that waits beside this store, if there is one.
@@ -172,7 +166,7 @@ impl Store {
     /// # Errors
     /// The directory is there and cannot be read: send nothing, an answer may wait in it.
     pub fn answers(&self) -> Result<Vec<TokenKey>, StoreError> {
-        response_file::keys(atomic::directory_of(&self.canonical_path()))
+        response_file::keys(paths::directory_of(&self.canonical_path()))
     }
 
     /// The credentials as they were last committed by us, if a backup is there and whole.
@@ -180,12 +174,12 @@ impl Store {
     /// # Errors
     /// It cannot be read: that is not to say that there is none.
     pub fn backup(&self) -> Result<Option<Document>, StoreError> {
-        let backup = read_backup(&atomic::sibling(&self.canonical_path(), ".bak"))?;
+        let backup = read_backup(&paths::backup(&self.canonical_path()))?;
         Ok(backup.map(|(document, _)| document))
     }
 
     fn answer_path(&self, key: TokenKey) -> PathBuf {
-        response_file::path(atomic::directory_of(&self.canonical_path()), key)
+        paths::response_file(paths::directory_of(&self.canonical_path()), key)
     }
 }
 
@@ -194,6 +188,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::Map;
 
     use super::*;
@@ -451,7 +447,7 @@ mod tests {
     fn a_backup_that_cannot_be_read_is_left_as_it_is() {
         let (_directory, store) = directory_and_store();
         put(&store, "acme:a", "ours");
-        let backup = atomic::sibling(store.path(), ".bak");
+        let backup = paths::backup(store.path());
         let aside = store.path().with_file_name("aside");
         fs::rename(&backup, &aside).unwrap();
         // Opening it fails, and not because there is nothing.

@@ -12,8 +12,9 @@ use crate::document::usage::Usage;
 use crate::error::StoreError;
 use crate::fs::atomic::{self, NextFile};
 use crate::fs::flock::FileLock;
-use crate::fs::owner;
+use crate::fs::open::read_trusted;
 use crate::id::ProfileId;
+use crate::paths;
 use crate::store::Store;
 use crate::time::Timestamp;
 
@@ -125,8 +126,8 @@ impl Store {
     /// # Errors
     /// It cannot be read: write nothing over it.
     pub(crate) fn read_model_usage(&self) -> Result<ModelUsage, StoreError> {
-        let path = atomic::directory_of(&self.canonical_path()).join(FILE);
-        let bytes = owner::read(&path)?;
+        let path = paths::model_usage(paths::directory_of(&self.canonical_path()));
+        let bytes = read_trusted(&path)?;
         Ok(bytes.map(|bytes| ModelUsage::parse(&bytes)).unwrap_or_default())
     }
 
@@ -152,18 +153,15 @@ pub(crate) fn write(usage: &ModelUsage, lock: &FileLock) -> Result<(), StoreErro
     if !usage.is_changed {
         return Ok(());
     }
-    let path = atomic::directory_of(&lock.path).join(FILE);
+    let directory = paths::directory_of(&lock.path);
+    let (path, temporary) = (paths::model_usage(directory), paths::next_model_usage(directory));
     // Only the holder of the lock makes one: one that is left over is a dead one's.
-    let temporary = path.with_file_name(TEMPORARY);
     atomic::remove(&temporary)?;
     let mut next = NextFile::create(&path, &temporary, 0)?;
     next.fill(&usage.to_bytes())?;
     next.install_without_sync()
 }
 
-const FILE: &str = ".auth-models.json";
-/// It, on its way to its place.
-pub(crate) const TEMPORARY: &str = ".auth-models.json.new";
 const MODELS: &str = "models";
 const CACHED: &str = "cachedSha256";
 
@@ -189,7 +187,7 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt as _;
-            let path = directory.path().join("agent").join(FILE);
+            let path = paths::model_usage(&directory.path().join("agent"));
             assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
         }
     }
@@ -199,10 +197,10 @@ mod tests {
     fn what_cannot_be_read_now_is_not_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::at(directory.path().join("auth-profiles.json"));
-        let (id, file) = (ProfileId::from("a:1"), directory.path().join(FILE));
+        let (id, file) = (ProfileId::from("a:1"), paths::model_usage(directory.path()));
         let set = || store.update_model_usage(|usage| usage.set(&id, "a/big", &at(5)));
         // A link to itself: there is something, and nobody can say what.
-        std::os::unix::fs::symlink(FILE, &file).unwrap();
+        std::os::unix::fs::symlink(&file, &file).unwrap();
         assert!(set().is_err() && file.is_symlink());
         assert!(store.follow_routing(&directory.path().join("auth.json"), |_, _| vec![]).is_err());
         // For reading it is as good as none.

@@ -14,8 +14,8 @@ use crate::document::Document;
 use crate::document::json::{self, Object};
 use crate::error::StoreError;
 use crate::fs::atomic::{self, NextFile};
-use crate::fs::owner;
-use crate::refresh_record::hexadecimal;
+use crate::fs::open::read_trusted;
+use crate::paths;
 use crate::secret::Secret;
 use crate::store::Store;
 use crate::store::model_usage::{self, ModelUsage};
@@ -37,12 +37,12 @@ impl Store {
     ) -> Result<(), StoreError> {
         let current = |usage: &ModelUsage| -> Result<_, StoreError> {
             // Not `read`: that would lock to recover a damaged store, and the lock may be ours.
-            let document = match owner::read(self.path())? {
+            let document = match read_trusted(self.path())? {
                 None => Document::empty(),
                 Some(bytes) => Document::parse(&bytes)
                     .map_err(|error| StoreError::Damaged { path: self.path().to_owned(), error })?,
             };
-            Ok((owner::read(path)?, routed(&document, usage)))
+            Ok((read_trusted(path)?, routed(&document, usage)))
         };
         let is_done = |before: Option<&[u8]>, wanted: &RuntimeCache, usage: &ModelUsage| {
             merged(before, wanted, &usage.cached()) == Change::None
@@ -72,7 +72,7 @@ impl Store {
             Change::None => Ok(()),
             Change::Write(text) => {
                 // Only the holder of the lock makes one: one that is left over is a dead one's.
-                let temporary = path.with_file_name(TEMPORARY);
+                let temporary = paths::next(path);
                 atomic::remove(&temporary)?;
                 let mut next = NextFile::create(path, &temporary, 0)?;
                 next.fill(text.expose().as_bytes())?;
@@ -83,9 +83,6 @@ impl Store {
         }
     }
 }
-
-/// The cache on its way to its place.
-pub(crate) const TEMPORARY: &str = ".auth.json.new";
 
 #[derive(Debug, Eq, PartialEq)]
 enum Change {
@@ -155,7 +152,7 @@ fn key_of(raw: &serde_json::value::RawValue) -> Option<Secret> {
 }
 
 fn hash(key: &str) -> String {
-    hexadecimal(&Sha256::digest(key.as_bytes()))
+    hex::encode(Sha256::digest(key))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::StoreError;
 use crate::fs::exists;
+use crate::paths;
 use crate::refresh_record::Records;
 use crate::store::Store;
 
@@ -26,12 +27,12 @@ impl StateDirectory {
 
     /// The directory of an agent's credentials.
     pub fn agent_directory(&self, agent: &str) -> PathBuf {
-        self.root.join("agents").join(agent).join("agent")
+        paths::agent_directory(&self.root, agent)
     }
 
     /// The store of an agent.
     pub fn store(&self, agent: &str) -> Store {
-        Store::at(self.agent_directory(agent).join(STORE_NAME))
+        Store::at(paths::store(&self.agent_directory(agent)))
     }
 
     /// The agents that have a directory here, by name.
@@ -39,23 +40,17 @@ impl StateDirectory {
     /// # Errors
     /// The directory that has theirs cannot be looked at: that is not to say that there are none.
     pub fn agents(&self) -> Result<Vec<String>, StoreError> {
-        let mut agents: Vec<_> = exists::entries(&self.root.join("agents"))?
-            .into_iter()
-            .filter(|entry| entry.path().is_dir())
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
+        let names = exists::directories(&paths::agents(&self.root))?.into_iter();
+        let mut agents: Vec<_> = names.filter_map(|name| name.into_string().ok()).collect();
         agents.sort();
         Ok(agents)
     }
 
     /// The records of refresh tokens, for all agents.
     pub fn records(&self) -> Records {
-        Records::at(self.root.join("locks").join("refresh"))
+        Records::at(paths::refresh_records(&self.root))
     }
 }
-
-/// The name of an agent's store in its directory.
-pub(crate) const STORE_NAME: &str = "auth-profiles.json";
 
 #[cfg(test)]
 mod tests {

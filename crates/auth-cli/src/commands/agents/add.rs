@@ -7,9 +7,10 @@ use serde_json::{Map, Value, json};
 use crate::agent;
 use crate::commands::agents::args::AgentsAddArgs;
 use crate::commands::agents::bindings::{Binding, Bound};
-use crate::commands::login::args::LoginArgs;
 use crate::config::edit::{self, Change, Missing};
 use crate::config::{self, Config};
+use crate::flows::login;
+use crate::flows::login::request::LoginRequest;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
@@ -33,9 +34,9 @@ pub fn run(args: &AgentsAddArgs, global: &Global, context: &mut Context) -> Resu
     tell(&new, &bound, global, context)?;
     match asked.login {
         Some(provider) => {
-            let args = LoginArgs { provider: Some(provider), ..LoginArgs::default() };
+            let request = LoginRequest { provider: Some(provider), ..LoginRequest::default() };
             let global = Global { agent: Some(new.id), ..global.clone() };
-            crate::commands::login::run(&args, &global, context)
+            login::run(&request, &global, context)
         }
         None => Ok(Exit::Done),
     }
@@ -150,7 +151,7 @@ impl New {
         }
         let model = args.model.as_deref().map(auth_store::trim).filter(|text| !text.is_empty());
         Ok(Self {
-            sessions: sessions(&id, context),
+            sessions: paths::sessions(&context.paths().state_dir, &id),
             workspace: context.user_path(&asked.workspace),
             model: model.map(str::to_owned),
             id,
@@ -172,11 +173,6 @@ impl New {
         }
         entry
     }
-}
-
-/// The folder of the agent's sessions.
-pub(crate) fn sessions(id: &str, context: &Context) -> PathBuf {
-    context.paths().state_dir.join("agents").join(id).join("sessions")
 }
 
 fn same_directory(one: &Path, other: &Path) -> bool {

@@ -1,6 +1,6 @@
 //! `agents share`: an agent uses the profiles of another one, or only its own again.
 
-use auth_store::ProfileId;
+use auth_store::{ProfileId, paths};
 use serde_json::json;
 
 use crate::agent::shared::{self, Seen};
@@ -37,7 +37,7 @@ pub fn run(
             "agentId": agent.id,
             "from": owner.map(|owner| owner.id),
             "profiles": ids,
-            "path": shared::note(&agent.directory).display().to_string(),
+            "path": paths::sharing_note(&agent.directory).display().to_string(),
         }))?;
         return Ok(Exit::Done);
     }

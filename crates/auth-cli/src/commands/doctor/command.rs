@@ -4,7 +4,8 @@ use serde_json::json;
 
 use crate::agent::Agent;
 use crate::commands::doctor::args::DoctorArgs;
-use crate::commands::doctor::{Finding, Fix, Severity, examine};
+use crate::commands::doctor::examine;
+use crate::commands::doctor::finding::{Finding, Fix, Severity};
 use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};

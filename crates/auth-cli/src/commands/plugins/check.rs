@@ -8,6 +8,7 @@ use crate::commands::plugins::args::PluginsCheckArgs;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
+use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::shell_quote::word;
 use crate::host::text::printable;
@@ -36,7 +37,7 @@ pub fn run(
     let environment = worker::plugin_environment(context);
     let shown = std::cell::RefCell::new(Vec::new());
     let show = |text: &str| shown.borrow_mut().push(text.to_owned());
-    let checks = prompt::run(plugin::check(&executable, &environment, &plan, &show))?;
+    let checks = runtime::run(plugin::check(&executable, &environment, &plan, &show))?;
     if global.verbose {
         for text in shown.into_inner() {
             context.say(format_args!("plugin: {}", printable(&text)));

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
-use crate::host::prompt;
+use crate::host::process::runtime;
 use crate::host::text::printable;
 use crate::profiles::login_method::{for_people, words};
 use crate::profiles::view;
@@ -94,7 +94,7 @@ fn states(
         return Ok(states);
     }
     let environment = worker::plugin_environment(context);
-    let greeted = prompt::run(async {
+    let greeted = runtime::run(async {
         let mut greetings = JoinSet::new();
         for executable in startable {
             let environment = environment.clone();

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
-use crate::host::prompt;
+use crate::host::process::runtime;
 use crate::host::text::{printable, utc};
 use crate::profiles::runtime_cache;
 use crate::profiles::view::no_profile;
@@ -52,7 +52,7 @@ pub fn run(args: &LogoutArgs, global: &Global, context: &mut Context) -> Result<
         Some(provider) => provider.revoke(login, &*sink.http, sink.clock.now()).await,
         None => Revocation::NotOffered,
     };
-    let outcome = prompt::run(refresh::logout(&id, provider.as_ref(), revoke, sink.doors()))?
+    let outcome = runtime::run(refresh::logout(&id, provider.as_ref(), revoke, sink.doors()))?
         .map_err(|error| worker::explain(error, provider.as_ref(), &agent))?;
     forget_companions(&id, &agent, context);
 

@@ -1,6 +1,6 @@
 //! `models auth order get|set|clear`: the agent's own order of a provider's profiles.
 
-use auth_store::{ProfileId, ProviderId};
+use auth_store::{ProfileId, ProviderId, paths};
 use serde_json::json;
 
 use crate::agent::Agent;
@@ -9,7 +9,6 @@ use crate::commands::profiles::args::OrderSetArgs;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
-use crate::host::paths;
 use crate::host::shell_quote::option;
 use crate::profiles::runtime_cache;
 use crate::profiles::table;
@@ -25,7 +24,7 @@ pub fn get(args: &OrderArgs, global: &Global, context: &mut Context) -> Result<E
     if !global.json {
         context.print(format_args!("Agent: {}", view.agent.id))?;
         context.print(format_args!("Provider: {provider}"))?;
-        let file = context.display(&paths::store_file(&view.agent.directory));
+        let file = context.display(&paths::store(&view.agent.directory));
         context.print(format_args!("Auth file: {file}"))?;
         context.print(format_args!("Order override: {}", list(order.as_deref())))?;
         return Ok(Exit::Done);
@@ -132,7 +131,7 @@ fn print_json(
         "agentId": agent.id,
         "agentDir": agent.directory.display().to_string(),
         "provider": provider.as_str(),
-        "authStorePath": context.display(&paths::store_file(&agent.directory)),
+        "authStorePath": context.display(&paths::store(&agent.directory)),
         "order": order,
     }))?;
     Ok(Exit::Done)

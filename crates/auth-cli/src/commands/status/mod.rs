@@ -7,14 +7,13 @@ pub mod probe;
 
 use auth_providers::Providers;
 use auth_routing::{Why, health};
-use auth_store::ProviderId;
+use auth_store::{ProviderId, paths};
 
 use crate::commands::status::args::StatusArgs;
 use crate::commands::status::overview::{Overview, ProviderAuth};
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
-use crate::host::paths;
 use crate::host::style::{Level, Style};
 use crate::host::text::printable;
 use crate::profiles::table;
@@ -60,7 +59,7 @@ pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<
         }
         context.print_json(&json)?;
     } else {
-        print_text(&overview, &providers, Style::of(global, context), context)?;
+        print_text(&overview, &providers, Style::of(global.no_color, context), context)?;
         if let Some(probes) = &probes {
             probes.print(context)?;
         }
@@ -84,7 +83,7 @@ fn print_text(
     let missing_config = if config.exists { "" } else { " (not there)" };
     let path = context.display(&config.path);
     context.print(format_args!("Config       {path}{missing_config}"))?;
-    let store = context.display(&paths::store_file(&view.agent.directory));
+    let store = context.display(&paths::store(&view.agent.directory));
     context.print(format_args!("Agent        {}", view.agent.id))?;
     context.print(format_args!("Credentials  {store}"))?;
     let resolved = if overview.default_model == overview.resolved_default {

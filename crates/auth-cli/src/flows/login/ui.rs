@@ -11,7 +11,7 @@ use auth_providers::{Begun, DevicePrompt, LoginUi};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::commands::login::qr;
+use crate::flows::login::qr;
 use crate::host::browser::Opener;
 use crate::host::context::Context;
 use crate::host::error::CliError;

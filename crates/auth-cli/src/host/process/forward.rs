@@ -29,7 +29,7 @@ pub(crate) fn to_next_on_path(
 /// Replaces this process by another program. Returns only if that is not possible.
 #[cfg(unix)]
 pub(crate) fn become_it(command: &mut Command) -> io::Error {
-    crate::host::hardening::end();
+    crate::host::process::hardening::end();
     std::os::unix::process::CommandExt::exec(command)
 }
 

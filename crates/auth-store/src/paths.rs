@@ -1,0 +1,284 @@
+//! The names of files and folders, spelled here and nowhere else, as pure functions from path to
+//! path. Nothing here looks at the disk.
+//!
+//! ```text
+//! state directory
+//! ├── agents/<id>/agent/               agent_directory
+//! │   ├── auth-profiles.json           store
+//! │   ├── auth-profiles.json.lock      lock: Clawdbot's lock, a directory
+//! │   ├── .auth-profiles.flock         flock: the kernel's lock
+//! │   ├── .auth-profiles.json.bak      backup
+//! │   ├── .auth-refresh.<key>.answer   response_file
+//! │   ├── .auth-models.json            model_usage
+//! │   ├── .auth-share.json             sharing_note
+//! │   └── auth.json                    runtime_cache
+//! ├── locks/refresh/<key>              refresh_records
+//! └── logins/                          pending_logins
+//! ```
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+/// The folder of all agents in a state directory.
+pub fn agents(state_directory: &Path) -> PathBuf {
+    state_directory.join(AGENTS)
+}
+
+/// Everything that a state directory has of one agent: credentials, sessions, what others put
+/// there.
+pub fn agent_home(state_directory: &Path, agent: &str) -> PathBuf {
+    agents(state_directory).join(agent)
+}
+
+/// The directory of an agent's credentials, unless the config names another.
+pub fn agent_directory(state_directory: &Path, agent: &str) -> PathBuf {
+    agent_home(state_directory, agent).join("agent")
+}
+
+/// The agent whose store this is, if the path tells it: `…/agents/<id>/agent/auth-profiles.json`.
+pub fn agent_of(store: &Path) -> Option<&OsStr> {
+    store.ancestors().nth(2).filter(|_| is_below_agents(store))?.file_name()
+}
+
+/// Whether the path of a store leads through the folder of all agents.
+pub(crate) fn is_below_agents(store: &Path) -> bool {
+    store.ancestors().nth(3).and_then(Path::file_name).is_some_and(|name| name == AGENTS)
+}
+
+/// The folder of the records of refresh tokens, for all agents.
+pub fn refresh_records(state_directory: &Path) -> PathBuf {
+    state_directory.join("locks").join("refresh")
+}
+
+/// The folder of logins that began in one process and end in another.
+pub fn pending_logins(state_directory: &Path) -> PathBuf {
+    state_directory.join("logins")
+}
+
+/// The credentials of the agent in this directory.
+pub fn store(agent_directory: &Path) -> PathBuf {
+    agent_directory.join(STORE)
+}
+
+/// The file of bare keys that runtimes inside other programs read; once the store of an older
+/// version.
+pub fn runtime_cache(agent_directory: &Path) -> PathBuf {
+    agent_directory.join(RUNTIME_CACHE)
+}
+
+/// What is known of single models of profiles.
+pub fn model_usage(agent_directory: &Path) -> PathBuf {
+    agent_directory.join(MODEL_USAGE)
+}
+
+/// The next content of that file. Its name has been without a second dot from the beginning.
+pub(crate) fn next_model_usage(agent_directory: &Path) -> PathBuf {
+    agent_directory.join(format!("{MODEL_USAGE}{NEXT}"))
+}
+
+/// The agent whose profiles this one reads too.
+pub fn sharing_note(agent_directory: &Path) -> PathBuf {
+    agent_directory.join(".auth-share.json")
+}
+
+/// The raw token response to the refresh token with this [key](crate::TokenKey), until it is
+/// merged into the store.
+pub fn response_file(agent_directory: &Path, key: impl Display) -> PathBuf {
+    agent_directory.join(format!("{RESPONSE_START}{key}{RESPONSE_END}"))
+}
+
+/// The key in the name of a response file.
+pub(crate) fn key_of_response_file(name: &str) -> Option<&str> {
+    name.strip_prefix(RESPONSE_START)?.strip_suffix(RESPONSE_END)
+}
+
+/// The login file of an older version, imported on first use and left in place.
+pub fn legacy_logins(oauth_directory: &Path) -> PathBuf {
+    oauth_directory.join("oauth.json")
+}
+
+/// The lock of a file that Clawdbot knows.
+pub fn lock(file: &Path) -> PathBuf {
+    let mut lock = file.as_os_str().to_owned();
+    lock.push(".lock");
+    lock.into()
+}
+
+/// The kernel's lock of a store.
+pub(crate) fn flock(store: &Path) -> PathBuf {
+    let stem = store.file_stem().unwrap_or_default().to_string_lossy();
+    store.with_file_name(format!(".{stem}.flock"))
+}
+
+/// The credentials as they were last committed by us.
+pub fn backup(store: &Path) -> PathBuf {
+    sibling(store, ".bak")
+}
+
+/// A copy of damaged bytes, kept at a time under a name that nobody else gives.
+pub(crate) fn damaged_copy(store: &Path, at: impl Display, random: u32) -> PathBuf {
+    let name = store.file_name().unwrap_or_default().to_string_lossy();
+    store.with_file_name(format!("{name}.corrupt.{at}.{random:08x}"))
+}
+
+/// The next content of a file, or the next lock, before it takes its place. Only the holder of
+/// the lock makes one.
+pub(crate) fn next(file: &Path) -> PathBuf {
+    sibling(file, NEXT)
+}
+
+/// The same for a file that is written while the [next](next()) one is reserved.
+pub(crate) fn next_beside_reserved(file: &Path) -> PathBuf {
+    sibling(file, ".put")
+}
+
+/// A stale lock, moved out of the way.
+pub(crate) fn stale_lock(lock: &Path) -> PathBuf {
+    sibling(lock, ".stale")
+}
+
+/// A legacy file that waits for its import.
+pub(crate) fn waiting_for_import(legacy: &Path) -> PathBuf {
+    sibling(legacy, ".import")
+}
+
+/// A temporary file that anybody may make, without a lock.
+pub(crate) fn temporary(file: &Path, random: u64) -> PathBuf {
+    sibling(file, &format!(".{random:016x}.tmp"))
+}
+
+/// Whether a file of this name is a [temporary](temporary()) one.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    let hidden = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
+    hidden.and_then(|name| name.rsplit_once('.')).is_some_and(|(_, digits)| {
+        digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
+/// Whether a file of this name in an agent's directory is ours, and holds credentials or belongs
+/// to those that do.
+pub fn is_ours(name: &str) -> bool {
+    name.starts_with(STORE) || name.starts_with(".auth-") || name == RUNTIME_CACHE
+}
+
+/// Whether a file of this name in an agent's directory is left of a process that died while
+/// writing, unless another is writing now.
+pub fn is_unfinished(name: &str) -> bool {
+    is_ours(name) && name.ends_with(NEXT)
+}
+
+/// Whether a file of this name, beside the store, shows that a later OpenClaw keeps the
+/// credentials elsewhere now: its database, or the copy of the store that it made when it took
+/// the credentials over.
+pub(crate) fn is_sign_of_a_database(name: &str, store: &Path) -> bool {
+    let store = store.file_name().unwrap_or_default().to_string_lossy();
+    let copy = name.strip_suffix(".bak").and_then(|name| name.strip_prefix(store.as_ref()));
+    name == "openclaw-agent.sqlite" || copy.is_some_and(|it| it.starts_with(".sqlite-import"))
+}
+
+/// The directory of a file; `.` for a bare name.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// The hidden sibling `.name` + `suffix` of a file.
+fn sibling(path: &Path, suffix: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}{suffix}"))
+}
+
+const AGENTS: &str = "agents";
+const STORE: &str = "auth-profiles.json";
+const RUNTIME_CACHE: &str = "auth.json";
+const MODEL_USAGE: &str = ".auth-models.json";
+const RESPONSE_START: &str = ".auth-refresh.";
+const RESPONSE_END: &str = ".answer";
+const NEXT: &str = ".new";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_that_clawdbot_and_older_versions_know() {
+        let state = Path::new("/s");
+        let directory = agent_directory(state, "main");
+        let store = store(&directory);
+        for (path, name) in [
+            (store.clone(), "auth-profiles.json"),
+            (lock(&store), "auth-profiles.json.lock"),
+            (next(&lock(&store)), ".auth-profiles.json.lock.new"),
+            (stale_lock(&lock(&store)), ".auth-profiles.json.lock.stale"),
+            (flock(&store), ".auth-profiles.flock"),
+            (backup(&store), ".auth-profiles.json.bak"),
+            (next(&backup(&store)), "..auth-profiles.json.bak.new"),
+            (next(&store), ".auth-profiles.json.new"),
+            (next_beside_reserved(&store), ".auth-profiles.json.put"),
+            (damaged_copy(&store, 7, 0xab), "auth-profiles.json.corrupt.7.000000ab"),
+            (temporary(&store, 0xab), ".auth-profiles.json.00000000000000ab.tmp"),
+            (response_file(&directory, "0a"), ".auth-refresh.0a.answer"),
+            (model_usage(&directory), ".auth-models.json"),
+            (next_model_usage(&directory), ".auth-models.json.new"),
+            (sharing_note(&directory), ".auth-share.json"),
+            (runtime_cache(&directory), "auth.json"),
+            (next(&runtime_cache(&directory)), ".auth.json.new"),
+            (waiting_for_import(&runtime_cache(&directory)), ".auth.json.import"),
+        ] {
+            assert_eq!(path, Path::new("/s/agents/main/agent").join(name));
+        }
+        assert_eq!(refresh_records(state), Path::new("/s/locks/refresh"));
+        assert_eq!(pending_logins(state), Path::new("/s/logins"));
+        assert_eq!(
+            legacy_logins(Path::new("/s/credentials")),
+            Path::new("/s/credentials/oauth.json")
+        );
+        assert_eq!(key_of_response_file(".auth-refresh.0a.answer"), Some("0a"));
+        assert_eq!(key_of_response_file(".auth-refresh.0a"), None);
+    }
+
+    #[test]
+    fn a_path_tells_which_agent_it_belongs_to_or_nothing() {
+        assert_eq!(
+            agent_of(&store(&agent_directory(Path::new("/s"), "work"))),
+            Some("work".as_ref())
+        );
+        for elsewhere in
+            ["/s/agents/work/auth-profiles.json", "/work/agent/auth-profiles.json", "x"]
+        {
+            assert_eq!(agent_of(Path::new(elsewhere)), None, "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn our_files_are_told_from_those_of_others() {
+        for name in
+            ["auth-profiles.json", "auth-profiles.json.lock", ".auth-models.json", "auth.json"]
+        {
+            assert!(is_ours(name) && !is_unfinished(name), "{name}");
+        }
+        assert!(is_unfinished(".auth-models.json.new") && !is_unfinished("notes.new"));
+        assert!(!is_ours("models.json") && !is_ours("auth.json.mine"));
+        assert!(
+            is_temporary(".x.json.0123456789abcdef.tmp")
+                && is_temporary(".a.b.0123456789abcdef.tmp")
+        );
+        for name in [
+            "x.json.0123456789abcdef.tmp",
+            ".x.0123456789abcde.tmp",
+            ".0123456789abcdef.tmp",
+            ".x.0123456789abcdeg.tmp",
+        ] {
+            assert!(!is_temporary(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_working_directory() {
+        assert_eq!(directory_of(Path::new("name")), Path::new("."));
+        assert_eq!(directory_of(Path::new("a/name")), Path::new("a"));
+    }
+}
