@@ -55,9 +55,11 @@ pub mod plugin;
 mod provider;
 pub mod refresh;
 mod text;
+pub mod token_source;
 
 pub use backend::target::RefreshTarget;
 pub use http::reqwest_client::ReqwestClient;
+pub use http::runtime::runtime;
 pub use http::{
     Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
 };

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use auth_providers::token_source::TokenSink;
 use auth_providers::{Login, default_profile_id};
 use auth_store::{Credential, Kind, ProfileId};
 use serde_json::json;
@@ -17,7 +18,6 @@ use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::shell_quote::{moved_away, option, word};
 use crate::profiles::save::{self, Wish};
-use crate::profiles::token_sink::TokenSink;
 use crate::profiles::view;
 use crate::profiles::worker;
 

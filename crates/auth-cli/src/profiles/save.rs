@@ -3,6 +3,7 @@
 use auth_providers::refresh::{
     Revocation, clear_record, finish_begun, give_to_successors, holders, key_of,
 };
+use auth_providers::token_source::TokenSink;
 use auth_providers::{Login, Provider, TakenProfile, profile_name};
 use auth_store::{
     Credential, Document, Kind, OAuthCredential, Profile, ProfileId, ProviderId, Usage,
@@ -15,7 +16,6 @@ use crate::config::Config;
 use crate::config::edit;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::profiles::token_sink::TokenSink;
 use crate::profiles::worker;
 
 /// What the person asked for, and what holds for their agent.

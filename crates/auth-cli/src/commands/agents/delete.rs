@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use auth_providers::refresh::{self, Revocation};
+use auth_providers::token_source::TokenSink;
 use auth_store::{Credential, Document, OAuthCredential, ProfileId, paths};
 use serde_json::{Value, json};
 
@@ -23,7 +24,6 @@ use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::shell_quote::{command, option, shell_word};
 use crate::host::text::printable;
-use crate::profiles::token_sink::TokenSink;
 use crate::profiles::worker;
 
 /// Deletes the agent: first what may be refused, then what cannot be undone, then the move of its

@@ -12,7 +12,6 @@ use crate::config::edit;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
-use crate::profiles::token_sink;
 use crate::profiles::view::no_profile;
 use crate::profiles::worker;
 
@@ -37,7 +36,7 @@ pub fn run(args: &RemoveArgs, global: &Global, context: &Context) -> Result<Exit
     let profile = document.profile(&id);
     let provider = profile.as_ref().and_then(|profile| sink.provider_of(profile));
     let not_told = async |_: &OAuthCredential| Revocation::NotOffered;
-    let removed = token_sink::block_on(refresh::logout(&id, provider, not_told, sink.doors()));
+    let removed = refresh::block_on(refresh::logout(&id, provider, not_told, sink.doors()));
     let removed = removed.and_then(|result| result);
     let removed = removed.map_err(|error| worker::explain(error, provider, &agent))?;
     crate::commands::profiles::logout::forget_companions(&id, &agent, context);

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use auth_providers::Provider;
 use auth_providers::plugin::{self, PluginUi, Prompt, PromptKind, Reply};
+use auth_providers::token_source::TokenSink;
 use auth_store::ProfileId;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -23,7 +24,6 @@ use crate::host::prompt;
 use crate::host::shell_quote::option;
 use crate::host::text::{line_for_terminal, printable};
 use crate::profiles::save::{self, Owner, Wish};
-use crate::profiles::token_sink::TokenSink;
 use crate::profiles::worker;
 
 /// Logs in with the plugin of `provider`.
