@@ -1,8 +1,7 @@
 //! How long the credentials still hold: `auth.oauth` of `models status --json`, and the words for
 //! it.
 
-pub mod collate;
-pub mod label;
+pub(crate) mod collate;
 pub mod repair;
 
 use std::collections::{BTreeMap, BTreeSet};
