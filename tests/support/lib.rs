@@ -26,6 +26,8 @@ pub mod clawdbot;
 pub mod html;
 pub mod http;
 pub mod issuer;
+#[cfg(doctest)]
+mod pages;
 pub mod peer;
 pub mod person;
 pub mod reference;

@@ -4,7 +4,7 @@ use crate::issuer::{CLIENT, Issuer, Tokens};
 use crate::{PATIENCE, now_ms, sha256_hex};
 use serde_json::{Value, json};
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -174,7 +174,12 @@ impl Sandbox {
 
     /// The binary with these arguments, in this home and an otherwise empty environment.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        self.program(binary(), args)
+    }
+
+    /// Another program in the same home and environment.
+    fn program(&self, program: impl AsRef<OsStr>, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(args)
             .current_dir(self.home())
@@ -184,6 +189,19 @@ impl Sandbox {
             .env("CLAWDBOT_STATE_DIR", self.state())
             .envs(self.env.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// Runs a script to its end, its input empty.
+    pub fn shell(&self, script: &str) -> Finished {
+        let mut command = self.program("sh", &["-c", script]);
+        let output = command.stdin(Stdio::null()).output().expect("a shell");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Finished {
+            args: vec![script.to_owned()],
+            code: output.status.code(),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
     }
 
     /// Runs the binary to its end, its input empty.

@@ -237,6 +237,7 @@ impl Watch {
                 }
                 if held.is_some_and(|(.., is_ours)| is_ours) {
                     let touched = fs::symlink_metadata(&lock).and_then(|it| it.modified()).ok();
+                    #[expect(clippy::disallowed_methods, reason = "the age of a real file")]
                     let age = touched.and_then(|touched| touched.elapsed().ok());
                     seen.longest_untouched = seen.longest_untouched.max(age.unwrap_or_default());
                 }

@@ -4,9 +4,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use auth_cli::profiles::store_cache::Warm;
-use auth_cli::profiles::token_sink::{Flights, TokenSink};
 use auth_providers::refresh::{RefreshError, Wanted};
+use auth_providers::token_source::{Flights, TokenSink, Warm};
 use auth_providers::{HttpError, HttpRequest, HttpResponse, Method, Providers, RefreshTarget};
 use auth_routing::health::repair;
 use auth_routing::{Config, Pin, Routing, plan};
@@ -72,7 +71,7 @@ fn resolved(input: &Value, stored: &Document, sink: TokenSink) -> Result<Value, 
     match runtime.block_on(Arc::new(sink).credential(Wanted::now(id))) {
         Ok(credential) => {
             let mut result = json!({
-                "apiKey": auth_cli::commands::token::output::sent(&profile.provider, &credential).expose(),
+                "apiKey": auth_cli::profiles::token_output::sent(&profile.provider, &credential).expose(),
                 "provider": profile.provider_text,
             });
             if let Some(email) = profile.email {

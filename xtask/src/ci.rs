@@ -34,7 +34,7 @@ const STAGES: &[Stage] = &[
         run(CARGO, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
     }),
     ("rustdoc", rustdoc),
-    ("tidy", tidy::run),
+    ("tidy", || tidy::run(&[])),
     ("dependencies", dependencies),
     ("tests of each crate alone", tests_of_each_crate),
     ("binary", || build_binary().map(drop)),

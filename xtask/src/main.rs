@@ -32,18 +32,25 @@ cargo xtask <command>
   model [--full]  the protocols, explored exhaustively within bounds
   bench [--gate]  how fast it is; without --gate beside the commands of others, into docs/performance.md
   dist            the binary without shared libraries (musl)
-  tidy            the invariants of ARCHITECTURE.md
+  tidy [--root DIR] [NAME…]
+                  the invariants of ARCHITECTURE.md, or only those checks; DIR: in another checkout
   help            this text
 ";
 
 fn main() -> ExitCode {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let mut rest: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
+    let mut root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    if let (Some("tidy"), ["--root", other, names @ ..]) =
+        (args.first().map(String::as_str), &rest[..])
+    {
+        root = Path::new(*other);
+        rest = names.to_vec();
+    }
     if let Err(error) = std::env::set_current_dir(root) {
         eprintln!("xtask: {}: {error}", root.display());
         return ExitCode::FAILURE;
     }
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let rest: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
     let outcome = match args.first().map_or("help", String::as_str) {
         "ci" => ci::run_ci(),
         "demo" => ci::build_binary().and_then(|binary| ci::demo(&binary)),
@@ -58,7 +65,7 @@ fn main() -> ExitCode {
         "torture" => torture::torture(&rest),
         "model" => torture::model(&rest),
         "fuzz" => fuzz::fuzz(&rest),
-        "tidy" => tidy::run(),
+        "tidy" => tidy::run(&rest),
         "help" | "-h" | "--help" => {
             print!("{HELP}");
             Ok(())

@@ -5,14 +5,14 @@
 #![expect(clippy::print_stdout, reason = "an example")]
 
 use auth_cli::host::context::{Captured, Context};
-use auth_cli::host::paths;
-use auth_store::{Credential, ProfileId, Store, Timestamp};
+use auth_cli::host::paths::MAIN_AGENT;
+use auth_store::{Credential, ProfileId, Store, Timestamp, paths};
 use serde_json::Map;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let home = tempfile::tempdir()?;
-    let agent = paths::agent_dir(&home.path().join(".clawdbot"), paths::MAIN_AGENT);
-    let store = Store::at(paths::store_file(&agent));
+    let agent = paths::agent_directory(&home.path().join(".clawdbot"), MAIN_AGENT);
+    let store = Store::at(paths::store(&agent));
     store.update(|document| {
         for name in ["work", "home"] {
             let id = ProfileId::new(format!("acme:{name}"));
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let run = |words: &str| {
         let stdout = Captured::default();
         let mut context = Context::sealed(home.path(), Timestamp(1_769_644_800_000));
-        context.stdout = Box::new(stdout.clone());
+        context.set_stdout(stdout.clone());
         let exit = auth_cli::run(words.split(' '), &mut context);
         println!("$ {words}\n{}(exit code {exit})\n", stdout.text());
     };

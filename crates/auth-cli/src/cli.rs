@@ -16,7 +16,6 @@ use crate::commands::sessions::args::SessionsCommand;
 use crate::commands::status::args::{ChannelsCommand, StatusArgs};
 use crate::commands::token::args::{ExplainArgs, ReportArgs, TokenArgs};
 use crate::commands::token::exec_args::{EnvArgs, ExecArgs, GitCredentialArgs};
-use crate::completions::{CompletionArgs, ManArgs};
 use crate::host::global::Global;
 use clap::{Args, Parser, Subcommand};
 
@@ -126,7 +125,7 @@ Words that are not listed here go to the next `clawdbot` or `moltbot` on PATH, u
 pub struct Cli {
     /// What holds for every command.
     #[command(flatten)]
-    pub global: Global,
+    pub global: GlobalArgs,
     /// The command.
     #[command(subcommand)]
     pub command: Command,
@@ -156,6 +155,60 @@ pub enum Command {
     Completion(CompletionArgs),
     /// Print the manual page, or write those of all commands
     Man(ManArgs),
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct GlobalArgs {
+    /// The agent whose credentials are meant; without it, the default agent
+    #[arg(long, global = true, value_name = "ID")]
+    pub agent: Option<String>,
+    /// Data as JSON on stdout, errors too
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say on stderr what is done
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    /// No colours, whatever the terminal can show
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+impl GlobalArgs {
+    /// The options as values.
+    pub fn resolved(&self) -> Global {
+        Global {
+            agent: self.agent.clone(),
+            json: self.json,
+            verbose: self.verbose,
+            no_color: self.no_color,
+        }
+    }
+}
+
+/// `completion`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  clawdbot completion bash > ~/.local/share/bash-completion/completions/clawdbot
+  clawdbot completion zsh > ~/.zfunc/_clawdbot
+  clawdbot completion fish > ~/.config/fish/completions/clawdbot.fish")]
+pub struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  clawdbot man | man -l -
+  clawdbot man --dir ~/.local/share/man/man1")]
+pub struct ManArgs {
+    /// Write a page for each command into this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    pub dir: Option<String>,
 }
 
 #[cfg(test)]

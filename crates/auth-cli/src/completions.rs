@@ -1,26 +1,25 @@
 //! `completion` and `man`: what shells and `man` want to know of the command line.
 
-use clap::Args;
 use clap::CommandFactory as _;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, CompletionArgs, ManArgs};
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 
 /// Prints the completion script of a shell.
-pub fn completion(args: &CompletionArgs, context: &mut Context) -> Result<Exit, CliError> {
+pub fn completion(args: &CompletionArgs, context: &Context) -> Result<Exit, CliError> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "clawdbot", &mut script);
-    context.stdout.write_all(&script).map_err(CliError::stdout)?;
+    context.write(&script)?;
     Ok(Exit::Done)
 }
 
 /// Prints the page of the program, or writes the pages of all commands into a directory.
-pub fn man(args: &ManArgs, context: &mut Context) -> Result<Exit, CliError> {
+pub fn man(args: &ManArgs, context: &Context) -> Result<Exit, CliError> {
     let Some(directory) = &args.dir else {
         let mut page = Vec::new();
         clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(CliError::stdout)?;
-        context.stdout.write_all(&page).map_err(CliError::stdout)?;
+        context.write(&page)?;
         return Ok(Exit::Done);
     };
     let directory = context.user_path(directory);
@@ -32,28 +31,4 @@ pub fn man(args: &ManArgs, context: &mut Context) -> Result<Exit, CliError> {
     })?;
     context.print(format_args!("Written to {}.", context.display(&directory)))?;
     Ok(Exit::Done)
-}
-/// `completion`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  clawdbot completion bash > ~/.local/share/bash-completion/completions/clawdbot
-  clawdbot completion zsh > ~/.zfunc/_clawdbot
-  clawdbot completion fish > ~/.config/fish/completions/clawdbot.fish")]
-pub struct CompletionArgs {
-    /// The shell
-    #[arg(value_enum)]
-    pub shell: clap_complete::Shell,
-}
-
-/// `man`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  clawdbot man | man -l -
-  clawdbot man --dir ~/.local/share/man/man1")]
-pub struct ManArgs {
-    /// Write a page for each command into this directory
-    #[arg(long, value_name = "DIRECTORY")]
-    pub dir: Option<String>,
 }

@@ -9,7 +9,7 @@
 //!
 //! let home = std::path::Path::new("/nowhere/home");
 //! let (stdout, mut context) = (Captured::default(), Context::sealed(home, Timestamp(0)));
-//! context.stdout = Box::new(stdout.clone());
+//! context.set_stdout(stdout.clone());
 //!
 //! let exit = auth_cli::run(["clawdbot", "models", "status", "--plain"], &mut context);
 //! assert_eq!(exit, 0);
@@ -39,13 +39,13 @@ use crate::cli::ModelsCommand;
 use crate::commands::agents::args::AgentsArgs;
 use crate::commands::agents::args::AgentsCommand;
 use crate::commands::agents::args::AgentsListArgs;
-use crate::commands::models::Use;
 use crate::commands::plugins::args::PluginsCommand;
 use crate::commands::profiles::args::CooldownCommand;
 use crate::commands::profiles::args::OrderCommand;
 use crate::commands::sessions::args::SessionsCommand;
 use crate::commands::status::args::ChannelsCommand;
 use crate::commands::status::args::StatusArgs;
+use crate::flows::model::Use;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
@@ -55,28 +55,27 @@ use crate::host::global::Global;
 /// Data goes to `context.stdout`, everything else to `context.stderr`; an error is reported there
 /// and becomes the exit code. A word that is not ours is handed on to the next `clawdbot` or
 /// `moltbot` on PATH: then this function does not return.
-pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &mut Context) -> u8 {
+pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &Context) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let (json, result) = match Cli::try_parse_from(&arguments) {
         Ok(cli) => {
-            let result = dispatch(&cli, context);
-            let result =
-                result.map_err(|error| agent::shared::with_offer(error, &cli.global, context));
+            let global = cli.global.resolved();
+            let result = dispatch(&cli, &global, context);
+            let result = result.map_err(|error| agent::shared::with_offer(error, &global, context));
             (wants_json(&arguments), result)
         }
         Err(error) => (wants_json(&arguments), not_parsed(&error, &arguments, context)),
     };
     let result = result.and_then(|exit| context.flush().map(|()| exit));
     let exit = result.unwrap_or_else(|error| {
-        error.report(json, context);
+        context.report(&error, json);
         error.exit
     });
     exit as u8
 }
 
-fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
-    host::logging::start(cli.global.verbose, context);
-    let global = &cli.global;
+fn dispatch(cli: &Cli, global: &Global, context: &Context) -> Result<Exit, CliError> {
+    host::logging::start(global.verbose, context);
     if !matches!(
         cli.command,
         Command::Agents(_)
@@ -87,7 +86,7 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
     ) {
         agent::import_legacy_files(global, context)?;
     }
-    check_agent(cli, context)?;
+    check_agent(cli, global, context)?;
     match &cli.command {
         Command::Models(ModelsArgs { command: None, status_plain, status_json }) => {
             let args = StatusArgs { plain: *status_plain, ..StatusArgs::default() };
@@ -98,10 +97,10 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
             commands::status::run(args, global, context)
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Set(args)), .. }) => {
-            commands::models::set(args, Use::Chat, global, context)
+            flows::model::set(&args.model, Use::Chat, global, context)
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::SetImage(args)), .. }) => {
-            commands::models::set(args, Use::Image, global, context)
+            flows::model::set(&args.model, Use::Image, global, context)
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Aliases(command)), .. }) => {
             commands::models::aliases(command, global, context)
@@ -120,12 +119,16 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
                     commands::login::copilot(args, global, context)
                 }
                 AuthCommand::Add => commands::login::add(global, context),
-                AuthCommand::SetupToken(args) => flows::paste::setup_token(args, global, context),
-                AuthCommand::PasteToken(args) => flows::paste::paste_token(args, global, context),
-                AuthCommand::PasteApiKey(args) => {
-                    flows::paste::paste_api_key(args, global, context)
+                AuthCommand::SetupToken(args) => {
+                    commands::login::setup_token(args, global, context)
                 }
-                AuthCommand::Import(args) => flows::import::run(args, global, context),
+                AuthCommand::PasteToken(args) => {
+                    commands::login::paste_token(args, global, context)
+                }
+                AuthCommand::PasteApiKey(args) => {
+                    commands::login::paste_api_key(args, global, context)
+                }
+                AuthCommand::Import(args) => commands::login::import(args, global, context),
                 AuthCommand::List(args) => commands::profiles::list::run(args, global, context),
                 AuthCommand::Logout(args) => commands::profiles::logout::run(args, global, context),
                 AuthCommand::Remove(args) => commands::profiles::remove::run(args, global, context),
@@ -198,12 +201,12 @@ fn dispatch(cli: &Cli, context: &mut Context) -> Result<Exit, CliError> {
 }
 
 /// Commands that are about no certain agent, or name it themselves, do not pass over `--agent`.
-fn check_agent(cli: &Cli, context: &Context) -> Result<(), CliError> {
-    let Some(name) = &cli.global.agent else { return Ok(()) };
+fn check_agent(cli: &Cli, global: &Global, context: &Context) -> Result<(), CliError> {
+    let Some(name) = &global.agent else { return Ok(()) };
     match &cli.command {
         Command::Plugins(_) => {
             let config = config::Config::load(context)?;
-            agent::Agent::of(&cli.global, &config, context).map(|_| ())
+            agent::Agent::of(global, &config, context).map(|_| ())
         }
         Command::Agents(AgentsArgs {
             command:
@@ -218,7 +221,7 @@ fn check_agent(cli: &Cli, context: &Context) -> Result<(), CliError> {
 fn not_parsed(
     error: &clap::Error,
     arguments: &[OsString],
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let (text, had_secret) = without_secrets(&error.render().to_string(), arguments);
     match error.kind() {
@@ -246,7 +249,7 @@ fn not_parsed(
                 && value(ContextKind::InvalidArg).is_some_and(|arg| first.starts_with(&arg))
         });
     if error.kind() == ErrorKind::InvalidSubcommand || first_is_foreign {
-        host::forward::to_next_on_path(arguments, context)?;
+        host::process::forward::to_next_on_path(arguments, context)?;
         let word = value(ContextKind::InvalidSubcommand)
             .or_else(|| value(ContextKind::InvalidArg))
             .unwrap_or_default();

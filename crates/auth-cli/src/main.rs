@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use auth_cli::commands::token;
 use auth_cli::host::context::Context;
-use auth_cli::host::hardening;
+use auth_cli::host::process::hardening;
 use auth_cli::plugin_launcher;
 use auth_cli::profiles::worker;
 
@@ -14,12 +14,12 @@ fn main() -> ExitCode {
     let exit = match arguments.get(1) {
         Some(word) if word == worker::WORD => {
             hardening::start();
-            worker::run(&arguments, &mut Context::real())
+            worker::run(&arguments, &Context::real())
         }
         Some(word) if word == plugin_launcher::WORD => plugin_launcher::run(&arguments),
         _ => token::try_fast(&arguments).unwrap_or_else(|| {
             hardening::start();
-            auth_cli::run(arguments, &mut Context::real())
+            auth_cli::run(arguments, &Context::real())
         }),
     };
     ExitCode::from(exit)

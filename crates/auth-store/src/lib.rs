@@ -50,7 +50,7 @@ pub use document::credential::{Credential, Kind, OAuthCredential, Profile};
 pub use document::reference::KeyReference;
 pub use document::usage::Usage;
 pub use document::{Document, Malformed};
-pub use error::{ParseError, StoreError};
+pub use error::{ParseError, StoreError, Unusable};
 pub use fs::atomic::{
     create_private_directory, replace_if_unchanged, write_atomic, write_atomic_unsynced,
 };

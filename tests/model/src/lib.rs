@@ -4,8 +4,9 @@
 //!
 //! [`refresh`] is one model and [`directory`] the other; together they would have too many states,
 //! and they meet in one place only: in the first, the directory is a lock that can be taken away.
-//! [`mistakes`] are what one could get wrong, each of which must be found; [`steps`] says which
-//! function of the code each step is. `docs/reliability.md` has the bounds and the figures.
+//! [`mistakes`] are what one could get wrong, each of which must be found. `README.md` beside this
+//! crate says which function of the code each step is, `docs/reliability.md` has the bounds and the
+//! figures.
 
 #![allow(clippy::cast_possible_truncation, reason = "small numbers, in states of few bytes")]
 
@@ -14,4 +15,3 @@ pub mod directory;
 pub mod mistakes;
 pub mod refresh;
 pub mod report;
-pub mod steps;

@@ -3,6 +3,7 @@
 use super::{Tree, banned};
 use crate::ci::CRATES;
 use crate::run::{CARGO, read};
+use std::collections::BTreeMap;
 
 /// What each crate may take from the others, directly or not.
 const EDGES: [(&str, &[&str]); 5] = [
@@ -20,23 +21,32 @@ const FOREIGN: [(&str, &[&str]); 3] = [
     ("auth-pkce", &["reqwest", "rustls", "serde_json"]),
 ];
 
-/// The only files of `auth-store` that touch the file system.
-const FILE_DOORS: [&str; 14] = [
-    "answer.rs",
-    "atomic.rs",
-    "directory_lock.rs",
-    "file_lock.rs",
-    "legacy.rs",
-    "lock_memory.rs",
-    "open.rs",
-    "place.rs",
-    "presence.rs",
-    "record.rs",
-    "rescue.rs",
-    "store.rs",
-    "store_lock.rs",
-    "trust.rs",
+/// The only folders of `auth-store` that touch the disk.
+const DISK: [&str; 2] = ["crates/auth-store/src/fs/", "crates/auth-store/src/clawdbot_lock/"];
+
+/// What touches it: the libraries, and the methods of paths and entries.
+const DISK_CALLS: [&str; 17] = [
+    "std::fs",
+    "rustix::fs",
+    "tokio::fs",
+    "fs4",
+    "File::open",
+    "OpenOptions",
+    ".exists(",
+    ".try_exists(",
+    ".is_dir(",
+    ".is_file(",
+    ".is_symlink(",
+    ".canonicalize(",
+    ".metadata(",
+    ".symlink_metadata(",
+    ".read_dir(",
+    ".read_link(",
+    ".file_type(",
 ];
+
+/// The most files a folder of sources has directly in it.
+const LARGEST_FOLDER: usize = 15;
 
 /// The crates depend on each other as drawn, and on nothing else of ours.
 pub(super) fn crate_edges(_: &Tree) -> Vec<String> {
@@ -98,13 +108,24 @@ pub(super) fn store_knows_no_network(tree: &Tree) -> Vec<String> {
     all_banned(tree, "crates/auth-store/src/", &["std::net", "TcpStream", "UdpSocket", "http://"])
 }
 
-/// In `auth-store` only the files that are named for it open, lock, write or remove files.
+/// In `auth-store` only two folders open, lock, write or remove files, or ask the disk what is there.
 pub(super) fn files_behind_their_doors(tree: &Tree) -> Vec<String> {
-    let doors = ["std::fs", "rustix::fs", "fs4", "File::open", "OpenOptions"];
     tree.under("crates/auth-store/src/", ".rs")
-        .filter(|(path, _)| !FILE_DOORS.iter().any(|door| path.ends_with(&format!("/{door}"))))
-        .flat_map(|(path, text)| banned(path, text, &doors))
+        .filter(|(path, _)| !DISK.iter().any(|folder| path.starts_with(folder)))
+        .flat_map(|(path, text)| banned(path, text, &DISK_CALLS))
         .collect()
+}
+
+/// A folder of sources can be taken in at a glance.
+pub(super) fn folders_are_small(tree: &Tree) -> Vec<String> {
+    let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
+    for (path, _) in tree.under("crates/", "").filter(|(path, _)| path.contains("/src/")) {
+        let (folder, _) = path.rsplit_once('/').unwrap_or_default();
+        *folders.entry(folder).or_default() += 1;
+    }
+    let is_large = |(_, count): &(&str, usize)| *count > LARGEST_FOLDER;
+    let told = |(folder, count)| format!("{folder}: {count} files, more than {LARGEST_FOLDER}");
+    folders.into_iter().filter(is_large).map(told).collect()
 }
 
 /// Whatever lies in the place of a file, nobody waits for it: files are read through
@@ -112,14 +133,14 @@ pub(super) fn files_behind_their_doors(tree: &Tree) -> Vec<String> {
 /// what a person names as an argument may be a pipe.
 pub(super) fn files_are_opened_without_waiting(tree: &Tree) -> Vec<String> {
     const EXCEPT: [&str; 4] = [
-        "crates/auth-store/src/atomic.rs",
+        "crates/auth-store/src/fs/atomic.rs",
         "crates/auth-pkce/src/procfs.rs",
-        "crates/auth-cli/src/commands/import.rs",
-        "crates/auth-cli/src/commands/plugins_check.rs",
+        "crates/auth-cli/src/flows/import.rs",
+        "crates/auth-cli/src/commands/plugins/check.rs",
     ];
     let doors = ["fs::read", "fs::read_to_string", "File::open"];
     tree.under("crates/", ".rs")
-        .filter(|(path, _)| path.contains("/src/") && !path.ends_with("_tests.rs"))
+        .filter(|(path, _)| path.contains("/src/"))
         .filter(|(path, _)| !EXCEPT.contains(path))
         .flat_map(|(path, text)| banned(path, text, &doors))
         .collect()
@@ -130,25 +151,6 @@ pub(super) fn pkce_touches_no_files(tree: &Tree) -> Vec<String> {
     tree.under("crates/auth-pkce/src/", ".rs")
         .filter(|(path, _)| !path.ends_with("/procfs.rs"))
         .flat_map(|(path, text)| banned(path, text, &["std::fs", "std::env", "tokio::fs"]))
-        .collect()
-}
-
-/// One file of the command line asks the environment; no other crate does.
-pub(super) fn one_door_for_the_environment(tree: &Tree) -> Vec<String> {
-    let doors =
-        ["env::var", "env::var_os", "env::vars", "env::vars_os", "env::home_dir", "env::set_var"];
-    tree.under("crates/", ".rs")
-        .filter(|(path, _)| path.contains("/src/") && *path != "crates/auth-cli/src/context.rs")
-        .flat_map(|(path, text)| banned(path, text, &doors))
-        .collect()
-}
-
-/// The wall clock is read in one file of the store and in no other.
-pub(super) fn one_door_for_time(tree: &Tree) -> Vec<String> {
-    let doors = ["SystemTime::now", "EPOCH.elapsed"];
-    tree.under("crates/", ".rs")
-        .filter(|(path, _)| path.contains("/src/") && *path != "crates/auth-store/src/time.rs")
-        .flat_map(|(path, text)| banned(path, text, &doors))
         .collect()
 }
 
@@ -216,10 +218,23 @@ mod tests {
 
     #[test]
     fn files_are_touched_behind_their_doors_only() {
-        let text = "use std::fs;\n";
-        let files =
-            [("crates/auth-store/src/atomic.rs", text), ("crates/auth-store/src/id.rs", text)];
-        assert_eq!(files_behind_their_doors(&tree(&files)).len(), 1);
+        for text in ["use std::{fs, io};", "if entry.path().is_dir() {}", "rustix::fs::flock(f);"] {
+            let files = [
+                ("crates/auth-store/src/fs/atomic.rs", text),
+                ("crates/auth-store/src/clawdbot_lock/mod.rs", text),
+                ("crates/auth-store/src/fs.rs", text),
+            ];
+            assert_eq!(files_behind_their_doors(&tree(&files)).len(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_folder_with_too_many_files_is_found() {
+        let paths: Vec<String> =
+            (0..=LARGEST_FOLDER).map(|it| format!("crates/a/src/b/{it}.rs")).collect();
+        let files: Vec<_> = paths.iter().map(|path| (path.as_str(), "")).collect();
+        assert_eq!(folders_are_small(&tree(&files)).len(), 1);
+        assert!(folders_are_small(&tree(&files[1..])).is_empty());
     }
 
     #[test]

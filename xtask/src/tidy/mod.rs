@@ -3,16 +3,23 @@
 //! Each returns the sentences that say what is wrong and where; none is good.
 
 mod architecture;
+mod circles;
+mod layers;
+mod modules;
+mod names;
+mod pages;
 mod security;
+mod source;
 mod text;
 
 use crate::run::{Outcome, read};
+use std::collections::BTreeSet;
 use std::fs;
 
 type Check = fn(&Tree) -> Vec<String>;
 
 /// The checks, by the names ARCHITECTURE.md uses: `(tidy: name)`.
-pub(crate) const CHECKS: [(&str, Check); 19] = [
+pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("crate_edges", architecture::crate_edges),
     ("foreign_edges", architecture::foreign_edges),
     ("routing_is_pure", architecture::routing_is_pure),
@@ -20,8 +27,12 @@ pub(crate) const CHECKS: [(&str, Check); 19] = [
     ("files_behind_their_doors", architecture::files_behind_their_doors),
     ("files_are_opened_without_waiting", architecture::files_are_opened_without_waiting),
     ("pkce_touches_no_files", architecture::pkce_touches_no_files),
-    ("one_door_for_the_environment", architecture::one_door_for_the_environment),
-    ("one_door_for_time", architecture::one_door_for_time),
+    ("names_have_one_home", names::names_have_one_home),
+    ("folders_are_small", architecture::folders_are_small),
+    ("no_circles", circles::no_circles),
+    ("imports_go_down", layers::imports_go_down),
+    ("commands_stand_alone", layers::commands_stand_alone),
+    ("clap_stops_at_the_commands", layers::clap_stops_at_the_commands),
     ("lints_opted_in", architecture::lints_opted_in),
     ("crates_explain_themselves", architecture::crates_explain_themselves),
     ("dependencies_explained", architecture::dependencies_explained),
@@ -31,6 +42,7 @@ pub(crate) const CHECKS: [(&str, Check); 19] = [
     ("no_machine_names", text::no_machine_names),
     ("documents_agree", text::documents_agree),
     ("invariants_are_held", text::invariants_are_held),
+    ("examples_are_tried", pages::examples_are_tried),
     ("security_is_tested", security::security_is_tested),
 ];
 
@@ -40,11 +52,15 @@ pub(crate) struct Tree {
     files: Vec<(String, String)>,
 }
 
-/// `cargo xtask tidy`.
-pub(crate) fn run() -> Outcome {
+/// `cargo xtask tidy [NAME…]`: all checks of the tree we are in, or those that are named.
+pub(crate) fn run(names: &[&str]) -> Outcome {
+    if let Some(name) = names.iter().find(|name| !CHECKS.iter().any(|(known, _)| known == *name)) {
+        return Err(format!("no check `{name}`"));
+    }
     let tree = Tree::read()?;
     let mut wrong = 0;
-    for (name, check) in CHECKS {
+    for (name, check) in CHECKS.iter().filter(|(name, _)| names.is_empty() || names.contains(name))
+    {
         let complaints = check(&tree);
         println!("{name}: {}", if complaints.is_empty() { "ok" } else { "FAILED" });
         for complaint in &complaints {
@@ -80,28 +96,26 @@ impl Tree {
     }
 }
 
-/// The lines of a Rust file that are code: no comments, and nothing from the test module on. Numbered from 1.
-fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines()
-        .take_while(|line| !line.starts_with("mod tests {"))
-        .enumerate()
-        .filter(|(_, line)| !line.trim_start().starts_with("//"))
-        .map(|(number, line)| (number + 1, line))
+/// A module that only tests have, in a file of its own.
+fn is_test_file(path: &str) -> bool {
+    path.ends_with("_tests.rs") || path.ends_with("/tests.rs")
 }
 
-/// A complaint for every line of code that has one of the words, as a whole word. Files of tests
-/// may do what they must.
+/// A complaint for every line of product code that has one of the words, as a whole word; paths in the braces of a
+/// `use` count in full. Files of tests may do what they must.
 fn banned(path: &str, text: &str, words: &[&str]) -> Vec<String> {
-    let mut complaints = Vec::new();
-    if path.ends_with("_tests.rs") {
-        return complaints;
+    if is_test_file(path) {
+        return Vec::new();
     }
-    for (number, line) in code(text) {
-        for word in words.iter().filter(|word| has_word(line, word)) {
-            complaints.push(format!("{path}:{number}: `{word}` has no place here"));
-        }
+    let (mut lines, mut paths) = (source::lines(text), modules::paths(text));
+    lines.append(&mut paths);
+    let mut complaints = BTreeSet::new();
+    for (number, code) in &lines {
+        complaints
+            .extend(words.iter().filter(|word| has_word(code, word)).map(|word| (number, word)));
     }
-    complaints
+    let told = |(number, word)| format!("{path}:{number}: `{word}` has no place here");
+    complaints.into_iter().map(told).collect()
 }
 
 /// Whether `word` stands in the line and is not a part of a longer name.
@@ -127,9 +141,10 @@ mod tests {
     }
 
     #[test]
-    fn code_ends_where_the_tests_begin_and_comments_do_not_count() {
-        let text = "//! std::fs\nuse std::fs;\n#[cfg(test)]\nmod tests { use std::fs; }";
-        assert_eq!(banned("a.rs", text, &["std::fs"]), ["a.rs:2: `std::fs` has no place here"]);
+    fn code_is_what_the_product_has_and_comments_do_not_count() {
+        let text = "//! std::fs\nuse std::{fs, io};\n#[cfg(test)]\nmod tests { use std::fs; }\nstd::fs::f();";
+        let expected = [2, 5].map(|line| format!("a.rs:{line}: `std::fs` has no place here"));
+        assert_eq!(banned("a.rs", text, &["std::fs"]), expected);
         assert!(banned("a_tests.rs", text, &["std::fs"]).is_empty());
     }
 

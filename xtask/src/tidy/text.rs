@@ -13,14 +13,28 @@ pub(super) fn module_docs(tree: &Tree) -> Vec<String> {
 
 /// A test file that no `mod` names is never run.
 pub(super) fn tests_listed(tree: &Tree) -> Vec<String> {
-    let main = tree.get("tests/it/main.rs").unwrap_or_default();
-    tree.under("tests/it/", ".rs")
-        .filter_map(|(path, _)| path.strip_prefix("tests/it/")?.strip_suffix(".rs"))
-        .map(|name| name.strip_suffix("/mod").unwrap_or(name))
-        .filter(|name| *name != "main" && !name.contains('/'))
-        .filter(|name| !main.lines().any(|line| line == format!("mod {name};")))
-        .map(|name| format!("tests/it/{name}.rs is not listed in tests/it/main.rs"))
-        .collect()
+    let is_root = |path: &&str| {
+        path.contains("tests/") && path.ends_with("/main.rs") && !path.ends_with("/src/main.rs")
+    };
+    let mut complaints = Vec::new();
+    for main in tree.under("", "main.rs").map(|(path, _)| path).filter(is_root) {
+        let folder = main.trim_end_matches("main.rs");
+        for (path, _) in tree.under(folder, ".rs").filter(|(path, _)| *path != main) {
+            let module = path.trim_end_matches(".rs").trim_end_matches("/mod");
+            let (above, name) = module.rsplit_once('/').unwrap_or_default();
+            let in_own_file = format!("{above}.rs");
+            let in_folder = format!("{above}/mod.rs");
+            let parents: &[&str] =
+                if format!("{above}/") == folder { &[main] } else { &[&in_own_file, &in_folder] };
+            let mut lines = parents.iter().filter_map(|path| tree.get(path)).flat_map(str::lines);
+            let listed = format!("mod {name};");
+            let (visible, renamed) = (format!(") {listed}"), format!("#[path = \"{name}.rs\"]"));
+            if !lines.any(|line| line == listed || line == renamed || line.ends_with(&visible)) {
+                complaints.push(format!("{path}: no `{listed}` in {}", parents.join(" or ")));
+            }
+        }
+    }
+    complaints
 }
 
 /// Nothing unfinished and nothing switched off.
@@ -75,9 +89,10 @@ pub(super) fn documents_agree(tree: &Tree) -> Vec<String> {
     if !licences.iter().any(|path| tree.get(path).is_some()) {
         complaints.push("LICENSE is missing".to_owned());
     }
-    let codes = exit_codes(tree.get("crates/auth-cli/src/error.rs").unwrap_or_default());
+    let codes = exit_codes(tree.get("crates/auth-cli/src/host/error.rs").unwrap_or_default());
     if codes.is_empty() {
-        complaints.push("crates/auth-cli/src/error.rs: no `enum Exit` with its numbers".to_owned());
+        complaints
+            .push("crates/auth-cli/src/host/error.rs: no `enum Exit` with its numbers".to_owned());
     }
     let page = tree.get("docs/cli.md").unwrap_or_default();
     for code in codes.iter().filter(|code| !page.contains(&format!("| {code} |"))) {
@@ -172,10 +187,17 @@ mod tests {
 
     #[test]
     fn a_test_file_that_is_not_listed_is_found() {
-        let files = [("tests/it/main.rs", "mod login;\n"), ("tests/it/login.rs", "")];
+        let files = [
+            ("tests/it/main.rs", "mod login;\nmod agents;\n"),
+            ("tests/it/login.rs", ""),
+            ("tests/it/agents/mod.rs", "mod add;"),
+            ("tests/it/agents/add.rs", ""),
+        ];
         assert!(tests_listed(&tree(&files)).is_empty());
-        let files = [("tests/it/main.rs", "mod login;\n"), ("tests/it/refresh.rs", "")];
-        assert_eq!(tests_listed(&tree(&files)).len(), 1);
+        for lost in ["tests/it/refresh.rs", "tests/it/agents/delete.rs", "tests/it/store/mod.rs"] {
+            let with_lost = [&files[..], &[(lost, "")]].concat();
+            assert_eq!(tests_listed(&tree(&with_lost)).len(), 1, "{lost}");
+        }
     }
 
     #[test]

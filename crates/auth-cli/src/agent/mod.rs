@@ -53,7 +53,7 @@ impl Agent {
 
     /// Its credential store.
     pub fn store(&self) -> Store {
-        Store::at(paths::store_file(&self.directory))
+        Store::at(auth_store::paths::store(&self.directory))
     }
 
     /// The same for a change: it waits for locks as long as the environment says
@@ -74,11 +74,12 @@ impl Agent {
 /// Imports what older versions left of the agent's credentials, if it has no store yet, and says
 /// so. The state directory's own file goes to the default agent only: it is one login, and agents
 /// do not share one unless they are told to.
-pub fn import_legacy_files(global: &Global, context: &mut Context) -> Result<(), CliError> {
+pub fn import_legacy_files(global: &Global, context: &Context) -> Result<(), CliError> {
     // A config or an agent that is wrong is the command's to complain about.
     let Ok(config) = Config::load(context) else { return Ok(()) };
     let Ok(agent) = Agent::of(global, &config, context) else { return Ok(()) };
-    let (auth, oauth) = (paths::legacy_store_file(&agent.directory), context.paths().oauth_file());
+    let (auth, oauth) =
+        (auth_store::paths::runtime_cache(&agent.directory), context.paths().oauth_file());
     let oauth = (agent.id == config.default_agent()).then_some(oauth.as_path());
     let Imported { from_auth_json, from_oauth_json, problem } =
         import_legacy(&agent.store_to_change(context), &auth, oauth)?;
@@ -156,7 +157,7 @@ pub fn directory(id: &str, config: &Config, context: &Context) -> PathBuf {
     let configured = configured.map(|text| context.user_path(text));
     configured
         .filter(|path| !path.as_os_str().is_empty())
-        .unwrap_or_else(|| paths::agent_dir(&context.paths().state_dir, id))
+        .unwrap_or_else(|| auth_store::paths::agent_directory(&context.paths().state_dir, id))
 }
 
 /// The ids of all agents: those of the config in its order, or `main`; then those that only the
@@ -187,8 +188,8 @@ mod tests {
     /// Runs a command in a home directory; its exit code and what it said.
     fn run(home: &Path, arguments: &[&str]) -> (u8, String) {
         let (said, mut context) = (Captured::default(), Context::sealed(home, Timestamp(0)));
-        context.stdout = Box::new(said.clone());
-        context.stderr = Box::new(said.clone());
+        context.set_stdout(said.clone());
+        context.set_stderr(said.clone());
         let exit = crate::run([&["clawdbot", "models"], arguments].concat(), &mut context);
         (exit, said.text())
     }
@@ -260,7 +261,7 @@ mod tests {
             ("agents/main/agent/auth-profiles.json.lock/x", ""),
         ]);
         let (said, mut context) = (Captured::default(), Context::sealed(home.path(), Timestamp(0)));
-        context.stderr = Box::new(said.clone());
+        context.set_stderr(said.clone());
         context.env.insert("CLAWDBOT_LOCK_TIMEOUT".into(), "0".into());
         let exit =
             crate::run(["clawdbot", "models", "auth", "token", "--provider", "acme"], &mut context);

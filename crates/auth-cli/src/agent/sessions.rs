@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use auth_routing::session::Entry;
-use auth_store::{Timestamp, read_regular_text, write_atomic};
+use auth_store::{Timestamp, paths, read_regular_text, write_atomic};
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
@@ -15,6 +15,7 @@ use crate::agent::sessions_text::Sheet;
 use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
+use crate::host::paths::sessions_file;
 
 /// The text of a file of sessions with one entry set; `None` if it is no such file.
 #[doc(hidden)]
@@ -39,8 +40,7 @@ impl Sessions {
         let path = if let Some(text) = configured.filter(|text| !text.is_empty()) {
             context.user_path(&text.replace("{agentId}", &agent.id))
         } else {
-            let agents = context.paths().state_dir.join("agents");
-            agents.join(&agent.id).join("sessions").join("sessions.json")
+            sessions_file(&context.paths().state_dir, &agent.id)
         };
         Self { path, agent: agent.id.clone() }
     }
@@ -188,8 +188,10 @@ impl Lock {
         if let Some(directory) = sessions.parent() {
             auth_store::create_private_directory(directory)?;
         }
-        let path = beside(sessions, ".lock");
-        let aside = beside(sessions, &format!(".lock.{}.stale", context.process_id));
+        let path = paths::lock(sessions);
+        let mut aside = path.clone().into_os_string();
+        aside.push(format!(".{}.stale", context.process_id));
+        let aside = PathBuf::from(aside);
         for _attempt in 0..ATTEMPTS {
             match create(&path) {
                 Ok(mut file) => {
@@ -278,12 +280,6 @@ fn is_stale(lock: &Path, now: Timestamp) -> bool {
 fn milliseconds(at: std::time::SystemTime) -> i64 {
     let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     since.as_millis().try_into().unwrap_or(i64::MAX)
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut path = path.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
 }
 
 /// The value of a member that is text and says something.

@@ -2,9 +2,9 @@
 //! (`agents share`). Nothing is copied; what is written goes to the file that has the profile.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use auth_store::{Document, ProfileId};
+use auth_store::{Document, ProfileId, paths};
 use serde_json::{Value, json};
 
 use crate::agent::{self, Agent};
@@ -64,7 +64,7 @@ pub fn owner_of(
     config: &Config,
     context: &Context,
 ) -> Result<Option<Agent>, CliError> {
-    let path = note(&agent.directory);
+    let path = paths::sharing_note(&agent.directory);
     let text = match auth_store::read_regular_text(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -80,7 +80,7 @@ pub fn owner_of(
 
 /// Notes that `agent` reads through to `owner`, or no longer to anybody.
 pub fn set(agent: &Agent, owner: Option<&Agent>) -> Result<(), CliError> {
-    let path = note(&agent.directory);
+    let path = paths::sharing_note(&agent.directory);
     let Some(owner) = owner else {
         return match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -93,11 +93,6 @@ pub fn set(agent: &Agent, owner: Option<&Agent>) -> Result<(), CliError> {
     auth_store::create_private_directory(&agent.directory)?;
     let text = format!("{:#}\n", json!({ "version": 1, "from": owner.id }));
     Ok(auth_store::write_atomic(&path, text.as_bytes())?)
-}
-
-/// Where an agent's note about its sharing is.
-pub fn note(directory: &Path) -> PathBuf {
-    directory.join(".auth-share.json")
 }
 
 fn damaged(path: &Path, reason: &str, agent: &Agent) -> CliError {
@@ -124,7 +119,7 @@ pub fn not_ours(id: &ProfileId, agent: &Agent, holder: &Agent, verb: &str) -> Cl
             command("agents share", &[&agent.id], " --none")
         ))
         .profile(id)
-        .path(&crate::host::paths::store_file(&holder.directory))
+        .path(&paths::store(&holder.directory))
 }
 
 /// The same error with the way to a profile that the agent lacks and another agent has: agents do

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::config::agent_id;
+use crate::config::agent_id::agent_id;
 use crate::config::json5::Step;
 
 /// The keys that are passed over, each with the reason.

@@ -1,6 +1,7 @@
 //! The user's file, `clawdbot.json` or `moltbot.json`: JSON5 with `$include` and `${VAR}`,
 //! resolved as Clawdbot resolves them. Read only by commands that need it.
 
+pub mod agent_id;
 pub mod cache;
 pub mod change;
 pub mod check;
@@ -10,6 +11,8 @@ pub mod json5;
 pub mod locate;
 pub mod splice;
 pub mod variables;
+
+pub use crate::config::agent_id::agent_id;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -227,23 +230,6 @@ pub(crate) fn models_of(value: &Value) -> Models {
     }
 }
 
-/// The id of an agent in its canonical form: lower case letters, digits, `_` and `-`, at most 64
-/// of them. Nothing usable is `main`.
-pub fn agent_id(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let mut id = String::new();
-    for c in trim(text).chars() {
-        match c {
-            c if is_plain(c) => id.push(c.to_ascii_lowercase()),
-            _ if id.ends_with('-') => {}
-            _ => id.push('-'),
-        }
-    }
-    let id: String = id.trim_start_matches('-').chars().take(64).collect();
-    let id = id.trim_end_matches('-');
-    if id.is_empty() { MAIN_AGENT.to_owned() } else { id.to_owned() }
-}
-
 /// A problem with the place where it is written.
 fn told(key: &[Step], what: &str, parts: &Part) -> String {
     let place = parts.place_of(key);
@@ -374,12 +360,5 @@ mod tests {
         let config = Config::read(Path::new("/nowhere/c.json"), &|_| None).unwrap();
         assert!(!config.exists);
         assert_eq!(config.default_agent(), "main");
-    }
-
-    #[test]
-    fn agent_ids_are_canonical() {
-        assert_eq!(agent_id("Ops Team!"), "ops-team");
-        assert_eq!(agent_id(" --a__b-- "), "a__b");
-        assert_eq!(agent_id("日本"), "main");
     }
 }

@@ -3,26 +3,43 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use auth_providers::token_source::TokenSink;
 use auth_providers::{Login, default_profile_id};
 use auth_store::{Credential, Kind, ProfileId};
 use serde_json::json;
 
 use crate::agent::Agent;
-use crate::commands::login::args::ImportArgs;
 use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
 use crate::host::other_tools::{Foreign, Tool, damage, of_file, of_tool};
+use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::shell_quote::{moved_away, option, word};
 use crate::profiles::save::{self, Wish};
-use crate::profiles::token_sink::TokenSink;
 use crate::profiles::view;
 use crate::profiles::worker;
 
+/// Whose credential is taken over, and how much of it.
+#[derive(Clone, Debug)]
+pub struct ImportRequest {
+    /// `codex`, `claude`, `qwen`, `gemini`, or the path of a file.
+    pub from: String,
+    /// The access token only.
+    pub access_only: bool,
+    /// The refresh token too: the other tool must not use it any more.
+    pub take_over: bool,
+    /// The provider, where the file does not tell.
+    pub provider: Option<String>,
+    /// The profile to store it as.
+    pub profile_id: Option<String>,
+    /// A profile of that name is replaced.
+    pub force: bool,
+}
+
 /// Reads the other tool's file, has the person choose where a choice is to be made, and stores.
-pub fn run(args: &ImportArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &ImportRequest, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
     let sink = worker::sink(&agent, &config, context)?;
@@ -61,7 +78,7 @@ pub fn run(args: &ImportArgs, global: &Global, context: &mut Context) -> Result<
     Ok(Exit::Done)
 }
 
-fn find(args: &ImportArgs, context: &Context) -> Result<Vec<Foreign>, CliError> {
+fn find(args: &ImportRequest, context: &Context) -> Result<Vec<Foreign>, CliError> {
     let name = if args.from == "claude-code" { "claude" } else { args.from.as_str() };
     let tool = Tool::ALL.into_iter().find(|tool| tool.word() == name);
     let path = tool.map_or_else(|| context.user_path(&args.from), |tool| tool.file(context));
@@ -113,9 +130,9 @@ fn nothing_in(path: &Path) -> CliError {
 /// What of it is stored: everything of a key or a token; of a login, what the person chooses.
 fn chosen(
     foreign: &Foreign,
-    args: &ImportArgs,
+    args: &ImportRequest,
     sink: &TokenSink,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Option<Credential>, CliError> {
     let Credential::OAuth(login) = &foreign.credential else {
         return Ok(Some(foreign.credential.clone()));
@@ -165,7 +182,7 @@ fn chosen(
 fn store(
     foreign: &Foreign,
     credential: Credential,
-    args: &ImportArgs,
+    args: &ImportRequest,
     agent: &Agent,
     sink: &TokenSink,
 ) -> Result<ProfileId, CliError> {
@@ -198,7 +215,7 @@ fn store(
                 warnings: Vec::new(),
             };
             let wish = Wish { profile: Some(id), force: args.force, owner: None };
-            prompt::run(save::login(&login, &wish, provider, agent, sink))?
+            runtime::run(save::login(&login, &wish, provider, agent, sink))?
         }
         (credential, _) => {
             save::pasted(&id, &foreign.provider, &credential, agent, sink)?;

@@ -1,4 +1,6 @@
 //! What several commands run.
 
 pub mod import;
+pub mod login;
+pub mod model;
 pub mod paste;

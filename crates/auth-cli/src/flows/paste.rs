@@ -9,9 +9,6 @@ use serde_json::json;
 
 use crate::agent::Agent;
 use crate::agent::shared;
-use crate::commands::login::args::PasteApiKeyArgs;
-use crate::commands::login::args::PasteTokenArgs;
-use crate::commands::login::args::SetupTokenArgs;
 use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
@@ -24,46 +21,64 @@ use crate::profiles::runtime_cache;
 use crate::profiles::save;
 use crate::profiles::worker;
 
-/// Stores the token that the provider's own tool prints.
-pub fn setup_token(
-    args: &SetupTokenArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let what = What { kind: Kind::Token, expires_in: None, name: "manual", place: None };
-    store(&args.provider, args.profile_id.as_deref(), &what, global, context)
-}
-
-/// Stores a token of any provider.
-pub fn paste_token(
-    args: &PasteTokenArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let what = What { kind: Kind::Token, expires_in: args.expires_in, name: "manual", place: None };
-    store(&args.provider, args.profile_id.as_deref(), &what, global, context)
-}
-
-/// Stores an API key of any provider.
-pub fn paste_api_key(
-    args: &PasteApiKeyArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let place = match (&args.from_env, &args.from_file, &args.from_command) {
-        (Some(name), ..) => Some(KeyReference::Env { id: name.trim().to_owned() }),
-        (_, Some(path), _) => Some(key_reference::file(path, context)),
-        (_, _, Some(text)) => Some(key_reference::command(text, context).map_err(|reason| {
-            CliError::usage(format!("the command cannot be used: {reason}"))
-                .hint("what needs a shell says so: --from-command \"sh -c '…'\"")
-        })?),
-        _ => None,
-    };
-    let what = What { kind: Kind::ApiKey, expires_in: None, name: "default", place };
-    store(&args.provider, args.profile_id.as_deref(), &what, global, context)
+/// A token or a key to store.
+#[derive(Clone, Debug)]
+pub struct PasteRequest {
+    /// The provider; it need not be a known one.
+    pub provider: String,
+    /// The profile to store it as; `None`: one is named after the provider.
+    pub profile_id: Option<String>,
+    /// What it is.
+    pub secret: Pasted,
 }
 
 /// What is pasted.
+#[derive(Clone, Debug)]
+pub enum Pasted {
+    /// A token, which ends so long from now.
+    Token(Option<Duration>),
+    /// A key, and where it stays if it is not to be copied.
+    ApiKey(Option<Place>),
+}
+
+/// Where a key stays, as the user writes it.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// This variable of the environment.
+    Env(String),
+    /// The first line of this file.
+    File(String),
+    /// The first line that this command prints.
+    Command(String),
+}
+
+impl PasteRequest {
+    /// A token without an end that is known.
+    pub fn token(provider: &str, profile_id: Option<&str>) -> Self {
+        let profile_id = profile_id.map(str::to_owned);
+        Self { provider: provider.to_owned(), profile_id, secret: Pasted::Token(None) }
+    }
+
+    /// A key that is copied.
+    pub fn api_key(provider: &str, profile_id: Option<&str>) -> Self {
+        Self { secret: Pasted::ApiKey(None), ..Self::token(provider, profile_id) }
+    }
+}
+
+impl Place {
+    fn reference(&self, context: &Context) -> Result<KeyReference, CliError> {
+        match self {
+            Self::Env(name) => Ok(KeyReference::Env { id: name.trim().to_owned() }),
+            Self::File(path) => Ok(key_reference::file(path, context)),
+            Self::Command(text) => key_reference::command(text, context).map_err(|reason| {
+                CliError::usage(format!("the command cannot be used: {reason}"))
+                    .hint("what needs a shell says so: --from-command \"sh -c '…'\"")
+            }),
+        }
+    }
+}
+
+/// What is pasted, with its place looked up.
 struct What {
     kind: Kind,
     expires_in: Option<Duration>,
@@ -73,12 +88,32 @@ struct What {
     place: Option<KeyReference>,
 }
 
+impl What {
+    fn of(secret: &Pasted, context: &Context) -> Result<Self, CliError> {
+        Ok(match secret {
+            Pasted::Token(expires_in) => {
+                Self { kind: Kind::Token, expires_in: *expires_in, name: "manual", place: None }
+            }
+            Pasted::ApiKey(place) => {
+                let place = place.as_ref().map(|it| it.reference(context)).transpose()?;
+                Self { kind: Kind::ApiKey, expires_in: None, name: "default", place }
+            }
+        })
+    }
+}
+
+/// Stores a token or a key of any provider.
+pub fn run(request: &PasteRequest, global: &Global, context: &Context) -> Result<Exit, CliError> {
+    let what = What::of(&request.secret, context)?;
+    store(&request.provider, request.profile_id.as_deref(), &what, global, context)
+}
+
 fn store(
     provider: &str,
     profile: Option<&str>,
     what: &What,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
@@ -152,7 +187,7 @@ fn secret(
     provider: &ProviderId,
     what: &What,
     looks: &Looks,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Credential, CliError> {
     let text = prompt::secret(&question(provider, what, looks), context)?;
     let pasted = pasted(&text, provider, looks).map_err(|error| {
@@ -173,7 +208,7 @@ fn secret(
 }
 
 /// Fetches the key once, to warn. It may well come to its place later.
-fn try_out(place: &KeyReference, provider: &ProviderId, looks: &Looks, context: &mut Context) {
+fn try_out(place: &KeyReference, provider: &ProviderId, looks: &Looks, context: &Context) {
     let warnings = match key_reference::fetch(place, &|name| context.env(name).map(str::to_owned)) {
         Ok(key) => pasted(key.expose(), provider, looks).map(|it| it.warnings).unwrap_or_default(),
         Err(reason) => vec![format!("there is no key yet ({place}): {reason}")],
@@ -212,9 +247,9 @@ mod tests {
     /// Runs `clawdbot models auth …` with that input; the exit code and what was said.
     fn run(home: &Path, arguments: &[&str], input: &str) -> (u8, String) {
         let (said, mut context) = (Captured::default(), Context::sealed(home, NOW));
-        context.stdin = Box::new(Cursor::new(input.to_owned().into_bytes()));
-        context.stdout = Box::new(said.clone());
-        context.stderr = Box::new(said.clone());
+        context.set_stdin(Cursor::new(input.to_owned().into_bytes()));
+        context.set_stdout(said.clone());
+        context.set_stderr(said.clone());
         let arguments = [&["clawdbot", "models", "auth"], arguments].concat();
         let exit = crate::run(arguments, &mut context);
         (exit, said.text())
@@ -278,7 +313,7 @@ mod tests {
     fn token(home: &Path, env: &[(&str, &str)]) -> (u8, String) {
         let (said, mut context) = (Captured::default(), Context::sealed(home, NOW));
         context.env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        context.stdout = Box::new(said.clone());
+        context.set_stdout(said.clone());
         let arguments = ["clawdbot", "models", "auth", "token", "--provider", "acme"];
         (crate::run(arguments, &mut context), said.text())
     }
@@ -353,7 +388,7 @@ mod tests {
         store_at(home.path()).update(put).unwrap();
         let (said, mut context) = (Captured::default(), Context::sealed(home.path(), NOW));
         context.env = [("ANTHROPIC_API_KEY".into(), "metered".into())].into();
-        context.stderr = Box::new(said.clone());
+        context.set_stderr(said.clone());
         let arguments = ["clawdbot", "models", "auth", "token", "--provider", "anthropic"];
         assert_eq!(crate::run(arguments, &mut context), 0);
         let said = said.text();

@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use auth_store::{ProfileId, StoreError};
 use serde_json::{Map, Value};
 
-use crate::host::context::Context;
 use crate::host::shell_quote::{moved_away, word};
-use crate::host::text::printable;
 
 /// How the program ends. The numbers are part of the interface; `docs/cli.md` lists them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -159,22 +157,6 @@ impl CliError {
             path: text("path").map(|path| PathBuf::from(path).into()),
         }
     }
-
-    /// Tells it to whoever asked: a person on stderr, or with `json` a program on stdout.
-    pub fn report(&self, json: bool, context: &mut Context) {
-        if json {
-            let mut object = Map::new();
-            object.insert("error".to_owned(), self.to_json());
-            // If stdout is what failed, there is nobody left to tell.
-            let _told = context.print_json(&object);
-            return;
-        }
-        // One line, whatever a server or a file put into it.
-        context.say(format_args!("error: {}", printable(&self.message)));
-        if let Some(hint) = &self.hint {
-            context.say_lines(&format!("hint: {hint}"));
-        }
-    }
 }
 
 impl fmt::Display for CliError {
@@ -195,8 +177,14 @@ impl From<StoreError> for CliError {
                     moved_away(&path, "damaged")
                 ))
                 .path(&path),
-            StoreError::Newer { path } => Self::new(Exit::Store, "store_newer", message)
+            StoreError::Newer { path, .. } => Self::new(Exit::Store, "store_newer", message)
                 .hint("update this program, or use the one that wrote the file")
+                .path(&path),
+            StoreError::Unusable { path, .. } => Self::new(Exit::Store, "store_unusable", message)
+                .hint(format!(
+                    "nothing was written; correct it or remove it in the file: \"${{EDITOR:-vi}}\" {}",
+                    word(path.display())
+                ))
                 .path(&path),
             StoreError::Superseded { path, .. } => {
                 Self::new(Exit::Store, "store_superseded", message)

@@ -1,20 +1,14 @@
-//! The options of every command.
+//! What holds for every command.
 
-use clap::Args;
-
-/// Options of every command.
-#[derive(Args, Clone, Debug, Default)]
+/// The options of every command.
+#[derive(Clone, Debug, Default)]
 pub struct Global {
-    /// The agent whose credentials are meant; without it, the default agent
-    #[arg(long, global = true, value_name = "ID")]
+    /// The agent whose credentials are meant; `None`: the default agent.
     pub agent: Option<String>,
-    /// Data as JSON on stdout, errors too
-    #[arg(long, global = true)]
+    /// Data as JSON on stdout, errors too.
     pub json: bool,
-    /// Say on stderr what is done
-    #[arg(long, short, global = true)]
+    /// What is done is said on stderr.
     pub verbose: bool,
-    /// No colours, whatever the terminal can show
-    #[arg(long, global = true)]
+    /// No colours, whatever the terminal can show.
     pub no_color: bool,
 }

@@ -5,7 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
-use auth_store::trim;
+use auth_store::{paths, trim};
 
 /// What the paths depend on.
 pub struct Inputs<'a> {
@@ -52,7 +52,8 @@ impl Paths {
             oauth_dir: path(inputs, OAUTH_DIR_VARIABLE)
                 .unwrap_or_else(|| state_dir.join("credentials")),
             agent_dir_is_chosen: chosen_agent_dir.is_some(),
-            agent_dir: chosen_agent_dir.unwrap_or_else(|| agent_dir(&state_dir, MAIN_AGENT)),
+            agent_dir: chosen_agent_dir
+                .unwrap_or_else(|| paths::agent_directory(&state_dir, MAIN_AGENT)),
             canonical_config,
             state_dir,
         }
@@ -60,26 +61,36 @@ impl Paths {
 
     /// The legacy login file, imported on first use and left in place.
     pub fn oauth_file(&self) -> PathBuf {
-        self.oauth_dir.join("oauth.json")
+        paths::legacy_logins(&self.oauth_dir)
     }
 }
 
 /// The agent there always is.
 pub const MAIN_AGENT: &str = "main";
 
-/// Where the agent `id` lives unless the config says otherwise.
-pub fn agent_dir(state_dir: &Path, id: &str) -> PathBuf {
-    state_dir.join("agents").join(id).join("agent")
+/// The folder of the sessions of the agent `id`.
+pub fn sessions(state_dir: &Path, id: &str) -> PathBuf {
+    paths::agent_home(state_dir, id).join("sessions")
 }
 
-/// The credential store of the agent in `agent_dir`.
-pub fn store_file(agent_dir: &Path) -> PathBuf {
-    agent_dir.join("auth-profiles.json")
+/// The file of the sessions of the agent `id`, unless the config says otherwise.
+pub fn sessions_file(state_dir: &Path, id: &str) -> PathBuf {
+    sessions(state_dir, id).join("sessions.json")
 }
 
-/// The older store of the agent in `agent_dir`, which is now a cache for embedded runtimes.
-pub fn legacy_store_file(agent_dir: &Path) -> PathBuf {
-    agent_dir.join("auth.json")
+/// The manifests of providers.
+pub fn providers(state_dir: &Path) -> PathBuf {
+    state_dir.join("providers")
+}
+
+/// What is kept of deleted agents.
+pub fn deleted(state_dir: &Path) -> PathBuf {
+    state_dir.join("deleted")
+}
+
+/// The state directories that this program and its relatives have in a home directory.
+pub fn usual_state_dirs(home: &Path) -> [PathBuf; 3] {
+    [".clawdbot", ".moltbot", ".openclaw"].map(|name| home.join(name))
 }
 
 /// The state directory: `MOLTBOT_STATE_DIR`, else `CLAWDBOT_STATE_DIR`, else `~/.clawdbot`; or
@@ -97,7 +108,8 @@ fn chosen_state_dir(inputs: &Inputs<'_>) -> Option<PathBuf> {
 }
 
 fn home_state_dirs(inputs: &Inputs<'_>) -> [PathBuf; 2] {
-    [".clawdbot", ".moltbot"].map(|name| inputs.home.join(name))
+    let [clawdbot, moltbot, _] = usual_state_dirs(inputs.home);
+    [clawdbot, moltbot]
 }
 
 fn explicit_config(inputs: &Inputs<'_>) -> Option<PathBuf> {

@@ -4,7 +4,6 @@
 use auth_store::Timestamp;
 
 use crate::host::context::Context;
-use crate::host::global::Global;
 
 /// What the person's terminal can show, and what they want.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,13 +27,13 @@ impl Style {
     /// The style of standard output: `--no-color` and `NO_COLOR` (<https://no-color.org>) switch
     /// colours off, `CLICOLOR_FORCE` (<https://bixense.com/clicolors>) switches them on; else they
     /// are for terminals.
-    pub(crate) fn of(global: &Global, context: &Context) -> Self {
+    pub(crate) fn of(no_color: bool, context: &Context) -> Self {
         let is_set = |name: &str| context.env(name).is_some_and(|value| !value.is_empty());
         let is_forced = is_set("CLICOLOR_FORCE") && context.env("CLICOLOR_FORCE") != Some("0");
         let is_dumb = context.env("TERM") == Some("dumb");
         let is_wanted = is_forced || (context.terminal.stdout && !is_dumb);
         Self {
-            has_colour: is_wanted && !global.no_color && !is_set("NO_COLOR"),
+            has_colour: is_wanted && !no_color && !is_set("NO_COLOR"),
             has_blocks: has_blocks(context),
         }
     }
@@ -74,10 +73,6 @@ impl Style {
         })
     }
 }
-
-/// What [`Style`] puts around text: the only sequences that we send to a terminal.
-pub(crate) const SEQUENCES: [&str; 5] =
-    ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m"];
 
 /// Whether the terminal shows more than ASCII: its locale says so (POSIX.1-2017 §8.2).
 pub(crate) fn has_blocks(context: &Context) -> bool {
@@ -119,7 +114,7 @@ mod tests {
             let mut context = Context::sealed(home, Timestamp(0));
             context.terminal.stdout = is_terminal;
             context.env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
-            Style::of(&Global { no_color, ..Global::default() }, &context).has_colour
+            Style::of(no_color, &context).has_colour
         };
         assert!(has_colour(true, &[], false));
         assert!(has_colour(true, &[("NO_COLOR", "")], false));

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::host::style::SEQUENCES;
 use auth_store::{Credential, Secret, Timestamp, trim};
 
 /// What may be shown of a credential's secret: of a key that is kept elsewhere, where.
@@ -82,6 +81,10 @@ pub(crate) fn styled_for_terminal(text: &str) -> String {
     let (sequence, rest) = after.split_at(sequence.map_or(0, str::len));
     format!("{}{escape}{sequence}{}", line_for_terminal(before), styled_for_terminal(rest))
 }
+
+/// The only sequences that we send to a terminal: those of [`Style`](crate::host::style::Style).
+pub(crate) const SEQUENCES: [&str; 5] =
+    ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m"];
 
 /// What goes to a terminal: lines of [`printable`] text, whatever was put into them; a tab is a
 /// space.

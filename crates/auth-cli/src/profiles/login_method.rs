@@ -1,10 +1,10 @@
 //! Which provider, and which of its ways to log in.
 
 use auth_providers::{Flow, Provider, Providers};
+use auth_store::ProviderId;
 
-use crate::commands::login::args::LoginArgs;
 use crate::host::context::Context;
-use crate::host::error::CliError;
+use crate::host::error::{CliError, Exit};
 use crate::host::prompt;
 use crate::host::shell_quote::option;
 use crate::host::text::printable;
@@ -20,17 +20,14 @@ pub(crate) enum Chosen {
     ApiKey,
 }
 
-/// The way that the arguments mean: the one they name, else the provider's first. What a person
-/// must paste is asked for only where they named that way, or sit at a terminal.
+/// The way that is `named`, else the provider's first. What a person must paste is asked for only
+/// where they named that way, or sit at a terminal. `in_two_steps`: the login is only begun.
 pub(crate) fn of(
-    args: &LoginArgs,
+    named: Option<&str>,
+    in_two_steps: bool,
     provider: &Provider,
     context: &Context,
 ) -> Result<Chosen, CliError> {
-    let named = match args.method.as_deref() {
-        _ if args.device_code => Some("device_code"),
-        method => method,
-    };
     let found = match named {
         None => provider.flows.first(),
         Some(method) => provider.flows.iter().find(|flow| words(**flow).contains(&method)),
@@ -47,7 +44,7 @@ pub(crate) fn of(
         return Err(CliError::usage(message).hint(ways(provider)));
     };
     if let Chosen::Token | Chosen::ApiKey = chosen {
-        if args.start {
+        if in_two_steps {
             let message = format!("`{id}` has no login in two steps");
             return Err(CliError::usage(message).hint(ways(provider)));
         }
@@ -62,7 +59,7 @@ pub(crate) fn of(
 /// Asks which provider, at a terminal; elsewhere that is an error which lists them.
 pub(crate) fn choose_provider(
     providers: &Providers,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<String, CliError> {
     let all = providers.all();
     let ids: Vec<_> = all.iter().map(|provider| provider.id.as_str()).collect();
@@ -91,10 +88,32 @@ pub(crate) fn choose_provider(
     Ok(by_number.map_or(answer, |id| (*id).to_owned()))
 }
 
+/// The provider that is meant. A wrong manifest of that name is an error, even where the
+/// catalogue has one: the person wrote it to be used.
+pub(crate) fn find<'a>(name: &str, providers: &'a Providers) -> Result<&'a Provider, CliError> {
+    let id = ProviderId::new(name);
+    let found = providers.find(&id);
+    let wanted = found.map_or(&id, |provider| &provider.id);
+    let wrong = providers.errors().iter().find(|error| {
+        let stem = error.path.file_stem().map(|stem| ProviderId::new(&stem.to_string_lossy()));
+        stem.as_ref() == Some(wanted)
+    });
+    if let Some(error) = wrong {
+        return Err(CliError::new(Exit::Usage, "manifest", error.to_string())
+            .hint("correct the manifest, then log in again")
+            .path(&error.path));
+    }
+    found.ok_or_else(|| {
+        let message = format!("there is no provider `{}`", printable(name));
+        CliError::new(Exit::Usage, "unknown_provider", message)
+            .hint("see what there is: clawdbot plugins list; or describe it in a manifest")
+    })
+}
+
 /// Asks which way, where the provider has several.
 pub(crate) fn choose_method(
     provider: &Provider,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Option<String>, CliError> {
     if provider.flows.len() < 2 {
         return Ok(None);

@@ -7,12 +7,26 @@ use auth_routing::{Charge, Pin, Plan, Source, Why, charge, unusable_until};
 use auth_store::{ModelUsage, ProfileId, ProviderId, Timestamp};
 
 use crate::agent::sessions::Sessions;
-use crate::commands::token::args::TokenArgs;
 use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::host::shell_quote::command;
 use crate::host::text::utc;
 use crate::profiles::view::{self, View};
+
+/// What is asked for; without any of it, the provider of the default model.
+#[derive(Clone, Debug, Default)]
+pub struct RouteRequest {
+    /// A provider.
+    pub provider: Option<String>,
+    /// This profile and no other.
+    pub profile: Option<String>,
+    /// The profile that this session uses.
+    pub session: Option<String>,
+    /// The session starts anew: routing moves on to the next profile.
+    pub new_session: bool,
+    /// A model: an alias or `provider/model`.
+    pub model: Option<String>,
+}
 
 /// What there is to choose from.
 #[derive(Debug)]
@@ -43,14 +57,14 @@ pub(crate) struct Candidate {
     pub(crate) resting: Option<Timestamp>,
 }
 
-/// The models to try for `args`: the one that was named, then the fallbacks of the config, then
+/// The models to try for `request`: the one that was named, then the fallbacks of the config, then
 /// its first model. Empty if none was named.
 ///
 /// # Errors
 /// It is no model, or not one of the provider or profile that was named, too.
-pub(crate) fn models(args: &TokenArgs, view: &View) -> Result<Vec<ModelRef>, CliError> {
-    let Some(text) = &args.model else { return Ok(Vec::new()) };
-    let named = match (&args.profile, &args.provider) {
+pub(crate) fn models(request: &RouteRequest, view: &View) -> Result<Vec<ModelRef>, CliError> {
+    let Some(text) = &request.model else { return Ok(Vec::new()) };
+    let named = match (&request.profile, &request.provider) {
         (Some(id), _) => Some(view.profile(&ProfileId::new(id.as_str()))?.provider.clone()),
         (None, provider) => provider.as_deref().map(ProviderId::new),
     };
@@ -60,7 +74,7 @@ pub(crate) fn models(args: &TokenArgs, view: &View) -> Result<Vec<ModelRef>, Cli
         return Err(CliError::usage(format!("{model} is no model of `{named}`")));
     }
     // Who names a profile or a provider gets that and no other.
-    if args.profile.is_some() || args.provider.is_some() {
+    if request.profile.is_some() || request.provider.is_some() {
         return Ok(vec![model]);
     }
     let fallbacks = view.config.fallbacks_of_agent(&view.agent.id).into_iter();
@@ -76,17 +90,17 @@ pub(crate) fn models(args: &TokenArgs, view: &View) -> Result<Vec<ModelRef>, Cli
 }
 
 impl Route {
-    /// The route for `args`, with `model` in the place of the one they name. Nothing is written.
+    /// The route for `request`, with `model` in the place of the one they name. Nothing is written.
     ///
     /// # Errors
     /// What was named does not exist, or the session's pin names a profile that is gone.
     pub(crate) fn of(
-        args: &TokenArgs,
+        request: &RouteRequest,
         model: Option<&ModelRef>,
         view: &View,
         context: &Context,
     ) -> Result<Self, CliError> {
-        if let Some(id) = &args.profile {
+        if let Some(id) = &request.profile {
             let profile = view.profile(&ProfileId::new(id.as_str()))?;
             // Who names a profile gets it, resting or not.
             let candidate = Candidate { profile: profile.id.clone(), resting: None };
@@ -95,11 +109,11 @@ impl Route {
                 ..Self::empty(profile.provider.clone(), model)
             });
         }
-        if let Some(key) = &args.session {
+        if let Some(key) = &request.session {
             let entry = Sessions::of(&view.agent, &view.config, context).entry(key)?;
-            return Self::of_session(key, entry, args, view);
+            return Self::of_session(key, entry, request, view);
         }
-        let provider = match (model, &args.provider) {
+        let provider = match (model, &request.provider) {
             (Some(model), _) => model.provider.clone(),
             (None, Some(provider)) => ProviderId::new(provider),
             (None, None) => view.agent_model().provider,
@@ -112,12 +126,12 @@ impl Route {
     fn of_session(
         key: &str,
         entry: Option<Entry>,
-        args: &TokenArgs,
+        request: &RouteRequest,
         view: &View,
     ) -> Result<Self, CliError> {
-        let is_known = entry.is_some() || args.new_session;
+        let is_known = entry.is_some() || request.new_session;
         let entry = entry.unwrap_or_default();
-        let turn = Turn::of(&entry, args, view);
+        let turn = Turn::of(&entry, request, view);
         if turn.is_required
             && let Some(id) = session::pinned(&entry)
         {
@@ -184,11 +198,11 @@ impl Route {
     }
 
     /// Writes the session's pin where it moved. It is a preference, so a failure is only said.
-    pub(crate) fn move_session(&self, args: &TokenArgs, view: &View, context: &mut Context) {
+    pub(crate) fn move_session(&self, request: &RouteRequest, view: &View, context: &Context) {
         let Some(key) = self.session.as_deref().filter(|_| self.moves_session) else { return };
         let sessions = Sessions::of(&view.agent, &view.config, context);
-        let moved = sessions.update(key, args.new_session, context, |entry| {
-            let turn = Turn::of(entry, args, view);
+        let moved = sessions.update(key, request.new_session, context, |entry| {
+            let turn = Turn::of(entry, request, view);
             if turn.is_required { None } else { turn.resolve(entry, view).entry }
         });
         if let Err(error) = moved {
@@ -221,10 +235,10 @@ struct Turn {
 }
 
 impl Turn {
-    fn of(entry: &Entry, args: &TokenArgs, view: &View) -> Self {
+    fn of(entry: &Entry, request: &RouteRequest, view: &View) -> Self {
         let pinned = session::pinned(entry);
         let is_required =
-            pinned.is_some() && session::source(entry) == PinSource::User && !args.new_session;
+            pinned.is_some() && session::source(entry) == PinSource::User && !request.new_session;
         let model = session::model(entry, &view.agent_model());
         let has_model = crate::agent::sessions::text(entry, "modelOverride").is_some();
         let of_pin = pinned.and_then(|id| view.profile(&id).ok().map(|it| it.provider.clone()));
@@ -233,13 +247,13 @@ impl Turn {
             let provider = crate::agent::sessions::text(entry, "providerOverride");
             provider.map_or_else(|| model.provider.clone(), ProviderId::new)
         });
-        let provider = args.provider.as_deref().map_or_else(|| own.clone(), ProviderId::new);
+        let provider = request.provider.as_deref().map_or_else(|| own.clone(), ProviderId::new);
         Self {
             model: Some(model).filter(|model| model.provider == provider),
             rests: view.model_usage(),
             is_own: provider == own,
             is_required,
-            is_new: args.new_session,
+            is_new: request.new_session,
             provider,
         }
     }

@@ -4,20 +4,19 @@
 use std::time::Duration;
 
 use auth_routing::{Config as RoutingConfig, Routing, plan};
-use auth_store::{Document, ProviderId, RuntimeCache, Timestamp};
+use auth_store::{Document, ProviderId, RuntimeCache, Timestamp, paths};
 
 use crate::agent::Agent;
 use crate::agent::shared;
 use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::CliError;
-use crate::host::paths;
 
 /// Brings the runtime cache of `agent` up to date. Nothing depends on it, so a failure is only
 /// said.
-pub(crate) fn follow(agent: &Agent, config: &Config, context: &mut Context) {
+pub(crate) fn follow(agent: &Agent, config: &Config, context: &Context) {
     let (routing, now) = (config.routing(), context.now());
-    let path = paths::legacy_store_file(&agent.directory);
+    let path = paths::runtime_cache(&agent.directory);
     let store = agent.store().with_patience(PATIENCE);
     let shared = shared::owner_of(agent, config, context).ok().flatten();
     let shared = shared.and_then(|owner| owner.store().read().ok());
@@ -32,7 +31,7 @@ pub(crate) fn follow(agent: &Agent, config: &Config, context: &mut Context) {
 }
 
 /// The same where the config may have changed since it was read.
-pub(crate) fn follow_anew(agent: &Agent, context: &mut Context) {
+pub(crate) fn follow_anew(agent: &Agent, context: &Context) {
     // A config that is wrong was complained about when it was read.
     if let Ok(config) = Config::load(context) {
         follow(agent, &config, context);
@@ -40,8 +39,8 @@ pub(crate) fn follow_anew(agent: &Agent, context: &mut Context) {
 }
 
 /// The same for an agent that nobody asked about, if it has a cache.
-pub(crate) fn follow_if_there(agent: &Agent, config: &Config, context: &mut Context) {
-    if paths::legacy_store_file(&agent.directory).exists() {
+pub(crate) fn follow_if_there(agent: &Agent, config: &Config, context: &Context) {
+    if paths::runtime_cache(&agent.directory).exists() {
         follow(agent, config, context);
     }
 }

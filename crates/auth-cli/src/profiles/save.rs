@@ -3,6 +3,7 @@
 use auth_providers::refresh::{
     Revocation, clear_record, finish_begun, give_to_successors, holders, key_of,
 };
+use auth_providers::token_source::TokenSink;
 use auth_providers::{Login, Provider, TakenProfile, profile_name};
 use auth_store::{
     Credential, Document, Kind, OAuthCredential, Profile, ProfileId, ProviderId, Usage,
@@ -15,7 +16,6 @@ use crate::config::Config;
 use crate::config::edit;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::profiles::token_sink::TokenSink;
 use crate::profiles::worker;
 
 /// What the person asked for, and what holds for their agent.
@@ -87,10 +87,7 @@ fn name(
 
 /// Refuses before anything is spent: a store that could not be written.
 pub(crate) fn check_store(sink: &TokenSink) -> Result<(), CliError> {
-    if sink.store.read()?.is_writable() {
-        return Ok(());
-    }
-    Err(auth_store::StoreError::Newer { path: sink.store.path().to_owned() }.into())
+    Ok(sink.store.read()?.check_writable(sink.store.path())?)
 }
 
 /// The same right before something is spent, and a disk with no room for what it brings.
@@ -186,7 +183,7 @@ pub(crate) fn declare(
     provider: &ProviderId,
     kind: Kind,
     email: Option<&str>,
-    context: &mut Context,
+    context: &Context,
 ) {
     let path = context.paths().config.clone();
     if let Err(error) = edit::declare_profile(&path, id, provider, kind, email) {
@@ -257,7 +254,7 @@ fn read_back(
     Err(CliError::new(Exit::CannotWrite, "not_saved", message)
         .hint("end the other program, then do it again")
         .profile(id)
-        .path(&crate::host::paths::store_file(&agent.directory)))
+        .path(&auth_store::paths::store(&agent.directory)))
 }
 
 /// Where the provider's entry says so, and nobody else has the token.

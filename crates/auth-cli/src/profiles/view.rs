@@ -8,13 +8,14 @@ use auth_routing::session::selector::{Aliases, ModelRef};
 use auth_routing::{Pin, Plan, Routing, for_model, health, plan};
 use auth_store::{
     Credential, Document, ModelUsage, Profile, ProfileId, ProviderId, Records, State,
-    StateDirectory, Timestamp, TokenKey,
+    StateDirectory, Timestamp, TokenKey, paths,
 };
 use serde::Serialize;
 
 use crate::agent::shared::Seen;
 use crate::agent::{self, Agent};
 use crate::config::Config;
+use crate::host;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
@@ -42,7 +43,7 @@ pub struct View {
 impl View {
     /// Reads the store and the config of the agent that the command means. What is odd about
     /// them is said on stderr.
-    pub fn read(global: &Global, context: &mut Context) -> Result<Self, CliError> {
+    pub fn read(global: &Global, context: &Context) -> Result<Self, CliError> {
         let config = Config::load(context)?;
         for warning in &config.warnings {
             context.say(format_args!("warning: {warning}"));
@@ -80,7 +81,7 @@ impl View {
 
     /// What [`read`](Self::read) gives for the agent whose session `key` is: `agent:work:main` is
     /// one of the agent `work`.
-    pub fn of_session(key: &str, global: &Global, context: &mut Context) -> Result<Self, CliError> {
+    pub fn of_session(key: &str, global: &Global, context: &Context) -> Result<Self, CliError> {
         let global = agent::of_session(key, global, &Config::load(context)?)?;
         Self::read(&global, context)
     }
@@ -183,7 +184,7 @@ pub fn no_profile(id: &ProfileId, agent: &Agent) -> CliError {
     CliError::new(Exit::NoCredential, "unknown_profile", message)
         .hint(format!("see `clawdbot models auth list{}`", option("--agent", &agent.id)))
         .profile(id)
-        .path(&crate::host::paths::store_file(&agent.directory))
+        .path(&paths::store(&agent.directory))
 }
 
 /// The default model of all agents.
@@ -213,7 +214,7 @@ const DEFAULT_MODEL: &str = "claude-opus-4-5";
 
 /// The providers there are: the catalogue and the manifests of the state directory.
 pub fn providers(context: &Context) -> Providers {
-    let manifests = context.paths().state_dir.join("providers");
+    let manifests = host::paths::providers(&context.paths().state_dir);
     Providers::load(Some(&manifests), &|name| context.env(name).map(str::to_owned))
 }
 

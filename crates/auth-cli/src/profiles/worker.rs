@@ -7,16 +7,17 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use auth_providers::plugin::{Environment, WithPlugins};
-use auth_providers::refresh::{self, Force, Prepared, RefreshError, Wanted};
+use auth_providers::refresh::{self, Force, RefreshError, Wanted};
+use auth_providers::token_source::{Flights, TokenSink, Warm};
 use auth_providers::{Provider, Providers, ReqwestClient};
-use auth_store::{Credential, Records, StateDirectory, TokenKey, TokenLock};
+use auth_store::{Credential, ProfileId, Records, StateDirectory, TokenKey, TokenLock};
 use serde_json::{Value, json};
 
 use crate::agent::{self, Agent};
@@ -24,13 +25,11 @@ use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::fallback_directories;
-use crate::host::hardening;
+use crate::host::process::hardening;
 use crate::host::shell_quote::{command, option};
 use crate::host::text::printable;
 use crate::profiles::key_reference;
 use crate::profiles::runtime_cache;
-use crate::profiles::store_cache::Warm;
-use crate::profiles::token_sink::{self, TokenSink};
 
 /// The first argument of the child. Nobody types it.
 pub const WORD: &str = "__refresh";
@@ -59,7 +58,7 @@ pub fn sink(agent: &Agent, config: &Config, context: &Context) -> Result<TokenSi
         http: Box::new(http),
         clock: Arc::clone(&context.clock),
         patience,
-        flights: token_sink::Flights::default(),
+        flights: Flights::default(),
         warm: Warm::default(),
     })
 }
@@ -98,43 +97,29 @@ pub fn credential(
     sink: &TokenSink,
     context: &Context,
 ) -> Result<Credential, CliError> {
-    let profile = wanted.profile.clone();
-    key_reference::fetched(renewed(wanted, agent, sink, context)?, &profile, context)
+    let sender = |lock, wanted: &Wanted, provider: &Provider| {
+        send(lock, wanted, agent, provider, sink, context)
+    };
+    let credential = sink.credential_by(&wanted, sender).map_err(|failure| match failure {
+        Failure::Here(error) => explain(error, provider_of(&wanted.profile, sink), agent),
+        Failure::InChild(error) => error,
+    })?;
+    key_reference::fetched(credential, &wanted.profile, context)
 }
 
-fn renewed(
-    mut wanted: Wanted,
-    agent: &Agent,
-    sink: &TokenSink,
-    context: &Context,
-) -> Result<Credential, CliError> {
-    let document = sink.store.read()?;
-    wanted = wanted.about(&document);
-    let explain = |error, provider| explain(error, provider, agent);
-    let profile = document.profile(&wanted.profile);
-    let stored = document.credential(&wanted.profile);
-    let (Some(profile), Some(stored)) = (profile, stored) else {
-        let profile = wanted.profile;
-        return Err(explain(RefreshError::UnknownProfile { profile }, None));
-    };
-    let Some(provider) = sink.provider_of(&profile) else {
-        return token_sink::without_provider(stored, &wanted, context.now())
-            .map_err(|error| explain(error, None));
-    };
-    let mut attempts = refresh::attempts();
-    loop {
-        let prepared = refresh::prepare(&wanted, provider, sink.doors(), &mut attempts)
-            .map_err(|error| explain(error, Some(provider)))?;
-        let lock = match prepared {
-            Prepared::Valid(credential) => return Ok(credential),
-            Prepared::Send(lock) => lock,
-        };
-        let sent = send(lock, &wanted, agent, provider, sink, context);
-        let ended = |error| explain(error, Some(provider));
-        let usable = refresh::after_send(sent, &mut wanted, Some(&stored), sink.doors(), ended)?;
-        if let Some(credential) = usable {
-            return Ok(credential);
-        }
+fn provider_of<'a>(profile: &ProfileId, sink: &'a TokenSink) -> Option<&'a Provider> {
+    sink.provider_of(&sink.store.read().ok()?.profile(profile)?)
+}
+
+/// Where a refresh failed. A child explains its own failure.
+enum Failure {
+    Here(RefreshError),
+    InChild(CliError),
+}
+
+impl From<RefreshError> for Failure {
+    fn from(error: RefreshError) -> Self {
+        Self::Here(error)
     }
 }
 
@@ -146,7 +131,7 @@ fn send(
     provider: &Provider,
     sink: &TokenSink,
     context: &Context,
-) -> Result<bool, CliError> {
+) -> Result<bool, Failure> {
     match &context.program {
         Some(program) if cfg!(unix) => {
             let request = Request { wanted, key: lock.key(), agent, provider };
@@ -160,11 +145,9 @@ fn send(
             ];
             let needs = needs.concat();
             command.env_clear().envs(context.env_without_secrets(&needs));
-            in_child(command, lock, sink)
+            in_child(command, lock, sink).map_err(Failure::InChild)
         }
-        _ => token_sink::block_on(refresh::send(lock, wanted, provider, sink.doors()))
-            .and_then(|sent| sent)
-            .map_err(|error| explain(error, Some(provider), agent)),
+        _ => Ok(refresh::send_blocking(lock, wanted, provider, sink.doors())?),
     }
 }
 
@@ -228,18 +211,18 @@ impl Request<'_> {
 }
 
 /// The child: takes over the lock, sends, saves, says what came of it.
-pub fn run(arguments: &[OsString], context: &mut Context) -> u8 {
+pub fn run(arguments: &[OsString], context: &Context) -> u8 {
     let report = match child(arguments, context) {
         Ok(sent) => json!({ "sent": sent }),
         Err(error) => json!({ "error": error.to_json() }),
     };
     // The one who asked may be gone; what matters is on the disk.
-    let _ = writeln!(context.stdout, "{report}");
+    let _ = context.write(format!("{report}\n").as_bytes());
     0
 }
 
 #[cfg(unix)]
-fn child(arguments: &[OsString], context: &mut Context) -> Result<bool, CliError> {
+fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
     let nobody = || CliError::usage(format!("`{WORD}` is not for people"));
     let [_, _, key, id, directory, provider, profile, force, at_least, only_if] = arguments else {
         return Err(nobody());
@@ -268,8 +251,7 @@ fn child(arguments: &[OsString], context: &mut Context) -> Result<bool, CliError
         std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned().map_err(|_| nobody())?;
     let lock = sink.records.inherited(key, File::from(stdin))?;
     ignore_signals();
-    let sent = token_sink::block_on(refresh::send(lock, &wanted, provider, sink.doors()))
-        .and_then(|sent| sent)
+    let sent = refresh::send_blocking(lock, &wanted, provider, sink.doors())
         .map_err(|error| explain(error, Some(provider), &agent))?;
     // Here, since the one who asked may be gone. Others may have had copies of the token.
     runtime_cache::follow(&agent, &config, context);
@@ -281,7 +263,7 @@ fn child(arguments: &[OsString], context: &mut Context) -> Result<bool, CliError
 }
 
 #[cfg(not(unix))]
-fn child(_: &[OsString], _: &mut Context) -> Result<bool, CliError> {
+fn child(_: &[OsString], _: &Context) -> Result<bool, CliError> {
     Err(CliError::usage(format!("`{WORD}` is not for people")))
 }
 
@@ -305,7 +287,7 @@ pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) 
         }
         text
     };
-    let log_in = |profile: &auth_store::ProfileId| log_in_command(profile, provider, agent);
+    let log_in = |profile: &ProfileId| log_in_command(profile, provider, agent);
     let new = |exit, code| CliError::new(exit, code, message.clone());
     match &error {
         RefreshError::UnknownProfile { profile } => new(Exit::NoCredential, "no_credential")
@@ -385,7 +367,7 @@ fn share_command(store: &Path, agent: &Agent) -> String {
 
 /// The command that makes a new login of that profile.
 pub(crate) fn log_in_command(
-    profile: &auth_store::ProfileId,
+    profile: &ProfileId,
     provider: Option<&Provider>,
     agent: &Agent,
 ) -> String {

@@ -7,10 +7,20 @@ use auth_store::{OAuthCredential, Timestamp};
 use crate::http::HttpClient;
 use crate::oauth::discovery::{Metadata, discover};
 use crate::oauth::response::retry_after;
-use crate::plugin;
+use crate::plugin::{self, Event, FailureKind, Operation};
 use crate::provider::Provider;
-use crate::refresh::Revocation;
 use crate::text;
+
+/// What became of a login at its issuer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Revocation {
+    /// It was revoked.
+    Done,
+    /// There was nothing to revoke, or the issuer offers no way.
+    NotOffered,
+    /// The issuer could not be asked, or refused: the tokens live until they end by themselves.
+    Failed(String),
+}
 
 impl Provider {
     /// Revokes the tokens of `login`: the refresh token, then the access token. Each is sent only
@@ -24,7 +34,7 @@ impl Provider {
         let target = self.refresh_target(login).ok();
         if let Some(request) = target.and_then(|target| target.revocation_by_plugin(login)) {
             return match http.send(request).await {
-                Ok(answer) => plugin::read_revocation(self, &answer.body, login),
+                Ok(answer) => said_by_plugin(self, &answer.body, login),
                 Err(error) => Revocation::Failed(error.to_string()),
             };
         }
@@ -77,6 +87,21 @@ impl Provider {
             }
         }
         outcome
+    }
+}
+
+/// What the last line of a plugin that was asked to revoke `login` means.
+fn said_by_plugin(provider: &Provider, line: &[u8], login: &OAuthCredential) -> Revocation {
+    match plugin::last_event(provider, Operation::Revoke, line) {
+        Ok(Event::Result(_)) => Revocation::Done,
+        Ok(Event::Error(failure)) if failure.kind == FailureKind::Unsupported => {
+            Revocation::NotOffered
+        }
+        Ok(Event::Error(failure)) => {
+            Revocation::Failed(failure.without(&login.refresh).without(&login.access).words())
+        }
+        Ok(_) => Revocation::Failed("the plugin gave no answer".to_owned()),
+        Err(violation) => Revocation::Failed(violation.to_string()),
     }
 }
 

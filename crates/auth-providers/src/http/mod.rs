@@ -3,6 +3,7 @@
 
 pub(crate) mod address;
 pub(crate) mod reqwest_client;
+pub(crate) mod runtime;
 
 use std::fmt;
 use std::pin::Pin;

@@ -10,10 +10,11 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::http::address;
-use crate::http::{self, HttpClient, HttpError, HttpRequest, HttpResponse};
-use crate::login::browser::{Login, LoginError, TIMEOUT, misconfigured};
+use crate::http::{self, HttpClient, HttpRequest, HttpResponse};
+use crate::login::error::{LoginError, misconfigured, target, unavailable};
 use crate::login::token_exchange::Grant;
-use crate::oauth::endpoint::{TargetError, TokenEndpoint};
+use crate::login::{Login, TIMEOUT};
+use crate::oauth::endpoint::TokenEndpoint;
 use crate::oauth::response::error_of;
 use crate::oauth::tokens::{is_sendable, pointed};
 use crate::provider::{Flow, Provider, Yields};
@@ -181,17 +182,4 @@ impl Departure {
     fn sends_nonce(&self) -> bool {
         self.provider.scopes.iter().any(|scope| scope == "openid")
     }
-}
-
-/// Why the provider's entry does not say where to ask for tokens.
-pub(crate) fn target(provider: &Provider, error: &TargetError) -> LoginError {
-    let mut reason = error.to_string();
-    if let (TargetError::Incomplete { .. }, [name, ..]) = (error, &provider.client_id_env[..]) {
-        reason = format!("it needs a client id of your own in the environment variable `{name}`");
-    }
-    misconfigured(provider, &reason)
-}
-
-pub(crate) fn unavailable(error: &HttpError) -> LoginError {
-    LoginError::Unavailable { reason: error.to_string() }
 }

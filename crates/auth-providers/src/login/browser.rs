@@ -1,171 +1,17 @@
 //! Logging in through a browser: authorization code with PKCE (RFC 6749 §4.1, RFC 7636, RFC 8252).
 //! The listener and the person who may paste race from the first second.
 
-use std::pin::Pin;
 use std::time::Duration;
 
-use auth_pkce::{Arrival, Attempt, BindError, Browser, CallbackError, Code, Failure, Loopback};
-use auth_store::{Clock, Credential, ProviderId};
-use serde_json::{Map, Value};
+use auth_pkce::{Arrival, Attempt, BindError, Browser, Code, Failure, Loopback};
+use auth_store::Clock;
 
 use crate::http::HttpClient;
 use crate::login::authorization::Departure;
+use crate::login::error::{LoginError, misconfigured};
+use crate::login::{Begun, Finished, LoginUi, TIMEOUT};
 use crate::oauth::discovery::{DiscoveryError, Metadata, discover};
 use crate::provider::{Endpoints, Flow, IdentitySource, Provider};
-
-/// A login that succeeded and is not saved yet.
-#[derive(Clone, Debug)]
-pub struct Login {
-    /// Whose it is.
-    pub provider: ProviderId,
-    /// What to store.
-    pub credential: Credential,
-    /// The account at the issuer, if it said one.
-    pub account_id: Option<String>,
-    /// The e-mail address, if the issuer said one.
-    pub email: Option<String>,
-    /// Further members of the profile.
-    pub fields: Map<String, Value>,
-    /// What the person should know, as sentences.
-    pub warnings: Vec<String>,
-}
-
-/// A login, and the browser that waits to be told that it is saved.
-#[derive(Debug)]
-pub struct Finished {
-    /// What to save.
-    pub login: Login,
-    /// The browser, if the answer came through it.
-    pub browser: Option<Browser>,
-}
-
-/// The person, as a login sees them. Every method returns at once, but for
-/// [`pasted`](Self::pasted).
-pub trait LoginUi: Send + Sync {
-    /// The login has begun: show the address, open a browser, ask for the paste.
-    fn begin(&self, begun: &Begun<'_>);
-
-    /// The answer of the person: what they paste next. `None`: nobody will paste anything any
-    /// more. The login then goes on as long as the listener can still be reached.
-    fn pasted(&self) -> Pin<Box<dyn Future<Output = Option<String>> + Send + '_>>;
-
-    /// What was pasted is not the answer; they may try again.
-    fn refused(&self, error: &CallbackError);
-
-    /// The answer is there; the code is being exchanged.
-    fn exchanging(&self);
-
-    /// A login by device code has begun: show the code and the address.
-    fn show_code(&self, prompt: &DevicePrompt<'_>);
-
-    /// Whether the provider is being asked right now if somebody entered the code. While it is,
-    /// tokens may be on their way, so the login should not be ended.
-    fn polling(&self, is_asking: bool);
-}
-
-/// What the person is shown when a login begins.
-#[derive(Clone, Copy, Debug)]
-pub struct Begun<'a> {
-    /// Where to send the browser.
-    pub url: &'a str,
-    /// Where the browser comes back to.
-    pub redirect_uri: &'a str,
-    /// Why nothing listens there, so that pasting is the only way.
-    pub unbound: Option<&'a BindError>,
-}
-
-/// What the person is shown when a login by device code begins.
-#[derive(Clone, Copy, Debug)]
-pub struct DevicePrompt<'a> {
-    /// What they type there. Shown alone, to be compared.
-    pub user_code: &'a str,
-    /// Where they type it.
-    pub verification_uri: &'a str,
-    /// The same place with the code in it, if there is one (RFC 8628 §3.3.1).
-    pub verification_uri_complete: Option<&'a str>,
-    /// An address that may be opened without asking: one of the provider's own.
-    pub openable: Option<&'a str>,
-    /// How long the code is good for.
-    pub lifetime: Duration,
-}
-
-/// Why a login failed. Nothing is stored.
-#[derive(Debug, thiserror::Error)]
-pub enum LoginError {
-    /// This provider has no login of this sort: paste a token or a key instead.
-    #[error("`{provider}` has no login through a browser")]
-    NoSuchFlow {
-        /// The provider.
-        provider: ProviderId,
-    },
-    /// The entry of the provider cannot be used: correct the manifest or the environment.
-    #[error("`{provider}`: {reason}")]
-    Misconfigured {
-        /// The provider.
-        provider: ProviderId,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The issuer's answer ends the login, or what was handed over is not an answer to it.
-    #[error(transparent)]
-    Answer(#[from] CallbackError),
-    /// The issuer refuses the code: begin again.
-    #[error("the provider refused the code: {code}{}", .description.as_ref().map(|text| format!(" ({text})")).unwrap_or_default())]
-    Refused {
-        /// The error code.
-        code: String,
-        /// The issuer's explanation.
-        description: Option<String>,
-    },
-    /// The issuer could not be reached, or its answer proves nothing: begin again later.
-    #[error("the provider did not answer as it should: {reason}")]
-    Unavailable {
-        /// What happened.
-        reason: String,
-    },
-    /// The answer contradicts itself: somebody may be tampering. Begin again.
-    #[error("the provider's answer cannot be trusted: {reason}")]
-    Untrusted {
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// The code for another device has ended: begin again.
-    #[error("the code was not entered in time")]
-    CodeEnded,
-    /// This account has no device login: it must be switched on at the provider, or the person
-    /// logs in another way.
-    #[error("`{provider}` offers no login by device code to this account")]
-    NoDeviceLogin {
-        /// The provider.
-        provider: ProviderId,
-    },
-    /// Nobody answered in time: begin again.
-    #[error("nobody answered within {} minutes", .0.as_secs() / 60)]
-    TimedOut(Duration),
-    /// Nothing listens, and nobody can paste: begin and finish in two commands.
-    #[error("no answer can arrive: {reason}, and there is nothing to read a pasted answer from")]
-    Deaf {
-        /// Why nothing listens.
-        reason: String,
-    },
-    /// The login that was begun is not there: it ended, or more than ten minutes have passed.
-    #[error("no unfinished login fits this answer")]
-    NoneBegun,
-    /// The person, or the provider's plugin on their behalf, gave up.
-    #[error("the login was given up")]
-    Canceled,
-    /// The plugin does not do what it must: its author has to correct it.
-    #[error("the plugin of `{provider}` cannot be used: {reason}")]
-    Plugin {
-        /// The provider.
-        provider: ProviderId,
-        /// What it did.
-        reason: String,
-    },
-    /// The unfinished login cannot be kept on disk.
-    #[error(transparent)]
-    Store(#[from] auth_store::StoreError),
-}
 
 /// How long a person may take.
 pub const PATIENCE: Duration = Duration::from_mins(5);
@@ -222,29 +68,6 @@ pub async fn login(
                 browser.fail(Failure::NotExchanged).await;
             }
             Err(error)
-        }
-    }
-}
-
-impl Finished {
-    /// Tells the browser that the login is saved.
-    pub async fn succeed(self) {
-        if let Some(browser) = self.browser {
-            browser.succeed().await;
-        }
-    }
-
-    /// Tells the browser that the login is not kept: it is another account's.
-    pub async fn refuse(self) {
-        if let Some(browser) = self.browser {
-            browser.fail(Failure::Denied).await;
-        }
-    }
-
-    /// Tells the browser that the login could not be saved.
-    pub async fn fail(self) {
-        if let Some(browser) = self.browser {
-            browser.fail(Failure::NotSaved).await;
         }
     }
 }
@@ -346,13 +169,6 @@ impl Departure {
         }
     }
 }
-
-pub(crate) fn misconfigured(provider: &Provider, reason: &dyn std::fmt::Display) -> LoginError {
-    LoginError::Misconfigured { provider: provider.id.clone(), reason: reason.to_string() }
-}
-
-/// Of one request.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The port in the redirect URI where any port will do and none can be opened.
 const FALLBACK_PORT: u16 = 0xc000;

@@ -10,12 +10,11 @@ use serde_json::Value;
 
 use crate::http::address;
 use crate::http::{self, HttpClient, HttpError, HttpRequest, HttpResponse};
-use crate::login::authorization::{target, unavailable};
-use crate::login::browser::{
-    DevicePrompt, Login, LoginError, LoginUi, TIMEOUT, misconfigured, resolve,
-};
+use crate::login::browser::resolve;
 use crate::login::device_code::{DeviceGrant, code_request, openai_request, read_code, seconds};
+use crate::login::error::{LoginError, misconfigured, target, unavailable};
 use crate::login::token_exchange::Grant;
+use crate::login::{DevicePrompt, Login, LoginUi, TIMEOUT};
 use crate::oauth::endpoint::TokenEndpoint;
 use crate::oauth::response::{error_of, retry_after};
 use crate::oauth::tokens::{number, pointed};

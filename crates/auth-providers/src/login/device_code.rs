@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::http::address;
 use crate::http::{self, HttpRequest, HttpResponse};
-use crate::login::authorization::target;
-use crate::login::browser::{LoginError, TIMEOUT};
+use crate::login::TIMEOUT;
+use crate::login::error::{LoginError, target};
 use crate::oauth::endpoint::TokenEndpoint;
 use crate::oauth::response::error_of;
 use crate::oauth::tokens::{Expiry, number};

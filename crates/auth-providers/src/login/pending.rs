@@ -12,9 +12,11 @@ use serde_json::Value;
 
 use crate::http::HttpClient;
 use crate::login::authorization::Departure;
-use crate::login::browser::{Login, LoginError, LoginUi, misconfigured, resolve};
+use crate::login::browser::resolve;
 use crate::login::device::{DeviceLogin, Waiting};
 use crate::login::device_code::DeviceGrant;
+use crate::login::error::{LoginError, misconfigured};
+use crate::login::{Login, LoginUi};
 use crate::provider::registry::Providers;
 use crate::provider::{Endpoints, Flow, Provider};
 

@@ -2,7 +2,7 @@
 
 use auth_store::{Kind, Profile, ProfileId, ProviderId};
 
-use crate::login::browser::Login;
+use crate::login::Login;
 
 /// The profile that was asked for belongs to another account. Nothing may be saved there, unless
 /// the person insists.

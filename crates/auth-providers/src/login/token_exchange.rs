@@ -7,7 +7,8 @@ use auth_store::{Credential, OAuthCredential, Secret, Timestamp, unverified_clai
 use serde_json::{Map, Value};
 
 use crate::http::{HttpClient, HttpRequest, HttpResponse};
-use crate::login::browser::{Login, LoginError, TIMEOUT};
+use crate::login::error::LoginError;
+use crate::login::{Login, TIMEOUT};
 use crate::oauth::endpoint::TokenEndpoint;
 use crate::oauth::response::Answer;
 use crate::oauth::tokens::Tokens;
@@ -36,8 +37,12 @@ impl Grant<'_> {
         received_at: Timestamp,
         http: &dyn HttpClient,
     ) -> Result<Login, LoginError> {
-        let read =
-            self.provider.read_answer(answer.status, &answer.headers, &answer.body, received_at);
+        let read = self.provider.read_token_response(
+            answer.status,
+            &answer.headers,
+            &answer.body,
+            received_at,
+        );
         let read = sent.iter().fold(read, Answer::without);
         let mut tokens = match read {
             Answer::Tokens(tokens) => *tokens,

@@ -1,33 +1,13 @@
 //! Asking a provider whether a credential works: one request that reads and costs nothing.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use auth_store::{Credential, Kind, Secret};
-use serde::Deserialize;
+use auth_store::{Credential, Kind};
 
-use crate::http::{HttpClient, HttpError, HttpRequest, HttpResponse};
+use crate::http::{HttpClient, HttpError, HttpResponse};
 use crate::oauth::discovery::{Metadata, discover};
 use crate::provider::Provider;
-
-/// How a provider is asked: a `GET`, and what stands in its header.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Probe {
-    /// The address.
-    pub url: String,
-    /// The header field for an API key, if that is not `authorization`.
-    pub key_header: Option<String>,
-    /// What stands before an API key, if that is not `Bearer ` in `authorization`, and nothing in
-    /// another field.
-    pub key_prefix: Option<String>,
-    /// The header field for the account of a login.
-    pub account_header: Option<String>,
-    /// More header fields.
-    pub headers: BTreeMap<String, String>,
-    /// More header fields, where it is no API key.
-    pub token_headers: BTreeMap<String, String>,
-}
+use crate::provider::probe_request::Probe;
 
 /// What came of asking.
 #[derive(Debug)]
@@ -83,33 +63,5 @@ impl Provider {
             Ok(answer) => Probed::Answered(answer),
             Err(error) => Probed::Failed(error),
         }
-    }
-}
-
-impl Probe {
-    fn request(
-        &self,
-        kind: Kind,
-        secret: &Secret,
-        account: Option<&str>,
-        timeout: Duration,
-    ) -> HttpRequest {
-        let mut request = HttpRequest::get(&self.url, timeout);
-        let mut set = |name: &str, value: String| request.headers.push((name.to_owned(), value));
-        let secret = auth_store::trim(secret.expose());
-        let name = self.key_header.as_deref().filter(|_| kind == Kind::ApiKey);
-        let prefix = self.key_prefix.as_deref().filter(|_| kind == Kind::ApiKey);
-        let usual = if name.is_some() { "" } else { "Bearer " };
-        set(name.unwrap_or("authorization"), format!("{}{secret}", prefix.unwrap_or(usual)));
-        if let (Some(name), Some(account)) = (&self.account_header, account) {
-            set(name, account.to_owned());
-        }
-        for (name, value) in &self.headers {
-            set(name, value.clone());
-        }
-        for (name, value) in self.token_headers.iter().filter(|_| kind != Kind::ApiKey) {
-            set(name, value.clone());
-        }
-        request
     }
 }

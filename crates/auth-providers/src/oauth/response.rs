@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 
 use crate::http;
 use crate::oauth::tokens::Tokens;
-use crate::plugin;
 use crate::provider::Provider;
 use crate::text;
 
@@ -41,20 +40,20 @@ pub enum Answer {
 }
 
 impl Provider {
-    /// Reads the answer of a token endpoint to a code or a refresh token, received at `now`.
-    ///
-    /// Refused is only what an explicit error code refuses; everything that proves nothing is
-    /// [`Answer::Unavailable`]: 408, 425, 429, 5xx, redirects, pages of captive portals, empty
-    /// errors, unknown codes. Its texts are without the client secret, should the issuer repeat
-    /// it; what else was sent, [`Answer::without`] takes out.
-    pub fn read_answer(
+    /// Reads what a token endpoint answers to a code or a refresh token, received at `now`. Its
+    /// texts are without the client secret.
+    pub(crate) fn read_token_response(
         &self,
         status: u16,
         headers: &[(String, String)],
         body: &[u8],
         now: Timestamp,
     ) -> Answer {
-        let answer = self.judge_answer(status, headers, body, now);
+        self.without_client_secret(self.judge_answer(status, headers, body, now))
+    }
+
+    /// `answer` without the client secret, should the issuer repeat it.
+    pub(crate) fn without_client_secret(&self, answer: Answer) -> Answer {
         match &self.client_secret {
             Some(secret) => answer.without(secret),
             None => answer,
@@ -68,9 +67,6 @@ impl Provider {
         body: &[u8],
         now: Timestamp,
     ) -> Answer {
-        if status == plugin::NO_STATUS {
-            return plugin::read_answer(self, body, now);
-        }
         let object = http::json(body);
         let object = object.as_ref().and_then(Value::as_object);
         let unavailable = |what: &str| {

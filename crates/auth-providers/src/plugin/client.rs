@@ -11,8 +11,8 @@ use auth_store::{ProviderId, Secret};
 use crate::http::{HttpClient, HttpError, HttpRequest, HttpResponse, Sending};
 use crate::plugin::message::FailureKind;
 use crate::plugin::process::Process;
+use crate::plugin::protocol::{HELLO_TIMEOUT, NO_STATUS, SCHEME};
 use crate::plugin::session::{Conversation, Event, Hello, Operation, Violation};
-use crate::plugin::{HELLO_TIMEOUT, NO_STATUS, SCHEME};
 use crate::provider::executable::{Environment, Executable, Unusable};
 use crate::provider::registry::Providers;
 

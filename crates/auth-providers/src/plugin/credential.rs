@@ -5,14 +5,13 @@ use std::time::Duration;
 use auth_store::{Credential, OAuthCredential, Secret, Timestamp};
 use serde_json::{Map, Value};
 
-use crate::login::browser::Login;
+use crate::login::Login;
 use crate::oauth::response::{self, retry_after};
 use crate::oauth::tokens::{Tokens, is_sendable};
 use crate::plugin::message::{Failure, FailureKind};
+use crate::plugin::protocol::{SCHEME, VERSIONS};
 use crate::plugin::session::{Answer, Conversation, Event, Operation, Violation};
-use crate::plugin::{SCHEME, VERSIONS};
 use crate::provider::Provider;
-use crate::refresh::Revocation;
 use crate::text;
 
 /// The login that `answer`, which came at `now`, gives to `provider`.
@@ -64,7 +63,7 @@ pub(crate) fn login_of(
 /// What the stored line of a plugin that was asked to refresh means.
 pub(crate) fn read_answer(provider: &Provider, line: &[u8], now: Timestamp) -> response::Answer {
     let unavailable = |reason: String| response::Answer::Unavailable { reason, retry_after: None };
-    match event_of(provider, Operation::Refresh, line) {
+    match last_event(provider, Operation::Refresh, line) {
         Ok(Event::Result(answer)) => match tokens(provider, &answer.credential) {
             Some(tokens) => response::Answer::Tokens(Box::new(tokens)),
             None => unavailable("the plugin gave no tokens".to_owned()),
@@ -75,27 +74,12 @@ pub(crate) fn read_answer(provider: &Provider, line: &[u8], now: Timestamp) -> r
     }
 }
 
-/// What the last line of a plugin that was asked to revoke `login` means.
-pub(crate) fn read_revocation(
-    provider: &Provider,
-    line: &[u8],
-    login: &OAuthCredential,
-) -> Revocation {
-    match event_of(provider, Operation::Revoke, line) {
-        Ok(Event::Result(_)) => Revocation::Done,
-        Ok(Event::Error(failure)) if failure.kind == FailureKind::Unsupported => {
-            Revocation::NotOffered
-        }
-        Ok(Event::Error(failure)) => {
-            Revocation::Failed(failure.without(&login.refresh).without(&login.access).words())
-        }
-        Ok(_) => Revocation::Failed("the plugin gave no answer".to_owned()),
-        Err(violation) => Revocation::Failed(violation.to_string()),
-    }
-}
-
 /// The last line of a conversation, judged once more: it may come from a file.
-fn event_of(provider: &Provider, operation: Operation, line: &[u8]) -> Result<Event, Violation> {
+pub(crate) fn last_event(
+    provider: &Provider,
+    operation: Operation,
+    line: &[u8],
+) -> Result<Event, Violation> {
     let mut conversation = Conversation::new(provider.id.as_str(), operation);
     let hello =
         serde_json::json!({ "type": "hello", "versions": VERSIONS, "id": provider.id.as_str() });

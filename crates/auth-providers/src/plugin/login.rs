@@ -4,13 +4,14 @@ use std::pin::Pin;
 
 use auth_store::{Clock, Credential, Secret};
 
-use crate::login::browser::{Login, LoginError};
+use crate::login::Login;
+use crate::login::error::LoginError;
 use crate::plugin::client::hello;
 use crate::plugin::credential::login_of;
 use crate::plugin::message::{self, Failure, FailureKind, Prompt, Reply, Request};
 use crate::plugin::process::Process;
+use crate::plugin::protocol::{LOGIN_TIMEOUT, LONGEST_SILENCE};
 use crate::plugin::session::{Conversation, Event, Operation, Violation};
-use crate::plugin::{LOGIN_TIMEOUT, LONGEST_SILENCE};
 use crate::provider::Provider;
 use crate::provider::executable::{Environment, Executable};
 

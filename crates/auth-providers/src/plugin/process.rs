@@ -12,8 +12,8 @@ use tokio::io::{
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
+use crate::plugin::protocol::{KEPT_STDERR, LARGEST_OUTPUT, LAUNCH, LONGEST_LINE};
 use crate::plugin::session::Violation;
-use crate::plugin::{KEPT_STDERR, LARGEST_OUTPUT, LAUNCH, LONGEST_LINE};
 use crate::provider::executable::{Environment, Executable};
 use crate::text;
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::http::address;
 use crate::plugin::message::{Failure, Message, Prompt, PromptKind};
-use crate::plugin::{LONGEST_LINE, MOST_MESSAGES, MOST_PROMPTS, VERSIONS};
+use crate::plugin::protocol::{LONGEST_LINE, MOST_MESSAGES, MOST_PROMPTS, VERSIONS};
 use crate::text;
 
 /// What a plugin is asked to do.

@@ -2,6 +2,7 @@
 
 pub(crate) mod executable;
 pub(crate) mod manifest;
+pub(crate) mod probe_request;
 pub(crate) mod registry;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use auth_store::{ProviderId, Secret};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::http::address;
-use crate::oauth::probe::Probe;
+use crate::provider::probe_request::Probe;
 
 /// What is known of a provider. Adding one adds data, not control flow.
 ///

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use auth_store::{ProviderId, Secret};
 use serde_json::Value;
 
-use crate::plugin::Executable;
+use crate::provider::executable::Executable;
 use crate::provider::manifest::{build, first_set, manifest};
 use crate::provider::{Flow, Origin, Provider, Wrong};
 use crate::text;

@@ -10,7 +10,10 @@ use auth_store::{
 use crate::oauth::response::Answer;
 use crate::oauth::tokens::Tokens;
 use crate::provider::Provider;
-use crate::refresh::{Doors, RefreshError, Wanted, key, key_of, lineage};
+use crate::refresh::account::is_same_account;
+use crate::refresh::error::RefreshError;
+use crate::refresh::lineage;
+use crate::refresh::request::{Doors, Wanted, key, key_of};
 
 /// What an answer says, without the token that was sent: issuers are known to repeat it. Where
 /// nobody has that token any more, the issuer's own words are left out.
@@ -213,7 +216,7 @@ fn is_one_before(login: &OAuthCredential, sent: &OAuthCredential) -> bool {
         && login.refresh != sent.refresh
         && login.expires.is_some()
         && login.expires < sent.expires
-        && lineage::is_same_account((login, None), (sent, None))
+        && is_same_account((login, None), (sent, None))
 }
 
 /// When to ask again: when the issuer says, else after some seconds, more with every failure in a

@@ -10,8 +10,11 @@ use auth_store::{
 
 use crate::oauth::tokens::Tokens;
 use crate::provider::Provider;
-use crate::refresh::lineage::{is_same_account, is_used_up, leads_to, logins};
-use crate::refresh::{Current, Doors, RefreshError, Wanted, apply, key_of};
+use crate::refresh::account::is_same_account;
+use crate::refresh::apply;
+use crate::refresh::error::RefreshError;
+use crate::refresh::lineage::{is_used_up, leads_to, logins};
+use crate::refresh::request::{Current, Doors, Wanted, key_of};
 
 /// The store of another agent that holds the same profile and account with a later end: the
 /// token in ours is a copy that was left behind.

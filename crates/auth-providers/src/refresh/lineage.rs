@@ -3,22 +3,23 @@
 use std::collections::HashSet;
 
 use auth_store::{
-    Credential, Document, OAuthCredential, ProfileId, Record, Records, State, Store, StoreError,
-    TokenKey, TokenLock,
+    Credential, Document, OAuthCredential, ProfileId, Record, Records, State, StoreError, TokenKey,
+    TokenLock,
 };
 
 use crate::provider::Provider;
-use crate::refresh::recovery::settle_intent;
-use crate::refresh::{Current, Doors, RefreshError, Wanted, key_of};
+use crate::refresh::account::is_same_account;
+use crate::refresh::error::RefreshError;
+use crate::refresh::request::{Current, Doors, Wanted, key_of};
 
 /// The token at the end of a chain of successors, and the record that leads there.
-struct End {
-    key: TokenKey,
-    named_by: Record,
+pub(super) struct End {
+    pub(super) key: TokenKey,
+    pub(super) named_by: Record,
 }
 
 /// Where the successors of a token lead.
-enum Chain {
+pub(super) enum Chain {
     /// To this one; `None` if there is no successor.
     Ends(Option<End>),
     /// Back to one of these, which are all.
@@ -26,7 +27,7 @@ enum Chain {
 }
 
 /// Follows the successors of `from`. A token seen twice ends the search.
-fn chain(from: TokenKey, records: &Records) -> Result<Chain, StoreError> {
+pub(super) fn chain(from: TokenKey, records: &Records) -> Result<Chain, StoreError> {
     let mut seen = HashSet::from([from]);
     let mut key = from;
     let mut end = None;
@@ -125,31 +126,6 @@ pub(super) fn note_successor(
     }
 }
 
-/// What tells one account from another: the login with its account id, and the e-mail address.
-pub(super) type Identity<'a> = (&'a OAuthCredential, Option<&'a str>);
-
-/// Whether two logins are of one account: by its id, else by the address, else there is nothing
-/// that says otherwise.
-pub(super) fn is_same_account(one: Identity<'_>, other: Identity<'_>) -> bool {
-    match (&one.0.account_id, &other.0.account_id) {
-        (Some(one), Some(other)) => one == other,
-        _ => match (one.1, other.1) {
-            (Some(one), Some(other)) => one == other,
-            _ => true,
-        },
-    }
-}
-
-/// Whether two credentials may be of one account, as far as they say themselves.
-pub(super) fn is_of_same_account(one: Option<&Credential>, other: &Credential) -> bool {
-    match (one, other) {
-        (Some(Credential::OAuth(one)), Credential::OAuth(other)) => {
-            is_same_account((one, None), (other, None))
-        }
-        _ => true,
-    }
-}
-
 /// The refresh tokens of `provider` in a document, by profile.
 pub(super) fn logins(
     document: &Document,
@@ -162,115 +138,6 @@ pub(super) fn logins(
         Some((profile.id, login, key))
     });
     logins.collect()
-}
-
-/// Writes the living end of a used-up token's chain over the copy in our store. `lock` is that of
-/// the used-up token.
-pub(super) fn heal(
-    lock: TokenLock,
-    current: &Current,
-    wanted: &Wanted,
-    provider: &Provider,
-    doors: Doors<'_>,
-) -> Result<(), RefreshError> {
-    let lost = || RefreshError::NeedsLogin {
-        profile: wanted.profile.clone(),
-        reason: "its refresh token was used up, and the one that took its place is nowhere",
-    };
-    let used_up = lock.key();
-    let put = |found: OAuthCredential| -> Result<(), RefreshError> {
-        let put = doors.store.update(|document| -> Result<(), StoreError> {
-            if let Some(Credential::OAuth(login)) = document.credential(&wanted.profile)
-                && key_of(provider, &login) == Some(used_up)
-                && !is_used_up(&found, provider, doors.records)?
-            {
-                document.renew(&wanted.profile, &Credential::OAuth(found.clone()));
-            }
-            Ok(())
-        })?;
-        Ok(put?)
-    };
-    let end = match chain(used_up, doors.records)? {
-        Chain::Ends(end) => end.ok_or_else(lost)?,
-        // Nothing of it may be sent. What was received last is the best there is.
-        Chain::Closes(all) => {
-            let (all_logins, unread) = everywhere(doors.store, provider, doors);
-            unread.map_or(Ok(()), Err)?;
-            let own = all_logins.into_iter().filter(|(_, login, key)| {
-                all.contains(key) && is_same_account(current.identity(), (login, None))
-            });
-            let newest = own.map(|(_, login, _)| login).max_by_key(|login| login.expires);
-            let later = newest.filter(|login| login.expires > current.login.expires);
-            return put(later.ok_or_else(|| RefreshError::NeedsLogin {
-                profile: wanted.profile.clone(),
-                reason: "its refresh tokens were all used up, each in favour of another",
-            })?);
-        }
-    };
-    if let Some(found) = find(&end, provider, doors)? {
-        if !is_same_account(current.identity(), (&found, None)) {
-            return Err(RefreshError::OtherAccount { profile: wanted.profile.clone() });
-        }
-        return put(found);
-    }
-
-    // Nobody has it, so perhaps its refresh is under way, or was when its process died.
-    drop(lock);
-    let lock = doors.records.lock(end.key, doors.patience)?;
-    match lock.record()? {
-        Some(record) => match record.state {
-            State::Intent
-                if settle_intent(&lock, &record, current.identity(), provider, doors)? =>
-            {
-                Ok(())
-            }
-            State::Consumed => Ok(()),
-            State::Rejected | State::Revoked => Err(RefreshError::Rejected {
-                profile: wanted.profile.clone(),
-                code: record.code.unwrap_or_else(|| "revoked".to_owned()),
-            }),
-            _ if find(&end, provider, doors)?.is_some() => Ok(()),
-            _ => Err(lost()),
-        },
-        None if find(&end, provider, doors)?.is_some() => Ok(()),
-        None => Err(lost()),
-    }
-}
-
-/// The login with the token at the end of a chain.
-///
-/// # Errors
-/// It was not found, and may be in a store that could not be read.
-fn find(
-    end: &End,
-    provider: &Provider,
-    doors: Doors<'_>,
-) -> Result<Option<OAuthCredential>, StoreError> {
-    let named = Store::at(&end.named_by.store);
-    let (logins, unread) = everywhere(&named, provider, doors);
-    match logins.into_iter().find(|(_, _, key)| *key == end.key) {
-        Some((_, login, _)) => Ok(Some(login)),
-        None => unread.map_or(Ok(None), Err),
-    }
-}
-
-/// All logins of a provider: in the store that a record names, in ours, in the other agents', and
-/// in the backup of each; and why one of these could not be read, if so.
-fn everywhere(
-    named: &Store,
-    provider: &Provider,
-    doors: Doors<'_>,
-) -> (Vec<(ProfileId, OAuthCredential, TokenKey)>, Option<StoreError>) {
-    let (mut all, mut unread) = (Vec::new(), None);
-    for store in [named, doors.store].into_iter().chain(doors.siblings) {
-        for document in [store.read().map(Some), store.backup()] {
-            match document {
-                Ok(document) => all.extend(document.iter().flat_map(|it| logins(it, provider))),
-                Err(error) => unread = unread.or(Some(error)),
-            }
-        }
-    }
-    (all, unread)
 }
 
 /// An issuer may give us a token once more that was used up before: it is living again, so its

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use auth_store::{Credential, Document, OAuthCredential, ProfileId, Record, State};
 
+use crate::backend::revoke::Revocation;
 use crate::provider::Provider;
 use crate::refresh::copies::{give_to_successors, holders};
+use crate::refresh::error::RefreshError;
 use crate::refresh::recovery::{remove_settled_answers, settle_intent};
-use crate::refresh::{Doors, RefreshError, attempts, key_of};
+use crate::refresh::request::{Doors, attempts, key_of};
 
 /// What a logout did.
 #[derive(Clone, Debug)]
@@ -17,17 +19,6 @@ pub struct LoggedOut {
     /// The other agents' stores that still hold the same refresh token. If it was revoked, it is
     /// dead there too.
     pub others: Vec<PathBuf>,
-}
-
-/// What became of a login at its issuer.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Revocation {
-    /// It was revoked.
-    Done,
-    /// There was nothing to revoke, or the issuer offers no way.
-    NotOffered,
-    /// The issuer could not be asked, or refused: the tokens live until they end by themselves.
-    Failed(String),
 }
 
 /// Removes the profile from our store, after `revoke` was given the chance to revoke it. It is

@@ -1,103 +1,57 @@
 //! Refreshing: one function for every caller, and one request however many of them there are.
 //!
-//! Read [`refresh`] first; it is the whole protocol in a dozen lines. [`prepare`] is the part
-//! before anything is sent, [`send`](send()) the part after which a token may have been used up. A
-//! caller that may be killed at any time runs the second in another process.
+//! Read [`refresh`] first; it is the whole protocol in a dozen lines. `prepare` is the part before
+//! anything is sent, [`send`](send()) the part after which a token may have been used up. A caller
+//! that may be killed at any time runs the second in another process.
 //!
 //! Locks are always taken in the order *token* (one refresh token, for all agents) → *store* →
 //! *directory* (Clawdbot's), never two of a kind at once, and whoever holds a store never waits
 //! for a token.
 
+mod account;
 mod apply;
 mod copies;
 mod error;
+mod heal;
 mod lineage;
 mod logout;
 mod recovery;
+mod request;
 mod send;
 
 use std::time::Duration;
 
-use auth_store::{
-    Clock, Credential, Document, OAuthCredential, ProfileId, Record, Records, Secret, State, Store,
-    Timestamp, TokenKey, TokenLock,
-};
-use sha2::{Digest as _, Sha256};
+use auth_store::{Credential, Record, State, Timestamp, TokenLock};
 
-use crate::http::HttpClient;
-use crate::oauth::endpoint::{RefreshTarget, TargetError};
 use crate::provider::Provider;
+use account::is_of_same_account;
+use request::{Attempts, Current, Look, attempts, look};
 
+pub use crate::backend::revoke::Revocation;
 pub use copies::{give_to_successors, holders};
 pub use error::RefreshError;
 pub use lineage::clear_record;
-pub use logout::{LoggedOut, Revocation, logout};
+pub use logout::{LoggedOut, logout};
 pub use recovery::{clear_up, finish_begun};
-pub use send::send;
-
-/// What a refresh acts on.
-#[derive(Clone, Copy)]
-pub struct Doors<'a> {
-    /// The store that has the profile.
-    pub store: &'a Store,
-    /// The stores of the other agents, which may hold copies of the same refresh token.
-    pub siblings: &'a [Store],
-    /// What became of each refresh token.
-    pub records: &'a Records,
-    /// The network.
-    pub http: &'a dyn HttpClient,
-    /// The time.
-    pub clock: &'a dyn Clock,
-    /// How long to wait for others who refresh the same token.
-    pub patience: Duration,
-}
-
-/// What the caller wants.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Wanted {
-    /// Of which profile.
-    pub profile: ProfileId,
-    /// The credential must live at least that long.
-    pub at_least: Duration,
-    /// Whether to refresh what needs no refresh.
-    pub force: Force,
-    /// Forces only if the access token in the store still has this SHA-256 (hexadecimal): it is
-    /// the one that failed.
-    pub only_if: Option<String>,
-}
-
-/// How much a caller insists.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum Force {
-    /// Refresh what is about to end.
-    #[default]
-    No,
-    /// Refresh what is still valid, and do not wait for a time the issuer has set.
-    Refresh,
-    /// Send even a token that was refused before, or that is a stale copy. Once.
-    Send,
-}
-
-/// What there is to do after looking.
-#[derive(Debug)]
-pub enum Prepared {
-    /// Nothing: this can be used.
-    Valid(Credential),
-    /// Send the refresh token whose lock this is.
-    Send(TokenLock),
-}
+pub use request::{Doors, Force, Wanted, key_of};
+pub use send::{block_on, send, send_blocking};
 
 /// The credential of a profile, refreshed first if that is due.
 ///
 /// However many processes call this at once, one of them spends the refresh token; the others
 /// wait for it and read what it stored. It blocks while it waits for locks, so give it a thread
-/// of its own, and do not drop it: once the request is sent, only its end saves the answer.
-pub async fn refresh(
+/// of its own.
+///
+/// `sender` is given the lock of the refresh token and returns what [`send`](send()) does: it is
+/// [`send_blocking`], or something that runs it in a process that outlives the caller. Once the
+/// request is sent, only the end of `send` saves the token response.
+pub fn refresh<E: From<RefreshError>>(
     wanted: &Wanted,
     provider: &Provider,
     doors: Doors<'_>,
-) -> Result<Credential, RefreshError> {
-    let document = doors.store.read()?;
+    mut sender: impl FnMut(TokenLock, &Wanted) -> Result<bool, E>,
+) -> Result<Credential, E> {
+    let document = doors.store.read().map_err(RefreshError::from)?;
     let before = document.credential(&wanted.profile);
     let mut wanted = wanted.about(&document);
     let mut attempts = attempts();
@@ -105,9 +59,8 @@ pub async fn refresh(
         match prepare(&wanted, provider, doors, &mut attempts)? {
             Prepared::Valid(credential) => return Ok(credential),
             Prepared::Send(lock) => {
-                let sent = send(lock, &wanted, provider, doors).await;
-                let ended = |error| error;
-                let usable = after_send(sent, &mut wanted, before.as_ref(), doors, ended)?;
+                let sent = sender(lock, &wanted);
+                let usable = after_send(sent, &mut wanted, before.as_ref(), doors)?;
                 if let Some(credential) = usable {
                     return Ok(credential);
                 }
@@ -116,23 +69,22 @@ pub async fn refresh(
     }
 }
 
-/// The attempts of one caller: the first, and five times it may start again.
-pub type Attempts = std::ops::RangeInclusive<u32>;
-
-/// All the attempts of a caller who begins.
-pub fn attempts() -> Attempts {
-    0..=RESTARTS
+/// What there is to do after looking.
+enum Prepared {
+    /// Nothing: this can be used.
+    Valid(Credential),
+    /// Send the refresh token whose lock this is.
+    Send(TokenLock),
 }
 
-/// Judges the end of [`send`](send()): the credential if it can be used now, `None` to start
-/// again. What was forced is done, so from now on `wanted` forces nothing. `before` is what the
-/// store had when the caller began, `ended` makes the caller's kind of error.
-pub fn after_send<E>(
+/// Judges the end of a send: the credential if it can be used now, `None` to start again. What
+/// was forced is done, so from now on `wanted` forces nothing. `before` is what the store had when
+/// the caller began.
+fn after_send<E: From<RefreshError>>(
     sent: Result<bool, E>,
     wanted: &mut Wanted,
     before: Option<&Credential>,
     doors: Doors<'_>,
-    ended: impl Fn(RefreshError) -> E,
 ) -> Result<Option<Credential>, E> {
     let was_forced = wanted.force != Force::No;
     let now = doors.clock.now();
@@ -144,7 +96,7 @@ pub fn after_send<E>(
             wanted.force = Force::No;
             match stored {
                 Some(credential) if credential.is_valid(now) => Ok(Some(credential)),
-                Some(_) => Err(ended(RefreshError::Unavailable {
+                Some(_) => Err(E::from(RefreshError::Unavailable {
                     profile: wanted.profile.clone(),
                     reason: "the issuer gave an access token that has already ended".to_owned(),
                     retry_at: None,
@@ -158,7 +110,7 @@ pub fn after_send<E>(
             Some(credential)
                 if !was_forced
                     && credential.is_valid(now.plus(wanted.at_least))
-                    && lineage::is_of_same_account(before, &credential) =>
+                    && is_of_same_account(before, &credential) =>
             {
                 Ok(Some(credential))
             }
@@ -170,7 +122,7 @@ pub fn after_send<E>(
 /// Everything before the request: finds that nothing is due, adopts what somebody else did,
 /// obeys the record of the token, recovers what a dead process left. Sends nothing. Each time it
 /// has to look again it uses up one of the caller's `attempts`.
-pub fn prepare(
+fn prepare(
     wanted: &Wanted,
     provider: &Provider,
     doors: Doors<'_>,
@@ -256,7 +208,7 @@ fn decide(
     };
     match record.state {
         State::Consumed => {
-            lineage::heal(lock, &current, wanted, provider, doors)?;
+            heal::heal(lock, &current, wanted, provider, doors)?;
             return Ok(Decision::Again);
         }
         State::Rejected | State::Revoked if !insists => {
@@ -291,115 +243,5 @@ fn decide(
     Ok(Decision::Send(lock))
 }
 
-/// A login as it is in a store now, and where its refresh token goes.
-struct Current {
-    login: OAuthCredential,
-    email: Option<String>,
-    target: RefreshTarget,
-    key: TokenKey,
-}
-
-impl Current {
-    fn identity(&self) -> lineage::Identity<'_> {
-        (&self.login, self.email.as_deref())
-    }
-}
-
-enum Look {
-    /// There is nothing to refresh: use this, as it is.
-    Done(Credential),
-    Login(Box<Current>),
-}
-
-/// Finds the profile, and whether it is one that can be refreshed.
-fn look(
-    document: &Document,
-    wanted: &Wanted,
-    provider: &Provider,
-    now: Timestamp,
-) -> Result<Look, RefreshError> {
-    let profile = &wanted.profile;
-    let credential = document
-        .credential(profile)
-        .ok_or_else(|| RefreshError::UnknownProfile { profile: profile.clone() })?;
-    let unless_ended = |credential: Credential, reason: &'static str| {
-        if credential.is_valid(now) {
-            Ok(Look::Done(credential))
-        } else {
-            Err(RefreshError::NeedsLogin { profile: profile.clone(), reason })
-        }
-    };
-    let Credential::OAuth(login) = credential else {
-        let reason = match &credential {
-            credential if credential.bearer().is_blank() => "it is empty",
-            _ => "it has ended, and nobody can refresh it",
-        };
-        return unless_ended(credential, reason);
-    };
-    if login.refresh.is_blank() {
-        let reason = "its access token has ended, and there is no refresh token";
-        return unless_ended(Credential::OAuth(login), reason);
-    }
-    match provider.refresh_target(&login) {
-        Ok(target) => {
-            let email = document.profile(profile).and_then(|profile| profile.email);
-            let key = key(&target, &login.refresh);
-            Ok(Look::Login(Box::new(Current { login, email, target, key })))
-        }
-        Err(TargetError::NotRefreshable { .. }) => {
-            // Whatever its refresh token is for, the access token is good until its end.
-            let mut usable = login;
-            usable.refresh = Secret::default();
-            let reason = "its access token has ended, and this provider's logins are not refreshed";
-            unless_ended(Credential::OAuth(usable), reason)
-        }
-        Err(target) => Err(RefreshError::Target { profile: profile.clone(), target }),
-    }
-}
-
-/// The name of a refresh token.
-fn key(target: &RefreshTarget, refresh: &Secret) -> TokenKey {
-    TokenKey::new(&target.token_endpoint, &target.client_id, refresh)
-}
-
-/// The name of a login's refresh token; `None` if it has none or it cannot be sent anywhere.
-pub fn key_of(provider: &Provider, login: &OAuthCredential) -> Option<TokenKey> {
-    if login.refresh.is_blank() {
-        return None;
-    }
-    provider.refresh_target(login).ok().map(|target| key(&target, &login.refresh))
-}
-
-impl Wanted {
-    /// A credential of `profile` that can be used now.
-    pub fn now(profile: ProfileId) -> Self {
-        Self { profile, at_least: Duration::ZERO, force: Force::No, only_if: None }
-    }
-
-    /// The same; and `force` is about the access token that `document` has now. Once that is
-    /// gone, somebody has done for us what it asks for.
-    #[must_use]
-    pub fn about(&self, document: &Document) -> Self {
-        let is_open = self.force != Force::No && self.only_if.is_none();
-        let known = document.credential(&self.profile).filter(|_| is_open);
-        let hash = |it: Credential| hexadecimal(&Sha256::digest(it.bearer().expose()));
-        Self { only_if: known.map(hash).or_else(|| self.only_if.clone()), ..self.clone() }
-    }
-
-    fn forces(&self, login: &OAuthCredential) -> bool {
-        self.force != Force::No
-            && self.only_if.as_ref().is_none_or(|wanted| {
-                wanted.eq_ignore_ascii_case(&hexadecimal(&Sha256::digest(login.access.expose())))
-            })
-    }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
-}
-
-/// How often we start again before we give up on a store that keeps changing under us.
-const RESTARTS: u32 = 5;
 /// No issuer is believed that wants us to wait longer; the margin is for clocks.
 const LONGEST_WAIT: Duration = Duration::from_mins(61);

@@ -5,10 +5,12 @@ use std::time::Duration;
 use auth_store::{OAuthCredential, Record, State, Store, StoreLock, TokenKey, TokenLock};
 
 use crate::provider::Provider;
+use crate::refresh::account::{Identity, is_same_account};
 use crate::refresh::apply::{self, Settled};
 use crate::refresh::copies::{find_home, propagate};
-use crate::refresh::lineage::{Identity, is_same_account, leads_to, logins};
-use crate::refresh::{Doors, RefreshError, Wanted, key_of};
+use crate::refresh::error::RefreshError;
+use crate::refresh::lineage::{leads_to, logins};
+use crate::refresh::request::{Doors, Wanted, key_of};
 
 /// Finds out what became of a token whose process died with it, at the store on whose behalf it
 /// was sent. `true`: it is known now, start again. `false`: nobody knows, so it is sent again.

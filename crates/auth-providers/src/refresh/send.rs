@@ -1,16 +1,20 @@
 //! The request, from the first lock under which it may be sent to the last record of what came
 //! of it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use auth_store::{Credential, Record, State, StoreError, StoredAnswer, Timestamp, TokenLock};
 
+use crate::http::runtime::runtime;
 use crate::http::{HttpError, HttpResponse};
 use crate::provider::Provider;
 use crate::refresh::apply::{self, Settled};
+use crate::refresh::error::RefreshError;
 use crate::refresh::recovery::LeftBehind;
-use crate::refresh::{Doors, Look, RefreshError, Wanted, copies, lineage, look, recovery};
+use crate::refresh::request::{Doors, Look, Wanted, look};
+use crate::refresh::{copies, lineage, recovery};
 
 /// Sends the refresh token whose lock this is, and saves what comes back, before anything else is
 /// done with it. `true`: something was sent and saved; `false`: start again, nothing was sent.
@@ -147,6 +151,26 @@ pub async fn send(
             })
         }
     }
+}
+
+/// [`send`] on a runtime of this thread.
+pub fn send_blocking(
+    lock: TokenLock,
+    wanted: &Wanted,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<bool, RefreshError> {
+    block_on(send(lock, wanted, provider, doors))?
+}
+
+/// Runs `future` on a runtime of this thread.
+pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, RefreshError> {
+    let started = runtime().map_err(|source| StoreError::Io {
+        action: "start the network for",
+        path: PathBuf::new(),
+        source,
+    });
+    Ok(started?.block_on(future))
 }
 
 /// What the operating system refuses before anything is sent is about saving the result.

@@ -104,8 +104,10 @@ impl World {
         let network = self.network();
         let wanted = Wanted::now(ProfileId::new(PROFILE));
         let provider = self.provider();
-        let asking = refresh::refresh(&wanted, &provider, self.doors(&network));
-        block_on(asking).map(|credential| credential.bearer().expose().to_owned())
+        let doors = self.doors(&network);
+        let sender = |lock, wanted: &Wanted| refresh::send_blocking(lock, wanted, &provider, doors);
+        let credential = refresh::refresh(&wanted, &provider, doors, sender)?;
+        Ok(credential.bearer().expose().to_owned())
     }
 
     fn stored(&self) -> (String, String) {

@@ -5,33 +5,30 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use auth_providers::refresh::{self, Revocation};
-use auth_store::{Credential, Document, OAuthCredential, ProfileId};
+use auth_providers::token_source::TokenSink;
+use auth_store::{Credential, Document, OAuthCredential, ProfileId, paths};
 use serde_json::{Value, json};
 
 use crate::agent::shared;
 use crate::agent::{self, Agent};
 use crate::commands::agents::args::AgentsDeleteArgs;
+use crate::commands::agents::list;
 use crate::commands::agents::share::readers;
-use crate::commands::agents::{add, list};
 use crate::config::edit::{self, Change, Missing};
 use crate::config::{self, Config};
+use crate::host;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
-use crate::host::paths;
+use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::shell_quote::{command, option, shell_word};
 use crate::host::text::printable;
-use crate::profiles::token_sink::TokenSink;
 use crate::profiles::worker;
 
 /// Deletes the agent: first what may be refused, then what cannot be undone, then the move of its
 /// folders, under the lock of its store.
-pub fn run(
-    args: &AgentsDeleteArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn run(args: &AgentsDeleteArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = subject(&args.id, &config, context)?;
     let store = agent.store();
@@ -62,7 +59,7 @@ pub fn run(
 
 fn subject(name: &str, config: &Config, context: &Context) -> Result<Agent, CliError> {
     let id = config::agent_id(name);
-    if id == paths::MAIN_AGENT {
+    if id == host::paths::MAIN_AGENT {
         return Err(CliError::usage("the agent `main` cannot be deleted")
             .hint("its profiles can: clawdbot models auth logout PROFILE"));
     }
@@ -75,7 +72,7 @@ fn announce(
     going: &[ProfileId],
     readers: &[String],
     args: &AgentsDeleteArgs,
-    context: &mut Context,
+    context: &Context,
 ) {
     if going.is_empty() {
         context.say(format_args!("The agent `{}` has no credentials of its own.", agent.id));
@@ -96,7 +93,7 @@ fn announce(
     }
 }
 
-fn agreed(agent: &Agent, context: &mut Context) -> Result<bool, CliError> {
+fn agreed(agent: &Agent, context: &Context) -> Result<bool, CliError> {
     if !context.terminal.stdin {
         return Err(CliError::usage("there is nobody to ask whether to delete it").hint(format!(
             "nothing was deleted; to do it: {}",
@@ -189,7 +186,7 @@ fn revoke(
     going: &[ProfileId],
     sink: &TokenSink,
     agent: &Agent,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Vec<ProfileId>, CliError> {
     let mut revoked = Vec::new();
     sink.store.check_writable()?;
@@ -198,12 +195,12 @@ fn revoke(
         let Some(profile) = document.profile(id) else { continue };
         let Some(provider) = sink.provider_of(&profile) else { continue };
         let Some(Credential::OAuth(login)) = document.credential(id) else { continue };
-        let outcome = prompt::run(provider.revoke(&login, &*sink.http, sink.clock.now()))?;
+        let outcome = runtime::run(provider.revoke(&login, &*sink.http, sink.clock.now()))?;
         match outcome {
             Revocation::Done => {
                 // Its record says so from now on, and its other holders are named.
                 let done = async |_: &OAuthCredential| Revocation::Done;
-                let out = prompt::run(refresh::logout(id, Some(provider), done, sink.doors()))?
+                let out = runtime::run(refresh::logout(id, Some(provider), done, sink.doors()))?
                     .map_err(|error| worker::explain(error, Some(provider), agent))?;
                 for path in out.others {
                     context.say(format_args!(
@@ -233,8 +230,8 @@ impl Copy {
     fn of(agent: &Agent, context: &Context) -> Self {
         let state = &context.paths().state_dir;
         let name = format!("{}-{}", agent.id, context.now());
-        let home = state.join("agents").join(&agent.id);
-        let root = state.join("deleted").join(&name);
+        let home = paths::agent_home(state, &agent.id);
+        let root = host::paths::deleted(state).join(&name);
         let mut moves = Vec::new();
         // All that the state directory has of it: credentials, sessions, and what others put there.
         if home.exists() {
@@ -269,7 +266,7 @@ fn keep(agent: &Agent, copy: &Copy, sink: &TokenSink, context: &Context) -> Resu
     if copy.moves.is_empty() {
         return Ok(());
     }
-    let deleted = context.paths().state_dir.join("deleted");
+    let deleted = host::paths::deleted(&context.paths().state_dir);
     auth_store::create_private_directory(&deleted)?;
     let lock = sink.store.lock_for_refresh()?;
     // Elsewhere a folder with an open file in it cannot be moved.
@@ -289,7 +286,7 @@ fn keep(agent: &Agent, copy: &Copy, sink: &TokenSink, context: &Context) -> Resu
     drop(lock);
     let directory = copy.of_path(&agent.directory);
     // Our own lock, which was moved with it, and the note of a sharing that is over.
-    let leftovers = [directory.join("auth-profiles.json.lock"), shared::note(&directory)];
+    let leftovers = [paths::lock(&paths::store(&directory)), paths::sharing_note(&directory)];
     let gone = [fs::remove_dir(&leftovers[0]), fs::remove_file(&leftovers[1])];
     for (result, path) in gone.into_iter().zip(&leftovers) {
         if let Err(error) = result
@@ -316,8 +313,9 @@ fn make_private(directory: &Path) -> Result<(), CliError> {
         }
     };
     set(directory, 0o700)?;
-    for name in ["auth-profiles.json", ".auth-profiles.json.bak", "auth.json"] {
-        set(&directory.join(name), 0o600)?;
+    let store = paths::store(directory);
+    for file in [paths::backup(&store), paths::runtime_cache(directory), store] {
+        set(&file, 0o600)?;
     }
     Ok(())
 }
@@ -339,9 +337,9 @@ struct Deleted {
 }
 
 impl Deleted {
-    fn tell(&self, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    fn tell(&self, global: &Global, context: &Context) -> Result<Exit, CliError> {
         let restore = self.copy.restore();
-        let sessions = add::sessions(&self.agent.id, context);
+        let sessions = host::paths::sessions(&context.paths().state_dir, &self.agent.id);
         let kept = self.copy.of_path(&self.agent.directory);
         if global.json {
             context.print_json(&json!({

@@ -1,6 +1,6 @@
 //! `agents share`: an agent uses the profiles of another one, or only its own again.
 
-use auth_store::ProfileId;
+use auth_store::{ProfileId, paths};
 use serde_json::json;
 
 use crate::agent::shared::{self, Seen};
@@ -13,11 +13,7 @@ use crate::host::global::Global;
 use crate::host::shell_quote::{command, option};
 
 /// Sets or ends it, and says what the agent sees then.
-pub fn run(
-    args: &AgentsShareArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn run(args: &AgentsShareArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = named(&args.id, &config, context)?;
     if args.none {
@@ -37,7 +33,7 @@ pub fn run(
             "agentId": agent.id,
             "from": owner.map(|owner| owner.id),
             "profiles": ids,
-            "path": shared::note(&agent.directory).display().to_string(),
+            "path": paths::sharing_note(&agent.directory).display().to_string(),
         }))?;
         return Ok(Exit::Done);
     }

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use crate::agent::Agent;
 use crate::commands::doctor::args::DoctorArgs;
-use crate::commands::doctor::{Finding, Fix, Severity, examine};
+use crate::commands::doctor::examine;
+use crate::commands::doctor::finding::{Finding, Fix, Severity};
 use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
@@ -12,7 +13,7 @@ use crate::host::global::Global;
 use crate::host::text::printable;
 
 /// Looks at everything; with `--fix` mends, and looks again.
-pub fn run(args: &DoctorArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &DoctorArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     // One that does not exist has nothing wrong with it: that is for the person to know. A config that cannot be read is
     // a finding of its own.
     if let (Some(_), Ok(config)) = (&global.agent, Config::load(context)) {
@@ -71,7 +72,7 @@ pub fn run(args: &DoctorArgs, global: &Global, context: &mut Context) -> Result<
 fn as_json(
     findings: &[Finding],
     fixed: Vec<serde_json::Value>,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let serious = findings.iter().any(|it| it.severity != Severity::Note);
     let left = findings.iter().map(|it| it.to_json(false));

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use auth_providers::PENDING_LIFETIME;
-use auth_store::Timestamp;
+use auth_store::{Timestamp, paths};
 
 use crate::agent::Agent;
-use crate::commands::doctor::{Finding, Fix, Patient, Severity, of_agent};
+use crate::commands::doctor::finding::{Finding, Fix, Severity};
+use crate::commands::doctor::patient::{Patient, of_agent};
 use crate::host::error::CliError;
-use crate::host::paths;
 use crate::host::shell_quote::{moved_away, word};
 
 pub(crate) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
@@ -18,15 +18,15 @@ pub(crate) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (directory, code) in [
         (state.clone(), "state_mode"),
-        (state.join("locks").join("refresh"), "locks_mode"),
-        (state.join("logins"), "logins_mode"),
+        (paths::refresh_records(state), "locks_mode"),
+        (paths::pending_logins(state), "logins_mode"),
     ] {
         findings.extend(private(&directory, 0o700, code, patient));
     }
-    for entry in entries(&state.join("locks").join("refresh")) {
+    for entry in entries(&paths::refresh_records(state)) {
         findings.extend(private(&entry, 0o600, "file_mode", patient));
     }
-    for entry in entries(&state.join("logins")) {
+    for entry in entries(&paths::pending_logins(state)) {
         findings.extend(private(&entry, 0o600, "file_mode", patient));
         if age(&entry, patient.now).is_some_and(|age| age > PENDING_LIFETIME) {
             let what =
@@ -95,32 +95,29 @@ fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
     let mut findings: Vec<_> =
         private(&agent.directory, 0o700, "agent_mode", patient).into_iter().collect();
     let store = agent.store();
-    for name in entries(&agent.directory) {
-        let is_ours = name.file_name().is_some_and(|name| {
-            let name = name.to_string_lossy();
-            name.starts_with("auth-profiles.json")
-                || name.starts_with(".auth-")
-                || name == "auth.json"
-        });
-        if is_ours && name.is_file() {
-            findings.extend(private(&name, 0o600, "file_mode", patient));
-        } else if is_ours && !name.ends_with("auth-profiles.json.lock") {
-            findings.extend(odd_file(&name, patient));
+    let lock = paths::lock(&paths::store(&agent.directory));
+    for file in entries(&agent.directory) {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let is_ours = paths::is_ours(&name);
+        if is_ours && file.is_file() {
+            findings.extend(private(&file, 0o600, "file_mode", patient));
+        } else if is_ours && file != lock {
+            findings.extend(odd_file(&file, patient));
         }
-        if name.extension().is_some_and(|extension| extension == "new") && is_ours {
+        if paths::is_unfinished(&name) {
             let what =
-                format!("{} is left of a process that died while writing", show(&name, patient));
+                format!("{} is left of a process that died while writing", show(&file, patient));
             findings.push(
                 Finding::new("leftover", Severity::Note, what)
                     .costs("nothing: the next write removes it; it holds credentials until then")
-                    .at(&name)
+                    .at(&file)
                     .command("clawdbot doctor --fix")
-                    .fix(Fix::Remove(name.clone())),
+                    .fix(Fix::Remove(file.clone())),
             );
         }
     }
     findings.extend(link(store.path(), patient));
-    let lock = with_suffix(&store.canonical_path(), ".lock");
+    let lock = paths::lock(&store.canonical_path());
     findings.extend(lock_findings(&lock, agent, patient));
     match auth_store::superseded_by(&store.canonical_path()) {
         Ok(None) => {}
@@ -140,7 +137,7 @@ fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
             findings.push(unreadable(&agent.directory, &CliError::from(error).message));
         }
     }
-    let cache = paths::legacy_store_file(&agent.directory);
+    let cache = paths::runtime_cache(&agent.directory);
     if matches!(store.is_untouched(), Ok(false))
         && auth_store::read_regular_text(&cache).is_ok_and(|text| text.contains("\"refresh\""))
     {
@@ -295,12 +292,6 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
     paths.sort();
     paths
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut text = path.as_os_str().to_owned();
-    text.push(suffix);
-    text.into()
 }
 
 fn show(path: &Path, patient: &Patient<'_>) -> String {

@@ -6,82 +6,21 @@
 pub mod args;
 pub mod command;
 pub mod files;
+pub mod finding;
 pub mod neighbours;
 pub mod network;
+pub mod patient;
 pub mod profiles;
 pub mod settings;
 
-use std::path::{Path, PathBuf};
-
-use auth_providers::Providers;
-use auth_store::{Records, StateDirectory, Store, Timestamp};
-use serde_json::{Value, json};
+use auth_store::{StateDirectory, paths};
 
 use crate::agent::{self, Agent};
+use crate::commands::doctor::finding::{Finding, Severity};
+use crate::commands::doctor::patient::Patient;
 use crate::config::Config;
 use crate::host::context::Context;
-use crate::host::shell_quote::option;
 use crate::profiles::view;
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Severity {
-    /// It does not work.
-    Error,
-    /// It works, and may stop to, or is open to others.
-    Warning,
-    /// Good to know.
-    Note,
-}
-
-/// One thing that was found.
-#[derive(Debug)]
-pub struct Finding {
-    /// The kind of thing, for programs: a word that does not change.
-    pub code: &'static str,
-    /// How bad it is.
-    pub severity: Severity,
-    /// What it is, and where. Never a secret.
-    pub what: String,
-    /// What it costs.
-    pub cost: String,
-    /// The command that mends it.
-    pub command: Option<String>,
-    /// The file it is about.
-    pub path: Option<PathBuf>,
-    /// The profile it is about.
-    pub profile: Option<String>,
-    /// What `--fix` does about it.
-    pub fix: Option<Fix>,
-}
-
-/// What can be done without a person: nothing is lost by any of it.
-#[derive(Debug)]
-pub enum Fix {
-    /// Take the rights of others away.
-    Mode(PathBuf, u32),
-    /// Remove a leftover of ours that nobody can need.
-    Remove(PathBuf),
-    /// Lock the store and read it: that recovers it from its backup, takes a dead lock over and
-    /// removes what dead processes of ours left.
-    Settle(Store),
-}
-
-/// What is looked at.
-pub struct Patient<'a> {
-    /// The outside world.
-    pub context: &'a Context,
-    /// The user's file, if it can be read.
-    pub config: Config,
-    /// Every agent that the config or the disk knows.
-    pub agents: Vec<Agent>,
-    /// The providers there are.
-    pub providers: Providers,
-    /// What became of each refresh token.
-    pub records: Records,
-    /// The instant by which all is judged.
-    pub now: Timestamp,
-}
 
 /// Everything that was found, the worst first. `online`: ask the issuers too.
 pub fn examine(context: &Context, online: bool) -> Vec<Finding> {
@@ -95,7 +34,8 @@ pub fn examine(context: &Context, online: bool) -> Vec<Finding> {
         Config::empty(&context.paths().config)
     });
     let ids = agent::all(&config, context).unwrap_or_else(|error| {
-        findings.push(files::unreadable(&context.paths().state_dir.join("agents"), &error.message));
+        findings
+            .push(files::unreadable(&paths::agents(&context.paths().state_dir), &error.message));
         vec![config.default_agent()]
     });
     let agents =
@@ -119,114 +59,4 @@ pub fn examine(context: &Context, online: bool) -> Vec<Finding> {
     }
     findings.sort_by_key(|finding| finding.severity);
     findings
-}
-
-impl Finding {
-    fn new(code: &'static str, severity: Severity, what: impl Into<String>) -> Self {
-        Self {
-            code,
-            severity,
-            what: what.into(),
-            cost: String::new(),
-            command: None,
-            path: None,
-            profile: None,
-            fix: None,
-        }
-    }
-
-    fn costs(self, cost: impl Into<String>) -> Self {
-        Self { cost: cost.into(), ..self }
-    }
-
-    fn command(self, command: impl Into<String>) -> Self {
-        Self { command: Some(command.into()), ..self }
-    }
-
-    fn at(self, path: &Path) -> Self {
-        Self { path: Some(path.to_owned()), ..self }
-    }
-
-    fn about(self, profile: &(impl ToString + ?Sized)) -> Self {
-        Self { profile: Some(profile.to_string()), ..self }
-    }
-
-    fn fix(self, fix: Fix) -> Self {
-        Self { fix: Some(fix), ..self }
-    }
-
-    /// `{code, severity, what, cost, command?, path?, profileId?, fixable, fixed}`.
-    pub fn to_json(&self, fixed: bool) -> Value {
-        let severity = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-            Severity::Note => "note",
-        };
-        let mut value = json!({
-            "code": self.code,
-            "severity": severity,
-            "what": self.what,
-            "cost": self.cost,
-            "fixable": self.fix.is_some(),
-            "fixed": fixed,
-        });
-        if let Some(command) = &self.command {
-            value["command"] = command.as_str().into();
-        }
-        if let Some(path) = &self.path {
-            value["path"] = path.display().to_string().into();
-        }
-        if let Some(profile) = &self.profile {
-            value["profileId"] = profile.as_str().into();
-        }
-        value
-    }
-}
-
-impl Fix {
-    /// Does it; in a few words what was done.
-    ///
-    /// # Errors
-    /// Why it could not be done, for people.
-    pub fn apply(&self) -> Result<&'static str, String> {
-        match self {
-            Self::Mode(path, mode) => {
-                set_mode(path, *mode).map_err(|error| error.to_string())?;
-                Ok("others have no rights there any more")
-            }
-            Self::Remove(path) => {
-                std::fs::remove_file(path).map_err(|error| error.to_string())?;
-                Ok("removed")
-            }
-            Self::Settle(store) => {
-                let lock = store.lock_for_refresh().map_err(|error| error.to_string())?;
-                lock.read().map_err(|error| error.to_string())?;
-                Ok("the store was locked, read and settled")
-            }
-        }
-    }
-}
-
-#[cfg(unix)]
-fn set_mode(path: &Path, mode: u32) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    // Not through a link: whoever made it chooses what it leads to.
-    if path.is_symlink() {
-        return Err(std::io::Error::other("it is a symbolic link"));
-    }
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-}
-
-#[cfg(not(unix))]
-fn set_mode(_path: &Path, _mode: u32) -> std::io::Result<()> {
-    Ok(())
-}
-
-/// ` --agent <id>`, unless it is the default one.
-fn of_agent(agent: &Agent, patient: &Patient<'_>) -> String {
-    if agent.id == patient.config.default_agent() {
-        String::new()
-    } else {
-        option("--agent", &agent.id)
-    }
 }

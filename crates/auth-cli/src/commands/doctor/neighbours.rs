@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use auth_store::{Credential, Document, Secret, TokenKey};
 
-use crate::commands::doctor::{Finding, Patient, Severity};
+use crate::commands::doctor::finding::{Finding, Severity};
+use crate::commands::doctor::patient::Patient;
 use crate::host::other_tools::{Tool, of_tool};
 use crate::host::shell_quote::{command, option};
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use auth_providers::{HttpClient as _, HttpRequest};
 use auth_store::{Credential, Document};
 
-use crate::commands::doctor::{Finding, Patient, Severity};
-use crate::host::prompt;
+use crate::commands::doctor::finding::{Finding, Severity};
+use crate::commands::doctor::patient::Patient;
+use crate::host::process::runtime;
 use crate::host::shell_quote::word;
 use crate::profiles::worker;
 
@@ -31,7 +32,7 @@ pub(crate) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
 
 fn ask(url: &str, provider: &str, patient: &Patient<'_>) -> Option<Finding> {
     let client = worker::client(patient.context);
-    let asked = prompt::run(client.send(HttpRequest::get(url, TIMEOUT))).ok()?;
+    let asked = runtime::run(client.send(HttpRequest::get(url, TIMEOUT))).ok()?;
     let response = match asked {
         Ok(response) => response,
         Err(error) => {

@@ -3,13 +3,14 @@
 use auth_providers::TargetError;
 use auth_store::{
     Credential, Document, KeyReference, OAuthCredential, ParseError, Profile, ProfileId, State,
-    TokenKey, TokenLock,
+    TokenKey, TokenLock, paths,
 };
 
 use crate::agent::Agent;
 use crate::agent::sessions::Sessions;
+use crate::commands::doctor::finding::{Finding, Fix, Severity};
+use crate::commands::doctor::patient::{Patient, of_agent};
 use crate::commands::doctor::settings::order_finding;
-use crate::commands::doctor::{Finding, Fix, Patient, Severity, of_agent};
 use crate::host::shell_quote::{command, moved_away, option, word};
 use crate::host::text::utc;
 use crate::profiles::key_reference;
@@ -28,7 +29,7 @@ pub(crate) fn examine(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
                     .costs(
                         "the renewed token is in it; until it is merged the old one may be refused",
                     )
-                    .at(&agent.directory.join(format!(".auth-refresh.{key}.answer")))
+                    .at(&paths::response_file(&agent.directory, key))
                     .command(format!("clawdbot models auth refresh{}", of_agent(agent, patient))),
             );
         }

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use auth_routing::health::repair;
-use auth_store::{Document, Kind, Profile, ProfileId, ProviderId};
+use auth_store::{Document, Kind, Profile, ProfileId, ProviderId, paths};
 use serde_json::Value;
 
 use crate::agent::Agent;
-use crate::commands::doctor::{Finding, Patient, Severity};
+use crate::commands::doctor::finding::{Finding, Severity};
+use crate::commands::doctor::patient::Patient;
+use crate::host::paths::usual_state_dirs;
 use crate::host::shell_quote::{option, word};
 
 pub(crate) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
@@ -208,10 +210,9 @@ fn variables(patient: &Patient<'_>) -> Vec<Finding> {
 fn second_state(patient: &Patient<'_>) -> Option<Finding> {
     let used = &patient.context.paths().state_dir;
     let is_other = |path: &Path| {
-        path.join("agents").is_dir() && path.canonicalize().ok() != used.canonicalize().ok()
+        paths::agents(path).is_dir() && path.canonicalize().ok() != used.canonicalize().ok()
     };
-    let others = [".clawdbot", ".moltbot", ".openclaw"].map(|name| patient.context.home.join(name));
-    let other = others.into_iter().find(|path| is_other(path))?;
+    let other = usual_state_dirs(&patient.context.home).into_iter().find(|path| is_other(path))?;
     let context = patient.context;
     let what = format!(
         "there is a second state directory, {}; the one in use is {}",

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::host::duration::days;
 use clap::Args;
 
+use crate::host::duration::days;
+
 /// `models auth login`
-#[derive(Args, Debug, Default)]
+#[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   clawdbot models auth login --provider openai-codex
@@ -87,7 +88,7 @@ pub struct PasteTokenArgs {
 }
 
 /// `models auth paste-api-key`
-#[derive(Args, Debug, Default)]
+#[derive(Args, Debug)]
 #[command(
     group = clap::ArgGroup::new("place").args(["from_env", "from_file", "from_command"]),
     after_help = "\

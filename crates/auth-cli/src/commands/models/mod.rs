@@ -1,86 +1,27 @@
-//! `models set`, `set-image`, `aliases`, `fallbacks`, `image-fallbacks`: what of the config says
-//! which models are used.
+//! `models aliases`, `fallbacks`, `image-fallbacks`: what of the config says which models are used.
 
 pub mod args;
 
-use auth_store::ProviderId;
 use serde_json::{Map, Value, json};
 
 use crate::commands::models::args::AliasesCommand;
 use crate::commands::models::args::FallbacksCommand;
 use crate::commands::models::args::ListingArgs;
-use crate::commands::models::args::ModelArgs;
 use crate::config::edit::{self, Change, Missing};
 use crate::config::json5::Step;
 use crate::config::{self, Config};
+use crate::flows::model::{Use, at, changed, model_named, place};
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
 use crate::host::shell_quote;
-use crate::profiles::view::{self, DEFAULT_PROVIDER};
-
-/// Which model of an agent is meant.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Use {
-    /// The one that talks.
-    Chat,
-    /// The one that looks at pictures.
-    Image,
-}
-
-impl Use {
-    fn key(self) -> &'static str {
-        match self {
-            Self::Chat => "model",
-            Self::Image => "imageModel",
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Chat => "Default model",
-            Self::Image => "Image model",
-        }
-    }
-
-    fn fallbacks(self) -> &'static str {
-        match self {
-            Self::Chat => "Fallbacks",
-            Self::Image => "Image fallbacks",
-        }
-    }
-}
-
-/// Makes a model the first one, for all agents or for one.
-pub fn set(
-    args: &ModelArgs,
-    which: Use,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let config = Config::load(context)?;
-    let place = place(which, global, &config, context)?;
-    let model = model(&args.model, &config)?;
-    edit::edit(&config.path, Missing::Create, |value| {
-        let mut primary = place.clone();
-        if !at(value, &place).is_string() {
-            primary.push("primary".into());
-        }
-        let mut changes = vec![Change::set_at(primary, model.as_str().into())];
-        changes.extend(edit::list_model(value, &model));
-        changes
-    })?;
-    let of = named(global).map(|id| format!(" of `{id}`")).unwrap_or_default();
-    let answer = json!({ "agentId": named(global), which.key(): model });
-    changed(&answer, &format!("{}{of}: {model}", which.name()), &config, global, context)
-}
 
 /// `models fallbacks …` and `models image-fallbacks …`.
 pub fn fallbacks(
     command: &FallbacksCommand,
     which: Use,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let place = place(which, global, &config, context)?;
@@ -91,8 +32,8 @@ pub fn fallbacks(
             return show(args, which.fallbacks(), "fallbacks", &json!(known), global, context);
         }
         FallbacksCommand::Add(args) => {
-            let model = model(&args.model, &config)?;
-            let has = |text: &String| self::model(text, &config).is_ok_and(|known| known == model);
+            let model = model_named(&args.model, &config)?;
+            let has = |text: &String| model_named(text, &config).is_ok_and(|known| known == model);
             if !known.iter().any(has) {
                 edit::edit(&config.path, Missing::Create, |value| {
                     let mut changes = match at(value, &place) {
@@ -109,10 +50,10 @@ pub fn fallbacks(
             }
         }
         FallbacksCommand::Remove(args) => {
-            let model = model(&args.model, &config)?;
+            let model = model_named(&args.model, &config)?;
             let is_it = |item: &Value| {
                 item.as_str().is_some_and(|text| {
-                    self::model(text, &config).is_ok_and(|known| known == model)
+                    model_named(text, &config).is_ok_and(|known| known == model)
                 })
             };
             if !known.iter().any(|text| is_it(&text.as_str().into())) {
@@ -150,7 +91,7 @@ pub fn fallbacks(
 pub fn aliases(
     command: &AliasesCommand,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     if global.agent.is_some() {
         return Err(CliError::usage("aliases are for all agents").hint("leave out --agent"));
@@ -164,7 +105,7 @@ pub fn aliases(
             show(args, "Aliases", "aliases", &Value::Object(aliases), global, context)
         }
         AliasesCommand::Add(args) => {
-            let (alias, model) = (alias(&args.alias)?, model(&args.model, &config)?);
+            let (alias, model) = (alias(&args.alias)?, model_named(&args.model, &config)?);
             let holder = holder(&config, &alias);
             if let Some(other) = holder.filter(|other| *other != model) {
                 return Err(CliError::usage(format!("`{alias}` stands for {other} already"))
@@ -214,66 +155,6 @@ fn alias(text: &str) -> Result<String, CliError> {
     Ok(alias.to_owned())
 }
 
-/// `provider/model` of what a person wrote.
-fn model(text: &str, config: &Config) -> Result<String, CliError> {
-    view::model_of(text, &ProviderId::new(DEFAULT_PROVIDER), config).map(|it| it.to_string())
-}
-
-/// Where in the config the model is: that of all agents, or that of the one that is named.
-fn place(
-    which: Use,
-    global: &Global,
-    config: &Config,
-    context: &Context,
-) -> Result<Vec<Step>, CliError> {
-    if global.agent.is_none() {
-        return Ok(vec!["agents".into(), "defaults".into(), which.key().into()]);
-    }
-    let agent = crate::agent::Agent::of(global, config, context)?;
-    if which == Use::Image {
-        return Err(CliError::usage("the image model is for all agents").hint("leave out --agent"));
-    }
-    let list = config.value["agents"]["list"].as_array().into_iter().flatten();
-    let index = list.into_iter().position(|entry| {
-        entry["id"].as_str().map(config::agent_id).as_deref() == Some(agent.id.as_str())
-    });
-    let index = index.ok_or_else(|| {
-        CliError::usage(format!("the agent `{}` has no entry in the config", agent.id))
-            .hint("for all agents: leave out --agent; or add the entry to `agents.list`")
-    })?;
-    Ok(vec!["agents".into(), "list".into(), index.into(), which.key().into()])
-}
-
-fn at<'a>(value: &'a Value, path: &[Step]) -> &'a Value {
-    const NOTHING: &Value = &Value::Null;
-    let found = path.iter().try_fold(value, |value, step| match step {
-        Step::Name(name) => value.get(name),
-        Step::Index(index) => value.get(*index),
-    });
-    found.unwrap_or(NOTHING)
-}
-
-fn named(global: &Global) -> Option<String> {
-    global.agent.as_deref().map(config::agent_id)
-}
-
-/// Tells what the config says now.
-fn changed(
-    answer: &Value,
-    text: &str,
-    config: &Config,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    if global.json {
-        context.print_json(answer)?;
-    } else {
-        context.say(format_args!("Updated {}", context.display(&config.path)));
-        context.print(text)?;
-    }
-    Ok(Exit::Done)
-}
-
 /// A list, or names with what they stand for.
 fn show(
     args: &ListingArgs,
@@ -281,7 +162,7 @@ fn show(
     key: &str,
     list: &Value,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     if args.plain && global.json {
         return Err(CliError::usage("`--plain` and `--json` exclude each other"));

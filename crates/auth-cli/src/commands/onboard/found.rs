@@ -4,19 +4,19 @@
 use std::path::PathBuf;
 
 use auth_providers::Providers;
-use auth_store::ProviderId;
+use auth_store::{ProviderId, paths};
 
 use crate::host::context::Context;
 use crate::host::other_tools::{self, Tool};
-use crate::host::paths;
+use crate::host::paths::{MAIN_AGENT, usual_state_dirs};
 use crate::profiles::view::View;
 
 /// Says what was found, or that nothing was.
-pub(crate) fn tell(view: &View, providers: &Providers, context: &mut Context) {
+pub(crate) fn tell(view: &View, providers: &Providers, context: &Context) {
     let mut found = Vec::new();
     if !view.profiles.is_empty() {
         let ids: Vec<_> = view.profiles.iter().map(|it| it.id.as_str()).collect();
-        let store = paths::store_file(&view.agent.directory);
+        let store = paths::store(&view.agent.directory);
         found.push(format!("{}: {}", context.display(&store), listed(&ids)));
     }
     for tool in Tool::ALL {
@@ -64,9 +64,8 @@ pub(crate) fn keys(providers: &Providers, context: &Context) -> Vec<(ProviderId,
 /// The main agents' stores of state directories that are not the one in use.
 pub(crate) fn stores(context: &Context) -> Vec<PathBuf> {
     let ours = &context.paths().state_dir;
-    let homes = [".clawdbot", ".moltbot", ".openclaw"].map(|name| context.home.join(name));
-    let others = homes.into_iter().filter(|home| home != ours);
-    let stores = others.map(|home| paths::store_file(&paths::agent_dir(&home, paths::MAIN_AGENT)));
+    let others = usual_state_dirs(&context.home).into_iter().filter(|home| home != ours);
+    let stores = others.map(|home| paths::store(&paths::agent_directory(&home, MAIN_AGENT)));
     let has_profiles = |path: &PathBuf| {
         auth_store::read_regular(path)
             .is_ok_and(|bytes| !other_tools::of_file(path, &bytes).is_empty())

@@ -9,15 +9,12 @@ use auth_providers::{Provider, Providers};
 use auth_store::ProviderId;
 use serde_json::{Value, json};
 
-use crate::commands::login::args::ImportArgs;
-use crate::commands::login::args::LoginArgs;
-use crate::commands::login::args::PasteApiKeyArgs;
-use crate::commands::login::args::PasteTokenArgs;
-use crate::commands::login::args::SetupTokenArgs;
-use crate::commands::models::args::ModelArgs;
 use crate::commands::onboard::args::OnboardArgs;
-use crate::commands::{login, models};
-use crate::flows::{import, paste};
+use crate::flows::import::{self, ImportRequest};
+use crate::flows::login::request::LoginRequest;
+use crate::flows::model::Use;
+use crate::flows::paste::{self, PasteRequest};
+use crate::flows::{login, model};
 use crate::host::context::{Captured, Context};
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
@@ -31,7 +28,7 @@ use crate::profiles::table;
 use crate::profiles::view::{self, DEFAULT_PROVIDER, View};
 
 /// Takes a person from nothing to a token.
-pub fn run(args: &OnboardArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &OnboardArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let is_silent = args.non_interactive || !(context.terminal.stdin && context.terminal.stderr);
     let view = View::read(global, context)?;
     let providers = view::providers(context);
@@ -52,9 +49,8 @@ pub fn run(args: &OnboardArgs, global: &Global, context: &mut Context) -> Result
     };
     let (act, done) = perform(act, args, &providers, global, context)?;
     if let Some(model) = &model {
-        let set = ModelArgs { model: model.clone() };
         quietly(context, |context| {
-            models::set(&set, models::Use::Chat, &Global { json: true, ..global.clone() }, context)
+            model::set(model, Use::Chat, &Global { json: true, ..global.clone() }, context)
         })?;
     }
     finish(&act, &done, model.as_deref(), global, context)
@@ -67,11 +63,9 @@ enum Act {
     Keep(Option<ProviderId>),
     /// A key of the environment is used where it is.
     Env(ProviderId),
-    Login(LoginArgs),
-    SetupToken(SetupTokenArgs),
-    Token(PasteTokenArgs),
-    ApiKey(PasteApiKeyArgs),
-    Import(ImportArgs, ProviderId),
+    Login(LoginRequest),
+    Paste(PasteRequest),
+    Import(ImportRequest, ProviderId),
 }
 
 impl Act {
@@ -79,10 +73,8 @@ impl Act {
         match self {
             Self::Keep(provider) => provider.clone(),
             Self::Env(provider) | Self::Import(_, provider) => Some(provider.clone()),
-            Self::Login(args) => args.provider.as_deref().map(ProviderId::new),
-            Self::SetupToken(args) => Some(ProviderId::new(&args.provider)),
-            Self::Token(args) => Some(ProviderId::new(&args.provider)),
-            Self::ApiKey(args) => Some(ProviderId::new(&args.provider)),
+            Self::Login(request) => request.provider.as_deref().map(ProviderId::new),
+            Self::Paste(request) => Some(ProviderId::new(&request.provider)),
         }
     }
 
@@ -108,8 +100,8 @@ fn named(
     Ok(match word.as_str() {
         "keep" | "skip" => Act::Keep(view.providers().into_iter().next()),
         "setup-token" => setup_token(args, args.provider.as_deref()),
-        "token" => token(args, provider()?),
-        "api-key" | "apikey" => api_key(args, provider()?),
+        "token" => token(args, &provider()?),
+        "api-key" | "apikey" => api_key(args, &provider()?),
         "env" => {
             let id = match &args.provider {
                 Some(name) => ProviderId::new(name),
@@ -145,7 +137,7 @@ fn named(
                 let message = format!("there is no choice `{}`", printable(choice));
                 return Err(CliError::usage(message).hint(CHOICES));
             };
-            api_key(args, name.to_owned())
+            api_key(args, name)
         }
     })
 }
@@ -155,7 +147,7 @@ fn chosen(
     args: &OnboardArgs,
     view: &View,
     providers: &Providers,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Act, CliError> {
     let mut choices: Vec<(String, Wanted)> = Vec::new();
     if !view.profiles.is_empty() {
@@ -201,21 +193,20 @@ fn chosen(
                 Some(name) => name.clone(),
                 None => login_method::choose_provider(providers, context)?,
             };
-            let provider = login::find(&name, providers)?;
+            let provider = login_method::find(&name, providers)?;
             let method = login_method::choose_method(provider, context)?;
-            let act = logging_in(args, name);
-            match act {
-                Act::Login(login) => Act::Login(LoginArgs { method, ..login }),
-                other => other,
-            }
+            let login = login_request(args, name);
+            // `--device-code` names the way already.
+            let method = login.method.clone().or(method);
+            Act::Login(LoginRequest { method, ..login })
         }
         Wanted::ApiKey => {
             let name = provider_name(args, "openai, openrouter, groq, …", context)?;
-            api_key(args, name)
+            api_key(args, &name)
         }
         Wanted::Token => {
             let name = provider_name(args, "anthropic, acme, …", context)?;
-            token(args, name)
+            token(args, &name)
         }
     })
 }
@@ -236,7 +227,7 @@ enum Wanted {
 fn provider_name(
     args: &OnboardArgs,
     examples: &str,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<String, CliError> {
     if let Some(name) = &args.provider {
         return Ok(name.clone());
@@ -250,35 +241,34 @@ fn provider_name(
 }
 
 fn logging_in(args: &OnboardArgs, provider: String) -> Act {
-    Act::Login(LoginArgs {
+    Act::Login(login_request(args, provider))
+}
+
+fn login_request(args: &OnboardArgs, provider: String) -> LoginRequest {
+    LoginRequest {
         provider: Some(provider),
+        method: args.device_code.then(|| "device_code".to_owned()),
         profile_id: args.profile_id.clone(),
-        device_code: args.device_code,
         no_browser: args.no_browser,
-        ..LoginArgs::default()
-    })
+        ..LoginRequest::default()
+    }
 }
 
 fn setup_token(args: &OnboardArgs, provider: Option<&str>) -> Act {
-    Act::SetupToken(SetupTokenArgs {
-        provider: provider.unwrap_or(DEFAULT_PROVIDER).to_owned(),
-        profile_id: args.profile_id.clone(),
-        yes: true,
-    })
+    token(args, provider.unwrap_or(DEFAULT_PROVIDER))
 }
 
-fn token(args: &OnboardArgs, provider: String) -> Act {
-    Act::Token(PasteTokenArgs { provider, profile_id: args.profile_id.clone(), expires_in: None })
+fn token(args: &OnboardArgs, provider: &str) -> Act {
+    Act::Paste(PasteRequest::token(provider, args.profile_id.as_deref()))
 }
 
-fn api_key(args: &OnboardArgs, provider: String) -> Act {
-    let profile_id = args.profile_id.clone();
-    Act::ApiKey(PasteApiKeyArgs { provider, profile_id, ..PasteApiKeyArgs::default() })
+fn api_key(args: &OnboardArgs, provider: &str) -> Act {
+    Act::Paste(PasteRequest::api_key(provider, args.profile_id.as_deref()))
 }
 
 fn importing(args: &OnboardArgs, from: String, context: &Context) -> Act {
     let provider = found::provider_of(&from, context);
-    let args = ImportArgs {
+    let request = ImportRequest {
         from,
         access_only: args.access_only,
         take_over: args.take_over,
@@ -286,7 +276,7 @@ fn importing(args: &OnboardArgs, from: String, context: &Context) -> Act {
         profile_id: args.profile_id.clone(),
         force: false,
     };
-    Act::Import(args, provider)
+    Act::Import(request, provider)
 }
 
 /// The model to make the default one, if the person wants that.
@@ -295,7 +285,7 @@ fn suggested(
     args: &OnboardArgs,
     is_silent: bool,
     view: &View,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Option<String>, CliError> {
     let Some(model) = &provider.default_model else {
         if args.set_default {
@@ -323,16 +313,14 @@ fn perform(
     args: &OnboardArgs,
     providers: &Providers,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<(Act, Value), CliError> {
     let json = &Global { json: true, ..global.clone() };
     let done = quietly(context, |context| match &act {
         Act::Keep(_) | Act::Env(_) => Ok(Exit::Done),
-        Act::Login(args) => login::run(args, json, context),
-        Act::SetupToken(args) => paste::setup_token(args, json, context),
-        Act::Token(args) => paste::paste_token(args, json, context),
-        Act::ApiKey(args) => paste::paste_api_key(args, json, context),
-        Act::Import(args, _) => import::run(args, json, context),
+        Act::Login(request) => login::run(request, json, context),
+        Act::Paste(request) => paste::run(request, json, context),
+        Act::Import(request, _) => import::run(request, json, context),
     })?;
     let took_nothing = done["imported"].as_array().is_some_and(Vec::is_empty);
     let (Act::Import(_, id), true) = (&act, took_nothing) else { return Ok((act, done)) };
@@ -346,13 +334,13 @@ fn perform(
 
 /// Runs a command whose data is for us.
 fn quietly(
-    context: &mut Context,
-    command: impl FnOnce(&mut Context) -> Result<Exit, CliError>,
+    context: &Context,
+    command: impl FnOnce(&Context) -> Result<Exit, CliError>,
 ) -> Result<Value, CliError> {
     let data = Captured::default();
-    let stdout = std::mem::replace(&mut context.stdout, Box::new(data.clone()));
+    let stdout = context.replace_stdout(Box::new(data.clone()));
     let exit = command(context);
-    context.stdout = stdout;
+    context.replace_stdout(stdout);
     exit?;
     Ok(serde_json::from_str(&data.text()).unwrap_or_default())
 }
@@ -363,7 +351,7 @@ fn finish(
     done: &Value,
     model: Option<&str>,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let view = View::read(global, context)?;
     let providers = view::providers(context);
@@ -413,7 +401,8 @@ fn finish(
     match (&provider, usable) {
         (Some(id), Some(_)) => {
             let abilities = view::abilities(&view, &providers, context);
-            let (style, width) = (Style::of(global, context), context.terminal.width.unwrap_or(80));
+            let (style, width) =
+                (Style::of(global.no_color, context), context.terminal.width.unwrap_or(80));
             context.print(format_args!("Ready: {id}, for the agent `{}`", view.agent.id))?;
             for line in table::profile_lines(&view, id, &abilities, style, width) {
                 context.print_styled(&line)?;

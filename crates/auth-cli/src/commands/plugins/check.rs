@@ -8,17 +8,14 @@ use crate::commands::plugins::args::PluginsCheckArgs;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
+use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::shell_quote::word;
 use crate::host::text::printable;
 use crate::profiles::worker;
 
 /// Checks a plugin. A rule that is broken is exit code 64.
-pub fn run(
-    args: &PluginsCheckArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn run(args: &PluginsCheckArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let path = context.user_path(&args.path.to_string_lossy());
     let named = path.file_name().and_then(Executable::id_in);
     let id = args.provider.as_deref().map(ProviderId::new).or(named).ok_or_else(|| {
@@ -36,7 +33,7 @@ pub fn run(
     let environment = worker::plugin_environment(context);
     let shown = std::cell::RefCell::new(Vec::new());
     let show = |text: &str| shown.borrow_mut().push(text.to_owned());
-    let checks = prompt::run(plugin::check(&executable, &environment, &plan, &show))?;
+    let checks = runtime::run(plugin::check(&executable, &environment, &plan, &show))?;
     if global.verbose {
         for text in shown.into_inner() {
             context.say(format_args!("plugin: {}", printable(&text)));
@@ -74,7 +71,7 @@ pub fn run(
     Ok(if is_good { Exit::Done } else { Exit::Usage })
 }
 
-fn answers(args: &PluginsCheckArgs, context: &mut Context) -> Result<Map<String, Value>, CliError> {
+fn answers(args: &PluginsCheckArgs, context: &Context) -> Result<Map<String, Value>, CliError> {
     let Some(file) = &args.answers else { return Ok(Map::new()) };
     let path = context.user_path(&file.to_string_lossy());
     let text = if file.as_os_str() == "-" {

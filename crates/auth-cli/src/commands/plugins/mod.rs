@@ -14,14 +14,14 @@ use tokio::task::JoinSet;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
-use crate::host::prompt;
+use crate::host::process::runtime;
 use crate::host::text::printable;
 use crate::profiles::login_method::{for_people, words};
 use crate::profiles::view;
 use crate::profiles::worker;
 
 /// Lists the catalogue, the manifests and the plugins, wrong ones too.
-pub fn list(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn list(global: &Global, context: &Context) -> Result<Exit, CliError> {
     let providers = view::providers(context);
     for error in providers.errors() {
         context.say(format_args!("warning: {error}"));
@@ -94,7 +94,7 @@ fn states(
         return Ok(states);
     }
     let environment = worker::plugin_environment(context);
-    let greeted = prompt::run(async {
+    let greeted = runtime::run(async {
         let mut greetings = JoinSet::new();
         for executable in startable {
             let environment = environment.clone();

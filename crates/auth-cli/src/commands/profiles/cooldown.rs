@@ -2,8 +2,7 @@
 //! with some of them.
 
 use auth_routing::{cleared, health, unusable_until};
-use auth_store::{ModelUsage, ProfileId, ProviderId, Timestamp, Usage};
-use serde::Serialize;
+use auth_store::{ProfileId, ProviderId, Usage};
 use serde_json::json;
 
 use crate::agent::Agent;
@@ -15,68 +14,12 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
 use crate::host::text::{printable, utc};
+use crate::profiles::cooldowns::resting_with;
 use crate::profiles::runtime_cache;
 use crate::profiles::view::{self, DEFAULT_PROVIDER, View, no_profile};
 
-/// A profile that rests, or a model of it.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Resting {
-    /// Its id.
-    pub profile_id: ProfileId,
-    /// Its provider, as written.
-    pub provider: String,
-    /// `disabled`, or `cooldown`.
-    pub kind: &'static str,
-    /// Why it is disabled.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The end of the rest.
-    pub until: Timestamp,
-    /// How long that is, in milliseconds.
-    pub remaining_ms: i64,
-    /// The model that rests; `None`: the whole profile.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// What the provider said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub raw: Option<String>,
-}
-
-/// The profiles that rest, the one that is back soonest first.
-pub fn resting(view: &View) -> Vec<Resting> {
-    resting_with(view, &ModelUsage::default())
-}
-
-/// The same with the models that rest.
-fn resting_with(view: &View, models: &ModelUsage) -> Vec<Resting> {
-    let mut resting = Vec::new();
-    for profile in &view.profiles {
-        let mut add = |usage: &Usage, model: Option<String>| {
-            let Some(until) = unusable_until(usage).filter(|end| view.now < *end) else { return };
-            let is_disabled = usage.disabled_until.is_some_and(|end| view.now < end);
-            resting.push(Resting {
-                profile_id: profile.id.clone(),
-                provider: profile.provider_text.clone(),
-                kind: if is_disabled { "disabled" } else { "cooldown" },
-                reason: usage.disabled_reason.clone(),
-                until,
-                remaining_ms: until.0.saturating_sub(view.now.0),
-                model,
-                raw: usage.last_failure_raw.clone(),
-            });
-        };
-        add(&profile.usage, None);
-        for (model, usage) in models.models(&profile.id) {
-            add(&usage, Some(model));
-        }
-    }
-    resting.sort_by_key(|it| it.remaining_ms);
-    resting
-}
-
 /// Shows who rests, why and until when.
-pub fn list(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn list(args: &ListArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let view = View::read(global, context)?;
     let mut resting = resting_with(&view, &view.model_usage());
     if let Some(provider) = &args.provider {
@@ -112,7 +55,7 @@ pub fn list(args: &ListArgs, global: &Global, context: &mut Context) -> Result<E
 pub fn clear(
     args: &CooldownClearArgs,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;

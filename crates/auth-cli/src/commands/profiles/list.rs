@@ -3,21 +3,20 @@
 use std::collections::BTreeMap;
 
 use auth_routing::Plan;
-use auth_store::{Credential, ModelUsage, Profile, ProfileId, ProviderId, Usage};
+use auth_store::{Credential, ModelUsage, Profile, ProfileId, ProviderId, Usage, paths};
 use serde_json::{Map, Value, json};
 
 use crate::commands::profiles::args::ListArgs;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
-use crate::host::paths;
 use crate::host::style::Style;
 use crate::profiles::table;
 use crate::profiles::view::{self, Ability, View};
 
 /// Lists them by provider, in the order in which routing tries them; in JSON in the order of the
 /// store.
-pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &ListArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let view = View::read(global, context)?;
     let abilities = view::abilities(&view, &view::providers(context), context);
     let wanted = args.provider.as_deref().map(ProviderId::new);
@@ -32,7 +31,7 @@ pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Ex
             context.say(warning);
         }
     }
-    let store = paths::store_file(&view.agent.directory);
+    let store = paths::store(&view.agent.directory);
     if global.json {
         let models = view.model_usage();
         let judged = judged(&plans);
@@ -67,9 +66,13 @@ pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Ex
     for provider in &providers {
         context.print("")?;
         context.print(provider)?;
-        for line in
-            table::profile_lines(&view, provider, &abilities, Style::of(global, context), width)
-        {
+        for line in table::profile_lines(
+            &view,
+            provider,
+            &abilities,
+            Style::of(global.no_color, context),
+            width,
+        ) {
             context.print_styled(&line)?;
         }
     }

@@ -11,14 +11,14 @@ use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
-use crate::host::prompt;
+use crate::host::process::runtime;
 use crate::host::text::{printable, utc};
 use crate::profiles::runtime_cache;
 use crate::profiles::view::no_profile;
 use crate::profiles::worker;
 
 /// What is kept beside the store about a profile goes with it. Best effort: the profile is gone.
-pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, context: &mut Context) {
+pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, context: &Context) {
     let store = agent.store_to_change(context);
     if !store.model_usage().models(id).is_empty()
         && let Err(error) = store.update_model_usage(|usage| usage.forget(id))
@@ -30,7 +30,7 @@ pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, context: &mut Con
 
 /// Logs out of one profile. It is removed here whatever the issuer says; that it could not be
 /// revoked is exit code 5.
-pub fn run(args: &LogoutArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &LogoutArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
     let sink = worker::sink(&agent, &config, context)?;
@@ -52,7 +52,7 @@ pub fn run(args: &LogoutArgs, global: &Global, context: &mut Context) -> Result<
         Some(provider) => provider.revoke(login, &*sink.http, sink.clock.now()).await,
         None => Revocation::NotOffered,
     };
-    let outcome = prompt::run(refresh::logout(&id, provider.as_ref(), revoke, sink.doors()))?
+    let outcome = runtime::run(refresh::logout(&id, provider.as_ref(), revoke, sink.doors()))?
         .map_err(|error| worker::explain(error, provider.as_ref(), &agent))?;
     forget_companions(&id, &agent, context);
 

@@ -1,6 +1,6 @@
 //! `models auth order get|set|clear`: the agent's own order of a provider's profiles.
 
-use auth_store::{ProfileId, ProviderId};
+use auth_store::{ProfileId, ProviderId, paths};
 use serde_json::json;
 
 use crate::agent::Agent;
@@ -9,14 +9,13 @@ use crate::commands::profiles::args::OrderSetArgs;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
-use crate::host::paths;
 use crate::host::shell_quote::option;
 use crate::profiles::runtime_cache;
 use crate::profiles::table;
 use crate::profiles::view::View;
 
 /// Shows the stored order, and says what is odd about the one that is followed.
-pub fn get(args: &OrderArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn get(args: &OrderArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let (view, provider) = subject(&args.provider, global, context)?;
     for warning in table::warnings(&view.plan(&provider, None), &provider) {
         context.say(warning);
@@ -25,7 +24,7 @@ pub fn get(args: &OrderArgs, global: &Global, context: &mut Context) -> Result<E
     if !global.json {
         context.print(format_args!("Agent: {}", view.agent.id))?;
         context.print(format_args!("Provider: {provider}"))?;
-        let file = context.display(&paths::store_file(&view.agent.directory));
+        let file = context.display(&paths::store(&view.agent.directory));
         context.print(format_args!("Auth file: {file}"))?;
         context.print(format_args!("Order override: {}", list(order.as_deref())))?;
         return Ok(Exit::Done);
@@ -34,7 +33,7 @@ pub fn get(args: &OrderArgs, global: &Global, context: &mut Context) -> Result<E
 }
 
 /// Stores an order, once every id in it is known to be a profile of the provider.
-pub fn set(args: &OrderSetArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn set(args: &OrderSetArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let (view, provider) = subject(&args.provider, global, context)?;
     let mut order: Vec<ProfileId> = Vec::new();
     for id in args.profiles.iter().map(|id| ProfileId::new(auth_store::trim(id))) {
@@ -56,7 +55,7 @@ pub fn set(args: &OrderSetArgs, global: &Global, context: &mut Context) -> Resul
 }
 
 /// Drops the stored order.
-pub fn clear(args: &OrderArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn clear(args: &OrderArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let (view, provider) = subject(&args.provider, global, context)?;
     // A damaged store has no order to drop either, but saying "cleared" would be a lie.
     let store = view.agent.store_to_change(context);
@@ -68,7 +67,7 @@ pub fn clear(args: &OrderArgs, global: &Global, context: &mut Context) -> Result
 fn subject(
     provider: &str,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<(View, ProviderId), CliError> {
     let view = View::read(global, context)?;
     let provider = ProviderId::new(provider);
@@ -108,7 +107,7 @@ fn tell(
     provider: &ProviderId,
     order: Option<&[ProfileId]>,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     if global.json {
         return print_json(agent, provider, order, context);
@@ -126,13 +125,13 @@ fn print_json(
     agent: &Agent,
     provider: &ProviderId,
     order: Option<&[ProfileId]>,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     context.print_json(&json!({
         "agentId": agent.id,
         "agentDir": agent.directory.display().to_string(),
         "provider": provider.as_str(),
-        "authStorePath": context.display(&paths::store_file(&agent.directory)),
+        "authStorePath": context.display(&paths::store(&agent.directory)),
         "order": order,
     }))?;
     Ok(Exit::Done)

@@ -12,13 +12,12 @@ use crate::config::edit;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
-use crate::profiles::token_sink;
 use crate::profiles::view::no_profile;
 use crate::profiles::worker;
 
 /// Removes the profile, its usage and every mention of it. The issuer is not told, so other
 /// copies of the login live on.
-pub fn run(args: &RemoveArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &RemoveArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
     let id = ProfileId::new(args.profile.as_str());
@@ -37,7 +36,7 @@ pub fn run(args: &RemoveArgs, global: &Global, context: &mut Context) -> Result<
     let profile = document.profile(&id);
     let provider = profile.as_ref().and_then(|profile| sink.provider_of(profile));
     let not_told = async |_: &OAuthCredential| Revocation::NotOffered;
-    let removed = token_sink::block_on(refresh::logout(&id, provider, not_told, sink.doors()));
+    let removed = refresh::block_on(refresh::logout(&id, provider, not_told, sink.doors()));
     let removed = removed.and_then(|result| result);
     let removed = removed.map_err(|error| worker::explain(error, provider, &agent))?;
     crate::commands::profiles::logout::forget_companions(&id, &agent, context);

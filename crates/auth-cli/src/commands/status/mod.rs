@@ -7,21 +7,20 @@ pub mod probe;
 
 use auth_providers::Providers;
 use auth_routing::{Why, health};
-use auth_store::ProviderId;
+use auth_store::{ProviderId, paths};
 
 use crate::commands::status::args::StatusArgs;
 use crate::commands::status::overview::{Overview, ProviderAuth};
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
-use crate::host::paths;
 use crate::host::style::{Level, Style};
 use crate::host::text::printable;
 use crate::profiles::table;
 use crate::profiles::view::{self, View, way_in};
 
 /// Shows the state of everything; with `--check` the exit code tells it.
-pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &StatusArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     if args.plain && global.json {
         return Err(CliError::usage("`--plain` and `--json` exclude each other"));
     }
@@ -60,7 +59,7 @@ pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<
         }
         context.print_json(&json)?;
     } else {
-        print_text(&overview, &providers, Style::of(global, context), context)?;
+        print_text(&overview, &providers, Style::of(global.no_color, context), context)?;
         if let Some(probes) = &probes {
             probes.print(context)?;
         }
@@ -76,7 +75,7 @@ fn print_text(
     overview: &Overview,
     providers: &Providers,
     style: Style,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<(), CliError> {
     let view = &overview.view;
     let config = &view.config;
@@ -84,7 +83,7 @@ fn print_text(
     let missing_config = if config.exists { "" } else { " (not there)" };
     let path = context.display(&config.path);
     context.print(format_args!("Config       {path}{missing_config}"))?;
-    let store = context.display(&paths::store_file(&view.agent.directory));
+    let store = context.display(&paths::store(&view.agent.directory));
     context.print(format_args!("Agent        {}", view.agent.id))?;
     context.print(format_args!("Credentials  {store}"))?;
     let resolved = if overview.default_model == overview.resolved_default {
@@ -161,7 +160,7 @@ fn headline(provider: &ProviderId, overview: &Overview, style: Style) -> String 
     format!("{}  {next}", style.bold(&provider.to_string()))
 }
 
-fn print_list(name: &str, items: &[String], context: &mut Context) -> Result<(), CliError> {
+fn print_list(name: &str, items: &[String], context: &Context) -> Result<(), CliError> {
     let mut name = name;
     for item in items {
         context.print(format_args!("{name:11}  {item}"))?;

@@ -8,14 +8,13 @@ use auth_providers::{EnvKey, Providers};
 use auth_routing::health::{self, Health, Status};
 use auth_routing::session::selector::ModelRef;
 use auth_routing::unusable_until;
-use auth_store::{Kind, Profile, ProviderId, Secret};
+use auth_store::{Kind, Profile, ProviderId, Secret, paths};
 use serde_json::{Map, Value, json};
 
-use crate::commands::profiles::cooldown::{Resting, resting};
 use crate::host::context::Context;
 use crate::host::error::Exit;
-use crate::host::paths;
 use crate::host::text::{masked, shown};
+use crate::profiles::cooldowns::{Resting, resting};
 use crate::profiles::view::{Abilities, DEFAULT_PROVIDER, Refresh, View};
 
 /// What `models status` shows.
@@ -144,7 +143,7 @@ impl Overview {
             .listed_models()
             .filter_map(|(model, alias)| alias.map(|alias| (alias.to_owned(), Value::from(model))));
         let allowed: Vec<_> = config.listed_models().map(|(model, _)| model).collect();
-        let store = paths::store_file(&self.view.agent.directory);
+        let store = paths::store(&self.view.agent.directory);
         let with_tokens = self.providers.iter().filter_map(ProviderAuth::tokens);
         let with_tokens: Vec<_> = with_tokens.collect();
         let providers = self.providers.iter().map(|it| it.to_json(self, &store, context));
@@ -282,7 +281,7 @@ impl ProviderAuth {
 
 fn answers(view: &View) -> Vec<PathBuf> {
     let keys = view.agent.store().answers().unwrap_or_default().into_iter();
-    keys.map(|key| view.agent.directory.join(format!(".auth-refresh.{key}.answer"))).collect()
+    keys.map(|key| paths::response_file(&view.agent.directory, key)).collect()
 }
 
 /// The models that may be used without anybody choosing one.

@@ -16,7 +16,7 @@ use crate::commands::status::args::StatusArgs;
 use crate::commands::status::overview::Overview;
 use crate::host::context::Context;
 use crate::host::error::CliError;
-use crate::host::prompt;
+use crate::host::process::runtime;
 use crate::host::text::printable;
 use crate::profiles::key_reference;
 use crate::profiles::worker;
@@ -111,7 +111,7 @@ pub fn run(
     let http: Arc<dyn HttpClient> = Arc::new(worker::client(context));
     let started_at = context.now();
     let began = RealTime.elapsed();
-    let results = prompt::run(ask(targets, &options, providers, http, context.now()))?;
+    let results = runtime::run(ask(targets, &options, providers, http, context.now()))?;
     let duration = RealTime.elapsed().saturating_sub(began);
     Ok(Summary { options, started_at, duration, results })
 }
@@ -340,7 +340,7 @@ impl Summary {
     }
 
     /// For people.
-    pub fn print(&self, context: &mut Context) -> Result<(), CliError> {
+    pub fn print(&self, context: &Context) -> Result<(), CliError> {
         context.print("")?;
         context.print("Probes")?;
         if self.results.is_empty() {

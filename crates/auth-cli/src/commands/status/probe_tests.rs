@@ -63,7 +63,7 @@ fn run(
         let (status, body) = answer.clone()?;
         Ok(HttpResponse { status, headers: Vec::new(), body: body.into_bytes() })
     });
-    let outcomes = prompt::run(ask(targets, &options, providers, http, NOW)).unwrap();
+    let outcomes = runtime::run(ask(targets, &options, providers, http, NOW)).unwrap();
     let asked = asked.lock().unwrap().clone();
     (outcomes, asked)
 }

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use crate::host::duration::seconds;
 use auth_store::Timestamp;
 use clap::{Args, ValueEnum};
 
+use crate::host::duration::seconds;
+use crate::profiles::obtain::TokenRequest;
+use crate::profiles::route::RouteRequest;
+
 /// `models auth token`
-#[derive(Args, Debug, Default)]
+#[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   curl -H \"Authorization: Bearer $(clawdbot models auth token --provider openai-codex)\" …
@@ -50,6 +53,25 @@ pub struct TokenArgs {
     /// Never renew: what is stored and valid, or an error
     #[arg(long)]
     pub no_refresh: bool,
+}
+
+impl TokenArgs {
+    /// What is asked for.
+    pub(super) fn request(&self) -> TokenRequest {
+        TokenRequest {
+            route: RouteRequest {
+                provider: self.provider.clone(),
+                profile: self.profile.clone(),
+                session: self.session.clone(),
+                new_session: self.new_session,
+                model: self.model.clone(),
+            },
+            min_ttl: self.min_ttl.unwrap_or_default(),
+            force_refresh: self.force_refresh,
+            if_token_sha256: self.if_token_sha256.clone(),
+            no_refresh: self.no_refresh,
+        }
+    }
 }
 
 /// How a token is printed.

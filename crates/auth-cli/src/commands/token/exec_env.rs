@@ -4,27 +4,27 @@ use std::process::Command;
 
 use serde_json::{Map, Value};
 
-use crate::commands::token;
-use crate::commands::token::args::TokenArgs;
 use crate::commands::token::exec_args::EnvArgs;
 use crate::commands::token::exec_args::ExecArgs;
 use crate::commands::token::exec_args::Shell;
 use crate::commands::token::exec_args::WantedArgs;
-use crate::commands::token::output::Handed;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::forward;
 use crate::host::global::Global;
+use crate::host::process::forward;
 use crate::host::shell_quote::shell_word;
+use crate::profiles::obtain::{TokenRequest, obtain};
+use crate::profiles::route::RouteRequest;
+use crate::profiles::token_output::TokenOutput;
 use crate::profiles::view;
 
 /// Becomes the program, with the tokens in its environment.
-pub fn exec(args: &ExecArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn exec(args: &ExecArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let variables = variables(&args.wanted, global, context)?;
     context.flush()?;
     let mut command = Command::new(&args.command[0]);
     command.args(&args.command[1..]);
-    command.envs(variables.iter().map(|(name, handed)| (name, handed.token.expose())));
+    command.envs(variables.iter().map(|(name, output)| (name, output.token.expose())));
     let error = forward::become_it(&mut command);
     let program = args.command[0].to_string_lossy();
     Err(CliError::new(Exit::Usage, "exec", format!("could not run `{program}`: {error}"))
@@ -32,23 +32,23 @@ pub fn exec(args: &ExecArgs, global: &Global, context: &mut Context) -> Result<E
 }
 
 /// Prints the lines that set the variables.
-pub fn env(args: &EnvArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn env(args: &EnvArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let shell = if global.json { Shell::Json } else { args.shell };
     let variables = variables(&args.wanted, global, context)?;
     if shell == Shell::GithubActions {
-        for (_, handed) in &variables {
+        for (_, output) in &variables {
             // The runner reads this line, hides it, and everything like it from then on.
-            context.say(format_args!("::add-mask::{}", handed.token.expose().replace('%', "%25")));
+            context.say(format_args!("::add-mask::{}", output.token.expose().replace('%', "%25")));
         }
     }
     if shell == Shell::Json {
-        let value = |handed: &Handed| Value::from(handed.token.expose());
-        let members = variables.iter().map(|(name, handed)| (name.clone(), value(handed)));
+        let value = |output: &TokenOutput| Value::from(output.token.expose());
+        let members = variables.iter().map(|(name, output)| (name.clone(), value(output)));
         context.print_json(&members.collect::<Map<_, _>>())?;
         return Ok(Exit::Done);
     }
-    for (name, handed) in &variables {
-        context.print_lines(&line(shell, name, handed.token.expose()))?;
+    for (name, output) in &variables {
+        context.print_lines(&line(shell, name, output.token.expose()))?;
     }
     Ok(Exit::Done)
 }
@@ -57,13 +57,13 @@ pub fn env(args: &EnvArgs, global: &Global, context: &mut Context) -> Result<Exi
 fn variables(
     wanted: &WantedArgs,
     global: &Global,
-    context: &mut Context,
-) -> Result<Vec<(String, Handed)>, CliError> {
-    let with = |provider: Option<&String>, profile: Option<&String>| TokenArgs {
+    context: &Context,
+) -> Result<Vec<(String, TokenOutput)>, CliError> {
+    let with = |provider: Option<&String>, profile: Option<&String>| RouteRequest {
         provider: provider.cloned(),
         profile: profile.cloned(),
         session: wanted.session.clone(),
-        ..TokenArgs::default()
+        ..RouteRequest::default()
     };
     let mut asked: Vec<_> = wanted.provider.iter().map(|name| with(Some(name), None)).collect();
     asked.extend(wanted.profile.iter().map(|id| with(None, Some(id))));
@@ -71,21 +71,22 @@ fn variables(
         asked.push(with(None, None));
     }
     let providers = view::providers(context);
-    let mut variables: Vec<(String, Handed)> = Vec::new();
-    for args in asked {
-        let handed = token::obtain(&args, global, context)?;
-        if !handed.is_one_line() {
-            return Err(handed.not_one_line());
+    let mut variables: Vec<(String, TokenOutput)> = Vec::new();
+    for route in asked {
+        let request = TokenRequest { route, ..TokenRequest::default() };
+        let output = obtain(&request, global, context)?;
+        if !output.is_one_line() {
+            return Err(output.not_one_line());
         }
-        let name = wanted.name.clone().unwrap_or_else(|| handed.variable(&providers));
+        let name = wanted.name.clone().unwrap_or_else(|| output.variable(&providers));
         if let Some((_, other)) = variables.iter().find(|(taken, _)| *taken == name) {
             return Err(CliError::usage(format!(
                 "`{}` and `{}` would both be in the variable {name}",
-                other.source, handed.source
+                other.source, output.source
             ))
             .hint("run it once for each, with --name"));
         }
-        variables.push((name, handed));
+        variables.push((name, output));
     }
     Ok(variables)
 }

@@ -1,24 +1,18 @@
 //! `models auth git-credential`: the other side of git-credential(1).
 
-use std::io::Write as _;
-
-use crate::commands::token;
-use crate::commands::token::args::TokenArgs;
 use crate::commands::token::exec_args::GitCredentialArgs;
 use crate::commands::token::exec_args::GitVerb;
-use crate::commands::token::output::Handed;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
 use crate::host::prompt;
+use crate::profiles::obtain::{TokenRequest, obtain};
+use crate::profiles::route::RouteRequest;
+use crate::profiles::token_output::TokenOutput;
 
 /// Answers git. For another host, or where a token would cross the network unencrypted, it has
 /// no answer, and git asks somebody else.
-pub fn run(
-    args: &GitCredentialArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn run(args: &GitCredentialArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     match args.verb {
         // A helper that is told to keep or to forget what is not its own says nothing.
         GitVerb::Store | GitVerb::Erase => return Ok(Exit::Done),
@@ -32,17 +26,18 @@ pub fn run(
     if !question.is_for(&args.host) {
         return Ok(Exit::Done);
     }
-    let wanted = TokenArgs {
+    let route = RouteRequest {
         provider: args.provider.clone(),
         profile: args.profile.clone(),
-        ..TokenArgs::default()
+        ..RouteRequest::default()
     };
-    let handed = token::obtain(&wanted, global, context)?;
-    if !handed.is_one_line() {
-        return Err(handed.not_one_line());
+    let request = TokenRequest { route, ..TokenRequest::default() };
+    let output = obtain(&request, global, context)?;
+    if !output.is_one_line() {
+        return Err(output.not_one_line());
     }
-    let text = answer(&question, args.username.as_deref(), &handed);
-    context.stdout.write_all(text.as_bytes()).map_err(CliError::stdout)?;
+    let text = answer(&question, args.username.as_deref(), &output);
+    context.write(text.as_bytes())?;
     Ok(Exit::Done)
 }
 
@@ -78,18 +73,18 @@ impl Question {
 }
 
 /// A bearer token for a git that knows how to send one, else a password.
-fn answer(question: &Question, username: Option<&str>, handed: &Handed) -> String {
+fn answer(question: &Question, username: Option<&str>, output: &TokenOutput) -> String {
     match username {
         None if question.knows_authtype => {
-            let end = handed.expires.map(|at| at.0.div_euclid(1_000));
+            let end = output.expires.map(|at| at.0.div_euclid(1_000));
             let end = end.map(|at| format!("password_expiry_utc={at}\n")).unwrap_or_default();
             format!(
                 "capability[]=authtype\nauthtype=Bearer\ncredential={}\nephemeral=1\n{end}",
-                handed.token.expose()
+                output.token.expose()
             )
         }
         _ => {
-            let text = handed.git();
+            let text = output.git();
             match username {
                 Some(name) => text.replacen("username=oauth2", &format!("username={name}"), 1),
                 None => text,

@@ -168,7 +168,9 @@ impl World {
             .start_paused(true)
             .build()
             .unwrap();
-        let credential = runtime.block_on(refresh::refresh(wanted, &self.provider, doors))?;
+        let credential = refresh::refresh(wanted, &self.provider, doors, |lock, wanted| {
+            runtime.block_on(refresh::send(lock, wanted, &self.provider, doors))
+        })?;
         Ok(credential.bearer().expose().to_owned())
     }
 

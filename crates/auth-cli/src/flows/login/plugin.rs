@@ -6,34 +6,36 @@ use std::sync::{Mutex, PoisonError};
 
 use auth_providers::Provider;
 use auth_providers::plugin::{self, PluginUi, Prompt, PromptKind, Reply};
+use auth_providers::token_source::TokenSink;
 use auth_store::ProfileId;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::agent::Agent;
-use crate::commands::login::args::LoginArgs;
-use crate::commands::login::{explain, report};
 use crate::config::Config;
+use crate::flows::login::error::explain;
+use crate::flows::login::request::LoginRequest;
+use crate::flows::login::saved::report;
 use crate::host::browser::Opener;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
+use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::shell_quote::option;
 use crate::host::text::{line_for_terminal, printable};
 use crate::profiles::save::{self, Owner, Wish};
-use crate::profiles::token_sink::TokenSink;
 use crate::profiles::worker;
 
 /// Logs in with the plugin of `provider`.
 pub(crate) fn run(
-    args: &LoginArgs,
+    request: &LoginRequest,
     agent: &Agent,
     provider: &Provider,
     sink: &TokenSink,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
-    if args.start {
+    if request.start {
         let message = format!("the login of `{}` cannot be done in two steps", provider.id);
         return Err(CliError::usage(message).hint(format!(
             "its plugin asks while it runs: clawdbot models auth login{}",
@@ -44,21 +46,21 @@ pub(crate) fn run(
     let environment = worker::plugin_environment(context);
     let is_terminal = context.terminal.stdin;
     let lines = prompt::lines(context);
-    let talk = std::mem::replace(&mut context.stderr, Box::new(std::io::sink()));
+    let talk = context.take_stderr();
     let person = Person {
         label: printable(&provider.label),
-        opener: if args.no_browser { None } else { Opener::of(context) },
+        opener: if request.no_browser { None } else { Opener::of(context) },
         talk: Mutex::new(talk),
         lines: tokio::sync::Mutex::new(lines),
         is_terminal,
         is_verbose: global.verbose,
     };
     let wish = Wish {
-        profile: args.profile_id.as_deref().map(ProfileId::from),
-        force: args.force,
+        profile: request.profile_id.as_deref().map(ProfileId::from),
+        force: request.force,
         owner: Owner::of(agent, &Config::load(context)?, context)?,
     };
-    let ended = prompt::run(async {
+    let ended = runtime::run(async {
         let logging_in = plugin::login(provider, &environment, &person, &*sink.clock);
         let login = tokio::select! {
             login = logging_in => login.map_err(explain)?,
@@ -68,9 +70,10 @@ pub(crate) fn run(
         let id = save::login(&login, &wish, provider, agent, sink).await?;
         Ok((id, login))
     });
-    context.stderr = person.talk.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let talk = person.talk.into_inner().unwrap_or_else(PoisonError::into_inner);
+    context.give_back_stderr(talk);
     let (id, login) = ended??;
-    report(&id, &login, agent, provider, args.set_default, global, context)
+    report(&id, &login, agent, provider, request.set_default, global, context)
 }
 
 /// The person at our standard streams.

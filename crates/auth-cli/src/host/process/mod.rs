@@ -1,0 +1,5 @@
+//! This process and the programs it becomes.
+
+pub mod forward;
+pub mod hardening;
+pub mod runtime;

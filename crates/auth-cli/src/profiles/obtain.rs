@@ -1,0 +1,285 @@
+//! A token for a request: the profiles of its route are tried in turn, each refreshed first if that
+//! is due; the environment's key is the last resort.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use auth_providers::refresh::{Force, Wanted};
+use auth_routing::session::selector::ModelRef;
+use auth_routing::{Exclusion, Pin};
+use auth_store::{Credential, Kind, ProfileId, Secret, Timestamp};
+
+use crate::agent;
+use crate::agent::shared;
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+use crate::host::global::Global;
+use crate::host::shell_quote::{command, option};
+use crate::host::text::utc;
+use crate::profiles::key_reference;
+use crate::profiles::route::{self, Candidate, Route, RouteRequest};
+use crate::profiles::runtime_cache;
+use crate::profiles::token_output::TokenOutput;
+use crate::profiles::view::{self, View, way_in};
+use crate::profiles::worker;
+
+/// Which token is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct TokenRequest {
+    /// Whose.
+    pub route: RouteRequest,
+    /// It must be valid for at least that long.
+    pub min_ttl: Duration,
+    /// It is renewed although it looks valid.
+    pub force_refresh: bool,
+    /// … but only if the token is still the one with this SHA-256 (hexadecimal).
+    pub if_token_sha256: Option<String>,
+    /// It is never renewed: what is stored and valid, or an error.
+    pub no_refresh: bool,
+}
+
+/// A valid token of the profile that routing chooses, refreshed first if that is due; else the
+/// environment's.
+///
+/// # Errors
+/// Why there is none, with the exit code for it.
+pub(crate) fn obtain(
+    request: &TokenRequest,
+    global: &Global,
+    context: &Context,
+) -> Result<TokenOutput, CliError> {
+    let view = match &request.route.session {
+        Some(key) => View::of_session(key, global, context)?,
+        None => View::read(global, context)?,
+    };
+    let mut models = route::models(&request.route, &view)?.into_iter();
+    let Some(asked) = models.next() else { return follow(request, None, &view, context) };
+    let failure = match follow(request, Some(&asked), &view, context) {
+        Err(error) if is_about_the_model(&error) => error,
+        outcome => return outcome,
+    };
+    for model in models {
+        match follow(request, Some(&model), &view, context) {
+            Ok(mut output) => {
+                context.say(format_args!(
+                    "warning: {}; using the fallback {model} ({}, {})",
+                    failure.message,
+                    output.source,
+                    output.mode()
+                ));
+                output.fallback_for = Some(asked);
+                return Ok(output);
+            }
+            Err(error) if is_about_the_model(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(failure)
+}
+
+/// A token by one route: of the first candidate that has one, else the environment's.
+fn follow(
+    request: &TokenRequest,
+    model: Option<&ModelRef>,
+    view: &View,
+    context: &Context,
+) -> Result<TokenOutput, CliError> {
+    let route = Route::of(&request.route, model, view, context)?;
+    for warning in &route.warnings {
+        context.say(format_args!("warning: {warning}"));
+    }
+    route.move_session(&request.route, view, context);
+    let mut failure: Option<CliError> = None;
+    for candidate in &route.candidates {
+        if let Some(until) = candidate.resting {
+            let rests = all_rest(&route, until, candidate, view);
+            return Err(failure.unwrap_or(rests));
+        }
+        let outcome = if request.no_refresh {
+            stored(candidate, request, view)
+                .and_then(|it| key_reference::fetched(it, &candidate.profile, context))
+        } else {
+            let holder = view.holder(&candidate.profile);
+            let sink = worker::sink(holder, &view.config, context)?;
+            worker::credential(wanted(candidate, request), holder, &sink, context)
+        };
+        match outcome {
+            Ok(credential) => {
+                if let Some(failure) = &failure {
+                    context.say(format_args!(
+                        "warning: {}; using `{}` ({}) instead",
+                        failure.message,
+                        candidate.profile,
+                        credential.kind().as_str()
+                    ));
+                }
+                let before = view.document.credential(&candidate.profile);
+                if before.is_none_or(|before| before.bearer() != credential.bearer()) {
+                    runtime_cache::follow(&view.agent, &view.config, context);
+                }
+                return Ok(output_of(&route, view, &candidate.profile, &credential));
+            }
+            // Another account may do; a damaged store or a lock will not get better by it.
+            Err(error) if is_about_the_profile(&error) => failure = failure.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    match failure {
+        Some(failure) => Err(failure),
+        None => from_environment(&route, view, context),
+    }
+}
+
+pub(crate) fn output_of(
+    route: &Route,
+    view: &View,
+    profile: &ProfileId,
+    credential: &Credential,
+) -> TokenOutput {
+    // As the profile spells it.
+    let found = view.profile(profile).ok();
+    let provider = found.map_or(&route.provider, |found| &found.provider);
+    let output = TokenOutput::of(provider, profile, &view.agent.id, credential);
+    TokenOutput { model: route.model.clone(), ..output }
+}
+
+fn wanted(candidate: &Candidate, request: &TokenRequest) -> Wanted {
+    Wanted {
+        profile: candidate.profile.clone(),
+        at_least: request.min_ttl,
+        force: if request.force_refresh { Force::Refresh } else { Force::No },
+        only_if: request.if_token_sha256.clone(),
+    }
+}
+
+/// `--no-refresh`: what is stored, if it can be used.
+fn stored(
+    candidate: &Candidate,
+    request: &TokenRequest,
+    view: &View,
+) -> Result<Credential, CliError> {
+    let credential = view.document.credential(&candidate.profile);
+    let usable = |credential: &Credential| credential.is_valid(view.now.plus(request.min_ttl));
+    credential.filter(usable).ok_or_else(|| {
+        let message = format!("the token of `{}` has ended, or is about to", candidate.profile);
+        CliError::new(Exit::TryLater, "expired", message)
+            .hint(format!(
+                "renew it: clawdbot models auth token{}{}",
+                option("--profile", &candidate.profile),
+                view.agent.option()
+            ))
+            .profile(&candidate.profile)
+    })
+}
+
+/// Whether a fallback model may do.
+fn is_about_the_model(error: &CliError) -> bool {
+    error.exit == Exit::AllRest || is_about_the_profile(error)
+}
+
+fn is_about_the_profile(error: &CliError) -> bool {
+    matches!(error.exit, Exit::NoCredential | Exit::LogInAgain | Exit::TryLater | Exit::Usage)
+}
+
+fn all_rest(route: &Route, until: Timestamp, first: &Candidate, view: &View) -> CliError {
+    let who = match (&route.pin, &route.model) {
+        (Some(Pin::Require(id)), _) => format!("the pinned profile `{id}` rests"),
+        (_, Some(model)) => format!("all profiles of {} rest for {model}", route.provider),
+        _ => format!("all profiles of {} rest", route.provider),
+    };
+    let mut hint = format!(
+        "see why: clawdbot models auth explain{}{}; end the rest: {}",
+        option("--provider", &route.provider),
+        view.agent.option(),
+        command("models auth cooldown clear", &[&first.profile], &view.agent.option())
+    );
+    if let Some(unpin) = route.unpin() {
+        let _ = write!(hint, "; unpin it: {unpin}");
+    }
+    CliError::new(
+        Exit::AllRest,
+        "all_rest",
+        format!("{who}; the first, `{}`, is back at {}", first.profile, utc(until)),
+    )
+    .hint(hint)
+    .profile(&first.profile)
+}
+
+/// No profile can be used: the environment's key is the last resort, unless somebody asked for a
+/// certain profile.
+fn from_environment(
+    route: &Route,
+    view: &View,
+    context: &Context,
+) -> Result<TokenOutput, CliError> {
+    if matches!(route.pin, Some(Pin::Require(_))) {
+        return Err(no_credential(route, view, context));
+    }
+    let output = |kind, token, source| TokenOutput {
+        provider: route.provider.clone(),
+        profile: None,
+        agent: view.agent.id.clone(),
+        kind,
+        token,
+        expires: None,
+        source,
+        model: route.model.clone(),
+        fallback_for: None,
+    };
+    let providers = view::providers(context);
+    let env = providers.env_key(&route.provider, &|name| context.env(name).map(str::to_owned));
+    let (output, from) = match (env, view.config.described_key(&route.provider)) {
+        (Some(key), _) => {
+            let kind = if key.is_oauth { Kind::OAuth } else { Kind::ApiKey };
+            let from = format!("`{}` from the environment", key.name);
+            (output(kind, key.value, format!("env: {}", key.name)), from)
+        }
+        (None, Some(key)) => {
+            let from = "the `apiKey` in the config's `models.providers`".to_owned();
+            (output(Kind::ApiKey, Secret::new(key), "models.json".to_owned()), from)
+        }
+        (None, None) => return Err(no_credential(route, view, context)),
+    };
+    // A subscription that ended must not turn into a bill unseen.
+    let ended = route.plan.iter().flat_map(|plan| &plan.excluded).find(|(id, reason)| {
+        let is_key = |it: &auth_store::Profile| it.kind == Kind::ApiKey;
+        matches!(reason, Exclusion::Expired(_) | Exclusion::NoSecret)
+            && !view.profile(id).is_ok_and(is_key)
+    });
+    match ended {
+        Some((id, reason)) => context.say(format_args!(
+            "warning: `{id}` cannot be used ({reason}); {from} is used instead ({})",
+            output.mode()
+        )),
+        None => context.say(format_args!("note: {from} is used ({})", output.mode())),
+    }
+    Ok(output)
+}
+
+fn no_credential(route: &Route, view: &View, context: &Context) -> CliError {
+    let provider = &route.provider;
+    let excluded = route.plan.iter().flat_map(|plan| &plan.excluded);
+    let mut message = match &route.pin {
+        Some(Pin::Require(id)) => format!("the pinned profile `{id}` cannot be used"),
+        _ => format!("there is no credential for {provider} that can be used"),
+    };
+    for (id, reason) in excluded.filter(|(_, reason)| *reason != Exclusion::NotRequired) {
+        // Writing to a string cannot fail.
+        let _ = write!(message, "; `{id}`: {reason}");
+    }
+    let way_in = way_in(provider, &view::providers(context));
+    let mut hint = match route.unpin() {
+        Some(unpin) => format!("unpin it: {unpin}"),
+        None => format!("{way_in}{}", view.agent.option()),
+    };
+    // Who comes from Clawdbot may have lived on the main agent's login without knowing it.
+    let others = agent::others(&view.agent, &view.config, context).unwrap_or_default();
+    let holder = others.into_iter().find(|other| {
+        let document = other.store().read();
+        document.is_ok_and(|it| it.profiles().any(|profile| profile.provider == *provider))
+    });
+    if let Some(holder) = holder.filter(|_| route.unpin().is_none()) {
+        hint = shared::offer(&view.agent, &holder, provider.as_str());
+    }
+    CliError::new(Exit::NoCredential, "no_credential", message).hint(hint)
+}

@@ -1,0 +1,106 @@
+//! How a login can end without a credential, grouped by what the caller does next.
+
+use std::fmt;
+use std::time::Duration;
+
+use auth_pkce::CallbackError;
+use auth_store::ProviderId;
+
+use crate::http::HttpError;
+use crate::oauth::endpoint::TargetError;
+use crate::provider::Provider;
+
+/// Why a login failed. Nothing is stored.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// This provider has no login of this sort: paste a token or a key instead.
+    #[error("`{provider}` has no login through a browser")]
+    NoSuchFlow {
+        /// The provider.
+        provider: ProviderId,
+    },
+    /// The entry of the provider cannot be used: correct the manifest or the environment.
+    #[error("`{provider}`: {reason}")]
+    Misconfigured {
+        /// The provider.
+        provider: ProviderId,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The issuer's answer ends the login, or what was handed over is not an answer to it.
+    #[error(transparent)]
+    Answer(#[from] CallbackError),
+    /// The issuer refuses the code: begin again.
+    #[error("the provider refused the code: {code}{}", .description.as_ref().map(|text| format!(" ({text})")).unwrap_or_default())]
+    Refused {
+        /// The error code.
+        code: String,
+        /// The issuer's explanation.
+        description: Option<String>,
+    },
+    /// The issuer could not be reached, or its answer proves nothing: begin again later.
+    #[error("the provider did not answer as it should: {reason}")]
+    Unavailable {
+        /// What happened.
+        reason: String,
+    },
+    /// The answer contradicts itself: somebody may be tampering. Begin again.
+    #[error("the provider's answer cannot be trusted: {reason}")]
+    Untrusted {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The code for another device has ended: begin again.
+    #[error("the code was not entered in time")]
+    CodeEnded,
+    /// This account has no device login: it must be switched on at the provider, or the person
+    /// logs in another way.
+    #[error("`{provider}` offers no login by device code to this account")]
+    NoDeviceLogin {
+        /// The provider.
+        provider: ProviderId,
+    },
+    /// Nobody answered in time: begin again.
+    #[error("nobody answered within {} minutes", .0.as_secs() / 60)]
+    TimedOut(Duration),
+    /// Nothing listens, and nobody can paste: begin and finish in two commands.
+    #[error("no answer can arrive: {reason}, and there is nothing to read a pasted answer from")]
+    Deaf {
+        /// Why nothing listens.
+        reason: String,
+    },
+    /// The login that was begun is not there: it ended, or more than ten minutes have passed.
+    #[error("no unfinished login fits this answer")]
+    NoneBegun,
+    /// The person, or the provider's plugin on their behalf, gave up.
+    #[error("the login was given up")]
+    Canceled,
+    /// The plugin does not do what it must: its author has to correct it.
+    #[error("the plugin of `{provider}` cannot be used: {reason}")]
+    Plugin {
+        /// The provider.
+        provider: ProviderId,
+        /// What it did.
+        reason: String,
+    },
+    /// The unfinished login cannot be kept on disk.
+    #[error(transparent)]
+    Store(#[from] auth_store::StoreError),
+}
+
+pub(crate) fn misconfigured(provider: &Provider, reason: &dyn fmt::Display) -> LoginError {
+    LoginError::Misconfigured { provider: provider.id.clone(), reason: reason.to_string() }
+}
+
+/// Why the provider's entry does not say where to ask for tokens.
+pub(crate) fn target(provider: &Provider, error: &TargetError) -> LoginError {
+    let mut reason = error.to_string();
+    if let (TargetError::Incomplete { .. }, [name, ..]) = (error, &provider.client_id_env[..]) {
+        reason = format!("it needs a client id of your own in the environment variable `{name}`");
+    }
+    misconfigured(provider, &reason)
+}
+
+pub(crate) fn unavailable(error: &HttpError) -> LoginError {
+    LoginError::Unavailable { reason: error.to_string() }
+}
