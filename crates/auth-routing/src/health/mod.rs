@@ -234,7 +234,7 @@ mod tests {
 
     use super::*;
 
-    const NOW: i64 = 1_000_000_000;
+    const NOW: i64 = 1_769_644_800_000;
     const HOUR: i64 = 3_600_000;
 
     #[track_caller]
