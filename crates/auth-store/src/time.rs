@@ -24,9 +24,15 @@ impl Timestamp {
         }
         let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
         match text.parse() {
-            Ok(number) if is_number => Some(Self::of_number(number)),
-            _ => date(text.as_bytes()),
+            Ok(number) if is_number => Some(Self::from_number(number)),
+            _ => Self::from_date(text),
         }
+    }
+
+    /// The instant of a date of ISO 8601: a day, perhaps a time of day, and perhaps its zone. It is
+    /// UTC where it names none.
+    pub fn from_date(text: &str) -> Option<Self> {
+        date(text.as_bytes())
     }
 
     /// The same for a number: fractions are cut, what is too large is the largest.
@@ -35,7 +41,7 @@ impl Timestamp {
         clippy::cast_precision_loss,
         reason = "`as` saturates"
     )]
-    fn of_number(number: f64) -> Self {
+    fn from_number(number: f64) -> Self {
         let is_seconds = (SECONDS.start as f64..SECONDS.end as f64).contains(&number);
         Self(if is_seconds { number * 1000.0 } else { number } as i64)
     }
@@ -84,7 +90,7 @@ impl<'de> Deserialize<'de> for Timestamp {
             }
 
             fn visit_f64<E>(self, number: f64) -> Result<Timestamp, E> {
-                Ok(Timestamp::of_number(number))
+                Ok(Timestamp::from_number(number))
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
@@ -103,7 +109,6 @@ fn in_milliseconds(number: i64) -> i64 {
 /// What can only be seconds: as such from 1973 to the year 5138, as milliseconds early in 1970 to 1973.
 const SECONDS: Range<i64> = 100_000_000..100_000_000_000;
 
-/// The instant of a date of ISO 8601: a day, perhaps a time of day, and perhaps its zone.
 fn date(mut text: &[u8]) -> Option<Timestamp> {
     let rest = &mut text;
     let year = digits(rest, 4)?;
@@ -233,6 +238,8 @@ impl Clock for Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -301,5 +308,26 @@ mod tests {
         }
         assert_eq!((read("null"), read("\"soon\""), read("[1]")), (None, None, None));
         assert_eq!(serde_json::to_string(&Timestamp(5)).unwrap(), "5");
+    }
+
+    proptest! {
+        #[test]
+        fn every_second_of_a_date_is_read_as_what_it_was(
+            day in 0..40_000_i64, second in 0..86_400_i64, offset in -900..900_i64,
+        ) {
+            // Which day that is: the only one that is read as its number.
+            let dates = (1970..2100_i64)
+                .filter(|year| (day / 366 - 1..=day / 365 + 1).contains(&(year - 1970)))
+                .flat_map(|year| (1..=12).flat_map(move |month| (1..=31).map(move |it| (year, month, it))));
+            let mut dates = dates.map(|(year, month, it)| format!("{year:04}-{month:02}-{it:02}"));
+            let date = dates.find(|text| Timestamp::from_date(text) == Some(Timestamp(day * 86_400_000)));
+            let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.abs());
+            let text = format!(
+                "{}T{:02}:{:02}:{:02}{sign}{:02}:{:02}",
+                date.unwrap(), second / 3_600, second / 60 % 60, second % 60, minutes / 60, minutes % 60,
+            );
+            let at = Timestamp((day * 86_400 + second - offset * 60) * 1_000);
+            prop_assert_eq!(Timestamp::from_date(&text), Some(at), "{}", text);
+        }
     }
 }
