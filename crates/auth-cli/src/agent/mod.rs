@@ -231,30 +231,6 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_helps_names_the_agent() {
-        use auth_providers::refresh::RefreshError;
-
-        let profile = || ProfileId::from("acme:me");
-        let errors: [fn(ProfileId) -> RefreshError; 3] = [
-            |profile| RefreshError::UnknownProfile { profile },
-            |profile| RefreshError::NeedsLogin { profile, reason: "it ended" },
-            |profile| RefreshError::Unavailable {
-                profile,
-                reason: "away".to_owned(),
-                retry_at: Some(Timestamp(9)),
-            },
-        ];
-        for error in errors {
-            let hint = |id: &str| {
-                let agent = Agent { id: id.to_owned(), directory: PathBuf::new() };
-                crate::profiles::worker::explain(error(profile()), None, &agent).hint.unwrap()
-            };
-            assert!(hint("work").contains(" --agent work"), "{}", hint("work"));
-            assert!(!hint("main").contains("--agent"), "{}", hint("main"));
-        }
-    }
-
-    #[test]
     fn reading_what_another_program_may_be_writing_waits_as_long_as_it_should() {
         let home = home_with(&[
             ("agents/main/agent/auth-profiles.json", "{"),

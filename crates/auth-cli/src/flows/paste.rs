@@ -19,7 +19,7 @@ use crate::host::text::utc;
 use crate::profiles::key_reference;
 use crate::profiles::runtime_cache;
 use crate::profiles::save;
-use crate::profiles::worker;
+use crate::profiles::sink;
 
 /// A token or a key to store.
 #[derive(Clone, Debug)]
@@ -117,7 +117,7 @@ fn store(
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
-    let sink = worker::sink(&agent, &config, context)?;
+    let sink = sink::for_agent(&agent, &config, context)?;
     let typed = ProviderId::new(provider);
     if typed.as_str().is_empty() {
         return Err(CliError::usage("the provider has no name"));
@@ -136,7 +136,7 @@ fn store(
     };
     // A write goes to the file that has the profile.
     let agent = shared::holder(&agent, &id, &config, context)?;
-    let sink = worker::sink(&agent, &config, context)?;
+    let sink = sink::for_agent(&agent, &config, context)?;
     save::check_store(&sink)?;
     let holder = sink.store.read()?.profile(&id);
     if profile.is_none()

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::config::edit;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::profiles::worker;
+use crate::profiles::sink;
 
 /// What the person asked for, and what holds for their agent.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl Owner {
     ) -> Result<Option<Self>, CliError> {
         let owner = shared::owner_of(agent, config, context)?;
         let Some(agent) = owner else { return Ok(None) };
-        Ok(Some(Self { sink: worker::sink(&agent, config, context)?, agent }))
+        Ok(Some(Self { sink: sink::for_agent(&agent, config, context)?, agent }))
     }
 
     /// Whether the login is of one of its accounts, as the agent with the store of `sink` sees it.

@@ -24,7 +24,8 @@ use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::shell_quote::{command, option, shell_word};
 use crate::host::text::printable;
-use crate::profiles::worker;
+use crate::profiles::refresh_error;
+use crate::profiles::sink;
 
 /// Deletes the agent: first what may be refused, then what cannot be undone, then the move of its
 /// folders, under the lock of its store.
@@ -42,7 +43,7 @@ pub fn run(args: &AgentsDeleteArgs, global: &Global, context: &Context) -> Resul
     }
 
     let removed = forget(&agent.id, &config)?;
-    let sink = worker::sink(&agent, &config, context)?;
+    let sink = sink::for_agent(&agent, &config, context)?;
     hand_over(&sink)?;
     let revoked = if args.revoke { revoke(&going, &sink, &agent, context)? } else { Vec::new() };
     let copy = Copy::of(&agent, context);
@@ -201,7 +202,7 @@ fn revoke(
                 // Its record says so from now on, and its other holders are named.
                 let done = async |_: &OAuthCredential| Revocation::Done;
                 let out = runtime::run(refresh::logout(id, Some(provider), done, sink.doors()))?
-                    .map_err(|error| worker::explain(error, Some(provider), agent))?;
+                    .map_err(|error| refresh_error::explain(error, Some(provider), agent))?;
                 for path in out.others {
                     context.say(format_args!(
                         "warning: `{}` had the same login as `{id}`: it is dead there too",

@@ -13,9 +13,10 @@ use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
 use crate::host::process::runtime;
 use crate::host::text::{printable, utc};
+use crate::profiles::refresh_error;
 use crate::profiles::runtime_cache;
+use crate::profiles::sink;
 use crate::profiles::view::no_profile;
-use crate::profiles::worker;
 
 /// What is kept beside the store about a profile goes with it. Best effort: the profile is gone.
 pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, context: &Context) {
@@ -33,7 +34,7 @@ pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, context: &Context
 pub fn run(args: &LogoutArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
-    let sink = worker::sink(&agent, &config, context)?;
+    let sink = sink::for_agent(&agent, &config, context)?;
     let id = ProfileId::new(args.profile.as_str());
     let holder = shared::holder(&agent, &id, &config, context)?;
     if holder != agent {
@@ -53,7 +54,7 @@ pub fn run(args: &LogoutArgs, global: &Global, context: &Context) -> Result<Exit
         None => Revocation::NotOffered,
     };
     let outcome = runtime::run(refresh::logout(&id, provider.as_ref(), revoke, sink.doors()))?
-        .map_err(|error| worker::explain(error, provider.as_ref(), &agent))?;
+        .map_err(|error| refresh_error::explain(error, provider.as_ref(), &agent))?;
     forget_companions(&id, &agent, context);
 
     let is_revoked = outcome.revocation == Revocation::Done;

@@ -12,9 +12,10 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
 use crate::host::text::utc;
+use crate::profiles::refresh_child;
 use crate::profiles::runtime_cache;
+use crate::profiles::sink;
 use crate::profiles::view::no_profile;
-use crate::profiles::worker;
 
 /// Refreshes the named profiles, or all that are inside their margin; says what became of each.
 /// The first failure is the exit code, after all were tried.
@@ -45,8 +46,8 @@ pub fn run(args: &RefreshArgs, global: &Global, context: &Context) -> Result<Exi
             let wanted = Wanted { force, ..Wanted::now(id.clone()) };
             let before = bearer(document.credential(&id));
             let holder = seen.holder(&id, &agent);
-            let sink = worker::sink(holder, &config, context)?;
-            let outcome = worker::credential(wanted, holder, &sink, context);
+            let sink = sink::for_agent(holder, &config, context)?;
+            let outcome = refresh_child::credential(wanted, holder, &sink, context);
             runtime_cache::follow(&agent, &config, context);
             let (state, expires) = match outcome {
                 Ok(credential) => {

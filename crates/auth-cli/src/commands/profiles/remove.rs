@@ -12,8 +12,9 @@ use crate::config::edit;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
+use crate::profiles::refresh_error;
+use crate::profiles::sink;
 use crate::profiles::view::no_profile;
-use crate::profiles::worker;
 
 /// Removes the profile, its usage and every mention of it. The issuer is not told, so other
 /// copies of the login live on.
@@ -21,7 +22,7 @@ pub fn run(args: &RemoveArgs, global: &Global, context: &Context) -> Result<Exit
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
     let id = ProfileId::new(args.profile.as_str());
-    let sink = worker::sink(&agent, &config, context)?;
+    let sink = sink::for_agent(&agent, &config, context)?;
     let document = sink.store.read()?;
     if !document.contains(&id) {
         // Whoever died while removing it may have left a copy.
@@ -38,7 +39,7 @@ pub fn run(args: &RemoveArgs, global: &Global, context: &Context) -> Result<Exit
     let not_told = async |_: &OAuthCredential| Revocation::NotOffered;
     let removed = refresh::block_on(refresh::logout(&id, provider, not_told, sink.doors()));
     let removed = removed.and_then(|result| result);
-    let removed = removed.map_err(|error| worker::explain(error, provider, &agent))?;
+    let removed = removed.map_err(|error| refresh_error::explain(error, provider, &agent))?;
     crate::commands::profiles::logout::forget_companions(&id, &agent, context);
     // The config is for all agents, so an agent that has a profile of that id keeps its mention.
     let is_used = sink.siblings.iter().any(|it| it.read().map_or(true, |it| it.contains(&id)));

@@ -25,13 +25,13 @@ use crate::host::global::Global;
 use crate::host::process::runtime;
 use crate::profiles::login_method::{self, Chosen};
 use crate::profiles::save::{self, Owner, Wish};
-use crate::profiles::worker;
+use crate::profiles::sink;
 
 /// Logs in, or begins a login.
 pub fn run(request: &LoginRequest, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
-    let sink = worker::sink(&agent, &config, context)?;
+    let sink = sink::for_agent(&agent, &config, context)?;
     let name = match &request.provider {
         Some(name) => name.clone(),
         None => login_method::choose_provider(&sink.providers, context)?,

@@ -19,12 +19,12 @@ use crate::host::browser::Opener;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
+use crate::host::network;
 use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::shell_quote::option;
 use crate::host::text::{line_for_terminal, printable};
 use crate::profiles::save::{self, Owner, Wish};
-use crate::profiles::worker;
 
 /// Logs in with the plugin of `provider`.
 pub(crate) fn run(
@@ -43,7 +43,7 @@ pub(crate) fn run(
         )));
     }
     save::check_room(sink)?;
-    let environment = worker::plugin_environment(context);
+    let environment = network::plugin_environment(context);
     let is_terminal = context.terminal.stdin;
     let lines = prompt::lines(context);
     let talk = context.take_stderr();

@@ -15,11 +15,12 @@ use crate::flows::login::ui::Person;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
+use crate::host::network;
 use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::text::{printable, utc};
 use crate::profiles::save::{self, Owner, Wish};
-use crate::profiles::worker;
+use crate::profiles::sink;
 
 /// `--start`: the address or the code, and nothing that runs on.
 pub(super) fn start(
@@ -39,7 +40,7 @@ pub(super) fn start(
         "force": request.force,
         "setDefault": request.set_default,
     });
-    let (pending, http) = (pending(context), worker::client(context));
+    let (pending, http) = (pending(context), network::client(context));
     let begun = runtime::run(pending.start(provider, flow, note, entropy, &http, &*context.clock))?
         .map_err(explain)?;
     match &begun.way {
@@ -100,7 +101,7 @@ pub fn finish(
         Some(_) => Agent::of(global, &config, context)?,
         None => agent_of(&note).map_or_else(|| Agent::of(global, &config, context), Ok)?,
     };
-    let sink = worker::sink(&agent, &config, context)?;
+    let sink = sink::for_agent(&agent, &config, context)?;
     save::check_room(&sink)?;
     let requested = request.profile_id.as_deref().or(note["profileId"].as_str());
     let wish = Wish {
