@@ -31,13 +31,15 @@ pub struct StoredAnswer {
     pub status: u16,
     /// When it came, by our clock: `expires_in` counts from here.
     pub received_at: Timestamp,
+    /// The header fields without which the body cannot be read. None of them is secret.
+    pub headers: Vec<(String, String)>,
     /// The raw body.
     pub body: Vec<u8>,
 }
 
 impl std::fmt::Debug for StoredAnswer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { status, received_at, body } = self;
+        let Self { status, received_at, body, .. } = self;
         write!(formatter, "StoredAnswer({status} at {received_at}, {} bytes)", body.len())
     }
 }
@@ -49,6 +51,8 @@ struct Header {
     received_at: Timestamp,
     length: usize,
     sha256: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    headers: Vec<(String, String)>,
 }
 
 impl AnswerFile {
@@ -70,16 +74,17 @@ impl AnswerFile {
     }
 
     /// Puts the answer there, once: one write, then wait for the disk.
-    pub fn store(
-        &mut self,
-        status: u16,
-        received_at: Timestamp,
-        body: &[u8],
-    ) -> Result<(), StoreError> {
-        let header = Header { status, received_at, length: body.len(), sha256: hash(body) };
+    pub fn store(&mut self, answer: &StoredAnswer) -> Result<(), StoreError> {
+        let header = Header {
+            status: answer.status,
+            received_at: answer.received_at,
+            length: answer.body.len(),
+            sha256: hash(&answer.body),
+            headers: answer.headers.clone(),
+        };
         let mut bytes = serde_json::to_vec(&header).unwrap_or_default();
         bytes.push(b'\n');
-        bytes.extend_from_slice(body);
+        bytes.extend_from_slice(&answer.body);
         self.file
             .write_all(&bytes)
             .and_then(|()| self.file.sync_all())
@@ -103,6 +108,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<StoredAnswer>, StoreError> {
         (hash(body) == header.sha256).then(|| StoredAnswer {
             status: header.status,
             received_at: header.received_at,
+            headers: header.headers,
             body: body.to_vec(),
         })
     };
@@ -116,9 +122,35 @@ pub(crate) fn path(directory: &Path, key: TokenKey) -> PathBuf {
 
 /// The tokens for which there is an answer file in `directory`; none if there is no directory.
 pub(crate) fn keys(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
+    keys_with(directory, SUFFIX)
+}
+
+/// The file of a token's answer that nobody could read. An older program of ours knows no such
+/// name, so it does not remove what it cannot read either.
+pub(crate) fn kept_path(directory: &Path, key: TokenKey) -> PathBuf {
+    directory.join(format!("{PREFIX}{key}{KEPT}"))
+}
+
+/// The tokens for which there is such a file in `directory`.
+pub(crate) fn kept_keys(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
+    keys_with(directory, KEPT)
+}
+
+/// Gives the answer of a token, if a whole one is there, the name under which it is kept. What was
+/// kept before is replaced: the issuer has answered the same token once more.
+pub(crate) fn keep(directory: &Path, key: TokenKey) -> Result<(), StoreError> {
+    let from = path(directory, key);
+    if read(&from)?.is_none() {
+        return Ok(());
+    }
+    fs::rename(&from, kept_path(directory, key)).map_err(StoreError::io("rename", &from))?;
+    atomic::sync_directory(directory)
+}
+
+fn keys_with(directory: &Path, suffix: &str) -> Result<Vec<TokenKey>, StoreError> {
     let keys = presence::entries(directory)?.into_iter().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
-        name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
+        name.strip_prefix(PREFIX)?.strip_suffix(suffix)?.parse().ok()
     });
     Ok(keys.collect())
 }
@@ -129,6 +161,7 @@ fn hash(bytes: &[u8]) -> String {
 
 const PREFIX: &str = ".auth-refresh.";
 const SUFFIX: &str = ".answer";
+const KEPT: &str = ".unmerged.answer";
 
 /// More than any token answer seen; a larger one is written all the same, where there is space.
 const RESERVED: usize = 64 << 10;
@@ -136,6 +169,15 @@ const RESERVED: usize = 64 << 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn answer(received_at: i64, body: &[u8]) -> StoredAnswer {
+        StoredAnswer {
+            status: 200,
+            received_at: Timestamp(received_at),
+            headers: vec![("content-encoding".to_owned(), "gzip".to_owned())],
+            body: body.to_vec(),
+        }
+    }
 
     #[test]
     fn an_answer_is_whole_or_absent() {
@@ -145,10 +187,11 @@ mod tests {
         let mut file = AnswerFile::reserve(&path).unwrap();
         assert!(read(&path).unwrap().is_none());
         assert!(fs::metadata(&path).unwrap().len() >= 64 << 10, "nothing is reserved");
-        file.store(200, Timestamp(7), b"{\"access_token\":\"a\"}").unwrap();
+        file.store(&answer(7, b"{\"access_token\":\"a\"}")).unwrap();
         let stored = read(&path).unwrap().unwrap();
         assert_eq!((stored.status, stored.received_at), (200, Timestamp(7)));
         assert_eq!(stored.body, b"{\"access_token\":\"a\"}");
+        assert_eq!(stored.headers, answer(7, b"").headers);
 
         let whole = fs::read(&path).unwrap();
         let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
@@ -165,15 +208,55 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("answer");
         let mut file = AnswerFile::reserve(&path).unwrap();
-        file.store(200, Timestamp(7), b"one").unwrap();
+        file.store(&answer(7, b"one")).unwrap();
         let mut file = AnswerFile::reserve(&path).unwrap();
         assert!(read(&path).unwrap().is_none());
-        file.store(200, Timestamp(8), b"two").unwrap();
+        file.store(&answer(8, b"two")).unwrap();
         assert_eq!(read(&path).unwrap().unwrap().body, b"two");
         file.remove().unwrap();
         assert!(!path.exists());
         fs::create_dir(&path).unwrap();
         assert!(AnswerFile::reserve(&path).is_err());
+    }
+
+    #[test]
+    fn the_answer_of_an_older_program_is_read_and_ours_by_an_older_program() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("answer");
+        let old = format!(
+            "{{\"status\":200,\"receivedAt\":7,\"length\":3,\"sha256\":\"{}\"}}\none\0\0",
+            hash(b"one")
+        );
+        atomic::write_atomic(&path, old.as_bytes()).unwrap();
+        let read = read(&path).unwrap().unwrap();
+        assert_eq!((read.body.as_slice(), read.headers), (b"one".as_slice(), vec![]));
+
+        /// As it was before the header fields were stored, too.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Before {
+            status: u16,
+            received_at: Timestamp,
+        }
+        AnswerFile::reserve(&path).unwrap().store(&answer(8, b"two")).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap();
+        let before: Before = serde_json::from_slice(line).unwrap();
+        assert_eq!((before.status, before.received_at), (200, Timestamp(8)));
+    }
+
+    #[test]
+    fn what_is_kept_has_a_name_that_no_older_program_knows() {
+        let directory = tempfile::tempdir().unwrap();
+        let (directory, key) = (directory.path(), TokenKey::new("e", "c", &"r".into()));
+        keep(directory, key).unwrap();
+        let mut file = AnswerFile::reserve(&path(directory, key)).unwrap();
+        keep(directory, key).unwrap();
+        assert_eq!(kept_keys(directory).unwrap(), [], "there is nothing in it");
+        file.store(&answer(7, b"one")).unwrap();
+        keep(directory, key).unwrap();
+        assert_eq!((keys(directory).unwrap(), kept_keys(directory).unwrap()), (vec![], vec![key]));
+        assert_eq!(read(&kept_path(directory, key)).unwrap().unwrap().body, b"one");
     }
 
     #[test]

@@ -166,6 +166,15 @@ impl Store {
         answer::keys(atomic::directory_of(&self.canonical_path()))
     }
 
+    /// The tokens whose answers could not be read and are kept beside this store, each with its
+    /// file.
+    pub fn kept_answers(&self) -> Result<Vec<(TokenKey, PathBuf)>, StoreError> {
+        let path = self.canonical_path();
+        let directory = atomic::directory_of(&path);
+        let keys = answer::kept_keys(directory)?.into_iter();
+        Ok(keys.map(|key| (key, answer::kept_path(directory, key))).collect())
+    }
+
     /// The credentials as they were last committed by us, if a backup is there and whole.
     ///
     /// # Errors
