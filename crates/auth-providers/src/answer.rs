@@ -5,6 +5,7 @@ use std::time::Duration;
 use auth_store::{Secret, Timestamp};
 use serde_json::{Map, Value};
 
+use crate::body::Body;
 use crate::http;
 use crate::plugin;
 use crate::provider::Provider;
@@ -37,6 +38,12 @@ pub enum Answer {
         reason: String,
         /// When the server wants to be asked again: 1 s to 1 h from now.
         retry_after: Option<Duration>,
+    },
+    /// It was not understood, and may hold tokens that are nowhere else: keep its bytes, and do not
+    /// send the old token again unasked.
+    Unread {
+        /// What came instead of an answer.
+        reason: String,
     },
 }
 
@@ -71,15 +78,18 @@ impl Provider {
         if status == plugin::NO_STATUS {
             return plugin::read_answer(self, body, now);
         }
-        let object = http::json(body);
-        let object = object.as_ref().and_then(Value::as_object);
+        let body = Body::read(headers, body);
+        let object = body.object();
+        let object = object.as_ref();
         let unavailable = |what: &str| {
             let retry_after =
                 http::header(headers, "retry-after").and_then(|text| retry_after(text, now));
-            Answer::Unavailable {
-                reason: format!("the server answered {status}{what}"),
-                retry_after,
-            }
+            let reason = if object.is_none() && body.is_page() {
+                format!("the server answered with a web page (status {status})")
+            } else {
+                format!("the server answered {status}{what}")
+            };
+            Answer::Unavailable { reason, retry_after }
         };
         if http::is_passing(status) {
             return unavailable("");
@@ -87,7 +97,7 @@ impl Provider {
         if (200..300).contains(&status)
             && let Some(tokens) = object.and_then(|object| self.tokens(object))
         {
-            return Answer::Tokens(Box::new(tokens));
+            return Answer::Tokens(Box::new(tokens.by_clock(headers, now)));
         }
         if !matches!(status, 200..300 | 400..500) {
             return unavailable("");
@@ -135,6 +145,7 @@ impl Answer {
             Self::Unavailable { reason, retry_after } => {
                 Self::Unavailable { reason: text::without(&reason, secret), retry_after }
             }
+            Self::Unread { reason } => Self::Unread { reason: text::without(&reason, secret) },
         }
     }
 
@@ -143,7 +154,8 @@ impl Answer {
     #[must_use]
     pub(crate) fn without_words(self) -> Self {
         match self {
-            Self::Tokens(_) => self,
+            // The reason is in words of our own.
+            Self::Tokens(_) | Self::Unread { .. } => self,
             Self::Rejected { code, .. } => Self::Rejected { code, description: None },
             Self::Misconfigured { code, .. } => Self::Misconfigured { code, description: None },
             Self::Unavailable { retry_after, .. } => {
@@ -162,11 +174,7 @@ pub fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
         Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
             Duration::MAX
         }
-        Err(_) => {
-            let date = httpdate::parse_http_date(text).ok()?;
-            let date = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-            Timestamp(date.as_millis().try_into().ok()?).since(now)
-        }
+        Err(_) => http::date(text)?.since(now),
     };
     Some(delay.clamp(Duration::from_secs(1), Duration::from_hours(1)))
 }
@@ -234,6 +242,7 @@ mod tests {
             Answer::Rejected { code, .. } => format!("rejected {code}"),
             Answer::Misconfigured { code, .. } => format!("misconfigured {code}"),
             Answer::Unavailable { .. } => "unavailable".to_owned(),
+            Answer::Unread { .. } => "unread".to_owned(),
         }
     }
 
@@ -283,6 +292,14 @@ mod tests {
             (200, "{}", "unavailable"),
             (200, r#"{"access_token":""}"#, "unavailable"),
             (200, r#"{"access_token":7}"#, "unavailable"),
+            (200, r#"{"access_token":"a","refresh_token":7}"#, "unavailable"),
+            (200, r#"{"access_token":"a","refresh_token":"r\ud83d"}"#, "unavailable"),
+            (200, r#"{"access_token":"a","refresh_token":false}"#, "tokens"),
+            (206, r#"{"access_token":"a","name":"Team \ud83d","n":1e999,"x":NaN}"#, "tokens"),
+            (200, r#"{"access_token":"a","refresh_token":"r","account":{"na"#, "tokens"),
+            (200, "access_token=a&refresh_token=r&expires_in=3600", "tokens"),
+            (200, "error=bad_refresh_token&error_description=x", "rejected bad_refresh_token"),
+            (400, "error=invalid_grant", "rejected invalid_grant"),
             (200, r#"{"access_token":"a"#, "unavailable"),
             (204, "", "unavailable"),
             (200, "\u{feff}{\"access_token\":\"a\"}", "tokens"),
@@ -303,6 +320,19 @@ mod tests {
         );
         let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(outcome(&read(200, &deep)), "unavailable");
+        assert_eq!(outcome(&read(200, &format!(r#"{{"x":{deep},"access_token":"a"}}"#))), "tokens");
+    }
+
+    #[test]
+    fn a_page_is_called_one() {
+        for (status, body) in
+            [(200, "<html>sign in</html>"), (403, "<!DOCTYPE html>"), (503, "<html>")]
+        {
+            let Answer::Unavailable { reason, .. } = read(status, body) else { panic!("{body}") };
+            assert_eq!(reason, format!("the server answered with a web page (status {status})"));
+        }
+        let Answer::Unavailable { reason, .. } = read(503, "out of order") else { panic!() };
+        assert_eq!(reason, "the server answered 503");
     }
 
     #[test]
@@ -391,6 +421,7 @@ mod tests {
             if let Answer::Tokens(tokens) = codex.read_answer(status, &[], &body, NOW) {
                 prop_assert!((200..300).contains(&status));
                 let sent: Value = serde_json::from_slice(&body).unwrap();
+                prop_assert!(matches!(sent["refresh_token"], Value::Null | Value::Bool(_) | Value::String(_)));
                 if let Ok(merged) = tokens.merge(&previous, NOW) {
                     prop_assert!(!merged.access.is_blank());
                     let new = sent["refresh_token"].as_str().unwrap_or_default();

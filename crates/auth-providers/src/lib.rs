@@ -49,12 +49,14 @@
 
 mod address;
 mod answer;
+mod body;
 mod departure;
 mod device;
 mod device_grant;
 mod discovery;
 mod grant;
 mod http;
+mod json;
 mod login;
 mod manifest;
 mod naming;
@@ -92,4 +94,4 @@ pub use provider::{
 };
 pub use registry::{EnvKey, ManifestError, Providers};
 pub use reqwest_client::ReqwestClient;
-pub use tokens::{MergeError, Tokens};
+pub use tokens::{MergeError, Tokens, earlier_end};

@@ -6,7 +6,7 @@ use auth_store::{OAuthCredential, Timestamp};
 
 use crate::answer::retry_after;
 use crate::discovery::{Metadata, discover};
-use crate::http::HttpClient;
+use crate::http::{HttpClient, HttpResponse};
 use crate::plugin;
 use crate::provider::Provider;
 use crate::refresh::Revocation;
@@ -60,7 +60,7 @@ impl Provider {
                 Ok(answer) => answer,
                 Err(error) => return Revocation::Failed(error.to_string()),
             };
-            match judge(answer.status, &answer.body) {
+            match judge(&answer) {
                 Ok(true) => outcome = Revocation::Done,
                 Ok(false) => {}
                 Err(reason) => {
@@ -81,12 +81,13 @@ impl Provider {
 }
 
 /// `true`: revoked. `false`: this sort of token cannot be (RFC 7009 §2.2.1).
-fn judge(status: u16, body: &[u8]) -> Result<bool, String> {
+fn judge(answer: &HttpResponse) -> Result<bool, String> {
+    let status = answer.status;
     if (200..300).contains(&status) {
         return Ok(true);
     }
-    let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    let code = body.as_ref().and_then(|body| body.get("error")?.as_str()).unwrap_or_default();
+    let body = answer.object();
+    let code = body.get("error").and_then(serde_json::Value::as_str).unwrap_or_default();
     match code {
         // Servers that answer so mean: nobody can use it.
         "invalid_token" | "invalid_grant" => Ok(true),
