@@ -72,6 +72,7 @@ mod reqwest_client;
 mod revoke;
 mod text;
 mod tokens;
+mod unread;
 
 pub use answer::{Answer, retry_after};
 pub use departure::Departure;

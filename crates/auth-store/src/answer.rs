@@ -219,6 +219,14 @@ mod tests {
         assert!(AnswerFile::reserve(&path).is_err());
     }
 
+    /// The header as it was before the fields of the answer were stored, too.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Before {
+        status: u16,
+        received_at: Timestamp,
+    }
+
     #[test]
     fn the_answer_of_an_older_program_is_read_and_ours_by_an_older_program() {
         let directory = tempfile::tempdir().unwrap();
@@ -231,13 +239,6 @@ mod tests {
         let read = read(&path).unwrap().unwrap();
         assert_eq!((read.body.as_slice(), read.headers), (b"one".as_slice(), vec![]));
 
-        /// As it was before the header fields were stored, too.
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Before {
-            status: u16,
-            received_at: Timestamp,
-        }
         AnswerFile::reserve(&path).unwrap().store(&answer(8, b"two")).unwrap();
         let bytes = fs::read(&path).unwrap();
         let line = bytes.split(|byte| *byte == b'\n').next().unwrap();

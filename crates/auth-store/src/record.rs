@@ -503,7 +503,7 @@ mod tests {
             Some(format!("{json} {}", checksum(json)))
         };
         let text: Vec<_> = text.lines().filter_map(line).collect();
-        super::records(text.join("\n").as_bytes()).map(|record| record.state).collect()
+        records(text.join("\n").as_bytes()).map(|record| record.state).collect()
     }
 
     #[test]

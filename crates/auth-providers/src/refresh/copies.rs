@@ -140,7 +140,9 @@ pub(super) fn find_home(
     let state = if successor == sent { State::None } else { State::Consumed };
     let consumed = Record::new(state, &path, &profile, doors.clock.now());
     lock.write(&Record { successor: Some(successor), ..consumed })?;
-    settle::remove_answer(lock, &left.lock_for_refresh()?)?;
+    let left = left.lock_for_refresh()?;
+    settle::remove_answer(lock, &left)?;
+    left.remove_kept_answer(sent)?;
     Ok(true)
 }
 

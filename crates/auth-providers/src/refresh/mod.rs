@@ -10,6 +10,7 @@
 
 mod copies;
 mod error;
+mod kept;
 mod left_behind;
 mod lineage;
 mod logout;
@@ -30,6 +31,7 @@ use crate::provider::Provider;
 
 pub use copies::{give_to_successors, holders};
 pub use error::RefreshError;
+pub use kept::{KeptAnswer, kept_answer, merge_kept_answer, remove_kept_answer};
 pub use left_behind::{clear_up, finish_begun};
 pub use lineage::clear_record;
 pub use logout::{LoggedOut, Revocation, logout};
@@ -254,6 +256,18 @@ fn decide(
         }
         return Ok(Decision::Send(lock));
     };
+    let settle = |record: &Record, insists: bool| match left_behind::settle_intent(
+        &lock,
+        record,
+        current.identity(),
+        provider,
+        doors,
+    ) {
+        Err(RefreshError::Unmerged { .. }) if insists && record.state == State::Unmerged => {
+            Ok(false)
+        }
+        settled => settled,
+    };
     match record.state {
         State::Consumed => {
             lineage::heal(lock, &current, wanted, provider, doors)?;
@@ -277,16 +291,17 @@ fn decide(
                 return Err(unavailable(record, ahead));
             }
         }
-        State::Intent
-            if left_behind::settle_intent(&lock, &record, current.identity(), provider, doors)? =>
-        {
-            return Ok(Decision::Again);
-        }
+        // The same bytes may be more to a newer program.
+        State::Intent | State::Unmerged if settle(&record, insists)? => return Ok(Decision::Again),
         // No answer came to somebody for whom we waited: that is ours too. The next caller asks.
         State::Intent if !forced && record.code.is_some() && is_of_our_wait(&record) => {
             return Err(unavailable(record, None));
         }
         _ => {}
+    }
+    if !insists && let Some(kept) = lock.unmerged()? {
+        let reason = kept.code.unwrap_or_else(|| "it could not be read".to_owned());
+        return Err(RefreshError::Unmerged { profile: profile.clone(), store: kept.store, reason });
     }
     Ok(Decision::Send(lock))
 }
