@@ -215,9 +215,11 @@ impl Tokens {
             Expiry::In(lifetime) => received_at.plus(lifetime),
             Expiry::At(end) => end,
         });
-        let own = own_end(access).map(|end| match self.server_time {
-            Some(server_time) => received_at.plus(end.since(server_time)),
-            None => end,
+        let own = own_end(access).map(|(end, issued)| match (self.server_time, issued) {
+            (Some(server_time), _) => received_at.plus(end.since(server_time)),
+            // Nobody gives out what has ended, so it is our clock that is wrong.
+            (None, Some(issued)) if end <= received_at => received_at.plus(end.since(issued)),
+            _ => end,
         });
         let end = said.into_iter().chain(own).min();
         let end = end.unwrap_or_else(|| received_at.plus(ASSUMED_LIFETIME));
@@ -228,13 +230,17 @@ impl Tokens {
 /// The end of a token of which somebody says that it ends at `said`: its own end, should that be
 /// earlier.
 pub fn earlier_end(token: &Secret, said: Timestamp) -> Timestamp {
-    own_end(token).map_or(said, |own| own.min(said))
+    own_end(token).map_or(said, |(own, _)| own.min(said))
 }
 
-/// When a token ends by its own words, if it is a JWT (RFC 7519 §4.1.4).
-fn own_end(token: &Secret) -> Option<Timestamp> {
+/// When a token ends by its own words, if it is a JWT, and when it was issued (RFC 7519 §4.1).
+fn own_end(token: &Secret) -> Option<(Timestamp, Option<Timestamp>)> {
     let claims = unverified_claims(token.expose())?;
-    number(claims.get("exp")?).map(|seconds| timestamp(seconds * 1000.0))
+    let time = |name: &str| {
+        let seconds = number(claims.get(name)?)?;
+        Some(timestamp(seconds * 1000.0))
+    };
+    Some((time("exp")?, time("iat")))
 }
 
 /// Whether a refresh token is there, and not as it was sent: no text, or with characters that could
@@ -411,6 +417,23 @@ mod tests {
         for date in ["", date] {
             assert_eq!(end(date, ours), NOW.plus(hour), "{date}");
         }
+    }
+
+    #[test]
+    fn a_token_that_has_ended_when_it_comes_lives_as_long_as_it_was_issued_for() {
+        let end = |claims: &str, received_at: Timestamp| {
+            let body = format!(r#"{{"access_token":"{}","expires_in":7200}}"#, jwt(claims));
+            tokens(&body).merge(&previous(), received_at).unwrap().expires.unwrap()
+        };
+        let (at, hour) = (NOW.0 / 1000, Duration::from_hours(1));
+        let issued = format!(r#"{{"iat":{at},"exp":{}}}"#, at + 3600);
+        // Our clock is a day ahead.
+        let ours = NOW.plus(24 * hour);
+        assert_eq!(end(&issued, ours), ours.plus(hour));
+        // The controls: it has not ended, or does not say when it was issued.
+        let ours = NOW.plus(hour / 2);
+        assert_eq!(end(&issued, ours), NOW.plus(hour));
+        assert_eq!(end(&format!(r#"{{"exp":{at}}}"#), ours), NOW);
     }
 
     #[test]
