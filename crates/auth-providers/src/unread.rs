@@ -55,6 +55,11 @@ pub(crate) fn found(body: &Body, sent: Option<&Secret>) -> Vec<&'static str> {
     found
 }
 
+/// Whether there is something in the line of a plugin that looks like a token.
+pub(crate) fn holds_tokens(line: &[u8]) -> bool {
+    !found(&Body::read(&[], line), None).is_empty()
+}
+
 /// Whether `value` is `sent`, or what is left of it once it was cut.
 fn repeats(value: &str, sent: &str) -> bool {
     let cut = value.trim_end_matches(['.', '…', '*']);

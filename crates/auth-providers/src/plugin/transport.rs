@@ -15,6 +15,7 @@ use super::process::Process;
 use super::{HELLO_TIMEOUT, NO_STATUS, SCHEME};
 use crate::http::{HttpClient, HttpError, HttpRequest, HttpResponse, Sending};
 use crate::registry::Providers;
+use crate::unread;
 
 /// A network in which the plugins of `providers` can be reached too.
 pub struct WithPlugins {
@@ -91,7 +92,14 @@ impl WithPlugins {
             else {
                 return Err("the plugin ended without an answer".to_owned());
             };
-            let body = match conversation.accept(&line).map_err(|it| it.to_string())? {
+            let event = match conversation.accept(&line) {
+                // Whatever is wrong with the line, the tokens are in it only.
+                Err(_) if unread::holds_tokens(&line) => {
+                    return Ok(HttpResponse { status: NO_STATUS, headers: Vec::new(), body: line });
+                }
+                event => event.map_err(|it| it.to_string())?,
+            };
+            let body = match event {
                 Event::Result(answer) => answer.line,
                 Event::Error(failure) if failure.kind == FailureKind::Unknown => {
                     return Err(failure.words());

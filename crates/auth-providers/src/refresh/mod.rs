@@ -36,6 +36,7 @@ pub use left_behind::{clear_up, finish_begun};
 pub use lineage::clear_record;
 pub use logout::{LoggedOut, Revocation, logout};
 pub use send::send;
+pub use settle::read as read_answer;
 
 /// What a refresh acts on.
 #[derive(Clone, Copy)]

@@ -13,10 +13,10 @@ use crate::provider::Provider;
 use crate::tokens::Tokens;
 use crate::unread;
 
-/// What an answer says, without the token that was sent: issuers are known to repeat it. Where
+/// What an answer to a refresh says, without the token that was sent: issuers are known to repeat it. Where
 /// nobody has that token any more, the issuer's own words are left out. What proves nothing and may
 /// hold tokens is [`Answer::Unread`].
-pub(super) fn read(answer: &StoredAnswer, sent: Option<&Secret>, provider: &Provider) -> Answer {
+pub fn read(answer: &StoredAnswer, sent: Option<&Secret>, provider: &Provider) -> Answer {
     let StoredAnswer { status, received_at, headers, body } = answer;
     let read = match provider.read_answer(*status, headers, body, *received_at) {
         unavailable @ Answer::Unavailable { .. } => {
