@@ -27,6 +27,7 @@ pub mod plugins_check;
 pub mod refresh;
 pub mod remove;
 pub mod report;
+pub(crate) mod retry_merge;
 pub mod sessions;
 pub mod shell;
 pub mod status;

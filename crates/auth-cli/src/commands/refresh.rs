@@ -18,6 +18,9 @@ use crate::worker;
 /// Refreshes the named profiles, or all that are inside their margin; says what became of each.
 /// The first failure is the exit code, after all were tried.
 pub fn run(args: &RefreshArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    if args.retry_merge {
+        return super::retry_merge::run(args, global, context);
+    }
     let config = Config::load(context)?;
     let agents = if args.all_agents {
         let all = agent::all(&config, context)?.into_iter();
