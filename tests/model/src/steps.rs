@@ -2,13 +2,14 @@
 //! reads the sources: a function that is gone, or one that nobody has judged, fails it.
 
 /// Files of the code whose every function is listed here, from the root of the workspace.
-pub const FILES: [&str; 9] = [
+pub const FILES: [&str; 10] = [
     "crates/auth-providers/src/refresh/mod.rs",
     "crates/auth-providers/src/refresh/send.rs",
     "crates/auth-providers/src/refresh/settle.rs",
     "crates/auth-providers/src/refresh/lineage.rs",
     "crates/auth-providers/src/refresh/copies.rs",
     "crates/auth-providers/src/refresh/left_behind.rs",
+    "crates/auth-providers/src/refresh/kept.rs",
     "crates/auth-providers/src/refresh/logout.rs",
     "crates/auth-store/src/directory_lock.rs",
     "crates/auth-store/src/lock_memory.rs",
@@ -60,7 +61,15 @@ pub const STEPS: [(&str, &[&str]); 40] = [
     ("refresh::At::Intend", &["refresh/send::send", "record::write"]),
     ("refresh::At::Transmit", &["refresh/send::send", "store_lock::witness"]),
     ("refresh::At::Store", &["answer::store"]),
-    ("refresh::At::Resolve", &["refresh/left_behind::settle_intent", "store_lock::stored_answer"]),
+    (
+        "refresh::At::Resolve",
+        &[
+            "refresh/left_behind::settle_intent",
+            "refresh/left_behind::settle_intent_by",
+            "refresh/left_behind::answer_to",
+            "store_lock::stored_answer",
+        ],
+    ),
     (
         "refresh::At::Read",
         &[
@@ -106,7 +115,7 @@ pub const STEPS: [(&str, &[&str]); 40] = [
 ];
 
 /// Functions that are no step of a model, and why.
-pub const NO_STEPS: [(&str, &[&str]); 7] = [
+pub const NO_STEPS: [(&str, &[&str]); 8] = [
     (
         "values: they touch nothing that others see",
         &[
@@ -119,6 +128,10 @@ pub const NO_STEPS: [(&str, &[&str]); 7] = [
             "refresh/mod::hexadecimal",
             "refresh/send::cannot_save",
             "refresh/send::unavailable",
+            "refresh/send::says_how_to_read",
+            "refresh/left_behind::is_judged",
+            "refresh/left_behind::is_open",
+            "refresh/kept::read_all",
             "refresh/settle::read",
             "refresh/settle::wait",
             "refresh/lineage::is_same_account",
@@ -126,6 +139,18 @@ pub const NO_STEPS: [(&str, &[&str]); 7] = [
             "lock_memory::of",
             "lock_memory::new",
             "directory_lock::modified",
+        ],
+    ),
+    (
+        "an answer that nobody can read: in the model every answer is read",
+        &[
+            "store_lock::keep_answer",
+            "store_lock::kept_answer",
+            "store_lock::remove_kept_answer",
+            "refresh/kept::open",
+            "refresh/kept::kept_answer",
+            "refresh/kept::merge_kept_answer",
+            "refresh/kept::remove_kept_answer",
         ],
     ),
     (
