@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::agent::shared::Seen;
 use crate::agent::{self, Agent};
 use crate::commands::profiles::args::RefreshArgs;
+use crate::commands::profiles::retry_merge;
 use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
@@ -20,6 +21,9 @@ use crate::profiles::view::no_profile;
 /// Refreshes the named profiles, or all that are inside their margin; says what became of each.
 /// The first failure is the exit code, after all were tried.
 pub fn run(args: &RefreshArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
+    if args.retry_merge {
+        return retry_merge::run(args, global, context);
+    }
     let config = Config::load(context)?;
     let agents = if args.all_agents {
         let all = agent::all(&config, context)?.into_iter();
