@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use crate::http::json;
-use crate::http::{LARGEST_BODY, header};
 
 /// A body, as far as it can be read.
 pub(crate) struct Body {
@@ -170,6 +169,18 @@ fn utf_16(bytes: &[u8]) -> Option<String> {
 
 /// One of these is in every answer that is a form.
 const FORM_FIELDS: [&str; 4] = ["access_token", "refresh_token", "device_code", "error"];
+
+/// The value of the header field `name` in `headers`, whatever the case of the names there.
+pub(crate) fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers
+        .iter()
+        .find(|(found, _)| found.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_str())
+}
+
+/// The largest body of an answer that is read. Token answers have a few kilobytes; the limit is for
+/// our memory, and what is beyond it is lost.
+pub const LARGEST_BODY: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {

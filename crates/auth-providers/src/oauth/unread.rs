@@ -7,10 +7,9 @@ use auth_store::Secret;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use crate::http::LARGEST_BODY;
 use crate::http::body::Body;
 use crate::http::json;
-use crate::plugin;
+use crate::http::{LARGEST_BODY, NO_STATUS};
 
 /// Why an answer that was not understood must be kept; `None` if nothing speaks for tokens in it.
 /// What issuers repeat of the token that was `sent` does not.
@@ -22,7 +21,7 @@ pub(crate) fn why_kept(
 ) -> Option<String> {
     let body = Body::read(headers, bytes);
     let answered = match status {
-        plugin::NO_STATUS => "the plugin answered".to_owned(),
+        NO_STATUS => "the plugin answered".to_owned(),
         status => format!("the server answered {status}"),
     };
     let found = found(&body, sent);
@@ -30,7 +29,7 @@ pub(crate) fn why_kept(
         let found = found.join(" and ");
         return Some(format!("{answered}, with {found} in something that is no token response"));
     }
-    if !matches!(status, 200..300 | plugin::NO_STATUS) || body.is_page() {
+    if !matches!(status, 200..300 | NO_STATUS) || body.is_page() {
         return None;
     }
     if let Some(encoding) = body.unknown_encoding() {
