@@ -47,12 +47,12 @@ pub(crate) struct Held {
 }
 
 impl DirectoryLock {
-    /// Waits at most `patience` for the lock at `path`. `memory` is the flock file, which the
+    /// Waits at most `timeout` for the lock at `path`. `memory` is the flock file, which the
     /// caller has locked.
     pub(crate) fn acquire(
         path: &Path,
         memory: &File,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Self, StoreError> {
         let started = Instant::now();
         leave_a_turn_to_others(memory);
@@ -66,10 +66,10 @@ impl DirectoryLock {
                 Attempt::Occupied(holder) => holder,
             };
             met_others = true;
-            if started.elapsed() >= patience {
+            if started.elapsed() >= timeout {
                 return Err(StoreError::Busy {
                     path: path.to_owned(),
-                    seconds: patience.as_secs(),
+                    seconds: timeout.as_secs(),
                     holder,
                 });
             }

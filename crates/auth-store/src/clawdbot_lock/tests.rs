@@ -37,8 +37,8 @@ fn where_others_want_the_lock_it_stays_free_for_longer() {
         std::thread::park_timeout(Duration::from_millis(20));
         fs::remove_dir(path).unwrap();
     });
-    let patience = Duration::from_mins(1);
-    let acquire = || DirectoryLock::acquire(&place.path, &place.memory, patience).unwrap();
+    let timeout = Duration::from_mins(1);
+    let acquire = || DirectoryLock::acquire(&place.path, &place.memory, timeout).unwrap();
     acquire().release(&place.memory);
     other.join().unwrap();
     acquire().release(&place.memory);
