@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_process_left_is_gone_with_the_next_lock() {
+    fn what_a_crashed_process_left_is_gone_with_the_next_lock() {
         let (_directory, store) = directory_and_store();
         put(&store, "acme:a", "one");
         let place = Place::of(store.path()).unwrap();
