@@ -16,7 +16,7 @@ use crate::commands::sessions::args::SessionsCommand;
 use crate::commands::status::args::{ChannelsCommand, StatusArgs};
 use crate::commands::token::args::{ExplainArgs, ReportArgs, TokenArgs};
 use crate::commands::token::exec_args::{EnvArgs, ExecArgs, GitCredentialArgs};
-use crate::host::global::Global;
+use crate::host::report::Output;
 use clap::{Args, Parser, Subcommand};
 
 /// `models …`; alone it is `models status`.
@@ -175,14 +175,9 @@ pub struct GlobalArgs {
 }
 
 impl GlobalArgs {
-    /// The options as values.
-    pub fn resolved(&self) -> Global {
-        Global {
-            agent: self.agent.clone(),
-            json: self.json,
-            verbose: self.verbose,
-            no_color: self.no_color,
-        }
+    /// The form of the answer.
+    pub fn output(&self) -> Output {
+        Output { json: self.json, verbose: self.verbose, no_color: self.no_color }
     }
 }
 

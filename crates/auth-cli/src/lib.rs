@@ -31,6 +31,7 @@ use std::ffi::OsString;
 use clap::Parser as _;
 use clap::error::{ContextKind, ErrorKind};
 
+use crate::agent::invocation::Invocation;
 use crate::cli::AuthCommand;
 use crate::cli::Cli;
 use crate::cli::Command;
@@ -49,6 +50,8 @@ use crate::flows::model::Use;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
+use crate::host::report::Report;
+use crate::profiles::runtime_cache;
 
 /// Runs the program with `arguments` (the first is its own name), and returns its exit code.
 ///
@@ -59,9 +62,13 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &C
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let (json, result) = match Cli::try_parse_from(&arguments) {
         Ok(cli) => {
-            let global = cli.global.resolved();
-            let result = dispatch(&cli, &global, context);
-            let result = result.map_err(|error| agent::shared::with_offer(error, &global, context));
+            let output = cli.global.output();
+            let invocation = Invocation::new(context, output, cli.global.agent.clone());
+            let result = dispatch(&cli, &invocation);
+            runtime_cache::follow_changes(&invocation);
+            let better = |error| agent::shared::with_offer(error, &invocation);
+            let result = result.map(|report| report.map_failure(better)).map_err(better);
+            let result = result.and_then(|report| report.render(output, context));
             (wants_json(&arguments), result)
         }
         Err(error) => (wants_json(&arguments), not_parsed(&error, &arguments, context)),
@@ -74,8 +81,9 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &C
     exit as u8
 }
 
-fn dispatch(cli: &Cli, global: &Global, context: &Context) -> Result<Exit, CliError> {
-    host::logging::start(global.verbose, context);
+fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let (global, context) = (&invocation.options(), invocation.context);
+    host::logging::start(invocation.output.verbose, context);
     if !matches!(
         cli.command,
         Command::Agents(_)
@@ -84,10 +92,10 @@ fn dispatch(cli: &Cli, global: &Global, context: &Context) -> Result<Exit, CliEr
             | Command::Completion(_)
             | Command::Man(_)
     ) {
-        agent::import_legacy_files(global, context)?;
+        agent::legacy::import_legacy_files(invocation)?;
     }
-    check_agent(cli, global, context)?;
-    match &cli.command {
+    check_agent(cli, invocation)?;
+    let exit = match &cli.command {
         Command::Models(ModelsArgs { command: None, status_plain, status_json }) => {
             let args = StatusArgs { plain: *status_plain, ..StatusArgs::default() };
             let global = Global { json: global.json || *status_json, ..global.clone() };
@@ -197,17 +205,15 @@ fn dispatch(cli: &Cli, global: &Global, context: &Context) -> Result<Exit, CliEr
         Command::Plugins(PluginsCommand::Check(args)) => {
             commands::plugins::check::run(args, global, context)
         }
-    }
+    };
+    exit.map(Report::from)
 }
 
 /// Commands that are about no certain agent, or name it themselves, do not pass over `--agent`.
-fn check_agent(cli: &Cli, global: &Global, context: &Context) -> Result<(), CliError> {
-    let Some(name) = &global.agent else { return Ok(()) };
+fn check_agent(cli: &Cli, invocation: &Invocation<'_>) -> Result<(), CliError> {
+    let Some(name) = invocation.named() else { return Ok(()) };
     match &cli.command {
-        Command::Plugins(_) => {
-            let config = config::Config::load(context)?;
-            agent::Agent::of(global, &config, context).map(|_| ())
-        }
+        Command::Plugins(_) => invocation.agent().map(|_| ()),
         Command::Agents(AgentsArgs {
             command:
                 Some(AgentsCommand::Add(_) | AgentsCommand::Delete(_) | AgentsCommand::Share(_)),

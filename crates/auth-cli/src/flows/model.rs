@@ -78,7 +78,7 @@ pub(crate) fn place(
     if global.agent.is_none() {
         return Ok(vec!["agents".into(), "defaults".into(), which.key().into()]);
     }
-    let agent = Agent::of(global, config, context)?;
+    let agent = Agent::named(global.agent.as_deref(), config, context)?;
     if which == Use::Image {
         return Err(CliError::usage("the image model is for all agents").hint("leave out --agent"));
     }

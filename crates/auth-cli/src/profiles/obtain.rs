@@ -10,6 +10,7 @@ use auth_routing::{Exclusion, Pin};
 use auth_store::{Credential, Kind, ProfileId, Secret, Timestamp};
 
 use crate::agent;
+use crate::agent::invocation::Invocation;
 use crate::agent::shared;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
@@ -49,8 +50,8 @@ pub(crate) fn obtain(
     context: &Context,
 ) -> Result<TokenOutput, CliError> {
     let view = match &request.route.session {
-        Some(key) => View::of_session(key, global, context)?,
-        None => View::read(global, context)?,
+        Some(key) => View::of_session(key, &Invocation::from_options(global, context))?,
+        None => View::read(&Invocation::from_options(global, context))?,
     };
     let mut models = route::models(&request.route, &view)?.into_iter();
     let Some(asked) = models.next() else { return follow(request, None, &view, context) };

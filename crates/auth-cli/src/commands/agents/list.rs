@@ -15,7 +15,7 @@ use crate::host::global::Global;
 pub fn list(args: &AgentsListArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agents = match &global.agent {
-        Some(_) => vec![Agent::of(global, &config, context)?.id],
+        Some(_) => vec![Agent::named(global.agent.as_deref(), &config, context)?.id],
         None => agent::all(&config, context)?,
     };
     let agents: Vec<_> =

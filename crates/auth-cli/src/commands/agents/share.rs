@@ -53,8 +53,7 @@ pub fn run(args: &AgentsShareArgs, global: &Global, context: &Context) -> Result
 
 /// The agent that a person names.
 pub(crate) fn named(name: &str, config: &Config, context: &Context) -> Result<Agent, CliError> {
-    let global = Global { agent: Some(name.to_owned()), ..Global::default() };
-    Agent::of(&global, config, context)
+    Agent::named(Some(name), config, context)
 }
 
 /// Sharing goes one step: nobody should have to look where a profile comes from in the end.

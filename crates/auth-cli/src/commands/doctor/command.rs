@@ -17,7 +17,7 @@ pub fn run(args: &DoctorArgs, global: &Global, context: &Context) -> Result<Exit
     // One that does not exist has nothing wrong with it: that is for the person to know. A config that cannot be read is
     // a finding of its own.
     if let (Some(_), Ok(config)) = (&global.agent, Config::load(context)) {
-        Agent::of(global, &config, context)?;
+        Agent::named(global.agent.as_deref(), &config, context)?;
     }
     let mut done = Vec::new();
     let mut findings = examine(context, !args.offline);

@@ -9,6 +9,7 @@ use auth_providers::{Provider, Providers};
 use auth_store::ProviderId;
 use serde_json::{Value, json};
 
+use crate::agent::invocation::Invocation;
 use crate::commands::onboard::args::OnboardArgs;
 use crate::flows::import::{self, ImportRequest};
 use crate::flows::login::request::LoginRequest;
@@ -30,7 +31,7 @@ use crate::profiles::view::{self, DEFAULT_PROVIDER, View};
 /// Takes a person from nothing to a token.
 pub fn run(args: &OnboardArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let is_silent = args.non_interactive || !(context.terminal.stdin && context.terminal.stderr);
-    let view = View::read(global, context)?;
+    let view = View::read(&Invocation::from_options(global, context))?;
     let providers = view::providers(context);
     let act = match &args.auth_choice {
         Some(choice) => named(choice, args, &view, &providers, context)?,
@@ -353,7 +354,7 @@ fn finish(
     global: &Global,
     context: &Context,
 ) -> Result<Exit, CliError> {
-    let view = View::read(global, context)?;
+    let view = View::read(&Invocation::from_options(global, context))?;
     let providers = view::providers(context);
     let stored: Vec<&str> = match &done["imported"] {
         Value::Array(all) => all.iter().filter_map(|it| it["profileId"].as_str()).collect(),

@@ -6,6 +6,7 @@ use auth_store::{ProfileId, ProviderId, Usage};
 use serde_json::json;
 
 use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
 use crate::agent::shared::Seen;
 use crate::commands::profiles::args::CooldownClearArgs;
 use crate::commands::profiles::args::ListArgs;
@@ -20,7 +21,7 @@ use crate::profiles::view::{self, DEFAULT_PROVIDER, View, no_profile};
 
 /// Shows who rests, why and until when.
 pub fn list(args: &ListArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
-    let view = View::read(global, context)?;
+    let view = View::read(&Invocation::from_options(global, context))?;
     let mut resting = resting_with(&view, &view.model_usage());
     if let Some(provider) = &args.provider {
         resting.retain(|it| ProviderId::new(&it.provider) == ProviderId::new(provider));
@@ -58,7 +59,7 @@ pub fn clear(
     context: &Context,
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
-    let agent = Agent::of(global, &config, context)?;
+    let agent = Agent::named(global.agent.as_deref(), &config, context)?;
     let seen = Seen::by(&agent, &config, context)?;
     let named: Vec<_> = args.profiles.iter().map(|id| ProfileId::new(id.as_str())).collect();
     if let Some(unknown) = named.iter().find(|id| !seen.document.contains(id)) {

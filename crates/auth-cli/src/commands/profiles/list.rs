@@ -6,6 +6,7 @@ use auth_routing::Plan;
 use auth_store::{Credential, ModelUsage, Profile, ProfileId, ProviderId, Usage, paths};
 use serde_json::{Map, Value, json};
 
+use crate::agent::invocation::Invocation;
 use crate::commands::profiles::args::ListArgs;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
@@ -17,7 +18,7 @@ use crate::profiles::view::{self, Ability, View};
 /// Lists them by provider, in the order in which routing tries them; in JSON in the order of the
 /// store.
 pub fn run(args: &ListArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
-    let view = View::read(global, context)?;
+    let view = View::read(&Invocation::from_options(global, context))?;
     let abilities = view::abilities(&view, &view::providers(context), context);
     let wanted = args.provider.as_deref().map(ProviderId::new);
     let mut providers = view.providers();

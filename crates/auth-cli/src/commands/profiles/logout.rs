@@ -32,7 +32,7 @@ pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, context: &Context
 /// revoked is exit code 5.
 pub fn run(args: &LogoutArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
-    let agent = Agent::of(global, &config, context)?;
+    let agent = Agent::named(global.agent.as_deref(), &config, context)?;
     let sink = worker::sink(&agent, &config, context)?;
     let id = ProfileId::new(args.profile.as_str());
     let holder = shared::holder(&agent, &id, &config, context)?;

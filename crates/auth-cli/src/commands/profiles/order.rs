@@ -4,6 +4,7 @@ use auth_store::{ProfileId, ProviderId, paths};
 use serde_json::json;
 
 use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
 use crate::commands::profiles::args::OrderArgs;
 use crate::commands::profiles::args::OrderSetArgs;
 use crate::host::context::Context;
@@ -69,7 +70,7 @@ fn subject(
     global: &Global,
     context: &Context,
 ) -> Result<(View, ProviderId), CliError> {
-    let view = View::read(global, context)?;
+    let view = View::read(&Invocation::from_options(global, context))?;
     let provider = ProviderId::new(provider);
     if provider.as_str().is_empty() {
         return Err(CliError::usage("the provider is empty"));

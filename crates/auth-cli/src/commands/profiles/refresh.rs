@@ -24,7 +24,7 @@ pub fn run(args: &RefreshArgs, global: &Global, context: &Context) -> Result<Exi
         let all = agent::all(&config, context)?.into_iter();
         all.map(|id| Agent { directory: agent::directory(&id, &config, context), id }).collect()
     } else {
-        vec![Agent::of(global, &config, context)?]
+        vec![Agent::named(global.agent.as_deref(), &config, context)?]
     };
     let mut outcomes = Vec::new();
     let mut failure = None;

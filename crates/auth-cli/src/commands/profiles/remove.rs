@@ -20,7 +20,7 @@ use crate::profiles::worker;
 /// copies of the login live on.
 pub fn run(args: &RemoveArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
-    let agent = Agent::of(global, &config, context)?;
+    let agent = Agent::named(global.agent.as_deref(), &config, context)?;
     let id = ProfileId::new(args.profile.as_str());
     let sink = worker::sink(&agent, &config, context)?;
     let document = sink.store.read()?;

@@ -10,6 +10,7 @@ use auth_routing::session::{self, Entry, PinSource};
 use auth_store::{ProviderId, Timestamp};
 use serde_json::{Value, json};
 
+use crate::agent::invocation::Invocation;
 use crate::agent::sessions::{Sessions, text};
 use crate::commands::sessions::args::SessionArgs;
 use crate::commands::sessions::args::SessionModelArgs;
@@ -27,7 +28,7 @@ pub fn model(
     global: &Global,
     context: &Context,
 ) -> Result<Exit, CliError> {
-    let view = View::of_session(&args.key, global, context)?;
+    let view = View::of_session(&args.key, &Invocation::from_options(global, context))?;
     let sessions = Sessions::of(&view.agent, &view.config, context);
     let default_model = view.agent_model();
     let aliases = Aliases::from_json(&view.config.value, &ProviderId::new(DEFAULT_PROVIDER));
@@ -55,7 +56,7 @@ pub fn model(
 
 /// Shows what a session uses.
 pub fn show(args: &SessionArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
-    let view = View::of_session(&args.key, global, context)?;
+    let view = View::of_session(&args.key, &Invocation::from_options(global, context))?;
     let sessions = Sessions::of(&view.agent, &view.config, context);
     let entry = sessions.entry(&args.key)?;
     let entry = entry.ok_or_else(|| unknown(&args.key, &view, &sessions))?;
@@ -65,7 +66,7 @@ pub fn show(args: &SessionArgs, global: &Global, context: &Context) -> Result<Ex
 
 /// Ends what was chosen for a session, by a person or by routing. The conversation stays.
 pub fn clear(args: &SessionArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
-    let view = View::of_session(&args.key, global, context)?;
+    let view = View::of_session(&args.key, &Invocation::from_options(global, context))?;
     let sessions = Sessions::of(&view.agent, &view.config, context);
     let nothing = Choice { model: None, profile: None };
     let entry = sessions
@@ -77,7 +78,7 @@ pub fn clear(args: &SessionArgs, global: &Global, context: &Context) -> Result<E
 
 /// Lists the sessions of the agent, the one that was used last first.
 pub fn list(global: &Global, context: &Context) -> Result<Exit, CliError> {
-    let view = View::read(global, context)?;
+    let view = View::read(&Invocation::from_options(global, context))?;
     let sessions = Sessions::of(&view.agent, &view.config, context);
     let default_model = view.agent_model();
     let all = sessions.all()?;

@@ -17,7 +17,7 @@ pub fn list(
     context: &Context,
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
-    let agent = Agent::of(global, &config, context)?;
+    let agent = Agent::named(global.agent.as_deref(), &config, context)?;
     let document = Seen::by(&agent, &config, context)?.document;
     let channels = channels(&config);
     if global.json {

@@ -9,6 +9,7 @@ use auth_providers::Providers;
 use auth_routing::{Why, health};
 use auth_store::{ProviderId, paths};
 
+use crate::agent::invocation::Invocation;
 use crate::commands::status::args::StatusArgs;
 use crate::commands::status::overview::{Overview, ProviderAuth};
 use crate::host::context::Context;
@@ -25,7 +26,7 @@ pub fn run(args: &StatusArgs, global: &Global, context: &Context) -> Result<Exit
         return Err(CliError::usage("`--plain` and `--json` exclude each other"));
     }
     let options = probe::Options::of(args)?;
-    let view = View::read(global, context)?;
+    let view = View::read(&Invocation::from_options(global, context))?;
     let providers = view::providers(context);
     for error in providers.errors() {
         context.say(format_args!("warning: {error}"));

@@ -9,6 +9,7 @@ use auth_routing::{Charge, Exclusion, Pin, Plan, Source, Why, charge};
 use auth_store::{ModelUsage, Profile, ProfileId, ProviderId};
 use serde_json::{Value, json};
 
+use crate::agent::invocation::Invocation;
 use crate::agent::sessions::{Sessions, text};
 use crate::commands::token::args::ExplainArgs;
 use crate::host::context::Context;
@@ -23,8 +24,8 @@ use crate::profiles::worker;
 /// Shows the plan that `models auth token` follows.
 pub fn run(args: &ExplainArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let view = match &args.session {
-        Some(key) => View::of_session(key, global, context)?,
-        None => View::read(global, context)?,
+        Some(key) => View::of_session(key, &Invocation::from_options(global, context))?,
+        None => View::read(&Invocation::from_options(global, context))?,
     };
     let explanation = Explanation::of(args, &view, context)?;
     for warning in table::warnings(&explanation.plan, &explanation.provider) {

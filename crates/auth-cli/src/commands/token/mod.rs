@@ -13,6 +13,7 @@ pub mod output;
 pub mod report;
 
 use std::ffi::OsString;
+use std::rc::Rc;
 use std::time::Duration;
 
 use auth_store::{Credential, KeyReference};
@@ -97,7 +98,7 @@ fn fast(
     global: &Global,
     context: &Context,
 ) -> Option<String> {
-    let view = View::with(cache::load(context)?, global, context).ok()?;
+    let view = View::with(Rc::new(cache::load(context)?), global.agent.as_deref(), context).ok()?;
     let route = Route::of(request, None, &view, context).ok()?;
     let first = route.candidates.first()?;
     if !route.warnings.is_empty() || first.resting.is_some() || route.moves_session {

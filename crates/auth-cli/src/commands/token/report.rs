@@ -25,7 +25,7 @@ use crate::profiles::view::{self, no_profile};
 /// Credentials are not touched.
 pub fn run(args: &ReportArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
-    let asked = Agent::of(global, &config, context)?;
+    let asked = Agent::named(global.agent.as_deref(), &config, context)?;
     let id = ProfileId::new(args.profile.as_str());
     // What is learned about a shared profile is for all who use it.
     let agent = shared::holder(&asked, &id, &config, context)?;

@@ -30,7 +30,7 @@ use crate::profiles::worker;
 /// Logs in, or begins a login.
 pub fn run(request: &LoginRequest, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
-    let agent = Agent::of(global, &config, context)?;
+    let agent = Agent::named(global.agent.as_deref(), &config, context)?;
     let sink = worker::sink(&agent, &config, context)?;
     let name = match &request.provider {
         Some(name) => name.clone(),

@@ -97,8 +97,9 @@ pub fn finish(
     let answered = pending.answered(&pasted, &providers, context.now()).map_err(explain)?;
     let note = answered.note.clone();
     let agent = match &global.agent {
-        Some(_) => Agent::of(global, &config, context)?,
-        None => agent_of(&note).map_or_else(|| Agent::of(global, &config, context), Ok)?,
+        Some(_) => Agent::named(global.agent.as_deref(), &config, context)?,
+        None => agent_of(&note)
+            .map_or_else(|| Agent::named(global.agent.as_deref(), &config, context), Ok)?,
     };
     let sink = worker::sink(&agent, &config, context)?;
     save::check_room(&sink)?;
