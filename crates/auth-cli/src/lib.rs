@@ -95,117 +95,130 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
         agent::legacy::import_legacy_files(invocation)?;
     }
     check_agent(cli, invocation)?;
-    let exit = match &cli.command {
+    match &cli.command {
         Command::Models(ModelsArgs { command: None, status_plain, status_json }) => {
             let args = StatusArgs { plain: *status_plain, ..StatusArgs::default() };
             let global = Global { json: global.json || *status_json, ..global.clone() };
-            commands::status::run(&args, &global, context)
+            ended(commands::status::run(&args, &global, context))
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Status(args)), .. }) => {
-            commands::status::run(args, global, context)
+            ended(commands::status::run(args, global, context))
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Set(args)), .. }) => {
-            flows::model::set(&args.model, Use::Chat, global, context)
+            ended(flows::model::set(&args.model, Use::Chat, global, context))
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::SetImage(args)), .. }) => {
-            flows::model::set(&args.model, Use::Image, global, context)
+            ended(flows::model::set(&args.model, Use::Image, global, context))
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Aliases(command)), .. }) => {
-            commands::models::aliases(command, global, context)
+            ended(commands::models::aliases(command, global, context))
         }
         Command::Models(ModelsArgs {
             command: Some(ModelsCommand::Fallbacks(command)), ..
-        }) => commands::models::fallbacks(command, Use::Chat, global, context),
+        }) => ended(commands::models::fallbacks(command, Use::Chat, global, context)),
         Command::Models(ModelsArgs {
             command: Some(ModelsCommand::ImageFallbacks(command)),
             ..
-        }) => commands::models::fallbacks(command, Use::Image, global, context),
+        }) => ended(commands::models::fallbacks(command, Use::Image, global, context)),
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Auth(auth)), .. }) => {
             match auth {
-                AuthCommand::Login(args) => commands::login::run(args, global, context),
+                AuthCommand::Login(args) => ended(commands::login::run(args, global, context)),
                 AuthCommand::LoginGithubCopilot(args) => {
-                    commands::login::copilot(args, global, context)
+                    ended(commands::login::copilot(args, global, context))
                 }
-                AuthCommand::Add => commands::login::add(global, context),
+                AuthCommand::Add => ended(commands::login::add(global, context)),
                 AuthCommand::SetupToken(args) => {
-                    commands::login::setup_token(args, global, context)
+                    ended(commands::login::setup_token(args, global, context))
                 }
                 AuthCommand::PasteToken(args) => {
-                    commands::login::paste_token(args, global, context)
+                    ended(commands::login::paste_token(args, global, context))
                 }
                 AuthCommand::PasteApiKey(args) => {
-                    commands::login::paste_api_key(args, global, context)
+                    ended(commands::login::paste_api_key(args, global, context))
                 }
-                AuthCommand::Import(args) => commands::login::import(args, global, context),
-                AuthCommand::List(args) => commands::profiles::list::run(args, global, context),
-                AuthCommand::Logout(args) => commands::profiles::logout::run(args, global, context),
-                AuthCommand::Remove(args) => commands::profiles::remove::run(args, global, context),
-                AuthCommand::Refresh(args) => {
-                    commands::profiles::refresh::run(args, global, context)
+                AuthCommand::Import(args) => ended(commands::login::import(args, global, context)),
+                AuthCommand::List(args) => commands::profiles::list::run(args, invocation),
+                AuthCommand::Logout(args) => commands::profiles::logout::run(args, invocation),
+                AuthCommand::Remove(args) => commands::profiles::remove::run(args, invocation),
+                AuthCommand::Refresh(args) => commands::profiles::refresh::run(args, invocation),
+                AuthCommand::Report(args) => {
+                    ended(commands::token::report::run(args, global, context))
                 }
-                AuthCommand::Report(args) => commands::token::report::run(args, global, context),
-                AuthCommand::Explain(args) => commands::token::explain::run(args, global, context),
-                AuthCommand::Token(args) => commands::token::run(args, global, context),
-                AuthCommand::Exec(args) => commands::token::exec_env::exec(args, global, context),
-                AuthCommand::Env(args) => commands::token::exec_env::env(args, global, context),
-                AuthCommand::Configure(what) => commands::configure::run(what, global, context),
+                AuthCommand::Explain(args) => {
+                    ended(commands::token::explain::run(args, global, context))
+                }
+                AuthCommand::Token(args) => ended(commands::token::run(args, global, context)),
+                AuthCommand::Exec(args) => {
+                    ended(commands::token::exec_env::exec(args, global, context))
+                }
+                AuthCommand::Env(args) => {
+                    ended(commands::token::exec_env::env(args, global, context))
+                }
+                AuthCommand::Configure(what) => {
+                    ended(commands::configure::run(what, global, context))
+                }
                 AuthCommand::GitCredential(args) => {
-                    commands::token::git_credential::run(args, global, context)
+                    ended(commands::token::git_credential::run(args, global, context))
                 }
                 AuthCommand::Order(OrderCommand::Get(args)) => {
-                    commands::profiles::order::get(args, global, context)
+                    commands::profiles::order::get(args, invocation)
                 }
                 AuthCommand::Order(OrderCommand::Set(args)) => {
-                    commands::profiles::order::set(args, global, context)
+                    commands::profiles::order::set(args, invocation)
                 }
                 AuthCommand::Order(OrderCommand::Clear(args)) => {
-                    commands::profiles::order::clear(args, global, context)
+                    commands::profiles::order::clear(args, invocation)
                 }
                 AuthCommand::Cooldown(CooldownCommand::List(args)) => {
-                    commands::profiles::cooldown::list(args, global, context)
+                    commands::profiles::cooldown::list(args, invocation)
                 }
                 AuthCommand::Cooldown(CooldownCommand::Clear(args)) => {
-                    commands::profiles::cooldown::clear(args, global, context)
+                    commands::profiles::cooldown::clear(args, invocation)
                 }
             }
         }
         Command::Channels(ChannelsCommand::List(args)) => {
-            commands::status::channels::list(args, global, context)
+            ended(commands::status::channels::list(args, global, context))
         }
         Command::Agents(AgentsArgs { command: None }) => {
-            commands::agents::list::list(&AgentsListArgs::default(), global, context)
+            ended(commands::agents::list::list(&AgentsListArgs::default(), global, context))
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::List(args)) }) => {
-            commands::agents::list::list(args, global, context)
+            ended(commands::agents::list::list(args, global, context))
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::Add(args)) }) => {
-            commands::agents::add::run(args, global, context)
+            ended(commands::agents::add::run(args, global, context))
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::Delete(args)) }) => {
-            commands::agents::delete::run(args, global, context)
+            ended(commands::agents::delete::run(args, global, context))
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::Share(args)) }) => {
-            commands::agents::share::run(args, global, context)
+            ended(commands::agents::share::run(args, global, context))
         }
         Command::Sessions(SessionsCommand::Model(args)) => {
-            commands::sessions::model(args, global, context)
+            ended(commands::sessions::model(args, global, context))
         }
-        Command::Sessions(SessionsCommand::List) => commands::sessions::list(global, context),
+        Command::Sessions(SessionsCommand::List) => {
+            ended(commands::sessions::list(global, context))
+        }
         Command::Sessions(SessionsCommand::Show(args)) => {
-            commands::sessions::show(args, global, context)
+            ended(commands::sessions::show(args, global, context))
         }
         Command::Sessions(SessionsCommand::Clear(args)) => {
-            commands::sessions::clear(args, global, context)
+            ended(commands::sessions::clear(args, global, context))
         }
-        Command::Onboard(args) => commands::onboard::run(args, global, context),
-        Command::Completion(args) => completions::completion(args, context),
-        Command::Man(args) => completions::man(args, context),
-        Command::Doctor(args) => commands::doctor::command::run(args, global, context),
-        Command::Plugins(PluginsCommand::List) => commands::plugins::list(global, context),
+        Command::Onboard(args) => ended(commands::onboard::run(args, global, context)),
+        Command::Completion(args) => ended(completions::completion(args, context)),
+        Command::Man(args) => ended(completions::man(args, context)),
+        Command::Doctor(args) => ended(commands::doctor::command::run(args, global, context)),
+        Command::Plugins(PluginsCommand::List) => ended(commands::plugins::list(global, context)),
         Command::Plugins(PluginsCommand::Check(args)) => {
-            commands::plugins::check::run(args, global, context)
+            ended(commands::plugins::check::run(args, global, context))
         }
-    };
+    }
+}
+
+fn ended(exit: Result<Exit, CliError>) -> Result<Report, CliError> {
     exit.map(Report::from)
 }
 

@@ -5,12 +5,15 @@ use std::cell::{OnceCell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
 
+use auth_store::Document;
+
 use crate::agent::Agent;
 use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::host::global::Global;
 use crate::host::report::Output;
+use crate::host::style::Style;
 
 /// What a command is given beside its arguments.
 #[derive(Debug)]
@@ -99,6 +102,25 @@ impl<'a> Invocation<'a> {
         let changed = change(&self.context.paths().config);
         *self.shared.config.borrow_mut() = None;
         changed
+    }
+
+    /// Changes the store of `agent`, whose runtime cache follows at the end of the run.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub fn change<T>(
+        &self,
+        agent: &Agent,
+        change: impl FnMut(&mut Document) -> T,
+    ) -> Result<T, CliError> {
+        let changed = agent.store_to_change(self.context).update(change)?;
+        self.store_changed(agent);
+        Ok(changed)
+    }
+
+    /// How text looks on standard output.
+    pub(crate) fn style(&self) -> Style {
+        Style::of(self.output.no_color, self.context)
     }
 
     /// Notes that the store of `agent`, or its routing, changed: its runtime cache follows at the

@@ -97,6 +97,12 @@ impl Report {
         Self { exit: error.exit, failure: Some(error), ..self }
     }
 
+    /// The same answer of a command that could not go on: the data is the error alone.
+    #[must_use]
+    pub fn cut_short(self, error: CliError) -> Self {
+        Self { data: None, ..self }.failed(error)
+    }
+
     /// The answer as data.
     pub fn data(&self) -> &Value {
         self.data.as_ref().unwrap_or(&Value::Null)
