@@ -174,10 +174,13 @@ pub struct GlobalArgs {
     pub no_color: bool,
 }
 
-impl GlobalArgs {
+impl Cli {
     /// The form of the answer.
     pub fn output(&self) -> Output {
-        Output { json: self.json, verbose: self.verbose, no_color: self.no_color }
+        let GlobalArgs { json, verbose, no_color, .. } = self.global;
+        let is_status =
+            matches!(&self.command, Command::Models(it) if it.status_json && it.command.is_none());
+        Output { json: json || is_status, verbose, no_color }
     }
 }
 

@@ -49,7 +49,6 @@ use crate::commands::status::args::StatusArgs;
 use crate::flows::model::Use;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
 use crate::host::report::Report;
 use crate::profiles::runtime_cache;
 
@@ -62,7 +61,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &C
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let (json, result) = match Cli::try_parse_from(&arguments) {
         Ok(cli) => {
-            let output = cli.global.output();
+            let output = cli.output();
             let invocation = Invocation::new(context, output, cli.global.agent.clone());
             let result = dispatch(&cli, &invocation);
             runtime_cache::follow_changes(&invocation);
@@ -82,8 +81,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &C
 }
 
 fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> {
-    let (global, context) = (&invocation.options(), invocation.context);
-    host::logging::start(invocation.output.verbose, context);
+    host::logging::start(invocation.output.verbose, invocation.context);
     if !matches!(
         cli.command,
         Command::Agents(_)
@@ -96,69 +94,50 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
     }
     check_agent(cli, invocation)?;
     match &cli.command {
-        Command::Models(ModelsArgs { command: None, status_plain, status_json }) => {
+        Command::Models(ModelsArgs { command: None, status_plain, .. }) => {
             let args = StatusArgs { plain: *status_plain, ..StatusArgs::default() };
-            let global = Global { json: global.json || *status_json, ..global.clone() };
-            ended(commands::status::run(&args, &global, context))
+            commands::status::run(&args, invocation)
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Status(args)), .. }) => {
-            ended(commands::status::run(args, global, context))
+            commands::status::run(args, invocation)
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Set(args)), .. }) => {
-            ended(flows::model::set(&args.model, Use::Chat, global, context))
+            flows::model::set(&args.model, Use::Chat, invocation)
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::SetImage(args)), .. }) => {
-            ended(flows::model::set(&args.model, Use::Image, global, context))
+            flows::model::set(&args.model, Use::Image, invocation)
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Aliases(command)), .. }) => {
-            ended(commands::models::aliases(command, global, context))
+            commands::models::aliases(command, invocation)
         }
         Command::Models(ModelsArgs {
             command: Some(ModelsCommand::Fallbacks(command)), ..
-        }) => ended(commands::models::fallbacks(command, Use::Chat, global, context)),
+        }) => commands::models::fallbacks(command, Use::Chat, invocation),
         Command::Models(ModelsArgs {
             command: Some(ModelsCommand::ImageFallbacks(command)),
             ..
-        }) => ended(commands::models::fallbacks(command, Use::Image, global, context)),
+        }) => commands::models::fallbacks(command, Use::Image, invocation),
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Auth(auth)), .. }) => {
             match auth {
-                AuthCommand::Login(args) => ended(commands::login::run(args, global, context)),
-                AuthCommand::LoginGithubCopilot(args) => {
-                    ended(commands::login::copilot(args, global, context))
-                }
-                AuthCommand::Add => ended(commands::login::add(global, context)),
-                AuthCommand::SetupToken(args) => {
-                    ended(commands::login::setup_token(args, global, context))
-                }
-                AuthCommand::PasteToken(args) => {
-                    ended(commands::login::paste_token(args, global, context))
-                }
-                AuthCommand::PasteApiKey(args) => {
-                    ended(commands::login::paste_api_key(args, global, context))
-                }
-                AuthCommand::Import(args) => ended(commands::login::import(args, global, context)),
+                AuthCommand::Login(args) => commands::login::run(args, invocation),
+                AuthCommand::LoginGithubCopilot(args) => commands::login::copilot(args, invocation),
+                AuthCommand::Add => commands::login::add(invocation),
+                AuthCommand::SetupToken(args) => commands::login::setup_token(args, invocation),
+                AuthCommand::PasteToken(args) => commands::login::paste_token(args, invocation),
+                AuthCommand::PasteApiKey(args) => commands::login::paste_api_key(args, invocation),
+                AuthCommand::Import(args) => commands::login::import(args, invocation),
                 AuthCommand::List(args) => commands::profiles::list::run(args, invocation),
                 AuthCommand::Logout(args) => commands::profiles::logout::run(args, invocation),
                 AuthCommand::Remove(args) => commands::profiles::remove::run(args, invocation),
                 AuthCommand::Refresh(args) => commands::profiles::refresh::run(args, invocation),
-                AuthCommand::Report(args) => {
-                    ended(commands::token::report::run(args, global, context))
-                }
-                AuthCommand::Explain(args) => {
-                    ended(commands::token::explain::run(args, global, context))
-                }
-                AuthCommand::Token(args) => ended(commands::token::run(args, global, context)),
-                AuthCommand::Exec(args) => {
-                    ended(commands::token::exec_env::exec(args, global, context))
-                }
-                AuthCommand::Env(args) => {
-                    ended(commands::token::exec_env::env(args, global, context))
-                }
-                AuthCommand::Configure(what) => {
-                    ended(commands::configure::run(what, global, context))
-                }
+                AuthCommand::Report(args) => commands::token::report::run(args, invocation),
+                AuthCommand::Explain(args) => commands::token::explain::run(args, invocation),
+                AuthCommand::Token(args) => commands::token::run(args, invocation),
+                AuthCommand::Exec(args) => commands::token::exec_env::exec(args, invocation),
+                AuthCommand::Env(args) => commands::token::exec_env::env(args, invocation),
+                AuthCommand::Configure(what) => commands::configure::run(what, invocation),
                 AuthCommand::GitCredential(args) => {
-                    ended(commands::token::git_credential::run(args, global, context))
+                    commands::token::git_credential::run(args, invocation)
                 }
                 AuthCommand::Order(OrderCommand::Get(args)) => {
                     commands::profiles::order::get(args, invocation)
@@ -177,49 +156,41 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
                 }
             }
         }
-        Command::Channels(ChannelsCommand::List(args)) => {
-            ended(commands::status::channels::list(args, global, context))
-        }
+        Command::Channels(ChannelsCommand::List(_)) => commands::status::channels::list(invocation),
         Command::Agents(AgentsArgs { command: None }) => {
-            ended(commands::agents::list::list(&AgentsListArgs::default(), global, context))
+            commands::agents::list::list(&AgentsListArgs::default(), invocation)
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::List(args)) }) => {
-            ended(commands::agents::list::list(args, global, context))
+            commands::agents::list::list(args, invocation)
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::Add(args)) }) => {
-            ended(commands::agents::add::run(args, global, context))
+            commands::agents::add::run(args, invocation)
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::Delete(args)) }) => {
-            ended(commands::agents::delete::run(args, global, context))
+            commands::agents::delete::run(args, invocation)
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::Share(args)) }) => {
-            ended(commands::agents::share::run(args, global, context))
+            commands::agents::share::run(args, invocation)
         }
         Command::Sessions(SessionsCommand::Model(args)) => {
-            ended(commands::sessions::model(args, global, context))
+            commands::sessions::model(args, invocation)
         }
-        Command::Sessions(SessionsCommand::List) => {
-            ended(commands::sessions::list(global, context))
-        }
+        Command::Sessions(SessionsCommand::List) => commands::sessions::list(invocation),
         Command::Sessions(SessionsCommand::Show(args)) => {
-            ended(commands::sessions::show(args, global, context))
+            commands::sessions::show(args, invocation)
         }
         Command::Sessions(SessionsCommand::Clear(args)) => {
-            ended(commands::sessions::clear(args, global, context))
+            commands::sessions::clear(args, invocation)
         }
-        Command::Onboard(args) => ended(commands::onboard::run(args, global, context)),
-        Command::Completion(args) => ended(completions::completion(args, context)),
-        Command::Man(args) => ended(completions::man(args, context)),
-        Command::Doctor(args) => ended(commands::doctor::command::run(args, global, context)),
-        Command::Plugins(PluginsCommand::List) => ended(commands::plugins::list(global, context)),
+        Command::Onboard(args) => commands::onboard::run(args, invocation),
+        Command::Completion(args) => Ok(completions::completion(args)),
+        Command::Man(args) => completions::man(args, invocation.context),
+        Command::Doctor(args) => commands::doctor::command::run(args, invocation),
+        Command::Plugins(PluginsCommand::List) => commands::plugins::list(invocation),
         Command::Plugins(PluginsCommand::Check(args)) => {
-            ended(commands::plugins::check::run(args, global, context))
+            commands::plugins::check::run(args, invocation)
         }
     }
-}
-
-fn ended(exit: Result<Exit, CliError>) -> Result<Report, CliError> {
-    exit.map(Report::from)
 }
 
 /// Commands that are about no certain agent, or name it themselves, do not pass over `--agent`.

@@ -6,13 +6,15 @@ use std::path::Path;
 use std::rc::Rc;
 
 use auth_store::Document;
+use serde_json::Value;
 
 use crate::agent::Agent;
 use crate::config::Config;
+use crate::config::edit::{self, Change, Missing};
 use crate::host::context::Context;
-use crate::host::error::CliError;
+use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
-use crate::host::report::Output;
+use crate::host::report::{Output, Report};
 use crate::host::style::Style;
 
 /// What a command is given beside its arguments.
@@ -41,16 +43,26 @@ impl<'a> Invocation<'a> {
         Self { context, output, named, agent, shared: Rc::default() }
     }
 
-    /// Until every command takes one.
-    pub(crate) fn from_options(global: &Global, context: &'a Context) -> Self {
-        let Global { agent, json, verbose, no_color } = global.clone();
-        Self::new(context, Output { json, verbose, no_color }, agent)
+    /// The same run with data for an answer.
+    pub(crate) fn as_data(&self) -> Self {
+        let output = Output { json: true, ..self.output };
+        Self { output, ..self.about(self.named.clone()) }
     }
 
-    /// Until every command takes one.
-    pub(crate) fn options(&self) -> Global {
+    /// Until every flow takes one.
+    fn options(&self) -> Global {
         let Output { json, verbose, no_color } = self.output;
         Global { agent: self.named.clone(), json, verbose, no_color }
+    }
+
+    /// Until every flow takes one: runs one that reads and changes the config by itself.
+    pub(crate) fn with_options(
+        &self,
+        run: impl FnOnce(&Global, &Context) -> Result<Exit, CliError>,
+    ) -> Result<Report, CliError> {
+        let exit = run(&self.options(), self.context);
+        *self.shared.config.borrow_mut() = None;
+        exit.map(Report::from)
     }
 
     /// The same run about another agent.
@@ -102,6 +114,18 @@ impl<'a> Invocation<'a> {
         let changed = change(&self.context.paths().config);
         *self.shared.config.borrow_mut() = None;
         changed
+    }
+
+    /// Changes the user's file as `wanted` says, given the file with all its parts.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    pub fn edit_config(
+        &self,
+        missing: Missing,
+        wanted: impl Fn(&Value) -> Vec<Change>,
+    ) -> Result<bool, CliError> {
+        self.change_config(|path| edit::edit(path, missing, wanted))
     }
 
     /// Changes the store of `agent`, whose runtime cache follows at the end of the run.

@@ -69,6 +69,13 @@ impl Report {
         self.lines.push(Line::Text(line.to_string()));
     }
 
+    /// Adds lines of text of which none has text of others that could begin another line.
+    pub fn lines(&mut self, lines: &str) {
+        for line in lines.split('\n') {
+            self.line(line);
+        }
+    }
+
     /// Adds a line with our own colours. Text of others in it must be printable already.
     pub(crate) fn styled(&mut self, line: impl Into<String>) {
         self.lines.push(Line::Styled(line.into()));
