@@ -116,7 +116,7 @@ fn store(
     context: &Context,
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
-    let agent = Agent::of(global, &config, context)?;
+    let agent = Agent::named(global.agent.as_deref(), &config, context)?;
     let sink = sink::for_agent(&agent, &config, context)?;
     let typed = ProviderId::new(provider);
     if typed.as_str().is_empty() {

@@ -5,13 +5,12 @@ use auth_providers::refresh::{self, KeptAnswer, RefreshError};
 use auth_store::{Document, ProfileId};
 use serde_json::{Value, json};
 
+use crate::agent::invocation::Invocation;
 use crate::agent::shared::Seen;
 use crate::agent::{self, Agent};
 use crate::commands::profiles::args::RefreshArgs;
-use crate::config::Config;
-use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::error::CliError;
+use crate::host::report::Report;
 use crate::host::shell_quote::command;
 use crate::host::text::utc;
 use crate::profiles::refresh_error;
@@ -21,20 +20,15 @@ use crate::profiles::view::no_profile;
 
 /// Shows the answer that is kept for each of the profiles, and merges it where it can be read. The
 /// first failure is the exit code, after all were tried.
-pub(super) fn run(
-    args: &RefreshArgs,
-    global: &Global,
-    context: &Context,
-) -> Result<Exit, CliError> {
-    let config = Config::load(context)?;
-    let agent = Agent::of(global, &config, context)?;
-    let seen = Seen::by(&agent, &config, context)?;
-    let (mut outcomes, mut failure) = (Vec::new(), None);
+pub(super) fn run(args: &RefreshArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let (config, agent) = (invocation.config()?, invocation.agent()?);
+    let seen = Seen::by(agent, &config, invocation.context)?;
+    let (mut outcomes, mut lines, mut failure) = (Vec::new(), Vec::new(), None);
     for id in args.profiles.iter().map(|id| ProfileId::new(id.as_str())) {
         if !seen.document.contains(&id) {
-            return Err(no_profile(&id, &agent));
+            return Err(no_profile(&id, agent));
         }
-        let (known, outcome) = retry(&id, seen.holder(&id, &agent), &config, context)?;
+        let (known, outcome) = retry(&id, seen.holder(&id, agent), invocation)?;
         let answer = known.as_ref().map_or(Value::Null, as_json);
         let what = known.as_ref().map_or_else(|| "no answer is kept".to_owned(), in_words);
         match outcome {
@@ -44,15 +38,11 @@ pub(super) fn run(
                     "settled" => ": it could be read, and there was nothing to merge",
                     _ => "",
                 };
-                if !global.json {
-                    context.print(format_args!("{id}: {what}{end}"))?;
-                }
+                lines.push(format!("{id}: {what}{end}"));
                 outcomes.push(json!({ "profileId": id, "state": state, "answer": answer }));
             }
             Err(error) => {
-                if !global.json {
-                    context.print(format_args!("{id}: {what}: not merged"))?;
-                }
+                lines.push(format!("{id}: {what}: not merged"));
                 outcomes.push(json!({
                     "profileId": id, "state": "kept", "answer": answer, "error": error.to_json(),
                 }));
@@ -60,21 +50,24 @@ pub(super) fn run(
             }
         }
     }
-    if global.json {
-        context.print_json(&json!({ "agentId": agent.id, "profiles": outcomes }))?;
-        return Ok(failure.map_or(Exit::Done, |error| error.exit));
+    let mut report = Report::of(json!({ "agentId": agent.id, "profiles": outcomes }));
+    for line in lines {
+        report.line(line);
     }
-    failure.map_or(Ok(Exit::Done), Err)
+    Ok(match failure {
+        Some(error) => report.failed(error),
+        None => report,
+    })
 }
 
 /// What was kept for the profile `id` of `agent`, and what became of it.
 fn retry(
     id: &ProfileId,
     agent: &Agent,
-    config: &Config,
-    context: &Context,
+    invocation: &Invocation<'_>,
 ) -> Result<(Option<KeptAnswer>, Result<&'static str, CliError>), CliError> {
-    let sink = sink::for_agent(agent, config, context)?;
+    let (config, context) = (invocation.config()?, invocation.context);
+    let sink = sink::for_agent(agent, &config, context)?;
     let before = sink.store.read()?;
     let provider = before.profile(id).and_then(|profile| sink.provider_of(&profile));
     let Some(provider) = provider else { return Ok((None, Ok("nothing_kept"))) };
@@ -96,9 +89,9 @@ fn retry(
         Ok(true) => Ok("merged"),
         Err(error) => Err(explain(error)),
     };
-    runtime_cache::follow(agent, config, context);
-    for other in agent::others(agent, config, context).unwrap_or_default() {
-        runtime_cache::follow_if_there(&other, config, context);
+    invocation.store_changed(agent);
+    for other in agent::others(agent, &config, context).unwrap_or_default() {
+        runtime_cache::follow_if_there(&other, &config, context);
     }
     Ok((known, outcome))
 }
