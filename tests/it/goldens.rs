@@ -53,7 +53,7 @@ impl Home {
     fn run(&self, argv: &[&str]) -> Ours {
         let mut context = Context::sealed(&self.root.path().join("home"), Timestamp(self.now));
         let stdout = Captured::default();
-        context.stdout = Box::new(stdout.clone());
+        context.set_stdout(stdout.clone());
         let exit = auth_cli::run([&["clawdbot"], argv].concat(), &mut context);
         let base = self.root.path().to_str().unwrap();
         Ours { exit, stdout: stdout.text().replace(base, "$BASE") }

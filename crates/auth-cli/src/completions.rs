@@ -7,19 +7,19 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 
 /// Prints the completion script of a shell.
-pub fn completion(args: &CompletionArgs, context: &mut Context) -> Result<Exit, CliError> {
+pub fn completion(args: &CompletionArgs, context: &Context) -> Result<Exit, CliError> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "clawdbot", &mut script);
-    context.stdout.write_all(&script).map_err(CliError::stdout)?;
+    context.write(&script)?;
     Ok(Exit::Done)
 }
 
 /// Prints the page of the program, or writes the pages of all commands into a directory.
-pub fn man(args: &ManArgs, context: &mut Context) -> Result<Exit, CliError> {
+pub fn man(args: &ManArgs, context: &Context) -> Result<Exit, CliError> {
     let Some(directory) = &args.dir else {
         let mut page = Vec::new();
         clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(CliError::stdout)?;
-        context.stdout.write_all(&page).map_err(CliError::stdout)?;
+        context.write(&page)?;
         return Ok(Exit::Done);
     };
     let directory = context.user_path(directory);

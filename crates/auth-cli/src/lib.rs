@@ -9,7 +9,7 @@
 //!
 //! let home = std::path::Path::new("/nowhere/home");
 //! let (stdout, mut context) = (Captured::default(), Context::sealed(home, Timestamp(0)));
-//! context.stdout = Box::new(stdout.clone());
+//! context.set_stdout(stdout.clone());
 //!
 //! let exit = auth_cli::run(["clawdbot", "models", "status", "--plain"], &mut context);
 //! assert_eq!(exit, 0);
@@ -55,7 +55,7 @@ use crate::host::global::Global;
 /// Data goes to `context.stdout`, everything else to `context.stderr`; an error is reported there
 /// and becomes the exit code. A word that is not ours is handed on to the next `clawdbot` or
 /// `moltbot` on PATH: then this function does not return.
-pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &mut Context) -> u8 {
+pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &Context) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let (json, result) = match Cli::try_parse_from(&arguments) {
         Ok(cli) => {
@@ -74,7 +74,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &m
     exit as u8
 }
 
-fn dispatch(cli: &Cli, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+fn dispatch(cli: &Cli, global: &Global, context: &Context) -> Result<Exit, CliError> {
     host::logging::start(global.verbose, context);
     if !matches!(
         cli.command,
@@ -221,7 +221,7 @@ fn check_agent(cli: &Cli, global: &Global, context: &Context) -> Result<(), CliE
 fn not_parsed(
     error: &clap::Error,
     arguments: &[OsString],
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let (text, had_secret) = without_secrets(&error.render().to_string(), arguments);
     match error.kind() {

@@ -14,12 +14,12 @@ fn main() -> ExitCode {
     let exit = match arguments.get(1) {
         Some(word) if word == refresh_child::WORD => {
             hardening::start();
-            refresh_child::run(&arguments, &mut Context::real())
+            refresh_child::run(&arguments, &Context::real())
         }
         Some(word) if word == plugin_launcher::WORD => plugin_launcher::run(&arguments),
         _ => token::try_fast(&arguments).unwrap_or_else(|| {
             hardening::start();
-            auth_cli::run(arguments, &mut Context::real())
+            auth_cli::run(arguments, &Context::real())
         }),
     };
     ExitCode::from(exit)

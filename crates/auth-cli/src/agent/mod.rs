@@ -74,7 +74,7 @@ impl Agent {
 /// Imports what older versions left of the agent's credentials, if it has no store yet, and says
 /// so. The state directory's own file goes to the default agent only: it is one login, and agents
 /// do not share one unless they are told to.
-pub fn import_legacy_files(global: &Global, context: &mut Context) -> Result<(), CliError> {
+pub fn import_legacy_files(global: &Global, context: &Context) -> Result<(), CliError> {
     // A config or an agent that is wrong is the command's to complain about.
     let Ok(config) = Config::load(context) else { return Ok(()) };
     let Ok(agent) = Agent::of(global, &config, context) else { return Ok(()) };
@@ -188,8 +188,8 @@ mod tests {
     /// Runs a command in a home directory; its exit code and what it said.
     fn run(home: &Path, arguments: &[&str]) -> (u8, String) {
         let (said, mut context) = (Captured::default(), Context::sealed(home, Timestamp(0)));
-        context.stdout = Box::new(said.clone());
-        context.stderr = Box::new(said.clone());
+        context.set_stdout(said.clone());
+        context.set_stderr(said.clone());
         let exit = crate::run([&["clawdbot", "models"], arguments].concat(), &mut context);
         (exit, said.text())
     }
@@ -237,7 +237,7 @@ mod tests {
             ("agents/main/agent/auth-profiles.json.lock/x", ""),
         ]);
         let (said, mut context) = (Captured::default(), Context::sealed(home.path(), Timestamp(0)));
-        context.stderr = Box::new(said.clone());
+        context.set_stderr(said.clone());
         context.env.insert("CLAWDBOT_LOCK_TIMEOUT".into(), "0".into());
         let exit =
             crate::run(["clawdbot", "models", "auth", "token", "--provider", "acme"], &mut context);

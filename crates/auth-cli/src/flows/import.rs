@@ -39,7 +39,7 @@ pub struct ImportRequest {
 }
 
 /// Reads the other tool's file, has the person choose where a choice is to be made, and stores.
-pub fn run(args: &ImportRequest, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &ImportRequest, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
     let sink = sink::for_agent(&agent, &config, context)?;
@@ -132,7 +132,7 @@ fn chosen(
     foreign: &Foreign,
     args: &ImportRequest,
     sink: &TokenSink,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Option<Credential>, CliError> {
     let Credential::OAuth(login) = &foreign.credential else {
         return Ok(Some(foreign.credential.clone()));

@@ -45,12 +45,7 @@ impl Use {
 }
 
 /// Makes a model the first one, for all agents or for one.
-pub fn set(
-    text: &str,
-    which: Use,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn set(text: &str, which: Use, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let place = place(which, global, &config, context)?;
     let model = model_named(text, &config)?;
@@ -117,7 +112,7 @@ pub(crate) fn changed(
     text: &str,
     config: &Config,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     if global.json {
         context.print_json(answer)?;

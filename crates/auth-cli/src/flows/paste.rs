@@ -103,11 +103,7 @@ impl What {
 }
 
 /// Stores a token or a key of any provider.
-pub fn run(
-    request: &PasteRequest,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn run(request: &PasteRequest, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let what = What::of(&request.secret, context)?;
     store(&request.provider, request.profile_id.as_deref(), &what, global, context)
 }
@@ -117,7 +113,7 @@ fn store(
     profile: Option<&str>,
     what: &What,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
@@ -191,7 +187,7 @@ fn secret(
     provider: &ProviderId,
     what: &What,
     looks: &Looks,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Credential, CliError> {
     let text = prompt::secret(&question(provider, what, looks), context)?;
     let pasted = pasted(&text, provider, looks).map_err(|error| {
@@ -212,7 +208,7 @@ fn secret(
 }
 
 /// Fetches the key once, to warn. It may well come to its place later.
-fn try_out(place: &KeyReference, provider: &ProviderId, looks: &Looks, context: &mut Context) {
+fn try_out(place: &KeyReference, provider: &ProviderId, looks: &Looks, context: &Context) {
     let warnings = match key_reference::fetch(place, &|name| context.env(name).map(str::to_owned)) {
         Ok(key) => pasted(key.expose(), provider, looks).map(|it| it.warnings).unwrap_or_default(),
         Err(reason) => vec![format!("there is no key yet ({place}): {reason}")],
@@ -251,9 +247,9 @@ mod tests {
     /// Runs `clawdbot models auth …` with that input; the exit code and what was said.
     fn run(home: &Path, arguments: &[&str], input: &str) -> (u8, String) {
         let (said, mut context) = (Captured::default(), Context::sealed(home, NOW));
-        context.stdin = Box::new(Cursor::new(input.to_owned().into_bytes()));
-        context.stdout = Box::new(said.clone());
-        context.stderr = Box::new(said.clone());
+        context.set_stdin(Cursor::new(input.to_owned().into_bytes()));
+        context.set_stdout(said.clone());
+        context.set_stderr(said.clone());
         let arguments = [&["clawdbot", "models", "auth"], arguments].concat();
         let exit = crate::run(arguments, &mut context);
         (exit, said.text())
@@ -317,7 +313,7 @@ mod tests {
     fn token(home: &Path, env: &[(&str, &str)]) -> (u8, String) {
         let (said, mut context) = (Captured::default(), Context::sealed(home, NOW));
         context.env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        context.stdout = Box::new(said.clone());
+        context.set_stdout(said.clone());
         let arguments = ["clawdbot", "models", "auth", "token", "--provider", "acme"];
         (crate::run(arguments, &mut context), said.text())
     }
@@ -392,7 +388,7 @@ mod tests {
         store_at(home.path()).update(put).unwrap();
         let (said, mut context) = (Captured::default(), Context::sealed(home.path(), NOW));
         context.env = [("ANTHROPIC_API_KEY".into(), "metered".into())].into();
-        context.stderr = Box::new(said.clone());
+        context.set_stderr(said.clone());
         let arguments = ["clawdbot", "models", "auth", "token", "--provider", "anthropic"];
         assert_eq!(crate::run(arguments, &mut context), 0);
         let said = said.text();

@@ -1,6 +1,6 @@
 //! What a person types, and how they are asked: the lines of standard input, Ctrl-C, the echo.
 
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead as _, BufReader};
 
 use auth_providers::runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -11,8 +11,8 @@ use crate::host::process::runtime::not_started;
 
 /// Lines of standard input, as they come. A thread reads them, since nothing else can wait for a
 /// line and for something else at once; the program ends without waiting for it.
-pub(crate) fn lines(context: &mut Context) -> UnboundedReceiver<String> {
-    let stdin = std::mem::replace(&mut context.stdin, Box::new(io::empty()));
+pub(crate) fn lines(context: &Context) -> UnboundedReceiver<String> {
+    let stdin = context.take_stdin();
     let (sender, receiver) = unbounded_channel();
     std::thread::spawn(move || {
         let mut stdin = BufReader::new(stdin);
@@ -31,18 +31,15 @@ pub(crate) fn lines(context: &mut Context) -> UnboundedReceiver<String> {
 }
 
 /// All of standard input, to a limit.
-pub(crate) fn everything(context: &mut Context) -> Result<String, CliError> {
-    let mut bytes = Vec::new();
-    let read = io::Read::take(&mut context.stdin, LARGEST_INPUT).read_to_end(&mut bytes);
-    read.map_err(|error| {
-        CliError::usage(format!("the standard input could not be read: {error}"))
-    })?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+pub(crate) fn everything(context: &Context) -> Result<String, CliError> {
+    context
+        .read_stdin(LARGEST_INPUT)
+        .map_err(|error| CliError::usage(format!("the standard input could not be read: {error}")))
 }
 
 /// A secret: typed or pasted at the terminal without an echo, up to a blank line, since terminals
 /// wrap long ones; without a terminal, all of standard input.
-pub(crate) fn secret(question: &str, context: &mut Context) -> Result<String, CliError> {
+pub(crate) fn secret(question: &str, context: &Context) -> Result<String, CliError> {
     if !context.terminal.stdin {
         return everything(context);
     }
@@ -66,10 +63,10 @@ pub(crate) fn secret(question: &str, context: &mut Context) -> Result<String, Cl
 
 /// One line of standard input after a question, and nothing behind it; empty at its end. Ctrl-C
 /// ends it: nothing was stored.
-pub(crate) fn line(question: &str, context: &mut Context) -> Result<String, CliError> {
+pub(crate) fn line(question: &str, context: &Context) -> Result<String, CliError> {
     let attention = Attention::pay()?;
     context.ask(question);
-    let mut stdin = std::mem::replace(&mut context.stdin, Box::new(io::empty()));
+    let mut stdin = context.take_stdin();
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let line = read_line(&mut stdin);
@@ -77,7 +74,7 @@ pub(crate) fn line(question: &str, context: &mut Context) -> Result<String, CliE
         let _ = sender.send((line, stdin));
     });
     let (line, stdin) = attention.until_interrupted(receiver)?.map_err(|_| interrupted())?;
-    context.stdin = stdin;
+    context.give_back_stdin(stdin);
     line.map_err(|error| CliError::usage(format!("the standard input could not be read: {error}")))
 }
 
@@ -99,7 +96,7 @@ fn read_line(stdin: &mut impl io::Read) -> io::Result<String> {
 ///
 /// # Errors
 /// Ctrl-C, or the end of the input: there is nobody any more.
-pub(crate) fn answer(question: &str, context: &mut Context) -> Result<String, CliError> {
+pub(crate) fn answer(question: &str, context: &Context) -> Result<String, CliError> {
     let line = line(question, context)?;
     if line.is_empty() {
         return Err(CliError::new(
@@ -112,7 +109,7 @@ pub(crate) fn answer(question: &str, context: &mut Context) -> Result<String, Cl
 }
 
 /// One of `count` numbered things; an empty answer is the first.
-pub(crate) fn number(count: usize, context: &mut Context) -> Result<usize, CliError> {
+pub(crate) fn number(count: usize, context: &Context) -> Result<usize, CliError> {
     loop {
         let text = answer(&format!("Which one? 1 to {count} [1]: "), context)?;
         if text.is_empty() {
@@ -126,7 +123,7 @@ pub(crate) fn number(count: usize, context: &mut Context) -> Result<usize, CliEr
 }
 
 /// Yes or no; an empty answer is yes.
-pub(crate) fn yes(question: &str, context: &mut Context) -> Result<bool, CliError> {
+pub(crate) fn yes(question: &str, context: &Context) -> Result<bool, CliError> {
     loop {
         let text = answer(&format!("{question} [Y/n]: "), context)?;
         match text.to_ascii_lowercase().as_str() {

@@ -47,7 +47,7 @@ pub struct TokenRequest {
 pub(crate) fn obtain(
     request: &TokenRequest,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<TokenOutput, CliError> {
     let view = match &request.route.session {
         Some(key) => View::of_session(key, global, context)?,
@@ -83,7 +83,7 @@ fn follow(
     request: &TokenRequest,
     model: Option<&ModelRef>,
     view: &View,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<TokenOutput, CliError> {
     let route = Route::of(&request.route, model, view, context)?;
     for warning in &route.warnings {
@@ -211,7 +211,7 @@ fn all_rest(route: &Route, until: Timestamp, first: &Candidate, view: &View) -> 
 fn from_environment(
     route: &Route,
     view: &View,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<TokenOutput, CliError> {
     if matches!(route.pin, Some(Pin::Require(_))) {
         return Err(no_credential(route, view, context));

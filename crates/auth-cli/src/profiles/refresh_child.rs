@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -149,18 +149,18 @@ impl Request<'_> {
 }
 
 /// The child: takes over the lock, sends, saves, says what came of it.
-pub fn run(arguments: &[OsString], context: &mut Context) -> u8 {
+pub fn run(arguments: &[OsString], context: &Context) -> u8 {
     let report = match child(arguments, context) {
         Ok(sent) => json!({ "sent": sent }),
         Err(error) => json!({ "error": error.to_json() }),
     };
     // The one who asked may be gone; what matters is on the disk.
-    let _ = writeln!(context.stdout, "{report}");
+    let _ = context.write(format!("{report}\n").as_bytes());
     0
 }
 
 #[cfg(unix)]
-fn child(arguments: &[OsString], context: &mut Context) -> Result<bool, CliError> {
+fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
     let nobody = || CliError::usage(format!("`{WORD}` is not for people"));
     let [_, _, key, id, directory, provider, profile, force, at_least, only_if] = arguments else {
         return Err(nobody());
@@ -201,7 +201,7 @@ fn child(arguments: &[OsString], context: &mut Context) -> Result<bool, CliError
 }
 
 #[cfg(not(unix))]
-fn child(_: &[OsString], _: &mut Context) -> Result<bool, CliError> {
+fn child(_: &[OsString], _: &Context) -> Result<bool, CliError> {
     Err(CliError::usage(format!("`{WORD}` is not for people")))
 }
 

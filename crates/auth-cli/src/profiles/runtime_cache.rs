@@ -14,7 +14,7 @@ use crate::host::error::CliError;
 
 /// Brings the runtime cache of `agent` up to date. Nothing depends on it, so a failure is only
 /// said.
-pub(crate) fn follow(agent: &Agent, config: &Config, context: &mut Context) {
+pub(crate) fn follow(agent: &Agent, config: &Config, context: &Context) {
     let (routing, now) = (config.routing(), context.now());
     let path = paths::runtime_cache(&agent.directory);
     let store = agent.store().with_patience(PATIENCE);
@@ -31,7 +31,7 @@ pub(crate) fn follow(agent: &Agent, config: &Config, context: &mut Context) {
 }
 
 /// The same where the config may have changed since it was read.
-pub(crate) fn follow_anew(agent: &Agent, context: &mut Context) {
+pub(crate) fn follow_anew(agent: &Agent, context: &Context) {
     // A config that is wrong was complained about when it was read.
     if let Ok(config) = Config::load(context) {
         follow(agent, &config, context);
@@ -39,7 +39,7 @@ pub(crate) fn follow_anew(agent: &Agent, context: &mut Context) {
 }
 
 /// The same for an agent that nobody asked about, if it has a cache.
-pub(crate) fn follow_if_there(agent: &Agent, config: &Config, context: &mut Context) {
+pub(crate) fn follow_if_there(agent: &Agent, config: &Config, context: &Context) {
     if paths::runtime_cache(&agent.directory).exists() {
         follow(agent, config, context);
     }

@@ -87,10 +87,7 @@ fn name(
 
 /// Refuses before anything is spent: a store that could not be written.
 pub(crate) fn check_store(sink: &TokenSink) -> Result<(), CliError> {
-    if sink.store.read()?.is_writable() {
-        return Ok(());
-    }
-    Err(auth_store::StoreError::Newer { path: sink.store.path().to_owned() }.into())
+    Ok(sink.store.read()?.check_writable(sink.store.path())?)
 }
 
 /// The same right before something is spent, and a disk with no room for what it brings.
@@ -186,7 +183,7 @@ pub(crate) fn declare(
     provider: &ProviderId,
     kind: Kind,
     email: Option<&str>,
-    context: &mut Context,
+    context: &Context,
 ) {
     let path = context.paths().config.clone();
     if let Err(error) = edit::declare_profile(&path, id, provider, kind, email) {

@@ -43,7 +43,7 @@ pub struct View {
 impl View {
     /// Reads the store and the config of the agent that the command means. What is odd about
     /// them is said on stderr.
-    pub fn read(global: &Global, context: &mut Context) -> Result<Self, CliError> {
+    pub fn read(global: &Global, context: &Context) -> Result<Self, CliError> {
         let config = Config::load(context)?;
         for warning in &config.warnings {
             context.say(format_args!("warning: {warning}"));
@@ -81,7 +81,7 @@ impl View {
 
     /// What [`read`](Self::read) gives for the agent whose session `key` is: `agent:work:main` is
     /// one of the agent `work`.
-    pub fn of_session(key: &str, global: &Global, context: &mut Context) -> Result<Self, CliError> {
+    pub fn of_session(key: &str, global: &Global, context: &Context) -> Result<Self, CliError> {
         let global = agent::of_session(key, global, &Config::load(context)?)?;
         Self::read(&global, context)
     }

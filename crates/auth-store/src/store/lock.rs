@@ -124,9 +124,7 @@ impl StoreLock {
             if !document.is_changed() && theirs.is_none() {
                 return Ok(result);
             }
-            if !document.is_writable() {
-                return Err(StoreError::Newer { path: self.place.file.clone() });
-            }
+            document.check_writable(&self.place.file)?;
             let bytes = document.to_bytes();
             let mut next = match self.reserved.take() {
                 Some(reserved) => reserved,
@@ -188,9 +186,9 @@ impl StoreLock {
             };
             match Document::parse(&bytes) {
                 Ok(document) if document.is_writable() => return Ok(Some(document)),
-                Ok(_) => {
+                Ok(document) => {
                     self.put(&self.place.file, &bytes)?;
-                    return Err(StoreError::Newer { path: self.place.file.clone() });
+                    return document.check_writable(&self.place.file).map(|()| None);
                 }
                 Err(_) if attempts < REREADS => std::thread::sleep(REREAD_AFTER),
                 Err(_) => return self.keep_damaged(&bytes).map(|_| None),
@@ -265,9 +263,7 @@ impl StoreLock {
     pub(crate) fn read_to_write(&self) -> Result<Option<Vec<u8>>, StoreError> {
         self.refuse_if_superseded()?;
         let (document, bytes) = self.read_with_bytes()?;
-        if !document.is_writable() {
-            return Err(StoreError::Newer { path: self.place.file.clone() });
-        }
+        document.check_writable(&self.place.file)?;
         atomic::refuse_if_fixed(&self.place.file)?;
         Ok(bytes)
     }

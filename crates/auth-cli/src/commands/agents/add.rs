@@ -19,7 +19,7 @@ use crate::host::prompt::{self, Attention};
 use crate::host::shell_quote::{command, option};
 
 /// Makes the agent; asks for what is missing, if there is somebody to ask.
-pub fn run(args: &AgentsAddArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &AgentsAddArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     if args.login.is_some() && global.json {
         return Err(CliError::usage("a login talks, so `--login` and `--json` exclude each other")
             .hint("afterwards: clawdbot models auth login --provider PROVIDER --agent ID"));
@@ -53,7 +53,7 @@ fn ask(
     args: &AgentsAddArgs,
     global: &Global,
     config: &Config,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Asked, CliError> {
     let given = |text: &Option<String>| {
         text.as_deref().map(auth_store::trim).filter(|text| !text.is_empty()).map(str::to_owned)
@@ -70,7 +70,7 @@ fn ask(
             .hint("clawdbot agents add NAME --workspace DIR"));
     }
     let mut lines = prompt::lines(context);
-    let mut answer = |question: String, context: &mut Context| -> Result<String, CliError> {
+    let mut answer = |question: String, context: &Context| -> Result<String, CliError> {
         let attention = Attention::pay()?;
         context.say(question);
         let line = attention.until_interrupted(lines.recv())?.unwrap_or_default();
@@ -117,7 +117,7 @@ impl New {
         args: &AgentsAddArgs,
         asked: &Asked,
         config: &Config,
-        context: &mut Context,
+        context: &Context,
     ) -> Result<Self, CliError> {
         let (name, id) = (asked.name.clone(), config::agent_id(&asked.name));
         if name.is_empty() {
@@ -185,7 +185,7 @@ fn write(
     new: &New,
     args: &AgentsAddArgs,
     config: &Config,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Bound, CliError> {
     let wanted = args.bind.iter().filter(|text| !auth_store::trim(text).is_empty());
     let wanted = wanted
@@ -223,7 +223,7 @@ fn make(directory: &Path) -> Result<(), CliError> {
     Ok(auth_store::create_private_directory(directory)?)
 }
 
-fn tell(new: &New, bound: &Bound, global: &Global, context: &mut Context) -> Result<(), CliError> {
+fn tell(new: &New, bound: &Bound, global: &Global, context: &Context) -> Result<(), CliError> {
     if global.json {
         let mut value = Map::new();
         let mut set = |name: &str, it: Value| value.insert(name.to_owned(), it);

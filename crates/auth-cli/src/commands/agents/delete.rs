@@ -29,11 +29,7 @@ use crate::profiles::sink;
 
 /// Deletes the agent: first what may be refused, then what cannot be undone, then the move of its
 /// folders, under the lock of its store.
-pub fn run(
-    args: &AgentsDeleteArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn run(args: &AgentsDeleteArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = subject(&args.id, &config, context)?;
     let store = agent.store();
@@ -77,7 +73,7 @@ fn announce(
     going: &[ProfileId],
     readers: &[String],
     args: &AgentsDeleteArgs,
-    context: &mut Context,
+    context: &Context,
 ) {
     if going.is_empty() {
         context.say(format_args!("The agent `{}` has no credentials of its own.", agent.id));
@@ -98,7 +94,7 @@ fn announce(
     }
 }
 
-fn agreed(agent: &Agent, context: &mut Context) -> Result<bool, CliError> {
+fn agreed(agent: &Agent, context: &Context) -> Result<bool, CliError> {
     if !context.terminal.stdin {
         return Err(CliError::usage("there is nobody to ask whether to delete it").hint(format!(
             "nothing was deleted; to do it: {}",
@@ -191,7 +187,7 @@ fn revoke(
     going: &[ProfileId],
     sink: &TokenSink,
     agent: &Agent,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Vec<ProfileId>, CliError> {
     let mut revoked = Vec::new();
     sink.store.check_writable()?;
@@ -342,7 +338,7 @@ struct Deleted {
 }
 
 impl Deleted {
-    fn tell(&self, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    fn tell(&self, global: &Global, context: &Context) -> Result<Exit, CliError> {
         let restore = self.copy.restore();
         let sessions = host::paths::sessions(&context.paths().state_dir, &self.agent.id);
         let kept = self.copy.of_path(&self.agent.directory);

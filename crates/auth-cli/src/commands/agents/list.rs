@@ -12,11 +12,7 @@ use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
 
 /// Lists the agents of the config, and those that only the disk knows.
-pub fn list(
-    args: &AgentsListArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn list(args: &AgentsListArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agents = match &global.agent {
         Some(_) => vec![Agent::of(global, &config, context)?.id],
@@ -131,7 +127,7 @@ fn bindings(id: &str, config: &Config) -> Vec<String> {
     own.map(|binding| describe(&binding["match"])).collect()
 }
 
-fn print_text(agent: &Map<String, Value>, context: &mut Context) -> Result<(), CliError> {
+fn print_text(agent: &Map<String, Value>, context: &Context) -> Result<(), CliError> {
     let text = |name: &str| agent.get(name).and_then(Value::as_str).unwrap_or_default();
     let path = |name: &str| context.display(std::path::Path::new(text(name)));
     let (workspace, directory) = (path("workspace"), path("agentDir"));

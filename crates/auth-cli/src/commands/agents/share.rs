@@ -13,11 +13,7 @@ use crate::host::global::Global;
 use crate::host::shell_quote::{command, option};
 
 /// Sets or ends it, and says what the agent sees then.
-pub fn run(
-    args: &AgentsShareArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn run(args: &AgentsShareArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = named(&args.id, &config, context)?;
     if args.none {

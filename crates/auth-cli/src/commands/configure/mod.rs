@@ -27,7 +27,7 @@ use crate::host::shell_quote::shell_word;
 pub fn run(
     command: &ConfigureCommand,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let program = program(context)?;
     let (place, is_changed) = match command {
@@ -104,7 +104,7 @@ fn shell_line(program: &Path, words: &[String]) -> String {
 fn file(
     path: &Path,
     args: &ConfigureArgs,
-    context: &mut Context,
+    context: &Context,
     change: impl FnOnce(&str) -> Result<String, String>,
 ) -> Result<bool, CliError> {
     let failed = |reason: &str| {
@@ -144,7 +144,7 @@ fn file(
     Ok(true)
 }
 
-fn agreed(args: &ConfigureArgs, context: &mut Context) -> Result<bool, CliError> {
+fn agreed(args: &ConfigureArgs, context: &Context) -> Result<bool, CliError> {
     if args.yes {
         return Ok(true);
     }
@@ -248,7 +248,7 @@ fn git(
     args: &ConfigureGitArgs,
     program: &Path,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<bool, CliError> {
     let common = &args.common;
     if !common.undo && common.provider.is_none() && common.profile.is_none() {

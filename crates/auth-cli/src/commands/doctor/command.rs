@@ -13,7 +13,7 @@ use crate::host::global::Global;
 use crate::host::text::printable;
 
 /// Looks at everything; with `--fix` mends, and looks again.
-pub fn run(args: &DoctorArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &DoctorArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     // One that does not exist has nothing wrong with it: that is for the person to know. A config that cannot be read is
     // a finding of its own.
     if let (Some(_), Ok(config)) = (&global.agent, Config::load(context)) {
@@ -72,7 +72,7 @@ pub fn run(args: &DoctorArgs, global: &Global, context: &mut Context) -> Result<
 fn as_json(
     findings: &[Finding],
     fixed: Vec<serde_json::Value>,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let serious = findings.iter().any(|it| it.severity != Severity::Note);
     let left = findings.iter().map(|it| it.to_json(false));

@@ -16,7 +16,7 @@ use crate::host::global::Global;
 use crate::profiles::{login_method, view};
 
 /// Logs in, begins a login, or finishes one.
-pub fn run(args: &LoginArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &LoginArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let device_code = || "device_code".to_owned();
     let request = LoginRequest {
         provider: args.provider.clone(),
@@ -34,11 +34,7 @@ pub fn run(args: &LoginArgs, global: &Global, context: &mut Context) -> Result<E
 }
 
 /// `login-github-copilot`, as people know it from Clawdbot.
-pub fn copilot(
-    args: &CopilotArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn copilot(args: &CopilotArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let request = LoginRequest {
         provider: Some("github-copilot".to_owned()),
         profile_id: args.profile_id.clone(),
@@ -49,7 +45,7 @@ pub fn copilot(
 }
 
 /// `add`: asks for the provider, and for the way where it has several.
-pub fn add(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn add(global: &Global, context: &Context) -> Result<Exit, CliError> {
     let providers = view::providers(context);
     let name = login_method::choose_provider(&providers, context)?;
     let provider = login_method::find(&name, &providers)?;
@@ -62,7 +58,7 @@ pub fn add(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
 pub fn setup_token(
     args: &SetupTokenArgs,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let request = PasteRequest::token(&args.provider, args.profile_id.as_deref());
     paste::run(&request, global, context)
@@ -72,7 +68,7 @@ pub fn setup_token(
 pub fn paste_token(
     args: &PasteTokenArgs,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let request = PasteRequest {
         secret: Pasted::Token(args.expires_in),
@@ -85,7 +81,7 @@ pub fn paste_token(
 pub fn paste_api_key(
     args: &PasteApiKeyArgs,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let place = match (&args.from_env, &args.from_file, &args.from_command) {
         (Some(name), ..) => Some(Place::Env(name.clone())),
@@ -101,7 +97,7 @@ pub fn paste_api_key(
 }
 
 /// Takes a credential over from another tool.
-pub fn import(args: &ImportArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn import(args: &ImportArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let request = ImportRequest {
         from: args.from.clone(),
         access_only: args.access_only,

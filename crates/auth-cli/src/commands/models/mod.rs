@@ -21,7 +21,7 @@ pub fn fallbacks(
     command: &FallbacksCommand,
     which: Use,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let place = place(which, global, &config, context)?;
@@ -91,7 +91,7 @@ pub fn fallbacks(
 pub fn aliases(
     command: &AliasesCommand,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     if global.agent.is_some() {
         return Err(CliError::usage("aliases are for all agents").hint("leave out --agent"));
@@ -162,7 +162,7 @@ fn show(
     key: &str,
     list: &Value,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     if args.plain && global.json {
         return Err(CliError::usage("`--plain` and `--json` exclude each other"));

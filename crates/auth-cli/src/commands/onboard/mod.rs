@@ -28,7 +28,7 @@ use crate::profiles::table;
 use crate::profiles::view::{self, DEFAULT_PROVIDER, View};
 
 /// Takes a person from nothing to a token.
-pub fn run(args: &OnboardArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &OnboardArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let is_silent = args.non_interactive || !(context.terminal.stdin && context.terminal.stderr);
     let view = View::read(global, context)?;
     let providers = view::providers(context);
@@ -147,7 +147,7 @@ fn chosen(
     args: &OnboardArgs,
     view: &View,
     providers: &Providers,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Act, CliError> {
     let mut choices: Vec<(String, Wanted)> = Vec::new();
     if !view.profiles.is_empty() {
@@ -227,7 +227,7 @@ enum Wanted {
 fn provider_name(
     args: &OnboardArgs,
     examples: &str,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<String, CliError> {
     if let Some(name) = &args.provider {
         return Ok(name.clone());
@@ -285,7 +285,7 @@ fn suggested(
     args: &OnboardArgs,
     is_silent: bool,
     view: &View,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Option<String>, CliError> {
     let Some(model) = &provider.default_model else {
         if args.set_default {
@@ -313,7 +313,7 @@ fn perform(
     args: &OnboardArgs,
     providers: &Providers,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<(Act, Value), CliError> {
     let json = &Global { json: true, ..global.clone() };
     let done = quietly(context, |context| match &act {
@@ -334,13 +334,13 @@ fn perform(
 
 /// Runs a command whose data is for us.
 fn quietly(
-    context: &mut Context,
-    command: impl FnOnce(&mut Context) -> Result<Exit, CliError>,
+    context: &Context,
+    command: impl FnOnce(&Context) -> Result<Exit, CliError>,
 ) -> Result<Value, CliError> {
     let data = Captured::default();
-    let stdout = std::mem::replace(&mut context.stdout, Box::new(data.clone()));
+    let stdout = context.replace_stdout(Box::new(data.clone()));
     let exit = command(context);
-    context.stdout = stdout;
+    context.replace_stdout(stdout);
     exit?;
     Ok(serde_json::from_str(&data.text()).unwrap_or_default())
 }
@@ -351,7 +351,7 @@ fn finish(
     done: &Value,
     model: Option<&str>,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let view = View::read(global, context)?;
     let providers = view::providers(context);

@@ -15,11 +15,7 @@ use crate::host::shell_quote::word;
 use crate::host::text::printable;
 
 /// Checks a plugin. A rule that is broken is exit code 64.
-pub fn run(
-    args: &PluginsCheckArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn run(args: &PluginsCheckArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let path = context.user_path(&args.path.to_string_lossy());
     let named = path.file_name().and_then(Executable::id_in);
     let id = args.provider.as_deref().map(ProviderId::new).or(named).ok_or_else(|| {
@@ -75,7 +71,7 @@ pub fn run(
     Ok(if is_good { Exit::Done } else { Exit::Usage })
 }
 
-fn answers(args: &PluginsCheckArgs, context: &mut Context) -> Result<Map<String, Value>, CliError> {
+fn answers(args: &PluginsCheckArgs, context: &Context) -> Result<Map<String, Value>, CliError> {
     let Some(file) = &args.answers else { return Ok(Map::new()) };
     let path = context.user_path(&file.to_string_lossy());
     let text = if file.as_os_str() == "-" {

@@ -21,7 +21,7 @@ use crate::profiles::login_method::{for_people, words};
 use crate::profiles::view;
 
 /// Lists the catalogue, the manifests and the plugins, wrong ones too.
-pub fn list(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn list(global: &Global, context: &Context) -> Result<Exit, CliError> {
     let providers = view::providers(context);
     for error in providers.errors() {
         context.say(format_args!("warning: {error}"));

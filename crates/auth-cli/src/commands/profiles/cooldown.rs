@@ -19,7 +19,7 @@ use crate::profiles::runtime_cache;
 use crate::profiles::view::{self, DEFAULT_PROVIDER, View, no_profile};
 
 /// Shows who rests, why and until when.
-pub fn list(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn list(args: &ListArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let view = View::read(global, context)?;
     let mut resting = resting_with(&view, &view.model_usage());
     if let Some(provider) = &args.provider {
@@ -55,7 +55,7 @@ pub fn list(args: &ListArgs, global: &Global, context: &mut Context) -> Result<E
 pub fn clear(
     args: &CooldownClearArgs,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;

@@ -16,7 +16,7 @@ use crate::profiles::view::{self, Ability, View};
 
 /// Lists them by provider, in the order in which routing tries them; in JSON in the order of the
 /// store.
-pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &ListArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let view = View::read(global, context)?;
     let abilities = view::abilities(&view, &view::providers(context), context);
     let wanted = args.provider.as_deref().map(ProviderId::new);

@@ -19,7 +19,7 @@ use crate::profiles::sink;
 use crate::profiles::view::no_profile;
 
 /// What is kept beside the store about a profile goes with it. Best effort: the profile is gone.
-pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, context: &mut Context) {
+pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, context: &Context) {
     let store = agent.store_to_change(context);
     if !store.model_usage().models(id).is_empty()
         && let Err(error) = store.update_model_usage(|usage| usage.forget(id))
@@ -31,7 +31,7 @@ pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, context: &mut Con
 
 /// Logs out of one profile. It is removed here whatever the issuer says; that it could not be
 /// revoked is exit code 5.
-pub fn run(args: &LogoutArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &LogoutArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
     let sink = sink::for_agent(&agent, &config, context)?;

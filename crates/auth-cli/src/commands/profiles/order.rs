@@ -15,7 +15,7 @@ use crate::profiles::table;
 use crate::profiles::view::View;
 
 /// Shows the stored order, and says what is odd about the one that is followed.
-pub fn get(args: &OrderArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn get(args: &OrderArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let (view, provider) = subject(&args.provider, global, context)?;
     for warning in table::warnings(&view.plan(&provider, None), &provider) {
         context.say(warning);
@@ -33,7 +33,7 @@ pub fn get(args: &OrderArgs, global: &Global, context: &mut Context) -> Result<E
 }
 
 /// Stores an order, once every id in it is known to be a profile of the provider.
-pub fn set(args: &OrderSetArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn set(args: &OrderSetArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let (view, provider) = subject(&args.provider, global, context)?;
     let mut order: Vec<ProfileId> = Vec::new();
     for id in args.profiles.iter().map(|id| ProfileId::new(auth_store::trim(id))) {
@@ -55,7 +55,7 @@ pub fn set(args: &OrderSetArgs, global: &Global, context: &mut Context) -> Resul
 }
 
 /// Drops the stored order.
-pub fn clear(args: &OrderArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn clear(args: &OrderArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let (view, provider) = subject(&args.provider, global, context)?;
     // A damaged store has no order to drop either, but saying "cleared" would be a lie.
     let store = view.agent.store_to_change(context);
@@ -67,7 +67,7 @@ pub fn clear(args: &OrderArgs, global: &Global, context: &mut Context) -> Result
 fn subject(
     provider: &str,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<(View, ProviderId), CliError> {
     let view = View::read(global, context)?;
     let provider = ProviderId::new(provider);
@@ -107,7 +107,7 @@ fn tell(
     provider: &ProviderId,
     order: Option<&[ProfileId]>,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     if global.json {
         return print_json(agent, provider, order, context);
@@ -125,7 +125,7 @@ fn print_json(
     agent: &Agent,
     provider: &ProviderId,
     order: Option<&[ProfileId]>,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     context.print_json(&json!({
         "agentId": agent.id,

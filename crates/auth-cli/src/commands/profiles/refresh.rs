@@ -19,7 +19,7 @@ use crate::profiles::view::no_profile;
 
 /// Refreshes the named profiles, or all that are inside their margin; says what became of each.
 /// The first failure is the exit code, after all were tried.
-pub fn run(args: &RefreshArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &RefreshArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agents = if args.all_agents {
         let all = agent::all(&config, context)?.into_iter();

@@ -18,7 +18,7 @@ use crate::profiles::view::no_profile;
 
 /// Removes the profile, its usage and every mention of it. The issuer is not told, so other
 /// copies of the login live on.
-pub fn run(args: &RemoveArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &RemoveArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
     let id = ProfileId::new(args.profile.as_str());

@@ -25,7 +25,7 @@ use crate::profiles::view::{DEFAULT_PROVIDER, View};
 pub fn model(
     args: &SessionModelArgs,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let view = View::of_session(&args.key, global, context)?;
     let sessions = Sessions::of(&view.agent, &view.config, context);
@@ -54,7 +54,7 @@ pub fn model(
 }
 
 /// Shows what a session uses.
-pub fn show(args: &SessionArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn show(args: &SessionArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let view = View::of_session(&args.key, global, context)?;
     let sessions = Sessions::of(&view.agent, &view.config, context);
     let entry = sessions.entry(&args.key)?;
@@ -64,7 +64,7 @@ pub fn show(args: &SessionArgs, global: &Global, context: &mut Context) -> Resul
 }
 
 /// Ends what was chosen for a session, by a person or by routing. The conversation stays.
-pub fn clear(args: &SessionArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn clear(args: &SessionArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let view = View::of_session(&args.key, global, context)?;
     let sessions = Sessions::of(&view.agent, &view.config, context);
     let nothing = Choice { model: None, profile: None };
@@ -76,7 +76,7 @@ pub fn clear(args: &SessionArgs, global: &Global, context: &mut Context) -> Resu
 }
 
 /// Lists the sessions of the agent, the one that was used last first.
-pub fn list(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn list(global: &Global, context: &Context) -> Result<Exit, CliError> {
     let view = View::read(global, context)?;
     let sessions = Sessions::of(&view.agent, &view.config, context);
     let default_model = view.agent_model();
@@ -152,7 +152,7 @@ fn unknown(key: &str, view: &View, sessions: &Sessions) -> CliError {
 }
 
 /// A config may list the models one may choose; a typing error is not among them.
-fn say_if_unlisted(model: &ModelRef, config: &Config, context: &mut Context) {
+fn say_if_unlisted(model: &ModelRef, config: &Config, context: &Context) {
     let anthropic = ProviderId::new(DEFAULT_PROVIDER);
     let mut listed =
         config.listed_models().filter_map(|(name, _)| ModelRef::parse(name, &anthropic)).peekable();
@@ -212,7 +212,7 @@ impl<'a> Session<'a> {
         view: &View,
         sessions: &Sessions,
         global: &Global,
-        context: &mut Context,
+        context: &Context,
     ) -> Result<Exit, CliError> {
         if global.json {
             let mut value = self.to_json(view);

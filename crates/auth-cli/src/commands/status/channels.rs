@@ -14,7 +14,7 @@ use crate::host::global::Global;
 pub fn list(
     _args: &ChannelsListArgs,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;

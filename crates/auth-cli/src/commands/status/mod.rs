@@ -20,7 +20,7 @@ use crate::profiles::table;
 use crate::profiles::view::{self, View, way_in};
 
 /// Shows the state of everything; with `--check` the exit code tells it.
-pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &StatusArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     if args.plain && global.json {
         return Err(CliError::usage("`--plain` and `--json` exclude each other"));
     }
@@ -75,7 +75,7 @@ fn print_text(
     overview: &Overview,
     providers: &Providers,
     style: Style,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<(), CliError> {
     let view = &overview.view;
     let config = &view.config;
@@ -160,7 +160,7 @@ fn headline(provider: &ProviderId, overview: &Overview, style: Style) -> String 
     format!("{}  {next}", style.bold(&provider.to_string()))
 }
 
-fn print_list(name: &str, items: &[String], context: &mut Context) -> Result<(), CliError> {
+fn print_list(name: &str, items: &[String], context: &Context) -> Result<(), CliError> {
     let mut name = name;
     for item in items {
         context.print(format_args!("{name:11}  {item}"))?;

@@ -340,7 +340,7 @@ impl Summary {
     }
 
     /// For people.
-    pub fn print(&self, context: &mut Context) -> Result<(), CliError> {
+    pub fn print(&self, context: &Context) -> Result<(), CliError> {
         context.print("")?;
         context.print("Probes")?;
         if self.results.is_empty() {

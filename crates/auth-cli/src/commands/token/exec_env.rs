@@ -19,7 +19,7 @@ use crate::profiles::token_output::TokenOutput;
 use crate::profiles::view;
 
 /// Becomes the program, with the tokens in its environment.
-pub fn exec(args: &ExecArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn exec(args: &ExecArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let variables = variables(&args.wanted, global, context)?;
     context.flush()?;
     let mut command = Command::new(&args.command[0]);
@@ -32,7 +32,7 @@ pub fn exec(args: &ExecArgs, global: &Global, context: &mut Context) -> Result<E
 }
 
 /// Prints the lines that set the variables.
-pub fn env(args: &EnvArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn env(args: &EnvArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let shell = if global.json { Shell::Json } else { args.shell };
     let variables = variables(&args.wanted, global, context)?;
     if shell == Shell::GithubActions {
@@ -57,7 +57,7 @@ pub fn env(args: &EnvArgs, global: &Global, context: &mut Context) -> Result<Exi
 fn variables(
     wanted: &WantedArgs,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Vec<(String, TokenOutput)>, CliError> {
     let with = |provider: Option<&String>, profile: Option<&String>| RouteRequest {
         provider: provider.cloned(),

@@ -21,7 +21,7 @@ use crate::profiles::table;
 use crate::profiles::view::{self, View};
 
 /// Shows the plan that `models auth token` follows.
-pub fn run(args: &ExplainArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &ExplainArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let view = match &args.session {
         Some(key) => View::of_session(key, global, context)?,
         None => View::read(global, context)?,
@@ -227,7 +227,7 @@ impl<'a> Explanation<'a> {
         })
     }
 
-    fn print(&self, context: &mut Context) -> Result<(), CliError> {
+    fn print(&self, context: &Context) -> Result<(), CliError> {
         let model = self.model.as_ref().map(|model| format!(" for {model}")).unwrap_or_default();
         let head = format!(
             "{}{model}, agent {}: by {}",

@@ -1,7 +1,5 @@
 //! `models auth git-credential`: the other side of git-credential(1).
 
-use std::io::Write as _;
-
 use crate::commands::token::exec_args::GitCredentialArgs;
 use crate::commands::token::exec_args::GitVerb;
 use crate::host::context::Context;
@@ -14,11 +12,7 @@ use crate::profiles::token_output::TokenOutput;
 
 /// Answers git. For another host, or where a token would cross the network unencrypted, it has
 /// no answer, and git asks somebody else.
-pub fn run(
-    args: &GitCredentialArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn run(args: &GitCredentialArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     match args.verb {
         // A helper that is told to keep or to forget what is not its own says nothing.
         GitVerb::Store | GitVerb::Erase => return Ok(Exit::Done),
@@ -43,7 +37,7 @@ pub fn run(
         return Err(output.not_one_line());
     }
     let text = answer(&question, args.username.as_deref(), &output);
-    context.stdout.write_all(text.as_bytes()).map_err(CliError::stdout)?;
+    context.write(text.as_bytes())?;
     Ok(Exit::Done)
 }
 

@@ -13,7 +13,6 @@ pub mod output;
 pub mod report;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::time::Duration;
 
 use auth_store::{Credential, KeyReference};
@@ -32,9 +31,9 @@ use crate::profiles::view::{self, View};
 /// if it could not.
 pub fn try_fast(arguments: &[OsString]) -> Option<u8> {
     let Quick { request, format, global } = quick_arguments(arguments)?;
-    let mut context = Context::quick();
+    let context = Context::quick();
     let text = fast(&request, format, &global, &context)?;
-    context.stdout.write_all(text.as_bytes()).ok()?;
+    context.write(text.as_bytes()).ok()?;
     // The process ends here, so nothing need be tidied up.
     std::mem::forget((request, global, context, text));
     Some(Exit::Done as u8)
@@ -120,11 +119,11 @@ fn fast(
 }
 
 /// Prints a valid token of the profile that routing chooses, refreshed first if that is due.
-pub fn run(args: &TokenArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &TokenArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let output = obtain(&args.request(), global, context)?;
     let format = format(args.format, global);
     let text = output.rendered(format, || view::providers(context))?;
-    context.stdout.write_all(text.as_bytes()).map_err(CliError::stdout)?;
+    context.write(text.as_bytes())?;
     Ok(Exit::Done)
 }
 

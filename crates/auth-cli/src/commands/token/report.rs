@@ -1,7 +1,5 @@
 //! `models auth report`: what became of a request, so that routing learns from it.
 
-use std::io::Read as _;
-
 use auth_routing::cooldown::response::{Failure, Response, Verdict};
 use auth_routing::session::selector::ModelRef;
 use auth_routing::{
@@ -25,7 +23,7 @@ use crate::profiles::view::{self, no_profile};
 
 /// Writes a success or a failure into the store, or, if it is about one model only, beside it.
 /// Credentials are not touched.
-pub fn run(args: &ReportArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &ReportArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let asked = Agent::of(global, &config, context)?;
     let id = ProfileId::new(args.profile.as_str());
@@ -93,7 +91,7 @@ fn verdict(
     args: &ReportArgs,
     credential: Option<&Credential>,
     now: Timestamp,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Verdict, CliError> {
     if let Some(word) = args.failed {
         let until = args.reset_at.or(args.retry_after.map(|wait| now.plus(wait)));
@@ -102,10 +100,9 @@ fn verdict(
     if args.ok {
         return Ok(Verdict::Worked);
     }
-    let mut bytes = Vec::new();
-    let read = context.stdin.by_ref().take(LARGEST_ANSWER).read_to_end(&mut bytes);
-    read.map_err(|error| CliError::usage(format!("could not read the answer: {error}")))?;
-    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    let read = context.read_stdin(LARGEST_ANSWER);
+    let mut text =
+        read.map_err(|error| CliError::usage(format!("could not read the answer: {error}")))?;
     // Providers quote keys in their messages.
     let secret = credential.map(|it| auth_store::trim(it.bearer().expose()));
     if let Some(secret) = secret.filter(|secret| secret.len() > 3) {

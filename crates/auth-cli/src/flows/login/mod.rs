@@ -28,11 +28,7 @@ use crate::profiles::save::{self, Owner, Wish};
 use crate::profiles::sink;
 
 /// Logs in, or begins a login.
-pub fn run(
-    request: &LoginRequest,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn run(request: &LoginRequest, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::of(global, &config, context)?;
     let sink = sink::for_agent(&agent, &config, context)?;

@@ -33,7 +33,7 @@ pub(crate) fn run(
     provider: &Provider,
     sink: &TokenSink,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     if request.start {
         let message = format!("the login of `{}` cannot be done in two steps", provider.id);
@@ -46,7 +46,7 @@ pub(crate) fn run(
     let environment = network::plugin_environment(context);
     let is_terminal = context.terminal.stdin;
     let lines = prompt::lines(context);
-    let talk = std::mem::replace(&mut context.stderr, Box::new(std::io::sink()));
+    let talk = context.take_stderr();
     let person = Person {
         label: printable(&provider.label),
         opener: if request.no_browser { None } else { Opener::of(context) },
@@ -70,7 +70,8 @@ pub(crate) fn run(
         let id = save::login(&login, &wish, provider, agent, sink).await?;
         Ok((id, login))
     });
-    context.stderr = person.talk.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let talk = person.talk.into_inner().unwrap_or_else(PoisonError::into_inner);
+    context.give_back_stderr(talk);
     let (id, login) = ended??;
     report(&id, &login, agent, provider, request.set_default, global, context)
 }

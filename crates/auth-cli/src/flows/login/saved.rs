@@ -23,7 +23,7 @@ pub(crate) fn report(
     provider: &Provider,
     set_default: bool,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     for warning in &login.warnings {
         context.say(format_args!("warning: {}", printable(warning)));
@@ -63,10 +63,7 @@ pub(crate) fn report(
 }
 
 /// The model that is the default one now.
-fn set_default_model(
-    provider: &Provider,
-    context: &mut Context,
-) -> Result<Option<String>, CliError> {
+fn set_default_model(provider: &Provider, context: &Context) -> Result<Option<String>, CliError> {
     let Some(model) = provider.default_model.clone() else {
         context.say(format_args!(
             "warning: no model is suggested for `{}`; set `agents.defaults.model.primary` in the config",

@@ -29,7 +29,7 @@ pub(super) fn start(
     provider: &Provider,
     flow: Flow,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let mut entropy = [0; 112];
     context.fill_random(&mut entropy)?;
@@ -86,7 +86,7 @@ pub fn finish(
     answer: &str,
     request: &LoginRequest,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let pasted = match answer {
         "-" => prompt::everything(context)?,

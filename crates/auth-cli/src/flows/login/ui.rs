@@ -45,17 +45,12 @@ struct Waiting {
 impl Person {
     /// Takes over what is said to them; [`give_back`](Self::give_back) returns it. What they type
     /// is read where `may_paste`.
-    pub(crate) fn new(
-        label: &str,
-        may_paste: bool,
-        no_browser: bool,
-        context: &mut Context,
-    ) -> Self {
+    pub(crate) fn new(label: &str, may_paste: bool, no_browser: bool, context: &Context) -> Self {
         let lines = may_paste.then(|| prompt::lines(context));
         Self {
             label: printable(label),
             opener: if no_browser { None } else { Opener::of(context) },
-            talk: Mutex::new(std::mem::replace(&mut context.stderr, Box::new(std::io::sink()))),
+            talk: Mutex::new(context.take_stderr()),
             lines: tokio::sync::Mutex::new(lines),
             is_exchanging: AtomicBool::new(false),
             has_asked: Notify::new(),
@@ -66,8 +61,9 @@ impl Person {
         }
     }
 
-    pub(crate) fn give_back(self, context: &mut Context) {
-        context.stderr = self.talk.into_inner().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn give_back(self, context: &Context) {
+        let talk = self.talk.into_inner().unwrap_or_else(PoisonError::into_inner);
+        context.give_back_stderr(talk);
     }
 
     fn say(&self, line: &str) {

@@ -10,10 +10,7 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 
 /// Replaces this process by the next program that may know the words. Returns if there is none.
-pub(crate) fn to_next_on_path(
-    arguments: &[OsString],
-    context: &mut Context,
-) -> Result<(), CliError> {
+pub(crate) fn to_next_on_path(arguments: &[OsString], context: &Context) -> Result<(), CliError> {
     let mut guard = Guard::read(context);
     let Some(next) = next(context, &guard) else { return Ok(()) };
     context.flush()?;
