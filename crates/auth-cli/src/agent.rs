@@ -1,6 +1,6 @@
 //! Whose credentials: from `--agent`, the environment and the config to a directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use auth_store::{Imported, ProfileId, StateDirectory, Store, import_legacy};
@@ -10,7 +10,7 @@ use crate::config::{self, Config};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::paths;
-use crate::shell_words::option;
+use crate::shell_words::{option, word};
 
 /// An agent that exists.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -76,8 +76,9 @@ pub fn import_legacy_files(global: &Global, context: &mut Context) -> Result<(),
     let Ok(agent) = Agent::of(global, &config, context) else { return Ok(()) };
     let (auth, oauth) = (paths::legacy_store_file(&agent.directory), context.paths().oauth_file());
     let oauth = (agent.id == config.default_agent()).then_some(oauth.as_path());
-    let Imported { from_auth_json, from_oauth_json, problem } =
-        import_legacy(&agent.store_to_change(context), &auth, oauth)?;
+    let state = context.paths().state_dir.clone();
+    let Imported { from_auth_json, from_oauth_json, problem, outside } =
+        import_legacy(&agent.store_to_change(context), &auth, oauth, &state)?;
     let list = |ids: &[ProfileId]| {
         let ids: Vec<_> = ids.iter().map(|id| format!("`{id}`")).collect();
         ids.join(", ")
@@ -94,7 +95,24 @@ pub fn import_legacy_files(global: &Global, context: &mut Context) -> Result<(),
         let error = CliError::from(problem);
         context.say(format_args!("warning: nothing is imported: {error}"));
     }
+    if let Some(outside) = outside {
+        let (shown, way) = (context.display(&outside), way_out(&outside, &auth));
+        context.say(format_args!(
+            "note: `{shown}` is outside the state directory and may be another program's, so nothing was imported from it; {way}"
+        ));
+    }
     Ok(())
+}
+
+/// What to do with a file outside the state directory: take what is in it, or, if an earlier
+/// version of this program moved it, give it its name back.
+fn way_out(outside: &Path, auth: &Path) -> String {
+    let file = word(outside.display());
+    if outside == auth {
+        format!("to take what is in it: clawdbot models auth import --from {file}")
+    } else {
+        format!("to give it back to its program: mv -n {file} {}", word(auth.display()))
+    }
 }
 
 /// How long to wait for locks.
@@ -173,8 +191,6 @@ pub fn all(config: &Config, context: &Context) -> Result<Vec<String>, CliError> 
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use auth_store::{Timestamp, write_atomic};
 
     use super::*;
@@ -214,6 +230,42 @@ mod tests {
         assert!(home.path().join(".clawdbot").join(OAUTH).exists());
         assert!(!run(home.path(), &["auth", "list"]).1.contains("imported"));
         assert_eq!(run(home.path(), &["auth", "token", "--provider", "acme"]).1, "s3cret\n");
+    }
+
+    /// What `models auth list` says in that environment, and how it ends.
+    fn listed(home: &Path, env: &[(&str, &Path)]) -> (u8, String) {
+        let (said, mut context) = (Captured::default(), Context::sealed(home, Timestamp(0)));
+        context.env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        context.stdout = Box::new(said.clone());
+        context.stderr = Box::new(said.clone());
+        let exit = crate::run(["clawdbot", "models", "auth", "list"], &mut context);
+        (exit, said.text())
+    }
+
+    #[test]
+    fn the_directory_of_another_program_is_left_alone_by_the_legacy_import() {
+        let home = home_with(&[]);
+        let pi = home.path().join(".pi/agent");
+        auth_store::create_private_directory(&pi).unwrap();
+        let login = r#"{"zai":{"type":"api_key","key":"s3cret"}}"#;
+        let auth = pi.join("auth.json");
+        write_atomic(&auth, login.as_bytes()).unwrap();
+        let names = || std::fs::read_dir(&pi).unwrap().count();
+        // Without a store of ours there, pi's variable does not count at all.
+        let (exit, said) = listed(home.path(), &[("PI_CODING_AGENT_DIR", &pi)]);
+        assert!(exit == 0 && !said.contains(".pi") && !said.contains("zai"), "{said}");
+        assert_eq!((std::fs::read_to_string(&auth).unwrap().as_str(), names()), (login, 1));
+        // Ours does, and says why nothing was taken, with the command that takes it.
+        let (exit, said) = listed(home.path(), &[("CLAWDBOT_AGENT_DIR", &pi)]);
+        assert!(exit == 0 && said.contains("may be another program's"), "{said}");
+        assert!(said.contains(&format!("import --from {}", auth.display())), "{said}");
+        assert_eq!((std::fs::read_to_string(&auth).unwrap().as_str(), names()), (login, 1));
+        // The control: where a store of ours is, pi's variable counts.
+        let store = r#"{"version":1,"profiles":{"acme:a":{"type":"api_key","provider":"acme","key":"k-0123456789"}}}"#;
+        write_atomic(&pi.join("auth-profiles.json"), store.as_bytes()).unwrap();
+        let (exit, said) = listed(home.path(), &[("PI_CODING_AGENT_DIR", &pi)]);
+        assert!(exit == 0 && said.contains("acme:a"), "{said}");
+        assert_eq!(std::fs::read_to_string(&auth).unwrap(), login);
     }
 
     #[test]
