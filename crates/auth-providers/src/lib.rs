@@ -55,6 +55,7 @@ mod device_grant;
 mod discovery;
 mod grant;
 mod http;
+mod key_value;
 mod login;
 mod manifest;
 mod naming;
@@ -78,6 +79,7 @@ pub use discovery::{DiscoveryError, Metadata, discover};
 pub use http::{
     Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
 };
+pub use key_value::{KeyValue, Removed, key_value};
 pub use login::{
     Begun, DevicePrompt, Finished, Login, LoginError, LoginUi, PATIENCE, login, resolve,
 };
