@@ -62,6 +62,7 @@ mod style;
 mod table;
 pub mod text;
 pub mod token;
+mod typed;
 pub mod view;
 pub mod warm;
 pub mod worker;

@@ -9,11 +9,11 @@ use std::time::Duration;
 use auth_pkce::CallbackError;
 use auth_providers::{Begun, DevicePrompt, LoginUi};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::browser::Opener;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::person::Lines;
 use crate::style;
 use crate::text::{line_for_terminal, printable};
 use crate::{person, qr};
@@ -23,7 +23,7 @@ pub(crate) struct Person {
     label: String,
     opener: Option<Opener>,
     talk: Mutex<Box<dyn Write + Send>>,
-    lines: tokio::sync::Mutex<Option<UnboundedReceiver<String>>>,
+    lines: tokio::sync::Mutex<Option<Lines>>,
     is_exchanging: AtomicBool,
     has_asked: Notify,
     /// Its columns, if what is said goes to a terminal.

@@ -12,7 +12,7 @@ use crate::config_edit::{self, Change, Missing};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::paths;
-use crate::person::{self, Attention};
+use crate::person;
 use crate::shell_words::{command, option};
 
 /// Makes the agent; asks for what is missing, if there is somebody to ask.
@@ -66,12 +66,10 @@ fn ask(
         return Err(CliError::usage(format!("{missing} is missing, and there is nobody to ask"))
             .hint("clawdbot agents add NAME --workspace DIR"));
     }
-    let mut lines = person::lines(context);
-    let mut answer = |question: String, context: &mut Context| -> Result<String, CliError> {
-        let attention = Attention::pay()?;
+    let answer = |question: String, context: &mut Context| -> Result<String, CliError> {
         context.say(question);
-        let line = attention.until_interrupted(lines.recv())?.unwrap_or_default();
-        Ok(auth_store::trim(&line).to_owned())
+        // A login that follows is asked for at the same terminal.
+        Ok(auth_store::trim(&person::line("", context)?).to_owned())
     };
     let name = match name {
         Some(name) => name,

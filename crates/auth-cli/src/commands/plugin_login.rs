@@ -7,7 +7,6 @@ use std::sync::{Mutex, PoisonError};
 use auth_providers::Provider;
 use auth_providers::plugin::{self, PluginUi, Prompt, PromptKind, Reply};
 use auth_store::ProfileId;
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::login::{explain, report};
 use crate::agent::Agent;
@@ -16,7 +15,7 @@ use crate::browser::Opener;
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::person;
+use crate::person::{self, Lines};
 use crate::save::{self, Owner, Wish};
 use crate::shell_words::option;
 use crate::sink::TokenSink;
@@ -77,7 +76,7 @@ struct Person {
     label: String,
     opener: Option<Opener>,
     talk: Mutex<Box<dyn Write + Send>>,
-    lines: tokio::sync::Mutex<UnboundedReceiver<String>>,
+    lines: tokio::sync::Mutex<Lines>,
     is_terminal: bool,
     is_verbose: bool,
 }
@@ -139,9 +138,8 @@ impl PluginUi for Person {
     fn ask<'a>(&'a self, prompt: &'a Prompt) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>> {
         Box::pin(async move {
             self.put(prompt);
-            let is_hidden = self.is_terminal && prompt.kind == PromptKind::Secret;
-            let _hidden = is_hidden.then(person::hidden);
             let mut lines = self.lines.lock().await;
+            lines.show(self.is_terminal && prompt.kind != PromptKind::Secret);
             loop {
                 let Some(line) = lines.recv().await else { return Reply::Nobody };
                 match reply(prompt, line.trim_end_matches(['\r', '\n'])) {
