@@ -36,6 +36,7 @@ mod hand_on;
 pub mod handed;
 pub mod hardening;
 mod json5_tree;
+mod key_place;
 pub mod launch;
 mod logging;
 mod login_person;

@@ -36,6 +36,7 @@ mod atomic;
 mod credential;
 mod directory_lock;
 mod document;
+mod entry;
 mod error;
 mod file_lock;
 mod id;
@@ -68,6 +69,7 @@ pub use atomic::{
 };
 pub use credential::{Credential, Kind, OAuthCredential, Profile};
 pub use document::{Document, Malformed, ParseError};
+pub use entry::Entry;
 pub use error::StoreError;
 pub use file_lock::hold;
 pub use id::{ProfileId, ProviderId, trim};

@@ -221,6 +221,7 @@ fn pasted_token(args: &LoginArgs, provider: &Provider) -> SetupTokenArgs {
         provider: provider.id.to_string(),
         profile_id: args.profile_id.clone(),
         yes: false,
+        force: args.force,
     }
 }
 
@@ -228,6 +229,7 @@ fn pasted_key(args: &LoginArgs, provider: &Provider) -> PasteApiKeyArgs {
     PasteApiKeyArgs {
         provider: provider.id.to_string(),
         profile_id: args.profile_id.clone(),
+        force: args.force,
         ..PasteApiKeyArgs::default()
     }
 }

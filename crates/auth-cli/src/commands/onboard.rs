@@ -245,6 +245,7 @@ fn logging_in(args: &OnboardArgs, provider: String) -> Act {
         profile_id: args.profile_id.clone(),
         device_code: args.device_code,
         no_browser: args.no_browser,
+        force: args.force,
         ..LoginArgs::default()
     })
 }
@@ -253,17 +254,25 @@ fn setup_token(args: &OnboardArgs, provider: Option<&str>) -> Act {
     Act::SetupToken(SetupTokenArgs {
         provider: provider.unwrap_or(DEFAULT_PROVIDER).to_owned(),
         profile_id: args.profile_id.clone(),
-        yes: true,
+        yes: args.non_interactive,
+        force: args.force,
     })
 }
 
 fn token(args: &OnboardArgs, provider: String) -> Act {
-    Act::Token(PasteTokenArgs { provider, profile_id: args.profile_id.clone(), expires_in: None })
+    Act::Token(PasteTokenArgs {
+        provider,
+        profile_id: args.profile_id.clone(),
+        expires_in: None,
+        force: args.force,
+        yes: args.non_interactive,
+    })
 }
 
 fn api_key(args: &OnboardArgs, provider: String) -> Act {
     let profile_id = args.profile_id.clone();
-    Act::ApiKey(PasteApiKeyArgs { provider, profile_id, ..PasteApiKeyArgs::default() })
+    let (force, yes) = (args.force, args.non_interactive);
+    Act::ApiKey(PasteApiKeyArgs { provider, profile_id, force, yes, ..PasteApiKeyArgs::default() })
 }
 
 fn importing(args: &OnboardArgs, from: String, context: &Context) -> Act {
@@ -274,7 +283,7 @@ fn importing(args: &OnboardArgs, from: String, context: &Context) -> Act {
         take_over: args.take_over,
         provider: args.provider.clone(),
         profile_id: args.profile_id.clone(),
-        force: false,
+        force: args.force,
     };
     Act::Import(args, provider)
 }
@@ -324,7 +333,8 @@ fn perform(
         Act::ApiKey(args) => paste::paste_api_key(args, json, context),
         Act::Import(args, _) => import::run(args, json, context),
     })?;
-    let took_nothing = done["imported"].as_array().is_some_and(Vec::is_empty);
+    let is_empty = |name: &str| done[name].as_array().is_some_and(Vec::is_empty);
+    let took_nothing = is_empty("imported") && is_empty("unchanged");
     let (Act::Import(_, id), true) = (&act, took_nothing) else { return Ok((act, done)) };
     let instead = match providers.find(id) {
         Some(provider) if provider.has_oauth_login() => logging_in(args, id.to_string()),
@@ -358,7 +368,11 @@ fn finish(
     let view = View::read(global, context)?;
     let providers = view::providers(context);
     let stored: Vec<&str> = match &done["imported"] {
-        Value::Array(all) => all.iter().filter_map(|it| it["profileId"].as_str()).collect(),
+        Value::Array(all) => {
+            let unchanged = done["unchanged"].as_array().into_iter().flatten();
+            let imported = all.iter().filter_map(|it| it["profileId"].as_str());
+            imported.chain(unchanged.filter_map(Value::as_str)).collect()
+        }
         _ => done["profileId"].as_str().into_iter().collect(),
     };
     for id in &stored {
