@@ -26,6 +26,8 @@ pub(crate) struct Editor {
     escape: Vec<u8>,
     /// Between the marks of a paste: nothing in it is a key.
     is_pasting: bool,
+    /// Ctrl-D was pressed: there is no next line, though the terminal is still there.
+    has_ended: bool,
 }
 
 /// The keys that edit a line.
@@ -152,6 +154,9 @@ pub(crate) fn next_line(
     editor: &mut Editor,
     show: &mut dyn FnMut(&[u8]),
 ) -> io::Result<Option<(Vec<u8>, bool)>> {
+    if editor.has_ended {
+        return Ok(None);
+    }
     let (mut byte, mut echo) = ([0], Vec::new());
     loop {
         let typed = match stdin.read(&mut byte) {
@@ -168,6 +173,7 @@ pub(crate) fn next_line(
             Typed::More => {}
             Typed::Line => return Ok(Some(editor.finish())),
             Typed::End => {
+                editor.has_ended = true;
                 let (line, is_pasting) = editor.finish();
                 return Ok((!line.is_empty()).then_some((line, is_pasting)));
             }
@@ -309,7 +315,8 @@ mod tests {
         assert_eq!(of(b"wrong\x15right\n"), ["right"]);
         assert_eq!(of(b"one two \x17three\n"), ["one three"]);
         assert_eq!(of(b"one\ntwo\x04"), ["one", "two"]);
-        assert_eq!(of(b"one\n\x04two\n"), ["one"], "Ctrl-D at the start of a line ends the input");
+        assert_eq!(of(b"one\n\x04two\n"), ["one"], "Ctrl-D ends the input");
+        assert_eq!(of(b"one\x04two\n"), ["one"], "in the middle of a line, too");
         assert_eq!(of(b"a\x1b[Db\x1b[1;5Cc\x1bOHd\x1bxe\n"), ["abcde"], "arrows do nothing");
     }
 
