@@ -161,6 +161,7 @@ fn a_secret_can_be_corrected_and_ended_as_people_expect() {
     assert!(end.contains("exit 0") && !end.contains("0123456789"), "{end}");
     assert_eq!(sandbox.profile("main", "acme:default")["key"], "key-0123456789abcdef");
 
+    drop(terminal);
     let terminal = Terminal::start(&sandbox, 80, 40, &PASTE);
     terminal.wait_for("It is not shown.");
     terminal.type_in("key-of-nobody-0123456789");
