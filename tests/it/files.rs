@@ -157,7 +157,7 @@ fn links_that_others_could_have_put_there_are_not_followed() {
         let _ = fs::remove_file(&place);
     }
     std::os::unix::fs::symlink(&outside, agent.join("auth-profiles.json.lock")).unwrap();
-    sandbox.run_with_input(&PASTE, KEY).expect_code(74);
+    sandbox.run_with_input(&PASTE, "key-last-0123456789").expect_code(74);
     assert_eq!(fs::read(&outside).unwrap(), b"not ours to write");
 }
 

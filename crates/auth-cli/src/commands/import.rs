@@ -301,7 +301,7 @@ impl Plan {
             State::Rejected | State::Revoked => {
                 Some(Err(format!("the issuer has ended that login, at {at}")))
             }
-            State::None | State::Intent | State::Waiting => None,
+            _ => None,
         })
     }
 
