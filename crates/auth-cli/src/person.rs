@@ -47,10 +47,10 @@ pub(crate) fn lines(context: &mut Context) -> Lines {
     let stdin = std::mem::replace(&mut context.stdin, Box::new(io::empty()));
     let (sender, receiver) = unbounded_channel();
     let shows = Arc::new(AtomicBool::new(false));
-    let shown = Arc::clone(&shows);
+    let is_shown = Arc::clone(&shows);
     std::thread::spawn(move || {
         let mut show = |bytes: &[u8]| {
-            if shown.load(Ordering::SeqCst) {
+            if is_shown.load(Ordering::SeqCst) {
                 RawInput::show(bytes);
             }
         };
@@ -123,7 +123,7 @@ pub(crate) fn secret(question: &str, context: &mut Context) -> Result<String, Cl
 pub(crate) fn line(question: &str, context: &mut Context) -> Result<String, CliError> {
     let attention = Attention::pay()?;
     context.ask(question);
-    let line = read_with(attention, context, |stdin| read_line(stdin))?;
+    let line = read_with(attention, context, read_line)?;
     Ok(String::from_utf8_lossy(&line).into_owned())
 }
 

@@ -215,15 +215,12 @@ pub(crate) struct Take {
 impl Take {
     /// Puts it into `document`, with all that belongs to it.
     pub(crate) fn put(&self, document: &mut Document) {
-        match &self.entry {
-            Some(entry) => {
-                let other = (!self.is_as_written).then_some(&self.credential);
-                document.put_copy(&self.id, entry, other);
-            }
-            None => {
-                let provider = self.provider.as_str();
-                document.put(&self.id, provider, &self.credential, &self.fields);
-            }
+        if let Some(entry) = &self.entry {
+            let other = (!self.is_as_written).then_some(&self.credential);
+            document.put_copy(&self.id, entry, other);
+        } else {
+            let provider = self.provider.as_str();
+            document.put(&self.id, provider, &self.credential, &self.fields);
         }
     }
 }

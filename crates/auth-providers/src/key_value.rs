@@ -506,7 +506,8 @@ mod tests {
 
     #[test]
     fn a_long_token_is_the_same_however_a_terminal_wraps_it() {
-        let token: String = (0..10_000).map(|n| char::from(b'!' + (n * 7 % 90) as u8)).collect();
+        let token: String =
+            (0..10_000_u32).filter_map(|n| char::from_u32(u32::from(b'!') + n * 7 % 90)).collect();
         let token = format!("sk-{}", token.replace(['.', '*', '"', '\'', '`', '$', '!'], "x"));
         for width in [20, 63, 80, 137] {
             let lines: Vec<_> = token.as_bytes().chunks(width).map(<[u8]>::to_vec).collect();

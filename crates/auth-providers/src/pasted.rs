@@ -85,7 +85,7 @@ pub fn pasted(text: &str, provider: &ProviderId, looks: &Looks) -> Result<Pasted
 mod tests {
     use super::*;
 
-    fn check(text: &str, wanted: Result<(&str, usize), PasteError>) {
+    fn check(text: &str, wanted: &Result<(&str, usize), PasteError>) {
         let looks = Looks {
             prefix: Some("sk-".to_owned()),
             shortest: Some(6),
@@ -94,27 +94,27 @@ mod tests {
         };
         let got = pasted(text, &ProviderId::new("acme"), &looks);
         let got = got.as_ref().map(|got| (got.secret.expose(), got.warnings.len()));
-        assert_eq!(got.map_err(Clone::clone), wanted);
+        assert_eq!(got.map_err(Clone::clone), *wanted);
     }
 
     #[test]
     fn a_token_is_read_across_line_wraps() {
-        check(" sk-12\r\n  34\t56\n", Ok(("sk-123456", 0)));
-        check("\u{1b}[200~sk-1234\u{1b}[201~\n", Ok(("sk-1234", 0)));
+        check(" sk-12\r\n  34\t56\n", &Ok(("sk-123456", 0)));
+        check("\u{1b}[200~sk-1234\u{1b}[201~\n", &Ok(("sk-1234", 0)));
     }
 
     #[test]
     fn what_looks_odd_is_accepted_with_a_warning() {
-        check("pk-1234", Ok(("pk-1234", 1)));
-        check("sk-1", Ok(("sk-1", 1)));
-        check("sk-1234567890", Ok(("sk-1234567890", 1)));
-        check("x", Ok(("x", 2)));
+        check("pk-1234", &Ok(("pk-1234", 1)));
+        check("sk-1", &Ok(("sk-1", 1)));
+        check("sk-1234567890", &Ok(("sk-1234567890", 1)));
+        check("x", &Ok(("x", 2)));
     }
 
     #[test]
     fn what_no_header_field_can_carry_is_refused() {
-        check(" \n", Err(PasteError::Empty));
-        check("sk-1\u{1b}[31m", Err(PasteError::NotPlain(5)));
-        check("sk-é", Err(PasteError::NotPlain(4)));
+        check(" \n", &Err(PasteError::Empty));
+        check("sk-1\u{1b}[31m", &Err(PasteError::NotPlain(5)));
+        check("sk-é", &Err(PasteError::NotPlain(4)));
     }
 }

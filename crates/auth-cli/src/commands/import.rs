@@ -173,15 +173,20 @@ impl Plan {
         };
         let (credential, is_as_written) = match chosen {
             Chosen::Take(credential, is_as_written) => (credential, is_as_written),
-            Chosen::LeftOut(reason) => return self.leave_out(name, reason),
+            Chosen::LeftOut(reason) => {
+                self.leave_out(name, reason);
+                return Ok(());
+            }
             Chosen::NotRenewable => {
                 self.is_not_renewable = true;
                 let reason = format!("a login of {} cannot be renewed here", foreign.provider);
-                return self.leave_out(name, reason);
+                self.leave_out(name, reason);
+                return Ok(());
             }
             Chosen::Declined => {
                 self.is_declined = true;
-                return self.leave_out(name, "as you chose".to_owned());
+                self.leave_out(name, "as you chose");
+                return Ok(());
             }
         };
         match self.renewed_here(&foreign, &credential, args, sink)? {
@@ -189,7 +194,10 @@ impl Plan {
                 self.unchanged.push((id, credential.kind()));
                 return Ok(());
             }
-            Some(Err(reason)) => return self.leave_out(name, reason),
+            Some(Err(reason)) => {
+                self.leave_out(name, reason);
+                return Ok(());
+            }
             None => {}
         }
         let (id, beside) = match self.place(&foreign, &credential, args, agent, context)? {
@@ -204,7 +212,8 @@ impl Plan {
         if let Some(other) = beside {
             let held = holding(&other, &credential, &self.document);
             self.notes.push(format!(
-                "note: {held}, so this one is stored as `{id}`; to replace that one, add --force"
+                "note: {held}, so this one is stored as `{id}`; to replace that one: {} --force",
+                again(args, false, agent)
             ));
         }
         let take = Take {
@@ -221,9 +230,8 @@ impl Plan {
         Ok(())
     }
 
-    fn leave_out(&mut self, entry: String, reason: String) -> Result<(), CliError> {
-        self.left_out.push(LeftOut { entry, reason });
-        Ok(())
+    fn leave_out(&mut self, entry: String, reason: impl Into<String>) {
+        self.left_out.push(LeftOut { entry, reason: reason.into() });
     }
 
     /// Where a credential goes.
@@ -257,9 +265,9 @@ impl Plan {
         match decide(&place) {
             Decision::Refused => {
                 let held = holding(&place.id, credential, &self.document);
-                let (from, to) = (option("--from", &args.from), agent.option());
+                let (named, unnamed) = (again(args, true, agent), again(args, false, agent));
                 let hint = format!(
-                    "to replace it, add --force; to store this one beside it: clawdbot models auth import{from}{to}"
+                    "to replace it: {named} --force; to store this one beside it: {unnamed}"
                 );
                 Err(CliError::usage(format!("{held}; nothing was stored"))
                     .hint(hint)
@@ -344,8 +352,7 @@ fn checked(foreign: &Foreign, credential: &Credential) -> Result<Chosen, CliErro
     let value = match key_value(credential.bearer().expose()) {
         Ok(value) => value,
         Err(error @ (PasteError::Variable(_) | PasteError::Command)) => {
-            let mut reason = format!("{error}; ");
-            reason += &match (noun, error) {
+            let way_out = match (noun, &error) {
                 ("key", PasteError::Variable(Some(name))) => {
                     format!("clawdbot models auth paste-api-key{of} --from-env {name}")
                 }
@@ -354,7 +361,7 @@ fn checked(foreign: &Foreign, credential: &Credential) -> Result<Chosen, CliErro
                 }
                 _ => format!("clawdbot models auth paste-token{of}"),
             };
-            return Ok(Chosen::LeftOut(reason));
+            return Ok(Chosen::LeftOut(format!("{error}; {way_out}")));
         }
         Err(error) => {
             let name = foreign.id.as_deref().unwrap_or(foreign.provider.as_str());
@@ -452,6 +459,23 @@ fn chosen(
             Chosen::Declined
         }
     })
+}
+
+/// The command once more, with the profile that was named or without.
+fn again(args: &ImportArgs, with_profile: bool, agent: &Agent) -> String {
+    let mut command = format!("clawdbot models auth import{}", option("--from", &args.from));
+    if args.access_only {
+        command += " --access-only";
+    }
+    if args.take_over {
+        command += " --take-over";
+    }
+    let profile = args.profile_id.as_ref().filter(|_| with_profile);
+    let named = [("--provider", args.provider.as_ref()), ("--profile-id", profile)];
+    for (name, value) in named {
+        command += &value.map(|value| option(name, value)).unwrap_or_default();
+    }
+    command + &agent.option()
 }
 
 /// A profile that would be replaced is another agent's.
