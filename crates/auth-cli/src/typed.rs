@@ -188,7 +188,13 @@ const BACKSPACE: [u8; 2] = [0x08, 0x7f];
 const LONGEST: usize = 1 << 20;
 
 /// The most that a terminal keeps of a line which it edits itself.
-pub(crate) const TERMINALS_LIMIT: usize = if cfg!(target_os = "linux") { 4095 } else { 1023 };
+pub(crate) const TERMINALS_LIMIT: usize = if cfg!(target_os = "linux") {
+    4095
+} else if cfg!(unix) {
+    1023
+} else {
+    usize::MAX
+};
 
 #[cfg(unix)]
 pub(crate) use unix::RawInput;

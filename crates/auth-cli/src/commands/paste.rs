@@ -64,7 +64,7 @@ pub fn paste_api_key(
     context: &mut Context,
 ) -> Result<Exit, CliError> {
     let place = match (&args.from_env, &args.from_file, &args.from_command) {
-        (Some(name), ..) => Some(KeyReference::Env { id: name.trim().to_owned() }),
+        (Some(name), ..) => Some(variable(name)?),
         (_, Some(path), _) => Some(reference::file(path, context)),
         (_, _, Some(text)) => Some(reference::command(text, context).map_err(|reason| {
             CliError::usage(format!("the command cannot be used: {reason}"))
@@ -82,6 +82,21 @@ pub fn paste_api_key(
         may_ask: !args.yes,
     };
     store(&args.provider, args.profile_id.as_deref(), &what, global, context)
+}
+
+/// The place of a key in the environment.
+///
+/// # Errors
+/// That can be the name of no variable. It is not repeated: it may be the key itself.
+fn variable(name: &str) -> Result<KeyReference, CliError> {
+    let id = name.trim();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if id.is_empty() || id.len() > 128 || !id.chars().all(is_plain) || id.starts_with("sk-") {
+        return Err(CliError::usage("what follows --from-env is no name of a variable").hint(
+            "give its name alone, without `$` and without a value: --from-env OPENAI_API_KEY",
+        ));
+    }
+    Ok(KeyReference::Env { id: id.to_owned() })
 }
 
 /// What is pasted.
@@ -615,6 +630,36 @@ mod tests {
             let forced = [&named[..], &["--force"]].concat();
             assert_eq!(run(home.path(), &forced, "three-0123456789").0, 0);
             assert_eq!(key_of(home.path(), &first).as_deref(), Some("three-0123456789"));
+        }
+    }
+
+    #[test]
+    fn of_keys_that_are_pasted_at_the_same_time_none_is_lost() {
+        let home = tempfile::tempdir().unwrap();
+        let keys: Vec<_> = (0..6).map(|number| format!("key-{number}-0123456789")).collect();
+        std::thread::scope(|scope| {
+            for key in &keys {
+                scope.spawn(|| {
+                    let paste = ["paste-api-key", "--provider", "acme"];
+                    assert_eq!(run(home.path(), &paste, key).0, 0);
+                });
+            }
+        });
+        let document = store_at(home.path()).read().unwrap();
+        let ids = document.profiles().map(|profile| profile.id);
+        let stored = ids.filter_map(|id| key_of(home.path(), id.as_str()));
+        let mut stored: Vec<_> = stored.collect();
+        stored.sort();
+        assert_eq!(stored, keys);
+    }
+
+    #[test]
+    fn the_name_of_a_variable_is_no_reference_to_it_and_no_key() {
+        let home = tempfile::tempdir().unwrap();
+        for wrong in ["$ACME_KEY", "${ACME_KEY}", "A=b", "", "sk-0123456789abcdef"] {
+            let paste = ["paste-api-key", "--provider", "acme", "--from-env", wrong];
+            let (exit, said) = run(home.path(), &paste, "");
+            assert_eq!((exit, said.contains("sk-0123")), (64, false), "{wrong}: {said}");
         }
     }
 
