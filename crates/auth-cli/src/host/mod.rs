@@ -16,4 +16,3 @@ pub mod report;
 pub mod shell_quote;
 pub mod style;
 pub mod text;
-pub(crate) mod typed;
