@@ -18,8 +18,8 @@ use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::shell_quote::{moved_away, option, word};
 use crate::profiles::save::{self, Wish};
+use crate::profiles::sink;
 use crate::profiles::view;
-use crate::profiles::worker;
 
 /// Whose credential is taken over, and how much of it.
 #[derive(Clone, Debug)]
@@ -41,8 +41,8 @@ pub struct ImportRequest {
 /// Reads the other tool's file, has the person choose where a choice is to be made, and stores.
 pub fn run(args: &ImportRequest, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
-    let agent = Agent::of(global, &config, context)?;
-    let sink = worker::sink(&agent, &config, context)?;
+    let agent = Agent::named(global.agent.as_deref(), &config, context)?;
+    let sink = sink::for_agent(&agent, &config, context)?;
     let found = find(args, context)?;
     save::check_store(&sink)?;
     let mut stored = Vec::new();

@@ -278,6 +278,22 @@ impl StoreLock {
         atomic::remove(&self.answer_path(key))
     }
 
+    /// Gives the answer of the token `key` another name: it could not be read, and stays for a
+    /// newer program or a person.
+    pub fn keep_answer(&self, key: TokenKey) -> Result<(), StoreError> {
+        response_file::keep(paths::directory_of(&self.place.file), key)
+    }
+
+    /// The answer of the token `key` that was [kept](Self::keep_answer), if there is one.
+    pub fn kept_answer(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
+        response_file::read(&paths::kept_response(paths::directory_of(&self.place.file), key))
+    }
+
+    /// Removes the kept answer of the token `key`: it was read at last, or is of no use any more.
+    pub fn remove_kept_answer(&self, key: TokenKey) -> Result<(), StoreError> {
+        atomic::remove(&paths::kept_response(paths::directory_of(&self.place.file), key))
+    }
+
     /// The tokens for which an answer file lies beside this store.
     ///
     /// # Errors

@@ -5,90 +5,28 @@
 //! lock on the refresh token goes to the child as its standard input: it is held without a gap,
 //! until both are gone.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
-use auth_providers::plugin::{Environment, WithPlugins};
+use auth_providers::Provider;
 use auth_providers::refresh::{self, Force, RefreshError, Wanted};
-use auth_providers::token_source::{Flights, TokenSink, Warm};
-use auth_providers::{Provider, Providers, ReqwestClient};
-use auth_store::{Credential, ProfileId, Records, StateDirectory, TokenKey, TokenLock};
+use auth_providers::token_source::TokenSink;
+use auth_store::{Credential, ProfileId, TokenKey, TokenLock};
 use serde_json::{Value, json};
 
 use crate::agent::{self, Agent};
 use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::fallback_directories;
 use crate::host::process::hardening;
-use crate::host::shell_quote::{command, option};
-use crate::host::text::printable;
-use crate::profiles::key_reference;
-use crate::profiles::runtime_cache;
+use crate::profiles::refresh_error::explain;
+use crate::profiles::{key_reference, runtime_cache, sink};
 
 /// The first argument of the child. Nobody types it.
 pub const WORD: &str = "__refresh";
-
-/// The token sink of `agent`, in the real world.
-///
-/// # Errors
-/// Nobody can say which other agents there are, who may have copies of its logins.
-pub fn sink(agent: &Agent, config: &Config, context: &Context) -> Result<TokenSink, CliError> {
-    let patience = agent::lock_patience(context);
-    let state = StateDirectory::at(&context.paths().state_dir);
-    let others = agent::others(agent, config, context)?;
-    let providers = Providers::load(Some(&state.root().join("providers")), &|name| {
-        context.env(name).map(str::to_owned)
-    });
-    let http = Box::new(client(context));
-    let http = WithPlugins::new(http, &providers, plugin_environment(context));
-    let records = fallback_directories::places(context)
-        .into_iter()
-        .fold(state.records(), Records::with_rescue);
-    Ok(TokenSink {
-        store: agent.store().with_patience(patience),
-        siblings: others.iter().map(Agent::store).collect(),
-        records,
-        providers,
-        http: Box::new(http),
-        clock: Arc::clone(&context.clock),
-        patience,
-        flights: Flights::default(),
-        warm: Warm::default(),
-    })
-}
-
-/// What a plugin finds in its environment.
-pub fn plugin_environment(context: &Context) -> Environment {
-    let all = context.env.iter().map(|(name, value)| (name.clone(), value.clone()));
-    Environment::scrubbed(all).launched_by(context.program.clone())
-}
-
-/// The network, with the certificates that the environment adds. Its errors name those, and the
-/// proxy.
-pub fn client(context: &Context) -> ReqwestClient {
-    let set = |name: &'static str| {
-        let value = context.env(name).filter(|value| !value.is_empty())?;
-        Some((name, value))
-    };
-    let extra_ca = ["CLAWDBOT_CA_FILE", "NODE_EXTRA_CA_CERTS"].into_iter().find_map(set);
-    let proxy = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().find_map(set);
-    let trusted = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(set);
-    // Of a proxy only the host: people write passwords before it.
-    let proxy = proxy.map(|(name, value)| (name, value.rsplit('@').next().unwrap_or_default()));
-    let named = |(name, value): (&str, &str)| format!("{name} is `{}`", printable(value));
-    let certificates = trusted.chain(extra_ca).map(named).collect();
-    let client = match extra_ca {
-        Some((_, path)) => ReqwestClient::with_extra_ca(context.user_path(path)),
-        None => ReqwestClient::new(),
-    };
-    client.naming(proxy.map(named), certificates)
-}
 
 /// The credential, refreshed first if that is due, fetched if it is kept elsewhere.
 pub fn credential(
@@ -244,7 +182,7 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
     // Ctrl-C in the terminal, and its end, are for the one who asked.
     let _ = rustix::process::setsid();
     let config = Config::load(context)?;
-    let sink = sink(&agent, &config, context)?;
+    let sink = sink::for_agent(&agent, &config, context)?;
     let provider = sink.providers.find(&auth_store::ProviderId::new(&text(provider)?));
     let provider = provider.ok_or_else(nobody)?;
     let stdin =
@@ -275,121 +213,6 @@ fn ignore_signals() {
     hardening::hear([SIGINT, SIGTERM, SIGHUP, SIGQUIT]);
 }
 
-/// What a person is told, and which command helps.
-pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) -> CliError {
-    let message = {
-        let mut text = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        text
-    };
-    let log_in = |profile: &ProfileId| log_in_command(profile, provider, agent);
-    let new = |exit, code| CliError::new(exit, code, message.clone());
-    match &error {
-        RefreshError::UnknownProfile { profile } => new(Exit::NoCredential, "no_credential")
-            .hint(format!("see what there is: clawdbot models auth list{}", agent.option()))
-            .profile(profile),
-        RefreshError::NeedsLogin { profile, .. } => {
-            new(Exit::LogInAgain, "needs_login").hint(log_in(profile)).profile(profile)
-        }
-        RefreshError::Rejected { profile, .. } => {
-            new(Exit::LogInAgain, "rejected").hint(log_in(profile)).profile(profile)
-        }
-        RefreshError::OtherAccount { profile } => {
-            new(Exit::LogInAgain, "other_account").hint(log_in(profile)).profile(profile)
-        }
-        RefreshError::StaleCopy { profile, store } => new(Exit::LogInAgain, "stale_copy")
-            .hint(format!(
-                "{}{}, or send the old token all the same: {}",
-                share_command(store, agent),
-                log_in(profile),
-                command(
-                    "models auth refresh",
-                    &[profile],
-                    &format!("{} --force", option("--agent", &agent.id))
-                )
-            ))
-            .profile(profile)
-            .path(store),
-        RefreshError::Unmerged { profile, store, .. } => {
-            new(Exit::LogInAgain, "unmerged").hint(log_in(profile)).profile(profile).path(store)
-        }
-        RefreshError::Target { profile, .. } => new(Exit::Usage, "provider")
-            .hint("correct the provider's manifest in the `providers` directory, or log in again")
-            .profile(profile),
-        RefreshError::Misconfigured { profile, .. } => new(Exit::TryLater, "misconfigured")
-            .hint("check the client id and secret of the provider's manifest or environment; the login is kept")
-            .profile(profile),
-        RefreshError::Unavailable { profile, retry_at, .. } => {
-            let hint = match retry_at {
-                Some(at) => format!(
-                    "nothing is sent before {}; to ask at once: clawdbot models auth token{}{} --force-refresh",
-                    crate::host::text::utc(*at),
-                    option("--profile", profile),
-                    agent.option()
-                ),
-                None => "try again; the login is kept".to_owned(),
-            };
-            new(Exit::TryLater, "unavailable").hint(hint).profile(profile)
-        }
-        RefreshError::CannotSave { profile, .. } => new(Exit::CannotWrite, "cannot_save")
-            .hint("make room or make the directory writable, then try again; the login is kept")
-            .profile(profile),
-        RefreshError::Store(_) => match error {
-            RefreshError::Store(store) => store.into(),
-            _ => new(Exit::Store, "store"),
-        },
-        RefreshError::Unsettled { profile } => {
-            new(Exit::TryLater, "unsettled").hint("try again").profile(profile)
-        }
-        _ => new(Exit::TryLater, "refresh"),
-    }
-}
-
-/// The command by which the agent reads through to the one whose store this is, with what follows
-/// it; empty if the path does not tell which agent that is.
-fn share_command(store: &Path, agent: &Agent) -> String {
-    let home = store.parent().and_then(Path::parent);
-    let is_among_agents =
-        home.and_then(Path::parent).is_some_and(|agents| agents.ends_with("agents"));
-    match home.and_then(Path::file_name).and_then(OsStr::to_str).filter(|_| is_among_agents) {
-        Some(owner) => format!(
-            "use the login of `{owner}`: {}, or ",
-            command("agents share", &[&agent.id], &option("--from", owner))
-        ),
-        None => String::new(),
-    }
-}
-
-/// The command that makes a new login of that profile.
-pub(crate) fn log_in_command(
-    profile: &ProfileId,
-    provider: Option<&Provider>,
-    agent: &Agent,
-) -> String {
-    let of = format!("{}{}", option("--profile-id", profile), agent.option());
-    match provider {
-        Some(provider) if provider.has_oauth_login() => format!(
-            "log in again: clawdbot models auth login{}{of}",
-            option("--provider", &provider.id)
-        ),
-        Some(provider) if provider.id.as_str() == "anthropic" => format!(
-            "store a new token: claude setup-token, then clawdbot models auth setup-token{of}"
-        ),
-        Some(provider) => format!(
-            "store a new one: clawdbot models auth paste-token{}{of}",
-            option("--provider", &provider.id)
-        ),
-        None => {
-            format!("store a new one: clawdbot models auth paste-token --provider PROVIDER{of}")
-        }
-    }
-}
-
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
@@ -401,7 +224,7 @@ mod tests {
         let context = Context::sealed(home.path(), auth_store::Timestamp(0));
         let config = Config::load(&context).unwrap();
         let agent = Agent { id: "main".to_owned(), directory: home.path().join("agent") };
-        let sink = sink(&agent, &config, &context).unwrap();
+        let sink = sink::for_agent(&agent, &config, &context).unwrap();
         let said = |text: &str| {
             let key = TokenKey::new("endpoint", "client", &"refresh".into());
             let lock = sink.records.lock(key, Duration::from_mins(1)).unwrap();
