@@ -59,10 +59,10 @@ impl Default for Document {
 impl Document {
     /// A store with nothing in it.
     pub fn empty() -> Self {
-        Self::parse(EMPTY).unwrap_or_else(|_| Self::of(Object::default(), b"", b""))
+        Self::parse(EMPTY).unwrap_or_else(|_| Self::from_members(Object::default(), b"", b""))
     }
 
-    fn of(members: Object<'_>, before: &[u8], after: &[u8]) -> Self {
+    fn from_members(members: Object<'_>, before: &[u8], after: &[u8]) -> Self {
         Self {
             members: members.into_owned(),
             around: (before.to_vec(), after.to_vec()),
@@ -82,7 +82,7 @@ impl Document {
             let reason = "`profiles` is not an object";
             return Err(ParseError { offset, reason, is_json: true });
         }
-        Ok(Self::of(members, before, after))
+        Ok(Self::from_members(members, before, after))
     }
 
     /// The file's bytes: every byte that was not edited as it was read, what is new laid out as its
@@ -90,7 +90,7 @@ impl Document {
     pub fn to_bytes(&self) -> Vec<u8> {
         let (before, after) = &self.around;
         let mut bytes = before.clone();
-        self.members.write(&Layout::of_javascript(), &mut bytes);
+        self.members.write(&Layout::javascript(), &mut bytes);
         bytes.extend_from_slice(after);
         bytes
     }

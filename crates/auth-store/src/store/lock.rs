@@ -33,7 +33,7 @@ impl StoreLock {
     /// # Errors
     /// [`StoreError::Busy`] if a lock was held until the timeout.
     pub(crate) fn acquire(path: &Path, timeout: Duration) -> Result<Self, StoreError> {
-        let place = Place::of(path)?;
+        let place = Place::resolve(path)?;
         atomic::create_private_directory(paths::directory_of(&place.file))?;
         let started = Instant::now();
         let flock = FileLock::acquire(&place.flock, timeout)?;

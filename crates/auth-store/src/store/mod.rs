@@ -124,7 +124,7 @@ impl Store {
 
     /// Locks the files beside the store that only we use. Clawdbot does not have to wait.
     pub(crate) fn lock_companions(&self) -> Result<FileLock, StoreError> {
-        let place = Place::of(&self.path)?;
+        let place = Place::resolve(&self.path)?;
         atomic::create_private_directory(paths::directory_of(&place.file))?;
         FileLock::acquire(&place.flock, self.timeout)
     }
@@ -135,7 +135,7 @@ impl Store {
     /// # Errors
     /// It cannot be examined, so it is not known.
     pub fn is_untouched(&self) -> Result<bool, StoreError> {
-        Ok(!is_there(&Place::of(&self.path)?.flock)?)
+        Ok(!is_there(&Place::resolve(&self.path)?.flock)?)
     }
 
     /// Whether the file of this store exists.
@@ -329,7 +329,7 @@ mod tests {
         let (_directory, store) = directory_and_store();
         put(&store, "acme:a", "one");
         let whole = fs::read(store.path()).unwrap();
-        let lock = Place::of(store.path()).unwrap().lock;
+        let lock = Place::resolve(store.path()).unwrap().lock;
         fs::create_dir(&lock).unwrap();
         atomic::write_atomic(store.path(), &whole[..whole.len() / 2]).unwrap();
         let without_waiting = store.clone().with_patience(Duration::ZERO);
@@ -354,7 +354,7 @@ mod tests {
         let (_directory, store) = directory_and_store();
         put(&store, "acme:a", "one");
         // What lies there can be neither read nor replaced.
-        let backup = Place::of(store.path()).unwrap().backup;
+        let backup = Place::resolve(store.path()).unwrap().backup;
         fs::remove_file(&backup).unwrap();
         fs::create_dir(&backup).unwrap();
         let remove = || store.update(|document| document.remove(&"acme:a".into()));
@@ -371,7 +371,7 @@ mod tests {
     fn what_a_crashed_process_left_is_gone_with_the_next_lock() {
         let (_directory, store) = directory_and_store();
         put(&store, "acme:a", "one");
-        let place = Place::of(store.path()).unwrap();
+        let place = Place::resolve(store.path()).unwrap();
         for path in place.temporaries() {
             atomic::write_atomic(&path, b"secret").unwrap();
         }

@@ -56,7 +56,7 @@ impl ModelUsage {
             members.set("version", &1);
         }
         let mut bytes = Vec::new();
-        members.write(&Layout::of_javascript(), &mut bytes);
+        members.write(&Layout::javascript(), &mut bytes);
         bytes.push(b'\n');
         bytes
     }

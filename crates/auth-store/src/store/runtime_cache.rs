@@ -127,7 +127,7 @@ fn merged(before: Option<&[u8]>, wanted: &RuntimeCache, ours: &[String]) -> Chan
         (true, true) => Change::Remove,
         (true, false) => {
             let mut text = around[0].to_vec();
-            members.write(&Layout::of_javascript(), &mut text);
+            members.write(&Layout::javascript(), &mut text);
             text.extend_from_slice(around[1]);
             Change::Write(text.into())
         }
