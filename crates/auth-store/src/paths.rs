@@ -85,13 +85,13 @@ pub fn response_file(agent_directory: &Path, key: impl Display) -> PathBuf {
     agent_directory.join(format!("{RESPONSE_START}{key}{RESPONSE_END}"))
 }
 
-/// A token response that nobody could read, kept. An older program of ours knows no such name, so
-/// it does not remove what it cannot read either.
+/// A token response that could not be read and is kept. An older version does not know the name, so
+/// it does not remove the file.
 pub fn kept_response(agent_directory: &Path, key: impl Display) -> PathBuf {
     agent_directory.join(format!("{RESPONSE_START}{key}{KEPT_END}"))
 }
 
-/// The key in the name of such a file.
+/// The key in the name of a kept response.
 pub(crate) fn key_of_kept_response(name: &str) -> Option<&str> {
     name.strip_prefix(RESPONSE_START)?.strip_suffix(KEPT_END)
 }

@@ -159,8 +159,8 @@ mod tests {
 
     #[test]
     fn a_directory_that_another_user_prepared_is_not_used() {
-        let (everybody, last) = (shared_by_all_users(), shared_by_all_users());
-        let (place, last) = (everybody.path().join("clawdbot-1"), last.path().join("clawdbot-1"));
+        let (shared, last) = (shared_by_all_users(), shared_by_all_users());
+        let (place, last) = (shared.path().join("clawdbot-1"), last.path().join("clawdbot-1"));
         let goes_on = |what: &str| {
             let fallbacks = places(&[&place, &last]);
             fallbacks.write(key(), &answer()).unwrap();
@@ -177,9 +177,9 @@ mod tests {
         set_mode(&place, 0o770);
         goes_on("its group may write");
         set_mode(&place, 0o700);
-        set_mode(everybody.path(), 0o777);
-        goes_on("anybody can exchange it");
-        set_mode(everybody.path(), 0o1777);
+        set_mode(shared.path(), 0o777);
+        goes_on("every user can replace it");
+        set_mode(shared.path(), 0o1777);
 
         if rustix::process::geteuid().is_root() {
             chown(&place, Some(65_534), None).unwrap();

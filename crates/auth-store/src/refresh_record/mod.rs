@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rescued_answer_is_found_by_whoever_locks_its_token_next() {
+    fn a_response_in_a_fallback_directory_is_found_by_the_next_holder_of_the_lock() {
         let directory = tempfile::tempdir().unwrap();
         let records = Records::at(directory.path().join("refresh"));
         let answer = StoredAnswer {

@@ -193,7 +193,7 @@ mod tests {
             fs::read_to_string(self.path()).ok()
         }
 
-        #[expect(clippy::disallowed_methods, reason = "somebody else's file")]
+        #[expect(clippy::disallowed_methods, reason = "a file of another program")]
         fn seed(&self, text: &str) {
             fs::write(self.path(), text).unwrap();
         }
