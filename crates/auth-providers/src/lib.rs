@@ -75,7 +75,7 @@ pub use oauth::discovery::{DiscoveryError, Metadata, discover};
 pub use oauth::endpoint::{Missing, TargetError, TokenEndpoint};
 pub use oauth::probe::Probed;
 pub use oauth::response::{Answer, retry_after};
-pub use oauth::tokens::{MergeError, Tokens};
+pub use oauth::tokens::{MergeError, Tokens, earlier_end};
 pub use provider::probe_request::Probe;
 pub use provider::registry::{EnvKey, ManifestError, Providers};
 pub use provider::{

@@ -1,5 +1,7 @@
 //! Whose credentials: from `--agent`, the environment and the config to a directory.
 
+pub mod invocation;
+pub mod legacy;
 pub mod sessions;
 pub mod sessions_text;
 pub mod shared;
@@ -7,12 +9,11 @@ pub mod shared;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use auth_store::{Imported, ProfileId, StateDirectory, Store, import_legacy};
+use auth_store::{StateDirectory, Store};
 
 use crate::config::{self, Config};
 use crate::host::context::Context;
 use crate::host::error::CliError;
-use crate::host::global::Global;
 use crate::host::paths;
 use crate::host::shell_quote::option;
 
@@ -31,9 +32,9 @@ impl Agent {
     ///
     /// # Errors
     /// `--agent` names one that neither the config nor the disk knows.
-    pub fn of(global: &Global, config: &Config, context: &Context) -> Result<Self, CliError> {
+    pub fn named(name: Option<&str>, config: &Config, context: &Context) -> Result<Self, CliError> {
         let paths = context.paths();
-        let Some(name) = &global.agent else {
+        let Some(name) = name else {
             let id = config.default_agent();
             let directory = if paths.agent_dir_is_chosen {
                 paths.agent_dir.clone()
@@ -71,57 +72,30 @@ impl Agent {
     }
 }
 
-/// Imports what older versions left of the agent's credentials, if it has no store yet, and says
-/// so. The state directory's own file goes to the default agent only: it is one login, and agents
-/// do not share one unless they are told to.
-pub fn import_legacy_files(global: &Global, context: &Context) -> Result<(), CliError> {
-    // A config or an agent that is wrong is the command's to complain about.
-    let Ok(config) = Config::load(context) else { return Ok(()) };
-    let Ok(agent) = Agent::of(global, &config, context) else { return Ok(()) };
-    let (auth, oauth) =
-        (auth_store::paths::runtime_cache(&agent.directory), context.paths().oauth_file());
-    let oauth = (agent.id == config.default_agent()).then_some(oauth.as_path());
-    let Imported { from_auth_json, from_oauth_json, problem } =
-        import_legacy(&agent.store_to_change(context), &auth, oauth)?;
-    let list = |ids: &[ProfileId]| {
-        let ids: Vec<_> = ids.iter().map(|id| format!("`{id}`")).collect();
-        ids.join(", ")
-    };
-    if !from_auth_json.is_empty() {
-        let (ids, path) = (list(&from_auth_json), context.display(&auth));
-        context.say(format_args!("note: imported {ids} from `{path}`, which is removed"));
-    }
-    if let (false, Some(path)) = (from_oauth_json.is_empty(), oauth) {
-        let (ids, path) = (list(&from_oauth_json), context.display(path));
-        context.say(format_args!("note: imported {ids} from `{path}`, which is left in place"));
-    }
-    if let Some(problem) = problem {
-        let error = CliError::from(problem);
-        context.say(format_args!("warning: nothing is imported: {error}"));
-    }
-    Ok(())
-}
-
 /// How long to wait for locks.
 pub fn lock_patience(context: &Context) -> Duration {
     let seconds = context.env("CLAWDBOT_LOCK_TIMEOUT").and_then(|text| text.trim().parse().ok());
     seconds.map_or(Duration::from_mins(1), Duration::from_secs)
 }
 
-/// `global` with the agent whose session `key` is, where the key says so (`agent:<id>:…`) and it
-/// is not the default one.
+/// The name of the agent whose session `key` is, where the key says so (`agent:<id>:…`) and it is
+/// not the default one; else what `--agent` names.
 ///
 /// # Errors
 /// `--agent` names another one.
-pub fn of_session(key: &str, global: &Global, config: &Config) -> Result<Global, CliError> {
-    let Some(id) = session_agent(key) else { return Ok(global.clone()) };
-    match &global.agent {
+pub fn of_session(
+    key: &str,
+    named: Option<&str>,
+    config: &Config,
+) -> Result<Option<String>, CliError> {
+    let Some(id) = session_agent(key) else { return Ok(named.map(str::to_owned)) };
+    match named {
         Some(name) if config::agent_id(name) != id => Err(CliError::usage(format!(
             "the session `{key}` belongs to the agent `{id}`, not to `{name}`"
         ))
         .hint("leave out --agent")),
-        None if id != config.default_agent() => Ok(Global { agent: Some(id), ..global.clone() }),
-        _ => Ok(global.clone()),
+        None if id != config.default_agent() => Ok(Some(id)),
+        _ => Ok(named.map(str::to_owned)),
     }
 }
 

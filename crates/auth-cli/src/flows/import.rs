@@ -41,7 +41,7 @@ pub struct ImportRequest {
 /// Reads the other tool's file, has the person choose where a choice is to be made, and stores.
 pub fn run(args: &ImportRequest, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
-    let agent = Agent::of(global, &config, context)?;
+    let agent = Agent::named(global.agent.as_deref(), &config, context)?;
     let sink = sink::for_agent(&agent, &config, context)?;
     let found = find(args, context)?;
     save::check_store(&sink)?;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use auth_providers::{Looks, default_profile_id, pasted};
+use auth_providers::{Looks, default_profile_id, earlier_end, pasted};
 use auth_store::{Credential, KeyReference, Kind, ProfileId, ProviderId};
 use serde_json::json;
 
@@ -116,7 +116,7 @@ fn store(
     context: &Context,
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
-    let agent = Agent::of(global, &config, context)?;
+    let agent = Agent::named(global.agent.as_deref(), &config, context)?;
     let sink = sink::for_agent(&agent, &config, context)?;
     let typed = ProviderId::new(provider);
     if typed.as_str().is_empty() {
@@ -201,8 +201,10 @@ fn secret(
     Ok(match what.kind {
         Kind::ApiKey => Credential::ApiKey(pasted.secret),
         _ => Credential::Token {
+            expires: what
+                .expires_in
+                .map(|lifetime| earlier_end(&pasted.secret, context.now().plus(lifetime))),
             token: pasted.secret,
-            expires: what.expires_in.map(|lifetime| context.now().plus(lifetime)),
         },
     })
 }

@@ -37,19 +37,19 @@ pub struct Context {
     /// The path of this program.
     pub program: Option<PathBuf>,
     /// What we are told.
-    stdin: RefCell<Input>,
+    stdin: RefCell<Reader>,
     /// Data: what was asked for, and nothing else.
-    stdout: RefCell<Output>,
+    stdout: RefCell<Writer>,
     /// Talk: progress, questions, warnings, errors.
-    stderr: RefCell<Output>,
+    stderr: RefCell<Writer>,
     /// Looked for once: nothing of it changes while we run.
     paths: OnceLock<Paths>,
 }
 
 /// What is read from.
-pub(crate) type Input = Box<dyn Read + Send>;
+pub(crate) type Reader = Box<dyn Read + Send>;
 /// What is written to.
-pub(crate) type Output = Box<dyn Write + Send>;
+pub(crate) type Writer = Box<dyn Write + Send>;
 
 /// Fills a buffer with random bytes.
 pub type Entropy = dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync;
@@ -156,28 +156,28 @@ impl Context {
 
     /// What we are told, for a reader in another thread. Until it is
     /// [given back](Self::give_back_stdin), nothing more can be read here.
-    pub(crate) fn take_stdin(&self) -> Input {
+    pub(crate) fn take_stdin(&self) -> Reader {
         self.stdin.replace(Box::new(io::empty()))
     }
 
     /// Gives back what [`take_stdin`](Self::take_stdin) gave.
-    pub(crate) fn give_back_stdin(&self, stdin: Input) {
+    pub(crate) fn give_back_stdin(&self, stdin: Reader) {
         self.stdin.replace(stdin);
     }
 
     /// Where talk goes, for a writer in another thread. Until it is
     /// [given back](Self::give_back_stderr), what is said here goes nowhere.
-    pub(crate) fn take_stderr(&self) -> Output {
+    pub(crate) fn take_stderr(&self) -> Writer {
         self.stderr.replace(Box::new(io::sink()))
     }
 
     /// Gives back what [`take_stderr`](Self::take_stderr) gave.
-    pub(crate) fn give_back_stderr(&self, stderr: Output) {
+    pub(crate) fn give_back_stderr(&self, stderr: Writer) {
         self.stderr.replace(stderr);
     }
 
     /// Has data go elsewhere; where it went before.
-    pub(crate) fn replace_stdout(&self, stdout: Output) -> Output {
+    pub(crate) fn replace_stdout(&self, stdout: Writer) -> Writer {
         self.stdout.replace(stdout)
     }
 

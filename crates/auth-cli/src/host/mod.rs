@@ -12,6 +12,7 @@ pub mod other_tools;
 pub mod paths;
 pub mod process;
 pub mod prompt;
+pub mod report;
 pub mod shell_quote;
 pub mod style;
 pub mod text;

@@ -1,6 +1,7 @@
 //! What commands share about profiles.
 
 pub mod cooldowns;
+pub(crate) mod kept;
 pub mod key_reference;
 pub mod login_method;
 pub mod obtain;

@@ -10,16 +10,15 @@ use auth_routing::{Exclusion, Pin};
 use auth_store::{Credential, Kind, ProfileId, Secret, Timestamp};
 
 use crate::agent;
+use crate::agent::invocation::Invocation;
 use crate::agent::shared;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
 use crate::host::shell_quote::{command, option};
 use crate::host::text::utc;
 use crate::profiles::key_reference;
 use crate::profiles::refresh_child;
 use crate::profiles::route::{self, Candidate, Route, RouteRequest};
-use crate::profiles::runtime_cache;
 use crate::profiles::sink;
 use crate::profiles::token_output::TokenOutput;
 use crate::profiles::view::{self, View, way_in};
@@ -46,23 +45,22 @@ pub struct TokenRequest {
 /// Why there is none, with the exit code for it.
 pub(crate) fn obtain(
     request: &TokenRequest,
-    global: &Global,
-    context: &Context,
+    invocation: &Invocation<'_>,
 ) -> Result<TokenOutput, CliError> {
     let view = match &request.route.session {
-        Some(key) => View::of_session(key, global, context)?,
-        None => View::read(global, context)?,
+        Some(key) => View::of_session(key, invocation)?,
+        None => View::read(invocation)?,
     };
     let mut models = route::models(&request.route, &view)?.into_iter();
-    let Some(asked) = models.next() else { return follow(request, None, &view, context) };
-    let failure = match follow(request, Some(&asked), &view, context) {
+    let Some(asked) = models.next() else { return follow(request, None, &view, invocation) };
+    let failure = match follow(request, Some(&asked), &view, invocation) {
         Err(error) if is_about_the_model(&error) => error,
         outcome => return outcome,
     };
     for model in models {
-        match follow(request, Some(&model), &view, context) {
+        match follow(request, Some(&model), &view, invocation) {
             Ok(mut output) => {
-                context.say(format_args!(
+                invocation.context.say(format_args!(
                     "warning: {}; using the fallback {model} ({}, {})",
                     failure.message,
                     output.source,
@@ -83,8 +81,9 @@ fn follow(
     request: &TokenRequest,
     model: Option<&ModelRef>,
     view: &View,
-    context: &Context,
+    invocation: &Invocation<'_>,
 ) -> Result<TokenOutput, CliError> {
+    let context = invocation.context;
     let route = Route::of(&request.route, model, view, context)?;
     for warning in &route.warnings {
         context.say(format_args!("warning: {warning}"));
@@ -116,7 +115,7 @@ fn follow(
                 }
                 let before = view.document.credential(&candidate.profile);
                 if before.is_none_or(|before| before.bearer() != credential.bearer()) {
-                    runtime_cache::follow(&view.agent, &view.config, context);
+                    invocation.store_changed(&view.agent);
                 }
                 return Ok(output_of(&route, view, &candidate.profile, &credential));
             }

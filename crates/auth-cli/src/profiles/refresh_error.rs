@@ -51,9 +51,18 @@ pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) 
             ))
             .profile(profile)
             .path(store),
-        RefreshError::Unmerged { profile, store, .. } => {
-            new(Exit::LogInAgain, "unmerged").hint(log_in(profile)).profile(profile).path(store)
-        }
+        RefreshError::Unmerged { profile, store, .. } => new(Exit::LogInAgain, "unmerged")
+            .hint(format!(
+                "{}, or look at the answer and merge it if it can be read by now: {}",
+                log_in(profile),
+                command(
+                    "models auth refresh",
+                    &[profile],
+                    &format!("{} --retry-merge", agent.option())
+                )
+            ))
+            .profile(profile)
+            .path(store),
         RefreshError::Target { profile, .. } => new(Exit::Usage, "provider")
             .hint("correct the provider's manifest in the `providers` directory, or log in again")
             .profile(profile),

@@ -7,10 +7,24 @@ use auth_routing::{Config as RoutingConfig, Routing, plan};
 use auth_store::{Document, ProviderId, RuntimeCache, Timestamp, paths};
 
 use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
 use crate::agent::shared;
 use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::CliError;
+
+/// Brings the runtime caches of the agents whose stores this run changed up to date.
+pub(crate) fn follow_changes(invocation: &Invocation<'_>) {
+    let changed = invocation.take_changed();
+    if changed.is_empty() {
+        return;
+    }
+    // A config that is wrong was complained about when it was read.
+    let Ok(config) = invocation.config() else { return };
+    for agent in changed {
+        follow(&agent, &config, invocation.context);
+    }
+}
 
 /// Brings the runtime cache of `agent` up to date. Nothing depends on it, so a failure is only
 /// said.

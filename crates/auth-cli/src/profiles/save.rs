@@ -1,7 +1,7 @@
 //! Saving what a login or a paste gave, and reading it back.
 
 use auth_providers::refresh::{
-    Revocation, clear_record, finish_begun, give_to_successors, holders, key_of,
+    Revocation, clear_record, finish_begun, give_to_successors, holders, key_of, remove_kept_answer,
 };
 use auth_providers::token_source::TokenSink;
 use auth_providers::{Login, Provider, TakenProfile, profile_name};
@@ -142,6 +142,7 @@ pub(crate) async fn login(
     };
     read_back(&id, &login.credential, agent, sink)?;
     if let Some(old) = superseded {
+        forget_kept_answer(&old, provider, sink);
         revoke_superseded(&old, login, provider, sink).await;
     }
     Ok(id)
@@ -172,6 +173,9 @@ pub(crate) fn pasted(
             is_same
         })?;
         if is_saved {
+            if let (Some(old), Some(known)) = (&superseded, sink.providers.find(provider)) {
+                forget_kept_answer(old, known, sink);
+            }
             return read_back(id, credential, agent, sink);
         }
     }
@@ -226,6 +230,14 @@ fn let_go(
     }
     give_to_successors(old, provider, sink.doors())?;
     Ok(false)
+}
+
+/// An answer to the token of a login that was replaced is for nobody any more. Best effort: it is
+/// named by `doctor`.
+fn forget_kept_answer(old: &OAuthCredential, provider: &Provider, sink: &TokenSink) {
+    if let Err(error) = remove_kept_answer(old, provider, sink.doors()) {
+        tracing::warn!(%error, "the kept answer of a replaced login is left over");
+    }
 }
 
 /// A new credential does not rest for the failures of the old one.

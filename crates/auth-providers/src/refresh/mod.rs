@@ -13,6 +13,7 @@ mod apply;
 mod copies;
 mod error;
 mod heal;
+mod kept;
 mod lineage;
 mod logout;
 mod recovery;
@@ -28,8 +29,10 @@ use account::is_of_same_account;
 use request::{Attempts, Current, Look, attempts, look};
 
 pub use crate::backend::revoke::Revocation;
+pub use apply::read as read_answer;
 pub use copies::{give_to_successors, holders};
 pub use error::RefreshError;
+pub use kept::{KeptAnswer, kept_answer, merge_kept_answer, remove_kept_answer};
 pub use lineage::clear_record;
 pub use logout::{LoggedOut, logout};
 pub use recovery::{clear_up, finish_begun};
@@ -206,6 +209,18 @@ fn decide(
         }
         return Ok(Decision::Send(lock));
     };
+    let settle = |record: &Record, insists: bool| match recovery::settle_intent(
+        &lock,
+        record,
+        current.identity(),
+        provider,
+        doors,
+    ) {
+        Err(RefreshError::Unmerged { .. }) if insists && record.state == State::Unmerged => {
+            Ok(false)
+        }
+        settled => settled,
+    };
     match record.state {
         State::Consumed => {
             heal::heal(lock, &current, wanted, provider, doors)?;
@@ -229,16 +244,17 @@ fn decide(
                 return Err(unavailable(record, ahead));
             }
         }
-        State::Intent
-            if recovery::settle_intent(&lock, &record, current.identity(), provider, doors)? =>
-        {
-            return Ok(Decision::Again);
-        }
+        // The same bytes may be more to a newer program.
+        State::Intent | State::Unmerged if settle(&record, insists)? => return Ok(Decision::Again),
         // No answer came to somebody for whom we waited: that is ours too. The next caller asks.
         State::Intent if !forced && record.code.is_some() && is_of_our_wait(&record) => {
             return Err(unavailable(record, None));
         }
         _ => {}
+    }
+    if !insists && let Some(kept) = lock.unmerged()? {
+        let reason = kept.code.unwrap_or_else(|| "it could not be read".to_owned());
+        return Err(RefreshError::Unmerged { profile: profile.clone(), store: kept.store, reason });
     }
     Ok(Decision::Send(lock))
 }

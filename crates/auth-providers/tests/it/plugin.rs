@@ -333,6 +333,23 @@ fn an_answer_for_another_account_is_kept_and_not_merged() {
 }
 
 #[test]
+fn a_result_that_is_no_proper_line_is_kept_with_its_tokens() {
+    for line in [
+        r#"{"type":"result","credential":{"type":"oauth","access_token":"a2","refresh_token":"r2","n":"\ud83d"}}"#,
+        r#"{"type":"outcome","access_token":"a2","refresh_token":"r2"}"#,
+    ] {
+        let world = World::new(&format!("{HELLO}echo '{line}'"));
+        let error = world.ask().unwrap_err();
+        assert!(matches!(error, RefreshError::Unmerged { .. }), "{error}");
+        assert_eq!(world.stored(), ("a1".to_owned(), "r1".to_owned()));
+        assert_eq!(world.state_of("r1"), Some(State::Unmerged));
+        let [(_, path)] = &world.store.kept_answers().unwrap()[..] else { panic!("{line}") };
+        let kept = std::fs::read(path).unwrap();
+        assert!(String::from_utf8_lossy(&kept).contains("\"r2\""));
+    }
+}
+
+#[test]
 fn a_plugin_that_hangs_is_ended_with_all_its_children() {
     let world = World::new(&format!("{HELLO}sleep 600 & echo $! > child; wait"));
     let network = world.network();

@@ -12,6 +12,7 @@ use auth_store::{read_regular_text, write_atomic};
 use serde_json::json;
 use toml_edit::{DocumentMut, Item, Table, value};
 
+use crate::agent::invocation::Invocation;
 use crate::commands::configure::args::ConfigureArgs;
 use crate::commands::configure::args::ConfigureCommand;
 use crate::commands::configure::args::ConfigureGitArgs;
@@ -19,42 +20,35 @@ use crate::config::json5::{Node, Shape};
 use crate::config::splice::{Action, spliced};
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
 use crate::host::prompt;
+use crate::host::report::Report;
 use crate::host::shell_quote::shell_word;
 
 /// Writes the setting, or takes it out again.
-pub fn run(
-    command: &ConfigureCommand,
-    global: &Global,
-    context: &Context,
-) -> Result<Exit, CliError> {
+pub fn run(command: &ConfigureCommand, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let context = invocation.context;
     let program = program(context)?;
     let (place, is_changed) = match command {
         ConfigureCommand::ClaudeCode(args) => {
-            let words = token_words(args, "anthropic", global);
+            let words = token_words(args, "anthropic", invocation);
             let line = shell_line(&program, &words);
             let path = folder(context, "CLAUDE_CONFIG_DIR", ".claude").join("settings.json");
             let change = |text: &str| claude_code(text, (!args.undo).then_some(&line));
             (path.display().to_string(), file(&path, args, context, change)?)
         }
         ConfigureCommand::Codex(args) => {
-            let words = token_words(args, "openai-codex", global);
+            let words = token_words(args, "openai-codex", invocation);
             let provider = args.provider.as_deref().unwrap_or("openai-codex");
             let entry = codex_entry(&program, &words, provider)?;
             let path = folder(context, "CODEX_HOME", ".codex").join("config.toml");
             let change = |text: &str| codex(text, (!args.undo).then_some(&entry));
             (path.display().to_string(), file(&path, args, context, change)?)
         }
-        ConfigureCommand::Git(args) => (
-            format!("git config --global {}", git_key(args)),
-            git(args, &program, global, context)?,
-        ),
+        ConfigureCommand::Git(args) => {
+            (format!("git config --global {}", git_key(args)), git(args, &program, invocation)?)
+        }
     };
-    if global.json {
-        context.print_json(&json!({ "place": place, "changed": is_changed }))?;
-    }
-    Ok(Exit::Done)
+    Ok(Report::of(json!({ "place": place, "changed": is_changed })))
 }
 
 fn git_key(args: &ConfigureGitArgs) -> String {
@@ -76,13 +70,17 @@ fn folder(context: &Context, variable: &str, name: &str) -> PathBuf {
 }
 
 /// The words that print the token.
-fn token_words(args: &ConfigureArgs, default: &str, global: &Global) -> Vec<String> {
+fn token_words(args: &ConfigureArgs, default: &str, invocation: &Invocation<'_>) -> Vec<String> {
     let mut words: Vec<String> = ["models", "auth", "token"].map(str::to_owned).into();
-    words.extend(choice_words(args, Some(default), global));
+    words.extend(choice_words(args, Some(default), invocation));
     words
 }
 
-fn choice_words(args: &ConfigureArgs, default: Option<&str>, global: &Global) -> Vec<String> {
+fn choice_words(
+    args: &ConfigureArgs,
+    default: Option<&str>,
+    invocation: &Invocation<'_>,
+) -> Vec<String> {
     let pair = |name: &str, value: &str| [name.to_owned(), value.to_owned()];
     let mut words = Vec::new();
     match (&args.profile, args.provider.as_deref().or(default)) {
@@ -90,7 +88,7 @@ fn choice_words(args: &ConfigureArgs, default: Option<&str>, global: &Global) ->
         (None, Some(provider)) => words.extend(pair("--provider", provider)),
         (None, None) => {}
     }
-    words.extend(global.agent.iter().flat_map(|agent| pair("--agent", agent)));
+    words.extend(invocation.named().into_iter().flat_map(|agent| pair("--agent", agent)));
     words
 }
 
@@ -247,9 +245,9 @@ fn codex(text: &str, entry: Option<&Table>) -> Result<String, String> {
 fn git(
     args: &ConfigureGitArgs,
     program: &Path,
-    global: &Global,
-    context: &Context,
+    invocation: &Invocation<'_>,
 ) -> Result<bool, CliError> {
+    let context = invocation.context;
     let common = &args.common;
     if !common.undo && common.provider.is_none() && common.profile.is_none() {
         return Err(CliError::usage("whose token git is to send is not said")
@@ -259,7 +257,7 @@ fn git(
     let found = git_config(&["--get-all", &key], context)?;
     let ours: Vec<&str> = found.lines().filter(|line| line.contains(GIT_WORDS)).collect();
     let mut words: Vec<String> = GIT_WORDS.split_whitespace().map(str::to_owned).collect();
-    words.extend(choice_words(common, None, global));
+    words.extend(choice_words(common, None, invocation));
     words.extend(["--host".to_owned(), args.host.clone()]);
     words.extend(args.username.iter().flat_map(|name| ["--username".to_owned(), name.clone()]));
     let helper = format!("!{}", shell_line(program, &words));

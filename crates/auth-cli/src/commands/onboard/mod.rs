@@ -9,6 +9,7 @@ use auth_providers::{Provider, Providers};
 use auth_store::ProviderId;
 use serde_json::{Value, json};
 
+use crate::agent::invocation::Invocation;
 use crate::commands::onboard::args::OnboardArgs;
 use crate::flows::import::{self, ImportRequest};
 use crate::flows::login::request::LoginRequest;
@@ -20,17 +21,18 @@ use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
 use crate::host::other_tools::{self, Tool};
 use crate::host::prompt;
+use crate::host::report::Report;
 use crate::host::shell_quote::{command, option};
-use crate::host::style::Style;
 use crate::host::text::printable;
 use crate::profiles::login_method;
 use crate::profiles::table;
 use crate::profiles::view::{self, DEFAULT_PROVIDER, View};
 
 /// Takes a person from nothing to a token.
-pub fn run(args: &OnboardArgs, global: &Global, context: &Context) -> Result<Exit, CliError> {
+pub fn run(args: &OnboardArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let context = invocation.context;
     let is_silent = args.non_interactive || !(context.terminal.stdin && context.terminal.stderr);
-    let view = View::read(global, context)?;
+    let view = View::read(invocation)?;
     let providers = view::providers(context);
     let act = match &args.auth_choice {
         Some(choice) => named(choice, args, &view, &providers, context)?,
@@ -47,13 +49,11 @@ pub fn run(args: &OnboardArgs, global: &Global, context: &Context) -> Result<Exi
         (None, Some(provider)) => suggested(provider, args, is_silent, &view, context)?,
         (None, None) => None,
     };
-    let (act, done) = perform(act, args, &providers, global, context)?;
+    let (act, done) = perform(act, args, &providers, invocation)?;
     if let Some(model) = &model {
-        quietly(context, |context| {
-            model::set(model, Use::Chat, &Global { json: true, ..global.clone() }, context)
-        })?;
+        model::set(model, Use::Chat, invocation)?;
     }
-    finish(&act, &done, model.as_deref(), global, context)
+    finish(&act, &done, model.as_deref(), invocation)
 }
 
 /// What is done in the end.
@@ -312,16 +312,26 @@ fn perform(
     act: Act,
     args: &OnboardArgs,
     providers: &Providers,
-    global: &Global,
-    context: &Context,
+    invocation: &Invocation<'_>,
 ) -> Result<(Act, Value), CliError> {
-    let json = &Global { json: true, ..global.clone() };
-    let done = quietly(context, |context| match &act {
-        Act::Keep(_) | Act::Env(_) => Ok(Exit::Done),
-        Act::Login(request) => login::run(request, json, context),
-        Act::Paste(request) => paste::run(request, json, context),
-        Act::Import(request, _) => import::run(request, json, context),
-    })?;
+    let done = match &act {
+        Act::Keep(_) | Act::Env(_) => Value::Null,
+        Act::Login(request) => {
+            // Its way may be a paste, which prints.
+            let mut data = Value::Null;
+            let printed = quietly(invocation, |_, _| {
+                data = login::run(request, &invocation.as_data())?.data().clone();
+                Ok(Exit::Done)
+            })?;
+            if data.is_null() { printed } else { data }
+        }
+        Act::Paste(request) => {
+            quietly(invocation, |global, context| paste::run(request, global, context))?
+        }
+        Act::Import(request, _) => {
+            quietly(invocation, |global, context| import::run(request, global, context))?
+        }
+    };
     let took_nothing = done["imported"].as_array().is_some_and(Vec::is_empty);
     let (Act::Import(_, id), true) = (&act, took_nothing) else { return Ok((act, done)) };
     let instead = match providers.find(id) {
@@ -329,19 +339,20 @@ fn perform(
         Some(_) => setup_token(args, Some(id.as_str())),
         None => return Ok((act, done)),
     };
-    perform(instead, args, providers, global, context)
+    perform(instead, args, providers, invocation)
 }
 
-/// Runs a command whose data is for us.
+/// Runs a flow whose data is for us.
 fn quietly(
-    context: &Context,
-    command: impl FnOnce(&Context) -> Result<Exit, CliError>,
+    invocation: &Invocation<'_>,
+    flow: impl FnOnce(&Global, &Context) -> Result<Exit, CliError>,
 ) -> Result<Value, CliError> {
-    let data = Captured::default();
+    let (data, context) = (Captured::default(), invocation.context);
     let stdout = context.replace_stdout(Box::new(data.clone()));
-    let exit = command(context);
+    let report = invocation
+        .with_options(|global, context| flow(&Global { json: true, ..global.clone() }, context));
     context.replace_stdout(stdout);
-    exit?;
+    report?;
     Ok(serde_json::from_str(&data.text()).unwrap_or_default())
 }
 
@@ -350,10 +361,9 @@ fn finish(
     act: &Act,
     done: &Value,
     model: Option<&str>,
-    global: &Global,
-    context: &Context,
-) -> Result<Exit, CliError> {
-    let view = View::read(global, context)?;
+    invocation: &Invocation<'_>,
+) -> Result<Report, CliError> {
+    let (view, context) = (View::read(invocation)?, invocation.context);
     let providers = view::providers(context);
     let stored: Vec<&str> = match &done["imported"] {
         Value::Array(all) => all.iter().filter_map(|it| it["profileId"].as_str()).collect(),
@@ -386,49 +396,45 @@ fn finish(
             ("clawdbot models status".to_owned(), "what is stored"),
         ]
     };
-    if global.json {
-        context.print_json(&json!({
-            "agentId": view.agent.id,
-            "provider": provider,
-            "profileIds": stored,
-            "usable": usable.is_some(),
-            "defaultModel": view.default_model().to_string(),
-            "next": next.iter().map(|(command, _)| command).collect::<Vec<_>>(),
-        }))?;
-        return Ok(Exit::Done);
-    }
-    context.print("")?;
+    let mut report = Report::of(json!({
+        "agentId": view.agent.id,
+        "provider": provider,
+        "profileIds": stored,
+        "usable": usable.is_some(),
+        "defaultModel": view.default_model().to_string(),
+        "next": next.iter().map(|(command, _)| command).collect::<Vec<_>>(),
+    }));
+    report.line("");
     match (&provider, usable) {
         (Some(id), Some(_)) => {
             let abilities = view::abilities(&view, &providers, context);
-            let (style, width) =
-                (Style::of(global.no_color, context), context.terminal.width.unwrap_or(80));
-            context.print(format_args!("Ready: {id}, for the agent `{}`", view.agent.id))?;
+            let (style, width) = (invocation.style(), context.terminal.width.unwrap_or(80));
+            report.line(format_args!("Ready: {id}, for the agent `{}`", view.agent.id));
             for line in table::profile_lines(&view, id, &abilities, style, width) {
-                context.print_styled(&line)?;
+                report.styled(line);
             }
             if let Act::Env(id) = act
                 && let Some((_, name)) =
                     found::keys(&providers, context).iter().find(|(it, _)| it == id)
             {
-                context.print(format_args!("    ${name} of the environment"))?;
+                report.line(format_args!("    ${name} of the environment"));
             }
         }
         (Some(id), None) => {
-            context.print(format_args!("There is no credential of {id} that can be used yet."))?;
+            report.line(format_args!("There is no credential of {id} that can be used yet."));
         }
-        (None, _) => context.print("There is no credential yet.")?,
+        (None, _) => report.line("There is no credential yet."),
     }
     if model.is_some() {
-        context.print(format_args!("Default model: {}", view.default_model()))?;
+        report.line(format_args!("Default model: {}", view.default_model()));
     }
-    context.print("")?;
-    context.print("Next:")?;
+    report.line("");
+    report.line("Next:");
     let width = next.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
     for (command, what) in &next {
-        context.print(format_args!("  {command:width$}  {what}"))?;
+        report.line(format_args!("  {command:width$}  {what}"));
     }
-    Ok(Exit::Done)
+    Ok(report)
 }
 
 fn missing(option: &str, why: &str) -> CliError {

@@ -10,18 +10,16 @@ use auth_providers::token_source::TokenSink;
 use auth_store::ProfileId;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::agent::Agent;
-use crate::config::Config;
+use crate::agent::invocation::Invocation;
 use crate::flows::login::error::explain;
 use crate::flows::login::request::LoginRequest;
 use crate::flows::login::saved::report;
 use crate::host::browser::Opener;
-use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::error::CliError;
 use crate::host::network;
 use crate::host::process::runtime;
 use crate::host::prompt;
+use crate::host::report::Report;
 use crate::host::shell_quote::option;
 use crate::host::text::{line_for_terminal, printable};
 use crate::profiles::save::{self, Owner, Wish};
@@ -29,12 +27,11 @@ use crate::profiles::save::{self, Owner, Wish};
 /// Logs in with the plugin of `provider`.
 pub(crate) fn run(
     request: &LoginRequest,
-    agent: &Agent,
     provider: &Provider,
     sink: &TokenSink,
-    global: &Global,
-    context: &Context,
-) -> Result<Exit, CliError> {
+    invocation: &Invocation<'_>,
+) -> Result<Report, CliError> {
+    let (config, agent, context) = (invocation.config()?, invocation.agent()?, invocation.context);
     if request.start {
         let message = format!("the login of `{}` cannot be done in two steps", provider.id);
         return Err(CliError::usage(message).hint(format!(
@@ -53,12 +50,12 @@ pub(crate) fn run(
         talk: Mutex::new(talk),
         lines: tokio::sync::Mutex::new(lines),
         is_terminal,
-        is_verbose: global.verbose,
+        is_verbose: invocation.output.verbose,
     };
     let wish = Wish {
         profile: request.profile_id.as_deref().map(ProfileId::from),
         force: request.force,
-        owner: Owner::of(agent, &Config::load(context)?, context)?,
+        owner: Owner::of(agent, &config, context)?,
     };
     let ended = runtime::run(async {
         let logging_in = plugin::login(provider, &environment, &person, &*sink.clock);
@@ -73,7 +70,7 @@ pub(crate) fn run(
     let talk = person.talk.into_inner().unwrap_or_else(PoisonError::into_inner);
     context.give_back_stderr(talk);
     let (id, login) = ended??;
-    report(&id, &login, agent, provider, request.set_default, global, context)
+    report(&id, &login, agent, provider, request.set_default, invocation)
 }
 
 /// The person at our standard streams.
