@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::flows::login::qr;
-use crate::host::browser::Opener;
 use crate::host::context::Context;
 use crate::host::error::CliError;
+use crate::host::process::browser::Opener;
 use crate::host::prompt;
 use crate::host::style;
 use crate::host::text::{line_for_terminal, printable};
