@@ -1,6 +1,5 @@
 //! The process and the terminal.
 
-pub mod browser;
 pub mod context;
 pub mod duration;
 pub mod error;

@@ -11,9 +11,9 @@ use auth_providers::{Begun, DevicePrompt, LoginUi};
 use tokio::sync::Notify;
 
 use crate::flows::login::qr;
-use crate::host::browser::Opener;
 use crate::host::context::Context;
 use crate::host::error::CliError;
+use crate::host::process::browser::Opener;
 use crate::host::prompt::{self, Lines};
 use crate::host::style;
 use crate::host::text::{line_for_terminal, printable};
