@@ -1,6 +1,6 @@
 //! One refresh, whatever happens: rotation, refusals, failures, lost answers, a herd of processes, other agents.
 
-use e2e::issuer::{CLIENT, Fault, Issuer, TokenState};
+use e2e::issuer::{CLIENT, Fault, Issuer, Shape, TokenState};
 use e2e::sandbox::{Sandbox, expired};
 use e2e::{http, now_ms, sha256_hex};
 use serde_json::json;
@@ -212,6 +212,84 @@ fn an_answer_that_proves_nothing_is_no_refusal() {
         let later = sandbox.run(&[&TOKEN[..], &["--force-refresh"]].concat());
         assert_eq!(later.code, Some(0), "{name}: {later:#?}");
     }
+}
+
+#[test]
+fn an_answer_in_another_shape_is_understood() {
+    for shape in [Shape::Gzip, Shape::Form, Shape::Surrogate] {
+        let issuer = Issuer::start();
+        let (sandbox, old) = home(&issuer);
+        issuer.inject(Fault::Reshaped { shape });
+        let run = sandbox.run(&TOKEN);
+        assert_eq!(run.code, Some(0), "{shape:?}: {run:#?}");
+        let new = sandbox.profile("main", PROFILE)["refresh"].as_str().unwrap().to_owned();
+        assert_eq!(issuer.state_of(&old), TokenState::Spent { successor: new }, "{shape:?}");
+        sandbox.expire("main", PROFILE);
+        sandbox.run(&TOKEN).expect_code(0);
+        assert_eq!(issuer.outcomes("success"), 2, "{shape:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_nobody_can_read_is_kept_and_told_and_merged_on_request() {
+    for (shape, is_mergeable) in
+        [(Shape::Wrapped, true), (Shape::Failed, true), (Shape::Page, true), (Shape::Zstd, false)]
+    {
+        let issuer = Issuer::start();
+        let (sandbox, old) = home(&issuer);
+        issuer.inject(Fault::Reshaped { shape });
+        let retry = ["models", "auth", "refresh", PROFILE, "--retry-merge"];
+        let command = format!("clawdbot {}", retry.join(" "));
+        let first = sandbox.run(&TOKEN);
+        assert_eq!(first.code, Some(4), "{shape:?}: {first:#?}");
+        assert!(first.stderr.contains(&command), "{}", first.stderr);
+        let json = sandbox.run(&[&TOKEN[..], &["--json", "--force-refresh"]].concat());
+        assert_eq!((json.code, &json.json()["error"]["code"]), (Some(4), &json!("unmerged")));
+        assert_eq!(issuer.requests("refresh_token"), 1, "{shape:?}: the old token was sent again");
+
+        let status = sandbox.run(&["models", "status"]);
+        assert!(status.stderr.contains(&command), "{}", status.stderr);
+        let status = sandbox.run(&["models", "status", "--json"]).json();
+        let kept = &status["auth"]["unmergedAnswers"][0];
+        assert_eq!((&kept["profileId"], &kept["command"]), (&json!(PROFILE), &json!(command)));
+        assert_eq!(status["auth"]["pendingAnswers"], json!([kept["path"]]));
+        let file = std::fs::read(kept["path"].as_str().unwrap()).unwrap();
+        let doctor = sandbox.run(&["doctor", "--json"]).json();
+        let findings = doctor["findings"].as_array().unwrap();
+        let finding = findings.iter().find(|it| it["code"] == "unmerged_answer").unwrap();
+        assert_eq!((&finding["command"], &finding["path"]), (&json!(command), &kept["path"]));
+
+        let TokenState::Spent { successor } = issuer.state_of(&old) else { panic!("{shape:?}") };
+        let merged = sandbox.run(&retry);
+        for run in [&first, &merged] {
+            assert!(!format!("{run:?}").contains(&successor), "{run:#?}");
+        }
+        if is_mergeable {
+            assert_eq!(merged.code, Some(0), "{merged:#?}");
+            assert_eq!(sandbox.profile("main", PROFILE)["refresh"], successor);
+            sandbox.run(&TOKEN).expect_code(0);
+            assert_eq!(issuer.requests("refresh_token"), 1);
+            let status = sandbox.run(&["models", "status", "--json"]).json();
+            assert_eq!(status["auth"]["pendingAnswers"], json!([]));
+            assert!(sandbox.run(&retry).expect_code(0).stdout.contains("no answer is kept"));
+        } else {
+            assert_eq!(merged.code, Some(4), "{merged:#?}");
+            assert!(merged.stderr.contains("--force"), "{}", merged.stderr);
+            assert_eq!(std::fs::read(kept["path"].as_str().unwrap()).unwrap(), file);
+        }
+    }
+}
+
+#[test]
+fn a_web_page_is_called_one_and_nothing_of_it_is_kept() {
+    let issuer = Issuer::start();
+    let (sandbox, _) = home(&issuer);
+    issuer.inject(Fault::Html);
+    let run = sandbox.run(&TOKEN);
+    assert_eq!(run.code, Some(5), "{run:#?}");
+    assert!(run.stderr.contains("the server answered with a web page"), "{}", run.stderr);
+    let status = sandbox.run(&["models", "status", "--json"]).json();
+    assert_eq!(status["auth"]["pendingAnswers"], json!([]));
 }
 
 #[test]

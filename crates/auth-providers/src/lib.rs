@@ -55,9 +55,11 @@ pub mod plugin;
 mod provider;
 pub mod refresh;
 mod text;
+pub mod token_source;
 
 pub use backend::target::RefreshTarget;
 pub use http::reqwest_client::ReqwestClient;
+pub use http::runtime::runtime;
 pub use http::{
     Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
 };
@@ -73,7 +75,7 @@ pub use oauth::discovery::{DiscoveryError, Metadata, discover};
 pub use oauth::endpoint::{Missing, TargetError, TokenEndpoint};
 pub use oauth::probe::Probed;
 pub use oauth::response::{Answer, retry_after};
-pub use oauth::tokens::{MergeError, Tokens};
+pub use oauth::tokens::{MergeError, Tokens, earlier_end};
 pub use provider::probe_request::Probe;
 pub use provider::registry::{EnvKey, ManifestError, Providers};
 pub use provider::{

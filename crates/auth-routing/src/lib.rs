@@ -47,8 +47,8 @@
 //!
 //! [`cooldown`] says how long a failure makes a profile rest, [`response`](cooldown::response) what a provider's answer
 //! says about it, [`session`] which profile a session stays with, [`selector`](session::selector) and [`choice`](session::choice) what
-//! `/model Opus@anthropic:work` means and does, [`charge()`] who pays, [`health`] and [`label`](health::label) how
-//! long credentials still hold, in data and in words, and [`repair`](health::repair) mends configs that
+//! `/model Opus@anthropic:work` means and does, [`charge()`] who pays, [`health`] how
+//! long credentials still hold, and [`repair`](health::repair) mends configs that
 //! name a login by its old id.
 
 pub mod cooldown;

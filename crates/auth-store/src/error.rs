@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::id::ProfileId;
+
 /// Why a store could not be read or written. Nothing was lost: the file is as it was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -19,10 +21,21 @@ pub enum StoreError {
     },
     /// A newer program wrote the file, so we only read it. Tell the person to use that program,
     /// or to update this one.
-    #[error("`{}` has a newer version than this program writes", path.display())]
+    #[error("`{}` is of version {version}, which is newer than this program writes", path.display())]
     Newer {
         /// The file.
         path: PathBuf,
+        /// Its version.
+        version: f64,
+    },
+    /// A part of the file is something else than it should be, and a change would have replaced it.
+    /// Nothing was written; the person corrects the file.
+    #[error("`{}`: {error}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// The part, and what is wrong with it.
+        error: Unusable,
     },
     /// The credentials have moved to a database beside the file, so we only read what is left.
     #[error(
@@ -85,11 +98,40 @@ pub struct ParseError {
     pub offset: usize,
     /// What is wrong there, without any of the file's text.
     pub reason: &'static str,
+    /// Whether it is JSON all the same. Then nothing is damaged: somebody wrote that, and no backup
+    /// takes its place.
+    pub is_json: bool,
 }
 
 impl fmt::Display for ParseError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} at byte {}", self.reason, self.offset)
+    }
+}
+
+/// A part of the file that is something else than it should be. It is ignored when the file is
+/// read, and never replaced.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unusable {
+    /// The part, in words.
+    pub part: String,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+impl Unusable {
+    pub(crate) fn section(name: &str) -> Self {
+        Self { part: format!("`{name}`"), reason: "is not an object" }
+    }
+
+    pub(crate) fn entry(section: &str, id: &ProfileId) -> Self {
+        Self { part: format!("the entry `{id}` of `{section}`"), reason: "is not an object" }
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.part, self.reason)
     }
 }
 

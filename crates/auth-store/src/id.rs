@@ -87,10 +87,15 @@ impl From<String> for ProfileId {
     }
 }
 
-/// `text` without leading and trailing white space as ECMAScript's `String.prototype.trim`
-/// defines it: like Rust's, but with U+FEFF and without U+0085.
+/// `text` without leading and trailing [white space](is_white_space), as ECMAScript's
+/// `String.prototype.trim` gives it.
 pub fn trim(text: &str) -> &str {
-    text.trim_matches(|c: char| c == '\u{feff}' || (c != '\u{85}' && c.is_whitespace()))
+    text.trim_matches(is_white_space)
+}
+
+/// White space as ECMAScript has it: as Rust, but with U+FEFF and without U+0085.
+pub fn is_white_space(c: char) -> bool {
+    c == '\u{feff}' || (c != '\u{85}' && c.is_whitespace())
 }
 
 #[cfg(test)]

@@ -50,14 +50,14 @@ pub use document::credential::{Credential, Kind, OAuthCredential, Profile};
 pub use document::reference::KeyReference;
 pub use document::usage::Usage;
 pub use document::{Document, Malformed};
-pub use error::{ParseError, StoreError};
+pub use error::{ParseError, StoreError, Unusable};
 pub use fs::atomic::{
     create_private_directory, replace_if_unchanged, write_atomic, write_atomic_unsynced,
 };
 pub use fs::flock::hold;
 pub use fs::open::{open_regular, read_regular, read_regular_text};
 pub use fs::stamp::Stamp;
-pub use id::{ProfileId, ProviderId, trim};
+pub use id::{ProfileId, ProviderId, is_white_space, trim};
 pub use jwt::unverified_claims;
 pub use refresh_record::response_file::{AnswerFile, StoredAnswer};
 pub use refresh_record::token_key::TokenKey;

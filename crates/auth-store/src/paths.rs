@@ -88,6 +88,17 @@ pub fn response_file(agent_directory: &Path, key: impl Display) -> PathBuf {
     agent_directory.join(format!("{RESPONSE_START}{key}{RESPONSE_END}"))
 }
 
+/// A token response that nobody could read, kept. An older program of ours knows no such name, so
+/// it does not remove what it cannot read either.
+pub fn kept_response(agent_directory: &Path, key: impl Display) -> PathBuf {
+    agent_directory.join(format!("{RESPONSE_START}{key}{KEPT_END}"))
+}
+
+/// The key in the name of such a file.
+pub(crate) fn key_of_kept_response(name: &str) -> Option<&str> {
+    name.strip_prefix(RESPONSE_START)?.strip_suffix(KEPT_END)
+}
+
 /// The key in the name of a response file.
 pub(crate) fn key_of_response_file(name: &str) -> Option<&str> {
     name.strip_prefix(RESPONSE_START)?.strip_suffix(RESPONSE_END)
@@ -197,6 +208,7 @@ const RUNTIME_CACHE: &str = "auth.json";
 const MODEL_USAGE: &str = ".auth-models.json";
 const RESPONSE_START: &str = ".auth-refresh.";
 const RESPONSE_END: &str = ".answer";
+const KEPT_END: &str = ".unmerged.answer";
 const NEXT: &str = ".new";
 
 #[cfg(test)]

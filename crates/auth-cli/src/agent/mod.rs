@@ -154,7 +154,7 @@ pub fn all(config: &Config, context: &Context) -> Result<Vec<String>, CliError> 
 mod tests {
     use std::path::Path;
 
-    use auth_store::{ProfileId, Timestamp, write_atomic};
+    use auth_store::{Timestamp, write_atomic};
 
     use super::*;
     use crate::host::context::Captured;
@@ -202,30 +202,6 @@ mod tests {
         assert!(!said.contains("acme"), "{said}");
         let (_, said) = run(home.path(), &["auth", "list"]);
         assert!(said.contains("imported `acme:default`"), "{said}");
-    }
-
-    #[test]
-    fn a_command_that_helps_names_the_agent() {
-        use auth_providers::refresh::RefreshError;
-
-        let profile = || ProfileId::from("acme:me");
-        let errors: [fn(ProfileId) -> RefreshError; 3] = [
-            |profile| RefreshError::UnknownProfile { profile },
-            |profile| RefreshError::NeedsLogin { profile, reason: "it ended" },
-            |profile| RefreshError::Unavailable {
-                profile,
-                reason: "away".to_owned(),
-                retry_at: Some(Timestamp(9)),
-            },
-        ];
-        for error in errors {
-            let hint = |id: &str| {
-                let agent = Agent { id: id.to_owned(), directory: PathBuf::new() };
-                crate::profiles::worker::explain(error(profile()), None, &agent).hint.unwrap()
-            };
-            assert!(hint("work").contains(" --agent work"), "{}", hint("work"));
-            assert!(!hint("main").contains("--agent"), "{}", hint("main"));
-        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use auth_providers::token_source::TokenSink;
 use auth_providers::{Login, default_profile_id};
 use auth_store::{Credential, Kind, ProfileId};
 use serde_json::json;
@@ -17,9 +18,8 @@ use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::shell_quote::{moved_away, option, word};
 use crate::profiles::save::{self, Wish};
-use crate::profiles::token_sink::TokenSink;
+use crate::profiles::sink;
 use crate::profiles::view;
-use crate::profiles::worker;
 
 /// Whose credential is taken over, and how much of it.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ pub struct ImportRequest {
 pub fn run(args: &ImportRequest, global: &Global, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::named(global.agent.as_deref(), &config, context)?;
-    let sink = worker::sink(&agent, &config, context)?;
+    let sink = sink::for_agent(&agent, &config, context)?;
     let found = find(args, context)?;
     save::check_store(&sink)?;
     let mut stored = Vec::new();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use auth_providers::{Looks, default_profile_id, pasted};
+use auth_providers::{Looks, default_profile_id, earlier_end, pasted};
 use auth_store::{Credential, KeyReference, Kind, ProfileId, ProviderId};
 use serde_json::json;
 
@@ -19,7 +19,7 @@ use crate::host::text::utc;
 use crate::profiles::key_reference;
 use crate::profiles::runtime_cache;
 use crate::profiles::save;
-use crate::profiles::worker;
+use crate::profiles::sink;
 
 /// A token or a key to store.
 #[derive(Clone, Debug)]
@@ -117,7 +117,7 @@ fn store(
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = Agent::named(global.agent.as_deref(), &config, context)?;
-    let sink = worker::sink(&agent, &config, context)?;
+    let sink = sink::for_agent(&agent, &config, context)?;
     let typed = ProviderId::new(provider);
     if typed.as_str().is_empty() {
         return Err(CliError::usage("the provider has no name"));
@@ -136,7 +136,7 @@ fn store(
     };
     // A write goes to the file that has the profile.
     let agent = shared::holder(&agent, &id, &config, context)?;
-    let sink = worker::sink(&agent, &config, context)?;
+    let sink = sink::for_agent(&agent, &config, context)?;
     save::check_store(&sink)?;
     let holder = sink.store.read()?.profile(&id);
     if profile.is_none()
@@ -201,8 +201,10 @@ fn secret(
     Ok(match what.kind {
         Kind::ApiKey => Credential::ApiKey(pasted.secret),
         _ => Credential::Token {
+            expires: what
+                .expires_in
+                .map(|lifetime| earlier_end(&pasted.secret, context.now().plus(lifetime))),
             token: pasted.secret,
-            expires: what.expires_in.map(|lifetime| context.now().plus(lifetime)),
         },
     })
 }

@@ -7,6 +7,7 @@ pub mod error;
 pub mod fallback_directories;
 pub mod global;
 pub mod logging;
+pub mod network;
 pub mod other_tools;
 pub mod paths;
 pub mod process;

@@ -2,11 +2,12 @@
 
 use std::io::{self, BufRead as _, BufReader};
 
+use auth_providers::runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::process::runtime::{not_started, runtime};
+use crate::host::process::runtime::not_started;
 
 /// Lines of standard input, as they come. A thread reads them, since nothing else can wait for a
 /// line and for something else at once; the program ends without waiting for it.

@@ -17,10 +17,11 @@ use crate::host::error::{CliError, Exit};
 use crate::host::shell_quote::{command, option};
 use crate::host::text::utc;
 use crate::profiles::key_reference;
+use crate::profiles::refresh_child;
 use crate::profiles::route::{self, Candidate, Route, RouteRequest};
+use crate::profiles::sink;
 use crate::profiles::token_output::TokenOutput;
 use crate::profiles::view::{self, View, way_in};
-use crate::profiles::worker;
 
 /// Which token is asked for.
 #[derive(Clone, Debug, Default)]
@@ -99,8 +100,8 @@ fn follow(
                 .and_then(|it| key_reference::fetched(it, &candidate.profile, context))
         } else {
             let holder = view.holder(&candidate.profile);
-            let sink = worker::sink(holder, &view.config, context)?;
-            worker::credential(wanted(candidate, request), holder, &sink, context)
+            let sink = sink::for_agent(holder, &view.config, context)?;
+            refresh_child::credential(wanted(candidate, request), holder, &sink, context)
         };
         match outcome {
             Ok(credential) => {

@@ -1,8 +1,9 @@
 //! Saving what a login or a paste gave, and reading it back.
 
 use auth_providers::refresh::{
-    Revocation, clear_record, finish_begun, give_to_successors, holders, key_of,
+    Revocation, clear_record, finish_begun, give_to_successors, holders, key_of, remove_kept_answer,
 };
+use auth_providers::token_source::TokenSink;
 use auth_providers::{Login, Provider, TakenProfile, profile_name};
 use auth_store::{
     Credential, Document, Kind, OAuthCredential, Profile, ProfileId, ProviderId, Usage,
@@ -15,8 +16,7 @@ use crate::config::Config;
 use crate::config::edit;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::profiles::token_sink::TokenSink;
-use crate::profiles::worker;
+use crate::profiles::sink;
 
 /// What the person asked for, and what holds for their agent.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl Owner {
     ) -> Result<Option<Self>, CliError> {
         let owner = shared::owner_of(agent, config, context)?;
         let Some(agent) = owner else { return Ok(None) };
-        Ok(Some(Self { sink: worker::sink(&agent, config, context)?, agent }))
+        Ok(Some(Self { sink: sink::for_agent(&agent, config, context)?, agent }))
     }
 
     /// Whether the login is of one of its accounts, as the agent with the store of `sink` sees it.
@@ -87,10 +87,7 @@ fn name(
 
 /// Refuses before anything is spent: a store that could not be written.
 pub(crate) fn check_store(sink: &TokenSink) -> Result<(), CliError> {
-    if sink.store.read()?.is_writable() {
-        return Ok(());
-    }
-    Err(auth_store::StoreError::Newer { path: sink.store.path().to_owned() }.into())
+    Ok(sink.store.read()?.check_writable(sink.store.path())?)
 }
 
 /// The same right before something is spent, and a disk with no room for what it brings.
@@ -145,6 +142,7 @@ pub(crate) async fn login(
     };
     read_back(&id, &login.credential, agent, sink)?;
     if let Some(old) = superseded {
+        forget_kept_answer(&old, provider, sink);
         revoke_superseded(&old, login, provider, sink).await;
     }
     Ok(id)
@@ -175,6 +173,9 @@ pub(crate) fn pasted(
             is_same
         })?;
         if is_saved {
+            if let (Some(old), Some(known)) = (&superseded, sink.providers.find(provider)) {
+                forget_kept_answer(old, known, sink);
+            }
             return read_back(id, credential, agent, sink);
         }
     }
@@ -229,6 +230,14 @@ fn let_go(
     }
     give_to_successors(old, provider, sink.doors())?;
     Ok(false)
+}
+
+/// An answer to the token of a login that was replaced is for nobody any more. Best effort: it is
+/// named by `doctor`.
+fn forget_kept_answer(old: &OAuthCredential, provider: &Provider, sink: &TokenSink) {
+    if let Err(error) = remove_kept_answer(old, provider, sink.doors()) {
+        tracing::warn!(%error, "the kept answer of a replaced login is left over");
+    }
 }
 
 /// A new credential does not rest for the failures of the old one.

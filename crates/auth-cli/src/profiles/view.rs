@@ -269,7 +269,7 @@ pub enum Refresh {
     Yes,
     /// It has none.
     No,
-    /// It has one, and the issuer refused it or it was revoked.
+    /// It has one, and the issuer refused it, it was revoked, or the answer to it could not be read.
     NeedsLogin,
 }
 
@@ -332,7 +332,9 @@ fn refresh(
         Err(_) => return Refresh::No,
     };
     match records.peek(key) {
-        Ok(Some(record)) if matches!(record.state, State::Rejected | State::Revoked) => {
+        Ok(Some(record))
+            if matches!(record.state, State::Rejected | State::Revoked | State::Unmerged) =>
+        {
             Refresh::NeedsLogin
         }
         _ => Refresh::Yes,

@@ -1,5 +1,7 @@
 //! A provider's own words about a failure, made fit to keep and to show.
 
+use auth_store::is_hostile;
+
 /// `429 insufficient_quota: You exceeded …`: in one line, at most 240 characters, without control
 /// characters and without what looks like a secret.
 pub(crate) fn of(status: Option<u16>, code: Option<&str>, message: &str) -> String {
@@ -39,9 +41,8 @@ fn without_secrets(text: &str) -> String {
 }
 
 fn is_plain(c: char) -> bool {
-    // Marks that turn the direction of writing change what a reader sees, too.
-    !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    // What is not seen would hide the start of a key.
+    !is_hostile(c) && !matches!(c, '\u{200b}'..='\u{200d}' | '\u{feff}')
 }
 
 /// Whether a word starts as keys do, or has a part that is too long and mixed to be one of a

@@ -1,8 +1,7 @@
 //! How long the credentials still hold: `auth.oauth` of `models status --json`, and the words for
 //! it.
 
-pub mod collate;
-pub mod label;
+pub(crate) mod collate;
 pub mod repair;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -235,7 +234,7 @@ mod tests {
 
     use super::*;
 
-    const NOW: i64 = 1_000_000_000;
+    const NOW: i64 = 1_769_644_800_000;
     const HOUR: i64 = 3_600_000;
 
     #[track_caller]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use auth_store::{Profile, ProfileId, ProviderId, trim};
+use auth_store::{Profile, ProfileId, ProviderId, is_white_space, trim};
 use serde_json::Value;
 
 /// A `/model` directive, cut out of a message.
@@ -84,7 +84,7 @@ fn find(message: &str, name: impl Fn(&str) -> Option<usize>) -> Option<(usize, u
     message.match_indices('/').find_map(|(slash, _)| {
         let start = match message[..slash].chars().next_back() {
             None => slash,
-            Some(before) if is_space(before) => slash - before.len_utf8(),
+            Some(before) if is_white_space(before) => slash - before.len_utf8(),
             Some(_) => return None,
         };
         let length = name(&message[slash + 1..])?;
@@ -101,7 +101,7 @@ fn word(text: &str, name: &str) -> Option<usize> {
         }
     }
     let after = rest.as_str();
-    let ends = after.chars().next().is_none_or(|next| next == ':' || is_space(next));
+    let ends = after.chars().next().is_none_or(|next| next == ':' || is_white_space(next));
     ends.then_some(text.len() - after.len())
 }
 
@@ -126,7 +126,7 @@ fn selector_length(text: &str) -> usize {
         }
         end += 1 + length;
     }
-    if text[..end].contains('@') { text.find(is_space).unwrap_or(text.len()) } else { end }
+    if text[..end].contains('@') { text.find(is_white_space).unwrap_or(text.len()) } else { end }
 }
 
 /// A model of a provider.
@@ -252,18 +252,13 @@ fn full_name<'a>(provider: &ProviderId, model: &'a str) -> &'a str {
     }
 }
 
-/// White space as ECMAScript's `\s` has it.
-fn is_space(c: char) -> bool {
-    c == '\u{feff}' || (c != '\u{85}' && c.is_whitespace())
-}
-
 fn trim_start(text: &str) -> &str {
-    text.trim_start_matches(is_space)
+    text.trim_start_matches(is_white_space)
 }
 
 /// The words of `text`, one space between.
 pub fn collapse(text: &str) -> String {
-    text.split(is_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    text.split(is_white_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// `c` as a regular expression with the flag `i` compares it (ECMA-262 §22.2.2.7.3).

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-
 use crate::document::json::{self, Object};
 use crate::document::reference::KeyReference;
 use crate::document::usage::Usage;
@@ -242,23 +240,24 @@ pub(crate) fn profile(id: &str, entry: &Object<'_>, usage: Usage) -> Option<Prof
 pub(crate) fn credential(entry: &Object<'_>) -> Option<Credential> {
     let (_provider, kind) = head(entry).ok()?;
     let secret = |name| Secret::new(json::string(entry.get(name)).unwrap_or_default());
-    let time = |name| json::integer(entry.get(name)).map(Timestamp);
+    let time = |name| json::time(entry.get(name));
+    let expires = || json::time(end(entry));
     let text = |name| json::string(entry.get(name)).filter(|text| !text.is_empty());
     Some(match kind {
         Kind::ApiKey => {
             let key = secret("key");
             // Whoever else wrote a key meant that one.
             let reference = entry.get("keyRef").filter(|_| key.is_blank());
-            match reference.and_then(|raw| serde_json::from_str(raw.get()).ok()) {
+            match reference.and_then(KeyReference::read) {
                 Some(reference) => Credential::Reference(reference),
                 None => Credential::ApiKey(key),
             }
         }
-        Kind::Token => Credential::Token { token: secret("token"), expires: time("expires") },
+        Kind::Token => Credential::Token { token: secret("token"), expires: expires() },
         Kind::OAuth => Credential::OAuth(OAuthCredential {
             access: secret("access"),
             refresh: secret("refresh"),
-            expires: time("expires"),
+            expires: expires(),
             obtained_at: time("obtainedAt"),
             account_id: text("accountId"),
             client_id: text("clientId"),
@@ -269,9 +268,15 @@ pub(crate) fn credential(entry: &Object<'_>) -> Option<Credential> {
     })
 }
 
-/// Writes the credential's fields into `entry`; what it does not know stays there.
+/// The member that says when a credential ends.
+fn end<'e>(entry: &'e Object<'_>) -> Option<&'e [u8]> {
+    TIMES[..2].iter().find_map(|name| entry.get(name).filter(|raw| *raw != b"null"))
+}
+
+/// Writes the credential's fields into `entry`; what it does not know, and what says the same already,
+/// stays there as it is.
 pub(crate) fn write_over(entry: &mut Object<'_>, credential: &Credential) {
-    entry.set("type", &credential.kind().as_str());
+    write_text(entry, "type", credential.kind().as_str());
     match credential {
         Credential::ApiKey(key) => {
             write_secret(entry, "key", key);
@@ -285,13 +290,15 @@ pub(crate) fn write_over(entry: &mut Object<'_>, credential: &Credential) {
         }
         Credential::Token { token, expires } => {
             write_secret(entry, "token", token);
-            entry.set_or_remove("expires", *expires);
+            write_end(entry, *expires);
         }
         Credential::OAuth(login) => {
             write_secret(entry, "access", &login.access);
             write_secret(entry, "refresh", &login.refresh);
-            entry.set_or_remove("expires", login.expires);
-            entry.set_or_remove("obtainedAt", login.obtained_at);
+            write_end(entry, login.expires);
+            if json::time(entry.get("obtainedAt")) != login.obtained_at {
+                entry.set_or_remove("obtainedAt", login.obtained_at);
+            }
             for (name, value) in [
                 ("accountId", &login.account_id),
                 ("clientId", &login.client_id),
@@ -300,24 +307,35 @@ pub(crate) fn write_over(entry: &mut Object<'_>, credential: &Credential) {
                 ("projectId", &login.project_id),
             ] {
                 if let Some(value) = value {
-                    entry.set(name, value);
+                    write_text(entry, name, value);
                 }
             }
         }
     }
 }
 
-/// Writes a secret; one that is empty makes no member where there was none.
-fn write_secret(entry: &mut Object<'_>, name: &str, secret: &Secret) {
-    if !secret.expose().is_empty() || entry.get(name).is_some() {
-        entry.set(name, &secret.expose());
+fn write_text(entry: &mut Object<'_>, name: &str, text: &str) {
+    if json::string(entry.get(name)).as_deref() != Some(text) {
+        entry.set(name, text);
     }
 }
 
-/// The members of a stored profile, as they are written.
-pub(crate) fn entry_of(raw: &RawValue) -> Object<'_> {
-    Object::from_raw(Some(raw))
+/// Writes a secret; one that is empty makes no member where there was none.
+fn write_secret(entry: &mut Object<'_>, name: &str, secret: &Secret) {
+    if !secret.expose().is_empty() || entry.get(name).is_some() {
+        write_text(entry, name, secret.expose());
+    }
 }
+
+fn write_end(entry: &mut Object<'_>, expires: Option<Timestamp>) {
+    if json::time(end(entry)) != expires {
+        entry.set_or_remove(TIMES[0], expires);
+        entry.remove(TIMES[1]);
+    }
+}
+
+/// The members that are times; one of the first two says when a credential ends.
+pub(crate) const TIMES: [&str; 3] = ["expires", "expiresAt", "obtainedAt"];
 
 #[cfg(test)]
 mod tests {

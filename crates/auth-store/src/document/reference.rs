@@ -4,10 +4,12 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+
+use crate::document::json::{self, Object};
 
 /// Where a key is kept: the member `keyRef` of a profile of type `api_key` without a `key`.
-#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Eq, PartialEq, Serialize)]
 #[serde(tag = "source", rename_all = "lowercase")]
 pub enum KeyReference {
     /// In a variable of the environment.
@@ -25,6 +27,25 @@ pub enum KeyReference {
         /// The absolute path of the program, and its arguments. No shell reads them.
         command: Vec<String>,
     },
+}
+
+impl KeyReference {
+    /// The place that the value `raw` names, if it names one.
+    pub(crate) fn read(raw: &[u8]) -> Option<Self> {
+        let members = Object::of(raw)?;
+        let text = |name| json::string(members.get(name));
+        Some(match &*text("source")? {
+            "env" => Self::Env { id: text("id")? },
+            "file" => Self::File { path: text("path")?.into() },
+            "exec" => {
+                let words = json::elements(members.get("command")?)?.into_iter();
+                Self::Exec {
+                    command: words.map(|word| json::string(Some(word))).collect::<Option<_>>()?,
+                }
+            }
+            _ => return None,
+        })
+    }
 }
 
 impl fmt::Display for KeyReference {

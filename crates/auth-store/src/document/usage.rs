@@ -1,10 +1,8 @@
 //! What routing remembers about a profile, as data.
 
-use indexmap::IndexMap;
-use serde_json::value::RawValue;
-
 use crate::document::json::{self, Object};
 use crate::time::Timestamp;
+use indexmap::IndexMap;
 
 /// `usageStats[id]` in the file. Fields that are absent there, or of another type than expected,
 /// are `None`.
@@ -29,16 +27,19 @@ pub struct Usage {
 }
 
 impl Usage {
-    pub(crate) fn from_raw(raw: Option<&RawValue>) -> Self {
-        let object = Object::from_raw(raw);
-        let time = |name| json::integer(object.get(name)).map(Timestamp);
+    pub(crate) fn from_raw(raw: Option<&[u8]>) -> Self {
+        raw.and_then(Object::of).map(|object| Self::of(&object)).unwrap_or_default()
+    }
+
+    fn of(object: &Object<'_>) -> Self {
+        let time = |name| json::time(object.get(name));
         Self {
             last_used: time("lastUsed"),
             error_count: json::integer(object.get("errorCount")).map(count),
             failure_counts: object.get("failureCounts").and_then(|raw| {
-                let counts: Object<'_> = serde_json::from_str(raw.get()).ok()?;
+                let counts = Object::of(raw)?;
                 let counts = counts.iter().map(|(reason, raw)| {
-                    (reason.to_owned(), count(json::integer(Some(raw)).unwrap_or(0)))
+                    (reason.into_owned(), count(json::integer(Some(raw)).unwrap_or(0)))
                 });
                 Some(counts.collect())
             }),
@@ -50,11 +51,10 @@ impl Usage {
         }
     }
 
-    /// `raw` with these values in it. A field that did not change keeps its text, so a number
+    /// Writes these values into `object`. A field that did not change keeps its text, so a number
     /// that we cannot represent survives as long as nobody sets it.
-    pub(crate) fn write_over(&self, raw: Option<&RawValue>) -> Object<'static> {
-        let before = Self::from_raw(raw);
-        let mut object = Object::from_raw(raw).into_owned();
+    pub(crate) fn write_over(&self, object: &mut Object<'_>) {
+        let before = Self::of(object);
         macro_rules! write {
             ($($name:literal: $field:ident),*) => {
                 $(if self.$field != before.$field {
@@ -72,9 +72,11 @@ impl Usage {
             "cooldownUntil": cooldown_until,
             "lastFailureRaw": last_failure_raw
         );
-        object
     }
 }
+
+/// The members that are times.
+pub(crate) const TIMES: [&str; 4] = ["lastUsed", "lastFailureAt", "disabledUntil", "cooldownUntil"];
 
 fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)

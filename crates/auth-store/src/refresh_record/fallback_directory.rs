@@ -31,9 +31,7 @@ impl Rescue {
         let mut refused = None;
         for directory in &self.directories {
             let path = paths::response_file(directory, key);
-            let written = make(directory).and_then(|()| {
-                AnswerFile::reserve(&path)?.store(answer.status, answer.received_at, &answer.body)
-            });
+            let written = make(directory).and_then(|()| AnswerFile::reserve(&path)?.store(answer));
             match written {
                 Ok(()) => return Ok(()),
                 Err(error) => refused = Some(error),
@@ -118,7 +116,12 @@ mod tests {
     }
 
     fn answer() -> StoredAnswer {
-        StoredAnswer { status: 200, received_at: Timestamp(7), body: b"{}".to_vec() }
+        StoredAnswer {
+            status: 200,
+            received_at: Timestamp(7),
+            headers: Vec::new(),
+            body: b"{}".to_vec(),
+        }
     }
 
     fn places(directories: &[&Path]) -> Rescue {

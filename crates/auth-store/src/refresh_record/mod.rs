@@ -80,6 +80,9 @@ pub enum State {
     Revoked,
     /// The issuer could not answer; nobody asks before `retry_at`.
     Waiting,
+    /// Its answer could not be read and is kept beside `store`, for the reason in `code`. It is not
+    /// sent again unless somebody insists.
+    Unmerged,
 }
 
 /// The directory of the records, for all agents of a state directory.
@@ -190,6 +193,15 @@ impl TokenLock {
         Ok(last_record(&self.lock.content()?))
     }
 
+    /// The record that says that the answer is kept, unless something else became of the token
+    /// since: sending it once more and hearing nothing is not that.
+    pub fn unmerged(&self) -> Result<Option<Record>, StoreError> {
+        let bytes = self.lock.content()?;
+        let is_attempt = |record: &Record| matches!(record.state, State::Waiting | State::Intent);
+        let last = records(&bytes).find(|record| !is_attempt(record));
+        Ok(last.filter(|record| record.state == State::Unmerged))
+    }
+
     /// How many records in a row, up to now, say that the issuer could not answer.
     pub fn failures_in_a_row(&self) -> Result<u32, StoreError> {
         let bytes = self.lock.content()?;
@@ -201,9 +213,13 @@ impl TokenLock {
 
     /// Writes what became of the token, and waits until that is on the disk.
     pub fn write(&self, record: &Record) -> Result<(), StoreError> {
-        let text = serde_json::to_string(record).map_err(io::Error::from);
-        let text = text.map_err(StoreError::io("write", &self.lock.path))?;
-        self.lock.append_line(&format!("{text} {}", checksum(&text)))
+        let line = |record: &Record| line(record).map_err(StoreError::io("write", &self.lock.path));
+        let mut lines = String::new();
+        if record.state == State::Unmerged {
+            // An older program of ours ignores a state it does not know, and reads the line before.
+            lines = line(&Record { state: State::Rejected, ..record.clone() })? + "\n";
+        }
+        self.lock.append_line(&(lines + &line(record)?))
     }
 
     /// Writes an answer to this token that cannot be written beside its store, to another disk.
@@ -229,6 +245,11 @@ impl TokenLock {
     pub fn share(&self) -> Result<File, StoreError> {
         self.lock.share()
     }
+}
+
+fn line(record: &Record) -> io::Result<String> {
+    let text = serde_json::to_string(record)?;
+    Ok(format!("{text} {}", checksum(&text)))
 }
 
 fn last_record(bytes: &[u8]) -> Option<Record> {
@@ -345,10 +366,60 @@ mod tests {
     }
 
     #[test]
+    fn a_kept_answer_is_known_of_until_something_else_became_of_the_token() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::at(directory.path());
+        let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
+        for (state, is_kept) in [
+            (State::Intent, false),
+            (State::Unmerged, true),
+            (State::Intent, true),
+            (State::Waiting, true),
+            (State::Rejected, false),
+            (State::Unmerged, true),
+            (State::None, false),
+        ] {
+            lock.write(&record(state)).unwrap();
+            assert_eq!(lock.unmerged().unwrap().is_some(), is_kept, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn an_older_program_takes_a_token_whose_answer_is_kept_for_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::at(directory.path());
+        let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
+        lock.write(&record(State::Intent)).unwrap();
+        lock.write(&record(State::Unmerged)).unwrap();
+        assert_eq!(lock.record().unwrap(), Some(record(State::Unmerged)));
+        // A line with a state that it does not know is passed over.
+        let text = fs::read_to_string(records.path(key())).unwrap();
+        let known: Vec<_> = text.lines().filter(|line| !line.contains("unmerged")).collect();
+        assert_eq!(last_record(known.join("\n").as_bytes()), Some(record(State::Rejected)));
+        let unknown = text.replace("unmerged", "of tomorrow");
+        assert_eq!(records_of(&unknown), [State::Rejected, State::Intent]);
+    }
+
+    /// The states of the lines that are whole, with checksums of their own.
+    fn records_of(text: &str) -> Vec<State> {
+        let line = |line: &str| {
+            let (json, _) = line.rsplit_once(' ')?;
+            Some(format!("{json} {}", checksum(json)))
+        };
+        let text: Vec<_> = text.lines().filter_map(line).collect();
+        records(text.join("\n").as_bytes()).map(|record| record.state).collect()
+    }
+
+    #[test]
     fn a_rescued_answer_is_found_by_whoever_locks_its_token_next() {
         let directory = tempfile::tempdir().unwrap();
         let records = Records::at(directory.path().join("refresh"));
-        let answer = StoredAnswer { status: 200, received_at: Timestamp(7), body: b"{}".to_vec() };
+        let answer = StoredAnswer {
+            status: 200,
+            received_at: Timestamp(7),
+            headers: Vec::new(),
+            body: b"{}".to_vec(),
+        };
         assert!(records.lock(key(), Duration::from_mins(1)).unwrap().rescue(&answer).is_err());
 
         let records = records.with_rescue(directory.path().join("rescue"));

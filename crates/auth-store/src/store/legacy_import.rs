@@ -14,9 +14,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde_json::value::RawValue;
-
-use crate::document::credential::{Kind, entry_of};
+use crate::document::credential::Kind;
 use crate::document::json::{self, Object};
 use crate::document::{self, Document};
 use crate::error::{ParseError, StoreError};
@@ -94,7 +92,8 @@ pub fn import_legacy(
     if let Some(entries) = credentials {
         let document = lock.read()?;
         let is_missing = entries.0.iter().any(|(id, raw)| {
-            auth_ids.contains(id) && !document.raw(id).is_some_and(|stored| is_same(stored, raw))
+            let is_same = |stored| json::compact(stored) == json::compact(raw);
+            auth_ids.contains(id) && !document.raw(id).is_some_and(is_same)
         });
         if is_missing {
             let why = io::Error::other("what was imported is not there");
@@ -118,24 +117,24 @@ fn set_aside(auth: &Path, aside: &Path) -> Result<(), StoreError> {
 
 /// The entries of a legacy file, under the ids that they have in a store.
 #[derive(Clone, Default)]
-pub struct LegacyEntries(Vec<(ProfileId, Box<RawValue>)>);
+pub struct LegacyEntries(Vec<(ProfileId, Vec<u8>)>);
 
 impl LegacyEntries {
     /// Reads an `auth.json`: `{name: {type, provider?, …}}`. There is nothing in it if none of
     /// its entries is a credential, or if it is a store.
     ///
     /// # Errors
-    /// It is not an object with unique names.
+    /// It is not an object.
     pub fn from_auth_json(bytes: &[u8]) -> Result<Self, ParseError> {
-        let members = checked(bytes)?;
-        let is_credential = |raw: &RawValue| kind_of(&entry_of(raw)).is_some();
-        if members.get("profiles").is_some() || !members.iter().any(|(_, raw)| is_credential(raw)) {
+        let (members, _) = document::object(bytes, &[])?;
+        let is_credential = |raw: &[u8]| Object::of(raw).is_some_and(|it| kind_of(&it).is_some());
+        if members.contains("profiles") || !members.iter().any(|(_, raw)| is_credential(raw)) {
             return Ok(Self::default());
         }
         let entries = members.iter().map(|(name, raw)| {
-            let entry = entry_of(raw);
-            let entry = kind_of(&entry).and_then(|kind| from_auth_entry(name, kind, &entry));
-            (default_id(name), entry.unwrap_or_else(|| raw.to_owned()))
+            let entry = Object::from_raw(Some(raw));
+            let entry = kind_of(&entry).map(|kind| from_auth_entry(&name, kind, &entry));
+            (default_id(&name), entry.unwrap_or_else(|| raw.to_vec()))
         });
         Ok(Self(entries.collect()))
     }
@@ -144,18 +143,18 @@ impl LegacyEntries {
     /// passed over; it stays where it is.
     ///
     /// # Errors
-    /// It is not an object with unique names.
+    /// It is not an object.
     pub fn from_oauth_json(bytes: &[u8]) -> Result<Self, ParseError> {
-        let members = checked(bytes)?;
+        let (members, _) = document::object(bytes, &[])?;
         let entries = members.iter().filter_map(|(provider, raw)| {
-            let entry = entry_of(raw);
+            let entry = Object::of(raw)?;
             let is_text = |name| json::string(entry.get(name)).is_some();
             if provider.is_empty() || !is_text("access") && !is_text("refresh") {
                 return None;
             }
-            let mut login = headed(Kind::OAuth, provider);
+            let mut login = headed(Kind::OAuth, &provider);
             copy_others(&entry, &mut login);
-            Some((default_id(provider), serde_json::value::to_raw_value(&login).ok()?))
+            Some((default_id(&provider), login.to_text()))
         });
         Ok(Self(entries.collect()))
     }
@@ -182,18 +181,6 @@ impl fmt::Debug for LegacyEntries {
     }
 }
 
-/// The members of a legacy file.
-fn checked(bytes: &[u8]) -> Result<Object<'_>, ParseError> {
-    let (members, text, mark) = document::object(bytes)?;
-    for (_name, raw) in members.iter() {
-        if raw.get().starts_with('{') && serde_json::from_str::<Object<'_>>(raw.get()).is_err() {
-            let offset = mark + text.find(raw.get()).unwrap_or(0);
-            return Err(ParseError { offset, reason: "an entry names a field twice" });
-        }
-    }
-    Ok(members)
-}
-
 /// The id under which a legacy entry is stored.
 fn default_id(name: &str) -> ProfileId {
     ProfileId::from(format!("{name}:default"))
@@ -205,7 +192,7 @@ fn kind_of(entry: &Object<'_>) -> Option<Kind> {
 
 /// A credential of `auth.json`: what its type is known for in the order in which Clawdbot writes
 /// it, then the rest.
-fn from_auth_entry(name: &str, kind: Kind, old: &Object<'_>) -> Option<Box<RawValue>> {
+fn from_auth_entry(name: &str, kind: Kind, old: &Object<'_>) -> Vec<u8> {
     let provider = json::string(old.get("provider")).filter(|text| !text.trim().is_empty());
     let mut entry = headed(kind, provider.as_deref().unwrap_or(name));
     let known: &[&str] = match kind {
@@ -216,18 +203,18 @@ fn from_auth_entry(name: &str, kind: Kind, old: &Object<'_>) -> Option<Box<RawVa
         }
     };
     for field in known {
-        let says_nothing = OPTIONAL.contains(field)
-            && matches!(old.get(field).map(RawValue::get), Some("null" | "\"\""));
+        let says_nothing =
+            OPTIONAL.contains(field) && matches!(old.get(field), Some(b"null" | b"\"\""));
         if let Some(raw) = old.get(field).filter(|_| !says_nothing) {
             entry.set_raw(field, raw);
         }
     }
-    for (field, raw) in old.iter().filter(|(field, _)| !known.contains(field)) {
-        if !HEAD.contains(&field) {
-            entry.set_raw(field, raw);
+    for (field, raw) in old.iter() {
+        if !known.contains(&&*field) && !HEAD.contains(&&*field) {
+            entry.set_raw(&field, raw);
         }
     }
-    serde_json::value::to_raw_value(&entry).ok()
+    entry.to_text()
 }
 
 /// An entry with the members that are ours to set.
@@ -239,15 +226,9 @@ fn headed(kind: Kind, provider: &str) -> Object<'static> {
 }
 
 fn copy_others(from: &Object<'_>, to: &mut Object<'_>) {
-    for (field, raw) in from.iter().filter(|(field, _)| !HEAD.contains(field)) {
-        to.set_raw(field, raw);
+    for (field, raw) in from.iter().filter(|(field, _)| !HEAD.contains(&&**field)) {
+        to.set_raw(&field, raw);
     }
-}
-
-/// Whether two texts are the same value, however they are laid out.
-fn is_same(one: &RawValue, other: &RawValue) -> bool {
-    let value = |raw: &RawValue| serde_json::from_str::<serde_json::Value>(raw.get()).ok();
-    value(one).is_some_and(|one| Some(one) == value(other))
 }
 
 /// The entries in the file at `path`; `None` if there is no file.
@@ -381,13 +362,25 @@ mod tests {
 
     #[test]
     fn a_damaged_auth_json_is_refused_and_left_and_nothing_is_locked() {
-        for damaged in ["", "{", "[]", "null", r#"{"a":{"type":"token","token":"1","token":"2"}}"#]
-        {
+        for damaged in ["", "{", "[]", "null", r#"{"a":{"type":"token",}}"#] {
             let agent = Agent::with(&[("auth.json", damaged), ("oauth.json", OAUTH)]);
             assert!(matches!(agent.import(), Err(StoreError::Damaged { .. })), "{damaged}");
             assert_eq!(agent.text("auth.json").as_deref(), Some(damaged));
             assert!(agent.store().is_untouched().unwrap());
         }
+    }
+
+    #[test]
+    fn what_is_there_twice_is_imported_as_javascript_reads_it() {
+        let agent = Agent::with(&[(
+            "auth.json",
+            r#"{"a":{"type":"token","token":"1","token":"2","x":"\ud83d"},"b":1,"b":{"type":"api_key","key":"k"}}"#,
+        )]);
+        agent.import().unwrap();
+        assert_eq!(agent.bearer("a:default").as_deref(), Some("2"));
+        assert_eq!(agent.bearer("b:default").as_deref(), Some("k"));
+        assert!(agent.text("auth-profiles.json").unwrap().contains(r#""x": "\ud83d""#));
+        assert_eq!(agent.text("auth.json"), None);
     }
 
     #[test]

@@ -124,9 +124,7 @@ impl StoreLock {
             if !document.is_changed() && theirs.is_none() {
                 return Ok(result);
             }
-            if !document.is_writable() {
-                return Err(StoreError::Newer { path: self.place.file.clone() });
-            }
+            document.check_writable(&self.place.file)?;
             let bytes = document.to_bytes();
             let mut next = match self.reserved.take() {
                 Some(reserved) => reserved,
@@ -188,9 +186,9 @@ impl StoreLock {
             };
             match Document::parse(&bytes) {
                 Ok(document) if document.is_writable() => return Ok(Some(document)),
-                Ok(_) => {
+                Ok(document) => {
                     self.put(&self.place.file, &bytes)?;
-                    return Err(StoreError::Newer { path: self.place.file.clone() });
+                    return document.check_writable(&self.place.file).map(|()| None);
                 }
                 Err(_) if attempts < REREADS => std::thread::sleep(REREAD_AFTER),
                 Err(_) => return self.keep_damaged(&bytes).map(|_| None),
@@ -265,9 +263,7 @@ impl StoreLock {
     pub(crate) fn read_to_write(&self) -> Result<Option<Vec<u8>>, StoreError> {
         self.refuse_if_superseded()?;
         let (document, bytes) = self.read_with_bytes()?;
-        if !document.is_writable() {
-            return Err(StoreError::Newer { path: self.place.file.clone() });
-        }
+        document.check_writable(&self.place.file)?;
         atomic::refuse_if_fixed(&self.place.file)?;
         Ok(bytes)
     }
@@ -280,6 +276,22 @@ impl StoreLock {
     /// Removes the answer of the token `key`, which is in the store now.
     pub fn remove_answer(&self, key: TokenKey) -> Result<(), StoreError> {
         atomic::remove(&self.answer_path(key))
+    }
+
+    /// Gives the answer of the token `key` another name: it could not be read, and stays for a
+    /// newer program or a person.
+    pub fn keep_answer(&self, key: TokenKey) -> Result<(), StoreError> {
+        response_file::keep(paths::directory_of(&self.place.file), key)
+    }
+
+    /// The answer of the token `key` that was [kept](Self::keep_answer), if there is one.
+    pub fn kept_answer(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
+        response_file::read(&paths::kept_response(paths::directory_of(&self.place.file), key))
+    }
+
+    /// Removes the kept answer of the token `key`: it was read at last, or is of no use any more.
+    pub fn remove_kept_answer(&self, key: TokenKey) -> Result<(), StoreError> {
+        atomic::remove(&paths::kept_response(paths::directory_of(&self.place.file), key))
     }
 
     /// The tokens for which an answer file lies beside this store.

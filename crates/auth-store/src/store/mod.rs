@@ -169,6 +169,15 @@ impl Store {
         response_file::keys(paths::directory_of(&self.canonical_path()))
     }
 
+    /// The tokens whose answers could not be read and are kept beside this store, each with its
+    /// file.
+    pub fn kept_answers(&self) -> Result<Vec<(TokenKey, PathBuf)>, StoreError> {
+        let path = self.canonical_path();
+        let directory = paths::directory_of(&path);
+        let keys = response_file::kept_keys(directory)?.into_iter();
+        Ok(keys.map(|key| (key, paths::kept_response(directory, key))).collect())
+    }
+
     /// The credentials as they were last committed by us, if a backup is there and whole.
     ///
     /// # Errors

@@ -9,9 +9,11 @@
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
-use crate::document::Document;
 use crate::document::json::{self, Object};
+use crate::document::json_layout::Layout;
+use crate::document::{self, Document};
 use crate::error::StoreError;
 use crate::fs::atomic::{self, NextFile};
 use crate::fs::open::read_trusted;
@@ -47,14 +49,17 @@ impl Store {
         let is_done = |before: Option<&[u8]>, wanted: &RuntimeCache, usage: &ModelUsage| {
             merged(before, wanted, &usage.cached()) == Change::None
         };
-        let usage = self.read_model_usage()?;
+        let usage = match self.read_model_usage() {
+            Err(StoreError::Damaged { .. }) => ModelUsage::default(),
+            usage => usage?,
+        };
         let (before, wanted) = current(&usage)?;
         if is_done(before.as_deref(), &wanted, &usage) {
             return Ok(());
         }
 
         let lock = self.lock_companions()?;
-        let mut usage = self.read_model_usage()?;
+        let mut usage = self.model_usage_to_change(&lock)?;
         let (before, wanted) = current(&usage)?;
         let was = usage.cached();
         let change = merged(before.as_deref(), &wanted, &was);
@@ -75,7 +80,7 @@ impl Store {
                 let temporary = paths::next(path);
                 atomic::remove(&temporary)?;
                 let mut next = NextFile::create(path, &temporary, 0)?;
-                next.fill(text.expose().as_bytes())?;
+                next.fill(&text)?;
                 next.sync()?;
                 next.install()
             }
@@ -84,23 +89,23 @@ impl Store {
     }
 }
 
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Eq, PartialEq)]
 enum Change {
     None,
-    Write(Secret),
+    Write(Zeroizing<Vec<u8>>),
     Remove,
 }
 
 /// What becomes of the file: our entries are those of `wanted`, all others stay.
 fn merged(before: Option<&[u8]>, wanted: &RuntimeCache, ours: &[String]) -> Change {
-    let Some(mut members) = members(before) else { return Change::None };
+    let Some((mut members, around)) = members(before) else { return Change::None };
     let stale: Vec<_> = members
         .iter()
         .filter(|(name, raw)| {
             let key = key_of(raw).filter(|key| ours.contains(&hash(key.expose())));
             key.is_some_and(|key| !wanted.iter().any(|it| it.0 == *name && it.1 == key))
         })
-        .map(|(name, _)| name.to_owned())
+        .map(|(name, _)| name.into_owned())
         .collect();
     let mut is_changed = false;
     for name in &stale {
@@ -113,7 +118,7 @@ fn merged(before: Option<&[u8]>, wanted: &RuntimeCache, ours: &[String]) -> Chan
             let mut entry = Object::default();
             entry.set("type", &"api_key");
             entry.set("key", &key.expose());
-            members.set(name, &entry);
+            members.set_raw(name, &entry.to_text());
             is_changed = true;
         }
     }
@@ -121,8 +126,9 @@ fn merged(before: Option<&[u8]>, wanted: &RuntimeCache, ours: &[String]) -> Chan
         (false, _) => Change::None,
         (true, true) => Change::Remove,
         (true, false) => {
-            let mut text = json::indent(&serde_json::to_string(&members).unwrap_or_default());
-            text.push('\n');
+            let mut text = around[0].to_vec();
+            members.write(&Layout::of_javascript(), &mut text);
+            text.extend_from_slice(around[1]);
             Change::Write(text.into())
         }
     }
@@ -130,22 +136,22 @@ fn merged(before: Option<&[u8]>, wanted: &RuntimeCache, ours: &[String]) -> Chan
 
 /// The hashes of `ours` whose entries are in the file.
 fn still_ours(before: Option<&[u8]>, ours: &[String]) -> Vec<String> {
-    let members = members(before).unwrap_or_default();
+    let members = members(before).map(|(members, _)| members).unwrap_or_default();
     let hashes = members.iter().filter_map(|(_, raw)| Some(hash(key_of(raw)?.expose())));
     hashes.filter(|hash| ours.contains(hash)).collect()
 }
 
-/// The entries of the file; `None` if it holds something else, which is not for us to mend.
-fn members(before: Option<&[u8]>) -> Option<Object<'_>> {
+/// The entries of the file, and the white space around them; `None` if it holds something else, which is not for us to mend.
+fn members(before: Option<&[u8]>) -> Option<(Object<'_>, [&[u8]; 2])> {
     match before {
-        None | Some([]) => Some(Object::default()),
-        Some(bytes) => serde_json::from_slice(bytes).ok(),
+        None | Some([]) => Some((Object::default(), [b"", b"\n"])),
+        Some(bytes) => document::object(bytes, &[]).ok(),
     }
 }
 
 /// The key of an entry of the form that we write, and of no other.
-fn key_of(raw: &serde_json::value::RawValue) -> Option<Secret> {
-    let entry = Object::from_raw(Some(raw));
+fn key_of(raw: &[u8]) -> Option<Secret> {
+    let entry = Object::of(raw)?;
     let is_plain = entry.iter().all(|(name, _)| name == "type" || name == "key");
     let is_key = json::string(entry.get("type")).as_deref() == Some("api_key");
     json::string(entry.get("key")).filter(|_| is_plain && is_key).map(Secret::from)
@@ -228,11 +234,19 @@ mod tests {
     #[test]
     fn a_file_that_is_not_ours_to_read_is_left_alone() {
         let agent = Agent::new();
-        for text in ["{", "[]", "null", r#"{"a": 1, "a": 2}"#] {
+        for text in ["{", "[]", "null", r#"{"a": 1, "a" 2}"#] {
             agent.seed(text);
             agent.follow(&[("acme", "k")]);
             assert_eq!(agent.text().as_deref(), Some(text));
         }
+        // What JavaScript reads we read, and leave every byte of it.
+        let odd = r#"{"a": 1, "a": "\ud83d" }"#;
+        agent.seed(odd);
+        agent.follow(&[("acme", "k")]);
+        let added = odd.replace("\" }", r#"", "acme": {"type": "api_key", "key": "k"} }"#);
+        assert_eq!(agent.text(), Some(added));
+        agent.follow(&[]);
+        assert_eq!(agent.text().as_deref(), Some(odd));
         agent.seed("");
         agent.follow(&[("acme", "k")]);
         assert!(agent.text().unwrap().contains("acme"));

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use auth_providers::refresh::{self, Revocation};
+use auth_providers::token_source::TokenSink;
 use auth_store::{Credential, Document, OAuthCredential, ProfileId, paths};
 use serde_json::{Value, json};
 
@@ -24,8 +25,8 @@ use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::shell_quote::{command, option, shell_word};
 use crate::host::text::printable;
-use crate::profiles::token_sink::TokenSink;
-use crate::profiles::worker;
+use crate::profiles::refresh_error;
+use crate::profiles::sink;
 
 /// Deletes the agent: first what may be refused, then what cannot be undone, then the move of its
 /// folders, under the lock of its store.
@@ -43,7 +44,7 @@ pub fn run(args: &AgentsDeleteArgs, invocation: &Invocation<'_>) -> Result<Repor
     }
 
     let removed = forget(&agent.id, &config, invocation)?;
-    let sink = worker::sink(&agent, &config, context)?;
+    let sink = sink::for_agent(&agent, &config, context)?;
     hand_over(&sink)?;
     let revoked = if args.revoke { revoke(&going, &sink, &agent, context)? } else { Vec::new() };
     let copy = Copy::of(&agent, context);
@@ -202,7 +203,7 @@ fn revoke(
                 // Its record says so from now on, and its other holders are named.
                 let done = async |_: &OAuthCredential| Revocation::Done;
                 let out = runtime::run(refresh::logout(id, Some(provider), done, sink.doors()))?
-                    .map_err(|error| worker::explain(error, Some(provider), agent))?;
+                    .map_err(|error| refresh_error::explain(error, Some(provider), agent))?;
                 for path in out.others {
                     context.say(format_args!(
                         "warning: `{}` had the same login as `{id}`: it is dead there too",

@@ -8,12 +8,12 @@ use crate::agent::invocation::Invocation;
 use crate::commands::plugins::args::PluginsCheckArgs;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
+use crate::host::network;
 use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::shell_quote::word;
 use crate::host::text::printable;
-use crate::profiles::worker;
 
 /// Checks a plugin. A rule that is broken is exit code 64.
 pub fn run(args: &PluginsCheckArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
@@ -32,7 +32,7 @@ pub fn run(args: &PluginsCheckArgs, invocation: &Invocation<'_>) -> Result<Repor
             .path(&path)
     })?;
     let plan = Plan { answers: answers(args, context)?, timeout: args.timeout };
-    let environment = worker::plugin_environment(context);
+    let environment = network::plugin_environment(context);
     let shown = std::cell::RefCell::new(Vec::new());
     let show = |text: &str| shown.borrow_mut().push(text.to_owned());
     let checks = runtime::run(plugin::check(&executable, &environment, &plan, &show))?;

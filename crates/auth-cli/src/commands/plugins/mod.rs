@@ -14,12 +14,12 @@ use tokio::task::JoinSet;
 use crate::agent::invocation::Invocation;
 use crate::host::context::Context;
 use crate::host::error::CliError;
+use crate::host::network;
 use crate::host::process::runtime;
 use crate::host::report::Report;
 use crate::host::text::printable;
 use crate::profiles::login_method::{for_people, words};
 use crate::profiles::view;
-use crate::profiles::worker;
 
 /// Lists the catalogue, the manifests and the plugins, wrong ones too.
 pub fn list(invocation: &Invocation<'_>) -> Result<Report, CliError> {
@@ -87,7 +87,7 @@ fn states(
     if startable.is_empty() {
         return Ok(states);
     }
-    let environment = worker::plugin_environment(context);
+    let environment = network::plugin_environment(context);
     let greeted = runtime::run(async {
         let mut greetings = JoinSet::new();
         for executable in startable {

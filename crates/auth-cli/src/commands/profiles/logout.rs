@@ -12,8 +12,9 @@ use crate::host::error::{CliError, Exit};
 use crate::host::process::runtime;
 use crate::host::report::Report;
 use crate::host::text::{printable, utc};
+use crate::profiles::refresh_error;
+use crate::profiles::sink;
 use crate::profiles::view::no_profile;
-use crate::profiles::worker;
 
 /// What is kept beside the store about a profile goes with it. Best effort: the profile is gone.
 pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, invocation: &Invocation<'_>) {
@@ -30,7 +31,7 @@ pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, invocation: &Invo
 /// revoked is exit code 5.
 pub fn run(args: &LogoutArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (config, agent, context) = (invocation.config()?, invocation.agent()?, invocation.context);
-    let sink = worker::sink(agent, &config, context)?;
+    let sink = sink::for_agent(agent, &config, context)?;
     let id = ProfileId::new(args.profile.as_str());
     let holder = shared::holder(agent, &id, &config, context)?;
     if holder != *agent {
@@ -50,7 +51,7 @@ pub fn run(args: &LogoutArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
         None => Revocation::NotOffered,
     };
     let outcome = runtime::run(refresh::logout(&id, provider.as_ref(), revoke, sink.doors()))?
-        .map_err(|error| worker::explain(error, provider.as_ref(), agent))?;
+        .map_err(|error| refresh_error::explain(error, provider.as_ref(), agent))?;
     forget_companions(&id, agent, invocation);
 
     let is_revoked = outcome.revocation == Revocation::Done;

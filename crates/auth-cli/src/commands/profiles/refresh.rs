@@ -8,15 +8,20 @@ use crate::agent::invocation::Invocation;
 use crate::agent::shared::Seen;
 use crate::agent::{self, Agent};
 use crate::commands::profiles::args::RefreshArgs;
+use crate::commands::profiles::retry_merge;
 use crate::host::error::CliError;
 use crate::host::report::Report;
 use crate::host::text::utc;
+use crate::profiles::refresh_child;
+use crate::profiles::sink;
 use crate::profiles::view::no_profile;
-use crate::profiles::worker;
 
 /// Refreshes the named profiles, or all that are inside their margin; says what became of each.
 /// The first failure is the exit code, after all were tried.
 pub fn run(args: &RefreshArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    if args.retry_merge {
+        return retry_merge::run(args, invocation);
+    }
     let mut outcomes = Vec::new();
     let ended = refresh_all(args, invocation, &mut outcomes);
     let report = report(outcomes);
@@ -55,8 +60,8 @@ fn refresh_all(
             let wanted = Wanted { force, ..Wanted::now(id.clone()) };
             let before = bearer(document.credential(&id));
             let holder = seen.holder(&id, &agent);
-            let sink = worker::sink(holder, &config, context)?;
-            let outcome = worker::credential(wanted, holder, &sink, context);
+            let sink = sink::for_agent(holder, &config, context)?;
+            let outcome = refresh_child::credential(wanted, holder, &sink, context);
             invocation.store_changed(&agent);
             let outcome = outcome.map(|credential| {
                 let expires = credential.expires();

@@ -11,16 +11,16 @@ use crate::commands::profiles::logout::forget_companions;
 use crate::config::edit;
 use crate::host::error::CliError;
 use crate::host::report::Report;
-use crate::profiles::token_sink;
+use crate::profiles::refresh_error;
+use crate::profiles::sink;
 use crate::profiles::view::no_profile;
-use crate::profiles::worker;
 
 /// Removes the profile, its usage and every mention of it. The issuer is not told, so other
 /// copies of the login live on.
 pub fn run(args: &RemoveArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (config, agent, context) = (invocation.config()?, invocation.agent()?, invocation.context);
     let id = ProfileId::new(args.profile.as_str());
-    let sink = worker::sink(agent, &config, context)?;
+    let sink = sink::for_agent(agent, &config, context)?;
     let document = sink.store.read()?;
     if !document.contains(&id) {
         // Whoever died while removing it may have left a copy.
@@ -35,9 +35,9 @@ pub fn run(args: &RemoveArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let profile = document.profile(&id);
     let provider = profile.as_ref().and_then(|profile| sink.provider_of(profile));
     let not_told = async |_: &OAuthCredential| Revocation::NotOffered;
-    let removed = token_sink::block_on(refresh::logout(&id, provider, not_told, sink.doors()));
+    let removed = refresh::block_on(refresh::logout(&id, provider, not_told, sink.doors()));
     let removed = removed.and_then(|result| result);
-    let removed = removed.map_err(|error| worker::explain(error, provider, agent))?;
+    let removed = removed.map_err(|error| refresh_error::explain(error, provider, agent))?;
     forget_companions(&id, agent, invocation);
     // The config is for all agents, so an agent that has a profile of that id keeps its mention.
     let is_used = sink.siblings.iter().any(|it| it.read().map_or(true, |it| it.contains(&id)));

@@ -48,6 +48,16 @@ pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
             path.display()
         ));
     }
+    for kept in &overview.kept {
+        let path = kept.path.as_ref().map(|path| format!(" in `{}`", path.display()));
+        context.say(format_args!(
+            "warning: an issuer's answer for `{}` could not be read and is kept{}: {}; to look at it, and to merge it if it can be read by now: {}",
+            kept.profile,
+            path.unwrap_or_default(),
+            kept.reason,
+            kept.command
+        ));
+    }
     let probes = match options {
         Some(options) => Some(probe::run(options, &overview, &providers, context)?),
         None => None,

@@ -16,11 +16,11 @@ use crate::commands::status::args::StatusArgs;
 use crate::commands::status::overview::Overview;
 use crate::host::context::Context;
 use crate::host::error::CliError;
+use crate::host::network;
 use crate::host::process::runtime;
 use crate::host::report::Report;
 use crate::host::text::printable;
 use crate::profiles::key_reference;
-use crate::profiles::worker;
 
 /// What the person asked for; the names and the numbers where nothing is said are Clawdbot's.
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ pub fn run(
     context: &Context,
 ) -> Result<Summary, CliError> {
     let targets = targets(&options, overview, providers, context);
-    let http: Arc<dyn HttpClient> = Arc::new(worker::client(context));
+    let http: Arc<dyn HttpClient> = Arc::new(network::client(context));
     let started_at = context.now();
     let began = RealTime.elapsed();
     let results = runtime::run(ask(targets, &options, providers, http, context.now()))?;

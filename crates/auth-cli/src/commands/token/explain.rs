@@ -17,9 +17,9 @@ use crate::host::error::CliError;
 use crate::host::report::Report;
 use crate::host::shell_quote::{command, option};
 use crate::host::text::{printable, utc};
+use crate::profiles::refresh_error;
 use crate::profiles::table;
 use crate::profiles::view::{self, View};
-use crate::profiles::worker;
 
 /// Shows the plan that `models auth token` follows.
 pub fn run(args: &ExplainArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
@@ -153,7 +153,7 @@ impl<'a> Explanation<'a> {
         let order = |more: Option<&ProfileId>| self.set_order(more);
         match reason {
             Exclusion::Unknown | Exclusion::NoSecret | Exclusion::Expired(_) => {
-                worker::log_in_command(id, self.providers.find(provider), &self.view.agent)
+                refresh_error::log_in_command(id, self.providers.find(provider), &self.view.agent)
             }
             Exclusion::ForeignProvider(_) => match self.plan.source {
                 Source::StoredOrder => order(None),

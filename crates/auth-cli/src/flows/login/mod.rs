@@ -23,12 +23,12 @@ use crate::host::process::runtime;
 use crate::host::report::Report;
 use crate::profiles::login_method::{self, Chosen};
 use crate::profiles::save::{self, Owner, Wish};
-use crate::profiles::worker;
+use crate::profiles::sink;
 
 /// Logs in, or begins a login.
 pub fn run(request: &LoginRequest, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (config, agent, context) = (invocation.config()?, invocation.agent()?, invocation.context);
-    let sink = worker::sink(agent, &config, context)?;
+    let sink = sink::for_agent(agent, &config, context)?;
     let name = match &request.provider {
         Some(name) => name.clone(),
         None => login_method::choose_provider(&sink.providers, context)?,

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use auth_providers::Provider;
 use auth_providers::plugin::{self, PluginUi, Prompt, PromptKind, Reply};
+use auth_providers::token_source::TokenSink;
 use auth_store::ProfileId;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -15,14 +16,13 @@ use crate::flows::login::request::LoginRequest;
 use crate::flows::login::saved::report;
 use crate::host::browser::Opener;
 use crate::host::error::CliError;
+use crate::host::network;
 use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::shell_quote::option;
 use crate::host::text::{line_for_terminal, printable};
 use crate::profiles::save::{self, Owner, Wish};
-use crate::profiles::token_sink::TokenSink;
-use crate::profiles::worker;
 
 /// Logs in with the plugin of `provider`.
 pub(crate) fn run(
@@ -40,7 +40,7 @@ pub(crate) fn run(
         )));
     }
     save::check_room(sink)?;
-    let environment = worker::plugin_environment(context);
+    let environment = network::plugin_environment(context);
     let is_terminal = context.terminal.stdin;
     let lines = prompt::lines(context);
     let talk = context.take_stderr();

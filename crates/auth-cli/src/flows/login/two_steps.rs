@@ -14,12 +14,13 @@ use crate::flows::login::saved::report;
 use crate::flows::login::ui::Person;
 use crate::host::context::Context;
 use crate::host::error::CliError;
+use crate::host::network;
 use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::text::{printable, utc};
 use crate::profiles::save::{self, Owner, Wish};
-use crate::profiles::worker;
+use crate::profiles::sink;
 
 /// `--start`: the address or the code, and nothing that runs on.
 pub(super) fn start(
@@ -38,7 +39,7 @@ pub(super) fn start(
         "force": request.force,
         "setDefault": request.set_default,
     });
-    let (pending, http) = (pending(context), worker::client(context));
+    let (pending, http) = (pending(context), network::client(context));
     let begun = runtime::run(pending.start(provider, flow, note, entropy, &http, &*context.clock))?
         .map_err(explain)?;
     Ok(match &begun.way {
@@ -101,7 +102,7 @@ pub fn finish(
         Some(agent) => agent,
         None => invocation.agent()?.clone(),
     };
-    let sink = worker::sink(&agent, &config, context)?;
+    let sink = sink::for_agent(&agent, &config, context)?;
     save::check_room(&sink)?;
     let requested = request.profile_id.as_deref().or(note["profileId"].as_str());
     let wish = Wish {

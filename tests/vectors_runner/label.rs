@@ -1,14 +1,59 @@
-//! One line about the credentials of a provider, as `models status` and chat commands show it.
+//! `auth_label`: one line about the credentials of a provider, as the original's chat shows it. No
+//! command of ours does, so the line is put together here, of what routing says.
 
-use auth_store::{Kind, Profile, ProfileId, Timestamp};
+use auth_routing::health::{display_label, until_text};
+use auth_routing::{Config, Plan, Why};
+use auth_store::{Document, Kind, Profile, ProfileId, Timestamp, trim};
+use serde_json::{Value, json};
 
-use crate::health::{display_label, until_text};
-use crate::plan::config::Config;
-use crate::plan::{Plan, Why};
+use crate::routing::{self, Planned, document, now, text};
+
+pub(crate) fn label(input: &Value) -> Result<Value, String> {
+    let document = document(&input["store"])?;
+    let masked = |id: &ProfileId| masked(&document, id);
+    Ok(label_with(input, &document, &routing::planned(input, &document), &masked))
+}
+
+/// The label for a plan.
+pub(crate) fn label_with(
+    input: &Value,
+    document: &Document,
+    planned: &Planned,
+    masked: &dyn Fn(&ProfileId) -> String,
+) -> Value {
+    let (plan, profiles, config) = (&planned.plan, &planned.profiles, &planned.config);
+    if plan.candidates.is_empty() {
+        return json!({ "label": "missing", "source": "missing" });
+    }
+    if text(&input["mode"]) == "compact" {
+        let label = compact(plan, profiles, config, masked, now(input));
+        return json!({ "label": label, "source": "" });
+    }
+    let last_good = document.last_good(&planned.provider);
+    let labels = verbose(plan, profiles, config, last_good.as_ref(), masked, now(input));
+    json!({
+        "label": labels.join(", "),
+        "source": "auth-profiles.json: $ROOT/main/auth-profiles.json",
+    })
+}
+
+/// What the original shows of a key: short ones whole, of others both ends.
+pub(crate) fn masked(document: &Document, id: &ProfileId) -> String {
+    let Some(credential) = document.credential(id) else { return "missing".to_owned() };
+    let secret: Vec<char> = trim(credential.bearer().expose()).chars().collect();
+    match secret.len() {
+        0 => "missing".to_owned(),
+        1..=16 => secret.iter().collect(),
+        length => {
+            let (start, end) = (&secret[..8], &secret[length - 8..]);
+            format!("{}...{}", start.iter().collect::<String>(), end.iter().collect::<String>())
+        }
+    }
+}
 
 /// The label of the profile that is used next, and how many more there are. `None` if there is
 /// no candidate. `masked` gives what may be shown of a profile's key or token.
-pub fn compact(
+fn compact(
     plan: &Plan,
     profiles: &[Profile],
     config: &Config,
@@ -31,7 +76,7 @@ pub fn compact(
 
 /// The labels of all candidates, in order. `masked` gives what may be shown of a profile's key or
 /// token.
-pub fn verbose(
+fn verbose(
     plan: &Plan,
     profiles: &[Profile],
     config: &Config,
@@ -81,43 +126,4 @@ fn rest(profile: &Profile, now: Timestamp) -> String {
 fn end(profile: &Profile, now: Timestamp) -> Option<String> {
     let end = profile.expires.filter(|end| end.0 > 0 && profile.kind != Kind::ApiKey)?;
     Some(if end <= now { "expired".to_owned() } else { format!("exp {}", until_text(end, now)) })
-}
-
-#[cfg(test)]
-mod tests {
-    use auth_store::{Document, ProviderId};
-
-    use super::*;
-    use crate::{Routing, plan};
-
-    #[test]
-    fn labels_tell_what_is_next_what_rests_and_what_ends_without_the_secret() {
-        let store = Document::parse(
-            br#"{"profiles": {
-                "acme:me": {"type": "oauth", "provider": "acme", "refresh": "r", "email": "me@x.y", "expires": 3600000},
-                "acme:t": {"type": "token", "provider": "acme", "token": "secret", "expires": 7200000},
-                "acme:k": {"type": "api_key", "provider": "acme", "key": "secret"}
-            }, "usageStats": {"acme:k": {"cooldownUntil": 300000}}}"#,
-        )
-        .unwrap();
-        let profiles: Vec<_> = store.profiles().collect();
-        let (config, now) = (Config::default(), Timestamp(0));
-        let provider = ProviderId::new("acme");
-        let routing = Routing { provider, stored_order: None, config: &config };
-        let plan = plan(&profiles, &routing, None, now);
-        let masked = |_: &ProfileId| "s...t".to_owned();
-
-        let line = compact(&plan, &profiles, &config, &masked, now);
-        assert_eq!(line.as_deref(), Some("acme:me (me@x.y) oauth exp 1h (+2)"));
-        let last_good = ProfileId::from("acme:t");
-        let lines = verbose(&plan, &profiles, &config, Some(&last_good), &masked, now);
-        assert_eq!(
-            lines,
-            [
-                "acme:me=OAuth (me@x.y) (next, exp 1h)",
-                "acme:t=token:s...t (lastGood, exp 2h)",
-                "acme:k=s...t (cooldown 5m)",
-            ]
-        );
-    }
 }

@@ -85,7 +85,10 @@ mod tests {
 
         /// The key, asked for that much later than now.
         fn ask(&self, later: Duration) -> Option<String> {
-            let now = SystemClock.now().plus(later);
+            self.ask_at(SystemClock.now().plus(later))
+        }
+
+        fn ask_at(&self, now: Timestamp) -> Option<String> {
             let found = self.warm.credential(&self.store, &"a".into(), now).unwrap();
             found.map(|it| it.bearer().expose().to_owned())
         }
@@ -112,8 +115,14 @@ mod tests {
     fn a_store_that_changed_just_now_is_not_trusted() {
         let world = world();
         world.put("one");
-        assert_eq!(world.ask(Duration::ZERO).as_deref(), Some("one"));
+        let changed = std::fs::metadata(world.store.path()).unwrap().modified().unwrap();
+        let changed = changed.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+        let changed = Timestamp(changed.try_into().unwrap());
+        assert_eq!(world.ask_at(changed).as_deref(), Some("one"));
         assert!(!world.is_warm());
+        // The control.
+        world.ask_at(changed.plus(LATER));
+        assert!(world.is_warm());
     }
 
     #[test]

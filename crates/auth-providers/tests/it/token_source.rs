@@ -1,22 +1,20 @@
 //! The token sink in a program that embeds it: one refresh, however many tasks ask.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use auth_cli::profiles::store_cache::Warm;
-use auth_cli::profiles::token_sink::{Flights, TokenSink};
 use auth_providers::refresh::{Force, Wanted};
+use auth_providers::token_source::{Flights, TokenSink, Warm};
 use auth_providers::{HttpRequest, HttpResponse, Providers};
 use auth_store::{Credential, OAuthCredential, StateDirectory, Timestamp};
 use serde_json::{Map, json};
 use tokio::task::JoinSet;
 
-const NOW: Timestamp = Timestamp(1_800_000_000_000);
+use crate::support::{NOW, block_on};
+
 const PROFILE: &str = "acme:me";
 
 /// A sink on an expired login, at an issuer that answers when it is told to.
@@ -79,10 +77,6 @@ fn world() -> World {
 async fn ask(sink: Arc<TokenSink>, force: Force) -> String {
     let wanted = Wanted { force, ..Wanted::now(PROFILE.into()) };
     sink.credential(wanted).await.unwrap().bearer().expose().to_owned()
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 #[test]

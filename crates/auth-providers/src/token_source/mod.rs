@@ -1,21 +1,28 @@
-//! The token sink of one agent: the four crates put together.
+//! The tokens of one agent, for a program that embeds this: store, refresh and network put
+//! together.
 //!
-//! The command line uses it through [`worker`](crate::profiles::worker), which survives its caller as a
-//! process of its own. A program that embeds it calls [`TokenSink::credential`], where a thread
-//! outlives the task that asked.
+//! [`TokenSink::credential`] refreshes in a thread, which outlives the task that asked. The command
+//! line calls [`TokenSink::credential_by`] with a sender that is a process of its own, since that
+//! outlives the command.
+
+mod cache;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use auth_providers::refresh::{self, Doors, Force, RefreshError, Wanted};
-use auth_providers::{HttpClient, Provider, Providers};
-use auth_store::{Clock, Credential, Profile, ProfileId, Records, Store, StoreError};
+use auth_store::{
+    Clock, Credential, Profile, ProfileId, Records, Store, StoreError, Timestamp, TokenLock,
+};
 use tokio::sync::watch;
 
-use crate::profiles::store_cache::Warm;
+use crate::http::HttpClient;
+use crate::provider::Provider;
+use crate::provider::registry::Providers;
+use crate::refresh::{self, Doors, Force, RefreshError, Wanted};
+
+pub use cache::Warm;
 
 /// Everything that is needed to hand out the credentials of an agent.
 pub struct TokenSink {
@@ -84,8 +91,7 @@ impl TokenSink {
     /// A credential that can be used now, refreshed first if that is due.
     ///
     /// However many tasks ask at once, one refresh is under way; it goes on if they all stop
-    /// waiting. A key that is kept elsewhere comes as [`Credential::Reference`]:
-    /// [`fetch`](crate::profiles::key_reference::fetch) it, when it is sent.
+    /// waiting. A key that is kept elsewhere comes as [`Credential::Reference`].
     ///
     /// # Errors
     /// See [`RefreshError`]: each variant says what to do next.
@@ -97,25 +103,36 @@ impl TokenSink {
         {
             return Ok(stored);
         }
-        let document = self.store.read().map_err(|error| Arc::new(error.into()))?;
-        let unknown = || Arc::new(RefreshError::UnknownProfile { profile: wanted.profile.clone() });
-        let profile = document.profile(&wanted.profile).ok_or_else(unknown)?;
-        let credential = document.credential(&wanted.profile).ok_or_else(unknown)?;
-        let now = self.clock.now();
-        if wanted.force == Force::No && credential.is_fresh(now, wanted.at_least) {
-            return Ok(credential);
-        }
-        let Some(provider) = self.provider_of(&profile) else {
-            return without_provider(credential, &wanted, now).map_err(Arc::new);
-        };
-        let mut landing = self.join_or_start(wanted, provider.clone());
+        let mut landing = self.join_or_start(wanted);
         match landing.wait_for(Option::is_some).await {
             Ok(answer) => answer.clone().unwrap_or_else(|| Err(unknown_end())),
             Err(_) => Err(unknown_end()),
         }
     }
 
-    fn join_or_start(self: &Arc<Self>, wanted: Wanted, provider: Provider) -> Landing {
+    /// The same in this thread, which it blocks: a refresh token goes to `sender` with its lock,
+    /// as in [`refresh::refresh`].
+    ///
+    /// # Errors
+    /// Those of a refresh, and those of `sender`.
+    pub fn credential_by<E: From<RefreshError>>(
+        &self,
+        wanted: &Wanted,
+        mut sender: impl FnMut(TokenLock, &Wanted, &Provider) -> Result<bool, E>,
+    ) -> Result<Credential, E> {
+        let document = self.store.read().map_err(RefreshError::from)?;
+        let profile = document.profile(&wanted.profile);
+        let (Some(profile), Some(stored)) = (profile, document.credential(&wanted.profile)) else {
+            return Err(RefreshError::UnknownProfile { profile: wanted.profile.clone() }.into());
+        };
+        let Some(provider) = self.provider_of(&profile) else {
+            return Ok(without_provider(stored, wanted, self.clock.now())?);
+        };
+        let sender = |lock, wanted: &Wanted| sender(lock, wanted, provider);
+        refresh::refresh(wanted, provider, self.doors(), sender)
+    }
+
+    fn join_or_start(self: &Arc<Self>, wanted: Wanted) -> Landing {
         let key = (wanted.clone(), wanted.force != Force::No);
         let mut flights = self.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
         // One that is closed has crashed.
@@ -126,10 +143,13 @@ impl TokenSink {
         flights.insert(key.clone(), landing.clone());
         let sink = Arc::clone(self);
         let fly = move || {
-            let answer = block_on(refresh::refresh(&wanted, &provider, sink.doors()));
+            let sender = |lock, wanted: &Wanted, provider: &Provider| {
+                refresh::send_blocking(lock, wanted, provider, sink.doors())
+            };
+            let answer = sink.credential_by(&wanted, sender);
             sink.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             // Everybody may have stopped waiting.
-            let _ = land.send(Some(answer.and_then(|it| it).map_err(Arc::new)));
+            let _ = land.send(Some(answer.map_err(Arc::new)));
         };
         // Where the system has no thread for it, the landing is closed.
         let _ = std::thread::Builder::new().spawn(fly);
@@ -138,10 +158,10 @@ impl TokenSink {
 }
 
 /// A credential that nobody here can refresh.
-pub(crate) fn without_provider(
+fn without_provider(
     credential: Credential,
     wanted: &Wanted,
-    now: auth_store::Timestamp,
+    now: Timestamp,
 ) -> Result<Credential, RefreshError> {
     if credential.is_valid(now.plus(wanted.at_least)) {
         return Ok(credential);
@@ -150,27 +170,6 @@ pub(crate) fn without_provider(
         profile: wanted.profile.clone(),
         reason: "it has ended, and its provider is not known here",
     })
-}
-
-/// Runs `future` on a runtime of its own, in this thread.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, RefreshError> {
-    match runtime() {
-        Ok(runtime) => Ok(runtime.block_on(future)),
-        Err(source) => Err(RefreshError::Store(StoreError::Io {
-            action: "start the network for",
-            path: std::path::PathBuf::new(),
-            source,
-        })),
-    }
-}
-
-/// A runtime for this thread.
-pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    // tokio panics where it cannot have such a pair for its signals; whoever has no descriptors
-    // left gets an error.
-    #[cfg(unix)]
-    drop(std::os::unix::net::UnixStream::pair()?);
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 fn unknown_end() -> Arc<RefreshError> {
