@@ -4,7 +4,7 @@
 //! same function on a context of their own:
 //!
 //! ```
-//! use auth_cli::context::{Captured, Context};
+//! use auth_cli::host::context::{Captured, Context};
 //! use auth_store::Timestamp;
 //!
 //! let home = std::path::Path::new("/nowhere/home");
