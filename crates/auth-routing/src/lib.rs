@@ -1,4 +1,4 @@
-//! Which credential is used next, which one rests, and why.
+//! Which credential is used next, which one is in cooldown, and why.
 //!
 //! Everything here is a pure function of values: no file, no network, no clock, no environment,
 //! and never a secret. The same inputs give the same answer, and the answer explains itself.
@@ -16,7 +16,7 @@
 //!    to send, expired tokens. An expired OAuth login stays: it can be refreshed.
 //! 3. An order that somebody wrote down is kept. Otherwise OAuth goes before token before API key,
 //!    and among equals the one used longest ago goes first.
-//! 4. Profiles that rest are candidates too, after all others, the one that is back soonest first.
+//! 4. Profiles in cooldown are candidates too, after all others, the one that is back soonest first.
 //! 5. A [`Pin`] moves its profile to the front, or leaves no other.
 //!
 //! ```
@@ -45,7 +45,7 @@
 //!
 //! # Around it
 //!
-//! [`cooldown`] says how long a failure makes a profile rest, [`response`](cooldown::response) what a provider's answer
+//! [`cooldown`] says how long the cooldown after a failure lasts, [`response`](cooldown::response) what a provider's answer
 //! says about it, [`session`] which profile a session stays with, [`selector`](session::selector) and [`choice`](session::choice) what
 //! `/model Opus@anthropic:work` means and does, [`charge()`] who pays, [`health`] how
 //! long credentials still hold, and [`repair`](health::repair) mends configs that

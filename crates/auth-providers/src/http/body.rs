@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use crate::http::json;
-use crate::http::{LARGEST_BODY, header};
 
 /// A body, as far as it can be read.
 pub(crate) struct Body {
@@ -91,11 +90,12 @@ impl Body {
             c == char::REPLACEMENT_CHARACTER || c.is_control() && !c.is_ascii_whitespace()
         };
         // Latin-1 has some letters that are not UTF-8; what is not text at all has many.
-        let odd = || self.text.chars().filter(|c| is_odd(*c)).count();
+        let start = || self.text.chars().take(4096);
+        let odd = || start().filter(|c| is_odd(*c)).count();
         match &self.sealed {
             Some(coding) => Some(format!("the content coding `{coding}`")),
             None if !self.is_utf8 => Some("UTF-16".to_owned()),
-            None if odd() * 8 > self.text.chars().count() => {
+            None if odd() * 8 > start().count() => {
                 Some("an encoding that is not known here".to_owned())
             }
             None => None,
@@ -170,6 +170,18 @@ fn utf_16(bytes: &[u8]) -> Option<String> {
 
 /// One of these is in every answer that is a form.
 const FORM_FIELDS: [&str; 4] = ["access_token", "refresh_token", "device_code", "error"];
+
+/// The value of the header field `name` in `headers`, whatever the case of the names there.
+pub(crate) fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers
+        .iter()
+        .find(|(found, _)| found.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_str())
+}
+
+/// The largest body of an answer that is read. Token answers have a few kilobytes; the limit is for
+/// our memory, and what is beyond it is lost.
+pub const LARGEST_BODY: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {

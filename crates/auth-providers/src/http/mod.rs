@@ -17,6 +17,9 @@ use serde_json::{Map, Value};
 
 use crate::http::body::Body;
 
+pub use crate::http::body::LARGEST_BODY;
+pub(crate) use crate::http::body::header;
+
 /// The methods OAuth needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Method {
@@ -92,10 +95,6 @@ where
         Box::pin(async move { answer })
     }
 }
-
-/// The largest body of an answer that is read. Token answers have a few kilobytes; the limit is for
-/// our memory, and what is beyond it is lost.
-pub const LARGEST_BODY: usize = 16 << 20;
 
 impl HttpRequest {
     /// A `GET` of `url` that asks for JSON.
@@ -177,10 +176,5 @@ pub(crate) fn is_passing(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..)
 }
 
-/// The value of the header field `name` in `headers`, whatever the case of the names there.
-pub(crate) fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers
-        .iter()
-        .find(|(found, _)| found.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.as_str())
-}
+/// Stands in the place of an HTTP status in the answers of plugins, which have none.
+pub(crate) const NO_STATUS: u16 = 0;

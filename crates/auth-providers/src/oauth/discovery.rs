@@ -135,6 +135,10 @@ impl Metadata {
         let mut endpoint = |name: &str| {
             let url = document.get(name).and_then(Value::as_str)?;
             let reason = match address::parse(url) {
+                // What parses an address passes over line breaks in it; nobody else does.
+                _ if url.contains(|c: char| c.is_control() || c.is_whitespace()) => {
+                    "it has a space or a line break"
+                }
                 Ok(parsed) if parsed.origin() == origin => return Some(url.to_owned()),
                 Ok(_) => "it is not of the issuer's origin",
                 Err(reason) => reason,
@@ -333,6 +337,7 @@ mod tests {
     fn endpoints_elsewhere_are_named_and_not_used() {
         let document = r#"{"issuer":"https://a.example","token_endpoint":"https://evil.example/t",
             "authorization_endpoint":"http://a.example/auth","userinfo_endpoint":"https://a.example:444/u",
+            "device_authorization_endpoint":"https://a.exa\nmple/d",
             "revocation_endpoint":"https://a.example/revoke"}"#;
         let url = "https://a.example/.well-known/openid-configuration";
         let metadata = ask("https://a.example", &[(url, document)]).0.unwrap();
@@ -340,7 +345,8 @@ mod tests {
         assert_eq!(metadata.endpoints.authorization, None);
         assert_eq!(metadata.endpoints.userinfo, None);
         assert!(metadata.endpoints.revocation.is_some());
-        assert_eq!(metadata.refused.len(), 3);
+        assert_eq!(metadata.endpoints.device_authorization, None);
+        assert_eq!(metadata.refused.len(), 4);
     }
 
     #[test]

@@ -7,10 +7,9 @@ use auth_store::Secret;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use crate::http::LARGEST_BODY;
 use crate::http::body::Body;
 use crate::http::json;
-use crate::plugin;
+use crate::http::{LARGEST_BODY, NO_STATUS};
 
 /// Why an answer that was not understood must be kept; `None` if nothing speaks for tokens in it.
 /// What issuers repeat of the token that was `sent` does not.
@@ -22,7 +21,7 @@ pub(crate) fn why_kept(
 ) -> Option<String> {
     let body = Body::read(headers, bytes);
     let answered = match status {
-        plugin::NO_STATUS => "the plugin answered".to_owned(),
+        NO_STATUS => "the plugin answered".to_owned(),
         status => format!("the server answered {status}"),
     };
     let found = found(&body, sent);
@@ -30,7 +29,7 @@ pub(crate) fn why_kept(
         let found = found.join(" and ");
         return Some(format!("{answered}, with {found} in something that is no token response"));
     }
-    if !matches!(status, 200..300 | plugin::NO_STATUS) || body.is_page() {
+    if !matches!(status, 200..300 | NO_STATUS) || body.is_page() {
         return None;
     }
     if let Some(encoding) = body.unknown_encoding() {
@@ -44,10 +43,11 @@ pub(crate) fn why_kept(
 pub(crate) fn found(body: &Body, sent: Option<&Secret>) -> Vec<&'static str> {
     // Whatever the character set is, between the letters of a name there is nothing else.
     let text = body.text().replace('\0', "");
+    let lower = text.to_ascii_lowercase();
     let is_sent = |value: &str| sent.is_some_and(|sent| repeats(value, sent.expose()));
     let mut found: Vec<_> = MEMBERS
         .into_iter()
-        .filter(|name| values(&text, name, body.is_page()).any(|value| !is_sent(value)))
+        .filter(|name| values(&text, &lower, name, body.is_page()).any(|value| !is_sent(value)))
         .collect();
     if found.is_empty() && jwts(&text).any(|jwt| !is_sent(jwt)) {
         found.push("a JWT");
@@ -75,6 +75,10 @@ pub(crate) fn only_tokens(body: &Body) -> Option<Map<String, Value>> {
     let text = body.text().replace("&quot;", "\"").replace("&#34;", "\"");
     let mut all = Vec::new();
     collect_text(&text, &mut all, 2);
+    if all.is_empty() {
+        // A form with a status that is no success.
+        collect(Value::Object(body.object().unwrap_or_default()), &mut all, 0);
+    }
     all.dedup();
     match <[_; 1]>::try_from(all) {
         Ok([tokens]) => Some(tokens),
@@ -129,10 +133,16 @@ fn snake_case(name: &str) -> String {
 }
 
 /// The values of the member `name` in a text that may be JSON, or JSON in a string, a form, or XML;
-/// in a page only JSON counts, since their links have fields of such names.
-fn values<'a>(text: &'a str, name: &'static str, is_page: bool) -> impl Iterator<Item = &'a str> {
+/// in a page only JSON counts, since their links have fields of such names. `lower` is the text in
+/// lower case.
+fn values<'a>(
+    text: &'a str,
+    lower: &'a str,
+    name: &'static str,
+    is_page: bool,
+) -> impl Iterator<Item = &'a str> {
     let (first, second) = name.split_once('_').unwrap_or((name, ""));
-    places(text, first).filter_map(move |place| {
+    lower.match_indices(first).filter_map(move |(place, _)| {
         if text[..place].ends_with(|c: char| c.is_ascii_alphanumeric()) {
             return None;
         }
@@ -159,14 +169,6 @@ fn values<'a>(text: &'a str, name: &'static str, is_page: bool) -> impl Iterator
             .any(|none| value.eq_ignore_ascii_case(none));
         (!is_none).then_some(value)
     })
-}
-
-/// Where `word` is in `text`, in whatever case.
-fn places(text: &str, word: &'static str) -> impl Iterator<Item = usize> {
-    let bytes = text.as_bytes();
-    let length = word.len();
-    (0..(bytes.len() + 1).saturating_sub(length))
-        .filter(move |at| bytes[*at..*at + length].eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// What follows `word` at the start of `text`, in whatever case.
@@ -273,7 +275,7 @@ mod tests {
         assert!(why_kept(206, &[], bytes, None).unwrap().contains("not known here"));
         assert_eq!(why_kept(502, &zstd, bytes, None), None);
         assert_eq!(why_kept(200, &zstd, b"", None), None);
-        let long = vec![b' '; LARGEST_BODY];
+        let long = vec![b'x'; LARGEST_BODY];
         assert!(why_kept(200, &[], &long, None).unwrap().contains("16 MiB"));
         assert_eq!(why_kept(200, &[], &long[1..], None), None);
     }
@@ -291,6 +293,7 @@ mod tests {
             r#"{"body":"{\"refresh_token\":\"r2\"}"}"#,
             "<html>{&quot;refresh_token&quot;:&quot;r2&quot;}",
             r#"{"refresh_token":"r2"}{"refresh_token":"r2"}"#,
+            "access_token=n&refresh_token=r2",
         ] {
             assert_eq!(only(text).as_deref(), Some("r2"), "{text}");
         }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use auth_store::{ProviderId, Secret};
 
-use crate::http::{HttpClient, HttpError, HttpRequest, HttpResponse, Sending};
+use crate::http::{HttpClient, HttpError, HttpRequest, HttpResponse, NO_STATUS, Sending};
 use crate::oauth::unread;
 use crate::plugin::message::FailureKind;
 use crate::plugin::process::Process;
-use crate::plugin::protocol::{HELLO_TIMEOUT, NO_STATUS, SCHEME};
+use crate::plugin::protocol::{HELLO_TIMEOUT, SCHEME};
 use crate::plugin::session::{Conversation, Event, Hello, Operation, Violation};
 use crate::provider::executable::{Environment, Executable, Unusable};
 use crate::provider::registry::Providers;

@@ -1,4 +1,4 @@
-//! How long a profile rests after a failure, and what ends the rest.
+//! How long a cooldown lasts after a failure, and what ends it.
 
 pub mod redact;
 pub mod reset_time;
@@ -52,12 +52,12 @@ impl FailureReason {
 /// How long failures count: `auth.cooldowns` of the config.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CooldownPolicy {
-    /// The first rest after a billing failure; each further one doubles it.
+    /// The first cooldown after a billing failure; each further one doubles it.
     pub billing_back_off: Duration,
     /// The same for single providers, in the order of the config; the first that matches counts.
     /// `None`: a value that cannot be used, which is replaced by the built-in one.
     pub billing_back_off_by_provider: Vec<(ProviderId, Option<Duration>)>,
-    /// The longest rest after a billing failure.
+    /// The longest cooldown after a billing failure.
     pub billing_longest: Duration,
     /// Failures older than this are forgotten.
     pub failure_window: Duration,
@@ -95,8 +95,8 @@ impl CooldownPolicy {
         }
     }
 
-    /// The rest after the `failures`-th billing failure of a profile of `provider`.
-    fn billing_rest(&self, provider: &ProviderId, failures: u64) -> Duration {
+    /// The cooldown after the `failures`-th billing failure of a profile of `provider`.
+    fn billing_cooldown(&self, provider: &ProviderId, failures: u64) -> Duration {
         let own = self.billing_back_off_by_provider.iter().find(|(id, _)| id == provider);
         let base = match own {
             Some((_, base)) => base.unwrap_or(BILLING_BACK_OFF),
@@ -110,7 +110,7 @@ impl CooldownPolicy {
 
 /// The usage of a profile of `provider` after it failed at `now`.
 ///
-/// It rests for [`back_off`] (5 hours and doubling after a billing failure), or until
+/// It is in cooldown for [`back_off`] (5 hours and doubling after a billing failure), or until
 /// `known_reset`, if the provider said when it will serve the profile again. No report moves an
 /// end that is already set to an earlier time.
 #[must_use]
@@ -140,8 +140,8 @@ pub fn after_failure(
         ..usage.clone()
     };
     if reason == FailureReason::Billing {
-        let end =
-            known_reset.unwrap_or_else(|| now.plus(policy.billing_rest(provider, of_this_reason)));
+        let end = known_reset
+            .unwrap_or_else(|| now.plus(policy.billing_cooldown(provider, of_this_reason)));
         next.disabled_until = usage.disabled_until.max(Some(end));
         next.disabled_reason = Some(reason.as_str().to_owned());
     } else {
@@ -152,13 +152,13 @@ pub fn after_failure(
     next
 }
 
-/// The usage of a profile that was handed out at `now` and worked: whatever made it rest is over.
+/// The usage of a profile that was used at `now` and worked: every cooldown is over.
 #[must_use]
 pub fn after_success(usage: &Usage, now: Timestamp) -> Usage {
     Usage { last_used: Some(now), failure_counts: None, ..cleared(usage) }
 }
 
-/// The usage of a profile whose rest somebody ended by hand, the one for billing too.
+/// The usage of a profile whose cooldowns the user ended, the one for billing too.
 #[must_use]
 pub fn cleared(usage: &Usage) -> Usage {
     Usage {
@@ -171,7 +171,8 @@ pub fn cleared(usage: &Usage) -> Usage {
     }
 }
 
-/// A profile as a request for one model sees it: that model may rest while the others do not.
+/// A profile as a request for one model sees it: that model may be in cooldown while the others
+/// are not.
 #[must_use]
 pub fn for_model(mut profile: Profile, of_model: &Usage) -> Profile {
     let usage = &mut profile.usage;
@@ -180,17 +181,17 @@ pub fn for_model(mut profile: Profile, of_model: &Usage) -> Profile {
 }
 
 /// When the profile may be used again: the later end of cooldown and disabling, past or future.
-/// `None` if it never rested.
+/// `None` if it never was in cooldown.
 pub fn unusable_until(usage: &Usage) -> Option<Timestamp> {
     usage.cooldown_until.max(usage.disabled_until).filter(|end| end.0 > 0)
 }
 
-/// Whether the profile rests at `now`.
+/// Whether the profile is in cooldown at `now`.
 pub fn is_resting(usage: &Usage, now: Timestamp) -> bool {
     unusable_until(usage).is_some_and(|end| now < end)
 }
 
-/// The rest after `errors` failures in a row: 1, 5, 25, then 60 minutes.
+/// The cooldown after `errors` failures in a row: 1, 5, 25, then 60 minutes.
 pub fn back_off(errors: u32) -> Duration {
     Duration::from_mins(match errors {
         ..=1 => 1,
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn success_and_clearing_end_every_rest() {
+    fn success_and_clearing_end_every_cooldown() {
         let usage = fail(&Usage::default(), FailureReason::Billing, None, 1);
         let usage = fail(&usage, FailureReason::Auth, None, 1);
         assert!(is_resting(&usage, Timestamp(1)));
@@ -298,8 +299,8 @@ mod tests {
         assert_eq!(policy.billing_back_off, Duration::from_hours(5));
         assert_eq!(policy.billing_longest, Duration::from_hours(24));
         assert_eq!(policy.failure_window, Duration::from_mins(30));
-        assert_eq!(policy.billing_rest(&ProviderId::new("zai"), 1), Duration::from_hours(2));
-        assert_eq!(policy.billing_rest(&ProviderId::new("openai"), 1), Duration::from_hours(5));
+        assert_eq!(policy.billing_cooldown(&ProviderId::new("zai"), 1), Duration::from_hours(2));
+        assert_eq!(policy.billing_cooldown(&ProviderId::new("openai"), 1), Duration::from_hours(5));
     }
 
     fn usage() -> impl Strategy<Value = Usage> {

@@ -95,11 +95,11 @@ pub enum Why {
         /// When it was last used; `None`: never.
         last_used: Option<Timestamp>,
     },
-    /// It rests, and is back then.
+    /// It is in cooldown, and back then.
     Resting {
-        /// The end of the rest.
+        /// The end of the cooldown.
         until: Timestamp,
-        /// Why it rests, where the store says so (`billing`).
+        /// Why it is in cooldown, where the store says so (`billing`).
         reason: Option<String>,
     },
 }
@@ -158,7 +158,7 @@ pub fn plan(
 
     let mut excluded = Vec::new();
     let mut awake = Vec::new();
-    let mut resting = Vec::new();
+    let mut in_cooldown = Vec::new();
     for (place, id) in listed.iter().enumerate() {
         let Some(profile) = by_id.get(id) else {
             excluded.push((id.clone(), Exclusion::Unknown));
@@ -171,7 +171,7 @@ pub fn plan(
         }
         let usage = &profile.usage;
         match cooldown::unusable_until(usage).filter(|until| now < *until) {
-            Some(until) => resting.push((until, *profile)),
+            Some(until) => in_cooldown.push((until, *profile)),
             None => awake.push((place + 1, *profile)),
         }
     }
@@ -180,7 +180,7 @@ pub fn plan(
     if !source.is_explicit() {
         awake.sort_by_key(|(_, it)| (rank(it.kind), it.usage.last_used.unwrap_or_default()));
     }
-    resting.sort_by_key(|(until, _)| *until);
+    in_cooldown.sort_by_key(|(until, _)| *until);
     let awake = awake.into_iter().map(|(place, profile)| Candidate {
         id: profile.id.clone(),
         why: if source.is_explicit() {
@@ -190,11 +190,11 @@ pub fn plan(
             Why::LeastRecentlyUsed { kind: profile.kind, last_used }
         },
     });
-    let resting = resting.into_iter().map(|(until, profile)| Candidate {
+    let in_cooldown = in_cooldown.into_iter().map(|(until, profile)| Candidate {
         id: profile.id.clone(),
-        why: Why::Resting { until, reason: rest_reason(profile, until) },
+        why: Why::Resting { until, reason: cooldown_reason(profile, until) },
     });
-    let mut candidates: Vec<_> = awake.chain(resting).collect();
+    let mut candidates: Vec<_> = awake.chain(in_cooldown).collect();
 
     let listed: Set<&ProfileId> = listed.iter().collect();
     let others = profiles.iter().filter(|it| it.provider == routing.provider);
@@ -267,7 +267,7 @@ fn rank(kind: Kind) -> u8 {
     }
 }
 
-fn rest_reason(profile: &Profile, until: Timestamp) -> Option<String> {
+fn cooldown_reason(profile: &Profile, until: Timestamp) -> Option<String> {
     let is_disabled = profile.usage.disabled_until == Some(until);
     profile.usage.disabled_reason.clone().filter(|_| is_disabled)
 }
@@ -315,12 +315,12 @@ fn obey(
 }
 
 impl Plan {
-    /// The profile to use now: the first candidate, rested or not.
+    /// The profile to use now: the first candidate, in cooldown or not.
     pub fn first(&self) -> Option<&ProfileId> {
         self.candidates.first().map(|it| &it.id)
     }
 
-    /// Whether every candidate rests, and until when at least. `None`: one is ready, or there is
+    /// Whether every candidate is in cooldown, and until when at least. `None`: one is ready, or there is
     /// no candidate at all.
     pub fn all_rest_until(&self) -> Option<Timestamp> {
         let ends = self.candidates.iter().map(|it| match it.why {

@@ -73,8 +73,8 @@ pub fn pin(entry: &Entry) -> Option<Pin> {
 /// Decides which profile the session uses for `provider`, and moves its pin where needed.
 ///
 /// A pin to a profile that is gone, foreign, or not a candidate is dropped. A person's pin stays
-/// until the next session. Routing's own moves on to the next candidate that does not rest: in a
-/// new session, after a compaction, and when its profile rests. `plan` must be made without a pin.
+/// until the next session. Routing's own moves on to the next candidate that is not in cooldown: in a
+/// new session, after a compaction, and when its profile is in cooldown. `plan` must be made without a pin.
 pub fn resolve(
     entry: &Entry,
     profiles: &[Profile],
@@ -111,7 +111,7 @@ pub fn resolve(
         Some(id) if is_new_session || compactions > compactions_then.unwrap_or(compactions) => {
             first_awake(plan, place(id).map_or(0, |place| place + 1)).or(Some(id))
         }
-        Some(id) if !is_resting(plan, id) => Some(id),
+        Some(id) if !is_in_cooldown(plan, id) => Some(id),
         _ => first_awake(plan, 0).or(candidates.first().copied()),
     };
     let Some(next) = next else { return Resolved { profile: None, entry: changed } };
@@ -147,7 +147,7 @@ fn first_awake(plan: &Plan, start: usize) -> Option<&ProfileId> {
     round.find(|it| !matches!(it.why, Why::Resting { .. })).map(|it| &it.id)
 }
 
-fn is_resting(plan: &Plan, id: &ProfileId) -> bool {
+fn is_in_cooldown(plan: &Plan, id: &ProfileId) -> bool {
     plan.candidates.iter().any(|it| it.id == *id && matches!(it.why, Why::Resting { .. }))
 }
 
@@ -169,9 +169,9 @@ mod tests {
     const NOW: i64 = 1_000;
 
     /// Resolves a session over the order `a`, `b`, `c`, of which some rest.
-    fn check(entry: &Value, resting: &[&str], is_new_session: bool) -> Resolved {
+    fn check(entry: &Value, in_cooldown: &[&str], is_new_session: bool) -> Resolved {
         let profile = json!({ "type": "api_key", "provider": "acme", "key": "k" });
-        let usage: Map<_, _> = resting
+        let usage: Map<_, _> = in_cooldown
             .iter()
             .map(|id| ((*id).to_owned(), json!({ "cooldownUntil": NOW + 1 })))
             .collect();
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_session_gets_the_first_profile_that_does_not_rest_and_keeps_other_fields() {
+    fn a_new_session_gets_the_first_profile_that_is_not_in_cooldown_and_keeps_other_fields() {
         let resolved = check(&json!({ "sessionId": "s", "x": 1 }), &["a"], true);
         assert_eq!(profile(&resolved), "b");
         let entry = json!({

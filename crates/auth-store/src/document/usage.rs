@@ -20,7 +20,7 @@ pub struct Usage {
     pub disabled_until: Option<Timestamp>,
     /// Why it is out of use (`billing`).
     pub disabled_reason: Option<String>,
-    /// It rests until then.
+    /// It is in cooldown until then.
     pub cooldown_until: Option<Timestamp>,
     /// The provider's own words about the last failure. A field of ours, which others keep.
     pub last_failure_raw: Option<String>,

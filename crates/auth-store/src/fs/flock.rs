@@ -25,8 +25,8 @@ pub(crate) struct FileLock {
 }
 
 impl FileLock {
-    /// Waits at most `patience` for the lock on `path`, which is created if it is not there.
-    pub(crate) fn acquire(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+    /// Waits at most `timeout` for the lock on `path`, which is created if it is not there.
+    pub(crate) fn acquire(path: &Path, timeout: Duration) -> Result<Self, StoreError> {
         loop {
             if let Some(lock) = Self::try_acquire(path)? {
                 return Ok(lock);
@@ -41,7 +41,7 @@ impl FileLock {
             };
             let waiting = std::thread::Builder::new().spawn(wait);
             waiting.map_err(StoreError::io("wait for the lock", path))?;
-            match receive.recv_timeout(patience) {
+            match receive.recv_timeout(timeout) {
                 Ok(Ok(file)) if is_at(&file, path) => {
                     return Ok(Self { file, path: path.to_owned() });
                 }
@@ -50,7 +50,7 @@ impl FileLock {
                 Err(_) => {
                     return Err(StoreError::Busy {
                         path: path.to_owned(),
-                        seconds: patience.as_secs(),
+                        seconds: timeout.as_secs(),
                         holder: "another process of ours holds it".to_owned(),
                     });
                 }
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_lock_is_busy_after_the_patience_is_over() {
+    fn a_held_lock_is_busy_after_the_timeout() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lock");
         let held = FileLock::acquire(&path, Duration::ZERO).unwrap();

@@ -187,8 +187,8 @@ mod tests {
             let read = read_regular(&path);
             send.send(read.map_or_else(|error| error.to_string(), |_| "read".to_owned()))
         });
-        let patience = std::time::Duration::from_mins(1);
-        receive.recv_timeout(patience).unwrap_or_else(|_| "it waits".to_owned())
+        let timeout = std::time::Duration::from_mins(1);
+        receive.recv_timeout(timeout).unwrap_or_else(|_| "it waits".to_owned())
     }
 
     #[test]

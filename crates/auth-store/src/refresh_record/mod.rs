@@ -113,12 +113,12 @@ impl Records {
         self.rescue.keys()
     }
 
-    /// Waits at most `patience` for the lock on the token.
+    /// Waits at most `timeout` for the lock on the token.
     ///
     /// # Errors
     /// [`StoreError::Busy`]: somebody else has been refreshing it all the time; try again later.
-    pub fn lock(&self, key: TokenKey, patience: Duration) -> Result<TokenLock, StoreError> {
-        let lock = FileLock::acquire(&self.path(key), patience)?;
+    pub fn lock(&self, key: TokenKey, timeout: Duration) -> Result<TokenLock, StoreError> {
+        let lock = FileLock::acquire(&self.path(key), timeout)?;
         Ok(self.held(key, lock))
     }
 

@@ -28,22 +28,22 @@ pub struct StoreLock {
 }
 
 impl StoreLock {
-    /// Locks the store at `path`, waiting at most `patience` for both locks together.
+    /// Locks the store at `path`, waiting at most `timeout` for both locks together.
     ///
     /// # Errors
     /// [`StoreError::Busy`] if somebody else holds a lock all the time.
-    pub(crate) fn acquire(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+    pub(crate) fn acquire(path: &Path, timeout: Duration) -> Result<Self, StoreError> {
         let place = Place::of(path)?;
         atomic::create_private_directory(paths::directory_of(&place.file))?;
         let started = Instant::now();
-        let flock = FileLock::acquire(&place.flock, patience)?;
-        let rest = patience.saturating_sub(started.elapsed());
+        let flock = FileLock::acquire(&place.flock, timeout)?;
+        let left = timeout.saturating_sub(started.elapsed());
         let directory =
-            DirectoryLock::acquire(&place.lock, &flock.file, rest).map_err(|error| {
+            DirectoryLock::acquire(&place.lock, &flock.file, left).map_err(|error| {
                 match error {
                     // The whole wait counts, not what the other lock left of it.
                     StoreError::Busy { path, holder, .. } => {
-                        StoreError::Busy { path, seconds: patience.as_secs(), holder }
+                        StoreError::Busy { path, seconds: timeout.as_secs(), holder }
                     }
                     other => other,
                 }

@@ -28,19 +28,19 @@ use crate::store::place::{Place, read_backup};
 #[derive(Clone, Debug)]
 pub struct Store {
     path: PathBuf,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Store {
     /// The store at `path`. Nothing is touched; a file that is not there is an empty store.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), patience: PATIENCE }
+        Self { path: path.into(), timeout: LOCK_TIMEOUT }
     }
 
-    /// The same store, waiting at most `patience` for its locks instead of 60 s.
+    /// The same store, waiting at most `timeout` for its locks instead of 60 s.
     #[must_use]
-    pub fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn with_patience(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// Where it is, as given.
@@ -121,14 +121,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Busy`] if somebody else holds a lock all the time.
     pub fn lock_for_refresh(&self) -> Result<StoreLock, StoreError> {
-        StoreLock::acquire(&self.path, self.patience)
+        StoreLock::acquire(&self.path, self.timeout)
     }
 
     /// Locks what lies beside the store and is ours alone: Clawdbot is not kept waiting.
     pub(crate) fn lock_companions(&self) -> Result<FileLock, StoreError> {
         let place = Place::of(&self.path)?;
         atomic::create_private_directory(paths::directory_of(&place.file))?;
-        FileLock::acquire(&place.flock, self.patience)
+        FileLock::acquire(&place.flock, self.timeout)
     }
 
     /// Whether no process of ours has ever locked this store: the only time at which a legacy
@@ -193,7 +193,7 @@ impl Store {
 }
 
 /// How long we wait for the locks.
-const PATIENCE: Duration = Duration::from_mins(1);
+const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {
@@ -334,11 +334,11 @@ mod tests {
         let lock = Place::of(store.path()).unwrap().lock;
         fs::create_dir(&lock).unwrap();
         atomic::write_atomic(store.path(), &whole[..whole.len() / 2]).unwrap();
-        let impatient = store.clone().with_patience(Duration::ZERO);
-        assert!(matches!(impatient.read(), Err(StoreError::Busy { .. })));
+        let without_waiting = store.clone().with_patience(Duration::ZERO);
+        assert!(matches!(without_waiting.read(), Err(StoreError::Busy { .. })));
         // The control: nobody does.
         fs::remove_dir(&lock).unwrap();
-        assert_eq!(key(&impatient.read().unwrap(), "acme:a").as_deref(), Some("one"));
+        assert_eq!(key(&without_waiting.read().unwrap(), "acme:a").as_deref(), Some("one"));
     }
 
     #[test]
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_process_left_is_gone_with_the_next_lock() {
+    fn what_a_crashed_process_left_is_gone_with_the_next_lock() {
         let (_directory, store) = directory_and_store();
         put(&store, "acme:a", "one");
         let place = Place::of(store.path()).unwrap();

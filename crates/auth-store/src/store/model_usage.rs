@@ -1,9 +1,9 @@
 //! What the store's own file has no place for, in a file of ours beside it: `.auth-models.json`.
 //!
-//! A provider may refuse one model of an account and serve the others, so a rest can belong to a
+//! A provider may refuse one model of an account and serve the others, so a cooldown can belong to a
 //! model of a profile. The file also remembers which entries of the runtime cache are ours (see
 //! [`RuntimeCache`](crate::RuntimeCache)). Nothing in it is secret, and nothing depends on it for
-//! longer than a rest lasts: for reading, a damaged file is as good as none. Before the next one is
+//! longer than a cooldown lasts: for reading, a damaged file is as good as none. Before the next one is
 //! written, it is set aside.
 
 use std::path::{Path, PathBuf};
@@ -102,7 +102,7 @@ impl ModelUsage {
         }
     }
 
-    /// Forgets the models whose rest is over and that did not fail since `then`.
+    /// Forgets the models whose cooldown is over and that did not fail since `then`.
     pub fn forget_before(&mut self, then: Timestamp, now: Timestamp) {
         let ids: Vec<_> = self.all().iter().map(|(id, _)| ProfileId::new(id)).collect();
         for id in ids {
@@ -203,7 +203,7 @@ fn set_aside(path: &Path) -> Result<ModelUsage, StoreError> {
     Ok(ModelUsage::default())
 }
 
-/// Writes `usage` beside the store, if it was changed. Not synced: the loss of a rest is no loss.
+/// Writes `usage` beside the store, if it was changed. Not synced: the loss of a cooldown is no loss.
 pub(crate) fn write(usage: &ModelUsage, lock: &FileLock) -> Result<(), StoreError> {
     if !usage.members.is_changed() {
         return Ok(());
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_belongs_to_one_model_of_one_profile() {
+    fn a_cooldown_belongs_to_one_model_of_one_profile() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::at(directory.path().join("agent/auth-profiles.json"));
         let (one, other) = (ProfileId::from("a:1"), ProfileId::from("a:2"));
