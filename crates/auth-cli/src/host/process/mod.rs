@@ -2,4 +2,5 @@
 
 pub mod forward;
 pub mod hardening;
+pub mod logging;
 pub mod runtime;
