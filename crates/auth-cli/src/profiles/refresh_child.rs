@@ -21,7 +21,7 @@ use crate::agent::Agent;
 use crate::agent::invocation::Invocation;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::process::hardening;
+use crate::host::process::{hardening, launch};
 use crate::host::report::Output;
 use crate::profiles::refresh_error::explain;
 use crate::profiles::{key_reference, runtime_cache, sink};
@@ -74,8 +74,6 @@ fn send(
     match &context.program {
         Some(program) if cfg!(unix) => {
             let request = Request { wanted, key: lock.key(), agent, provider };
-            let mut command = Command::new(program);
-            command.args(request.arguments());
             let needs = [
                 &provider.client_id_env[..],
                 &provider.client_secret_env,
@@ -83,7 +81,8 @@ fn send(
                 &provider.redirect_uri_env,
             ];
             let needs = needs.concat();
-            command.env_clear().envs(context.env_without_secrets(&needs));
+            let mut command = launch::program_seeing(program, &context.env_without_secrets(&needs));
+            command.args(request.arguments());
             in_child(command, lock, sink).map_err(Failure::InChild)
         }
         _ => Ok(refresh::send_blocking(lock, wanted, provider, sink.doors())?),

@@ -2,5 +2,6 @@
 
 pub mod forward;
 pub mod hardening;
+pub mod launch;
 pub mod logging;
 pub mod runtime;
