@@ -81,7 +81,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &C
 }
 
 fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> {
-    host::logging::start(invocation.output.verbose, invocation.context);
+    host::process::logging::start(invocation.output.verbose, invocation.context);
     if !matches!(
         cli.command,
         Command::Agents(_)

@@ -17,11 +17,12 @@ use auth_providers::token_source::TokenSink;
 use auth_store::{Credential, ProfileId, TokenKey, TokenLock};
 use serde_json::{Value, json};
 
-use crate::agent::{self, Agent};
-use crate::config::Config;
+use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::process::hardening;
+use crate::host::process::{hardening, launch};
+use crate::host::report::Output;
 use crate::profiles::refresh_error::explain;
 use crate::profiles::{key_reference, runtime_cache, sink};
 
@@ -73,8 +74,6 @@ fn send(
     match &context.program {
         Some(program) if cfg!(unix) => {
             let request = Request { wanted, key: lock.key(), agent, provider };
-            let mut command = Command::new(program);
-            command.args(request.arguments());
             let needs = [
                 &provider.client_id_env[..],
                 &provider.client_secret_env,
@@ -82,7 +81,8 @@ fn send(
                 &provider.redirect_uri_env,
             ];
             let needs = needs.concat();
-            command.env_clear().envs(context.env_without_secrets(&needs));
+            let mut command = launch::program_seeing(program, &context.env_without_secrets(&needs));
+            command.args(request.arguments());
             in_child(command, lock, sink).map_err(Failure::InChild)
         }
         _ => Ok(refresh::send_blocking(lock, wanted, provider, sink.doors())?),
@@ -181,7 +181,8 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
 
     // Ctrl-C in the terminal, and its end, are for the one who asked.
     let _ = rustix::process::setsid();
-    let config = Config::load(context)?;
+    let invocation = Invocation::new(context, Output::default(), None);
+    let config = invocation.config()?;
     let sink = sink::for_agent(&agent, &config, context)?;
     let provider = sink.providers.find(&auth_store::ProviderId::new(&text(provider)?));
     let provider = provider.ok_or_else(nobody)?;
@@ -191,12 +192,9 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
     ignore_signals();
     let sent = refresh::send_blocking(lock, &wanted, provider, sink.doors())
         .map_err(|error| explain(error, Some(provider), &agent))?;
-    // Here, since the one who asked may be gone. Others may have had copies of the token.
-    runtime_cache::follow(&agent, &config, context);
-    // Best effort: what was sent is stored.
-    for other in agent::others(&agent, &config, context).unwrap_or_default() {
-        runtime_cache::follow_if_there(&other, &config, context);
-    }
+    // Here, since the one who asked may be gone.
+    runtime_cache::changed_with_copies(&agent, &config, &invocation);
+    runtime_cache::follow_changes(&invocation);
     Ok(sent)
 }
 
@@ -217,6 +215,7 @@ fn ignore_signals() {
 #[cfg(unix)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn whatever_a_child_says_that_is_no_report_we_look_again() {

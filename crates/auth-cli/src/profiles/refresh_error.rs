@@ -8,21 +8,12 @@ use auth_providers::refresh::RefreshError;
 use auth_store::{ProfileId, paths};
 
 use crate::agent::Agent;
-use crate::host::error::{CliError, Exit};
+use crate::host::error::{CliError, Exit, chain};
 use crate::host::shell_quote::{command, option};
 
 /// What a person is told, and which command helps.
 pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) -> CliError {
-    let message = {
-        let mut text = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        text
-    };
+    let message = chain(&error);
     let log_in = |profile: &ProfileId| log_in_command(profile, provider, agent);
     let new = |exit, code| CliError::new(exit, code, message.clone());
     match &error {

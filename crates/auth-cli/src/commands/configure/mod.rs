@@ -6,7 +6,7 @@ pub mod args;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use auth_store::{read_regular_text, write_atomic};
 use serde_json::json;
@@ -20,6 +20,7 @@ use crate::config::json5::{Node, Shape};
 use crate::config::splice::{Action, spliced};
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
+use crate::host::process::launch;
 use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::shell_quote::shell_word;
@@ -290,9 +291,8 @@ fn git(
 /// `git config --global …`; that there is no such key is no failure.
 fn git_config(words: &[&str], context: &Context) -> Result<String, CliError> {
     let failed = |reason: String| CliError::new(Exit::Usage, "git", reason);
-    let mut command = Command::new("git");
+    let mut command = launch::program_seeing("git", &context.env_without_secrets(&[]));
     command.args(["config", "--global"]).args(words).stdin(Stdio::null());
-    command.env_clear().envs(context.env_without_secrets(&[]));
     let output = command.output().map_err(|error| failed(format!("git: {error}")))?;
     match output.status.code() {
         Some(0 | 1 | 5) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),

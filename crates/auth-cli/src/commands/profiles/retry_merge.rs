@@ -5,10 +5,11 @@ use auth_providers::refresh::{self, KeptAnswer, RefreshError};
 use auth_store::{Document, ProfileId};
 use serde_json::{Value, json};
 
+use crate::agent::Agent;
 use crate::agent::invocation::Invocation;
 use crate::agent::shared::Seen;
-use crate::agent::{self, Agent};
 use crate::commands::profiles::args::RefreshArgs;
+use crate::config::Config;
 use crate::host::error::CliError;
 use crate::host::report::Report;
 use crate::host::shell_quote::command;
@@ -21,53 +22,79 @@ use crate::profiles::view::no_profile;
 /// Shows the answer that is kept for each of the profiles, and merges it where it can be read. The
 /// first failure is the exit code, after all were tried.
 pub(super) fn run(args: &RefreshArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let agent = invocation.agent()?;
+    let mut tried = Vec::new();
+    let ended = retry_all(args, invocation, &mut tried);
+    let profiles: Vec<_> = tried.iter().map(Tried::to_json).collect();
+    let mut report = Report::of(json!({ "agentId": agent.id, "profiles": profiles }));
+    let mut failure = None;
+    for tried in tried {
+        report.line(tried.in_words());
+        failure = failure.or(tried.outcome.err());
+    }
+    Ok(match (ended, failure) {
+        (Err(error), _) => report.cut_short(error),
+        (Ok(()), Some(failure)) => report.failed(failure),
+        (Ok(()), None) => report,
+    })
+}
+
+fn retry_all(
+    args: &RefreshArgs,
+    invocation: &Invocation<'_>,
+    tried: &mut Vec<Tried>,
+) -> Result<(), CliError> {
     let (config, agent) = (invocation.config()?, invocation.agent()?);
     let seen = Seen::by(agent, &config, invocation.context)?;
-    let (mut outcomes, mut lines, mut failure) = (Vec::new(), Vec::new(), None);
     for id in args.profiles.iter().map(|id| ProfileId::new(id.as_str())) {
         if !seen.document.contains(&id) {
             return Err(no_profile(&id, agent));
         }
-        let (known, outcome) = retry(&id, seen.holder(&id, agent), invocation)?;
-        let answer = known.as_ref().map_or(Value::Null, as_json);
-        let what = known.as_ref().map_or_else(|| "no answer is kept".to_owned(), in_words);
-        match outcome {
-            Ok(state) => {
-                let end = match state {
-                    "merged" => ": merged",
-                    "settled" => ": it could be read, and there was nothing to merge",
-                    _ => "",
-                };
-                lines.push(format!("{id}: {what}{end}"));
-                outcomes.push(json!({ "profileId": id, "state": state, "answer": answer }));
-            }
-            Err(error) => {
-                lines.push(format!("{id}: {what}: not merged"));
-                outcomes.push(json!({
-                    "profileId": id, "state": "kept", "answer": answer, "error": error.to_json(),
-                }));
-                failure = failure.or(Some(error));
-            }
+        let (known, outcome) = retry(&id, seen.holder(&id, agent), &config, invocation)?;
+        tried.push(Tried { id, known, outcome });
+    }
+    Ok(())
+}
+
+/// What became of one profile.
+struct Tried {
+    id: ProfileId,
+    known: Option<KeptAnswer>,
+    outcome: Result<&'static str, CliError>,
+}
+
+impl Tried {
+    fn to_json(&self) -> Value {
+        let answer = self.known.as_ref().map_or(Value::Null, as_json);
+        match &self.outcome {
+            Ok(state) => json!({ "profileId": self.id, "state": state, "answer": answer }),
+            Err(error) => json!({
+                "profileId": self.id, "state": "kept", "answer": answer, "error": error.to_json(),
+            }),
         }
     }
-    let mut report = Report::of(json!({ "agentId": agent.id, "profiles": outcomes }));
-    for line in lines {
-        report.line(line);
+
+    fn in_words(&self) -> String {
+        let what = self.known.as_ref().map_or_else(|| "no answer is kept".to_owned(), in_words);
+        let end = match &self.outcome {
+            Ok("merged") => ": merged",
+            Ok("settled") => ": it could be read, and there was nothing to merge",
+            Ok(_) => "",
+            Err(_) => ": not merged",
+        };
+        format!("{}: {what}{end}", self.id)
     }
-    Ok(match failure {
-        Some(error) => report.failed(error),
-        None => report,
-    })
 }
 
 /// What was kept for the profile `id` of `agent`, and what became of it.
 fn retry(
     id: &ProfileId,
     agent: &Agent,
+    config: &Config,
     invocation: &Invocation<'_>,
 ) -> Result<(Option<KeptAnswer>, Result<&'static str, CliError>), CliError> {
-    let (config, context) = (invocation.config()?, invocation.context);
-    let sink = sink::for_agent(agent, &config, context)?;
+    let context = invocation.context;
+    let sink = sink::for_agent(agent, config, context)?;
     let before = sink.store.read()?;
     let provider = before.profile(id).and_then(|profile| sink.provider_of(&profile));
     let Some(provider) = provider else { return Ok((None, Ok("nothing_kept"))) };
@@ -89,10 +116,7 @@ fn retry(
         Ok(true) => Ok("merged"),
         Err(error) => Err(explain(error)),
     };
-    invocation.store_changed(agent);
-    for other in agent::others(agent, &config, context).unwrap_or_default() {
-        runtime_cache::follow_if_there(&other, &config, context);
-    }
+    runtime_cache::changed_with_copies(agent, config, invocation);
     Ok((known, outcome))
 }
 

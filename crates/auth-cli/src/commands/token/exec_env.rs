@@ -1,7 +1,5 @@
 //! `models auth exec` and `models auth env`: tokens as variables.
 
-use std::process::Command;
-
 use serde_json::Value;
 
 use crate::agent::invocation::Invocation;
@@ -11,7 +9,7 @@ use crate::commands::token::exec_args::Shell;
 use crate::commands::token::exec_args::WantedArgs;
 use crate::commands::token::output::pretty;
 use crate::host::error::{CliError, Exit};
-use crate::host::process::forward;
+use crate::host::process::launch;
 use crate::host::report::Report;
 use crate::host::shell_quote::shell_word;
 use crate::profiles::obtain::{TokenRequest, obtain};
@@ -26,10 +24,10 @@ pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
     // Nothing comes after the other program.
     runtime_cache::follow_changes(invocation);
     invocation.context.flush()?;
-    let mut command = Command::new(&args.command[0]);
+    let mut command = launch::program(&args.command[0]);
     command.args(&args.command[1..]);
     command.envs(variables.iter().map(|(name, output)| (name, output.token.expose())));
-    let error = forward::become_it(&mut command);
+    let error = launch::become_it(&mut command);
     let program = args.command[0].to_string_lossy();
     Err(CliError::new(Exit::Usage, "exec", format!("could not run `{program}`: {error}"))
         .hint("nothing was run; look for it: command -v PROGRAM"))
@@ -128,7 +126,7 @@ mod tests {
     /// What a shell makes of the line.
     #[cfg(unix)]
     fn echoed(program: &str, script: &str) -> String {
-        let output = Command::new(program).args(["-c", script]).output().unwrap();
+        let output = std::process::Command::new(program).args(["-c", script]).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
 

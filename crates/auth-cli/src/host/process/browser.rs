@@ -2,11 +2,12 @@
 //! argument, to a program that gets no secret of ours.
 
 use std::ffi::OsString;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use url::Url;
 
 use crate::host::context::Context;
+use crate::host::process::launch;
 
 /// What opens an address, prepared from the context; `None` where nobody would see it.
 #[derive(Debug)]
@@ -31,16 +32,15 @@ impl Opener {
     /// Opens `address`. Whether a browser comes up nobody knows, so the address is shown too.
     pub(crate) fn open(&self, address: &str) {
         let Some(address) = harmless(address) else { return };
-        let mut command = if cfg!(target_os = "macos") {
-            Command::new("open")
+        let (program, words): (_, &[_]) = if cfg!(target_os = "macos") {
+            ("open", &[])
         } else if cfg!(windows) {
-            let mut command = Command::new("rundll32.exe");
-            command.arg("url.dll,FileProtocolHandler");
-            command
+            ("rundll32.exe", &["url.dll,FileProtocolHandler"])
         } else {
-            Command::new("xdg-open")
+            ("xdg-open", &[])
         };
-        command.arg(address).env_clear().envs(self.env.iter().cloned());
+        let mut command = launch::program_seeing(program, &self.env);
+        command.args(words).arg(address);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // Ctrl-C in our terminal is not for the browser.
         #[cfg(unix)]

@@ -3,4 +3,6 @@
 pub mod browser;
 pub mod forward;
 pub mod hardening;
+pub mod launch;
+pub mod logging;
 pub mod runtime;

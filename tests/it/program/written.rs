@@ -7,14 +7,14 @@ use std::path::Path;
 
 /// Commands that cannot both succeed and fail without a network or a person; where else they are tried.
 const ELSEWHERE: [(&str, &str); 8] = [
-    ("models auth add", "it asks: it/terminal.rs, by way of the wizard"),
-    ("models auth login", "it needs an issuer: it/login.rs"),
-    ("models auth login-github-copilot", "it needs an issuer: it/providers.rs"),
-    ("models auth exec", "it becomes another program: it/plug_in.rs"),
-    ("models auth configure claude-code", "it/plug_in.rs"),
-    ("models auth configure codex", "it/plug_in.rs"),
-    ("models auth configure git", "it/plug_in.rs"),
-    ("plugins check", "it runs a plugin: it/plugins.rs"),
+    ("models auth add", "it asks: it/program/terminal.rs, by way of the wizard"),
+    ("models auth login", "it needs an issuer: it/login/browser.rs"),
+    ("models auth login-github-copilot", "it needs an issuer: it/login/providers.rs"),
+    ("models auth exec", "it becomes another program: it/token/plug_in.rs"),
+    ("models auth configure claude-code", "it/token/plug_in.rs"),
+    ("models auth configure codex", "it/token/plug_in.rs"),
+    ("models auth configure git", "it/token/plug_in.rs"),
+    ("plugins check", "it runs a plugin: it/plugins/mod.rs"),
 ];
 
 fn root() -> &'static Path {
@@ -98,7 +98,7 @@ fn every_command_has_a_transcript_of_success_and_of_failure() {
 #[test]
 fn every_word_of_the_original_is_ours_or_handed_on() {
     let original: BTreeMap<String, serde_json::Value> =
-        serde_json::from_str(include_str!("../goldens/flags.json")).unwrap();
+        serde_json::from_str(include_str!("../../goldens/flags.json")).unwrap();
     let words = |value: &serde_json::Value| -> Vec<String> {
         value.as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect()
     };

@@ -33,7 +33,7 @@ pub(crate) fn world(name: &str) -> Sandbox {
         }
         "plugin" => {
             let program = sandbox.home().join("clawdbot-provider-acme");
-            let text = include_str!("../../plugins/clawdbot-provider-good");
+            let text = include_str!("../../../plugins/clawdbot-provider-good");
             write(&program, text.replace("\"id\": \"good\"", "\"id\": \"acme\"").as_bytes());
             set_mode(&program, 0o755);
             write(&sandbox.home().join("answers.json"), b"{}");

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use std::path::Path;
 use tempfile::TempDir;
 
-const CASES: &str = include_str!("../goldens/cases.jsonl");
-const SEED: &str = include_str!("../goldens/seed.json");
+const CASES: &str = include_str!("../../goldens/cases.jsonl");
+const SEED: &str = include_str!("../../goldens/seed.json");
 
 /// A home as in the recordings.
 struct Home {

@@ -6,9 +6,9 @@ use e2e::http::{self, Response};
 use e2e::sandbox::{Sandbox, example_plugin, set_mode};
 use serde_json::{Value, json};
 
-const KEYBOX: &[u8] = include_bytes!("../../examples/provider-python/clawdbot-provider-keybox");
+const KEYBOX: &[u8] = include_bytes!("../../../examples/provider-python/clawdbot-provider-keybox");
 /// A plugin that keeps every rule; the broken ones are made from it.
-const GOOD: &str = include_str!("../plugins/clawdbot-provider-good");
+const GOOD: &str = include_str!("../../plugins/clawdbot-provider-good");
 const DEMO: &str = "demo:default";
 const TOKEN: [&str; 5] = ["models", "auth", "token", "--provider", "demo"];
 
