@@ -10,7 +10,7 @@ use std::io::{self, IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use auth_store::{Clock, SystemClock, Timestamp};
+use auth_store::{Clock, Recoveries, SystemClock, Timestamp};
 use rand::TryRng as _;
 use serde::Serialize;
 
@@ -42,6 +42,8 @@ pub struct Context {
     pub stdout: Box<dyn Write + Send>,
     /// Talk: progress, questions, warnings, errors.
     pub stderr: Box<dyn Write + Send>,
+    /// What was recovered of damaged stores, to be told at the end.
+    pub recoveries: Recoveries,
     /// Looked for once: nothing of it changes while we run.
     paths: OnceLock<Paths>,
 }
@@ -85,13 +87,14 @@ impl Context {
             stdin: Box::new(io::stdin()),
             stdout: Box::new(io::stdout()),
             stderr: Box::new(io::stderr()),
+            recoveries: Recoveries::default(),
             paths: OnceLock::new(),
         }
     }
 
     /// The real world as far as a read of the store needs it: of the environment what decides
-    /// about paths, no terminal is looked at, and what is said goes nowhere, since whoever has
-    /// something to say takes the long way.
+    /// about paths, and no terminal is looked at. Whoever has something to say takes the long way, but
+    /// for what happened by reading.
     #[expect(clippy::disallowed_methods, reason = "the one place where the environment enters")]
     pub fn quick() -> Self {
         let env = paths::variables().filter_map(|name| {
@@ -108,6 +111,7 @@ impl Context {
             home: std::env::home_dir().unwrap_or_default(),
             clock: Arc::new(SystemClock),
             stdout: Box::new(io::stdout()),
+            stderr: Box::new(io::stderr()),
             ..Self::sealed(Path::new(""), Timestamp(0))
         }
     }
@@ -130,6 +134,7 @@ impl Context {
             stdin: Box::new(io::empty()),
             stdout: Box::new(io::sink()),
             stderr: Box::new(io::sink()),
+            recoveries: Recoveries::default(),
             paths: OnceLock::new(),
         }
     }
@@ -218,6 +223,22 @@ impl Context {
     /// The same of several lines, of which none is somebody else's text.
     pub fn say_lines(&mut self, lines: &str) {
         let _nobody_listens = writeln!(self.stderr, "{}", text::for_terminal(lines));
+    }
+
+    /// Says what was recovered of damaged stores. Nothing of that happens in silence.
+    pub(crate) fn say_recoveries(&mut self) {
+        for it in self.recoveries.take() {
+            let (store, copy) = (self.display(&it.store), self.display(&it.copy));
+            let now = if it.is_from_backup {
+                "its backup is in its place now, whose orders and usage may be older"
+            } else {
+                "another program wrote it at the moment of our own write, which is in its place now"
+            };
+            self.say(format_args!(
+                "warning: `{store}` was damaged ({}); {now}; the damaged file is kept as `{copy}`",
+                it.reason
+            ));
+        }
     }
 
     /// Asks the person something, the answer to be typed on the same line.

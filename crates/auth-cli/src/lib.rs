@@ -95,6 +95,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &m
         }
         Err(error) => (wants_json(&arguments), not_parsed(&error, &arguments, context)),
     };
+    context.say_recoveries();
     let result = result.and_then(|exit| context.flush().map(|()| exit));
     let exit = result.unwrap_or_else(|error| {
         error.report(json, context);

@@ -20,7 +20,7 @@ pub(crate) fn follow(agent: &Agent, config: &Config, context: &mut Context) {
     let path = paths::legacy_store_file(&agent.directory);
     let store = agent.store().with_patience(PATIENCE);
     let shared = share::owner_of(agent, config, context).ok().flatten();
-    let shared = shared.and_then(|owner| owner.store().read().ok());
+    let shared = shared.and_then(|owner| owner.store_to_change(context).read().ok());
     let followed = store.follow_routing(&path, |document, _| match &shared {
         Some(shared) => routed(&document.reading_through(shared), &routing, now),
         None => routed(document, &routing, now),

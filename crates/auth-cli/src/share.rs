@@ -137,7 +137,7 @@ pub fn with_offer(error: CliError, global: &Global, context: &Context) -> CliErr
         let (profile, other) = agent::others(&agent, &config, context)
             .ok()?
             .into_iter()
-            .find_map(|other| Some((other.store().read().ok()?.profile(id)?, other)))?;
+            .find_map(|other| Some((other.store_to_change(context).read().ok()?.profile(id)?, other)))?;
         Some(offer(&agent, &other, profile.provider.as_str()))
     });
     let Some(offer) = offer else { return error };

@@ -33,7 +33,9 @@ use crate::{runtime_cache, worker};
 pub fn try_fast(arguments: &[OsString]) -> Option<u8> {
     let (args, global) = quick_arguments(arguments)?;
     let mut context = Context::quick();
-    let text = fast(&args, &global, &context)?;
+    let text = fast(&args, &global, &context);
+    context.say_recoveries();
+    let text = text?;
     context.stdout.write_all(text.as_bytes()).ok()?;
     // The process ends here, so nothing need be tidied up.
     std::mem::forget((args, global, context, text));
@@ -339,7 +341,7 @@ fn no_credential(route: &Route, view: &View, context: &Context) -> CliError {
     // Who comes from Clawdbot may have lived on the main agent's login without knowing it.
     let others = agent::others(&view.agent, &view.config, context).unwrap_or_default();
     let holder = others.into_iter().find(|other| {
-        let document = other.store().read();
+        let document = other.store_to_change(context).read();
         document.is_ok_and(|it| it.profiles().any(|profile| profile.provider == *provider))
     });
     if let Some(holder) = holder.filter(|_| route.unpin().is_none()) {

@@ -48,11 +48,9 @@ impl View {
             context.say(format_args!("warning: {warning}"));
         }
         let view = Self::with(config, global, context)?;
-        if let Some(copy) = view.document.recovered_from() {
-            context.say(format_args!(
-                "warning: the store was damaged and has been recovered from its backup; the damaged file is kept as `{}`",
-                copy.display()
-            ));
+        let path = context.display(view.agent.store().path());
+        for unusable in view.document.unusable() {
+            context.say(format_args!("warning: `{path}`: {unusable}; it is passed over"));
         }
         for malformed in view.document.malformed() {
             context.say(format_args!(

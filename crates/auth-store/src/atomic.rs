@@ -227,6 +227,11 @@ impl NextFile {
         read_regular(&self.temporary).map_err(StoreError::io("read", &self.temporary))
     }
 
+    /// The same, kept whole under another name. `temporary` is for systems on which a file has one name.
+    pub(crate) fn keep_what_came_out(&self, copy: &Path, temporary: &Path) -> Result<(), StoreError> {
+        keep_whole(&self.temporary, copy, temporary)
+    }
+
     /// After [`Installed::Over`], if nobody can say what came out: puts that back.
     pub(crate) fn put_back(self) -> Result<(), StoreError> {
         exchange(&self.temporary, &self.target)
@@ -250,6 +255,28 @@ impl Drop for NextFile {
             let _ = fs::remove_file(&self.temporary);
         }
     }
+}
+
+/// Gives what is at `path` a second name, so that nothing of it is lost when the first is given to
+/// another file: whoever writes in place meanwhile writes there. Where a file cannot have two names, it
+/// is copied by way of `temporary`.
+pub(crate) fn keep_whole(path: &Path, copy: &Path, temporary: &Path) -> Result<(), StoreError> {
+    let file = if fs::hard_link(path, copy).is_ok() {
+        open::open_regular(copy).map_err(StoreError::io("open", copy))?.0
+    } else {
+        let (mut from, _) = open::open_regular(path).map_err(StoreError::io("read", path))?;
+        remove(temporary)?;
+        let mut next = NextFile::create(copy, temporary, 0)?;
+        io::copy(&mut from, &mut next.file).map_err(StoreError::io("write", temporary))?;
+        let file = next.file.try_clone().map_err(StoreError::io("write", temporary))?;
+        next.install_without_sync()?;
+        file
+    };
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .map_err(StoreError::io("change the rights of", copy))?;
+    file.sync_all().map_err(StoreError::io("sync", copy))?;
+    sync_directory(directory_of(copy))
 }
 
 /// Removes a file, if it is there.

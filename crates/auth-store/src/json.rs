@@ -19,7 +19,7 @@ use crate::document::ParseError;
 use crate::json_layout::Layout;
 use crate::json_text::{self, flaw, skip_name, skip_space, skip_value};
 pub(crate) use crate::json_value::{
-    compact, elements, integer, is_unreadable_time, name, name_text, number, string, time, without,
+    compact, elements, integer, is_blank, is_unreadable_time, name, name_text, number, string, time, without,
 };
 
 /// An object: its text, its members in the order of the text, and what became of them since. Its
@@ -184,7 +184,7 @@ impl<'a> Object<'a> {
             None => self.members.iter().collect(),
         };
         let members = members.into_iter().filter(is_there);
-        members.filter_map(|it| Some((String::from_utf8_lossy(self.name(it)), self.raw(it)?)))
+        members.filter_map(|it| Some((json_text::lossy(self.name(it)), self.raw(it)?)))
     }
 
     /// The places of the members as JavaScript lists them; `None` where that is the order of the text.

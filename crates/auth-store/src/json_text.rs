@@ -170,9 +170,9 @@ pub(crate) fn name(raw: &[u8]) -> Option<Cow<'_, str>> {
 fn unescaped(raw: &[u8], half: impl Fn(&mut String, u16)) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let Some(first) = inner.iter().position(|byte| *byte == b'\\') else {
-        return Some(String::from_utf8_lossy(inner));
+        return Some(lossy(inner));
     };
-    let mut out = String::from_utf8_lossy(&inner[..first]).into_owned();
+    let mut out = lossy(&inner[..first]).into_owned();
     let mut rest = &inner[first..];
     while let Some((escape, after)) = rest.split_at_checked(2) {
         rest = after;
@@ -200,10 +200,15 @@ fn unescaped(raw: &[u8], half: impl Fn(&mut String, u16)) -> Option<Cow<'_, str>
             other => out.push(char::from(other)),
         }
         let plain = rest.iter().position(|byte| *byte == b'\\').unwrap_or(rest.len());
-        out.push_str(&String::from_utf8_lossy(&rest[..plain]));
+        out.push_str(&lossy(&rest[..plain]));
         rest = &rest[plain..];
     }
     Some(out.into())
+}
+
+/// As `from_utf8_lossy`, and quicker where nothing is lost.
+pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// The four digits of an escape.

@@ -13,7 +13,12 @@ pub(crate) fn string(raw: Option<&[u8]>) -> Option<String> {
     raw.and_then(json_text::text).map(Cow::into_owned)
 }
 
-/// The same for what is the name of something: see [`json_text::name`].
+/// Whether there is no text, or one of nothing but white space.
+pub(crate) fn is_blank(raw: Option<&[u8]>) -> bool {
+    raw.and_then(json_text::text).is_none_or(|text| id::trim(&text).is_empty())
+}
+
+/// The same as [`string`] for what is the name of something: see [`json_text::name`].
 pub(crate) fn name(raw: Option<&[u8]>) -> Option<String> {
     raw.and_then(json_text::name).map(Cow::into_owned)
 }

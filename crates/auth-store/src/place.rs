@@ -100,6 +100,19 @@ pub(crate) fn corrupt(path: &Path) -> PathBuf {
     path.with_file_name(format!("{name}{CORRUPT}{}.{suffix:08x}", SystemClock.now()))
 }
 
+/// What is kept since it was damaged of the file that is or was at `path`, in the order of the names.
+///
+/// # Errors
+/// The directory cannot be looked at.
+pub(crate) fn corrupt_copies(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let start = path.file_name().unwrap_or_default().to_string_lossy().into_owned() + CORRUPT;
+    let entries = presence::entries(atomic::directory_of(path))?.into_iter();
+    let kept = entries.filter(|it| it.file_name().to_string_lossy().starts_with(&start));
+    let mut kept: Vec<_> = kept.map(|it| it.path()).collect();
+    kept.sort();
+    Ok(kept)
+}
+
 /// What is in the name of something damaged that is kept.
 const CORRUPT: &str = ".corrupt.";
 

@@ -9,9 +9,10 @@ use crate::atomic;
 use crate::document::Document;
 use crate::error::StoreError;
 use crate::file_lock::FileLock;
-use crate::place::{Place, read_backup};
+use crate::place::{self, Place, read_backup};
 use crate::presence::{is_directory, is_there};
 use crate::record::{self, TokenKey};
+use crate::recovery::Recoveries;
 use crate::store_lock::StoreLock;
 use crate::trust;
 
@@ -20,18 +21,36 @@ use crate::trust;
 pub struct Store {
     path: PathBuf,
     patience: Duration,
+    recoveries: Recoveries,
 }
 
 impl Store {
     /// The store at `path`. Nothing is touched; a file that is not there is an empty store.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), patience: PATIENCE }
+        Self { path: path.into(), patience: PATIENCE, recoveries: Recoveries::default() }
     }
 
     /// The same store, waiting at most `patience` for its locks instead of 60 s.
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// The same store; what is recovered of it is told to `recoveries`.
+    #[must_use]
+    pub fn telling(self, recoveries: &Recoveries) -> Self {
+        Self { recoveries: recoveries.clone(), ..self }
+    }
+
+    /// The store at another path, waiting as long, telling the same.
+    #[must_use]
+    pub fn elsewhere(&self, path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), ..self.clone() }
+    }
+
+    /// Where what is recovered is told.
+    pub fn recoveries(&self) -> &Recoveries {
+        &self.recoveries
     }
 
     /// Where it is, as given.
@@ -118,7 +137,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Busy`] if somebody else holds a lock all the time.
     pub fn lock_for_refresh(&self) -> Result<StoreLock, StoreError> {
-        StoreLock::acquire(&self.path, self.patience)
+        StoreLock::acquire(&self.path, self.patience, &self.recoveries)
     }
 
     /// Locks what lies beside the store and is ours alone: Clawdbot is not kept waiting.
@@ -173,6 +192,14 @@ impl Store {
     pub fn backup(&self) -> Result<Option<Document>, StoreError> {
         let backup = read_backup(&atomic::sibling(&self.canonical_path(), ".bak"))?;
         Ok(backup.map(|(document, _)| document))
+    }
+
+    /// The copies of it that are kept since they were damaged. Credentials may be in them.
+    ///
+    /// # Errors
+    /// The directory cannot be looked at: that is not to say that there are none.
+    pub fn damaged_copies(&self) -> Result<Vec<PathBuf>, StoreError> {
+        place::corrupt_copies(&self.canonical_path())
     }
 
     fn answer_path(&self, key: TokenKey) -> PathBuf {

@@ -11,9 +11,9 @@ use crate::directory_lock::{DirectoryLock, Held};
 use crate::document::{Document, ParseError};
 use crate::error::StoreError;
 use crate::file_lock::FileLock;
-use crate::place::{Place, read_backup, superseded_by};
+use crate::place::{self, Place, read_backup, superseded_by};
 use crate::record::TokenKey;
-use crate::time::{Clock as _, SystemClock};
+use crate::recovery::{Recoveries, Recovery};
 use crate::trust;
 
 /// The locked store. Dropping it releases both locks.
@@ -25,6 +25,7 @@ pub struct StoreLock {
     directory: Option<DirectoryLock>,
     reserved: Option<NextFile>,
     must_commit: bool,
+    recoveries: Recoveries,
 }
 
 impl StoreLock {
@@ -32,7 +33,11 @@ impl StoreLock {
     ///
     /// # Errors
     /// [`StoreError::Busy`] if somebody else holds a lock all the time.
-    pub(crate) fn acquire(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+    pub(crate) fn acquire(
+        path: &Path,
+        patience: Duration,
+        recoveries: &Recoveries,
+    ) -> Result<Self, StoreError> {
         let place = Place::of(path)?;
         atomic::create_private_directory(atomic::directory_of(&place.file))?;
         let started = Instant::now();
@@ -52,7 +57,14 @@ impl StoreLock {
             // A dead one's: only the holder of the lock makes them.
             let _ = fs::remove_file(left);
         }
-        Ok(Self { place, flock, directory: Some(directory), reserved: None, must_commit: false })
+        Ok(Self {
+            place,
+            flock,
+            directory: Some(directory),
+            reserved: None,
+            must_commit: false,
+            recoveries: recoveries.clone(),
+        })
     }
 
     /// The store's canonical path.
@@ -88,24 +100,47 @@ impl StoreLock {
         }
     }
 
-    /// Keeps a copy of the damaged bytes, and puts the backup in their place. `None`: somebody
-    /// wrote something else there meanwhile.
+    /// Keeps the damaged file under another name, and puts the backup in its place: at every moment there
+    /// is one or the other. `None`: somebody wrote something else there meanwhile.
     fn recover(
         &self,
         damaged: &[u8],
         error: ParseError,
     ) -> Result<Option<(Document, Vec<u8>)>, StoreError> {
         let file = &self.place.file;
-        let Some((mut document, bytes)) = read_backup(&self.place.backup)? else {
+        let backup = if error.is_json { None } else { read_backup(&self.place.backup)? };
+        let Some((mut document, bytes)) = backup else {
             return Err(StoreError::Damaged { path: file.clone(), error });
         };
-        let copy = self.keep_damaged(damaged)?;
+        let copy = place::corrupt(file);
+        atomic::keep_whole(file, &copy, &self.place.put())?;
         if trust::read(file)?.as_deref() != Some(damaged) {
+            atomic::remove(&copy)?;
             return Ok(None);
         }
-        self.put(file, &bytes)?;
+        if let Err(error) = self.put(file, &bytes) {
+            // It is where it was.
+            atomic::remove(&copy)?;
+            return Err(error);
+        }
+        // Whoever was writing in place has written there.
+        if let Some(theirs) = trust::read(&copy)?.filter(|it| Document::parse(it).is_ok()) {
+            self.put(file, &theirs)?;
+            atomic::remove(&copy)?;
+            return Ok(None);
+        }
+        self.tell(&copy, &error, true);
         document.set_recovered_from(copy);
         Ok(Some((document, bytes)))
+    }
+
+    fn tell(&self, copy: &Path, error: &ParseError, is_from_backup: bool) {
+        self.recoveries.add(Recovery {
+            store: self.place.file.clone(),
+            copy: copy.to_owned(),
+            reason: error.to_string(),
+            is_from_backup,
+        });
     }
 
     /// Has `edit` change the document, and writes it. See [`Store::update`](crate::Store::update).
@@ -191,21 +226,20 @@ impl StoreLock {
                     return document.check_writable(&self.place.file).map(|()| None);
                 }
                 Err(_) if attempts < REREADS => std::thread::sleep(REREAD_AFTER),
-                Err(_) => return self.keep_damaged(&bytes).map(|_| None),
+                Err(error) if error.is_json => {
+                    let path = self.place.file.clone();
+                    self.put(&path, &bytes)?;
+                    return Err(StoreError::Damaged { path, error });
+                }
+                Err(error) => {
+                    let copy = place::corrupt(&self.place.file);
+                    next.keep_what_came_out(&copy, &self.place.put())?;
+                    self.tell(&copy, &error, false);
+                    return Ok(None);
+                }
             }
             attempts += 1;
         }
-    }
-
-    /// Keeps a copy of damaged bytes beside the store.
-    fn keep_damaged(&self, damaged: &[u8]) -> Result<PathBuf, StoreError> {
-        let file = &self.place.file;
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let suffix: u32 = rand::random();
-        let copy =
-            file.with_file_name(format!("{name}.corrupt.{}.{suffix:08x}", SystemClock.now()));
-        self.put(&copy, damaged)?;
-        Ok(copy)
     }
 
     /// Replaces a file, not by the next one of the store, which may be reserved already. The name

@@ -30,8 +30,7 @@ pub fn run(
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
     let agent = subject(&args.id, &config, context)?;
-    let store = agent.store();
-    let document = store.read()?;
+    let document = agent.store_to_change(context).read()?;
     let readers = readers(&agent, &config, context)?;
     let going: Vec<ProfileId> = document.profiles().map(|profile| profile.id).collect();
     announce(&agent, &going, &readers, args, context);

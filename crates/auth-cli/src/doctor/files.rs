@@ -222,7 +222,7 @@ fn lock_findings(lock: &Path, agent: &Agent, patient: &Patient<'_>) -> Option<Fi
     Some(if found.is_dir() {
         finding
             .command(format!("clawdbot doctor --fix{}", of_agent(agent, patient)))
-            .fix(Fix::Settle(agent.store().with_patience(FIX_PATIENCE)))
+            .fix(Fix::Settle(agent.store_to_change(patient.context).with_patience(FIX_PATIENCE)))
     } else {
         finding.command(format!("if no OpenClaw runs: rm {}", word(lock.display())))
     })

@@ -19,7 +19,7 @@ pub(super) fn settle_intent(
     provider: &Provider,
     doors: Doors<'_>,
 ) -> Result<bool, RefreshError> {
-    let named = Store::at(&record.store).with_patience(doors.patience);
+    let named = doors.store.elsewhere(&record.store).with_patience(doors.patience);
     if !named.has_directory()? {
         return Ok(false);
     }
