@@ -159,6 +159,14 @@ const FOUND: [Plant; 28] = [
         house.damage("");
     }),
     ("store_newer", |house| house.edit(|store| store["version"] = 2.into())),
+    ("store_unusable", |house| house.edit(|store| store["version"] = "x".into())),
+    ("store_unusable", |house| house.edit(|store| store["lastGood"] = json!(["x"]))),
+    ("unreadable_time", |house| house.edit(|store| store["profiles"][LOGIN]["obtainedAt"] = "soon".into())),
+    ("damaged_copy", |house| {
+        let path = house.store().with_file_name("auth-profiles.json.corrupt.1.00000000");
+        write(&path, b"{");
+        mode(&path, 0o600);
+    }),
     ("malformed_entry", |house| house.edit(|store| store["profiles"]["x:y"] = json!("odd"))),
     ("unmerged_answer", |house| {
         let name = format!(".auth-refresh.{}.answer", "ab".repeat(32));

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::answer::StoredAnswer;
 use crate::atomic;
+use crate::document::ParseError;
 use crate::error::StoreError;
 use crate::file_lock::FileLock;
 use crate::id::ProfileId;
@@ -211,7 +212,7 @@ impl Records {
     fn last(&self, key: TokenKey) -> Result<Option<Record>, StoreError> {
         let path = self.path(key);
         match read_regular(&path) {
-            Ok(bytes) => Ok(records(&bytes).next()),
+            Ok(bytes) => last_record(&bytes, &path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io("read", &path)(error)),
         }
@@ -243,7 +244,8 @@ impl TokenLock {
 
     /// What became of the token so far. A record that says [`State::None`] is none.
     pub fn record(&self) -> Result<Option<Record>, StoreError> {
-        Ok(last_record(&self.bytes()?))
+        let last = last_record(&self.bytes()?, &self.lock.path)?;
+        Ok(last.filter(|record| record.state != State::None))
     }
 
     fn bytes(&self) -> Result<Vec<u8>, StoreError> {
@@ -259,6 +261,7 @@ impl TokenLock {
     pub fn failures_in_a_row(&self) -> Result<u32, StoreError> {
         let bytes = self.bytes()?;
         let waiting = records(&bytes)
+            .map_while(Result::ok)
             .take_while(|record| matches!(record.state, State::Waiting | State::Intent))
             .filter(|record| record.state == State::Waiting);
         Ok(u32::try_from(waiting.count()).unwrap_or(u32::MAX))
@@ -304,15 +307,26 @@ impl TokenLock {
     }
 }
 
-fn last_record(bytes: &[u8]) -> Option<Record> {
-    records(bytes).next().filter(|record| record.state != State::None)
+/// The last whole record in the file at `path`.
+///
+/// # Errors
+/// It says something that we do not understand: a later program wrote it. That is not to say that
+/// nothing became of the token.
+fn last_record(bytes: &[u8], path: &Path) -> Result<Option<Record>, StoreError> {
+    records(bytes).next().transpose().map_err(|offset| {
+        let reason = "a record that this program does not understand";
+        let error = ParseError { offset, reason, is_json: true };
+        StoreError::Damaged { path: path.to_owned(), error }
+    })
 }
 
-/// The whole records in a file, the last one first.
-fn records(bytes: &[u8]) -> impl Iterator<Item = Record> {
-    bytes.rsplit(|byte| *byte == b'\n').filter_map(|line| {
+/// The whole records in a file, the last one first; of one that is not understood, where it is.
+fn records(bytes: &[u8]) -> impl Iterator<Item = Result<Record, usize>> {
+    let mut end = bytes.len() + 1;
+    bytes.rsplit(|byte| *byte == b'\n').filter_map(move |line| {
+        end -= line.len() + 1;
         let (json, sum) = std::str::from_utf8(line).ok()?.rsplit_once(' ')?;
-        (sum == checksum(json)).then(|| serde_json::from_str(json).ok()).flatten()
+        (sum == checksum(json)).then(|| serde_json::from_str(json).map_err(|_| end))
     })
 }
 
@@ -371,7 +385,7 @@ mod tests {
         let path = records.path(key());
         let whole = fs::read(&path).unwrap();
         for length in 0..whole.len() {
-            let torn = last_record(&whole[..length]).map(|record| record.state);
+            let torn = last_record(&whole[..length], &path).unwrap().map(|record| record.state);
             assert!([None, Some(State::Intent), Some(State::Rejected)].contains(&torn), "{length}");
         }
         let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
@@ -390,13 +404,31 @@ mod tests {
         let first = fs::read(records.path(key())).unwrap().len();
         lock.write(&record(State::Consumed)).unwrap();
         let whole = fs::read(records.path(key())).unwrap();
-        assert_eq!(last_record(&whole), Some(record(State::Consumed)));
+        let last = |bytes: &[u8]| last_record(bytes, Path::new("r")).unwrap();
+        assert_eq!(last(&whole), Some(record(State::Consumed)));
         // But for the line breaks around it.
         for index in first + 1..whole.len() - 1 {
             let mut damaged = whole.clone();
             damaged[index] ^= 4;
-            assert_eq!(last_record(&damaged), Some(record(State::Intent)), "{index}");
+            assert_eq!(last(&damaged), Some(record(State::Intent)), "{index}");
         }
+    }
+
+    #[test]
+    fn a_whole_line_that_is_not_understood_is_not_taken_for_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::at(directory.path());
+        let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
+        lock.write(&record(State::Intent)).unwrap();
+        let text = r#"{"state":"exchanged","store":"/s","profile":"p","at":1}"#;
+        let mut file = fs::OpenOptions::new().append(true).open(records.path(key())).unwrap();
+        writeln!(file, "\n{text} {}", checksum(text)).unwrap();
+        for refused in [lock.record(), records.peek(key())] {
+            assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{refused:?}");
+        }
+        // The control: a later one that is understood counts.
+        lock.write(&record(State::Rejected)).unwrap();
+        assert_eq!(lock.record().unwrap(), Some(record(State::Rejected)));
     }
 
     #[test]

@@ -9,12 +9,14 @@ use crate::args::{Global, LogoutArgs};
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::shell_words::word;
 use crate::text::{printable, utc};
 use crate::view::no_profile;
 use crate::worker;
 use crate::{person, runtime_cache, share};
 
-/// What is kept beside the store about a profile goes with it. Best effort: the profile is gone.
+/// What is kept beside the store about a profile goes with it, or is named. Best effort: the profile is
+/// gone.
 pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, context: &mut Context) {
     let store = agent.store_to_change(context);
     if !store.model_usage().models(id).is_empty()
@@ -23,6 +25,13 @@ pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, context: &mut Con
         context.say(format_args!("warning: {}", CliError::from(error)));
     }
     runtime_cache::follow_anew(agent, context);
+    for copy in store.damaged_copies().unwrap_or_default() {
+        context.say(format_args!(
+            "note: `{}` is a damaged store that was kept; what was in `{id}` may still be in it; remove it: rm {}",
+            context.display(&copy),
+            word(copy.display())
+        ));
+    }
 }
 
 /// Logs out of one profile. It is removed here whatever the issuer says; that it could not be

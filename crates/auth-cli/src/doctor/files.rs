@@ -107,6 +107,15 @@ fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
         } else if is_ours && !name.ends_with("auth-profiles.json.lock") {
             findings.extend(odd_file(&name, patient));
         }
+        if is_ours && name.to_string_lossy().contains(".corrupt.") && name.is_file() {
+            let what = format!("{} is what was kept of a damaged file", show(&name, patient));
+            findings.push(
+                Finding::new("damaged_copy", Severity::Note, what)
+                    .costs("credentials may be in it, also of profiles that were removed since")
+                    .at(&name)
+                    .command(format!("look at it, then: rm {}", word(name.display()))),
+            );
+        }
         if name.extension().is_some_and(|extension| extension == "new") && is_ours {
             let what =
                 format!("{} is left of a process that died while writing", show(&name, patient));

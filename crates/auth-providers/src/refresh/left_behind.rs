@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth_store::{OAuthCredential, Record, State, Store, StoreLock, TokenKey, TokenLock};
+use auth_store::{OAuthCredential, Record, State, StoreLock, TokenKey, TokenLock};
 
 use super::copies::{find_home, propagate};
 use super::lineage::{Identity, is_same_account, leads_to, logins};
