@@ -129,7 +129,7 @@ const MENDED: [Plant; 8] = [
     }),
 ];
 
-const FOUND: [Plant; 28] = [
+const FOUND: [Plant; 32] = [
     ("dangling_link", |house| {
         fs::remove_file(house.store()).unwrap();
         symlink("/nowhere/at/all", house.store()).unwrap();
@@ -161,7 +161,9 @@ const FOUND: [Plant; 28] = [
     ("store_newer", |house| house.edit(|store| store["version"] = 2.into())),
     ("store_unusable", |house| house.edit(|store| store["version"] = "x".into())),
     ("store_unusable", |house| house.edit(|store| store["lastGood"] = json!(["x"]))),
-    ("unreadable_time", |house| house.edit(|store| store["profiles"][LOGIN]["obtainedAt"] = "soon".into())),
+    ("unreadable_time", |house| {
+        house.edit(|store| store["profiles"][LOGIN]["obtainedAt"] = "soon".into())
+    }),
     ("damaged_copy", |house| {
         let path = house.store().with_file_name("auth-profiles.json.corrupt.1.00000000");
         write(&path, b"{");

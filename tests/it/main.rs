@@ -16,6 +16,7 @@ mod goldens;
 mod hints;
 mod import;
 mod injection;
+mod javascript;
 mod login;
 mod login_page;
 mod logout;

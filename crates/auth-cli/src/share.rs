@@ -134,10 +134,10 @@ pub fn with_offer(error: CliError, global: &Global, context: &Context) -> CliErr
     let offer = missing.filter(|_| error.code != NOT_OURS).and_then(|id| {
         let config = Config::load(context).ok()?;
         let agent = Agent::of(global, &config, context).ok()?;
-        let (profile, other) = agent::others(&agent, &config, context)
-            .ok()?
-            .into_iter()
-            .find_map(|other| Some((other.store_to_change(context).read().ok()?.profile(id)?, other)))?;
+        let (profile, other) =
+            agent::others(&agent, &config, context).ok()?.into_iter().find_map(|other| {
+                Some((other.store_to_change(context).read().ok()?.profile(id)?, other))
+            })?;
         Some(offer(&agent, &other, profile.provider.as_str()))
     });
     let Some(offer) = offer else { return error };

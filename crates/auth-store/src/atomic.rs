@@ -228,7 +228,11 @@ impl NextFile {
     }
 
     /// The same, kept whole under another name. `temporary` is for systems on which a file has one name.
-    pub(crate) fn keep_what_came_out(&self, copy: &Path, temporary: &Path) -> Result<(), StoreError> {
+    pub(crate) fn keep_what_came_out(
+        &self,
+        copy: &Path,
+        temporary: &Path,
+    ) -> Result<(), StoreError> {
         keep_whole(&self.temporary, copy, temporary)
     }
 

@@ -341,11 +341,13 @@ impl Document {
         self.edit_if_there("usageStats", |usage| {
             usage.remove(id.as_str());
         });
-        let is_it = |raw: &[u8]| json::name(Some(raw)).is_some_and(|it| crate::id::trim(&it) == id.as_str());
+        let is_it = |raw: &[u8]| {
+            json::name(Some(raw)).is_some_and(|it| crate::id::trim(&it) == id.as_str())
+        };
         self.edit_if_there("order", |orders| {
-            let lists = orders.iter().filter(|(_, raw)| {
-                json::elements(raw).unwrap_or_default().into_iter().any(is_it)
-            });
+            let lists = orders
+                .iter()
+                .filter(|(_, raw)| json::elements(raw).unwrap_or_default().into_iter().any(is_it));
             let lists = lists.map(|(name, raw)| (name.into_owned(), json::without(raw, is_it)));
             for (name, rest) in lists.collect::<Vec<_>>() {
                 match rest.filter(|rest| rest != b"[]") {
@@ -355,9 +357,9 @@ impl Document {
             }
         });
         self.edit_if_there("lastGood", |last_good| {
-            let mentions = last_good.iter().filter(|(_, raw)| {
-                json::name(Some(raw)).as_deref() == Some(id.as_str())
-            });
+            let mentions = last_good
+                .iter()
+                .filter(|(_, raw)| json::name(Some(raw)).as_deref() == Some(id.as_str()));
             let mentions = mentions.map(|(provider, _)| provider.into_owned());
             for provider in mentions.collect::<Vec<_>>() {
                 last_good.remove(&provider);
@@ -408,10 +410,12 @@ impl Document {
     /// Sets the stored order of `provider`, or clears it with `None`, under whatever name it is
     /// there.
     pub fn set_order(&mut self, provider: &ProviderId, order: Option<&[ProfileId]>) {
-        let is_another = |name: &str| name != provider.as_str() && ProviderId::new(name) == *provider;
+        let is_another =
+            |name: &str| name != provider.as_str() && ProviderId::new(name) == *provider;
         self.edit_if_there("order", |orders| {
             let names = orders.iter().map(|(name, _)| name.into_owned());
-            let names = names.filter(|name| is_another(name) || order.is_none() && name == provider.as_str());
+            let names = names
+                .filter(|name| is_another(name) || order.is_none() && name == provider.as_str());
             for name in names.collect::<Vec<_>>() {
                 orders.remove(&name);
             }
@@ -434,7 +438,10 @@ impl Document {
     pub fn last_good(&self, provider: &ProviderId) -> Option<ProfileId> {
         let last_good = self.section("lastGood");
         let raw = last_good.get(provider.as_str()).or_else(|| {
-            last_good.iter().find(|(name, _)| ProviderId::new(name) == *provider).map(|(_, raw)| raw)
+            last_good
+                .iter()
+                .find(|(name, _)| ProviderId::new(name) == *provider)
+                .map(|(_, raw)| raw)
         });
         json::name(raw).map(ProfileId::from)
     }

@@ -19,7 +19,8 @@ use crate::document::ParseError;
 use crate::json_layout::Layout;
 use crate::json_text::{self, flaw, skip_name, skip_space, skip_value};
 pub(crate) use crate::json_value::{
-    compact, elements, integer, is_blank, is_unreadable_time, name, name_text, number, string, time, without,
+    compact, elements, integer, is_blank, is_unreadable_time, name, name_text, number, string,
+    time, without,
 };
 
 /// An object: its text, its members in the order of the text, and what became of them since. Its
@@ -115,7 +116,8 @@ impl<'a> Object<'a> {
             let said = said(&text[next..name_end]);
             let is_section = text.get(start) == Some(&b'{')
                 && sections.iter().any(|it| {
-                    said.as_deref().map_or(&text[next + 1..name_end - 1], str::as_bytes) == it.as_bytes()
+                    said.as_deref().map_or(&text[next + 1..name_end - 1], str::as_bytes)
+                        == it.as_bytes()
                 });
             let (value, end) = if is_section {
                 let (section, end) = Self::at(text, start, &[])?;
@@ -160,9 +162,10 @@ impl<'a> Object<'a> {
 
     pub(crate) fn is_changed(&self) -> bool {
         self.is_changed
-            || self.members.iter().any(
-                |member| matches!(&member.value, Value::Open(section) if section.is_changed()),
-            )
+            || self
+                .members
+                .iter()
+                .any(|member| matches!(&member.value, Value::Open(section) if section.is_changed()))
     }
 
     /// Whether there is a member `name`.

@@ -145,6 +145,9 @@ mod tests {
         assert_eq!(written(&Layout::of(b"", b":", b""), text), r#"{"a":[1,2]}"#);
         assert_eq!(written(&Layout::of(b" ", b": ", b" "), text), r#"{"a": [1, 2]}"#);
         let tabs = Layout::of(b"\r\n\t\t", b": ", b"\r\n\t");
-        assert_eq!(written(&tabs, text), "{\r\n\t\t\t\"a\": [\r\n\t\t\t\t1,\r\n\t\t\t\t2\r\n\t\t\t]\r\n\t\t}");
+        assert_eq!(
+            written(&tabs, text),
+            "{\r\n\t\t\t\"a\": [\r\n\t\t\t\t1,\r\n\t\t\t\t2\r\n\t\t\t]\r\n\t\t}"
+        );
     }
 }

@@ -224,16 +224,53 @@ mod tests {
     fn what_json_parse_accepts_is_a_value_and_nothing_else_is() {
         let deep = format!("{}1{}", "[{\"a\":".repeat(50_000), "}]".repeat(50_000));
         for good in [
-            "{}", "[ ]", "null", "true", "false", "0", "-0", "1.0", "-12.50e+03", "1E999", "\"\"",
-            "\"\\ud83d\"", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\uDEAD\"", "[1,[2,{\"a\" : [ ] , \"\":{}}]]",
-            "{\"a\":1,\"a\":2}", &deep,
+            "{}",
+            "[ ]",
+            "null",
+            "true",
+            "false",
+            "0",
+            "-0",
+            "1.0",
+            "-12.50e+03",
+            "1E999",
+            "\"\"",
+            "\"\\ud83d\"",
+            "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\uDEAD\"",
+            "[1,[2,{\"a\" : [ ] , \"\":{}}]]",
+            "{\"a\":1,\"a\":2}",
+            &deep,
         ] {
             assert_eq!(skip_value(good.as_bytes(), 0), Ok(good.len()), "{good}");
         }
         for bad in [
-            "", "{", "[", "[1,]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "[1}", "{\"a\":1]",
-            "tru", "nul1", "-", "01x", "1.", "1e", ".5", "+1", "\"", "\"\\x\"", "\"\\u12g4\"",
-            "\"a\nb\"", "'a'", "\"\\", "\"\\u12", "[1 2]", "NaN",
+            "",
+            "{",
+            "[",
+            "[1,]",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "[1}",
+            "{\"a\":1]",
+            "tru",
+            "nul1",
+            "-",
+            "01x",
+            "1.",
+            "1e",
+            ".5",
+            "+1",
+            "\"",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"a\nb\"",
+            "'a'",
+            "\"\\",
+            "\"\\u12",
+            "[1 2]",
+            "NaN",
         ] {
             let end = skip_value(bad.as_bytes(), 0);
             assert!(end.is_err() || end.is_ok_and(|end| end < bad.len()), "{bad}");
@@ -251,7 +288,10 @@ mod tests {
     #[test]
     fn a_text_is_what_javascript_says_it_is() {
         let said = |raw: &[u8]| text(raw).map(Cow::into_owned);
-        assert_eq!(said(br#""a\"\\\/\b\f\n\r\t\u0041\u00e9z""#).unwrap(), "a\"\\/\u{8}\u{c}\n\r\tA\u{e9}z");
+        assert_eq!(
+            said(br#""a\"\\\/\b\f\n\r\t\u0041\u00e9z""#).unwrap(),
+            "a\"\\/\u{8}\u{c}\n\r\tA\u{e9}z"
+        );
         assert_eq!(said(br#""\ud83d\ude00""#).unwrap(), "\u{1f600}");
         assert_eq!(said(br#""x\ud83dy\ude00\ud83d""#).unwrap(), "x\u{fffd}y\u{fffd}\u{fffd}");
         assert_eq!(said(br#""\ud83d\u0041""#).unwrap(), "\u{fffd}A");

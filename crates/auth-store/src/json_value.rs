@@ -30,8 +30,11 @@ pub(crate) fn name_text(name: &str) -> String {
     let mut rest = quoted.as_str();
     while let Some((before, after)) = rest.split_once("\\\\") {
         let is_half = |digits: &str| {
-            digits.starts_with("ud") && digits[2..].starts_with(['8', '9', 'a', 'b', 'c', 'd', 'e', 'f'])
-                && digits[3..].bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+            digits.starts_with("ud")
+                && digits[2..].starts_with(['8', '9', 'a', 'b', 'c', 'd', 'e', 'f'])
+                && digits[3..]
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
         };
         text.push_str(before);
         text.push_str(if after.get(..5).is_some_and(is_half) { "\\" } else { "\\\\" });
@@ -66,7 +69,8 @@ pub(crate) fn number(raw: &[u8]) -> f64 {
 fn number_of_text(text: &str) -> f64 {
     for (prefixes, radix) in [(["0x", "0X"], 16), (["0o", "0O"], 8), (["0b", "0B"], 2)] {
         if let Some(digits) = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix)) {
-            let digits: Option<Vec<_>> = digits.chars().map(|digit| digit.to_digit(radix)).collect();
+            let digits: Option<Vec<_>> =
+                digits.chars().map(|digit| digit.to_digit(radix)).collect();
             let digits = digits.filter(|digits| !digits.is_empty());
             return digits.map_or(f64::NAN, |digits| {
                 digits.into_iter().fold(0.0, |sum, digit| sum * f64::from(radix) + f64::from(digit))
@@ -174,21 +178,45 @@ mod tests {
     #[test]
     fn a_number_is_what_javascript_makes_of_a_value() {
         for (text, wanted) in [
-            ("1", 1.0), ("1.5", 1.5), ("-0", 0.0), ("1e999", f64::INFINITY), ("true", 1.0), ("false", 0.0),
-            ("null", 0.0), ("\"1\"", 1.0), ("\" 2\\n\"", 2.0), ("\"\"", 0.0), ("\"0x10\"", 16.0), ("\".5\"", 0.5),
-            ("\"+1.\"", 1.0), ("\"Infinity\"", f64::INFINITY), ("[]", 0.0), ("[[\"3\"]]", 3.0), ("[null]", 0.0),
+            ("1", 1.0),
+            ("1.5", 1.5),
+            ("-0", 0.0),
+            ("1e999", f64::INFINITY),
+            ("true", 1.0),
+            ("false", 0.0),
+            ("null", 0.0),
+            ("\"1\"", 1.0),
+            ("\" 2\\n\"", 2.0),
+            ("\"\"", 0.0),
+            ("\"0x10\"", 16.0),
+            ("\".5\"", 0.5),
+            ("\"+1.\"", 1.0),
+            ("\"Infinity\"", f64::INFINITY),
+            ("[]", 0.0),
+            ("[[\"3\"]]", 3.0),
+            ("[null]", 0.0),
         ] {
             let number = number(text.as_bytes());
             assert!((number - wanted).abs() < 1e-9 || number == wanted, "{text}: {number}");
         }
-        for text in ["\"x\"", "{}", "[1,2]", "[true]", "\"inf\"", "\"nan\"", "\"0x\"", "\"1 2\"", "\"-0x1\"", "\"1e\""] {
+        for text in [
+            "\"x\"", "{}", "[1,2]", "[true]", "\"inf\"", "\"nan\"", "\"0x\"", "\"1 2\"",
+            "\"-0x1\"", "\"1e\"",
+        ] {
             assert!(number(text.as_bytes()).is_nan(), "{text}");
         }
     }
 
     #[test]
     fn a_name_is_written_as_it_was_read() {
-        for text in [r#""x\ud83d""#, r#""\\\ud83dz""#, r#""\\u0041""#, r#""a\\\"b""#, r#""é""#, r#""\ud83d\\\ude00""#] {
+        for text in [
+            r#""x\ud83d""#,
+            r#""\\\ud83dz""#,
+            r#""\\u0041""#,
+            r#""a\\\"b""#,
+            r#""é""#,
+            r#""\ud83d\\\ude00""#,
+        ] {
             assert_eq!(name_text(&name(Some(text.as_bytes())).unwrap()), text);
         }
     }
@@ -198,8 +226,14 @@ mod tests {
         let read = |text: &str| time(Some(text.as_bytes()));
         let wanted = Some(Timestamp(1_795_372_124_000));
         for text in [
-            "1795372124000", "1795372124000.9", "1.795372124e12", "1795372124", "1795372124.0",
-            "\"1795372124000\"", "\" 1795372124 \"", "\"2026-11-22T18:28:44Z\"",
+            "1795372124000",
+            "1795372124000.9",
+            "1.795372124e12",
+            "1795372124",
+            "1795372124.0",
+            "\"1795372124000\"",
+            "\" 1795372124 \"",
+            "\"2026-11-22T18:28:44Z\"",
         ] {
             assert_eq!(read(text), wanted, "{text}");
             assert!(!is_unreadable_time(Some(text.as_bytes())), "{text}");

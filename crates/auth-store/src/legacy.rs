@@ -208,8 +208,8 @@ fn from_auth_entry(name: &str, kind: Kind, old: &Object<'_>) -> Vec<u8> {
         }
     };
     for field in known {
-        let says_nothing = OPTIONAL.contains(field)
-            && matches!(old.get(field), Some(b"null" | b"\"\""));
+        let says_nothing =
+            OPTIONAL.contains(field) && matches!(old.get(field), Some(b"null" | b"\"\""));
         if let Some(raw) = old.get(field).filter(|_| !says_nothing) {
             entry.set_raw(field, raw);
         }

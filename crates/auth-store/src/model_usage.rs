@@ -42,7 +42,8 @@ impl ModelUsage {
             Object::of(raw).is_some_and(|models| models.iter().all(|(_, raw)| is_object(raw)))
         };
         let is_list = |raw: &[u8]| {
-            json::elements(raw).is_some_and(|it| it.iter().all(|raw| json::string(Some(raw)).is_some()))
+            json::elements(raw)
+                .is_some_and(|it| it.iter().all(|raw| json::string(Some(raw)).is_some()))
         };
         self.members.get(MODELS).is_none()
             && self.all().iter().all(|(_, raw)| are_objects(raw))
@@ -286,8 +287,13 @@ mod tests {
     #[test]
     fn a_damaged_file_is_as_good_as_none_and_kept_when_another_is_written() {
         for text in [
-            "{", "[]", "\0\0", r#"{"models": 1, "cachedSha256": {}}"#, r#"{"models": {"a": 1}}"#,
-            r#"{"models": {"a": {"m": []}}}"#, r#"{"cachedSha256": [1]}"#,
+            "{",
+            "[]",
+            "\0\0",
+            r#"{"models": 1, "cachedSha256": {}}"#,
+            r#"{"models": {"a": 1}}"#,
+            r#"{"models": {"a": {"m": []}}}"#,
+            r#"{"cachedSha256": [1]}"#,
         ] {
             let directory = tempfile::tempdir().unwrap();
             let store = Store::at(directory.path().join("auth-profiles.json"));

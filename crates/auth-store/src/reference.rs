@@ -39,7 +39,9 @@ impl KeyReference {
             "file" => Self::File { path: text("path")?.into() },
             "exec" => {
                 let words = json::elements(members.get("command")?)?.into_iter();
-                Self::Exec { command: words.map(|word| json::string(Some(word))).collect::<Option<_>>()? }
+                Self::Exec {
+                    command: words.map(|word| json::string(Some(word))).collect::<Option<_>>()?,
+                }
             }
             _ => return None,
         })

@@ -317,7 +317,9 @@ fn where_a_file_has_one_name_it_is_copied() {
 
 #[test]
 fn what_is_json_is_never_replaced_by_the_backup() {
-    for text in ["null", "[]", "5", "\"x\"", "{\"profiles\":[]}", "{\"version\":1,\"profiles\":\"x\"} "] {
+    for text in
+        ["null", "[]", "5", "\"x\"", "{\"profiles\":[]}", "{\"version\":1,\"profiles\":\"x\"} "]
+    {
         let Somewhere { store, .. } = &somewhere();
         atomic::write_atomic(store.path(), text.as_bytes()).unwrap();
         assert!(matches!(store.read(), Err(StoreError::Damaged { .. })), "{text}");
@@ -350,14 +352,27 @@ fn a_change_of_what_is_no_section_is_refused_and_names_the_file() {
     // Another section can be changed, and this one stays.
     store.update(|document| put(document, "acme:b", "two")).unwrap();
     let written = String::from_utf8(content(store.path())).unwrap();
-    assert!(written.contains("\"usageStats\":[{\"a\":1}]") && written.contains("acme:b"), "{written}");
+    assert!(
+        written.contains("\"usageStats\":[{\"a\":1}]") && written.contains("acme:b"),
+        "{written}"
+    );
 }
 
 #[test]
 fn a_version_is_read_as_javascript_reads_a_number() {
     for (version, writable) in [
-        ("1", true), ("1.0", true), ("\"1\"", true), ("true", true), ("null", true), ("\"\"", true), ("[]", true),
-        ("2", false), ("\"0x10\"", false), ("1e999", false), ("\"x\"", false), ("{}", false),
+        ("1", true),
+        ("1.0", true),
+        ("\"1\"", true),
+        ("true", true),
+        ("null", true),
+        ("\"\"", true),
+        ("[]", true),
+        ("2", false),
+        ("\"0x10\"", false),
+        ("1e999", false),
+        ("\"x\"", false),
+        ("{}", false),
     ] {
         let text = format!("{{\"version\":{version},\"profiles\":{{}}}}");
         let document = Document::parse(text.as_bytes()).unwrap();

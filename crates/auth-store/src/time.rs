@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// Milliseconds since the Unix epoch, as in the file. Arithmetic saturates, so that no clock
 /// value and no number in a file can make it panic.
@@ -30,7 +30,11 @@ impl Timestamp {
     }
 
     /// The same for a number: fractions are cut, what is too large is the largest.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "`as` saturates")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "`as` saturates"
+    )]
     fn of_number(number: f64) -> Self {
         let is_seconds = (SECONDS.start as f64..SECONDS.end as f64).contains(&number);
         Self(if is_seconds { number * 1000.0 } else { number } as i64)
@@ -267,9 +271,23 @@ mod tests {
             assert_eq!(read(text), Some(wanted), "{text}");
         }
         for text in [
-            "", "soon", "NaN", "Infinity", "-inf", "0x10", "2026-11", "2026-13-01", "2026-02-29",
-            "1900-02-29", "2026-11-22T", "2026-11-22T25:00Z", "2026-11-22T18:28:44+2", "26-11-22", "1-2",
-            "2026-11-22T18:28:44.x", "2026-11-22x",
+            "",
+            "soon",
+            "NaN",
+            "Infinity",
+            "-inf",
+            "0x10",
+            "2026-11",
+            "2026-13-01",
+            "2026-02-29",
+            "1900-02-29",
+            "2026-11-22T",
+            "2026-11-22T25:00Z",
+            "2026-11-22T18:28:44+2",
+            "26-11-22",
+            "1-2",
+            "2026-11-22T18:28:44.x",
+            "2026-11-22x",
         ] {
             assert_eq!(read(text), None, "{text}");
         }

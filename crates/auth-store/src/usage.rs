@@ -1,8 +1,8 @@
 //! What routing remembers about a profile, as data.
 
-use indexmap::IndexMap;
 use crate::json::{self, Object};
 use crate::time::Timestamp;
+use indexmap::IndexMap;
 
 /// `usageStats[id]` in the file. Fields that are absent there, or of another type than expected,
 /// are `None`.
@@ -76,8 +76,7 @@ impl Usage {
 }
 
 /// The members that are times.
-pub(crate) const TIMES: [&str; 4] =
-    ["lastUsed", "lastFailureAt", "disabledUntil", "cooldownUntil"];
+pub(crate) const TIMES: [&str; 4] = ["lastUsed", "lastFailureAt", "disabledUntil", "cooldownUntil"];
 
 fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)

@@ -107,7 +107,8 @@ impl Text {
     /// That `after` differs from this text at `path` only, or by what was put in, if nothing is there.
     fn assert_changed_only(&self, after: &[u8], path: &[&str]) -> Result<(), TestCaseError> {
         let text = self.text.as_bytes();
-        let path = |length: usize| path[..length].iter().map(|it| format!("/{it}")).collect::<String>();
+        let path =
+            |length: usize| path[..length].iter().map(|it| format!("/{it}")).collect::<String>();
         let place = self.places.get(&path(2)).or_else(|| self.places.get(&path(1)));
         let shown = String::from_utf8_lossy(after).into_owned();
         match place {
@@ -165,8 +166,12 @@ fn plain() -> impl Strategy<Value = Json> {
     let string = prop::collection::vec(piece, 0..4).prop_map(|it| format!("\"{}\"", it.concat()));
     let number = "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,4})?([eE][+-]?[0-9]{1,4})?";
     let odd = ["null", "true", "false", "1e999", "-0", "1.0", "1E400", "-1e-999", "[[[[]]]]"];
-    prop_oneof![string, number.prop_map(Into::into), prop::sample::select(odd.to_vec()).prop_map(str::to_owned)]
-        .prop_map(Json::Plain)
+    prop_oneof![
+        string,
+        number.prop_map(Into::into),
+        prop::sample::select(odd.to_vec()).prop_map(str::to_owned)
+    ]
+    .prop_map(Json::Plain)
 }
 
 fn object(
@@ -370,9 +375,13 @@ fn a_report_on_one_profile_keeps_what_is_odd_about_another() {
 #[test]
 fn a_section_that_is_no_object_is_not_replaced() {
     for odd in ["[]", r#"["a"]"#, r#""x""#, "5", "true"] {
-        let text = format!(r#"{{"version":1,"profiles":{{"a":{{}}}},"usageStats":{odd},"order":{odd},"lastGood":{odd}}}"#);
+        let text = format!(
+            r#"{{"version":1,"profiles":{{"a":{{}}}},"usageStats":{odd},"order":{odd},"lastGood":{odd}}}"#
+        );
         let edits: [(&str, &dyn Fn(&mut Document)); 3] = [
-            ("usageStats", &|it| it.set_usage(&"a".into(), &Usage { error_count: Some(1), ..Usage::default() })),
+            ("usageStats", &|it| {
+                it.set_usage(&"a".into(), &Usage { error_count: Some(1), ..Usage::default() })
+            }),
             ("order", &|it| it.set_order(&ProviderId::new("p"), Some(&["a".into()]))),
             ("lastGood", &|it| it.set_last_good(&ProviderId::new("p"), &"a".into())),
         ];
@@ -381,7 +390,8 @@ fn a_section_that_is_no_object_is_not_replaced() {
             assert_eq!(document.unusable().len(), 3);
             edit(&mut document);
             assert!(document.is_changed());
-            let refused = document.check_writable(std::path::Path::new("/file")).unwrap_err().to_string();
+            let refused =
+                document.check_writable(std::path::Path::new("/file")).unwrap_err().to_string();
             assert!(refused.contains("/file") && refused.contains(section), "{refused}");
         }
         // What is not in it can go all the same.

@@ -293,7 +293,7 @@ fn of_login(
     }
 }
 
-fn is_free(tried: &Result<Option<TokenLock>, auth_store::StoreError>) -> bool {
+fn is_free(tried: &Result<Option<TokenLock>, StoreError>) -> bool {
     matches!(tried, Ok(Some(_)))
 }
 
