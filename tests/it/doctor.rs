@@ -319,7 +319,11 @@ fn what_is_safe_is_mended_and_nothing_is_lost_by_it() {
             found.iter().any(|it| it["code"] == *code && it["fixed"] == true),
             "{code}: {run:#?}"
         );
-        assert!(found.iter().all(|it| it["fixed"] == true), "{code}: {run:#?}");
+        // What was damaged is kept, for somebody to look at.
+        let kept: Vec<_> = found.iter().filter(|it| it["fixed"] == false).collect();
+        let is_kept =
+            *code == "store_damaged" && kept.iter().all(|it| it["code"] == "damaged_copy");
+        assert!(kept.is_empty() || is_kept, "{code}: {run:#?}");
         assert_eq!(house.sandbox.read_store("main")["profiles"], before, "{code}");
     }
 }

@@ -245,6 +245,8 @@ pub enum Access {
     Expired,
     /// It can, and does not end.
     Static,
+    /// It can, unless it has ended: nobody can read when that is.
+    Unknown,
 }
 
 /// Whether it can be renewed without a person.
@@ -292,7 +294,11 @@ pub fn abilities(view: &View, providers: &Providers, context: &Context) -> Abili
     let each = view.profiles.iter().filter_map(|profile| {
         let credential = view.document.credential(&profile.id)?;
         let refresh = refresh(&profile.provider, &credential, providers, &records);
-        Some((profile.id.clone(), ability(&credential, refresh, view.now)))
+        let mut ability = ability(&credential, refresh, view.now);
+        if ability.access == Access::Static && view.document.has_unreadable_end(&profile.id) {
+            ability.access = Access::Unknown;
+        }
+        Some((profile.id.clone(), ability))
     });
     each.collect()
 }

@@ -273,7 +273,7 @@ pub(crate) fn credential(entry: &Object<'_>) -> Option<Credential> {
 }
 
 /// The member that says when a credential ends.
-fn end<'e>(entry: &'e Object<'_>) -> Option<&'e [u8]> {
+pub(crate) fn end<'e>(entry: &'e Object<'_>) -> Option<&'e [u8]> {
     TIMES[..2].iter().find_map(|name| entry.get(name).filter(|raw| *raw != b"null"))
 }
 

@@ -185,6 +185,15 @@ impl Document {
         sections.map(|name| Unusable::section(name)).chain(entries).collect()
     }
 
+    /// Takes out what is passed over, where nothing is written of this.
+    pub(crate) fn drop_unusable(&mut self) {
+        for name in SECTIONS {
+            if is_something(self.members.get(name)) {
+                self.members.remove(name);
+            }
+        }
+    }
+
     /// The members of one of the [`SECTIONS`].
     fn section(&self, name: &str) -> &Object<'static> {
         self.members.section(name).unwrap_or(const { &Object::EMPTY })
@@ -261,6 +270,12 @@ impl Document {
             })
         });
         times.collect()
+    }
+
+    /// Whether the profile `id` has an end that nobody can read.
+    pub fn has_unreadable_end(&self, id: &ProfileId) -> bool {
+        let entry = self.raw(id).and_then(Object::of);
+        entry.is_some_and(|entry| json::is_unreadable_time(credential::end(&entry)))
     }
 
     /// The credential of `id`.

@@ -323,11 +323,16 @@ impl<'a> Object<'a> {
     }
 
     fn put(&mut self, name: &str, value: Value) {
-        self.is_changed = true;
         if let Some(at) = self.find(name) {
-            self.members[at].value = value;
+            let member = &self.members[at];
+            if !matches!(&value, Value::New(text) | Value::Edited(text) if self.raw(member) == Some(text))
+            {
+                self.members[at].value = value;
+                self.is_changed = true;
+            }
             return;
         }
+        self.is_changed = true;
         self.members.push(Member::new(name, value));
         match &mut self.index {
             Some(index) => {

@@ -1,5 +1,7 @@
 //! An agent that reads another's profiles: what it sees, and whose each profile is.
 
+use std::collections::BTreeSet;
+
 use crate::credential::{Credential, Profile};
 use crate::document::Document;
 use crate::id::ProfileId;
@@ -11,20 +13,28 @@ impl Document {
     #[must_use]
     pub fn reading_through(&self, owner: &Self) -> Self {
         let mut seen = self.clone();
+        seen.drop_unusable();
+        let mut providers = BTreeSet::new();
+        let mut shared = BTreeSet::new();
         for profile in owner.profiles().filter(|profile| self.is_of_owner(&profile.id, owner)) {
             if let Some(raw) = owner.raw(&profile.id) {
                 seen.put_raw(&profile.id, raw);
                 seen.set_usage(&profile.id, &profile.usage);
             }
-            if self.last_good(&profile.provider).is_none()
-                && owner.last_good(&profile.provider).as_ref() == Some(&profile.id)
+            providers.insert(profile.provider);
+            shared.insert(profile.id);
+        }
+        // Each once, however many profiles it has.
+        for provider in &providers {
+            if self.last_good(provider).is_none()
+                && let Some(good) = owner.last_good(provider).filter(|good| shared.contains(good))
             {
-                seen.set_last_good(&profile.provider, &profile.id);
+                seen.set_last_good(provider, &good);
             }
-            if self.order(&profile.provider).is_none()
-                && let Some(order) = owner.order(&profile.provider)
+            if self.order(provider).is_none()
+                && let Some(order) = owner.order(provider)
             {
-                seen.set_order(&profile.provider, Some(&order));
+                seen.set_order(provider, Some(&order));
             }
         }
         seen
