@@ -261,6 +261,11 @@ impl Drop for NextFile {
     }
 }
 
+/// Gives what is at `path` another name.
+pub(crate) fn set_aside(path: &Path, to: &Path) -> Result<(), StoreError> {
+    fs::rename(path, to).map_err(StoreError::io("set aside", path))
+}
+
 /// Gives what is at `path` a second name, so that nothing of it is lost when the first is given to
 /// another file: whoever writes in place meanwhile writes there. Where a file cannot have two names, it
 /// is copied by way of `temporary`.

@@ -6,7 +6,6 @@
 //! longer than a rest lasts: for reading, a damaged file is as good as none. Before the next one is
 //! written, it is set aside.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::atomic::{self, NextFile};
@@ -200,7 +199,7 @@ impl Store {
 
 /// Gives the damaged file a name under which it is kept.
 fn set_aside(path: &Path) -> Result<ModelUsage, StoreError> {
-    fs::rename(path, place::corrupt(path)).map_err(StoreError::io("set aside", path))?;
+    atomic::set_aside(path, &place::corrupt(path))?;
     Ok(ModelUsage::default())
 }
 
@@ -226,6 +225,8 @@ const CACHED: &str = "cachedSha256";
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn at(end: i64) -> Usage {
