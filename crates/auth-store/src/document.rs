@@ -22,13 +22,13 @@ use crate::usage::{self, Usage};
 #[derive(Clone, Debug)]
 pub struct Document {
     /// All members of the file; the [`SECTIONS`] are opened, where they are objects.
-    members: Object<'static>,
+    pub(crate) members: Object<'static>,
     /// What is before and after the object: white space.
     around: (Vec<u8>, Vec<u8>),
     /// The profiles whose credential was put, changed or removed since parsing.
-    touched: IndexSet<ProfileId, BuildHasherDefault<NameHasher>>,
+    pub(crate) touched: IndexSet<ProfileId, BuildHasherDefault<NameHasher>>,
     /// A change that cannot be written.
-    refused: Option<Unusable>,
+    pub(crate) refused: Option<Unusable>,
     recovered_from: Option<PathBuf>,
 }
 
@@ -61,11 +61,11 @@ pub struct Unusable {
 }
 
 impl Unusable {
-    fn section(name: &str) -> Self {
+    pub(crate) fn section(name: &str) -> Self {
         Self { part: format!("`{name}`"), reason: "is not an object" }
     }
 
-    fn entry(section: &str, id: &ProfileId) -> Self {
+    pub(crate) fn entry(section: &str, id: &ProfileId) -> Self {
         Self { part: format!("the entry `{id}` of `{section}`"), reason: "is not an object" }
     }
 }
@@ -185,43 +185,9 @@ impl Document {
         sections.map(|name| Unusable::section(name)).chain(entries).collect()
     }
 
-    /// Takes out what is passed over, where nothing is written of this.
-    pub(crate) fn drop_unusable(&mut self) {
-        for name in SECTIONS {
-            if is_something(self.members.get(name)) {
-                self.members.remove(name);
-            }
-        }
-    }
-
     /// The members of one of the [`SECTIONS`].
-    fn section(&self, name: &str) -> &Object<'static> {
+    pub(crate) fn section(&self, name: &str) -> &Object<'static> {
         self.members.section(name).unwrap_or(const { &Object::EMPTY })
-    }
-
-    /// The same for a change; `None`, and the change refused, where there is something else.
-    fn section_mut(&mut self, name: &str) -> Option<&mut Object<'static>> {
-        if is_something(self.members.get(name)) {
-            self.refused = Some(Unusable::section(name));
-            return None;
-        }
-        if !self.members.contains("profiles") {
-            // Without them the file is no store to others.
-            self.members.section_mut("profiles", later_sections("profiles"));
-        }
-        self.members.section_mut(name, later_sections(name))
-    }
-
-    /// Has `edit` change a section that is there. One in which nothing is left goes.
-    fn edit_if_there(&mut self, name: &str, edit: impl FnOnce(&mut Object<'static>)) {
-        if self.members.section(name).is_none_or(Object::is_empty) {
-            return;
-        }
-        let Some(section) = self.members.section_mut(name, &[]) else { return };
-        edit(section);
-        if section.is_empty() && name != "usageStats" {
-            self.members.remove(name);
-        }
     }
 
     /// The profiles as they are in the file.
@@ -288,119 +254,9 @@ impl Document {
         serde_json::from_slice(Object::of(self.raw(id)?)?.get(name)?).ok()
     }
 
-    /// Stores a login: a new entry, or a new one in the place of the old. `fields` are further
-    /// members of the entry; they cannot replace the credential's own.
-    pub fn put(
-        &mut self,
-        id: &ProfileId,
-        provider: &str,
-        credential: &Credential,
-        fields: &serde_json::Map<String, serde_json::Value>,
-    ) {
-        let mut entry = Object::default();
-        entry.set("type", &credential.kind().as_str());
-        entry.set("provider", &provider);
-        for (name, value) in fields {
-            entry.set(name, value);
-        }
-        entry.set("provider", &provider);
-        credential::write_over(&mut entry, credential);
-        self.put_raw(id, &entry.to_text());
-    }
-
-    /// Changes the credential of an existing profile: the fields of `credential` are written,
-    /// all others stay as they are. `false`, and nothing done, if there is no such profile.
-    pub fn renew(&mut self, id: &ProfileId, credential: &Credential) -> bool {
-        let Some(mut entry) = self.raw(id).and_then(Object::of).map(Object::into_owned) else {
-            return false;
-        };
-        credential::write_over(&mut entry, credential);
-        if let Some(profiles) = self.section_mut("profiles") {
-            profiles.set_edited(id.as_str(), &entry);
-        }
-        self.touch(id);
-        true
-    }
-
-    /// Puts the entry `raw` in place of whatever `id` was, as it is.
-    pub(crate) fn put_raw(&mut self, id: &ProfileId, raw: &[u8]) {
-        if let Some(profiles) = self.section_mut("profiles") {
-            profiles.set_raw(id.as_str(), raw);
-        }
-        self.touch(id);
-    }
-
     /// The entry of `id` as it is.
     pub(crate) fn raw(&self, id: &ProfileId) -> Option<&[u8]> {
         self.entries().get(id.as_str())
-    }
-
-    /// Copies the entry of `id` as it is from `other`; removes it if it is not there. Its usage,
-    /// and everything else, is left alone.
-    pub fn copy_entry(&mut self, id: &ProfileId, other: &Self) {
-        match other.raw(id) {
-            Some(raw) => self.put_raw(id, raw),
-            None => {
-                self.remove_entry(id);
-                self.touch(id);
-            }
-        }
-    }
-
-    /// Removes a profile and every mention of it: its usage, its place in orders, `lastGood`.
-    /// Whether it was there.
-    pub fn remove(&mut self, id: &ProfileId) -> bool {
-        if !self.remove_entry(id) {
-            return false;
-        }
-        self.edit_if_there("usageStats", |usage| {
-            usage.remove(id.as_str());
-        });
-        let is_it = |raw: &[u8]| {
-            json::name(Some(raw)).is_some_and(|it| crate::id::trim(&it) == id.as_str())
-        };
-        self.edit_if_there("order", |orders| {
-            let lists = orders
-                .iter()
-                .filter(|(_, raw)| json::elements(raw).unwrap_or_default().into_iter().any(is_it));
-            let lists = lists.map(|(name, raw)| (name.into_owned(), json::without(raw, is_it)));
-            for (name, rest) in lists.collect::<Vec<_>>() {
-                match rest.filter(|rest| rest != b"[]") {
-                    Some(rest) => orders.set_text(&name, &rest),
-                    None => drop(orders.remove(&name)),
-                }
-            }
-        });
-        self.edit_if_there("lastGood", |last_good| {
-            let mentions = last_good
-                .iter()
-                .filter(|(_, raw)| json::name(Some(raw)).as_deref() == Some(id.as_str()));
-            let mentions = mentions.map(|(provider, _)| provider.into_owned());
-            for provider in mentions.collect::<Vec<_>>() {
-                last_good.remove(&provider);
-            }
-        });
-        true
-    }
-
-    /// Removes the entry of `id`, and what hides behind it: a secret must be gone. Whether it was
-    /// there.
-    fn remove_entry(&mut self, id: &ProfileId) -> bool {
-        let was_hidden = self.members.edit_hidden("profiles", |profiles| {
-            profiles.remove(id.as_str());
-        });
-        let is_there = self.contains(id);
-        if let Some(profiles) = self.section_mut("profiles").filter(|_| is_there) {
-            profiles.remove(id.as_str());
-        }
-        if was_hidden || is_there {
-            self.touch(id);
-        }
-        is_there
-    }
-
-    fn touch(&mut self, id: &ProfileId) {
-        self.touched.insert(id.clone());
     }
 
     /// The profiles whose entry was put, changed or removed since parsing.
@@ -422,33 +278,6 @@ impl Document {
         orders.find_map(|(name, raw)| ids(raw).filter(|_| ProviderId::new(&name) == *provider))
     }
 
-    /// Sets the stored order of `provider`, or clears it with `None`, under whatever name it is
-    /// there.
-    pub fn set_order(&mut self, provider: &ProviderId, order: Option<&[ProfileId]>) {
-        let is_another =
-            |name: &str| name != provider.as_str() && ProviderId::new(name) == *provider;
-        self.edit_if_there("order", |orders| {
-            let names = orders.iter().map(|(name, _)| name.into_owned());
-            let names = names
-                .filter(|name| is_another(name) || order.is_none() && name == provider.as_str());
-            for name in names.collect::<Vec<_>>() {
-                orders.remove(&name);
-            }
-        });
-        match order {
-            Some(ids) => {
-                let ids: Vec<_> = ids.iter().map(|id| json::name_text(id.as_str())).collect();
-                if let Some(orders) = self.section_mut("order") {
-                    orders.set_raw(provider.as_str(), format!("[{}]", ids.join(",")).as_bytes());
-                }
-            }
-            None if is_something(self.members.get("order")) => {
-                self.refused = Some(Unusable::section("order"));
-            }
-            None => {}
-        }
-    }
-
     /// The profile that last worked for `provider`.
     pub fn last_good(&self, provider: &ProviderId) -> Option<ProfileId> {
         let last_good = self.section("lastGood");
@@ -461,30 +290,9 @@ impl Document {
         json::name(raw).map(ProfileId::from)
     }
 
-    /// Notes that `id` worked for `provider`.
-    pub fn set_last_good(&mut self, provider: &ProviderId, id: &ProfileId) {
-        if let Some(last_good) = self.section_mut("lastGood") {
-            last_good.set_raw(provider.as_str(), json::name_text(id.as_str()).as_bytes());
-        }
-    }
-
     /// What routing remembers about `id`; nothing, if the file has nothing.
     pub fn usage(&self, id: &ProfileId) -> Usage {
         Usage::from_raw(self.section("usageStats").get(id.as_str()))
-    }
-
-    /// Sets what routing remembers about `id`. Fields of others in that entry stay.
-    pub fn set_usage(&mut self, id: &ProfileId, usage: &Usage) {
-        let raw = self.section("usageStats").get(id.as_str()).filter(|raw| is_something(Some(raw)));
-        let Some(mut entry) = raw.map_or_else(|| Some(Object::default()), Object::of) else {
-            self.refused = Some(Unusable::entry("usageStats", id));
-            return;
-        };
-        usage.write_over(&mut entry);
-        let entry = entry.into_owned();
-        if let Some(usage) = self.section_mut("usageStats") {
-            usage.set_edited(id.as_str(), &entry);
-        }
     }
 }
 
@@ -502,7 +310,7 @@ fn ids(raw: &[u8]) -> Option<Vec<ProfileId>> {
 }
 
 /// Whether a member says anything: to JavaScript `null` is as good as nothing.
-fn is_something(raw: Option<&[u8]>) -> bool {
+pub(crate) fn is_something(raw: Option<&[u8]>) -> bool {
     raw.is_some_and(|raw| raw != b"null")
 }
 
@@ -547,9 +355,9 @@ pub(crate) const LARGEST: usize = 512 << 20;
 const EMPTY: &[u8] = b"{\n  \"version\": 1,\n  \"profiles\": {}\n}\n";
 
 /// The sections that follow `name` where Clawdbot writes the file: a new one takes its place.
-fn later_sections(name: &str) -> &'static [&'static str] {
+pub(crate) fn later_sections(name: &str) -> &'static [&'static str] {
     let place = SECTIONS.iter().position(|section| *section == name);
     place.map_or(&[], |place| &SECTIONS[place + 1..])
 }
 
-const SECTIONS: [&str; 4] = ["profiles", "order", "lastGood", "usageStats"];
+pub(crate) const SECTIONS: [&str; 4] = ["profiles", "order", "lastGood", "usageStats"];

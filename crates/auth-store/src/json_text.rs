@@ -109,7 +109,7 @@ fn skip_string(text: &[u8], at: usize) -> Result<usize, ParseError> {
 /// looks at many bytes at once.
 fn plain_until(text: &[u8], mut at: usize) -> usize {
     const AT_ONCE: usize = 32;
-    let is_special = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
+    let is_special = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\');
     for chunk in text[at..].chunks_exact(AT_ONCE) {
         if chunk.iter().fold(false, |found, byte| found | is_special(byte)) {
             break;
@@ -163,7 +163,10 @@ pub(crate) fn text(raw: &[u8]) -> Option<Cow<'_, str>> {
 /// The same for a name: half of a character stays an escape, so that two names are never the same by
 /// it.
 pub(crate) fn name(raw: &[u8]) -> Option<Cow<'_, str>> {
-    unescaped(raw, |out, half| out.push_str(&format!("\\u{half:04x}")))
+    use std::fmt::Write as _;
+    // Writing to a string cannot fail.
+    let escape = |out: &mut String, half| write!(out, "\\u{half:04x}").unwrap_or_default();
+    unescaped(raw, escape)
 }
 
 /// `half`: writes a surrogate that is not half of a pair.
