@@ -197,11 +197,16 @@ fn coerce(input: &Value, on: On<'_>) -> Value {
     if let (true, Some(profiles)) = (on("crash"), seen["profiles"].as_object_mut()) {
         profiles.retain(|_, entry| entry["provider"].is_string());
     }
+    let saved = if keeps && on("layout") {
+        unmarked.to_owned()
+    } else {
+        format!("{}\n", serde_json::to_string_pretty(&saved).unwrap_or_default())
+    };
     json!({
         "store": store::usable(&version, &seen["profiles"], &seen["order"], &seen["lastGood"], &seen["usageStats"],
         ),
         "fileChangedByLoad": false,
-        "savedText": format!("{}\n", serde_json::to_string_pretty(&saved).unwrap_or_default()),
+        "savedText": saved,
     })
 }
 

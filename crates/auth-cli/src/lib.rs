@@ -72,6 +72,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &C
         }
         Err(error) => (wants_json(&arguments), not_parsed(&error, &arguments, context)),
     };
+    context.say_recoveries();
     let result = result.and_then(|exit| context.flush().map(|()| exit));
     let exit = result.unwrap_or_else(|error| {
         context.report(&error, json);

@@ -68,6 +68,7 @@ pub use store::legacy_import::{Imported, LegacyEntries, import_legacy};
 pub use store::lock::StoreLock;
 pub use store::model_usage::ModelUsage;
 pub use store::place::superseded_by;
+pub use store::recovery::{Recoveries, Recovery};
 pub use store::runtime_cache::RuntimeCache;
 pub use store::state_directory::StateDirectory;
 pub use text::{is_hostile, printable};

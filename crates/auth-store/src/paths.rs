@@ -127,7 +127,18 @@ pub fn backup(store: &Path) -> PathBuf {
 /// A copy of a damaged store.
 pub(crate) fn damaged_copy(store: &Path, at: impl Display, random: u32) -> PathBuf {
     let name = store.file_name().unwrap_or_default().to_string_lossy();
-    store.with_file_name(format!("{name}.corrupt.{at}.{random:08x}"))
+    store.with_file_name(format!("{name}{DAMAGED}{at}.{random:08x}"))
+}
+
+/// Whether a name is that of a copy of damaged bytes.
+pub fn is_damaged_copy(name: &str) -> bool {
+    name.contains(DAMAGED)
+}
+
+/// Whether a name is that of a copy of what was damaged at `file`.
+pub(crate) fn is_damaged_copy_of(file: &Path, name: &str) -> bool {
+    let of = file.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_prefix(&*of).is_some_and(|rest| rest.starts_with(DAMAGED))
 }
 
 /// The next content of a file, or the next lock, before it replaces the old one. Only the holder of
@@ -204,6 +215,7 @@ const RUNTIME_CACHE: &str = "auth.json";
 const MODEL_USAGE: &str = ".auth-models.json";
 const RESPONSE_START: &str = ".auth-refresh.";
 const RESPONSE_END: &str = ".answer";
+const DAMAGED: &str = ".corrupt.";
 const KEPT_END: &str = ".unmerged.answer";
 const NEXT: &str = ".new";
 

@@ -47,11 +47,11 @@ impl Json {
 /// The text of a file, and where the members of its first two levels are.
 #[derive(Clone, Debug, Default)]
 struct Text {
-    text: String,
+    written: String,
     /// The last of each name counts.
     places: HashMap<String, Range<usize>>,
     spaces: Vec<&'static str>,
-    written: usize,
+    spaced: usize,
 }
 
 impl Text {
@@ -64,36 +64,36 @@ impl Text {
     }
 
     fn space(&mut self) {
-        self.text.push_str(self.spaces[self.written % self.spaces.len()]);
-        self.written += 1;
+        self.written.push_str(self.spaces[self.spaced % self.spaces.len()]);
+        self.spaced += 1;
     }
 
     fn write(&mut self, value: &Json, path: &str, levels: usize) {
         let (open, close, count) = match value {
-            Json::Plain(text) => return self.text.push_str(text),
+            Json::Plain(text) => return self.written.push_str(text),
             Json::Array(list) => ('[', ']', list.len()),
             Json::Object(members) => ('{', '}', members.len()),
         };
-        self.text.push(open);
+        self.written.push(open);
         for at in 0..count {
             if at > 0 {
                 self.space();
-                self.text.push(',');
+                self.written.push(',');
             }
             self.space();
             match value {
                 Json::Object(members) => {
                     let ((written, said), member) = &members[at];
-                    self.text.push_str(written);
+                    self.written.push_str(written);
                     self.space();
-                    self.text.push(':');
+                    self.written.push(':');
                     self.space();
-                    let (path, start) = (format!("{path}/{said}"), self.text.len());
+                    let (path, start) = (format!("{path}/{said}"), self.written.len());
                     // What was below an earlier member of that name is not what counts.
                     self.places.retain(|known, _| !known.starts_with(&format!("{path}/")));
                     self.write(member, &path, levels.saturating_sub(1));
                     if levels > 0 {
-                        self.places.insert(path, start..self.text.len());
+                        self.places.insert(path, start..self.written.len());
                     }
                 }
                 Json::Array(list) => self.write(&list[at], "-", 0),
@@ -101,28 +101,24 @@ impl Text {
             }
         }
         self.space();
-        self.text.push(close);
+        self.written.push(close);
     }
 
     /// That `after` differs from this text at `path` only, or by what was put in, if nothing is there.
     fn assert_changed_only(&self, after: &[u8], path: &[&str]) -> Result<(), TestCaseError> {
-        let text = self.text.as_bytes();
-        let path =
-            |length: usize| path[..length].iter().map(|it| format!("/{it}")).collect::<String>();
+        let text = self.written.as_bytes();
+        let path = |length: usize| format!("/{}", path[..length].join("/"));
         let place = self.places.get(&path(2)).or_else(|| self.places.get(&path(1)));
         let shown = String::from_utf8_lossy(after).into_owned();
-        match place {
-            Some(place) => {
-                prop_assert!(after.starts_with(&text[..place.start]), "{}\n{shown}", self.text);
-                prop_assert!(after.ends_with(&text[place.end..]), "{}\n{shown}", self.text);
-            }
-            None => {
-                let same = |pair: &(&u8, &u8)| pair.0 == pair.1;
-                let start = text.iter().zip(after).take_while(same).count();
-                let end = text.iter().rev().zip(after.iter().rev()).take_while(same).count();
-                prop_assert!(start + end >= text.len(), "{}\n{shown}", self.text);
-            }
+        if let Some(place) = place {
+            prop_assert!(after.starts_with(&text[..place.start]), "{}\n{shown}", self.written);
+            prop_assert!(after.ends_with(&text[place.end..]), "{}\n{shown}", self.written);
+            return Ok(());
         }
+        let same = |pair: &(&u8, &u8)| pair.0 == pair.1;
+        let start = text.iter().zip(after).take_while(same).count();
+        let end = text.iter().rev().zip(after.iter().rev()).take_while(same).count();
+        prop_assert!(start + end >= text.len(), "{}\n{shown}", self.written);
         Ok(())
     }
 }
@@ -238,17 +234,20 @@ fn errors(entry: Option<&Json>) -> Option<u64> {
     is_number.then(|| whole.unwrap_or_else(|_| text.parse::<f64>().unwrap().max(0.0) as i64 as u64))
 }
 
+/// An edit: the section, the entry, and what is done.
+type Edit<'e> = (&'static str, &'e str, &'e dyn Fn(&mut Document));
+
 proptest! {
     #[test]
     fn what_json_parse_sees_is_what_is_read((file, text) in file()) {
-        let read = Document::parse(text.text.as_bytes());
+        let read = Document::parse(text.written.as_bytes());
         if is_odd(file.get("profiles")) {
             // It is no store; it is not damaged either.
             prop_assert!(read.is_err_and(|error| error.is_json));
             return Ok(());
         }
         let document = read.unwrap();
-        prop_assert_eq!(document.to_bytes(), text.text.as_bytes());
+        prop_assert_eq!(document.to_bytes(), text.written.as_bytes());
         prop_assert!(document.is_writable() && !document.is_changed());
         for (_, id) in IDS {
             let entry = below(&file, "profiles", id);
@@ -279,12 +278,11 @@ proptest! {
         if is_odd(file.get("profiles")) {
             return Ok(());
         }
-        let document = Document::parse(text.text.as_bytes()).unwrap();
+        let document = Document::parse(text.written.as_bytes()).unwrap();
         let id = ProfileId::from(id.1);
         let provider = ProviderId::new(id.as_str());
         let usage = Usage { error_count: Some(u64::MAX), disabled_until: Some(Timestamp(-5)), ..document.usage(&id) };
         let key = || Credential::ApiKey("new".into());
-        type Edit<'e> = (&'static str, &'e str, &'e dyn Fn(&mut Document));
         let edits: [Edit<'_>; 5] = [
             ("usageStats", id.as_str(), &|it| it.set_usage(&id, &usage)),
             ("profiles", id.as_str(), &|it| it.put(&id, "acme", &key(), &Map::new())),
@@ -302,10 +300,10 @@ proptest! {
             let is_refused = changed.check_writable(std::path::Path::new("file")).is_err();
             let entry_of_it = below(&file, section, entry);
             let is_odd = is_odd(file.get(section)) || section == "usageStats" && is_odd(entry_of_it);
-            prop_assert_eq!(is_refused, is_odd, "{} {}", section, &text.text);
+            prop_assert_eq!(is_refused, is_odd, "{} {}", section, &text.written);
             let bytes = changed.to_bytes();
             if is_refused {
-                prop_assert_eq!(&bytes, text.text.as_bytes());
+                prop_assert_eq!(&bytes, text.written.as_bytes());
                 continue;
             }
             if file.get("profiles").is_none() && section != "profiles" {
@@ -334,7 +332,7 @@ proptest! {
         if is_odd(file.get("profiles")) {
             return Ok(());
         }
-        let mut document = Document::parse(text.text.as_bytes()).unwrap();
+        let mut document = Document::parse(text.written.as_bytes()).unwrap();
         let id = ProfileId::from(id.1);
         let was_there = document.contains(&id);
         prop_assert_eq!(document.remove(&id), was_there);
@@ -343,7 +341,7 @@ proptest! {
         for (_, other) in IDS.iter().filter(|(_, other)| *other != id.as_str()) {
             let other = ProfileId::from(*other);
             prop_assert_eq!(read.contains(&other), below(&file, "profiles", other.as_str()).is_some());
-            prop_assert_eq!(read.usage(&other), Document::parse(text.text.as_bytes()).unwrap().usage(&other));
+            prop_assert_eq!(read.usage(&other), Document::parse(text.written.as_bytes()).unwrap().usage(&other));
         }
     }
 }
@@ -378,14 +376,14 @@ fn a_section_that_is_no_object_is_not_replaced() {
         let text = format!(
             r#"{{"version":1,"profiles":{{"a":{{}}}},"usageStats":{odd},"order":{odd},"lastGood":{odd}}}"#
         );
-        let edits: [(&str, &dyn Fn(&mut Document)); 3] = [
-            ("usageStats", &|it| {
-                it.set_usage(&"a".into(), &Usage { error_count: Some(1), ..Usage::default() })
+        let edits: [Edit<'_>; 3] = [
+            ("usageStats", "a", &|it| {
+                it.set_usage(&"a".into(), &Usage { error_count: Some(1), ..Usage::default() });
             }),
-            ("order", &|it| it.set_order(&ProviderId::new("p"), Some(&["a".into()]))),
-            ("lastGood", &|it| it.set_last_good(&ProviderId::new("p"), &"a".into())),
+            ("order", "p", &|it| it.set_order(&ProviderId::new("p"), Some(&["a".into()]))),
+            ("lastGood", "p", &|it| it.set_last_good(&ProviderId::new("p"), &"a".into())),
         ];
-        for (section, edit) in edits {
+        for (section, _, edit) in edits {
             let mut document = Document::parse(text.as_bytes()).unwrap();
             assert_eq!(document.unusable().len(), 3);
             edit(&mut document);
@@ -411,4 +409,23 @@ fn bytes_that_are_not_utf_8_are_no_damage() {
     document.renew(&id, &Credential::ApiKey("n".into()));
     let wanted = [&text[..text.len() - 18], b"\"n\",\"email\":\"\xff\"}}}"].concat();
     assert_eq!(document.to_bytes(), wanted);
+}
+
+#[test]
+fn a_change_elsewhere_is_found() {
+    let file = Json::Object(vec![
+        (SECTIONS[1], Json::Object(vec![(IDS[0], Json::Plain("1".to_owned()))])),
+        (SECTIONS[6], Json::Plain("1.50".to_owned())),
+    ]);
+    let text = Text::of(&file, vec![" "]);
+    let changed = |from: &str, to: &str| {
+        let after = text.written.replacen(from, to, 1);
+        text.assert_changed_only(after.as_bytes(), &["profiles", "acme:a"])
+    };
+    assert!(changed(": 1 ", ": {\"a\": 2} ").is_ok());
+    for (from, to) in
+        [("1.50", "1.5"), ("{ ", "{"), ("\"foreign\"", "\"foreigm\""), ("acme:a", "acme:b")]
+    {
+        assert!(changed(from, to).is_err(), "{from} {to}");
+    }
 }

@@ -12,6 +12,7 @@ pub(crate) fn store(bytes: &[u8]) {
         let _ = document.credential(id);
     }
     let written = document.to_bytes();
+    assert!(bytes.ends_with(&written), "reading changes nothing");
     let again = Document::parse(&written).expect("what is written can be read");
     assert_eq!(again.profiles().map(|profile| profile.id).collect::<Vec<_>>(), before);
     if !document.is_writable() {

@@ -49,6 +49,163 @@ fn a_damaged_store_is_recovered_from_its_backup_and_a_copy_is_kept() {
     assert_eq!(copies.count(), 1, "the damaged bytes were not kept");
 }
 
+/// How many copies of damaged stores an agent has.
+fn copies(sandbox: &Sandbox, agent: &str) -> usize {
+    let entries = fs::read_dir(sandbox.agent_dir(agent)).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.contains(".corrupt.")).count()
+}
+
+#[test]
+fn every_command_that_recovers_a_store_says_so() {
+    let id = "acme:default";
+    let commands: [&[&str]; 23] = [
+        &TOKEN,
+        &["models", "auth", "token", "--provider", "acme", "--json"],
+        &["models", "auth", "token", "--profile", id, "--no-refresh"],
+        &["models", "auth", "token", "--provider", "other"],
+        &["models", "auth", "env", "--provider", "acme"],
+        &["models", "auth", "exec", "--provider", "acme", "--", "true"],
+        &["models", "auth", "list"],
+        &["models", "auth", "explain", "--provider", "acme"],
+        &["models", "status"],
+        &["models", "status", "--json"],
+        &["models", "auth", "refresh"],
+        &["models", "auth", "report", id, "--ok"],
+        &["models", "auth", "report", id, "--failed", "rate_limit"],
+        &["models", "auth", "order", "get", "--provider", "acme"],
+        &["models", "auth", "order", "set", "--provider", "acme", id],
+        &["models", "auth", "cooldown", "list"],
+        &["models", "auth", "cooldown", "clear", id],
+        &["models", "auth", "remove", id],
+        &["models", "auth", "logout", id],
+        &PASTE,
+        &["channels", "list"],
+        &["sessions", "model", "agent:main:main", &format!("acme/m@{id}")],
+        &["doctor", "--fix"],
+    ];
+    let mut recovered = 0;
+    for command in commands {
+        let sandbox = Sandbox::new();
+        sandbox.run_with_input(&PASTE, "key-0123456789abcdef\n").expect_code(0);
+        write(&sandbox.store_path("main"), b"{\"version\": 1, \"profi");
+        let run = sandbox.run_with_input(command, "key-new-0123456789\n");
+        let said = run.stderr.matches("was damaged (").count();
+        assert_eq!(said, copies(&sandbox, "main"), "{command:?}: {run:#?}");
+        if said > 0 {
+            assert!(run.stderr.contains("byte 21") && run.stderr.contains(".corrupt."), "{run:#?}");
+        }
+        recovered += said;
+        // The control: there is nothing to tell twice.
+        let again = sandbox.run(&["models", "auth", "list"]);
+        assert_eq!(
+            again.stderr.matches("was damaged (").count(),
+            1 - said,
+            "{command:?}: {again:#?}"
+        );
+    }
+    assert!(recovered >= 20, "{recovered} of {} commands read the store", commands.len());
+}
+
+#[test]
+fn what_is_removed_may_be_in_a_kept_copy_and_that_is_said() {
+    for word in ["remove", "logout"] {
+        let sandbox = Sandbox::new();
+        sandbox.run_with_input(&PASTE, "key-0123456789abcdef\n").expect_code(0);
+        let whole = fs::read(sandbox.store_path("main")).unwrap();
+        write(&sandbox.store_path("main"), &whole[..whole.len() - 3]);
+        sandbox.run(&TOKEN).expect_code(0);
+        let run = sandbox.run(&["models", "auth", word, "acme:default"]);
+        let said = &run.expect_code(0).stderr;
+        let command = said.lines().find_map(|line| line.split("remove it: ").nth(1)).unwrap();
+        let run = Command::new("/bin/sh").args(["-c", command]).status().unwrap();
+        assert!(run.success() && copies(&sandbox, "main") == 0, "{command}");
+        for entry in fs::read_dir(sandbox.agent_dir("main")).unwrap() {
+            let bytes = fs::read(entry.unwrap().path()).unwrap_or_default();
+            assert!(!bytes.windows(8).any(|it| it == b"key-0123"), "{word}");
+        }
+    }
+}
+
+#[test]
+fn a_report_keeps_what_it_is_not_about_and_refuses_what_it_would_replace() {
+    let sandbox = Sandbox::new();
+    let report = ["models", "auth", "report", "acme:default", "--failed", "rate_limit"];
+    let text = |usage: &str| {
+        let profiles = store_of_one_key()["profiles"].to_string();
+        format!(r#"{{"version":1,"profiles":{profiles},"usageStats":{usage}}}"#)
+    };
+    let kept = r#""openai:a":{"disabledUntil":9999999999999,"x":1,"x":2},"x\ud83d":{}"#;
+    write(&sandbox.store_path("main"), text(&format!("{{{kept}}}")).as_bytes());
+    sandbox.run(&report).expect_code(0);
+    let written = fs::read_to_string(sandbox.store_path("main")).unwrap();
+    assert!(written.starts_with(&text(&format!("{{{kept},")).trim_end_matches('}')), "{written}");
+    assert!(written.contains("cooldownUntil"), "{written}");
+
+    let odd = text("[1]");
+    write(&sandbox.store_path("main"), odd.as_bytes());
+    let run = sandbox.run(&report);
+    let said = &run.expect_code(8).stderr;
+    assert!(said.contains("auth-profiles.json") && said.contains("`usageStats`"), "{said}");
+    assert_eq!(fs::read_to_string(sandbox.store_path("main")).unwrap(), odd);
+    // What does not change it works, and says that it is passed over.
+    assert!(
+        sandbox.run(&["models", "auth", "list"]).expect_code(0).stderr.contains("`usageStats`")
+    );
+    sandbox.run(&TOKEN).expect_code(0);
+    sandbox.run_with_input(&PASTE, "key-new-0123456789\n").expect_code(0);
+    let written = fs::read_to_string(sandbox.store_path("main")).unwrap();
+    assert!(written.ends_with(r#""usageStats":[1]}"#), "{written}");
+}
+
+#[test]
+fn an_end_is_an_end_however_it_is_written() {
+    let sandbox = Sandbox::new();
+    let token = |expires: serde_json::Value| {
+        let token = json!({"type": "token", "provider": "acme", "token": "t-0123456789", "expires": expires});
+        sandbox.seed_store("main", &json!({"version": 1, "profiles": {"acme:a": token}}));
+        sandbox.run(&TOKEN).code
+    };
+    let past = 1_600_000_000_i64;
+    let future = past + 1_600_000_000;
+    for (at, code) in [(past, Some(3)), (future, Some(0))] {
+        for expires in [
+            json!(at * 1000),
+            json!(at),
+            json!((at * 1000) as f64 + 0.5),
+            json!(at.to_string()),
+            json!((at * 1000).to_string()),
+            json!(format!("{at}.5")),
+        ] {
+            assert_eq!(token(expires.clone()), code, "{expires}");
+        }
+    }
+    assert_eq!(token(json!("2020-09-13T12:26:40Z")), Some(3));
+    assert_eq!(token(json!("2071-05-27T00:53:20+02:00")), Some(0));
+    assert_eq!(token(json!("soon")), Some(0));
+    let listed = sandbox.run(&["models", "auth", "list", "--json"]);
+    assert!(listed.stdout.contains(r#""access": "unknown""#), "{listed:#?}");
+    let doctor = sandbox.run(&["doctor", "--offline"]);
+    assert!(doctor.stdout.contains("`expires` of `acme:a`"), "{doctor:#?}");
+}
+
+#[test]
+fn an_empty_access_token_is_not_handed_out() {
+    for access in [json!(""), json!(" \n"), json!(null), json!(5)] {
+        let sandbox = Sandbox::new();
+        let end = e2e::now_ms() + 3_600_000;
+        let login = json!({"type": "oauth", "provider": "acme", "access": access, "refresh": "r", "expires": end});
+        sandbox.seed_store("main", &json!({"version": 1, "profiles": {"acme:a": login}}));
+        for more in [&[][..], &["--json"], &["--no-refresh"]] {
+            let run = sandbox.run(&[&TOKEN[..], more].concat());
+            assert!(
+                run.code != Some(0) && !run.stdout.contains("token\":\"\""),
+                "{access} {run:#?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_newer_store_is_read_only() {
     let sandbox = Sandbox::new();
@@ -56,8 +213,15 @@ fn a_newer_store_is_read_only() {
     store["version"] = 2.into();
     sandbox.seed_store("main", &store);
     let before = fs::read(sandbox.store_path("main")).unwrap();
-    sandbox.run_with_input(&PASTE, "key-new-0123456789\n").expect_code(8);
+    let run = sandbox.run_with_input(&PASTE, "key-new-0123456789\n");
+    assert!(run.expect_code(8).stderr.contains("version 2,"), "{run:#?}");
     assert_eq!(fs::read(sandbox.store_path("main")).unwrap(), before);
+    // The control: to JavaScript these are 1.
+    for version in [json!("1"), json!(true)] {
+        store["version"] = version;
+        sandbox.seed_store("main", &store);
+        sandbox.run_with_input(&PASTE, "key-new-0123456789\n").expect_code(0);
+    }
 }
 
 #[test]

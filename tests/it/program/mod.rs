@@ -7,6 +7,7 @@ mod goldens;
 #[cfg(unix)]
 mod hints;
 mod injection;
+mod javascript;
 mod mistakes;
 #[cfg(unix)]
 mod odd_files;

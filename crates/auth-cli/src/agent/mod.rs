@@ -57,10 +57,11 @@ impl Agent {
         Store::at(auth_store::paths::store(&self.directory))
     }
 
-    /// The same for a change: it waits for locks as long as the environment says
-    /// (`CLAWDBOT_LOCK_TIMEOUT`, in seconds), else for a minute.
+    /// The same to be read or changed: it waits for locks as long as the environment says
+    /// (`CLAWDBOT_LOCK_TIMEOUT`, in seconds), else for a minute, and the person is told of what is
+    /// recovered.
     pub fn store_to_change(&self, context: &Context) -> Store {
-        self.store().with_patience(lock_patience(context))
+        self.store().with_patience(lock_patience(context)).telling(&context.recoveries)
     }
 
     /// What names it in a printed command: nothing, if it is the one that is meant anyway.

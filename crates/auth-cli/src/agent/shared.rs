@@ -131,7 +131,9 @@ pub fn with_offer(error: CliError, invocation: &Invocation<'_>) -> CliError {
         let (profile, other) = agent::others(agent, &config, invocation.context)
             .ok()?
             .into_iter()
-            .find_map(|other| Some((other.store().read().ok()?.profile(id)?, other)))?;
+            .find_map(|other| {
+                Some((other.store_to_change(invocation.context).read().ok()?.profile(id)?, other))
+            })?;
         Some(offer(agent, &other, profile.provider.as_str()))
     });
     let Some(offer) = offer else { return error };

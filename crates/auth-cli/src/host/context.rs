@@ -10,7 +10,7 @@ use std::io::{self, IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use auth_store::{Clock, SystemClock, Timestamp};
+use auth_store::{Clock, Recoveries, SystemClock, Timestamp};
 use rand::TryRng as _;
 use serde::Serialize;
 
@@ -42,6 +42,8 @@ pub struct Context {
     stdout: RefCell<Writer>,
     /// Talk: progress, questions, warnings, errors.
     stderr: RefCell<Writer>,
+    /// What was recovered of damaged stores, to be told at the end.
+    pub recoveries: Recoveries,
     /// Looked for once: nothing of it changes while we run.
     paths: OnceLock<Paths>,
 }
@@ -90,13 +92,14 @@ impl Context {
             stdin: RefCell::new(Box::new(io::stdin())),
             stdout: RefCell::new(Box::new(io::stdout())),
             stderr: RefCell::new(Box::new(io::stderr())),
+            recoveries: Recoveries::default(),
             paths: OnceLock::new(),
         }
     }
 
     /// The real world as far as a read of the store needs it: of the environment what decides
-    /// about paths, no terminal is looked at, and what is said goes nowhere, since whoever has
-    /// something to say takes the long way.
+    /// about paths, and no terminal is looked at. Whoever has something to say takes the long way, but
+    /// for what happened by reading.
     #[expect(clippy::disallowed_methods, reason = "the one place where the environment enters")]
     pub fn quick() -> Self {
         let env = paths::variables().filter_map(|name| {
@@ -113,6 +116,7 @@ impl Context {
             home: std::env::home_dir().unwrap_or_default(),
             clock: Arc::new(SystemClock),
             stdout: RefCell::new(Box::new(io::stdout())),
+            stderr: RefCell::new(Box::new(io::stderr())),
             ..Self::sealed(Path::new(""), Timestamp(0))
         }
     }
@@ -135,6 +139,7 @@ impl Context {
             stdin: RefCell::new(Box::new(io::empty())),
             stdout: RefCell::new(Box::new(io::sink())),
             stderr: RefCell::new(Box::new(io::sink())),
+            recoveries: Recoveries::default(),
             paths: OnceLock::new(),
         }
     }
@@ -288,6 +293,22 @@ impl Context {
     /// The same of several lines, of which none is somebody else's text.
     pub fn say_lines(&self, lines: &str) {
         let _nobody_listens = writeln!(self.stderr.borrow_mut(), "{}", text::for_terminal(lines));
+    }
+
+    /// Says what was recovered of damaged stores. Nothing of that happens in silence.
+    pub(crate) fn say_recoveries(&self) {
+        for it in self.recoveries.take() {
+            let (store, copy) = (self.display(&it.store), self.display(&it.copy));
+            let now = if it.is_from_backup {
+                "its backup is in its place now, whose orders and usage may be older"
+            } else {
+                "another program wrote it at the moment of our own write, which is in its place now"
+            };
+            self.say(format_args!(
+                "warning: `{store}` was damaged ({}); {now}; the damaged file is kept as `{copy}`",
+                it.reason
+            ));
+        }
     }
 
     /// Asks the person something, the answer to be typed on the same line.

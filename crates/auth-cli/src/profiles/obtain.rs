@@ -275,7 +275,7 @@ fn no_credential(route: &Route, view: &View, context: &Context) -> CliError {
     // Who comes from Clawdbot may have lived on the main agent's login without knowing it.
     let others = agent::others(&view.agent, &view.config, context).unwrap_or_default();
     let holder = others.into_iter().find(|other| {
-        let document = other.store().read();
+        let document = other.store_to_change(context).read();
         document.is_ok_and(|it| it.profiles().any(|profile| profile.provider == *provider))
     });
     if let Some(holder) = holder.filter(|_| route.unpin().is_none()) {

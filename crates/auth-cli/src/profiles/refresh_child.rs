@@ -14,7 +14,7 @@ use std::time::Duration;
 use auth_providers::Provider;
 use auth_providers::refresh::{self, Force, RefreshError, Wanted};
 use auth_providers::token_source::TokenSink;
-use auth_store::{Credential, ProfileId, TokenKey, TokenLock};
+use auth_store::{Credential, ProfileId, Recovery, TokenKey, TokenLock};
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
@@ -108,11 +108,14 @@ fn in_child(mut command: Command, lock: TokenLock, sink: &TokenSink) -> Result<b
         let _ = stdout.read_to_string(&mut text);
     }
     let _ = child.wait();
-    let Ok(report) = serde_json::from_str::<Value>(&text) else {
+    let Ok(mut report) = serde_json::from_str::<Value>(&text) else {
         // It died; the token's record says how far it came, so look again.
         refresh::clear_up(sink.doors());
         return Ok(false);
     };
+    // What cannot be read was told by no child of ours.
+    let recovered = serde_json::from_value::<Vec<Recovery>>(report["recovered"].take());
+    recovered.unwrap_or_default().into_iter().for_each(|it| sink.store.recoveries().add(it));
     match report["sent"].as_bool() {
         Some(sent) => Ok(sent),
         None => Err(CliError::from_json(&report["error"])),
@@ -150,10 +153,11 @@ impl Request<'_> {
 
 /// The child: takes over the lock, sends, saves, says what came of it.
 pub fn run(arguments: &[OsString], context: &Context) -> u8 {
-    let report = match child(arguments, context) {
+    let mut report = match child(arguments, context) {
         Ok(sent) => json!({ "sent": sent }),
         Err(error) => json!({ "error": error.to_json() }),
     };
+    report["recovered"] = json!(context.recoveries.take());
     // The one who asked may be gone; what matters is on the disk.
     let _ = context.write(format!("{report}\n").as_bytes());
     0

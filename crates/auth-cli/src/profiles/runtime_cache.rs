@@ -33,7 +33,7 @@ fn follow(agent: &Agent, config: &Config, context: &Context) {
     let path = paths::runtime_cache(&agent.directory);
     let store = agent.store().with_patience(PATIENCE);
     let shared = shared::owner_of(agent, config, context).ok().flatten();
-    let shared = shared.and_then(|owner| owner.store().read().ok());
+    let shared = shared.and_then(|owner| owner.store_to_change(context).read().ok());
     let followed = store.follow_routing(&path, |document, _| match &shared {
         Some(shared) => routed(&document.reading_through(shared), &routing, now),
         None => routed(document, &routing, now),

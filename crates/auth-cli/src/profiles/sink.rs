@@ -28,8 +28,8 @@ pub fn for_agent(agent: &Agent, config: &Config, context: &Context) -> Result<To
         .into_iter()
         .fold(state.records(), Records::with_rescue);
     Ok(TokenSink {
-        store: agent.store().with_patience(patience),
-        siblings: others.iter().map(Agent::store).collect(),
+        store: agent.store_to_change(context),
+        siblings: others.iter().map(|it| it.store().telling(&context.recoveries)).collect(),
         records,
         providers,
         http: Box::new(http),

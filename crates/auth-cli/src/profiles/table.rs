@@ -105,7 +105,7 @@ fn level(ability: Ability) -> Level {
     match (ability.access, ability.refresh) {
         (Access::Static, _) | (_, Refresh::Yes) | (Access::Valid, Refresh::No) => Level::Good,
         (Access::Expired, _) => Level::Bad,
-        (Access::Valid | Access::Expiring, _) => Level::Soon,
+        (Access::Valid | Access::Expiring | Access::Unknown, _) => Level::Soon,
     }
 }
 
@@ -181,6 +181,7 @@ pub(crate) fn ability_words(
     };
     match (ability.access, ability.refresh) {
         (Access::Static, _) => "does not end".to_owned(),
+        (Access::Unknown, _) => "nobody can read when it ends".to_owned(),
         (Access::Expired, Refresh::Yes) => "expired, renewed on use".to_owned(),
         (Access::Expired, Refresh::No) => "expired".to_owned(),
         (Access::Expired, Refresh::NeedsLogin) => "expired: log in again".to_owned(),

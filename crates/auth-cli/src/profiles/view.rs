@@ -51,11 +51,9 @@ impl View {
             context.say(format_args!("warning: {warning}"));
         }
         let view = Self::of(invocation.agent()?.clone(), config, context)?;
-        if let Some(copy) = view.document.recovered_from() {
-            context.say(format_args!(
-                "warning: the store was damaged and has been recovered from its backup; the damaged file is kept as `{}`",
-                copy.display()
-            ));
+        let path = context.display(view.agent.store().path());
+        for unusable in view.document.unusable() {
+            context.say(format_args!("warning: `{path}`: {unusable}; it is ignored"));
         }
         for malformed in view.document.malformed() {
             context.say(format_args!(
@@ -259,6 +257,8 @@ pub enum Access {
     Expired,
     /// It can, and does not end.
     Static,
+    /// It can, unless it has ended: nobody can read when that is.
+    Unknown,
 }
 
 /// Whether it can be renewed without a person.
@@ -306,7 +306,11 @@ pub fn abilities(view: &View, providers: &Providers, context: &Context) -> Abili
     let each = view.profiles.iter().filter_map(|profile| {
         let credential = view.document.credential(&profile.id)?;
         let refresh = refresh(&profile.provider, &credential, providers, &records);
-        Some((profile.id.clone(), ability(&credential, refresh, view.now)))
+        let mut ability = ability(&credential, refresh, view.now);
+        if ability.access == Access::Static && view.document.has_unreadable_end(&profile.id) {
+            ability.access = Access::Unknown;
+        }
+        Some((profile.id.clone(), ability))
     });
     each.collect()
 }

@@ -93,7 +93,7 @@ fn find(
     provider: &Provider,
     doors: Doors<'_>,
 ) -> Result<Option<OAuthCredential>, StoreError> {
-    let named = Store::at(&end.named_by.store);
+    let named = doors.store.elsewhere(&end.named_by.store);
     let (logins, unread) = everywhere(&named, provider, doors);
     match logins.into_iter().find(|(_, _, key)| *key == end.key) {
         Some((_, login, _)) => Ok(Some(login)),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use auth_store::{
-    OAuthCredential, Record, Secret, State, Store, StoreError, StoreLock, StoredAnswer, TokenKey,
+    OAuthCredential, Record, Secret, State, StoreError, StoreLock, StoredAnswer, TokenKey,
     TokenLock,
 };
 
@@ -38,7 +38,7 @@ pub(super) fn settle_intent_by(
     doors: Doors<'_>,
     read: fn(&StoredAnswer, Option<&Secret>, &Provider) -> Answer,
 ) -> Result<bool, RefreshError> {
-    let named = Store::at(&record.store).with_patience(doors.patience);
+    let named = doors.store.elsewhere(&record.store).with_patience(doors.patience);
     if !named.has_directory()? {
         return Ok(false);
     }

@@ -214,13 +214,18 @@ pub(crate) fn head(entry: &Object<'_>) -> Result<(String, Kind), &'static str> {
 /// The secret-free view of the entry.
 pub(crate) fn profile(id: &str, entry: &Object<'_>, usage: Usage) -> Option<Profile> {
     let (provider_text, kind) = head(entry).ok()?;
-    let credential = credential(entry)?;
-    let (has_secret, has_refresh) = match &credential {
-        Credential::OAuth(login) => {
-            (!login.access.is_blank() || !login.refresh.is_blank(), !login.refresh.is_blank())
-        }
-        Credential::Reference(_) => (true, false),
-        other => (!other.bearer().is_blank(), false),
+    // Without a copy of the secrets.
+    let has = |name| !json::is_blank(entry.get(name));
+    let has_refresh = kind == Kind::OAuth && has("refresh");
+    let has_secret = match kind {
+        Kind::ApiKey => has("key") || entry.get("keyRef").and_then(KeyReference::read).is_some(),
+        Kind::Token => has("token"),
+        Kind::OAuth => has("access") || has_refresh,
+    };
+    let expires = match kind {
+        Kind::ApiKey => None,
+        Kind::Token => json::time(end(entry)).filter(|end| end.0 > 0),
+        Kind::OAuth => json::time(end(entry)),
     };
     Some(Profile {
         id: ProfileId::new(id),
@@ -229,7 +234,7 @@ pub(crate) fn profile(id: &str, entry: &Object<'_>, usage: Usage) -> Option<Prof
         kind,
         has_secret,
         has_refresh,
-        expires: credential.expires(),
+        expires,
         email: json::string(entry.get("email")),
         account_id: json::string(entry.get("accountId")),
         usage,
@@ -269,7 +274,7 @@ pub(crate) fn credential(entry: &Object<'_>) -> Option<Credential> {
 }
 
 /// The member that says when a credential ends.
-fn end<'e>(entry: &'e Object<'_>) -> Option<&'e [u8]> {
+pub(crate) fn end<'e>(entry: &'e Object<'_>) -> Option<&'e [u8]> {
     TIMES[..2].iter().find_map(|name| entry.get(name).filter(|raw| *raw != b"null"))
 }
 

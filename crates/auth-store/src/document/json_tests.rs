@@ -1,6 +1,7 @@
 //! Objects that are read as JavaScript reads them, and edited without a trace.
 
 use super::*;
+use crate::document::json_layout::Layout;
 
 fn object(text: &str) -> Object<'_> {
     Object::of(text.as_bytes()).unwrap()

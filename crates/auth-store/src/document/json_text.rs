@@ -109,7 +109,7 @@ fn skip_string(text: &[u8], at: usize) -> Result<usize, ParseError> {
 /// looks at many bytes at once.
 fn plain_until(text: &[u8], mut at: usize) -> usize {
     const AT_ONCE: usize = 32;
-    let is_special = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
+    let is_special = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\');
     for chunk in text[at..].chunks_exact(AT_ONCE) {
         if chunk.iter().fold(false, |found, byte| found | is_special(byte)) {
             break;
@@ -163,16 +163,19 @@ pub(crate) fn text(raw: &[u8]) -> Option<Cow<'_, str>> {
 /// The same for a name: half of a character stays an escape, so that two names are never the same by
 /// it.
 pub(crate) fn name(raw: &[u8]) -> Option<Cow<'_, str>> {
-    unescaped(raw, |out, half| out.push_str(&format!("\\u{half:04x}")))
+    use std::fmt::Write as _;
+    // Writing to a string cannot fail.
+    let escape = |out: &mut String, half| write!(out, "\\u{half:04x}").unwrap_or_default();
+    unescaped(raw, escape)
 }
 
 /// `half`: writes a surrogate that is not half of a pair.
 fn unescaped(raw: &[u8], half: impl Fn(&mut String, u16)) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let Some(first) = inner.iter().position(|byte| *byte == b'\\') else {
-        return Some(String::from_utf8_lossy(inner));
+        return Some(lossy(inner));
     };
-    let mut out = String::from_utf8_lossy(&inner[..first]).into_owned();
+    let mut out = lossy(&inner[..first]).into_owned();
     let mut rest = &inner[first..];
     while let Some((escape, after)) = rest.split_at_checked(2) {
         rest = after;
@@ -200,10 +203,15 @@ fn unescaped(raw: &[u8], half: impl Fn(&mut String, u16)) -> Option<Cow<'_, str>
             other => out.push(char::from(other)),
         }
         let plain = rest.iter().position(|byte| *byte == b'\\').unwrap_or(rest.len());
-        out.push_str(&String::from_utf8_lossy(&rest[..plain]));
+        out.push_str(&lossy(&rest[..plain]));
         rest = &rest[plain..];
     }
     Some(out.into())
+}
+
+/// As `from_utf8_lossy`, and quicker where nothing is lost.
+pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// The four digits of an escape.

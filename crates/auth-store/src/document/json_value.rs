@@ -13,7 +13,12 @@ pub(crate) fn string(raw: Option<&[u8]>) -> Option<String> {
     raw.and_then(json_text::text).map(Cow::into_owned)
 }
 
-/// The same for what is the name of something: see [`json_text::name`].
+/// Whether there is no text, or one of nothing but white space.
+pub(crate) fn is_blank(raw: Option<&[u8]>) -> bool {
+    raw.and_then(json_text::text).is_none_or(|text| id::trim(&text).is_empty())
+}
+
+/// The same as [`string`] for what is the name of something: see [`json_text::name`].
 pub(crate) fn name(raw: Option<&[u8]>) -> Option<String> {
     raw.and_then(json_text::name).map(Cow::into_owned)
 }
@@ -102,7 +107,7 @@ pub(crate) fn time(raw: Option<&[u8]>) -> Option<Timestamp> {
     }
 }
 
-/// Whether there is a value in place of a time that cannot be read as one.
+/// Whether there is something in the place of a time, and nobody can say when that is.
 pub(crate) fn is_unreadable_time(raw: Option<&[u8]>) -> bool {
     raw.is_some_and(|raw| raw != b"null") && time(raw).is_none()
 }
@@ -110,7 +115,7 @@ pub(crate) fn is_unreadable_time(raw: Option<&[u8]>) -> bool {
 /// The value `raw` on one line, without white space.
 pub(crate) fn compact(raw: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(raw.len());
-    Layout::from_text(b"", b":", b"").write(raw, &mut text);
+    Layout::of(b"", b":", b"").write(raw, &mut text);
     text
 }
 
@@ -175,7 +180,7 @@ mod tests {
         for (text, wanted) in [
             ("1", 1.0),
             ("1.5", 1.5),
-            ("-0", 0.0),
+            ("-0", -0.0),
             ("1e999", f64::INFINITY),
             ("true", 1.0),
             ("false", 0.0),
@@ -192,7 +197,7 @@ mod tests {
             ("[null]", 0.0),
         ] {
             let number = number(text.as_bytes());
-            assert!((number - wanted).abs() < 1e-9 || number == wanted, "{text}: {number}");
+            assert_eq!(number.to_string(), wanted.to_string(), "{text}");
         }
         for text in [
             "\"x\"", "{}", "[1,2]", "[true]", "\"inf\"", "\"nan\"", "\"0x\"", "\"1 2\"",

@@ -1,8 +1,10 @@
-//! The store's file as a value: bytes in, bytes out, and no unknown data is lost.
+//! The store's file as a value: bytes in, bytes out, nothing lost between.
 
 pub(crate) mod credential;
+mod edit;
 pub(crate) mod entry;
 pub(crate) mod json;
+mod json_edit;
 pub(crate) mod json_layout;
 pub(crate) mod json_text;
 pub(crate) mod json_value;
@@ -26,18 +28,19 @@ use crate::id::{ProfileId, ProviderId};
 
 /// The content of `auth-profiles.json`.
 ///
-/// It is read as JavaScript's `JSON.parse` reads it. An edit changes no other byte: unknown fields,
-/// entries and credential types, repeated names, numbers and white space stay as they are.
+/// It is read as JavaScript's `JSON.parse` reads it. An edit changes what it is about and no other
+/// byte: fields, entries and credential types that we do not know, names that are there twice, numbers
+/// and white space stay as they are.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// All members of the file. The [`SECTIONS`] are opened if they are objects.
-    members: Object<'static>,
-    /// The white space before and after the object.
+    /// All members of the file; the [`SECTIONS`] are opened, where they are objects.
+    pub(crate) members: Object<'static>,
+    /// What is before and after the object: white space.
     around: (Vec<u8>, Vec<u8>),
     /// The profiles whose credential was put, changed or removed since parsing.
-    touched: IndexSet<ProfileId, BuildHasherDefault<NameHasher>>,
+    pub(crate) touched: IndexSet<ProfileId, BuildHasherDefault<NameHasher>>,
     /// A change that cannot be written.
-    refused: Option<Unusable>,
+    pub(crate) refused: Option<Unusable>,
     recovered_from: Option<PathBuf>,
 }
 
@@ -57,12 +60,12 @@ impl Default for Document {
 }
 
 impl Document {
-    /// An empty store.
+    /// A store with nothing in it.
     pub fn empty() -> Self {
-        Self::parse(EMPTY).unwrap_or_else(|_| Self::from_members(Object::default(), b"", b""))
+        Self::parse(EMPTY).unwrap_or_else(|_| Self::of(Object::default(), b"", b""))
     }
 
-    fn from_members(members: Object<'_>, before: &[u8], after: &[u8]) -> Self {
+    fn of(members: Object<'_>, before: &[u8], after: &[u8]) -> Self {
         Self {
             members: members.into_owned(),
             around: (before.to_vec(), after.to_vec()),
@@ -82,11 +85,11 @@ impl Document {
             let reason = "`profiles` is not an object";
             return Err(ParseError { offset, reason, is_json: true });
         }
-        Ok(Self::from_members(members, before, after))
+        Ok(Self::of(members, before, after))
     }
 
-    /// The file's bytes. Unedited bytes are as they were read, and new members have the layout of
-    /// their neighbours.
+    /// The file's bytes: every byte that was not edited as it was read, what is new laid out as its
+    /// neighbours are.
     pub fn to_bytes(&self) -> Vec<u8> {
         let (before, after) = &self.around;
         let mut bytes = before.clone();
@@ -95,12 +98,12 @@ impl Document {
         bytes
     }
 
-    /// Whether anything was changed since parsing, or a change was refused.
+    /// Whether anything was changed since parsing, or was to be.
     pub fn is_changed(&self) -> bool {
         self.members.is_changed() || self.refused.is_some()
     }
 
-    /// The copy of the damaged file, if this document was just recovered from the backup.
+    /// The copy of the damaged file, if this is the backup that took its place just now.
     pub fn recovered_from(&self) -> Option<&Path> {
         self.recovered_from.as_deref()
     }
@@ -109,8 +112,8 @@ impl Document {
         self.recovered_from = Some(copy);
     }
 
-    /// Whether we may write this file: its `version` is at most ours. A file of a newer version is read
-    /// as far as possible, and never written.
+    /// Whether we may write this file: its `version` is at most ours. A file of a newer version
+    /// is read as far as it can be, and never written.
     pub fn is_writable(&self) -> bool {
         self.version().is_none_or(|version| version <= VERSION)
     }
@@ -120,10 +123,11 @@ impl Document {
         self.members.get("version").filter(|raw| *raw != b"null").map(json::number)
     }
 
-    /// Checks that this content, with its changes, may be written to the file at `path`.
+    /// Sees whether the file at `path`, of which this is the content, may be written, with the changes
+    /// that were made to it.
     ///
     /// # Errors
-    /// A newer program wrote the file, or a part of it has an unexpected type.
+    /// It may not: a newer program wrote it, or a part of it is something else than it should be.
     pub fn check_writable(&self, path: &Path) -> Result<(), StoreError> {
         let path = path.to_owned();
         match self.version() {
@@ -140,7 +144,7 @@ impl Document {
         }
     }
 
-    /// The sections that are ignored because of their type, for warnings and for `doctor`.
+    /// The sections that are passed over, for those who read the file and for `doctor`.
     pub fn unusable(&self) -> Vec<Unusable> {
         let sections = SECTIONS.iter().filter(|name| is_something(self.members.get(name)));
         let usage = self.section("usageStats").iter();
@@ -150,33 +154,8 @@ impl Document {
     }
 
     /// The members of one of the [`SECTIONS`].
-    fn section(&self, name: &str) -> &Object<'static> {
+    pub(crate) fn section(&self, name: &str) -> &Object<'static> {
         self.members.section(name).unwrap_or(const { &Object::EMPTY })
-    }
-
-    /// The same for a change. `None`, and the change is refused, if it is no object.
-    fn section_mut(&mut self, name: &str) -> Option<&mut Object<'static>> {
-        if is_something(self.members.get(name)) {
-            self.refused = Some(Unusable::section(name));
-            return None;
-        }
-        if !self.members.contains("profiles") {
-            // Without this member, other programs do not take the file for a store.
-            self.members.section_mut("profiles", later_sections("profiles"));
-        }
-        self.members.section_mut(name, later_sections(name))
-    }
-
-    /// Changes an existing section with `edit`. An empty section is removed.
-    fn edit_if_there(&mut self, name: &str, edit: impl FnOnce(&mut Object<'static>)) {
-        if self.members.section(name).is_none_or(Object::is_empty) {
-            return;
-        }
-        let Some(section) = self.members.section_mut(name, &[]) else { return };
-        edit(section);
-        if section.is_empty() && name != "usageStats" {
-            self.members.remove(name);
-        }
     }
 
     /// The profiles as they are in the file.
@@ -190,7 +169,7 @@ impl Document {
         self.entries().iter().filter_map(|(id, raw)| view(&id, raw, usage))
     }
 
-    /// The profile `id`, if it exists and is usable.
+    /// The profile `id`, if it is there and usable.
     pub fn profile(&self, id: &ProfileId) -> Option<Profile> {
         view(id.as_str(), self.raw(id)?, self.section("usageStats"))
     }
@@ -212,7 +191,8 @@ impl Document {
         malformed.collect()
     }
 
-    /// The times that cannot be read, each with its profile and its name. Such an end is unknown.
+    /// The times that nobody can read, each with the profile that it is about and its name: such an end
+    /// is unknown.
     pub fn unreadable_times(&self) -> Vec<(ProfileId, &'static str)> {
         let sections = [(self.entries(), &TIMES[..]), (self.section("usageStats"), &usage::TIMES)];
         let times = sections.into_iter().flat_map(|(section, names)| {
@@ -226,129 +206,25 @@ impl Document {
         times.collect()
     }
 
+    /// Whether the profile `id` has an end that nobody can read.
+    pub fn has_unreadable_end(&self, id: &ProfileId) -> bool {
+        let entry = self.raw(id).and_then(Object::of);
+        entry.is_some_and(|entry| json::is_unreadable_time(credential::end(&entry)))
+    }
+
     /// The credential of `id`.
     pub fn credential(&self, id: &ProfileId) -> Option<Credential> {
         credential::credential(&Object::of(self.raw(id)?)?)
     }
 
-    /// A field of the profile `id`, for data of a single provider.
+    /// A field of the profile `id` as JSON text, for what only one provider knows.
     pub fn field(&self, id: &ProfileId, name: &str) -> Option<serde_json::Value> {
         serde_json::from_slice(Object::of(self.raw(id)?)?.get(name)?).ok()
     }
 
-    /// Stores a credential as a new entry. An old entry is replaced. `fields` are further members of the
-    /// entry, and cannot replace those of the credential.
-    pub fn put(
-        &mut self,
-        id: &ProfileId,
-        provider: &str,
-        credential: &Credential,
-        fields: &serde_json::Map<String, serde_json::Value>,
-    ) {
-        let mut entry = Object::default();
-        entry.set("type", &credential.kind().as_str());
-        entry.set("provider", &provider);
-        for (name, value) in fields {
-            entry.set(name, value);
-        }
-        entry.set("provider", &provider);
-        credential::write_over(&mut entry, credential);
-        self.put_raw(id, &entry.to_text());
-    }
-
-    /// Changes the credential of an existing profile: the fields of `credential` are written, and all
-    /// others stay as they are. `false` if there is no such profile.
-    pub fn renew(&mut self, id: &ProfileId, credential: &Credential) -> bool {
-        let Some(mut entry) = self.raw(id).and_then(Object::of).map(Object::into_owned) else {
-            return false;
-        };
-        credential::write_over(&mut entry, credential);
-        if let Some(profiles) = self.section_mut("profiles") {
-            profiles.set_edited(id.as_str(), &entry);
-        }
-        self.touch(id);
-        true
-    }
-
-    /// Replaces the entry of `id` by `raw`, unchanged.
-    pub(crate) fn put_raw(&mut self, id: &ProfileId, raw: &[u8]) {
-        if let Some(profiles) = self.section_mut("profiles") {
-            profiles.set_raw(id.as_str(), raw);
-        }
-        self.touch(id);
-    }
-
-    /// The text of the entry of `id`.
+    /// The entry of `id` as it is.
     pub(crate) fn raw(&self, id: &ProfileId) -> Option<&[u8]> {
         self.entries().get(id.as_str())
-    }
-
-    /// Copies the entry of `id` unchanged from `other`, or removes it if `other` has none. Nothing else
-    /// changes, not even its usage.
-    pub fn copy_entry(&mut self, id: &ProfileId, other: &Self) {
-        match other.raw(id) {
-            Some(raw) => self.put_raw(id, raw),
-            None => {
-                self.remove_entry(id);
-                self.touch(id);
-            }
-        }
-    }
-
-    /// Removes a profile and every mention of it: its usage, its place in orders, `lastGood`. Returns
-    /// whether it existed.
-    pub fn remove(&mut self, id: &ProfileId) -> bool {
-        if !self.remove_entry(id) {
-            return false;
-        }
-        self.edit_if_there("usageStats", |usage| {
-            usage.remove(id.as_str());
-        });
-        let is_it = |raw: &[u8]| {
-            json::name(Some(raw)).is_some_and(|it| crate::id::trim(&it) == id.as_str())
-        };
-        self.edit_if_there("order", |orders| {
-            let lists = orders
-                .iter()
-                .filter(|(_, raw)| json::elements(raw).unwrap_or_default().into_iter().any(is_it));
-            let lists = lists.map(|(name, raw)| (name.into_owned(), json::without(raw, is_it)));
-            for (name, rest) in lists.collect::<Vec<_>>() {
-                match rest.filter(|rest| rest != b"[]") {
-                    Some(rest) => orders.set_text(&name, &rest),
-                    None => drop(orders.remove(&name)),
-                }
-            }
-        });
-        self.edit_if_there("lastGood", |last_good| {
-            let mentions = last_good
-                .iter()
-                .filter(|(_, raw)| json::name(Some(raw)).as_deref() == Some(id.as_str()));
-            let mentions = mentions.map(|(provider, _)| provider.into_owned());
-            for provider in mentions.collect::<Vec<_>>() {
-                last_good.remove(&provider);
-            }
-        });
-        true
-    }
-
-    /// Removes the entry of `id`, and earlier entries of the same name, because their secrets must be
-    /// gone too. Returns whether it existed.
-    fn remove_entry(&mut self, id: &ProfileId) -> bool {
-        let was_hidden = self.members.edit_hidden("profiles", |profiles| {
-            profiles.remove(id.as_str());
-        });
-        let is_there = self.contains(id);
-        if let Some(profiles) = self.section_mut("profiles").filter(|_| is_there) {
-            profiles.remove(id.as_str());
-        }
-        if was_hidden || is_there {
-            self.touch(id);
-        }
-        is_there
-    }
-
-    fn touch(&mut self, id: &ProfileId) {
-        self.touched.insert(id.clone());
     }
 
     /// The profiles whose entry was put, changed or removed since parsing.
@@ -356,44 +232,18 @@ impl Document {
         self.touched.iter()
     }
 
-    /// The stored orders, by provider as written: the ids that are non-empty strings. A list without
-    /// such an id counts as none.
+    /// The stored orders, by provider as written: for each, the ids that are strings and not
+    /// empty. A list without any such id is as good as none.
     pub fn orders(&self) -> Vec<(String, Vec<ProfileId>)> {
         let orders = self.section("order").iter();
         orders.filter_map(|(provider, raw)| Some((provider.into_owned(), ids(raw)?))).collect()
     }
 
-    /// The stored order of `provider`. If it has several spellings, the first in the file counts, as in
-    /// Clawdbot.
+    /// The stored order of `provider`: which profile first. Should it be there under several
+    /// spellings, the first in the file counts, as for the original.
     pub fn order(&self, provider: &ProviderId) -> Option<Vec<ProfileId>> {
         let mut orders = self.section("order").iter();
         orders.find_map(|(name, raw)| ids(raw).filter(|_| ProviderId::new(&name) == *provider))
-    }
-
-    /// Sets the stored order of `provider`, or clears it with `None`, under every spelling.
-    pub fn set_order(&mut self, provider: &ProviderId, order: Option<&[ProfileId]>) {
-        let is_another =
-            |name: &str| name != provider.as_str() && ProviderId::new(name) == *provider;
-        self.edit_if_there("order", |orders| {
-            let names = orders.iter().map(|(name, _)| name.into_owned());
-            let names = names
-                .filter(|name| is_another(name) || order.is_none() && name == provider.as_str());
-            for name in names.collect::<Vec<_>>() {
-                orders.remove(&name);
-            }
-        });
-        match order {
-            Some(ids) => {
-                let ids: Vec<_> = ids.iter().map(|id| json::name_text(id.as_str())).collect();
-                if let Some(orders) = self.section_mut("order") {
-                    orders.set_raw(provider.as_str(), format!("[{}]", ids.join(",")).as_bytes());
-                }
-            }
-            None if is_something(self.members.get("order")) => {
-                self.refused = Some(Unusable::section("order"));
-            }
-            None => {}
-        }
     }
 
     /// The profile that last worked for `provider`.
@@ -408,39 +258,18 @@ impl Document {
         json::name(raw).map(ProfileId::from)
     }
 
-    /// Notes that `id` worked for `provider`.
-    pub fn set_last_good(&mut self, provider: &ProviderId, id: &ProfileId) {
-        if let Some(last_good) = self.section_mut("lastGood") {
-            last_good.set_raw(provider.as_str(), json::name_text(id.as_str()).as_bytes());
-        }
-    }
-
-    /// The usage of `id`. Empty if the file has none.
+    /// What routing remembers about `id`; nothing, if the file has nothing.
     pub fn usage(&self, id: &ProfileId) -> Usage {
         Usage::from_raw(self.section("usageStats").get(id.as_str()))
     }
-
-    /// Sets the usage of `id`. Fields of other programs in that entry stay.
-    pub fn set_usage(&mut self, id: &ProfileId, usage: &Usage) {
-        let raw = self.section("usageStats").get(id.as_str()).filter(|raw| is_something(Some(raw)));
-        let Some(mut entry) = raw.map_or_else(|| Some(Object::default()), Object::of) else {
-            self.refused = Some(Unusable::entry("usageStats", id));
-            return;
-        };
-        usage.write_over(&mut entry);
-        let entry = entry.into_owned();
-        if let Some(usage) = self.section_mut("usageStats") {
-            usage.set_edited(id.as_str(), &entry);
-        }
-    }
 }
 
-/// The profile that an entry describes.
+/// What is known of a profile from its entry.
 fn view(id: &str, raw: &[u8], usage: &Object<'_>) -> Option<Profile> {
     credential::profile(id, &Object::of(raw)?, Usage::from_raw(usage.get(id)))
 }
 
-/// The ids in a stored order. `None` if there are none.
+/// The ids in a stored order; `None`, if there are none.
 fn ids(raw: &[u8]) -> Option<Vec<ProfileId>> {
     let ids = json::elements(raw)?.into_iter().filter_map(|raw| json::name(Some(raw)));
     let ids = ids.map(|id| crate::id::trim(&id).to_owned()).filter(|id| !id.is_empty());
@@ -448,8 +277,8 @@ fn ids(raw: &[u8]) -> Option<Vec<ProfileId>> {
     (!ids.is_empty()).then_some(ids)
 }
 
-/// Whether a member has a value. To JavaScript `null` counts as none.
-fn is_something(raw: Option<&[u8]>) -> bool {
+/// Whether a member says anything: to JavaScript `null` is as good as nothing.
+pub(crate) fn is_something(raw: Option<&[u8]>) -> bool {
     raw.is_some_and(|raw| raw != b"null")
 }
 
@@ -490,10 +319,10 @@ const VERSION: f64 = 1.0;
 
 const EMPTY: &[u8] = b"{\n  \"version\": 1,\n  \"profiles\": {}\n}\n";
 
-/// The sections that follow `name` in a file that Clawdbot wrote. A new section goes before them.
-fn later_sections(name: &str) -> &'static [&'static str] {
+/// The sections that follow `name` where Clawdbot writes the file: a new one takes its place.
+pub(crate) fn later_sections(name: &str) -> &'static [&'static str] {
     let place = SECTIONS.iter().position(|section| *section == name);
     place.map_or(&[], |place| &SECTIONS[place + 1..])
 }
 
-const SECTIONS: [&str; 4] = ["profiles", "order", "lastGood", "usageStats"];
+pub(crate) const SECTIONS: [&str; 4] = ["profiles", "order", "lastGood", "usageStats"];

@@ -1,37 +1,47 @@
-//! Sharing: the profiles that an agent sees when it reads through to another agent's.
+//! An agent that reads another's profiles: what it sees, and whose each profile is.
+
+use std::collections::BTreeSet;
 
 use crate::document::Document;
 use crate::document::credential::{Credential, Profile};
 use crate::id::ProfileId;
 
 impl Document {
-    /// The view of an agent with this document that reads through to the document of `owner`: its own
-    /// profiles and the owner's, with the owner's usage. Its own order goes before the owner's. The
-    /// view is never written.
+    /// What an agent sees that has this document and reads through to `owner`'s: its own
+    /// profiles and the owner's, with the owner's usage. An order of its own goes before the
+    /// owner's. It is for reading; nothing writes it.
     #[must_use]
     pub fn reading_through(&self, owner: &Self) -> Self {
         let mut seen = self.clone();
+        seen.drop_unusable();
+        let mut providers = BTreeSet::new();
+        let mut shared = BTreeSet::new();
         for profile in owner.profiles().filter(|profile| self.is_of_owner(&profile.id, owner)) {
             if let Some(raw) = owner.raw(&profile.id) {
                 seen.put_raw(&profile.id, raw);
                 seen.set_usage(&profile.id, &profile.usage);
             }
-            if self.last_good(&profile.provider).is_none()
-                && owner.last_good(&profile.provider).as_ref() == Some(&profile.id)
+            providers.insert(profile.provider);
+            shared.insert(profile.id);
+        }
+        // Each once, however many profiles it has.
+        for provider in &providers {
+            if self.last_good(provider).is_none()
+                && let Some(good) = owner.last_good(provider).filter(|good| shared.contains(good))
             {
-                seen.set_last_good(&profile.provider, &profile.id);
+                seen.set_last_good(provider, &good);
             }
-            if self.order(&profile.provider).is_none()
-                && let Some(order) = owner.order(&profile.provider)
+            if self.order(provider).is_none()
+                && let Some(order) = owner.order(provider)
             {
-                seen.set_order(&profile.provider, Some(&order));
+                seen.set_order(provider, Some(&order));
             }
         }
         seen
     }
 
-    /// Whether the profile `id` in such a view is the owner's: the owner has it, and the agent's own
-    /// entry is missing, not usable, or of the same account.
+    /// Whether the profile `id` that such an agent sees is the owner's: the owner has it, and its
+    /// own entry of that id is none, not usable, or a clone: of the same account.
     pub fn is_of_owner(&self, id: &ProfileId, owner: &Self) -> bool {
         let Some(shared) = owner.profile(id) else { return false };
         let Some(own) = self.profile(id) else { return true };
@@ -40,8 +50,8 @@ impl Document {
     }
 }
 
-/// Whether two entries of one id belong to the same account: by the account id, else by the e-mail
-/// address. A key or a token without either must be equal.
+/// Whether two entries of one id are of one account: by its id, else by the address; a key or a
+/// token that names neither is one if it is the same.
 fn is_clone(own: (&Profile, &Option<Credential>), shared: (&Profile, &Option<Credential>)) -> bool {
     if own.0.kind != shared.0.kind {
         return false;
@@ -53,7 +63,7 @@ fn is_clone(own: (&Profile, &Option<Credential>), shared: (&Profile, &Option<Cre
         (Some(Credential::OAuth(_)), Some(Credential::OAuth(_))) => {
             match (&own.0.email, &shared.0.email) {
                 (Some(own), Some(shared)) => own == shared,
-                // Clawdbot cloned every profile, so they count as the same.
+                // Nothing says otherwise, and Clawdbot made clones of everything.
                 _ => true,
             }
         }

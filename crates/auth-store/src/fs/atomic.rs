@@ -225,6 +225,16 @@ impl NextFile {
         read_regular(&self.temporary).map_err(StoreError::io("read", &self.temporary))
     }
 
+    /// Keeps what came out, whole, under another name. `temporary` is for file systems on which a
+    /// file has one name.
+    pub(crate) fn keep_what_came_out(
+        &self,
+        copy: &Path,
+        temporary: &Path,
+    ) -> Result<(), StoreError> {
+        keep_whole(&self.temporary, copy, temporary)
+    }
+
     /// After [`Installed::Over`]: puts back content that cannot be read.
     pub(crate) fn put_back(self) -> Result<(), StoreError> {
         exchange(&self.temporary, &self.target)
@@ -268,6 +278,28 @@ pub(crate) fn set_aside(path: &Path, aside: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result.map_err(StoreError::io("set aside", path)),
     }
+}
+
+/// Gives what is at `path` a second name, so that nothing of it is lost when the first is given to
+/// another file: what is written in place meanwhile goes there. Where a file cannot have two names,
+/// it is copied by way of `temporary`.
+pub(crate) fn keep_whole(path: &Path, copy: &Path, temporary: &Path) -> Result<(), StoreError> {
+    let file = if fs::hard_link(path, copy).is_ok() {
+        open::open_regular(copy).map_err(StoreError::io("open", copy))?.0
+    } else {
+        let (mut from, _) = open::open_regular(path).map_err(StoreError::io("read", path))?;
+        remove(temporary)?;
+        let mut next = NextFile::create(copy, temporary, 0)?;
+        io::copy(&mut from, &mut next.file).map_err(StoreError::io("write", temporary))?;
+        let file = next.file.try_clone().map_err(StoreError::io("write", temporary))?;
+        next.install_without_sync()?;
+        file
+    };
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .map_err(StoreError::io("change the rights of", copy))?;
+    file.sync_all().map_err(StoreError::io("sync", copy))?;
+    sync_directory(paths::directory_of(copy))
 }
 
 /// Removes a file, if it exists.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::error::StoreError;
+use crate::error::{ParseError, StoreError};
 use crate::fs::File;
 use crate::fs::exists;
 use crate::fs::flock::FileLock;
@@ -158,7 +158,7 @@ impl Records {
     fn last(&self, key: TokenKey) -> Result<Option<Record>, StoreError> {
         let path = self.path(key);
         match read_regular(&path) {
-            Ok(bytes) => Ok(records(&bytes).next()),
+            Ok(bytes) => last_record(&bytes, &path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io("read", &path)(error)),
         }
@@ -190,7 +190,8 @@ impl TokenLock {
 
     /// The record of the token. [`State::None`] counts as no record.
     pub fn record(&self) -> Result<Option<Record>, StoreError> {
-        Ok(last_record(&self.lock.content()?))
+        let last = last_record(&self.lock.content()?, &self.lock.path)?;
+        Ok(last.filter(|record| record.state != State::None))
     }
 
     /// The record that says that the token response is kept, unless the token got another state
@@ -198,7 +199,7 @@ impl TokenLock {
     pub fn unmerged(&self) -> Result<Option<Record>, StoreError> {
         let bytes = self.lock.content()?;
         let is_attempt = |record: &Record| matches!(record.state, State::Waiting | State::Intent);
-        let last = records(&bytes).find(|record| !is_attempt(record));
+        let last = records(&bytes).map_while(Result::ok).find(|record| !is_attempt(record));
         Ok(last.filter(|record| record.state == State::Unmerged))
     }
 
@@ -206,6 +207,7 @@ impl TokenLock {
     pub fn failures_in_a_row(&self) -> Result<u32, StoreError> {
         let bytes = self.lock.content()?;
         let waiting = records(&bytes)
+            .map_while(Result::ok)
             .take_while(|record| matches!(record.state, State::Waiting | State::Intent))
             .filter(|record| record.state == State::Waiting);
         Ok(u32::try_from(waiting.count()).unwrap_or(u32::MAX))
@@ -252,15 +254,26 @@ fn line(record: &Record) -> io::Result<String> {
     Ok(format!("{text} {}", checksum(&text)))
 }
 
-fn last_record(bytes: &[u8]) -> Option<Record> {
-    records(bytes).next().filter(|record| record.state != State::None)
+/// The last whole record in the file at `path`.
+///
+/// # Errors
+/// It says something that we do not understand: a later program wrote it. That is not to say that
+/// nothing became of the token.
+fn last_record(bytes: &[u8], path: &Path) -> Result<Option<Record>, StoreError> {
+    records(bytes).next().transpose().map_err(|offset| {
+        let reason = "a record that this program does not understand";
+        let error = ParseError { offset, reason, is_json: true };
+        StoreError::Damaged { path: path.to_owned(), error }
+    })
 }
 
-/// The whole records in a file, the last one first.
-fn records(bytes: &[u8]) -> impl Iterator<Item = Record> {
-    bytes.rsplit(|byte| *byte == b'\n').filter_map(|line| {
+/// The whole records in a file, the last one first; of one that is not understood, where it is.
+fn records(bytes: &[u8]) -> impl Iterator<Item = Result<Record, usize>> {
+    let mut end = bytes.len() + 1;
+    bytes.rsplit(|byte| *byte == b'\n').filter_map(move |line| {
+        end -= line.len() + 1;
         let (json, sum) = std::str::from_utf8(line).ok()?.rsplit_once(' ')?;
-        (sum == checksum(json)).then(|| serde_json::from_str(json).ok()).flatten()
+        (sum == checksum(json)).then(|| serde_json::from_str(json).map_err(|_| end))
     })
 }
 
@@ -296,7 +309,7 @@ mod tests {
         let path = records.path(key());
         let whole = fs::read(&path).unwrap();
         for length in 0..whole.len() {
-            let torn = last_record(&whole[..length]).map(|record| record.state);
+            let torn = last_record(&whole[..length], &path).unwrap().map(|record| record.state);
             assert!([None, Some(State::Intent), Some(State::Rejected)].contains(&torn), "{length}");
         }
         let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
@@ -315,13 +328,31 @@ mod tests {
         let first = fs::read(records.path(key())).unwrap().len();
         lock.write(&record(State::Consumed)).unwrap();
         let whole = fs::read(records.path(key())).unwrap();
-        assert_eq!(last_record(&whole), Some(record(State::Consumed)));
-        // Except for the line breaks around it.
+        let last = |bytes: &[u8]| last_record(bytes, Path::new("r")).unwrap();
+        assert_eq!(last(&whole), Some(record(State::Consumed)));
+        // But for the line breaks around it.
         for index in first + 1..whole.len() - 1 {
             let mut damaged = whole.clone();
             damaged[index] ^= 4;
-            assert_eq!(last_record(&damaged), Some(record(State::Intent)), "{index}");
+            assert_eq!(last(&damaged), Some(record(State::Intent)), "{index}");
         }
+    }
+
+    #[test]
+    fn a_whole_line_that_is_not_understood_is_not_taken_for_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::at(directory.path());
+        let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
+        lock.write(&record(State::Intent)).unwrap();
+        let text = r#"{"state":"exchanged","store":"/s","profile":"p","at":1}"#;
+        let mut file = fs::OpenOptions::new().append(true).open(records.path(key())).unwrap();
+        writeln!(file, "\n{text} {}", checksum(text)).unwrap();
+        for refused in [lock.record(), records.peek(key())] {
+            assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{refused:?}");
+        }
+        // The control: a later one that is understood counts.
+        lock.write(&record(State::Rejected)).unwrap();
+        assert_eq!(lock.record().unwrap(), Some(record(State::Rejected)));
     }
 
     #[test]
@@ -392,22 +423,11 @@ mod tests {
         lock.write(&record(State::Intent)).unwrap();
         lock.write(&record(State::Unmerged)).unwrap();
         assert_eq!(lock.record().unwrap(), Some(record(State::Unmerged)));
-        // A line with an unknown state is ignored.
+        // A program that skips a state it does not know reads the line before.
         let text = fs::read_to_string(records.path(key())).unwrap();
         let known: Vec<_> = text.lines().filter(|line| !line.contains("unmerged")).collect();
-        assert_eq!(last_record(known.join("\n").as_bytes()), Some(record(State::Rejected)));
-        let unknown = text.replace("unmerged", "of tomorrow");
-        assert_eq!(records_of(&unknown), [State::Rejected, State::Intent]);
-    }
-
-    /// The states of the whole lines, with correct checksums.
-    fn records_of(text: &str) -> Vec<State> {
-        let line = |line: &str| {
-            let (json, _) = line.rsplit_once(' ')?;
-            Some(format!("{json} {}", checksum(json)))
-        };
-        let text: Vec<_> = text.lines().filter_map(line).collect();
-        records(text.join("\n").as_bytes()).map(|record| record.state).collect()
+        let last = last_record(known.join("\n").as_bytes(), Path::new("r")).unwrap();
+        assert_eq!(last, Some(record(State::Rejected)));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::paths;
 use crate::refresh_record::response_file::{self, AnswerFile, StoredAnswer};
 use crate::refresh_record::token_key::TokenKey;
 use crate::store::place::{Place, read_backup, superseded_by};
+use crate::store::recovery::{Recoveries, Recovery};
 use crate::time::{Clock as _, SystemClock};
 
 /// The locked store. Dropping it releases both locks.
@@ -25,6 +26,7 @@ pub struct StoreLock {
     directory: Option<DirectoryLock>,
     reserved: Option<NextFile>,
     must_commit: bool,
+    recoveries: Recoveries,
 }
 
 impl StoreLock {
@@ -32,7 +34,11 @@ impl StoreLock {
     ///
     /// # Errors
     /// [`StoreError::Busy`] if a lock was held until the timeout.
-    pub(crate) fn acquire(path: &Path, timeout: Duration) -> Result<Self, StoreError> {
+    pub(crate) fn acquire(
+        path: &Path,
+        timeout: Duration,
+        recoveries: &Recoveries,
+    ) -> Result<Self, StoreError> {
         let place = Place::resolve(path)?;
         atomic::create_private_directory(paths::directory_of(&place.file))?;
         let started = Instant::now();
@@ -52,7 +58,14 @@ impl StoreLock {
             // Only the holder of the lock makes them, so these are stale files of a crashed process.
             atomic::discard(&left);
         }
-        Ok(Self { place, flock, directory: Some(directory), reserved: None, must_commit: false })
+        Ok(Self {
+            place,
+            flock,
+            directory: Some(directory),
+            reserved: None,
+            must_commit: false,
+            recoveries: recoveries.clone(),
+        })
     }
 
     /// The store's canonical path.
@@ -88,24 +101,47 @@ impl StoreLock {
         }
     }
 
-    /// Keeps a copy of the damaged bytes, and puts the backup in their place. `None`: somebody
-    /// wrote something else there meanwhile.
+    /// Keeps the damaged file under another name, and puts the backup in its place: at every moment there
+    /// is one or the other. `None`: somebody wrote something else there meanwhile.
     fn recover(
         &self,
         damaged: &[u8],
         error: ParseError,
     ) -> Result<Option<(Document, Vec<u8>)>, StoreError> {
         let file = &self.place.file;
-        let Some((mut document, bytes)) = read_backup(&self.place.backup)? else {
+        let backup = if error.is_json { None } else { read_backup(&self.place.backup)? };
+        let Some((mut document, bytes)) = backup else {
             return Err(StoreError::Damaged { path: file.clone(), error });
         };
-        let copy = self.keep_damaged(damaged)?;
+        let copy = paths::damaged_copy(file, SystemClock.now(), rand::random());
+        atomic::keep_whole(file, &copy, &paths::next_beside_reserved(file))?;
         if read_trusted(file)?.as_deref() != Some(damaged) {
+            atomic::remove(&copy)?;
             return Ok(None);
         }
-        self.put(file, &bytes)?;
+        if let Err(error) = self.put(file, &bytes) {
+            // It is where it was.
+            atomic::remove(&copy)?;
+            return Err(error);
+        }
+        // Whoever was writing in place has written there.
+        if let Some(theirs) = read_trusted(&copy)?.filter(|it| Document::parse(it).is_ok()) {
+            self.put(file, &theirs)?;
+            atomic::remove(&copy)?;
+            return Ok(None);
+        }
+        self.tell(&copy, &error, true);
         document.set_recovered_from(copy);
         Ok(Some((document, bytes)))
+    }
+
+    fn tell(&self, copy: &Path, error: &ParseError, is_from_backup: bool) {
+        self.recoveries.add(Recovery {
+            store: self.place.file.clone(),
+            copy: copy.to_owned(),
+            reason: error.to_string(),
+            is_from_backup,
+        });
     }
 
     /// Changes the document with `edit`, and writes it. See [`Store::update`](crate::Store::update).
@@ -191,17 +227,21 @@ impl StoreLock {
                     return document.check_writable(&self.place.file).map(|()| None);
                 }
                 Err(_) if attempts < REREADS => std::thread::sleep(REREAD_AFTER),
-                Err(_) => return self.keep_damaged(&bytes).map(|_| None),
+                Err(error) if error.is_json => {
+                    let path = self.place.file.clone();
+                    self.put(&path, &bytes)?;
+                    return Err(StoreError::Damaged { path, error });
+                }
+                Err(error) => {
+                    let copy =
+                        paths::damaged_copy(&self.place.file, SystemClock.now(), rand::random());
+                    next.keep_what_came_out(&copy, &paths::next_beside_reserved(&self.place.file))?;
+                    self.tell(&copy, &error, false);
+                    return Ok(None);
+                }
             }
             attempts += 1;
         }
-    }
-
-    /// Keeps a copy of damaged bytes beside the store.
-    fn keep_damaged(&self, damaged: &[u8]) -> Result<PathBuf, StoreError> {
-        let copy = paths::damaged_copy(&self.place.file, SystemClock.now(), rand::random());
-        self.put(&copy, damaged)?;
-        Ok(copy)
     }
 
     /// Replaces a file without the next one of the store, which may be reserved already. The name of

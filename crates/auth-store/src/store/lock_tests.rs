@@ -273,3 +273,135 @@ fn a_store_that_is_no_file_or_somebody_elses_is_refused() {
     std::os::unix::fs::chown(store.path(), Some(65_534), None).unwrap();
     assert!(matches!(store.check_room(), Err(StoreError::Unsafe { .. })));
 }
+
+/// The copies of damaged files beside a store.
+fn copies(store: &Store) -> Vec<PathBuf> {
+    store.damaged_copies().unwrap()
+}
+
+#[test]
+fn damaged_bytes_are_kept_whole_however_many_and_are_told() {
+    let Somewhere { store, .. } = &somewhere();
+    let told = Recoveries::default();
+    let store = store.clone().telling(&told);
+    let file = fs::OpenOptions::new().write(true).open(store.path()).unwrap();
+    // More than was once read of a file; all of it is zeros.
+    let length = (65 << 20) + 1;
+    file.set_len(0).unwrap();
+    file.set_len(length).unwrap();
+    assert!(store.read().unwrap().contains(&"acme:a".into()));
+    let [copy] = &copies(&store)[..] else { panic!("there is one") };
+    assert_eq!(fs::metadata(copy).unwrap().len(), length);
+    let [recovery] = &told.take()[..] else { panic!("there is one") };
+    assert_eq!((&recovery.copy, recovery.is_from_backup), (copy, true));
+    assert!(recovery.store.ends_with("auth-profiles.json"), "{recovery:?}");
+    assert!(told.take().is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn whoever_still_writes_what_is_damaged_writes_into_the_copy() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let Somewhere { store, .. } = &somewhere();
+    let mut theirs = fs::OpenOptions::new().write(true).truncate(true).open(store.path()).unwrap();
+    fs::set_permissions(store.path(), fs::Permissions::from_mode(0o644)).unwrap();
+    store.read().unwrap();
+    std::io::Write::write_all(&mut theirs, b"late").unwrap();
+    let [copy] = &copies(store)[..] else { panic!("there is one") };
+    assert_eq!(content(copy), b"late");
+    assert_eq!(fs::metadata(copy).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(store.read().unwrap().contains(&"acme:a".into()));
+}
+
+#[test]
+fn where_a_file_has_one_name_it_is_copied() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    atomic::write_atomic(&at("file"), b"damaged").unwrap();
+    // No second name can be had where there is something already.
+    for copied in [false, true] {
+        if copied {
+            atomic::write_atomic(&at("copy"), b"in the way").unwrap();
+        }
+        atomic::keep_whole(&at("file"), &at("copy"), &at("temporary")).unwrap();
+        assert_eq!(content(&at("copy")), b"damaged");
+        fs::OpenOptions::new().write(true).open(at("file")).unwrap().set_len(3).unwrap();
+        assert_eq!(content(&at("copy")).len(), if copied { 7 } else { 3 });
+        atomic::write_atomic(&at("file"), b"damaged").unwrap();
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn what_is_json_is_never_replaced_by_the_backup() {
+    for text in
+        ["null", "[]", "5", "\"x\"", "{\"profiles\":[]}", "{\"version\":1,\"profiles\":\"x\"} "]
+    {
+        let Somewhere { store, .. } = &somewhere();
+        atomic::write_atomic(store.path(), text.as_bytes()).unwrap();
+        assert!(matches!(store.read(), Err(StoreError::Damaged { .. })), "{text}");
+        assert_eq!(content(store.path()), text.as_bytes());
+        assert!(copies(store).is_empty());
+        // Nor is it by our own write.
+        atomic::write_atomic(store.path(), b"{\"profiles\":{}}").unwrap();
+        let lock = store.lock_for_refresh().unwrap();
+        let refused = lock.came_out(&over(&lock, text));
+        assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{text}");
+        assert_eq!(content(store.path()), text.as_bytes());
+        // The control: half of it is damaged.
+        drop(lock);
+        atomic::write_atomic(store.path(), b"{\"profiles\":[").unwrap();
+        assert!(store.read().unwrap().contains(&"acme:a".into()));
+        assert_eq!(copies(store).len(), 1);
+    }
+}
+
+#[test]
+fn a_change_of_what_is_no_section_is_refused_and_names_the_file() {
+    let Somewhere { store, .. } = &somewhere();
+    let text = "{\"version\":1,\"profiles\":{},\"usageStats\":[{\"a\":1}]}";
+    atomic::write_atomic(store.path(), text.as_bytes()).unwrap();
+    let usage = crate::Usage { error_count: Some(1), ..crate::Usage::default() };
+    let refused = store.update(|document| document.set_usage(&"acme:a".into(), &usage));
+    let said = refused.unwrap_err().to_string();
+    assert!(said.contains("auth-profiles.json") && said.contains("`usageStats`"), "{said}");
+    assert_eq!(content(store.path()), text.as_bytes());
+    // Another section can be changed, and this one stays.
+    store.update(|document| put(document, "acme:b", "two")).unwrap();
+    let written = String::from_utf8(content(store.path())).unwrap();
+    assert!(
+        written.contains("\"usageStats\":[{\"a\":1}]") && written.contains("acme:b"),
+        "{written}"
+    );
+}
+
+#[test]
+fn a_version_is_read_as_javascript_reads_a_number() {
+    for (version, writable) in [
+        ("1", true),
+        ("1.0", true),
+        ("\"1\"", true),
+        ("true", true),
+        ("null", true),
+        ("\"\"", true),
+        ("[]", true),
+        ("2", false),
+        ("\"0x10\"", false),
+        ("1e999", false),
+        ("\"x\"", false),
+        ("{}", false),
+    ] {
+        let text = format!("{{\"version\":{version},\"profiles\":{{}}}}");
+        let document = Document::parse(text.as_bytes()).unwrap();
+        assert_eq!(document.is_writable(), writable, "{version}");
+        assert_eq!(document.check_writable(Path::new("f")).is_ok(), writable, "{version}");
+    }
+    let said = |text: &str| {
+        let document = Document::parse(text.as_bytes()).unwrap();
+        document.check_writable(Path::new("f")).unwrap_err().to_string()
+    };
+    assert!(said("{\"version\":\"0x10\"}").contains("version 16,"));
+    assert!(said("{\"version\":2.5}").contains("version 2.5,"));
+    assert!(said("{\"version\":{}}").contains("`version` is not a number"));
+}

@@ -4,6 +4,7 @@ pub(crate) mod legacy_import;
 pub(crate) mod lock;
 pub(crate) mod model_usage;
 pub(crate) mod place;
+pub(crate) mod recovery;
 pub(crate) mod runtime_cache;
 pub(crate) mod state_directory;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 use crate::document::Document;
 use crate::error::StoreError;
 use crate::fs::atomic;
-use crate::fs::exists::{is_directory, is_there, leads_somewhere};
+use crate::fs::exists::{is_directory, is_there, leads_somewhere, names};
 use crate::fs::flock::FileLock;
 use crate::fs::locate;
 use crate::fs::open::read_trusted_open;
@@ -23,24 +24,43 @@ use crate::refresh_record::response_file::{self, StoredAnswer};
 use crate::refresh_record::token_key::TokenKey;
 use crate::store::lock::StoreLock;
 use crate::store::place::{Place, read_backup};
+use crate::store::recovery::Recoveries;
 
 /// The credentials of one agent: the file `auth-profiles.json` and what belongs to it.
 #[derive(Clone, Debug)]
 pub struct Store {
     path: PathBuf,
     timeout: Duration,
+    recoveries: Recoveries,
 }
 
 impl Store {
     /// The store at `path`. This does not touch the disk. A missing file is an empty store.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), timeout: LOCK_TIMEOUT }
+        Self { path: path.into(), timeout: LOCK_TIMEOUT, recoveries: Recoveries::default() }
     }
 
     /// The same store, waiting at most `timeout` for its locks instead of 60 s.
     #[must_use]
     pub fn with_patience(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// The same store; what is recovered of it is told to `recoveries`.
+    #[must_use]
+    pub fn telling(self, recoveries: &Recoveries) -> Self {
+        Self { recoveries: recoveries.clone(), ..self }
+    }
+
+    /// The store at another path, with the same timeout and the same recoveries.
+    #[must_use]
+    pub fn elsewhere(&self, path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), ..self.clone() }
+    }
+
+    /// Where what is recovered is told.
+    pub fn recoveries(&self) -> &Recoveries {
+        &self.recoveries
     }
 
     /// The path as given.
@@ -119,7 +139,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Busy`] if a lock was held until the timeout.
     pub fn lock_for_refresh(&self) -> Result<StoreLock, StoreError> {
-        StoreLock::acquire(&self.path, self.timeout)
+        StoreLock::acquire(&self.path, self.timeout, &self.recoveries)
     }
 
     /// Locks the files beside the store that only we use. Clawdbot does not have to wait.
@@ -183,6 +203,20 @@ impl Store {
     pub fn backup(&self) -> Result<Option<Document>, StoreError> {
         let backup = read_backup(&paths::backup(&self.canonical_path()))?;
         Ok(backup.map(|(document, _)| document))
+    }
+
+    /// The copies of it that are kept since they were damaged. Credentials may be in them.
+    ///
+    /// # Errors
+    /// The directory cannot be looked at: that is not to say that there are none.
+    pub fn damaged_copies(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let path = self.canonical_path();
+        let directory = paths::directory_of(&path);
+        let names = names(directory)?.into_iter();
+        let mut kept: Vec<_> =
+            names.filter(|it| paths::is_damaged_copy_of(&path, &it.to_string_lossy())).collect();
+        kept.sort();
+        Ok(kept.into_iter().map(|name| directory.join(name)).collect())
     }
 
     fn answer_path(&self, key: TokenKey) -> PathBuf {

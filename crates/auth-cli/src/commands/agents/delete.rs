@@ -33,8 +33,7 @@ use crate::profiles::sink;
 pub fn run(args: &AgentsDeleteArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (config, context) = (invocation.config()?, invocation.context);
     let agent = subject(&args.id, &config, context)?;
-    let store = agent.store();
-    let document = store.read()?;
+    let document = agent.store_to_change(context).read()?;
     let readers = readers(&agent, &config, context)?;
     let going: Vec<ProfileId> = document.profiles().map(|profile| profile.id).collect();
     announce(&agent, &going, &readers, args, context);

@@ -104,6 +104,15 @@ fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
         } else if is_ours && file != lock {
             findings.extend(odd_file(&file, patient));
         }
+        if is_ours && paths::is_damaged_copy(&name) && file.is_file() {
+            let what = format!("{} is what was kept of a damaged file", show(&file, patient));
+            findings.push(
+                Finding::new("damaged_copy", Severity::Note, what)
+                    .costs("credentials may be in it, also of profiles that were removed since")
+                    .at(&file)
+                    .command(format!("look at it, then: rm {}", word(file.display()))),
+            );
+        }
         if paths::is_unfinished(&name) {
             let what =
                 format!("{} is left of a process that died while writing", show(&file, patient));
@@ -233,7 +242,7 @@ fn lock_findings(lock: &Path, agent: &Agent, patient: &Patient<'_>) -> Option<Fi
     Some(if found.is_dir() {
         finding
             .command(format!("clawdbot doctor --fix{}", of_agent(agent, patient)))
-            .fix(Fix::Settle(agent.store().with_patience(FIX_PATIENCE)))
+            .fix(Fix::Settle(agent.store_to_change(patient.context).with_patience(FIX_PATIENCE)))
     } else {
         finding.command(format!("if no OpenClaw runs: rm {}", word(lock.display())))
     })

@@ -1,11 +1,11 @@
 //! One agent's store: can it be read, and can each profile be used and renewed.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use auth_providers::{Removed, TargetError, key_value};
 use auth_store::{
     Credential, Document, KeyReference, OAuthCredential, ParseError, Profile, ProfileId, State,
-    TokenKey, TokenLock, paths,
+    StoreError, TokenKey, TokenLock, paths,
 };
 
 use crate::agent::Agent;
@@ -83,9 +83,9 @@ fn unread(agent: &Agent, document: &Document, patient: &Patient<'_>) -> Vec<Find
         });
     }
     let files = agent.store().kept_answers().unwrap_or_default();
-    let is_known = |path: &PathBuf| {
+    let is_known = |path: &Path| {
         let documents = patient.agents.iter().filter_map(|agent| agent.store().read().ok());
-        documents.flat_map(|it| kept_for(&it, "")).any(|kept| kept.path.as_ref() == Some(path))
+        documents.flat_map(|it| kept_for(&it, "")).any(|kept| kept.path.as_deref() == Some(path))
     };
     for (_, path) in files.iter().filter(|(_, path)| !is_known(path)) {
         let what = format!("an issuer's answer is kept beside the store of `{}`", agent.id);
@@ -100,10 +100,18 @@ fn unread(agent: &Agent, document: &Document, patient: &Patient<'_>) -> Vec<Find
 }
 
 fn damaged(agent: &Agent, error: &ParseError, patient: &Patient<'_>) -> Finding {
-    let store = agent.store();
+    let store = agent.store_to_change(patient.context);
     let shown = patient.context.display(store.path());
     let finding = Finding::new("store_damaged", Severity::Error, format!("{shown}: {error}"))
         .at(store.path());
+    if error.is_json {
+        return finding
+            .costs("no credential of this agent can be used; nothing is damaged, so the backup stays where it is")
+            .command(format!(
+                "correct it, or: {}, and log in again",
+                moved_away(store.path(), "other")
+            ));
+    }
     if matches!(store.backup(), Ok(Some(_))) {
         finding
             .costs(
@@ -121,13 +129,38 @@ fn damaged(agent: &Agent, error: &ParseError, patient: &Patient<'_>) -> Finding 
 fn of_document(agent: &Agent, document: &Document, patient: &Patient<'_>) -> Vec<Finding> {
     let path = agent.store().path().to_owned();
     let mut findings = Vec::new();
-    if !document.is_writable() {
-        let what = format!("{} is of a newer version", patient.context.display(&path));
-        findings.push(
-            Finding::new("store_newer", Severity::Warning, what)
+    let shown = patient.context.display(&path);
+    match document.check_writable(Path::new(&shown)) {
+        Ok(()) => {}
+        Err(error @ StoreError::Newer { .. }) => findings.push(
+            Finding::new("store_newer", Severity::Warning, error.to_string())
                 .costs("it is only read: nothing is refreshed for this agent")
                 .at(&path)
                 .command("update this program"),
+        ),
+        Err(error) => findings.push(
+            Finding::new("store_unusable", Severity::Warning, error.to_string())
+                .costs("the file is only read: nothing is refreshed for this agent")
+                .at(&path)
+                .command(edit(&path)),
+        ),
+    }
+    for unusable in document.unusable() {
+        findings.push(
+            Finding::new("store_unusable", Severity::Warning, format!("{shown}: {unusable}"))
+                .costs("it is passed over, and a change of it is refused")
+                .at(&path)
+                .command(edit(&path)),
+        );
+    }
+    for (id, name) in document.unreadable_times() {
+        let what = format!("nobody can say when `{name}` of `{id}` of `{}` is", agent.id);
+        findings.push(
+            Finding::new("unreadable_time", Severity::Warning, what)
+                .costs("it counts as unknown: a token may be used that has ended, or a profile that should not be")
+                .at(&path)
+                .about(&id)
+                .command(edit(&path)),
         );
     }
     for entry in document.malformed() {
@@ -138,10 +171,7 @@ fn of_document(agent: &Agent, document: &Document, patient: &Patient<'_>) -> Vec
                 .costs("it is passed over; a Clawdbot that saves the file drops it")
                 .at(&path)
                 .about(&entry.id)
-                .command(format!(
-                    "mend it in {}, or store it again",
-                    patient.context.display(&path)
-                )),
+                .command(format!("mend it in {shown}, or store it again")),
         );
     }
     let profiles: Vec<_> = document.profiles().collect();
@@ -163,6 +193,11 @@ fn of_document(agent: &Agent, document: &Document, patient: &Patient<'_>) -> Vec
     }
     findings.extend(pins(agent, &profiles, patient));
     findings
+}
+
+/// The command with which a file is corrected.
+fn edit(path: &Path) -> String {
+    format!("\"${{EDITOR:-vi}}\" {}", word(path.display()))
 }
 
 fn of_profile(
@@ -341,7 +376,7 @@ fn of_login(
     }
 }
 
-fn is_free(tried: &Result<Option<TokenLock>, auth_store::StoreError>) -> bool {
+fn is_free(tried: &Result<Option<TokenLock>, StoreError>) -> bool {
     matches!(tried, Ok(Some(_)))
 }
 

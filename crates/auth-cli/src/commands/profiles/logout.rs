@@ -11,12 +11,14 @@ use crate::commands::profiles::args::LogoutArgs;
 use crate::host::error::{CliError, Exit};
 use crate::host::process::runtime;
 use crate::host::report::Report;
+use crate::host::shell_quote::word;
 use crate::host::text::{printable, utc};
 use crate::profiles::refresh_error;
 use crate::profiles::sink;
 use crate::profiles::view::no_profile;
 
-/// What is kept beside the store about a profile goes with it. Best effort: the profile is gone.
+/// What is kept beside the store about a profile goes with it, or is named. Best effort: the profile
+/// is gone.
 pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, invocation: &Invocation<'_>) {
     let store = agent.store_to_change(invocation.context);
     if !store.model_usage().models(id).is_empty()
@@ -25,6 +27,13 @@ pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, invocation: &Invo
         invocation.context.say(format_args!("warning: {}", CliError::from(error)));
     }
     invocation.store_changed(agent);
+    for copy in store.damaged_copies().unwrap_or_default() {
+        invocation.context.say(format_args!(
+            "note: `{}` is a damaged store that was kept; what was in `{id}` may still be in it; remove it: rm {}",
+            invocation.context.display(&copy),
+            word(copy.display())
+        ));
+    }
 }
 
 /// Logs out of one profile. It is removed here whatever the issuer says; that it could not be

@@ -34,7 +34,9 @@ use crate::profiles::view::{self, View};
 pub fn try_fast(arguments: &[OsString]) -> Option<u8> {
     let Quick { request, format, agent } = quick_arguments(arguments)?;
     let context = Context::quick();
-    let text = fast(&request, format, agent.as_deref(), &context)?;
+    let text = fast(&request, format, agent.as_deref(), &context);
+    context.say_recoveries();
+    let text = text?;
     context.write(text.as_bytes()).ok()?;
     // The process ends here, so nothing need be tidied up.
     std::mem::forget((request, agent, context, text));
