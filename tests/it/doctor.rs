@@ -129,7 +129,7 @@ const MENDED: [Plant; 8] = [
     }),
 ];
 
-const FOUND: [Plant; 28] = [
+const FOUND: [Plant; 30] = [
     ("dangling_link", |house| {
         fs::remove_file(house.store()).unwrap();
         symlink("/nowhere/at/all", house.store()).unwrap();
@@ -235,6 +235,16 @@ const FOUND: [Plant; 28] = [
                 json!({"type": "api_key", "provider": "acme", "keyRef": reference});
         });
     }),
+    ("unusable_key", |house| {
+        house.edit(|store| {
+            store["profiles"]["acme:key"] =
+                json!({"type": "api_key", "provider": "acme", "key": "Bearer k-0123456789"});
+        });
+    }),
+    ("agent_dir_ignored", |house| {
+        let pi = house.sandbox.home().join(".pi/agent");
+        house.sandbox.set_env("PI_CODING_AGENT_DIR", pi);
+    }),
     ("long_rest", |house| {
         house.edit(|store| {
             store["usageStats"][LOGIN] = json!({"disabledUntil": now_ms() + 30 * 86_400_000});
@@ -293,6 +303,33 @@ fn every_planted_fault_is_found_with_its_cost_and_a_command() {
         for secret in ["sk-0123456789abcdefghij", refresh.as_str()] {
             assert!(!run.stdout.contains(secret) && !text.stdout.contains(secret), "{code}");
         }
+    }
+}
+
+#[test]
+fn a_stored_key_that_cannot_be_one_is_named_with_the_command_that_replaces_it() {
+    for (kind, member, odd) in [
+        ("api_key", "key", "${ACME_KEY}"),
+        ("api_key", "key", "\"k-0123456789\""),
+        ("api_key", "key", "k-0123\u{200b}456789"),
+        ("token", "token", "export ACME=k-0123456789"),
+        ("token", "token", "k-01234\n56789"),
+    ] {
+        let house = House::healthy();
+        house.edit(|store| {
+            store["profiles"]["acme:key"] = json!({"type": kind, "provider": "acme", member: odd});
+        });
+        let (codes, run) = house.findings(&[]);
+        assert!(codes.contains(&"unusable_key".to_owned()), "{odd}: {run:#?}");
+        assert!(!run.stdout.contains("0123"), "{odd}: {run:#?}");
+        let found = run.json()["findings"].clone();
+        let found = found.as_array().unwrap().iter().find(|it| it["code"] == "unusable_key");
+        let command = found.unwrap()["command"].as_str().unwrap().to_owned();
+        let words: Vec<_> = command.split(' ').skip(1).collect();
+        house.sandbox.run_with_input(&words, "k-good-0123456789").expect_code(0);
+        assert_eq!(house.sandbox.profile("main", "acme:key")[member], "k-good-0123456789");
+        let (codes, run) = house.findings(&[]);
+        assert!(!codes.contains(&"unusable_key".to_owned()), "{odd}: {run:#?}");
     }
 }
 

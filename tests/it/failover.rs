@@ -87,6 +87,7 @@ fn success_and_clearing_end_the_rest_of_their_model() {
     // A new key does not rest for the failures of the old one.
     rest("--model little");
     let paste = ["models", "auth", "paste-api-key", "--provider", "acme", "--profile-id", "acme:a"];
+    let paste = [&paste[..], &["--force"]].concat();
     sandbox.run_with_input(&paste, "key-new-0123456789abcdef\n").expect_code(0);
     assert_eq!(first("--model little"), "acme:a");
 }

@@ -157,7 +157,7 @@ fn links_that_others_could_have_put_there_are_not_followed() {
         let _ = fs::remove_file(&place);
     }
     std::os::unix::fs::symlink(&outside, agent.join("auth-profiles.json.lock")).unwrap();
-    sandbox.run_with_input(&PASTE, KEY).expect_code(74);
+    sandbox.run_with_input(&PASTE, "key-last-0123456789").expect_code(74);
     assert_eq!(fs::read(&outside).unwrap(), b"not ours to write");
 }
 
@@ -307,7 +307,8 @@ fn a_second_name_of_the_store_keeps_the_old_credentials() {
     fs::hard_link(&store, &other).unwrap();
     let doctor = sandbox.run(&["doctor"]);
     assert!(doctor.stdout.contains("second name"), "{doctor:#?}");
-    sandbox.run_with_input(&PASTE, "key-new-0123456789").expect_code(0);
+    let forced = [&PASTE[..], &["--force"]].concat();
+    sandbox.run_with_input(&forced, "key-new-0123456789").expect_code(0);
     assert!(fs::read_to_string(&other).unwrap().contains(KEY));
     assert_eq!(sandbox.run(&TOKEN).line(), "key-new-0123456789");
 }

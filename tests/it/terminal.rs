@@ -112,6 +112,120 @@ fn ctrl_c_at_each_prompt_leaves_everything_as_it_was() {
     assert_eq!(issuer.requests("authorization_code"), 0);
 }
 
+const PASTE: [&str; 5] = ["models", "auth", "paste-api-key", "--provider", "acme"];
+
+/// A token of ten thousand bytes, in which no two parts are alike.
+fn long_token() -> String {
+    let parts = (0..1_250).map(|number| format!("{number:04x}-AbZ"));
+    format!("sk-{}", parts.collect::<String>())
+}
+
+#[test]
+fn a_token_of_ten_thousand_bytes_is_stored_whole() {
+    let token = long_token();
+    assert!(token.len() > 10_000);
+    for (before, after) in [("", ""), ("\u{1b}[200~", "\u{1b}[201~")] {
+        let sandbox = Sandbox::new();
+        let terminal = Terminal::start(&sandbox, 80, 40, &PASTE);
+        terminal.wait_for("It is not shown.");
+        terminal.enter(&format!("{before}{token}{after}"));
+        terminal.enter("");
+        let end = terminal.wait_for("echo on");
+        assert!(end.contains("exit 0") && !end.contains("AbZ"), "{end}");
+        assert_eq!(sandbox.profile("main", "acme:default")["key"], token);
+    }
+    // The control: a program that leaves lines to the terminal gets 4095 bytes of it.
+    if cfg!(target_os = "linux") {
+        let sandbox = Sandbox::new();
+        let mut read = std::process::Command::new("/bin/sh");
+        read.args(["-c", "echo ready; read -r line; echo \"length ${#line}\""]);
+        let terminal = Terminal::of(&read, &sandbox, 80, 200);
+        terminal.wait_for("ready");
+        terminal.enter(&token);
+        let end = terminal.wait_for("length ");
+        assert!(end.contains("length 4095"), "{end}");
+    }
+}
+
+#[test]
+fn a_secret_can_be_corrected_and_ended_as_people_expect() {
+    let sandbox = Sandbox::new();
+    let terminal = Terminal::start(&sandbox, 80, 40, &PASTE);
+    terminal.wait_for("It is not shown.");
+    terminal.type_in("wrong-key-0123456789");
+    terminal.press("C-u");
+    terminal.type_in("key-0123456789abcdefX");
+    terminal.press("BSpace");
+    terminal.press("C-d");
+    let end = terminal.wait_for("echo on");
+    assert!(end.contains("exit 0") && !end.contains("0123456789"), "{end}");
+    assert_eq!(sandbox.profile("main", "acme:default")["key"], "key-0123456789abcdef");
+
+    drop(terminal);
+    let terminal = Terminal::start(&sandbox, 80, 40, &PASTE);
+    terminal.wait_for("It is not shown.");
+    terminal.type_in("key-of-nobody-0123456789");
+    terminal.press("C-c");
+    let end = terminal.wait_for("echo on");
+    assert!(end.contains("exit 130") && end.contains("nothing was stored"), "{end}");
+    assert_eq!(sandbox.read_store("main")["profiles"].as_object().unwrap().len(), 1);
+}
+
+#[test]
+fn a_second_key_is_asked_about() {
+    for (answer, ids) in [("1", 2), ("2", 1)] {
+        let sandbox = Sandbox::new();
+        sandbox.run_with_input(&PASTE, "key-one-0123456789").expect_code(0);
+        let terminal = Terminal::start(&sandbox, 80, 40, &PASTE);
+        terminal.wait_for("It is not shown.");
+        terminal.enter("key-two-0123456789");
+        terminal.enter("");
+        let screen = terminal.wait_for("Which one?");
+        assert!(screen.contains("`acme:default` holds another key."), "{screen}");
+        terminal.enter(answer);
+        let end = terminal.wait_for("echo on");
+        assert!(end.contains("exit 0"), "{end}");
+        let profiles = sandbox.read_store("main")["profiles"].clone();
+        assert_eq!(profiles.as_object().unwrap().len(), ids, "{profiles}");
+        let second = if ids == 2 { "acme:default-2" } else { "acme:default" };
+        assert_eq!(profiles[second]["key"], "key-two-0123456789");
+    }
+}
+
+#[test]
+fn a_new_agent_is_logged_in_at_the_terminal_that_asked_for_it() {
+    let sandbox = Sandbox::new();
+    let terminal = Terminal::start(&sandbox, 80, 40, &["agents", "add"]);
+    terminal.wait_for("The agent's name:");
+    terminal.enter("work");
+    terminal.wait_for("Its workspace");
+    terminal.enter("");
+    terminal.wait_for("Log in now?");
+    terminal.enter("groq");
+    terminal.wait_for("It is not shown.");
+    terminal.enter("gsk-0123456789abcdef");
+    terminal.enter("");
+    let end = terminal.wait_for("echo on");
+    assert!(end.contains("exit 0"), "{end}");
+    assert_eq!(sandbox.profile("work", "groq:default")["key"], "gsk-0123456789abcdef");
+}
+
+#[test]
+fn a_pasted_address_may_be_longer_than_a_line_of_the_terminal_and_is_shown() {
+    let issuer = Issuer::start();
+    let sandbox = home(&issuer);
+    let terminal = Terminal::start(&sandbox, 80, 200, &LOGIN);
+    let url = address(&terminal.wait_for("nowhere else:"));
+    let redirect = Person::named("alice").walk(&url).unwrap();
+    let long = redirect.replacen('?', &format!("?session={}&", "s".repeat(5_000)), 1);
+    terminal.type_in("oops");
+    terminal.press("C-u");
+    terminal.enter(&long);
+    let end = terminal.wait_for("echo on");
+    assert!(end.contains("exit 0") && end.contains("session=sss"), "{end}");
+    assert!(sandbox.profile("main", PROFILE).is_object());
+}
+
 #[test]
 fn a_pasted_address_wins_against_a_callback_that_never_comes() {
     let issuer = Issuer::start();

@@ -10,7 +10,7 @@ use auth_store::{Document, Kind, ProfileId, ProviderId, Timestamp, Usage, trim};
 use serde_json::{Map, Value, json};
 
 use crate::routing::{self, document, text};
-use crate::{Case, callback, directive, label, migrate, repair, resolve, store, usage};
+use crate::{Case, callback, directive, label, migrate, places, repair, resolve, store, usage};
 
 /// The differences that are switched on.
 pub(crate) type On<'a> = &'a dyn Fn(&str) -> bool;
@@ -32,6 +32,7 @@ pub(crate) fn answer(case: &Case, on: On<'_>) -> Option<Answer> {
         "repair" => repair(input, on),
         "resolve" => Ok(resolve::reference(input, on)),
         "callback" => Ok(callback::reference(input, on)),
+        "paths" => Ok(places::reference(input, on)),
         _ => return None,
     })
 }

@@ -67,6 +67,7 @@ pub use login::authorization::Departure;
 pub use login::browser::{PATIENCE, login, resolve};
 pub use login::device::{DeviceLogin, RealTime, Waiting, device_login};
 pub use login::error::LoginError;
+pub use login::key_value::{KeyValue, Removed, key_value};
 pub use login::pasted::{PasteError, Pasted, pasted};
 pub use login::pending::{Answered, DeviceCode, PENDING_LIFETIME, Pending, PendingLogins, Way};
 pub use login::profile_id::{TakenProfile, default_profile_id, profile_name};

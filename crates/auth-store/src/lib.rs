@@ -47,6 +47,7 @@ mod time;
 #[doc(hidden)]
 pub use clawdbot_lock::openclaw::{LockHolder, holder_of_lock};
 pub use document::credential::{Credential, Kind, OAuthCredential, Profile};
+pub use document::entry::Entry;
 pub use document::reference::KeyReference;
 pub use document::usage::Usage;
 pub use document::{Document, Malformed};

@@ -195,6 +195,42 @@ mod tests {
         assert_eq!(run(home.path(), &["auth", "token", "--provider", "acme"]).1, "s3cret\n");
     }
 
+    /// What `models auth list` says in that environment, and how it ends.
+    fn listed(home: &Path, env: &[(&str, &Path)]) -> (u8, String) {
+        let (said, mut context) = (Captured::default(), Context::sealed(home, Timestamp(0)));
+        context.env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        context.set_stdout(said.clone());
+        context.set_stderr(said.clone());
+        let exit = crate::run(["clawdbot", "models", "auth", "list"], &mut context);
+        (exit, said.text())
+    }
+
+    #[test]
+    fn the_directory_of_another_program_is_left_alone_by_the_legacy_import() {
+        let home = home_with(&[]);
+        let pi = home.path().join(".pi/agent");
+        auth_store::create_private_directory(&pi).unwrap();
+        let login = r#"{"zai":{"type":"api_key","key":"s3cret"}}"#;
+        let auth = pi.join("auth.json");
+        write_atomic(&auth, login.as_bytes()).unwrap();
+        let names = || std::fs::read_dir(&pi).unwrap().count();
+        // Without a store of ours there, pi's variable does not count at all.
+        let (exit, said) = listed(home.path(), &[("PI_CODING_AGENT_DIR", &pi)]);
+        assert!(exit == 0 && !said.contains(".pi") && !said.contains("zai"), "{said}");
+        assert_eq!((std::fs::read_to_string(&auth).unwrap().as_str(), names()), (login, 1));
+        // Ours does, and says why nothing was taken, with the command that takes it.
+        let (exit, said) = listed(home.path(), &[("CLAWDBOT_AGENT_DIR", &pi)]);
+        assert!(exit == 0 && said.contains("may be another program's"), "{said}");
+        assert!(said.contains(&format!("import --from {}", auth.display())), "{said}");
+        assert_eq!((std::fs::read_to_string(&auth).unwrap().as_str(), names()), (login, 1));
+        // The control: where a store of ours is, pi's variable counts.
+        let store = r#"{"version":1,"profiles":{"acme:a":{"type":"api_key","provider":"acme","key":"k-0123456789"}}}"#;
+        write_atomic(&pi.join("auth-profiles.json"), store.as_bytes()).unwrap();
+        let (exit, said) = listed(home.path(), &[("PI_CODING_AGENT_DIR", &pi)]);
+        assert!(exit == 0 && said.contains("acme:a"), "{said}");
+        assert_eq!(std::fs::read_to_string(&auth).unwrap(), login);
+    }
+
     #[test]
     fn the_file_of_the_state_directory_goes_to_the_default_agent_only() {
         let home = home_with(&[(OAUTH, LOGIN), ("agents/work/agent/x", "")]);

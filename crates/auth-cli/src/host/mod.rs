@@ -15,3 +15,4 @@ pub mod report;
 pub mod shell_quote;
 pub mod style;
 pub mod text;
+pub(crate) mod typed;

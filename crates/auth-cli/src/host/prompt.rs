@@ -1,6 +1,8 @@
 //! What a person types, and how they are asked: the lines of standard input, Ctrl-C, the echo.
 
 use std::io::{self, BufRead as _, BufReader};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use auth_providers::runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -8,26 +10,74 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::process::runtime::not_started;
+use crate::host::typed::{self, Editor, RawInput, TERMINALS_LIMIT};
 
-/// Lines of standard input, as they come. A thread reads them, since nothing else can wait for a
-/// line and for something else at once; the program ends without waiting for it.
-pub(crate) fn lines(context: &Context) -> UnboundedReceiver<String> {
+/// Lines of standard input, as they come.
+pub(crate) struct Lines {
+    receiver: UnboundedReceiver<String>,
+    shows: Arc<AtomicBool>,
+    /// The terminal, if it is one: as it was once this goes.
+    terminal: Option<RawInput>,
+}
+
+impl Lines {
+    /// The next one; `None` at the end.
+    pub(crate) async fn recv(&mut self) -> Option<String> {
+        self.receiver.recv().await
+    }
+
+    /// Whether the terminal shows what is typed from now on.
+    pub(crate) fn show(&self, shows: bool) {
+        // A terminal that stayed as it was shows it itself.
+        let is_ours = self.terminal.as_ref().is_some_and(RawInput::is_raw);
+        self.shows.store(shows && is_ours, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.show(false);
+    }
+}
+
+/// Begins to read lines. A thread reads them, since nothing else can wait for a line and for
+/// something else at once; the program ends without waiting for it.
+pub(crate) fn lines(context: &Context) -> Lines {
+    let terminal = context.terminal.stdin.then(RawInput::begin);
+    let mut editor = terminal.as_ref().map(|terminal| Editor::new(terminal.keys()));
     let stdin = context.take_stdin();
     let (sender, receiver) = unbounded_channel();
+    let shows = Arc::new(AtomicBool::new(false));
+    let is_shown = Arc::clone(&shows);
     std::thread::spawn(move || {
+        let mut show = |bytes: &[u8]| {
+            if is_shown.load(Ordering::SeqCst) {
+                RawInput::show(bytes);
+            }
+        };
         let mut stdin = BufReader::new(stdin);
         loop {
-            let mut line = Vec::new();
-            let limit = io::Read::take(&mut stdin, LONGEST_LINE).read_until(b'\n', &mut line);
-            if !limit.is_ok_and(|length| length > 0) {
-                return;
-            }
+            let line = match &mut editor {
+                Some(editor) => typed::next_line(&mut stdin, editor, &mut show)
+                    .map(|line| line.map(|(line, _)| line)),
+                None => piped_line(&mut stdin),
+            };
+            let Ok(Some(line)) = line else { return };
             if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                 return;
             }
         }
     });
-    receiver
+    let lines = Lines { receiver, shows, terminal };
+    lines.show(true);
+    lines
+}
+
+/// The next line of what is no terminal; `None` at the end.
+fn piped_line(stdin: &mut impl io::BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let length = io::Read::take(stdin, LONGEST_LINE).read_until(b'\n', &mut line)?;
+    Ok((length > 0).then_some(line))
 }
 
 /// All of standard input, to a limit.
@@ -39,26 +89,31 @@ pub(crate) fn everything(context: &Context) -> Result<String, CliError> {
 
 /// A secret: typed or pasted at the terminal without an echo, up to a blank line, since terminals
 /// wrap long ones; without a terminal, all of standard input.
+///
+/// # Errors
+/// Ctrl-C; or the terminal may have cut it.
 pub(crate) fn secret(question: &str, context: &Context) -> Result<String, CliError> {
     if !context.terminal.stdin {
         return everything(context);
     }
     let attention = Attention::pay()?;
-    let _hidden = echo::Hidden::new();
+    let terminal = RawInput::begin();
+    if terminal.drop_what_was_cut() {
+        context.say("What was pasted before this question is longer than the terminal keeps, and was dropped.");
+        context.say("Paste it again.");
+    }
     context.say(question);
     context.say("It is not shown. End with an empty line.");
-    let mut lines = lines(context);
-    attention.until_interrupted(async {
-        let mut text = String::new();
-        loop {
-            match lines.recv().await {
-                Some(line) if !line.trim().is_empty() => text.push_str(&line),
-                // An empty line before the paste is a slip.
-                Some(_) if text.is_empty() => {}
-                _ => return text,
-            }
-        }
-    })
+    let editor = Editor::new(terminal.keys());
+    let text = read_with(attention, context, |stdin| typed::paragraph(stdin, editor))?;
+    let longest = text.split(|byte| *byte == b'\n').map(<[u8]>::len).max().unwrap_or(0);
+    if !terminal.is_raw() && longest >= TERMINALS_LIMIT {
+        return Err(CliError::usage(
+            "the terminal may have cut a line that long; nothing was stored",
+        )
+        .hint("save it to a file, and give that on standard input: < FILE"));
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// One line of standard input after a question, and nothing behind it; empty at its end. Ctrl-C
@@ -66,19 +121,29 @@ pub(crate) fn secret(question: &str, context: &Context) -> Result<String, CliErr
 pub(crate) fn line(question: &str, context: &Context) -> Result<String, CliError> {
     let attention = Attention::pay()?;
     context.ask(question);
+    let line = read_with(attention, context, read_line)?;
+    Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
+/// What `read` takes from standard input, unless Ctrl-C comes first. The rest of it stays there.
+fn read_with(
+    attention: Attention,
+    context: &Context,
+    read: impl FnOnce(&mut Box<dyn io::Read + Send>) -> io::Result<Vec<u8>> + Send + 'static,
+) -> Result<Vec<u8>, CliError> {
     let mut stdin = context.take_stdin();
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
-        let line = read_line(&mut stdin);
+        let bytes = read(&mut stdin);
         // Whoever asked may be gone.
-        let _ = sender.send((line, stdin));
+        let _ = sender.send((bytes, stdin));
     });
-    let (line, stdin) = attention.until_interrupted(receiver)?.map_err(|_| interrupted())?;
+    let (bytes, stdin) = attention.until_interrupted(receiver)?.map_err(|_| interrupted())?;
     context.give_back_stdin(stdin);
-    line.map_err(|error| CliError::usage(format!("the standard input could not be read: {error}")))
+    bytes.map_err(|error| CliError::usage(format!("the standard input could not be read: {error}")))
 }
 
-fn read_line(stdin: &mut impl io::Read) -> io::Result<String> {
+fn read_line(stdin: &mut impl io::Read) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     let mut byte = [0];
     while line.len() < 1024 && byte != *b"\n" {
@@ -89,7 +154,7 @@ fn read_line(stdin: &mut impl io::Read) -> io::Result<String> {
             Err(error) => return Err(error),
         }
     }
-    Ok(String::from_utf8_lossy(&line).into_owned())
+    Ok(line)
 }
 
 /// The answer to a question, without white space around it.
@@ -132,11 +197,6 @@ pub(crate) fn yes(question: &str, context: &Context) -> Result<bool, CliError> {
             _ => context.say("Type y or n, or Ctrl-C to stop."),
         }
     }
-}
-
-/// While the result lives, the terminal does not show what is typed.
-pub(crate) fn hidden() -> echo::Hidden {
-    echo::Hidden::new()
 }
 
 /// Ctrl-C: nothing was stored.
@@ -191,45 +251,3 @@ impl Attention {
 const LONGEST_LINE: u64 = 64 << 10;
 /// Of all input.
 const LARGEST_INPUT: u64 = 1 << 20;
-
-#[cfg(unix)]
-mod echo {
-    use rustix::stdio::stdin;
-    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-
-    /// While it lives, the terminal does not show what is typed.
-    pub(crate) struct Hidden(Option<Termios>);
-
-    impl Hidden {
-        pub(crate) fn new() -> Self {
-            let before = tcgetattr(stdin()).ok();
-            if let Some(before) = &before {
-                let mut hidden = before.clone();
-                hidden.local_modes.remove(LocalModes::ECHO);
-                // A terminal that cannot do it shows it: no reason to fail.
-                let _ = tcsetattr(stdin(), OptionalActions::Now, &hidden);
-            }
-            Self(before)
-        }
-    }
-
-    impl Drop for Hidden {
-        fn drop(&mut self) {
-            if let Some(before) = &self.0 {
-                let _ = tcsetattr(stdin(), OptionalActions::Now, before);
-            }
-        }
-    }
-}
-
-#[cfg(not(unix))]
-mod echo {
-    /// Nothing is hidden here.
-    pub(crate) struct Hidden;
-
-    impl Hidden {
-        pub(crate) fn new() -> Self {
-            Self
-        }
-    }
-}

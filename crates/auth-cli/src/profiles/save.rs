@@ -6,9 +6,9 @@ use auth_providers::refresh::{
 use auth_providers::token_source::TokenSink;
 use auth_providers::{Login, Provider, TakenProfile, profile_name};
 use auth_store::{
-    Credential, Document, Kind, OAuthCredential, Profile, ProfileId, ProviderId, Usage,
+    Credential, Document, Entry, Kind, OAuthCredential, Profile, ProfileId, ProviderId, Usage,
 };
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::agent::Agent;
 use crate::agent::shared;
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::config::edit;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
+use crate::profiles::key_place;
 use crate::profiles::sink;
 
 /// What the person asked for, and what holds for their agent.
@@ -143,42 +144,167 @@ pub(crate) async fn login(
     read_back(&id, &login.credential, agent, sink)?;
     if let Some(old) = superseded {
         forget_kept_answer(&old, provider, sink);
-        revoke_superseded(&old, login, provider, sink).await;
+        revoke_superseded(&old, &login.credential, provider, sink).await;
     }
     Ok(id)
 }
 
-/// Saves a pasted token or key as `id`.
+/// Saves a pasted token or key as the profile that `choose` picks among those that are there when
+/// it is written, and returns that. `None`: there is nothing to write.
 pub(crate) fn pasted(
-    id: &ProfileId,
+    choose: &dyn Fn(&Document) -> Result<Option<ProfileId>, CliError>,
     provider: &ProviderId,
     credential: &Credential,
     agent: &Agent,
     sink: &TokenSink,
-) -> Result<(), CliError> {
+) -> Result<Option<ProfileId>, CliError> {
     loop {
         let before = sink.store.read()?;
-        let superseded = login_of(&before, id);
+        let Some(id) = choose(&before)? else { return Ok(None) };
+        let superseded = login_of(&before, &id);
         if let Some(old) = &superseded
-            && let_go(old, &before, id, sink)?
+            && let_go(old, &before, &id, sink)?
         {
             continue;
         }
         let is_saved = sink.store.update(|document| {
-            let is_same = is_same_token(login_of(document, id).as_ref(), superseded.as_ref());
-            if is_same {
-                document.put(id, provider.as_str(), credential, &Map::new());
-                wake(document, id);
+            let is_as_it_was = choose(document)?.as_ref() == Some(&id)
+                && is_same_token(login_of(document, &id).as_ref(), superseded.as_ref());
+            if is_as_it_was {
+                put_key(document, &id, provider, credential);
+                wake(document, &id);
             }
-            is_same
-        })?;
+            Ok::<_, CliError>(is_as_it_was)
+        })??;
         if is_saved {
             if let (Some(old), Some(known)) = (&superseded, sink.providers.find(provider)) {
                 forget_kept_answer(old, known, sink);
             }
-            return read_back(id, credential, agent, sink);
+            read_back(&id, credential, agent, sink)?;
+            return Ok(Some(id));
         }
     }
+}
+
+/// A key in the place of the same key gets a new end at most, and its profile keeps all else.
+fn put_key(document: &mut Document, id: &ProfileId, provider: &ProviderId, new: &Credential) {
+    let stored = document.credential(id);
+    if stored.is_some_and(|stored| key_place::is_same(&stored, new)) {
+        document.renew(id, new);
+    } else {
+        document.put(id, provider.as_str(), new, &Map::new());
+    }
+}
+
+/// A credential that is imported.
+#[derive(Debug)]
+pub(crate) struct Take {
+    /// The profile that it becomes.
+    pub(crate) id: ProfileId,
+    /// Its provider.
+    pub(crate) provider: ProviderId,
+    /// What is stored.
+    pub(crate) credential: Credential,
+    /// The profile as it is written where it comes from, if that has profiles.
+    pub(crate) entry: Option<Entry>,
+    /// Whether the credential is the one that is written there.
+    pub(crate) is_as_written: bool,
+    /// Else the further members of the new one.
+    pub(crate) fields: Map<String, Value>,
+    /// Whether it takes the place of a profile.
+    pub(crate) replaces: bool,
+}
+
+impl Take {
+    /// Puts it into `document`, with all that belongs to it.
+    pub(crate) fn put(&self, document: &mut Document) {
+        if let Some(entry) = &self.entry {
+            let other = (!self.is_as_written).then_some(&self.credential);
+            document.put_copy(&self.id, entry, other);
+        } else {
+            let provider = self.provider.as_str();
+            document.put(&self.id, provider, &self.credential, &self.fields);
+        }
+    }
+}
+
+/// Saves all of `takes` in one step, or none. What is known of a refresh token stays known, unless
+/// `force` says otherwise: a file is no issuer.
+///
+/// # Errors
+/// Nothing was stored.
+pub(crate) async fn imported(
+    takes: &[&Take],
+    force: bool,
+    agent: &Agent,
+    sink: &TokenSink,
+) -> Result<(), CliError> {
+    if takes.is_empty() {
+        return Ok(());
+    }
+    for take in takes {
+        if let (Credential::OAuth(login), Some(provider)) =
+            (&take.credential, sink.providers.find(&take.provider))
+            && (force || is_unknown(login, provider, sink)?)
+        {
+            clear_record(login, &take.id, provider, sink.doors())?;
+        }
+    }
+    let superseded = loop {
+        let before = sink.store.read()?;
+        let superseded: Vec<_> = takes.iter().map(|take| login_of(&before, &take.id)).collect();
+        let mut has_moved_on = false;
+        for (take, old) in takes.iter().zip(&superseded) {
+            if let Some(old) = old {
+                has_moved_on |= let_go(old, &before, &take.id, sink)?;
+            }
+        }
+        if has_moved_on {
+            continue;
+        }
+        let is_saved = sink.store.update(|document| {
+            for (take, old) in takes.iter().zip(&superseded) {
+                if !take.replaces && document.contains(&take.id) {
+                    return Err(taken_meanwhile(&take.id));
+                }
+                if !is_same_token(login_of(document, &take.id).as_ref(), old.as_ref()) {
+                    return Ok(false);
+                }
+            }
+            for take in takes {
+                take.put(document);
+                wake(document, &take.id);
+            }
+            Ok(true)
+        })??;
+        if is_saved {
+            break superseded;
+        }
+    };
+    for take in takes {
+        read_back(&take.id, &take.credential, agent, sink)?;
+    }
+    for (take, old) in takes.iter().zip(superseded) {
+        if let (Some(old), Some(provider)) = (old, sink.providers.find(&take.provider)) {
+            revoke_superseded(&old, &take.credential, provider, sink).await;
+        }
+    }
+    Ok(())
+}
+
+fn is_unknown(
+    login: &OAuthCredential,
+    provider: &Provider,
+    sink: &TokenSink,
+) -> Result<bool, CliError> {
+    let Some(key) = key_of(provider, login) else { return Ok(true) };
+    Ok(sink.records.peek(key)?.is_none())
+}
+
+fn taken_meanwhile(id: &ProfileId) -> CliError {
+    CliError::usage(format!("`{id}` was stored by another process meanwhile; nothing was imported"))
+        .hint("do it again")
+        .profile(id)
 }
 
 /// Names the profile in the user's file. The credential is saved whatever comes of it.
@@ -272,11 +398,11 @@ fn read_back(
 /// Where the provider's entry says so, and nobody else has the token.
 async fn revoke_superseded(
     old: &OAuthCredential,
-    new: &Login,
+    new: &Credential,
     provider: &Provider,
     sink: &TokenSink,
 ) {
-    let is_same = matches!(&new.credential, Credential::OAuth(new) if new.refresh == old.refresh);
+    let is_same = matches!(new, Credential::OAuth(new) if new.refresh == old.refresh);
     let Some(key) = key_of(provider, old).filter(|_| provider.revoke_superseded && !is_same) else {
         return;
     };

@@ -2,6 +2,7 @@
 
 use auth_store::{ProviderId, Secret};
 
+use crate::login::key_value::{Removed, key_value};
 use crate::provider::Looks;
 
 /// What a person pasted, made whole.
@@ -9,12 +10,14 @@ use crate::provider::Looks;
 pub struct Pasted {
     /// The token or key, without any white space.
     pub secret: Secret,
+    /// What was taken off it.
+    pub removed: Vec<Removed>,
     /// What looks odd about it: a reason to look again, never to refuse it.
     pub warnings: Vec<String>,
 }
 
 /// Why what was pasted cannot be a token or a key.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PasteError {
     /// Nothing but white space.
     #[error("nothing was pasted")]
@@ -25,24 +28,43 @@ pub enum PasteError {
     /// Longer than 64 KiB.
     #[error("it is longer than 64 KiB")]
     TooLong,
+    /// A quote on one side only.
+    #[error("a quote in it is not closed")]
+    Quote,
+    /// `$NAME`, `${NAME}` and the like; with the name, if it is clear.
+    #[error("it names a variable instead of giving its value")]
+    Variable(Option<String>),
+    /// `export NAME=…` and the like; with the name, if it is clear.
+    #[error("it is a line that sets a variable, not a key")]
+    Assignment(Option<String>),
+    /// Something for a shell to run.
+    #[error("it is a command for a shell, not a key")]
+    Command,
+    /// A key as it is shown to people, not all of it.
+    #[error("it is shortened: not all of it is there")]
+    Shortened,
+    /// What documentation has in the place of a key.
+    #[error("it is a placeholder for a key")]
+    Placeholder,
+    /// An address or a path.
+    #[error("it is an address or a path, not a key")]
+    Address,
+    /// JSON, or a private key.
+    #[error("it is a part of a file, not a key")]
+    File,
+    /// A sentence.
+    #[error("it is several words")]
+    Words,
+    /// A user name with a password.
+    #[error("it is a user name with a password (`Basic`), not a key")]
+    Basic,
 }
 
-/// Reads a token or key of `provider` from `text`: joins wrapped lines, removes white space and
-/// what terminals add to a paste. What does not look like one is accepted with a warning.
+/// Reads a token or key of `provider` from `text`: [`key_value`], and a warning where it does not
+/// look like what that provider gives out.
 pub fn pasted(text: &str, provider: &ProviderId, looks: &Looks) -> Result<Pasted, PasteError> {
-    if text.len() > LONGEST {
-        return Err(PasteError::TooLong);
-    }
-    let text = text.replace("\u{1b}[200~", "").replace("\u{1b}[201~", "");
-    let is_invisible = |c: char| c.is_whitespace() || matches!(c, '\u{200b}' | '\u{feff}');
-    let text: String = text.chars().filter(|c| !is_invisible(*c)).collect();
-    if text.is_empty() {
-        return Err(PasteError::Empty);
-    }
-    if let Some(position) = text.chars().position(|c| !c.is_ascii_graphic()) {
-        return Err(PasteError::NotPlain(position + 1));
-    }
-
+    let value = key_value(text)?;
+    let text = value.secret.expose();
     let mut warnings = Vec::new();
     if let Some(prefix) = &looks.prefix
         && !text.starts_with(prefix.as_str())
@@ -56,16 +78,14 @@ pub fn pasted(text: &str, provider: &ProviderId, looks: &Looks) -> Result<Pasted
     if looks.longest.is_some_and(|longest| length > longest) {
         warnings.push(format!("it is {length} characters long: was something pasted twice?"));
     }
-    Ok(Pasted { secret: text.into(), warnings })
+    Ok(Pasted { secret: value.secret, removed: value.removed, warnings })
 }
-
-const LONGEST: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(text: &str, wanted: Result<(&str, usize), PasteError>) {
+    fn check(text: &str, wanted: &Result<(&str, usize), PasteError>) {
         let looks = Looks {
             prefix: Some("sk-".to_owned()),
             shortest: Some(6),
@@ -74,28 +94,27 @@ mod tests {
         };
         let got = pasted(text, &ProviderId::new("acme"), &looks);
         let got = got.as_ref().map(|got| (got.secret.expose(), got.warnings.len()));
-        assert_eq!(got.map_err(|error| *error), wanted);
+        assert_eq!(got.map_err(Clone::clone), *wanted);
     }
 
     #[test]
     fn a_token_is_read_across_line_wraps() {
-        check(" sk-12\r\n  34\t56\n", Ok(("sk-123456", 0)));
-        check("\u{1b}[200~sk-1234\u{1b}[201~\n", Ok(("sk-1234", 0)));
+        check(" sk-12\r\n  34\t56\n", &Ok(("sk-123456", 0)));
+        check("\u{1b}[200~sk-1234\u{1b}[201~\n", &Ok(("sk-1234", 0)));
     }
 
     #[test]
     fn what_looks_odd_is_accepted_with_a_warning() {
-        check("pk-1234", Ok(("pk-1234", 1)));
-        check("sk-1", Ok(("sk-1", 1)));
-        check("sk-1234567890", Ok(("sk-1234567890", 1)));
-        check("x", Ok(("x", 2)));
+        check("pk-1234", &Ok(("pk-1234", 1)));
+        check("sk-1", &Ok(("sk-1", 1)));
+        check("sk-1234567890", &Ok(("sk-1234567890", 1)));
+        check("x", &Ok(("x", 2)));
     }
 
     #[test]
     fn what_no_header_field_can_carry_is_refused() {
-        check(" \n", Err(PasteError::Empty));
-        check("sk-1\u{1b}[31m", Err(PasteError::NotPlain(5)));
-        check("sk-é", Err(PasteError::NotPlain(4)));
-        check(&"x".repeat(LONGEST + 1), Err(PasteError::TooLong));
+        check(" \n", &Err(PasteError::Empty));
+        check("sk-1\u{1b}[31m", &Err(PasteError::NotPlain(5)));
+        check("sk-é", &Err(PasteError::NotPlain(4)));
     }
 }

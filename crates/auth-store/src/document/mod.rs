@@ -1,6 +1,7 @@
 //! The store's file as a value: bytes in, bytes out, nothing lost between.
 
 pub(crate) mod credential;
+pub(crate) mod entry;
 pub(crate) mod json;
 pub(crate) mod json_layout;
 pub(crate) mod json_text;

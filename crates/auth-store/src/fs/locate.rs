@@ -57,6 +57,19 @@ pub(crate) fn canonical_file(path: &Path) -> PathBuf {
     }
 }
 
+/// Whether the file at `path` is in the directory `state`, all links followed. A file that is not
+/// there is nowhere.
+pub(crate) fn is_within(path: &Path, state: &Path) -> Result<bool, StoreError> {
+    let real = |path: &Path| match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some).map_err(StoreError::io("find", path)),
+    };
+    match real(path)? {
+        Some(path) => Ok(real(state)?.is_some_and(|state| path.starts_with(state))),
+        None => Ok(false),
+    }
+}
+
 fn canonical(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }

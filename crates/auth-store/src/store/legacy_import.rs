@@ -7,6 +7,9 @@
 //! imported has been read back. What in it is no credential moves into the store too, where it
 //! does no harm, because the file goes.
 //!
+//! Only a file in the state directory is one of ours. Other programs have an `auth.json` too, and
+//! a variable, a setting or a link may lead to it: that one is left alone, and named.
+//!
 //! `credentials/oauth.json` belongs to the whole state directory: a provider to a login. It stays
 //! as it is.
 
@@ -20,6 +23,7 @@ use crate::document::{self, Document};
 use crate::error::{ParseError, StoreError};
 use crate::fs::atomic;
 use crate::fs::exists::is_there;
+use crate::fs::locate::is_within;
 use crate::fs::open::read_regular_start;
 use crate::id::ProfileId;
 use crate::paths;
@@ -36,11 +40,15 @@ pub struct Imported {
     /// Why `oauth.json` was passed over, if it was; it is as it was. Tell the person. If it is
     /// damaged, the other file was imported; if it cannot be read, the next call tries both again.
     pub problem: Option<StoreError>,
+    /// A file with credentials that lies outside the state directory, links followed. Nothing was
+    /// taken from it, and it is as it was.
+    pub outside: Option<PathBuf>,
 }
 
 /// Imports what the legacy files hold, once: where there is a store already, nothing happens.
 /// `auth` is the `auth.json` of the agent whose store this is; `oauth` is the state directory's
-/// `oauth.json`, given for one agent only, since a login must not be copied into several.
+/// `oauth.json`, given for one agent only, since a login must not be copied into several. An
+/// `auth` outside the state directory `state` is left as it is.
 ///
 /// # Errors
 /// Whatever the error, no credential is lost, and the next call goes on from there.
@@ -50,6 +58,7 @@ pub fn import_legacy(
     store: &Store,
     auth: &Path,
     oauth: Option<&Path>,
+    state: &Path,
 ) -> Result<Imported, StoreError> {
     let mut imported = Imported::default();
     let aside = paths::waiting_for_import(auth);
@@ -60,9 +69,20 @@ pub fn import_legacy(
         return Ok(imported);
     }
     if !has_store && !is_begun && store.is_untouched()? {
-        set_aside(auth, &aside)?;
+        if is_within(auth, state)? {
+            set_aside(auth, &aside)?;
+        } else if read_entries(auth, LegacyEntries::from_auth_json).is_ok_and(holds_any) {
+            imported.outside = Some(auth.to_owned());
+        }
     }
-    let credentials = read_entries(&aside, LegacyEntries::from_auth_json)?;
+    let credentials = if is_within(&aside, state)? {
+        read_entries(&aside, LegacyEntries::from_auth_json)?
+    } else {
+        if is_begun {
+            imported.outside = Some(aside.clone());
+        }
+        None
+    };
     let read = |path: &Path| read_entries(path, LegacyEntries::from_oauth_json);
     let logins = match oauth.filter(|_| !has_store).map(read).transpose() {
         Ok(logins) => logins.flatten().filter(|entries| !entries.is_empty()),
@@ -106,10 +126,13 @@ pub fn import_legacy(
     Ok(imported)
 }
 
+fn holds_any(entries: Option<LegacyEntries>) -> bool {
+    entries.is_some_and(|entries| !entries.is_empty())
+}
+
 /// Gives `auth.json` the name under which it waits for its import, if there is anything in it.
 fn set_aside(auth: &Path, aside: &Path) -> Result<(), StoreError> {
-    let entries = read_entries(auth, LegacyEntries::from_auth_json)?;
-    if entries.is_none_or(|entries| entries.is_empty()) {
+    if !holds_any(read_entries(auth, LegacyEntries::from_auth_json)?) {
         return Ok(());
     }
     atomic::set_aside(auth, aside)
@@ -283,6 +306,7 @@ mod tests {
                 &self.store(),
                 &self.path("auth.json"),
                 Some(self.path("oauth.json").as_path()),
+                self.directory.path(),
             )
         }
 
@@ -416,6 +440,76 @@ mod tests {
             assert_eq!(agent.text("auth.json").as_deref(), Some(text));
             assert!(!is_there(&agent.path("auth-profiles.json")).unwrap());
             assert!(agent.store().is_untouched().unwrap());
+        }
+    }
+
+    /// Every file of a directory with its content, and where a link leads.
+    #[cfg(unix)]
+    fn listing(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+        let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        let mut all: Vec<_> = entries.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+        all.sort();
+        all
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_auth_json_outside_the_state_directory_is_left_however_its_name_reads() {
+        use std::os::unix::fs::symlink;
+
+        let of_pi = tempfile::tempdir().unwrap();
+        for (name, text) in [("auth.json", AUTH), ("settings.json", "{}")] {
+            atomic::write_atomic(&of_pi.path().join(name), text.as_bytes()).unwrap();
+        }
+        let before = listing(of_pi.path());
+        let state = tempfile::tempdir().unwrap();
+        let at = |name: &str| state.path().join(name);
+        fs::create_dir(at("agent")).unwrap();
+        symlink(of_pi.path(), at("linked agent")).unwrap();
+        symlink(of_pi.path().join("auth.json"), at("agent/auth.json")).unwrap();
+        let up = at("agent/../..").join(of_pi.path().file_name().unwrap());
+        for directory in [of_pi.path().to_owned(), at("linked agent"), at("agent"), up] {
+            let store = Store::at(directory.join("auth-profiles.json"));
+            let auth = directory.join("auth.json");
+            let imported = import_legacy(&store, &auth, None, state.path()).unwrap();
+            assert_eq!(imported.outside.as_deref(), Some(auth.as_path()));
+            assert!(imported.from_auth_json.is_empty());
+            assert_eq!(listing(of_pi.path()), before, "{}", directory.display());
+            assert!(store.is_untouched().unwrap() && is_there(&auth).unwrap());
+        }
+
+        // The control: the same file in the state directory, by a linked name of that, is ours.
+        let own = Agent::with(&[("auth.json", AUTH)]);
+        symlink(own.directory.path(), at("linked state")).unwrap();
+        let (store, auth) = (own.store(), own.path("auth.json"));
+        let imported = import_legacy(&store, &auth, None, &at("linked state")).unwrap();
+        assert_eq!((imported.from_auth_json.len(), imported.outside), (2, None));
+        assert_eq!(own.text("auth.json"), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_an_earlier_version_set_aside_elsewhere_is_named_and_left() {
+        let elsewhere = Agent::with(&[(".auth.json.import", AUTH)]);
+        let state = tempfile::tempdir().unwrap();
+        let (store, auth) = (elsewhere.store(), elsewhere.path("auth.json"));
+        for _ in 0..2 {
+            let imported = import_legacy(&store, &auth, None, state.path()).unwrap();
+            assert_eq!(imported.outside, Some(elsewhere.path(".auth.json.import")));
+            assert_eq!(elsewhere.text(".auth.json.import").as_deref(), Some(AUTH));
+        }
+        assert!(store.is_untouched().unwrap());
+    }
+
+    #[test]
+    fn a_file_of_another_program_that_is_damaged_or_empty_is_none_of_our_business() {
+        let state = tempfile::tempdir().unwrap();
+        for text in ["{", "{}", r#"{"x":5}"#] {
+            let elsewhere = Agent::with(&[("auth.json", text)]);
+            let (store, auth) = (elsewhere.store(), elsewhere.path("auth.json"));
+            let imported = import_legacy(&store, &auth, None, state.path()).unwrap();
+            assert_eq!(imported.outside, None, "{text}");
+            assert_eq!(elsewhere.text("auth.json").as_deref(), Some(text));
         }
     }
 

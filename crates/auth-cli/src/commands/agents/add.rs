@@ -15,7 +15,7 @@ use crate::flows::login::request::LoginRequest;
 use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::host::paths;
-use crate::host::prompt::{self, Attention};
+use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::shell_quote::{command, option};
 
@@ -71,12 +71,10 @@ fn ask(
         return Err(CliError::usage(format!("{missing} is missing, and there is nobody to ask"))
             .hint("clawdbot agents add NAME --workspace DIR"));
     }
-    let mut lines = prompt::lines(context);
-    let mut answer = |question: String, context: &Context| -> Result<String, CliError> {
-        let attention = Attention::pay()?;
+    let answer = |question: String, context: &Context| -> Result<String, CliError> {
         context.say(question);
-        let line = attention.until_interrupted(lines.recv())?.unwrap_or_default();
-        Ok(auth_store::trim(&line).to_owned())
+        // A login that follows is asked for at the same terminal.
+        Ok(auth_store::trim(&prompt::line("", context)?).to_owned())
     };
     let name = match name {
         Some(name) => name,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use auth_providers::TargetError;
+use auth_providers::{Removed, TargetError, key_value};
 use auth_store::{
     Credential, Document, KeyReference, OAuthCredential, ParseError, Profile, ProfileId, State,
     TokenKey, TokenLock, paths,
@@ -199,6 +199,7 @@ fn of_profile(
                 .command(login.clone()),
         );
     }
+    findings.extend(unusable_key(agent, profile, credential, &of));
     if let Credential::OAuth(oauth) = credential {
         findings.extend(of_login(agent, profile, oauth, &login, patient));
     }
@@ -223,6 +224,45 @@ fn of_profile(
         );
     }
     findings
+}
+
+/// A key or token that would not be stored today, or not as it is: it was pasted with something
+/// else, or is something else.
+fn unusable_key(
+    agent: &Agent,
+    profile: &Profile,
+    credential: &Credential,
+    of: &str,
+) -> Option<Finding> {
+    let (noun, command) = match credential {
+        Credential::ApiKey(_) => ("key", "paste-api-key"),
+        Credential::Token { .. } => ("token", "paste-token"),
+        Credential::Reference(_) | Credential::OAuth(_) => return None,
+    };
+    if credential.bearer().is_blank() {
+        return None;
+    }
+    let id = &profile.id;
+    let (severity, reason) = match key_value(credential.bearer().expose()) {
+        Err(error) => (Severity::Error, error.to_string()),
+        Ok(value) => {
+            // Spaces around it are not handed out.
+            let removed = value.removed.iter().filter(|it| **it != Removed::Around);
+            let removed: Vec<_> = removed.map(ToString::to_string).collect();
+            if removed.is_empty() {
+                return None;
+            }
+            (Severity::Warning, format!("it was stored with {}", removed.join(", ")))
+        }
+    };
+    let what = format!("the {noun} of `{id}` of `{}` cannot be one as it is: {reason}", agent.id);
+    let (provider, profile) = (option("--provider", &profile.provider), option("--profile-id", id));
+    Some(
+        Finding::new("unusable_key", severity, what)
+            .costs("requests with it are refused")
+            .about(id)
+            .command(format!("clawdbot models auth {command}{provider}{profile} --force{of}")),
+    )
 }
 
 fn of_login(

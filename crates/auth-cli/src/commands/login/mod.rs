@@ -57,7 +57,11 @@ pub fn add(invocation: &Invocation<'_>) -> Result<Report, CliError> {
 
 /// Stores the token that the provider's own tool prints.
 pub fn setup_token(args: &SetupTokenArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
-    let request = PasteRequest::token(&args.provider, args.profile_id.as_deref());
+    let request = PasteRequest {
+        force: args.force,
+        may_ask: !args.yes,
+        ..PasteRequest::setup_token(&args.provider, args.profile_id.as_deref())
+    };
     invocation.with_options(|global, context| paste::run(&request, global, context))
 }
 
@@ -65,6 +69,8 @@ pub fn setup_token(args: &SetupTokenArgs, invocation: &Invocation<'_>) -> Result
 pub fn paste_token(args: &PasteTokenArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let request = PasteRequest {
         secret: Pasted::Token(args.expires_in),
+        force: args.force,
+        may_ask: !args.yes,
         ..PasteRequest::token(&args.provider, args.profile_id.as_deref())
     };
     invocation.with_options(|global, context| paste::run(&request, global, context))
@@ -83,6 +89,8 @@ pub fn paste_api_key(
     };
     let request = PasteRequest {
         secret: Pasted::ApiKey(place),
+        force: args.force,
+        may_ask: !args.yes,
         ..PasteRequest::api_key(&args.provider, args.profile_id.as_deref())
     };
     invocation.with_options(|global, context| paste::run(&request, global, context))

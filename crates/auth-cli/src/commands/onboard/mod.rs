@@ -250,20 +250,26 @@ fn login_request(args: &OnboardArgs, provider: String) -> LoginRequest {
         method: args.device_code.then(|| "device_code".to_owned()),
         profile_id: args.profile_id.clone(),
         no_browser: args.no_browser,
+        force: args.force,
         ..LoginRequest::default()
     }
 }
 
+fn pasting(args: &OnboardArgs, request: PasteRequest) -> PasteRequest {
+    PasteRequest { force: args.force, may_ask: !args.non_interactive, ..request }
+}
+
 fn setup_token(args: &OnboardArgs, provider: Option<&str>) -> Act {
-    token(args, provider.unwrap_or(DEFAULT_PROVIDER))
+    let provider = provider.unwrap_or(DEFAULT_PROVIDER);
+    Act::Paste(pasting(args, PasteRequest::setup_token(provider, args.profile_id.as_deref())))
 }
 
 fn token(args: &OnboardArgs, provider: &str) -> Act {
-    Act::Paste(PasteRequest::token(provider, args.profile_id.as_deref()))
+    Act::Paste(pasting(args, PasteRequest::token(provider, args.profile_id.as_deref())))
 }
 
 fn api_key(args: &OnboardArgs, provider: &str) -> Act {
-    Act::Paste(PasteRequest::api_key(provider, args.profile_id.as_deref()))
+    Act::Paste(pasting(args, PasteRequest::api_key(provider, args.profile_id.as_deref())))
 }
 
 fn importing(args: &OnboardArgs, from: String, context: &Context) -> Act {
@@ -274,7 +280,7 @@ fn importing(args: &OnboardArgs, from: String, context: &Context) -> Act {
         take_over: args.take_over,
         provider: args.provider.clone(),
         profile_id: args.profile_id.clone(),
-        force: false,
+        force: args.force,
     };
     Act::Import(request, provider)
 }
@@ -332,7 +338,8 @@ fn perform(
             quietly(invocation, |global, context| import::run(request, global, context))?
         }
     };
-    let took_nothing = done["imported"].as_array().is_some_and(Vec::is_empty);
+    let is_empty = |name: &str| done[name].as_array().is_some_and(Vec::is_empty);
+    let took_nothing = is_empty("imported") && is_empty("unchanged");
     let (Act::Import(_, id), true) = (&act, took_nothing) else { return Ok((act, done)) };
     let instead = match providers.find(id) {
         Some(provider) if provider.has_oauth_login() => logging_in(args, id.to_string()),
@@ -366,7 +373,11 @@ fn finish(
     let (view, context) = (View::read(invocation)?, invocation.context);
     let providers = view::providers(context);
     let stored: Vec<&str> = match &done["imported"] {
-        Value::Array(all) => all.iter().filter_map(|it| it["profileId"].as_str()).collect(),
+        Value::Array(all) => {
+            let unchanged = done["unchanged"].as_array().into_iter().flatten();
+            let imported = all.iter().filter_map(|it| it["profileId"].as_str());
+            imported.chain(unchanged.filter_map(Value::as_str)).collect()
+        }
         _ => done["profileId"].as_str().into_iter().collect(),
     };
     for id in &stored {

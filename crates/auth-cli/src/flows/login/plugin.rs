@@ -8,7 +8,6 @@ use auth_providers::Provider;
 use auth_providers::plugin::{self, PluginUi, Prompt, PromptKind, Reply};
 use auth_providers::token_source::TokenSink;
 use auth_store::ProfileId;
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::agent::invocation::Invocation;
 use crate::flows::login::error::explain;
@@ -18,7 +17,7 @@ use crate::host::error::CliError;
 use crate::host::network;
 use crate::host::process::browser::Opener;
 use crate::host::process::runtime;
-use crate::host::prompt;
+use crate::host::prompt::{self, Lines};
 use crate::host::report::Report;
 use crate::host::shell_quote::option;
 use crate::host::text::{line_for_terminal, printable};
@@ -78,7 +77,7 @@ struct Person {
     label: String,
     opener: Option<Opener>,
     talk: Mutex<Box<dyn Write + Send>>,
-    lines: tokio::sync::Mutex<UnboundedReceiver<String>>,
+    lines: tokio::sync::Mutex<Lines>,
     is_terminal: bool,
     is_verbose: bool,
 }
@@ -140,9 +139,8 @@ impl PluginUi for Person {
     fn ask<'a>(&'a self, prompt: &'a Prompt) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>> {
         Box::pin(async move {
             self.put(prompt);
-            let is_hidden = self.is_terminal && prompt.kind == PromptKind::Secret;
-            let _hidden = is_hidden.then(prompt::hidden);
             let mut lines = self.lines.lock().await;
+            lines.show(self.is_terminal && prompt.kind != PromptKind::Secret);
             loop {
                 let Some(line) = lines.recv().await else { return Reply::Nobody };
                 match reply(prompt, line.trim_end_matches(['\r', '\n'])) {

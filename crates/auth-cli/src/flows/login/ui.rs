@@ -9,13 +9,12 @@ use std::time::Duration;
 use auth_pkce::CallbackError;
 use auth_providers::{Begun, DevicePrompt, LoginUi};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::flows::login::qr;
 use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::host::process::browser::Opener;
-use crate::host::prompt;
+use crate::host::prompt::{self, Lines};
 use crate::host::style;
 use crate::host::text::{line_for_terminal, printable};
 
@@ -24,7 +23,7 @@ pub(crate) struct Person {
     label: String,
     opener: Option<Opener>,
     talk: Mutex<Box<dyn Write + Send>>,
-    lines: tokio::sync::Mutex<Option<UnboundedReceiver<String>>>,
+    lines: tokio::sync::Mutex<Option<Lines>>,
     is_exchanging: AtomicBool,
     has_asked: Notify,
     /// Its columns, if what is said goes to a terminal.
