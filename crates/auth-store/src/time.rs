@@ -1,4 +1,4 @@
-//! Where time enters.
+//! Points in time. The clock is read here and nowhere else.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,9 +14,8 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// The instant that `text` is, however programs and people write it: milliseconds or seconds since
-    /// the epoch, whole or not, or a date of ISO 8601 (UTC, where it names no zone). `None` if nobody
-    /// can say when that is.
+    /// Reads a time in any usual form: milliseconds or seconds since the epoch, also with a fraction,
+    /// or a date of ISO 8601 (UTC if it names no zone). `None` for other text.
     pub fn read(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Ok(number) = text.parse() {
@@ -29,13 +28,13 @@ impl Timestamp {
         }
     }
 
-    /// The instant of a date of ISO 8601: a day, perhaps a time of day, and perhaps its zone. It is
-    /// UTC where it names none.
+    /// Reads a date of ISO 8601: a day, optionally with a time of day and a zone. UTC if it names no
+    /// zone.
     pub fn from_date(text: &str) -> Option<Self> {
         date(text.as_bytes())
     }
 
-    /// The same for a number: fractions are cut, what is too large is the largest.
+    /// The same for a number. A fraction is cut, and a number that is too large becomes the largest.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
@@ -106,7 +105,7 @@ fn in_milliseconds(number: i64) -> i64 {
     if SECONDS.contains(&number) { number * 1000 } else { number }
 }
 
-/// What can only be seconds: as such from 1973 to the year 5138, as milliseconds early in 1970 to 1973.
+/// Numbers that are taken for seconds: 1973 to 5138. As milliseconds they would be in 1970 to 1973.
 const SECONDS: Range<i64> = 100_000_000..100_000_000_000;
 
 fn date(mut text: &[u8]) -> Option<Timestamp> {
@@ -158,7 +157,7 @@ fn days(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Takes so many digits from the start of `rest`.
+/// Takes `count` digits from the start of `rest`.
 fn digits(rest: &mut &[u8], count: usize) -> Option<i64> {
     let (number, after) = rest.split_at_checked(count)?;
     if number.is_empty() || !number.iter().all(u8::is_ascii_digit) {
@@ -168,7 +167,7 @@ fn digits(rest: &mut &[u8], count: usize) -> Option<i64> {
     Some(number.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')))
 }
 
-/// Takes one of these from the start of `rest`; whether it was there.
+/// Takes one of these bytes from the start of `rest`, and returns whether it was there.
 fn skip(rest: &mut &[u8], one_of: &[u8]) -> bool {
     match rest.split_first() {
         Some((first, after)) if one_of.contains(first) => {
@@ -183,7 +182,7 @@ fn milliseconds(duration: Duration) -> i64 {
     duration.as_millis().try_into().unwrap_or(i64::MAX)
 }
 
-/// The wall clock, as a parameter.
+/// A wall clock, passed as a parameter.
 pub trait Clock: Send + Sync {
     /// The current time.
     fn now(&self) -> Timestamp;
@@ -204,13 +203,13 @@ impl Clock for SystemClock {
     }
 }
 
-/// How long it is since some fixed instant: for measuring, since it goes on while the machine
-/// sleeps and no setting of the clock moves it.
+/// The time since a fixed instant, for measuring. It goes on while the machine sleeps, and changes of
+/// the clock do not affect it.
 pub fn since_boot() -> Duration {
     #[cfg(unix)]
     {
         use rustix::time::{ClockId, clock_gettime};
-        // Elsewhere the monotonic clock goes on by itself.
+        // On other systems the monotonic clock goes on during sleep.
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let clock = ClockId::Boottime;
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -229,7 +228,7 @@ pub fn since_boot() -> Duration {
     }
 }
 
-/// A clock that stands still, for tests and for commands that must judge by one instant.
+/// A fixed clock, for tests and for commands that must use one time throughout.
 impl Clock for Timestamp {
     fn now(&self) -> Timestamp {
         *self
@@ -315,7 +314,7 @@ mod tests {
         fn every_second_of_a_date_is_read_as_what_it_was(
             day in 0..40_000_i64, second in 0..86_400_i64, offset in -900..900_i64,
         ) {
-            // Which day that is: the only one that is read as its number.
+            // The date of that day: the only one that is read as its number.
             let dates = (1970..2100_i64)
                 .filter(|year| (day / 366 - 1..=day / 365 + 1).contains(&(year - 1970)))
                 .flat_map(|year| (1..=12).flat_map(move |month| (1..=31).map(move |it| (year, month, it))));

@@ -22,7 +22,7 @@ use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::shell_quote::{moved_away, option, word};
 use crate::host::text::{printable, utc};
-use crate::profiles::key_place::{self, Decision, KeyPlace, Taken, holding, is_same};
+use crate::profiles::save::key_place::{self, Decision, KeyPlace, Taken, holding, is_same};
 use crate::profiles::save::{self, Take};
 use crate::profiles::{runtime_cache, sink, view};
 use auth_providers::token_source::TokenSink;

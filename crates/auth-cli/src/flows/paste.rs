@@ -16,8 +16,8 @@ use crate::host::global::Global;
 use crate::host::prompt;
 use crate::host::shell_quote::option;
 use crate::host::text::utc;
-use crate::profiles::key_place::{self, Decision, KeyPlace, Taken, holding};
 use crate::profiles::key_reference;
+use crate::profiles::save::key_place::{self, Decision, KeyPlace, Taken, holding};
 use crate::profiles::sink;
 use crate::profiles::{runtime_cache, save};
 

@@ -15,4 +15,3 @@ pub mod report;
 pub mod shell_quote;
 pub mod style;
 pub mod text;
-pub(crate) mod typed;

@@ -2,7 +2,6 @@
 
 pub mod cooldowns;
 pub(crate) mod kept;
-pub(crate) mod key_place;
 pub mod key_reference;
 pub mod login_method;
 pub mod obtain;

@@ -6,8 +6,6 @@ use std::fmt;
 use auth_store::Secret;
 use serde_json::Value;
 
-use crate::login::pasted::PasteError;
-
 /// A key or token as it can be sent, and what was taken off it.
 #[derive(Clone, Debug)]
 pub struct KeyValue {
@@ -15,6 +13,50 @@ pub struct KeyValue {
     pub secret: Secret,
     /// What was around or in it, each once.
     pub removed: Vec<Removed>,
+}
+
+/// Why what was pasted cannot be a token or a key.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PasteError {
+    /// Nothing but white space.
+    #[error("nothing was pasted")]
+    Empty,
+    /// It could not be sent in a header field.
+    #[error("it has a character that no token has, at position {0}")]
+    NotPlain(usize),
+    /// Longer than 64 KiB.
+    #[error("it is longer than 64 KiB")]
+    TooLong,
+    /// A quote on one side only.
+    #[error("a quote in it is not closed")]
+    Quote,
+    /// `$NAME`, `${NAME}` and the like; with the name, if it is clear.
+    #[error("it names a variable instead of giving its value")]
+    Variable(Option<String>),
+    /// `export NAME=…` and the like; with the name, if it is clear.
+    #[error("it is a line that sets a variable, not a key")]
+    Assignment(Option<String>),
+    /// Something for a shell to run.
+    #[error("it is a command for a shell, not a key")]
+    Command,
+    /// A key as it is shown to people, not all of it.
+    #[error("it is shortened: not all of it is there")]
+    Shortened,
+    /// What documentation has in the place of a key.
+    #[error("it is a placeholder for a key")]
+    Placeholder,
+    /// An address or a path.
+    #[error("it is an address or a path, not a key")]
+    Address,
+    /// JSON, or a private key.
+    #[error("it is a part of a file, not a key")]
+    File,
+    /// A sentence.
+    #[error("it is several words")]
+    Words,
+    /// A user name with a password.
+    #[error("it is a user name with a password (`Basic`), not a key")]
+    Basic,
 }
 
 /// Something that is no part of a key.

@@ -2,7 +2,7 @@
 
 use auth_store::{ProviderId, Secret};
 
-use crate::login::key_value::{Removed, key_value};
+use crate::login::key_value::{PasteError, Removed, key_value};
 use crate::provider::Looks;
 
 /// What a person pasted, made whole.
@@ -14,50 +14,6 @@ pub struct Pasted {
     pub removed: Vec<Removed>,
     /// What looks odd about it: a reason to look again, never to refuse it.
     pub warnings: Vec<String>,
-}
-
-/// Why what was pasted cannot be a token or a key.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum PasteError {
-    /// Nothing but white space.
-    #[error("nothing was pasted")]
-    Empty,
-    /// It could not be sent in a header field.
-    #[error("it has a character that no token has, at position {0}")]
-    NotPlain(usize),
-    /// Longer than 64 KiB.
-    #[error("it is longer than 64 KiB")]
-    TooLong,
-    /// A quote on one side only.
-    #[error("a quote in it is not closed")]
-    Quote,
-    /// `$NAME`, `${NAME}` and the like; with the name, if it is clear.
-    #[error("it names a variable instead of giving its value")]
-    Variable(Option<String>),
-    /// `export NAME=…` and the like; with the name, if it is clear.
-    #[error("it is a line that sets a variable, not a key")]
-    Assignment(Option<String>),
-    /// Something for a shell to run.
-    #[error("it is a command for a shell, not a key")]
-    Command,
-    /// A key as it is shown to people, not all of it.
-    #[error("it is shortened: not all of it is there")]
-    Shortened,
-    /// What documentation has in the place of a key.
-    #[error("it is a placeholder for a key")]
-    Placeholder,
-    /// An address or a path.
-    #[error("it is an address or a path, not a key")]
-    Address,
-    /// JSON, or a private key.
-    #[error("it is a part of a file, not a key")]
-    File,
-    /// A sentence.
-    #[error("it is several words")]
-    Words,
-    /// A user name with a password.
-    #[error("it is a user name with a password (`Basic`), not a key")]
-    Basic,
 }
 
 /// Reads a token or key of `provider` from `text`: [`key_value`], and a warning where it does not

@@ -18,9 +18,9 @@ pub enum FailureReason {
     Format,
     /// Too many requests.
     RateLimit,
-    /// The account has to pay first.
+    /// The account has to be paid first.
     Billing,
-    /// No answer in time.
+    /// The provider did not answer in time.
     Timeout,
     /// Anything else.
     Unknown,
@@ -43,7 +43,7 @@ impl FailureReason {
         }
     }
 
-    /// The reason of that name, if there is one.
+    /// The reason with this name, if there is one.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == text)
     }
@@ -52,14 +52,14 @@ impl FailureReason {
 /// How long failures count: `auth.cooldowns` of the config.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CooldownPolicy {
-    /// The first cooldown after a billing failure; each further one doubles it.
+    /// The first cooldown after a billing failure. Each further failure doubles it.
     pub billing_back_off: Duration,
-    /// The same for single providers, in the order of the config; the first that matches counts.
-    /// `None`: a value that cannot be used, which is replaced by the built-in one.
+    /// The same for single providers, in the order of the config. The first that matches counts.
+    /// `None`: the value is not usable, and the built-in one counts.
     pub billing_back_off_by_provider: Vec<(ProviderId, Option<Duration>)>,
     /// The longest cooldown after a billing failure.
     pub billing_longest: Duration,
-    /// Failures older than this are forgotten.
+    /// Older failures do not count.
     pub failure_window: Duration,
 }
 
@@ -75,7 +75,7 @@ impl Default for CooldownPolicy {
 }
 
 impl CooldownPolicy {
-    /// Reads `auth.cooldowns`. What is absent, not a number, or not positive has its default.
+    /// Reads `auth.cooldowns`. A value that is absent, not a number, or not positive has its default.
     pub fn from_json(cooldowns: &Value) -> Self {
         let default = Self::default();
         let by_provider = cooldowns.get("billingBackoffHoursByProvider").and_then(Value::as_object);
@@ -111,8 +111,8 @@ impl CooldownPolicy {
 /// The usage of a profile of `provider` after it failed at `now`.
 ///
 /// It is in cooldown for [`back_off`] (5 hours and doubling after a billing failure), or until
-/// `known_reset`, if the provider said when it will serve the profile again. No report moves an
-/// end that is already set to an earlier time.
+/// `known_reset`, if the provider said when it will serve the profile again. A report never moves an
+/// end to an earlier time.
 #[must_use]
 pub fn after_failure(
     usage: &Usage,
@@ -201,9 +201,9 @@ pub fn back_off(errors: u32) -> Duration {
     })
 }
 
-/// The same curve in milliseconds, for counts as JavaScript may have written them: fractions lie
-/// between, and what is not a number has no rest. Kept out of [`back_off`], so that a program
-/// which only counts whole failures need not load the library of mathematics.
+/// The same curve in milliseconds, for counts that JavaScript wrote: fractions lie between, and a
+/// value that is not a number has no cooldown. It is not part of [`back_off`], so that a program that
+/// counts whole failures does not load the library of mathematics.
 pub fn back_off_ms(errors: f64) -> f64 {
     let step = (errors - 1.0).clamp(0.0, 3.0);
     (60_000.0 * 5_f64.powf(step)).clamp(0.0, 3_600_000.0)

@@ -1,13 +1,13 @@
-//! Points in time and waits as providers write them.
+//! Points in time and waiting times as providers write them.
 
 use std::time::Duration;
 
 use auth_store::{Timestamp, trim};
 
-/// A point in time as a person or a provider writes it: `2026-01-29T10:00:00Z` with or without an
+/// A point in time as a user or a provider writes it: `2026-01-29T10:00:00Z` with or without an
 /// offset (RFC 3339 §5.6), a date of HTTP (RFC 9110 §5.6.7, the preferred form), or seconds or
-/// milliseconds since the epoch, told apart by their size. A time without an offset is UTC, a day
-/// alone its first instant.
+/// milliseconds since the epoch, distinguished by their size. A time without an offset is UTC, and a
+/// day alone is its first instant.
 ///
 /// ```
 /// use auth_routing::{Timestamp, cooldown::reset_time};
@@ -25,13 +25,13 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     epoch(text).or_else(|| Timestamp::from_date(text)).or_else(|| http_date(text))
 }
 
-/// A point in time of a header that holds either that or a wait from `now` on: a number too small
-/// to be a time is seconds, and `6m0s`, `1.5s` or `20ms` are waits too.
+/// A point in time from a header that has a time or a waiting time from `now` on. A number that is too
+/// small for a time is seconds, and `6m0s`, `1.5s` or `20ms` are waiting times too.
 pub fn parse_from(text: &str, now: Timestamp) -> Option<Timestamp> {
     parse(text).or_else(|| wait(text).map(|wait| now.plus(wait)))
 }
 
-/// A wait: a number of seconds, or `1h2m3s` with fractions and `ms`.
+/// A waiting time: a number of seconds, or `1h2m3s` with fractions and `ms`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -66,7 +66,7 @@ pub fn wait(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// Digits with at most one point, and what follows.
+/// Splits digits with at most one point from the rest.
 fn split_number(text: &str) -> Option<(&str, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     (end > 0).then(|| text.split_at(end))

@@ -1,4 +1,4 @@
-//! What a plan is, case by case and in general.
+//! Plans, case by case and in general.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,10 +1,9 @@
 //! JSON objects whose members keep their order and their exact text.
 //!
-//! The store belongs to other programs and to people too: what we do not understand must survive
-//! an edit, down to the digits of a number and the white space around it. So an object is its text and
-//! where its members are in it, and only the members we set are written anew. It is read as
-//! JavaScript's `JSON.parse` reads it: of a name that occurs several times the last one counts, and an
-//! edit changes that one.
+//! Other programs and users edit the store too, so unknown data must survive an edit, including the
+//! digits of a number and the white space around it. So an object is its text with the positions of
+//! its members, and only members that were set are written anew. It is read as JavaScript's
+//! `JSON.parse` reads it: of a repeated name the last one counts, and an edit changes that one.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -218,7 +217,7 @@ impl<'a> Object<'a> {
     }
 
     /// The same for edits. One that is not there, or `null`, is made: before the first of `later` that
-    /// is there. `None` if there is something else: it is not for us to replace.
+    /// is there. `None` if there is something else, which must not be replaced.
     pub(crate) fn section_mut(
         &mut self,
         name: &str,
@@ -383,7 +382,7 @@ impl<'a> Object<'a> {
     /// Its text now. What it does not have from where it was read is on one line.
     pub(crate) fn to_text(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.text.len() + 64);
-        self.write(&Layout::of(b"", b":", b""), &mut out);
+        self.write(&Layout::from_text(b"", b":", b""), &mut out);
         out
     }
 
@@ -448,7 +447,7 @@ impl<'a> Object<'a> {
         let before = &self.text[1..first.name.start];
         let after = &self.text[last.place.end..self.text.len() - 1];
         let colon = &self.text[first.name.end..first.place.start];
-        Some((Layout::of(before, colon, after), before, after))
+        Some((Layout::from_text(before, colon, after), before, after))
     }
 }
 

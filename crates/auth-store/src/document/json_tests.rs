@@ -10,7 +10,7 @@ fn edited(text: &str, edit: impl FnOnce(&mut Object<'_>)) -> String {
     let mut object = object(text);
     edit(&mut object);
     let mut out = Vec::new();
-    object.write(&Layout::of_javascript(), &mut out);
+    object.write(&Layout::javascript(), &mut out);
     String::from_utf8(out).unwrap()
 }
 

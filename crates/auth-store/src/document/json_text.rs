@@ -1,8 +1,8 @@
 //! JSON as bytes: where a value ends, and what a text says.
 //!
-//! The grammar is that of JavaScript's `JSON.parse`, to any depth: nothing here recurses. What is in a
-//! string is looked at only when somebody asks, so half an emoji, or bytes that are not UTF-8, are no
-//! reason to refuse a file.
+//! The grammar is that of JavaScript's `JSON.parse`, to any depth: nothing here recurses. The content
+//! of a string is decoded only when it is needed, so half an emoji, or bytes that are not UTF-8, do
+//! not make a file unreadable.
 
 use std::borrow::Cow;
 

@@ -102,7 +102,7 @@ pub(crate) fn time(raw: Option<&[u8]>) -> Option<Timestamp> {
     }
 }
 
-/// Whether there is something in the place of a time, and nobody can say when that is.
+/// Whether there is a value in place of a time that cannot be read as one.
 pub(crate) fn is_unreadable_time(raw: Option<&[u8]>) -> bool {
     raw.is_some_and(|raw| raw != b"null") && time(raw).is_none()
 }
@@ -110,7 +110,7 @@ pub(crate) fn is_unreadable_time(raw: Option<&[u8]>) -> bool {
 /// The value `raw` on one line, without white space.
 pub(crate) fn compact(raw: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(raw.len());
-    Layout::of(b"", b":", b"").write(raw, &mut text);
+    Layout::from_text(b"", b":", b"").write(raw, &mut text);
     text
 }
 

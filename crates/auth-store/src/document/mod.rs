@@ -1,4 +1,4 @@
-//! The store's file as a value: bytes in, bytes out, nothing lost between.
+//! The store's file as a value: bytes in, bytes out, and no unknown data is lost.
 
 pub(crate) mod credential;
 pub(crate) mod entry;
@@ -26,14 +26,13 @@ use crate::id::{ProfileId, ProviderId};
 
 /// The content of `auth-profiles.json`.
 ///
-/// It is read as JavaScript's `JSON.parse` reads it. An edit changes what it is about and no other
-/// byte: fields, entries and credential types that we do not know, names that are there twice, numbers
-/// and white space stay as they are.
+/// It is read as JavaScript's `JSON.parse` reads it. An edit changes no other byte: unknown fields,
+/// entries and credential types, repeated names, numbers and white space stay as they are.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// All members of the file; the [`SECTIONS`] are opened, where they are objects.
+    /// All members of the file. The [`SECTIONS`] are opened if they are objects.
     members: Object<'static>,
-    /// What is before and after the object: white space.
+    /// The white space before and after the object.
     around: (Vec<u8>, Vec<u8>),
     /// The profiles whose credential was put, changed or removed since parsing.
     touched: IndexSet<ProfileId, BuildHasherDefault<NameHasher>>,
@@ -58,12 +57,12 @@ impl Default for Document {
 }
 
 impl Document {
-    /// A store with nothing in it.
+    /// An empty store.
     pub fn empty() -> Self {
-        Self::parse(EMPTY).unwrap_or_else(|_| Self::of(Object::default(), b"", b""))
+        Self::parse(EMPTY).unwrap_or_else(|_| Self::from_members(Object::default(), b"", b""))
     }
 
-    fn of(members: Object<'_>, before: &[u8], after: &[u8]) -> Self {
+    fn from_members(members: Object<'_>, before: &[u8], after: &[u8]) -> Self {
         Self {
             members: members.into_owned(),
             around: (before.to_vec(), after.to_vec()),
@@ -83,25 +82,25 @@ impl Document {
             let reason = "`profiles` is not an object";
             return Err(ParseError { offset, reason, is_json: true });
         }
-        Ok(Self::of(members, before, after))
+        Ok(Self::from_members(members, before, after))
     }
 
-    /// The file's bytes: every byte that was not edited as it was read, what is new laid out as its
-    /// neighbours are.
+    /// The file's bytes. Unedited bytes are as they were read, and new members have the layout of
+    /// their neighbours.
     pub fn to_bytes(&self) -> Vec<u8> {
         let (before, after) = &self.around;
         let mut bytes = before.clone();
-        self.members.write(&Layout::of_javascript(), &mut bytes);
+        self.members.write(&Layout::javascript(), &mut bytes);
         bytes.extend_from_slice(after);
         bytes
     }
 
-    /// Whether anything was changed since parsing, or was to be.
+    /// Whether anything was changed since parsing, or a change was refused.
     pub fn is_changed(&self) -> bool {
         self.members.is_changed() || self.refused.is_some()
     }
 
-    /// The copy of the damaged file, if this is the backup that took its place just now.
+    /// The copy of the damaged file, if this document was just recovered from the backup.
     pub fn recovered_from(&self) -> Option<&Path> {
         self.recovered_from.as_deref()
     }
@@ -110,8 +109,8 @@ impl Document {
         self.recovered_from = Some(copy);
     }
 
-    /// Whether we may write this file: its `version` is at most ours. A file of a newer version
-    /// is read as far as it can be, and never written.
+    /// Whether we may write this file: its `version` is at most ours. A file of a newer version is read
+    /// as far as possible, and never written.
     pub fn is_writable(&self) -> bool {
         self.version().is_none_or(|version| version <= VERSION)
     }
@@ -121,11 +120,10 @@ impl Document {
         self.members.get("version").filter(|raw| *raw != b"null").map(json::number)
     }
 
-    /// Sees whether the file at `path`, of which this is the content, may be written, with the changes
-    /// that were made to it.
+    /// Checks that this content, with its changes, may be written to the file at `path`.
     ///
     /// # Errors
-    /// It may not: a newer program wrote it, or a part of it is something else than it should be.
+    /// A newer program wrote the file, or a part of it has an unexpected type.
     pub fn check_writable(&self, path: &Path) -> Result<(), StoreError> {
         let path = path.to_owned();
         match self.version() {
@@ -142,7 +140,7 @@ impl Document {
         }
     }
 
-    /// The sections that are passed over, for those who read the file and for `doctor`.
+    /// The sections that are ignored because of their type, for warnings and for `doctor`.
     pub fn unusable(&self) -> Vec<Unusable> {
         let sections = SECTIONS.iter().filter(|name| is_something(self.members.get(name)));
         let usage = self.section("usageStats").iter();
@@ -156,20 +154,20 @@ impl Document {
         self.members.section(name).unwrap_or(const { &Object::EMPTY })
     }
 
-    /// The same for a change; `None`, and the change refused, where there is something else.
+    /// The same for a change. `None`, and the change is refused, if it is no object.
     fn section_mut(&mut self, name: &str) -> Option<&mut Object<'static>> {
         if is_something(self.members.get(name)) {
             self.refused = Some(Unusable::section(name));
             return None;
         }
         if !self.members.contains("profiles") {
-            // Without them the file is no store to others.
+            // Without this member, other programs do not take the file for a store.
             self.members.section_mut("profiles", later_sections("profiles"));
         }
         self.members.section_mut(name, later_sections(name))
     }
 
-    /// Has `edit` change a section that is there. One in which nothing is left goes.
+    /// Changes an existing section with `edit`. An empty section is removed.
     fn edit_if_there(&mut self, name: &str, edit: impl FnOnce(&mut Object<'static>)) {
         if self.members.section(name).is_none_or(Object::is_empty) {
             return;
@@ -192,7 +190,7 @@ impl Document {
         self.entries().iter().filter_map(|(id, raw)| view(&id, raw, usage))
     }
 
-    /// The profile `id`, if it is there and usable.
+    /// The profile `id`, if it exists and is usable.
     pub fn profile(&self, id: &ProfileId) -> Option<Profile> {
         view(id.as_str(), self.raw(id)?, self.section("usageStats"))
     }
@@ -214,8 +212,7 @@ impl Document {
         malformed.collect()
     }
 
-    /// The times that nobody can read, each with the profile that it is about and its name: such an end
-    /// is unknown.
+    /// The times that cannot be read, each with its profile and its name. Such an end is unknown.
     pub fn unreadable_times(&self) -> Vec<(ProfileId, &'static str)> {
         let sections = [(self.entries(), &TIMES[..]), (self.section("usageStats"), &usage::TIMES)];
         let times = sections.into_iter().flat_map(|(section, names)| {
@@ -234,13 +231,13 @@ impl Document {
         credential::credential(&Object::of(self.raw(id)?)?)
     }
 
-    /// A field of the profile `id` as JSON text, for what only one provider knows.
+    /// A field of the profile `id`, for data of a single provider.
     pub fn field(&self, id: &ProfileId, name: &str) -> Option<serde_json::Value> {
         serde_json::from_slice(Object::of(self.raw(id)?)?.get(name)?).ok()
     }
 
-    /// Stores a login: a new entry, or a new one in the place of the old. `fields` are further
-    /// members of the entry; they cannot replace the credential's own.
+    /// Stores a credential as a new entry. An old entry is replaced. `fields` are further members of the
+    /// entry, and cannot replace those of the credential.
     pub fn put(
         &mut self,
         id: &ProfileId,
@@ -259,8 +256,8 @@ impl Document {
         self.put_raw(id, &entry.to_text());
     }
 
-    /// Changes the credential of an existing profile: the fields of `credential` are written,
-    /// all others stay as they are. `false`, and nothing done, if there is no such profile.
+    /// Changes the credential of an existing profile: the fields of `credential` are written, and all
+    /// others stay as they are. `false` if there is no such profile.
     pub fn renew(&mut self, id: &ProfileId, credential: &Credential) -> bool {
         let Some(mut entry) = self.raw(id).and_then(Object::of).map(Object::into_owned) else {
             return false;
@@ -273,7 +270,7 @@ impl Document {
         true
     }
 
-    /// Puts the entry `raw` in place of whatever `id` was, as it is.
+    /// Replaces the entry of `id` by `raw`, unchanged.
     pub(crate) fn put_raw(&mut self, id: &ProfileId, raw: &[u8]) {
         if let Some(profiles) = self.section_mut("profiles") {
             profiles.set_raw(id.as_str(), raw);
@@ -281,13 +278,13 @@ impl Document {
         self.touch(id);
     }
 
-    /// The entry of `id` as it is.
+    /// The text of the entry of `id`.
     pub(crate) fn raw(&self, id: &ProfileId) -> Option<&[u8]> {
         self.entries().get(id.as_str())
     }
 
-    /// Copies the entry of `id` as it is from `other`; removes it if it is not there. Its usage,
-    /// and everything else, is left alone.
+    /// Copies the entry of `id` unchanged from `other`, or removes it if `other` has none. Nothing else
+    /// changes, not even its usage.
     pub fn copy_entry(&mut self, id: &ProfileId, other: &Self) {
         match other.raw(id) {
             Some(raw) => self.put_raw(id, raw),
@@ -298,8 +295,8 @@ impl Document {
         }
     }
 
-    /// Removes a profile and every mention of it: its usage, its place in orders, `lastGood`.
-    /// Whether it was there.
+    /// Removes a profile and every mention of it: its usage, its place in orders, `lastGood`. Returns
+    /// whether it existed.
     pub fn remove(&mut self, id: &ProfileId) -> bool {
         if !self.remove_entry(id) {
             return false;
@@ -334,8 +331,8 @@ impl Document {
         true
     }
 
-    /// Removes the entry of `id`, and what hides behind it: a secret must be gone. Whether it was
-    /// there.
+    /// Removes the entry of `id`, and earlier entries of the same name, because their secrets must be
+    /// gone too. Returns whether it existed.
     fn remove_entry(&mut self, id: &ProfileId) -> bool {
         let was_hidden = self.members.edit_hidden("profiles", |profiles| {
             profiles.remove(id.as_str());
@@ -359,22 +356,21 @@ impl Document {
         self.touched.iter()
     }
 
-    /// The stored orders, by provider as written: for each, the ids that are strings and not
-    /// empty. A list without any such id is as good as none.
+    /// The stored orders, by provider as written: the ids that are non-empty strings. A list without
+    /// such an id counts as none.
     pub fn orders(&self) -> Vec<(String, Vec<ProfileId>)> {
         let orders = self.section("order").iter();
         orders.filter_map(|(provider, raw)| Some((provider.into_owned(), ids(raw)?))).collect()
     }
 
-    /// The stored order of `provider`: which profile first. Should it be there under several
-    /// spellings, the first in the file counts, as for the original.
+    /// The stored order of `provider`. If it has several spellings, the first in the file counts, as in
+    /// Clawdbot.
     pub fn order(&self, provider: &ProviderId) -> Option<Vec<ProfileId>> {
         let mut orders = self.section("order").iter();
         orders.find_map(|(name, raw)| ids(raw).filter(|_| ProviderId::new(&name) == *provider))
     }
 
-    /// Sets the stored order of `provider`, or clears it with `None`, under whatever name it is
-    /// there.
+    /// Sets the stored order of `provider`, or clears it with `None`, under every spelling.
     pub fn set_order(&mut self, provider: &ProviderId, order: Option<&[ProfileId]>) {
         let is_another =
             |name: &str| name != provider.as_str() && ProviderId::new(name) == *provider;
@@ -419,12 +415,12 @@ impl Document {
         }
     }
 
-    /// What routing remembers about `id`; nothing, if the file has nothing.
+    /// The usage of `id`. Empty if the file has none.
     pub fn usage(&self, id: &ProfileId) -> Usage {
         Usage::from_raw(self.section("usageStats").get(id.as_str()))
     }
 
-    /// Sets what routing remembers about `id`. Fields of others in that entry stay.
+    /// Sets the usage of `id`. Fields of other programs in that entry stay.
     pub fn set_usage(&mut self, id: &ProfileId, usage: &Usage) {
         let raw = self.section("usageStats").get(id.as_str()).filter(|raw| is_something(Some(raw)));
         let Some(mut entry) = raw.map_or_else(|| Some(Object::default()), Object::of) else {
@@ -439,12 +435,12 @@ impl Document {
     }
 }
 
-/// What is known of a profile from its entry.
+/// The profile that an entry describes.
 fn view(id: &str, raw: &[u8], usage: &Object<'_>) -> Option<Profile> {
     credential::profile(id, &Object::of(raw)?, Usage::from_raw(usage.get(id)))
 }
 
-/// The ids in a stored order; `None`, if there are none.
+/// The ids in a stored order. `None` if there are none.
 fn ids(raw: &[u8]) -> Option<Vec<ProfileId>> {
     let ids = json::elements(raw)?.into_iter().filter_map(|raw| json::name(Some(raw)));
     let ids = ids.map(|id| crate::id::trim(&id).to_owned()).filter(|id| !id.is_empty());
@@ -452,7 +448,7 @@ fn ids(raw: &[u8]) -> Option<Vec<ProfileId>> {
     (!ids.is_empty()).then_some(ids)
 }
 
-/// Whether a member says anything: to JavaScript `null` is as good as nothing.
+/// Whether a member has a value. To JavaScript `null` counts as none.
 fn is_something(raw: Option<&[u8]>) -> bool {
     raw.is_some_and(|raw| raw != b"null")
 }
@@ -494,7 +490,7 @@ const VERSION: f64 = 1.0;
 
 const EMPTY: &[u8] = b"{\n  \"version\": 1,\n  \"profiles\": {}\n}\n";
 
-/// The sections that follow `name` where Clawdbot writes the file: a new one takes its place.
+/// The sections that follow `name` in a file that Clawdbot wrote. A new section goes before them.
 fn later_sections(name: &str) -> &'static [&'static str] {
     let place = SECTIONS.iter().position(|section| *section == name);
     place.map_or(&[], |place| &SECTIONS[place + 1..])

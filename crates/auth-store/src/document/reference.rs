@@ -1,5 +1,5 @@
-//! Keys that are kept elsewhere: a profile names the place, and the key is fetched from there when
-//! it is needed. It is never copied into the store.
+//! Keys outside the store. A profile names the place, and the key is read from there when it is
+//! needed. It is never copied into the store.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,9 +22,9 @@ pub enum KeyReference {
         /// The absolute path.
         path: PathBuf,
     },
-    /// In what a program prints: its first line.
+    /// In the output of a program: its first line.
     Exec {
-        /// The absolute path of the program, and its arguments. No shell reads them.
+        /// The absolute path of the program, and its arguments. No shell is used.
         command: Vec<String>,
     },
 }
@@ -49,8 +49,8 @@ impl KeyReference {
 }
 
 impl fmt::Display for KeyReference {
-    /// `env: NAME`, `file: /path` or `command: /path/of/program`: a program's arguments are left
-    /// out, since people put secrets there.
+    /// `env: NAME`, `file: /path` or `command: /path/of/program`. The arguments of a program are left
+    /// out, because users put secrets there.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Env { id } => write!(formatter, "env: {id}"),

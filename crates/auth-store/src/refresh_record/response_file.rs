@@ -1,7 +1,7 @@
-//! An issuer's raw answer, on the disk before anything else is done with it.
+//! The response file: a token response, on the disk before anything else is done with it.
 //!
-//! A rotated refresh token exists in the answer only. So its place is reserved before the request
-//! is sent, the bytes go there first, and the file stays until they are in the store.
+//! A rotated refresh token exists only in the response. So space is reserved before the request is
+//! sent, the raw bytes are written there first, and the file stays until they are in the store.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -18,18 +18,18 @@ use crate::paths;
 use crate::refresh_record::token_key::TokenKey;
 use crate::time::Timestamp;
 
-/// The reserved place of an answer that has not come yet.
+/// The reserved file of a response that has not come yet.
 #[derive(Debug)]
 pub struct AnswerFile(ReservedFile);
 
-/// An answer that has not been merged yet. Its body holds secrets.
+/// A token response that was not merged yet. Its body has secrets.
 #[derive(Clone)]
 pub struct StoredAnswer {
     /// The HTTP status.
     pub status: u16,
-    /// When it came, by our clock: `expires_in` counts from here.
+    /// When it came, by our clock. `expires_in` counts from here.
     pub received_at: Timestamp,
-    /// The header fields without which the body cannot be read. None of them is secret.
+    /// The header fields that are needed to read the body. None of them is secret.
     pub headers: Vec<(String, String)>,
     /// The raw body.
     pub body: Vec<u8>,
@@ -54,13 +54,13 @@ struct Header {
 }
 
 impl AnswerFile {
-    /// Reserves space for an answer at `path`. Something that is there already must have been
-    /// read and settled before; it is replaced.
+    /// Reserves space for a response at `path`. An existing file is replaced, so it must have been
+    /// recovered before.
     pub(crate) fn reserve(path: &Path) -> Result<Self, StoreError> {
         Ok(Self(ReservedFile::create(path, RESERVED)?))
     }
 
-    /// Puts the answer there, once: one write, then wait for the disk.
+    /// Writes the response, once: one write, then a wait for the disk.
     pub fn store(&mut self, answer: &StoredAnswer) -> Result<(), StoreError> {
         let header = Header {
             status: answer.status,
@@ -75,14 +75,14 @@ impl AnswerFile {
         self.0.write(&bytes)
     }
 
-    /// Removes it: its content is in the store, or there will never be any.
+    /// Removes the file: its content is in the store, or there will be none.
     pub fn remove(self) -> Result<(), StoreError> {
         self.0.remove()
     }
 }
 
-/// The answer at `path`, if a whole one is there; a reserved place that was never filled, or was
-/// filled in part, is none.
+/// The response at `path`, if it is whole. A reserved file that was not written, or only in part, has
+/// none.
 pub(crate) fn read(path: &Path) -> Result<Option<StoredAnswer>, StoreError> {
     let Some(bytes) = read_trusted(path)? else { return Ok(None) };
     let whole = || {
@@ -99,18 +99,18 @@ pub(crate) fn read(path: &Path) -> Result<Option<StoredAnswer>, StoreError> {
     Ok(whole())
 }
 
-/// The tokens for which there is an answer file in `directory`; none if there is no directory.
+/// The tokens with a response file in `directory`; none if it does not exist.
 pub(crate) fn keys(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
     keys_with(directory, paths::key_of_response_file)
 }
 
-/// The tokens for which a response that nobody could read is kept in `directory`.
+/// The tokens with a kept response in `directory`.
 pub(crate) fn kept_keys(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
     keys_with(directory, paths::key_of_kept_response)
 }
 
-/// Gives the response to a token, if a whole one is there, the name under which it is kept. What
-/// was kept before is replaced: the issuer has answered the same token once more.
+/// Renames the response file of a token, if it is whole, so that it is kept. A kept response from
+/// before is replaced, because the issuer answered the same token once more.
 pub(crate) fn keep(directory: &Path, key: TokenKey) -> Result<(), StoreError> {
     let from = paths::response_file(directory, key);
     if read(&from)?.is_none() {
@@ -133,7 +133,7 @@ fn hash(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// More than any token answer seen; a larger one is written all the same, where there is space.
+/// More than any known token response. A larger one is written if there is space.
 const RESERVED: usize = 64 << 10;
 
 #[cfg(test)]

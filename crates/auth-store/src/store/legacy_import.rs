@@ -37,8 +37,8 @@ pub struct Imported {
     pub from_auth_json: Vec<ProfileId>,
     /// The profiles that came from `oauth.json`, which is left in place.
     pub from_oauth_json: Vec<ProfileId>,
-    /// Why `oauth.json` was passed over, if it was; it is as it was. Tell the person. If it is
-    /// damaged, the other file was imported; if it cannot be read, the next call tries both again.
+    /// Why `oauth.json` was not imported. The user has to know. If it is damaged, the other file was
+    /// imported. If it cannot be read, the next call tries both again.
     pub problem: Option<StoreError>,
     /// A file with credentials that lies outside the state directory, links followed. Nothing was
     /// taken from it, and it is as it was.
@@ -101,7 +101,7 @@ pub fn import_legacy(
     }
 
     let mut lock = store.lock_for_refresh()?;
-    // Another process may have been here first, and a person may have logged out since.
+    // Another process may have been here first, and the user may have logged out since.
     let is_first = !is_there(lock.path())?;
     let (auth_ids, oauth_ids) = lock.update(|document| {
         let mut add = |entries: Option<&LegacyEntries>| {
@@ -162,8 +162,8 @@ impl LegacyEntries {
         Ok(Self(entries.collect()))
     }
 
-    /// Reads an `oauth.json`: `{provider: {access, refresh, expires, …}}`. What is not a login is
-    /// passed over; it stays where it is.
+    /// Reads an `oauth.json`: `{provider: {access, refresh, expires, …}}`. An entry that is not a login
+    /// is ignored, and stays where it is.
     ///
     /// # Errors
     /// It is not an object.
@@ -213,8 +213,8 @@ fn kind_of(entry: &Object<'_>) -> Option<Kind> {
     Kind::parse(&json::string(entry.get("type"))?)
 }
 
-/// A credential of `auth.json`: what its type is known for in the order in which Clawdbot writes
-/// it, then the rest.
+/// A credential of `auth.json`: the known members of its type in the order in which Clawdbot writes
+/// them, then the others.
 fn from_auth_entry(name: &str, kind: Kind, old: &Object<'_>) -> Vec<u8> {
     let provider = json::string(old.get("provider")).filter(|text| !text.trim().is_empty());
     let mut entry = headed(kind, provider.as_deref().unwrap_or(name));
@@ -271,7 +271,7 @@ fn read_entries(
 /// The members of an entry that are ours to set.
 const HEAD: [&str; 2] = ["type", "provider"];
 
-/// The members that are not written where they say nothing.
+/// The members that are not written if they are empty.
 const OPTIONAL: [&str; 4] = ["enterpriseUrl", "projectId", "accountId", "email"];
 
 #[cfg(test)]
@@ -420,7 +420,7 @@ mod tests {
     #[cfg(unix)]
     fn an_oauth_json_that_cannot_be_read_now_is_imported_once_it_can() {
         let agent = Agent::with(&[("auth.json", AUTH)]);
-        // Opening it fails, and not because there is nothing.
+        // Opening it fails, although it exists.
         std::os::unix::fs::symlink("oauth.json", agent.path("oauth.json")).unwrap();
         let imported = agent.import().unwrap();
         assert!(matches!(imported.problem, Some(StoreError::Io { .. })));

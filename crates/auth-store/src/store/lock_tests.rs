@@ -183,7 +183,7 @@ fn what_came_out_is_read_or_kept_or_put_back() {
     assert_eq!(content(store.path()), newer.as_bytes());
 }
 
-/// Somebody who finishes writing `text` in place, some time after we began to read.
+/// Another program finishes writing `text` in place, some time after we began to read.
 fn finish_writing<T>(path: &Path, text: &str, read: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -1,10 +1,10 @@
-//! What the store's own file has no place for, in a file of ours beside it: `.auth-models.json`.
+//! `.auth-models.json` beside the store: data that the store's own file has no place for.
 //!
-//! A provider may refuse one model of an account and serve the others, so a cooldown can belong to a
-//! model of a profile. The file also remembers which entries of the runtime cache are ours (see
-//! [`RuntimeCache`](crate::RuntimeCache)). Nothing in it is secret, and nothing depends on it for
-//! longer than a cooldown lasts: for reading, a damaged file is as good as none. Before the next one is
-//! written, it is set aside.
+//! A provider may refuse one model of an account and serve the others, so a cooldown can belong to
+//! one model of a profile. The file also remembers which entries of the runtime cache are ours (see
+//! [`RuntimeCache`](crate::RuntimeCache)). It has no secrets, and nothing depends on it for longer
+//! than a cooldown. So a damaged file counts as empty for reading, and is set aside before the next
+//! write.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ impl ModelUsage {
         Ok(Self { members: members.into_owned() })
     }
 
-    /// Whether all of it is what we write: only then may it be written again.
+    /// Whether it has only what we write. Otherwise it must not be written again.
     fn is_whole(&self) -> bool {
         let is_object = |raw: &[u8]| Object::of(raw).is_some();
         let are_objects = |raw: &[u8]| {
@@ -56,7 +56,7 @@ impl ModelUsage {
             members.set("version", &1);
         }
         let mut bytes = Vec::new();
-        members.write(&Layout::of_javascript(), &mut bytes);
+        members.write(&Layout::javascript(), &mut bytes);
         bytes.push(b'\n');
         bytes
     }
@@ -65,20 +65,20 @@ impl ModelUsage {
         self.members.section(MODELS).unwrap_or(const { &Object::EMPTY })
     }
 
-    /// What is known of `model` with the profile `id`.
+    /// The usage of `model` with the profile `id`.
     pub fn get(&self, id: &ProfileId, model: &str) -> Usage {
-        Usage::from_raw(self.of(id).get(model))
+        Usage::from_raw(self.for_profile(id).get(model))
     }
 
-    /// The models of which something is known with the profile `id`.
+    /// The models with a known usage of the profile `id`.
     pub fn models(&self, id: &ProfileId) -> Vec<(String, Usage)> {
-        let models = self.of(id);
+        let models = self.for_profile(id);
         models.iter().map(|(model, raw)| (model.into_owned(), Usage::from_raw(Some(raw)))).collect()
     }
 
-    /// Sets what is known of `model` with the profile `id`.
+    /// Sets the usage of `model` with the profile `id`.
     pub fn set(&mut self, id: &ProfileId, model: &str, usage: &Usage) {
-        let mut models = self.of(id).into_owned();
+        let mut models = self.for_profile(id).into_owned();
         let mut of_model = Object::from_raw(models.get(model)).into_owned();
         usage.write_over(&mut of_model);
         models.set_edited(model, &of_model);
@@ -87,7 +87,7 @@ impl ModelUsage {
 
     /// Forgets `model` with the profile `id`.
     pub fn forget_model(&mut self, id: &ProfileId, model: &str) {
-        let mut models = self.of(id).into_owned();
+        let mut models = self.for_profile(id).into_owned();
         if models.remove(model) {
             self.put(id, &models);
         }
@@ -127,7 +127,7 @@ impl ModelUsage {
         }
     }
 
-    fn of(&self, id: &ProfileId) -> Object<'_> {
+    fn for_profile(&self, id: &ProfileId) -> Object<'_> {
         Object::from_raw(self.all().get(id.as_str()))
     }
 
@@ -142,7 +142,7 @@ impl ModelUsage {
 }
 
 impl Store {
-    /// What is known of single models, without a lock.
+    /// The usage of single models, without a lock.
     pub fn model_usage(&self) -> ModelUsage {
         self.read_model_usage().unwrap_or_default()
     }
@@ -150,7 +150,7 @@ impl Store {
     /// The same.
     ///
     /// # Errors
-    /// It is damaged, or cannot be read: write nothing over it.
+    /// It is damaged or cannot be read. Do not overwrite it.
     pub(crate) fn read_model_usage(&self) -> Result<ModelUsage, StoreError> {
         let path = self.model_usage_path();
         let bytes = read_trusted(&path)?.filter(|bytes| !bytes.is_empty());
@@ -162,11 +162,11 @@ impl Store {
         paths::model_usage(paths::directory_of(&self.canonical_path()))
     }
 
-    /// The same for a change, under the kernel lock. What is not as we write it is set aside, and a new
-    /// file begun.
+    /// The same for a change, under the kernel lock. A file that is not as we write it is set aside,
+    /// and this returns an empty one.
     ///
     /// # Errors
-    /// It cannot be read, or set aside, or a newer program wrote it: write nothing over it.
+    /// It cannot be read or set aside, or a newer program wrote it. Do not overwrite it.
     pub(crate) fn model_usage_to_change(&self, _lock: &FileLock) -> Result<ModelUsage, StoreError> {
         let path = self.model_usage_path();
         match self.read_model_usage() {
@@ -180,11 +180,11 @@ impl Store {
         }
     }
 
-    /// Has `edit` change what is known of single models, under the kernel lock. The store's own
-    /// file is not touched. Nothing is written if nothing was changed.
+    /// Changes the usage of single models with `edit`, under the kernel lock. The store's own file is
+    /// not touched. An unchanged file is not written.
     ///
     /// # Errors
-    /// Nothing was written. [`StoreError::Busy`] if another process held the lock all the time.
+    /// Nothing was written. [`StoreError::Busy`] if another process held the lock until the timeout.
     pub fn update_model_usage<T>(
         &self,
         edit: impl FnOnce(&mut ModelUsage) -> T,
@@ -197,20 +197,21 @@ impl Store {
     }
 }
 
-/// Gives the damaged file a name under which it is kept.
+/// Renames the damaged file, so that it is kept.
 fn set_aside(path: &Path) -> Result<ModelUsage, StoreError> {
     atomic::set_aside(path, &paths::damaged_copy(path, SystemClock.now(), rand::random()))?;
     Ok(ModelUsage::default())
 }
 
-/// Writes `usage` beside the store, if it was changed. Not synced: the loss of a cooldown is no loss.
+/// Writes `usage` beside the store, if it was changed. It is not synced: losing a cooldown does no
+/// harm.
 pub(crate) fn write(usage: &ModelUsage, lock: &FileLock) -> Result<(), StoreError> {
     if !usage.members.is_changed() {
         return Ok(());
     }
     let directory = paths::directory_of(&lock.path);
     let (path, temporary) = (paths::model_usage(directory), paths::next_model_usage(directory));
-    // Only the holder of the lock makes one: one that is left over is a dead one's.
+    // Only the holder of the lock makes one, so an old one is from a crashed process.
     atomic::remove(&temporary)?;
     let mut next = NextFile::create(&path, &temporary, 0)?;
     next.fill(&usage.to_bytes())?;
@@ -256,11 +257,11 @@ mod tests {
         let store = Store::at(directory.path().join("auth-profiles.json"));
         let (id, file) = (ProfileId::from("a:1"), paths::model_usage(directory.path()));
         let set = || store.update_model_usage(|usage| usage.set(&id, "a/big", &at(5)));
-        // A link to itself: there is something, and nobody can say what.
+        // A link to itself: it exists, and cannot be read.
         std::os::unix::fs::symlink(&file, &file).unwrap();
         assert!(set().is_err() && file.is_symlink());
         assert!(store.follow_routing(&directory.path().join("auth.json"), |_, _| vec![]).is_err());
-        // For reading it is as good as none.
+        // For reading it counts as empty.
         assert!(store.model_usage().models(&id).is_empty());
         fs::remove_file(&file).unwrap();
         set().unwrap();

@@ -1,10 +1,10 @@
-//! `auth.json` beside the store: for each provider the credential that is routed now, for runtimes
-//! inside other programs, which read it and know nothing of profiles.
+//! `auth.json` beside the store: the credential that is in use for each provider. Runtimes inside
+//! other programs read it, and know nothing of profiles.
 //!
-//! Such runtimes refresh what they find, so a refresh token is never in it: whatever is cached
-//! appears as an API key. The file was once the credential store of an older version, and a
-//! runtime may write logins of its own into it. So an entry is ours only if the hash of its key
-//! was recorded before it was written, and what is not ours is never touched.
+//! Such runtimes refresh every login that they find, so the file never has a refresh token: each
+//! entry is an API key. An older version used the file as its store, and a runtime may write its own
+//! logins into it. So an entry is ours only if the hash of its key was recorded before the write.
+//! Other entries are never touched.
 
 use std::path::Path;
 
@@ -22,13 +22,13 @@ use crate::secret::Secret;
 use crate::store::Store;
 use crate::store::model_usage::{self, ModelUsage};
 
-/// What the runtime cache should hold: a provider, and what is sent to its API.
+/// The wanted entries: a provider, and the key that is sent to its API.
 pub type RuntimeCache = Vec<(String, Secret)>;
 
 impl Store {
-    /// Makes the runtime cache at `path` hold what `routed` finds in the store, under the kernel
-    /// lock. Entries that are not ours stay as they are, and a provider that has one keeps it. A
-    /// cache with nothing left in it is removed; one that says it already is not written.
+    /// Writes the entries that `routed` finds in the store into the runtime cache at `path`, under the
+    /// kernel lock. Entries of other programs stay, and their providers keep them. An empty cache is
+    /// removed, and an unchanged one is not written.
     ///
     /// # Errors
     /// The cache is as it was. The store does not depend on it.
@@ -38,7 +38,7 @@ impl Store {
         routed: impl Fn(&Document, &ModelUsage) -> RuntimeCache,
     ) -> Result<(), StoreError> {
         let current = |usage: &ModelUsage| -> Result<_, StoreError> {
-            // Not `read`: that would lock to recover a damaged store, and the lock may be ours.
+            // Not `read`: it takes the lock to recover a damaged store, and we may hold the lock.
             let document = match read_trusted(self.path())? {
                 None => Document::empty(),
                 Some(bytes) => Document::parse(&bytes)
@@ -66,8 +66,8 @@ impl Store {
         if change == Change::None {
             return Ok(());
         }
-        // First what will be ours, then the file: whoever dies between leaves nothing that the
-        // next one does not recognise. What was ours may still be there, so it counts too.
+        // The hashes first, then the file: after a crash between the two, the next process still
+        // recognises the entries. Old hashes stay as long as their entries may be there.
         let mut ours: Vec<_> = wanted.iter().map(|(_, key)| hash(key.expose())).collect();
         let still = still_ours(before.as_deref(), &was);
         ours.extend(still.into_iter().filter(|hash| !ours.contains(hash)).collect::<Vec<_>>());
@@ -76,7 +76,7 @@ impl Store {
         match change {
             Change::None => Ok(()),
             Change::Write(text) => {
-                // Only the holder of the lock makes one: one that is left over is a dead one's.
+                // Only the holder of the lock makes one, so an old one is from a crashed process.
                 let temporary = paths::next(path);
                 atomic::remove(&temporary)?;
                 let mut next = NextFile::create(path, &temporary, 0)?;
@@ -96,7 +96,7 @@ enum Change {
     Remove,
 }
 
-/// What becomes of the file: our entries are those of `wanted`, all others stay.
+/// The change of the file: our entries become those of `wanted`, all others stay.
 fn merged(before: Option<&[u8]>, wanted: &RuntimeCache, ours: &[String]) -> Change {
     let Some((mut members, around)) = members(before) else { return Change::None };
     let stale: Vec<_> = members
@@ -127,7 +127,7 @@ fn merged(before: Option<&[u8]>, wanted: &RuntimeCache, ours: &[String]) -> Chan
         (true, true) => Change::Remove,
         (true, false) => {
             let mut text = around[0].to_vec();
-            members.write(&Layout::of_javascript(), &mut text);
+            members.write(&Layout::javascript(), &mut text);
             text.extend_from_slice(around[1]);
             Change::Write(text.into())
         }
@@ -141,7 +141,8 @@ fn still_ours(before: Option<&[u8]>, ours: &[String]) -> Vec<String> {
     hashes.filter(|hash| ours.contains(hash)).collect()
 }
 
-/// The entries of the file, and the white space around them; `None` if it holds something else, which is not for us to mend.
+/// The entries of the file, and the white space around them. `None` if it is something else, which
+/// is left as it is.
 fn members(before: Option<&[u8]>) -> Option<(Object<'_>, [&[u8]; 2])> {
     match before {
         None | Some([]) => Some((Object::default(), [b"", b"\n"])),
@@ -149,7 +150,7 @@ fn members(before: Option<&[u8]>) -> Option<(Object<'_>, [&[u8]; 2])> {
     }
 }
 
-/// The key of an entry of the form that we write, and of no other.
+/// The key of an entry, if the entry has the form that we write.
 fn key_of(raw: &[u8]) -> Option<Secret> {
     let entry = Object::of(raw)?;
     let is_plain = entry.iter().all(|(name, _)| name == "type" || name == "key");
@@ -192,7 +193,7 @@ mod tests {
             fs::read_to_string(self.path()).ok()
         }
 
-        #[expect(clippy::disallowed_methods, reason = "somebody else's file")]
+        #[expect(clippy::disallowed_methods, reason = "a file of another program")]
         fn seed(&self, text: &str) {
             fs::write(self.path(), text).unwrap();
         }
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_wrote_stays() {
+    fn the_entries_of_other_programs_stay() {
         let agent = Agent::new();
         let login = r#"{"acme":{"type":"oauth","access":"a","refresh":"r"},"old":{"type":"api_key","key":"k"}}"#;
         agent.seed(login);
@@ -224,7 +225,7 @@ mod tests {
         let text = agent.text().unwrap();
         assert!(text.contains("\"refresh\":") && text.contains("old"), "{text}");
         assert!(!text.contains("k2") && !text.contains("k1"), "{text}");
-        // What was ours is somebody else's once it says something else.
+        // An entry of ours that was changed is no longer ours.
         agent.follow(&[("zai", "k2")]);
         agent.seed(r#"{"zai":{"type":"api_key","key":"changed"}}"#);
         agent.follow(&[("zai", "k3")]);
@@ -239,7 +240,7 @@ mod tests {
             agent.follow(&[("acme", "k")]);
             assert_eq!(agent.text().as_deref(), Some(text));
         }
-        // What JavaScript reads we read, and leave every byte of it.
+        // A file that JavaScript can read is edited, and every other byte stays.
         let odd = r#"{"a": 1, "a": "\ud83d" }"#;
         agent.seed(odd);
         agent.follow(&[("acme", "k")]);

@@ -1,5 +1,7 @@
 //! Saving what a login or a paste gave, and reading it back.
 
+pub(crate) mod key_place;
+
 use auth_providers::refresh::{
     Revocation, clear_record, finish_begun, give_to_successors, holders, key_of, remove_kept_answer,
 };
@@ -16,7 +18,6 @@ use crate::config::Config;
 use crate::config::edit;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::profiles::key_place;
 use crate::profiles::sink;
 
 /// What the person asked for, and what holds for their agent.

@@ -1,5 +1,7 @@
 //! What a person types, and how they are asked: the lines of standard input, Ctrl-C, the echo.
 
+pub(crate) mod typed;
+
 use std::io::{self, BufRead as _, BufReader};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::process::runtime::not_started;
-use crate::host::typed::{self, Editor, RawInput, TERMINALS_LIMIT};
+use crate::host::prompt::typed::{Editor, RawInput, TERMINALS_LIMIT};
 
 /// Lines of standard input, as they come.
 pub(crate) struct Lines {
