@@ -12,9 +12,8 @@ use crate::agent::Agent;
 use crate::config::Config;
 use crate::config::edit::{self, Change, Missing};
 use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
-use crate::host::report::{Output, Report};
+use crate::host::error::CliError;
+use crate::host::report::Output;
 use crate::host::style::Style;
 
 /// What a command is given beside its arguments.
@@ -41,28 +40,6 @@ impl<'a> Invocation<'a> {
     pub fn new(context: &'a Context, output: Output, agent: Option<String>) -> Self {
         let (agent, named) = (OnceCell::new(), agent);
         Self { context, output, named, agent, shared: Rc::default() }
-    }
-
-    /// The same run with data for an answer.
-    pub(crate) fn as_data(&self) -> Self {
-        let output = Output { json: true, ..self.output };
-        Self { output, ..self.about(self.named.clone()) }
-    }
-
-    /// Until every flow takes one.
-    fn options(&self) -> Global {
-        let Output { json, verbose, no_color } = self.output;
-        Global { agent: self.named.clone(), json, verbose, no_color }
-    }
-
-    /// Until every flow takes one: runs one that reads and changes the config by itself.
-    pub(crate) fn with_options(
-        &self,
-        run: impl FnOnce(&Global, &Context) -> Result<Exit, CliError>,
-    ) -> Result<Report, CliError> {
-        let exit = run(&self.options(), self.context);
-        *self.shared.config.borrow_mut() = None;
-        exit.map(Report::from)
     }
 
     /// The same run about another agent.

@@ -7,25 +7,25 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use auth_providers::refresh::key_of;
+use auth_providers::token_source::TokenSink;
 use auth_providers::{PasteError, default_profile_id, key_value};
 use auth_store::{Credential, Document, Kind, ProfileId, ProviderId, State};
 use serde_json::json;
 
 use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
 use crate::agent::shared::Seen;
-use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
 use crate::host::other_tools::{Contents, Foreign, LeftOut, Tool, contents};
 use crate::host::process::runtime;
 use crate::host::prompt;
+use crate::host::report::Report;
 use crate::host::shell_quote::{moved_away, option, word};
 use crate::host::text::{printable, utc};
 use crate::profiles::save::key_place::{self, Decision, KeyPlace, Taken, holding, is_same};
 use crate::profiles::save::{self, Take};
-use crate::profiles::{runtime_cache, sink, view};
-use auth_providers::token_source::TokenSink;
+use crate::profiles::{sink, view};
 
 /// Whose credential is taken over, and how much of it.
 #[derive(Clone, Debug)]
@@ -45,36 +45,35 @@ pub struct ImportRequest {
 }
 
 /// Reads the other tool's file, has the user choose where a choice is to be made, and stores.
-pub fn run(args: &ImportRequest, global: &Global, context: &Context) -> Result<Exit, CliError> {
-    let config = Config::load(context)?;
-    let agent = Agent::named(global.agent.as_deref(), &config, context)?;
-    let sink = sink::for_agent(&agent, &config, context)?;
+pub fn run(args: &ImportRequest, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let (config, agent, context) = (invocation.config()?, invocation.agent()?, invocation.context);
+    let sink = sink::for_agent(agent, &config, context)?;
     let (path, contents) = find(args, context)?;
     save::check_store(&sink)?;
-    let seen = Seen::by(&agent, &config, context)?;
+    let seen = Seen::by(agent, &config, context)?;
     let mut plan = Plan { left_out: contents.left_out, ..Plan::of(&seen.document) };
     for foreign in contents.found {
-        plan.add(foreign, args, &agent, &sink, context)?;
+        plan.add(foreign, args, agent, &sink, context)?;
     }
     if plan.is_empty() && !plan.is_declined {
         return Err(plan.nothing(&path));
     }
     for (foreign, take) in plan.takes.iter().filter(|(_, take)| take.replaces) {
-        let holder = seen.holder(&take.id, &agent);
-        if *holder != agent {
+        let holder = seen.holder(&take.id, agent);
+        if holder != agent {
             return Err(not_here(&take.id, foreign, holder));
         }
     }
     let takes: Vec<_> = plan.takes.iter().map(|(_, take)| take).collect();
-    runtime::run(save::imported(&takes, args.force, &agent, &sink))??;
+    runtime::run(save::imported(&takes, args.force, agent, &sink))??;
     for (foreign, take) in &plan.takes {
         let kind = take.credential.kind();
-        save::declare(&take.id, &take.provider, kind, foreign.email.as_deref(), context);
+        save::declare(&take.id, &take.provider, kind, foreign.email.as_deref(), invocation);
     }
     if !plan.takes.is_empty() {
-        runtime_cache::follow_anew(&agent, context);
+        invocation.store_changed(agent);
     }
-    tell(&plan, &agent, global, context)
+    Ok(report(&plan, agent, context))
 }
 
 /// The file, and what is in it.
@@ -508,68 +507,62 @@ fn not_here(id: &ProfileId, foreign: &Foreign, holder: &Agent) -> CliError {
         .profile(id)
 }
 
-/// Says what was taken, what was there already, and what was left out.
-fn tell(plan: &Plan, agent: &Agent, global: &Global, context: &Context) -> Result<Exit, CliError> {
+/// What was taken, what was there already, and what was left out.
+fn report(plan: &Plan, agent: &Agent, context: &Context) -> Report {
+    let imported = plan.takes.iter().map(|(foreign, take)| {
+        json!({
+            "profileId": take.id,
+            "provider": take.provider,
+            "type": take.credential.kind().as_str(),
+            "expires": take.credential.expires(),
+            "path": foreign.path.display().to_string(),
+        })
+    });
+    let unchanged: Vec<_> = plan.unchanged.iter().map(|(id, _)| id).collect();
+    let mut report = Report::of(json!({
+        "agentId": agent.id,
+        "imported": imported.collect::<Vec<_>>(),
+        "unchanged": unchanged,
+        "leftOut": plan.left_out,
+    }));
     for (foreign, take) in &plan.takes {
-        if !global.json {
-            context.print(format_args!(
-                "Stored: the {} as profile `{}` of the agent `{}`, from {}.",
-                noun(&take.credential, &foreign.credential),
-                take.id,
-                agent.id,
-                context.display(&foreign.path)
-            ))?;
-        }
+        report.line(format_args!(
+            "Stored: the {} as profile `{}` of the agent `{}`, from {}.",
+            noun(&take.credential, &foreign.credential),
+            take.id,
+            agent.id,
+            context.display(&foreign.path)
+        ));
         if take.credential.kind() == Kind::OAuth {
-            context.say(format_args!(
+            report.say(format_args!(
                 "{} must not use that login any more. Do not log out there, which would revoke it; move its file away: {}",
                 foreign.tool,
                 moved_away(&foreign.path, "moved")
             ));
         }
     }
-    if !global.json {
-        for (id, kind) in &plan.unchanged {
-            let noun = match kind {
-                Kind::ApiKey => "key",
-                Kind::Token => "token",
-                Kind::OAuth => "login",
-            };
-            context.print(format_args!(
-                "Unchanged: profile `{id}` of the agent `{}` holds that {noun} already.",
-                agent.id
-            ))?;
-        }
+    for (id, kind) in &plan.unchanged {
+        let noun = match kind {
+            Kind::ApiKey => "key",
+            Kind::Token => "token",
+            Kind::OAuth => "login",
+        };
+        report.line(format_args!(
+            "Unchanged: profile `{id}` of the agent `{}` holds that {noun} already.",
+            agent.id
+        ));
     }
     for note in &plan.notes {
-        context.say(note);
+        report.say(note);
     }
     for left_out in &plan.left_out {
-        context.say(format_args!(
+        report.say(format_args!(
             "note: left out: `{}`: {}",
             printable(&left_out.entry),
             left_out.reason
         ));
     }
-    if global.json {
-        let imported = plan.takes.iter().map(|(foreign, take)| {
-            json!({
-                "profileId": take.id,
-                "provider": take.provider,
-                "type": take.credential.kind().as_str(),
-                "expires": take.credential.expires(),
-                "path": foreign.path.display().to_string(),
-            })
-        });
-        let unchanged: Vec<_> = plan.unchanged.iter().map(|(id, _)| id).collect();
-        context.print_json(&json!({
-            "agentId": agent.id,
-            "imported": imported.collect::<Vec<_>>(),
-            "unchanged": unchanged,
-            "leftOut": plan.left_out,
-        }))?;
-    }
-    Ok(Exit::Done)
+    report
 }
 
 /// What was taken, in a word or two.

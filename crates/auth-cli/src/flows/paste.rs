@@ -8,18 +8,17 @@ use auth_store::{Credential, Document, KeyReference, Kind, ProfileId, ProviderId
 use serde_json::json;
 
 use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
 use crate::agent::shared::{self, Seen};
-use crate::config::Config;
 use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::error::CliError;
 use crate::host::prompt;
+use crate::host::report::Report;
 use crate::host::shell_quote::option;
 use crate::host::text::utc;
 use crate::profiles::key_reference;
 use crate::profiles::save::key_place::{self, Decision, KeyPlace, Taken, holding};
-use crate::profiles::sink;
-use crate::profiles::{runtime_cache, save};
+use crate::profiles::{save, sink};
 
 /// A token or a key to store.
 #[derive(Clone, Debug)]
@@ -97,9 +96,9 @@ impl Place {
 }
 
 /// Stores a token or a key of any provider.
-pub fn run(request: &PasteRequest, global: &Global, context: &Context) -> Result<Exit, CliError> {
-    let what = What::from_request(request, context)?;
-    store(&request.provider, request.profile_id.as_deref(), &what, global, context)
+pub fn run(request: &PasteRequest, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let what = What::from_request(request, invocation.context)?;
+    store(&request.provider, request.profile_id.as_deref(), &what, invocation)
 }
 
 /// The place of a key in the environment.
@@ -165,12 +164,10 @@ fn store(
     provider: &str,
     profile: Option<&str>,
     what: &What,
-    global: &Global,
-    context: &Context,
-) -> Result<Exit, CliError> {
-    let config = Config::load(context)?;
-    let agent = Agent::named(global.agent.as_deref(), &config, context)?;
-    let sink = sink::for_agent(&agent, &config, context)?;
+    invocation: &Invocation<'_>,
+) -> Result<Report, CliError> {
+    let (config, agent, context) = (invocation.config()?, invocation.agent()?, invocation.context);
+    let sink = sink::for_agent(agent, &config, context)?;
     let typed = ProviderId::new(provider);
     if typed.as_str().is_empty() {
         return Err(CliError::usage("the provider has no name"));
@@ -190,23 +187,23 @@ fn store(
             try_out(place, &provider, &looks, context);
             Credential::Reference(place.clone())
         }
-        None => secret(&provider, what, &looks, &agent, context)?,
+        None => secret(&provider, what, &looks, agent, context)?,
     };
-    let seen = Seen::by(&agent, &config, context)?;
+    let seen = Seen::by(agent, &config, context)?;
     let decision = settled(&mut place, &provider, &credential, &seen.document, what, context)?;
     let (id, beside) = match decision {
         Decision::Save { id, beside } => (id, beside),
         Decision::Same(id) if what.expires_in.is_none() => {
-            return unchanged(&id, &provider, &credential, what, &agent, global, context);
+            return Ok(unchanged(&id, &provider, &credential, what, agent));
         }
         Decision::Same(id) => (id, None),
         Decision::Refused => {
-            return Err(refused(&place.id, &provider, &credential, &seen.document, what, &agent));
+            return Err(refused(&place.id, &provider, &credential, &seen.document, what, agent));
         }
     };
     // A write goes to the file that has the profile.
-    let holder = seen.holder(&id, &agent).clone();
-    let shared = shared::owner_of(&agent, &config, context)?.filter(|owner| *owner != holder);
+    let holder = seen.holder(&id, agent).clone();
+    let shared = shared::owner_of(agent, &config, context)?.filter(|owner| *owner != holder);
     let shared = shared.map(|owner| owner.store().read()).transpose()?;
     let sink = sink::for_agent(&holder, &config, context)?;
     save::check_store(&sink)?;
@@ -216,34 +213,31 @@ fn store(
         match place.decide(&provider, &credential, all) {
             Decision::Save { id, .. } => Ok(Some(id)),
             Decision::Same(id) => Ok(what.expires_in.is_some().then_some(id)),
-            Decision::Refused => Err(refused(&place.id, &provider, &credential, all, what, &agent)),
+            Decision::Refused => Err(refused(&place.id, &provider, &credential, all, what, agent)),
         }
     };
     let Some(id) = save::pasted(&choose, &provider, &credential, &holder, &sink)? else {
-        return unchanged(&id, &provider, &credential, what, &holder, global, context);
+        return Ok(unchanged(&id, &provider, &credential, what, &holder));
     };
-    save::declare(&id, &provider, what.kind, None, context);
-    runtime_cache::follow_anew(&holder, context);
+    save::declare(&id, &provider, what.kind, None, invocation);
+    invocation.store_changed(&holder);
 
     if let Some(other) = &beside {
         let held = holding(other, &credential, &seen.document);
         context.say(format_args!(
             "note: {held}, so this one is stored as `{id}`; to replace that one: {}{} --force",
-            what.command(&provider, &agent),
+            what.command(&provider, agent),
             option("--profile-id", other)
         ));
     }
-    if !global.json {
-        let until = credential.expires().map(|end| format!(" It ends {}.", utc(end)));
-        context.print(format_args!(
-            "Stored: profile `{id}` of the agent `{}`.{}",
-            holder.id,
-            until.unwrap_or_default()
-        ))?;
-        return Ok(Exit::Done);
-    }
-    context.print_json(&told(&id, &provider, &credential, &holder, true))?;
-    Ok(Exit::Done)
+    let mut report = Report::of(told(&id, &provider, &credential, &holder, true));
+    let until = credential.expires().map(|end| format!(" It ends {}.", utc(end)));
+    report.line(format_args!(
+        "Stored: profile `{id}` of the agent `{}`.{}",
+        holder.id,
+        until.unwrap_or_default()
+    ));
+    Ok(report)
 }
 
 /// Where it goes; at a terminal the user decides whether it replaces what is there.
@@ -268,26 +262,21 @@ fn settled(
     Ok(decision)
 }
 
-/// Says that it is stored already.
+/// It is stored already.
 fn unchanged(
     id: &ProfileId,
     provider: &ProviderId,
     credential: &Credential,
     what: &What,
     agent: &Agent,
-    global: &Global,
-    context: &Context,
-) -> Result<Exit, CliError> {
-    if global.json {
-        context.print_json(&told(id, provider, credential, agent, false))?;
-    } else {
-        context.print(format_args!(
-            "Unchanged: profile `{id}` of the agent `{}` holds this {} already.",
-            agent.id,
-            what.noun()
-        ))?;
-    }
-    Ok(Exit::Done)
+) -> Report {
+    let mut report = Report::of(told(id, provider, credential, agent, false));
+    report.line(format_args!(
+        "Unchanged: profile `{id}` of the agent `{}` holds this {} already.",
+        agent.id,
+        what.noun()
+    ));
+    report
 }
 
 fn told(

@@ -181,11 +181,6 @@ impl Context {
         self.stderr.replace(stderr);
     }
 
-    /// Has data go elsewhere; where it went before.
-    pub(crate) fn replace_stdout(&self, stdout: Writer) -> Writer {
-        self.stdout.replace(stdout)
-    }
-
     /// All of what we are told, to a limit.
     pub(crate) fn read_stdin(&self, limit: u64) -> io::Result<String> {
         let mut bytes = Vec::new();

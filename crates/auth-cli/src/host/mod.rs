@@ -4,7 +4,6 @@ pub mod context;
 pub mod duration;
 pub mod error;
 pub mod fallback_directories;
-pub mod global;
 pub mod network;
 pub mod other_tools;
 pub mod paths;

@@ -110,9 +110,14 @@ impl Report {
         Self { data: None, ..self }.failed(error)
     }
 
-    /// The answer as data.
-    pub fn data(&self) -> &Value {
-        self.data.as_ref().unwrap_or(&Value::Null)
+    /// The data of an answer that is a part of another one; says what is said in both forms.
+    pub(crate) fn quietly(self, context: &Context) -> Value {
+        for line in &self.lines {
+            if let Line::Said(line) = line {
+                context.say(line);
+            }
+        }
+        self.data.unwrap_or_default()
     }
 
     /// The failure, for better words.

@@ -44,14 +44,6 @@ fn follow(agent: &Agent, config: &Config, context: &Context) {
     }
 }
 
-/// The same where the config may have changed since it was read.
-pub(crate) fn follow_anew(agent: &Agent, context: &Context) {
-    // A config that is wrong was complained about when it was read.
-    if let Ok(config) = Config::load(context) {
-        follow(agent, &config, context);
-    }
-}
-
 /// Notes that a token of `agent` changed, of which other agents may have had copies: those that
 /// have a cache follow, too.
 pub(crate) fn changed_with_copies(agent: &Agent, config: &Config, invocation: &Invocation<'_>) {

@@ -62,7 +62,7 @@ pub fn setup_token(args: &SetupTokenArgs, invocation: &Invocation<'_>) -> Result
         may_ask: !args.yes,
         ..PasteRequest::setup_token(&args.provider, args.profile_id.as_deref())
     };
-    invocation.with_options(|global, context| paste::run(&request, global, context))
+    paste::run(&request, invocation)
 }
 
 /// Stores a token of any provider.
@@ -73,7 +73,7 @@ pub fn paste_token(args: &PasteTokenArgs, invocation: &Invocation<'_>) -> Result
         may_ask: !args.yes,
         ..PasteRequest::token(&args.provider, args.profile_id.as_deref())
     };
-    invocation.with_options(|global, context| paste::run(&request, global, context))
+    paste::run(&request, invocation)
 }
 
 /// Stores an API key of any provider.
@@ -93,7 +93,7 @@ pub fn paste_api_key(
         may_ask: !args.yes,
         ..PasteRequest::api_key(&args.provider, args.profile_id.as_deref())
     };
-    invocation.with_options(|global, context| paste::run(&request, global, context))
+    paste::run(&request, invocation)
 }
 
 /// Takes a credential over from another tool.
@@ -106,5 +106,5 @@ pub fn import(args: &ImportArgs, invocation: &Invocation<'_>) -> Result<Report, 
         profile_id: args.profile_id.clone(),
         force: args.force,
     };
-    invocation.with_options(|global, context| import::run(&request, global, context))
+    import::run(&request, invocation)
 }

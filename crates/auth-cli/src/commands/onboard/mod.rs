@@ -16,9 +16,8 @@ use crate::flows::login::request::LoginRequest;
 use crate::flows::model::Use;
 use crate::flows::paste::{self, PasteRequest};
 use crate::flows::{login, model};
-use crate::host::context::{Captured, Context};
+use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
 use crate::host::other_tools::{self, Tool};
 use crate::host::prompt;
 use crate::host::report::Report;
@@ -320,24 +319,13 @@ fn perform(
     providers: &Providers,
     invocation: &Invocation<'_>,
 ) -> Result<(Act, Value), CliError> {
-    let done = match &act {
-        Act::Keep(_) | Act::Env(_) => Value::Null,
-        Act::Login(request) => {
-            // Its way may be a paste, which prints.
-            let mut data = Value::Null;
-            let printed = quietly(invocation, |_, _| {
-                data = login::run(request, &invocation.as_data())?.data().clone();
-                Ok(Exit::Done)
-            })?;
-            if data.is_null() { printed } else { data }
-        }
-        Act::Paste(request) => {
-            quietly(invocation, |global, context| paste::run(request, global, context))?
-        }
-        Act::Import(request, _) => {
-            quietly(invocation, |global, context| import::run(request, global, context))?
-        }
+    let report = match &act {
+        Act::Keep(_) | Act::Env(_) => Report::default(),
+        Act::Login(request) => login::run(request, invocation)?,
+        Act::Paste(request) => paste::run(request, invocation)?,
+        Act::Import(request, _) => import::run(request, invocation)?,
     };
+    let done = report.quietly(invocation.context);
     let is_empty = |name: &str| done[name].as_array().is_some_and(Vec::is_empty);
     let took_nothing = is_empty("imported") && is_empty("unchanged");
     let (Act::Import(_, id), true) = (&act, took_nothing) else { return Ok((act, done)) };
@@ -347,20 +335,6 @@ fn perform(
         None => return Ok((act, done)),
     };
     perform(instead, args, providers, invocation)
-}
-
-/// Runs a flow whose data is for us.
-fn quietly(
-    invocation: &Invocation<'_>,
-    flow: impl FnOnce(&Global, &Context) -> Result<Exit, CliError>,
-) -> Result<Value, CliError> {
-    let (data, context) = (Captured::default(), invocation.context);
-    let stdout = context.replace_stdout(Box::new(data.clone()));
-    let report = invocation
-        .with_options(|global, context| flow(&Global { json: true, ..global.clone() }, context));
-    context.replace_stdout(stdout);
-    report?;
-    Ok(serde_json::from_str(&data.text()).unwrap_or_default())
 }
 
 /// Reads back what is there now, says it, and which commands come next.

@@ -40,16 +40,8 @@ pub fn run(request: &LoginRequest, invocation: &Invocation<'_>) -> Result<Report
             return plugin::run(request, &provider, &sink, invocation);
         }
         Chosen::Flow(flow) => flow,
-        Chosen::Token => {
-            let request = request.pasted_token(&provider);
-            return invocation
-                .with_options(|global, context| paste::run(&request, global, context));
-        }
-        Chosen::ApiKey => {
-            let request = request.pasted_key(&provider);
-            return invocation
-                .with_options(|global, context| paste::run(&request, global, context));
-        }
+        Chosen::Token => return paste::run(&request.pasted_token(&provider), invocation),
+        Chosen::ApiKey => return paste::run(&request.pasted_key(&provider), invocation),
     };
     save::check_store(&sink)?;
     if request.start {

@@ -28,10 +28,7 @@ pub(crate) fn report(
     }
     let agent = &shared::holder(agent, id, &*invocation.config()?, context)?;
     let kind = login.credential.kind();
-    invocation.change_config(|_| {
-        save::declare(id, &login.provider, kind, login.email.as_deref(), context);
-        Ok(true)
-    })?;
+    save::declare(id, &login.provider, kind, login.email.as_deref(), invocation);
     invocation.store_changed(agent);
     let default = if set_default { set_default_model(provider, invocation)? } else { None };
     let mut report = Report::of(json!({

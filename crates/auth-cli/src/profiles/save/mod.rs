@@ -13,6 +13,7 @@ use auth_store::{
 use serde_json::{Map, Value};
 
 use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
 use crate::agent::shared;
 use crate::config::Config;
 use crate::config::edit;
@@ -314,10 +315,12 @@ pub(crate) fn declare(
     provider: &ProviderId,
     kind: Kind,
     email: Option<&str>,
-    context: &Context,
+    invocation: &Invocation<'_>,
 ) {
-    let path = context.paths().config.clone();
-    if let Err(error) = edit::declare_profile(&path, id, provider, kind, email) {
+    let context = invocation.context;
+    let declared =
+        invocation.change_config(|path| edit::declare_profile(path, id, provider, kind, email));
+    if let Err(error) = declared {
         context.say(format_args!("warning: {}", error.message));
         if let Some(hint) = error.hint {
             context.say(format_args!("hint: {hint}"));
