@@ -363,6 +363,31 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_is_cut_off_behind_both_tokens_is_one() {
+        let ends_after = |body: &'static str| {
+            let (url, server) = server(move |mut stream| {
+                read_request(&mut stream);
+                let head = "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n";
+                stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+            });
+            let answer = send(post(&url, None));
+            server.join().unwrap();
+            answer
+        };
+        let both = r#"{"access_token":"n","refresh_token":"r2","exp"#;
+        assert_eq!(ends_after(both).unwrap().body, both.as_bytes());
+        // The controls: the refresh token may go on, or be still to come.
+        for part in [
+            r#"{"access_token":"n","refresh_token":"r2"#,
+            r#"{"access_token":"n","exp"#,
+            "access_token=n&refresh_token=r2",
+        ] {
+            let answer = ends_after(part);
+            assert!(matches!(answer, Err(HttpError::Unanswered(_))), "{part}: {answer:?}");
+        }
+    }
+
+    #[test]
     fn a_silent_server_ends_at_the_timeout() {
         let (done, wait) = std::sync::mpsc::channel::<()>();
         let (url, server) = server(move |mut stream| {

@@ -307,6 +307,17 @@ mod tests {
     }
 
     #[test]
+    fn a_document_is_read_as_servers_write_it_and_a_page_is_called_one() {
+        let url = "https://a.example/.well-known/openid-configuration";
+        let odd = "\u{feff}{\"issuer\":\"https://a.example\",\"x\":\"\\ud83d\",\"n\":1e999,\
+            \"token_endpoint\":\"https://a.example/t\"}";
+        let metadata = ask("https://a.example", &[(url, odd)]).0.unwrap();
+        assert_eq!(metadata.endpoints.token.as_deref(), Some("https://a.example/t"));
+        let error = ask("https://a.example", &[(url, "<html>sign in</html>")]).0.unwrap_err();
+        assert!(error.to_string().contains("it is a web page"), "{error}");
+    }
+
+    #[test]
     fn the_issuer_must_be_the_same_to_the_byte() {
         for named in ["https://a.example/", "https://A.example", "https://b.example", ""] {
             let document = format!(r#"{{"issuer":"{named}"}}"#);

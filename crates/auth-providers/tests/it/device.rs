@@ -268,3 +268,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn answers_in_the_form_of_a_form_are_understood() {
+    let code = "device_code=Zk3&user_code=WDJB-MJHT&expires_in=1800&interval=5\
+        &verification_uri=https%3A%2F%2Facme.example%2Fgo";
+    let polls = vec![
+        (200, json!("error=authorization_pending&error_description=not+yet")),
+        (200, json!("error=slow_down&interval=10")),
+        (203, json!("access_token=a&refresh_token=r&expires_in=600&token_type=bearer")),
+    ];
+    let (login, times) = run(json!(code), polls);
+    let Credential::OAuth(credential) = login.unwrap().credential else { panic!() };
+    assert_eq!((credential.access.expose(), credential.refresh.expose()), ("a", "r"));
+    assert_eq!(times, [5, 10, 20]);
+}

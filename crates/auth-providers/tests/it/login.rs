@@ -356,3 +356,75 @@ fn a_provider_without_a_browser_login_says_so() {
     let error = block_on(login(anthropic, entropy(), &issuer, &person, &NOW)).unwrap_err();
     assert!(matches!(error, LoginError::NoSuchFlow { .. }), "{error}");
 }
+
+/// What becomes of a login whose code is answered like this, and whose userinfo answers like that.
+fn answered(tokens: &'static str, userinfo: (u16, &'static str)) -> Result<Finished, LoginError> {
+    let mut manifest = acme();
+    manifest["identity"] = json!({"source": "userinfo", "account": "/sub"});
+    let issuer = Issuer::new(move |url, _| {
+        if url == "https://acme.example/userinfo" {
+            (userinfo.0, userinfo.1.to_owned())
+        } else {
+            (200, tokens.to_owned())
+        }
+    });
+    let person = visitor(&Arc::default());
+    block_on(login(&provider(&manifest), entropy(), &issuer, &person, &NOW))
+}
+
+#[test]
+fn the_answers_to_a_login_are_read_as_servers_write_them() {
+    for (tokens, userinfo) in [
+        ("access_token=a&refresh_token=r&expires_in=600", "{\"sub\":\"u1\"}"),
+        (
+            r#"{"access_token":"a","refresh_token":"r","expires_in":600,"team":"\ud83d","n":1e999}"#,
+            "\u{feff}{\"sub\":\"u1\",\"name\":\"Team \\ud83d\",\"n\":NaN}",
+        ),
+        (
+            "{\"access_token\":\"a\",\"refresh_token\":\"r\",\"expires_in\":600,\"token_type\":\"bearer \"}",
+            "{\"sub\":\"u0\",\"sub\":\"u1\"}",
+        ),
+    ] {
+        for status in [200, 203, 206] {
+            let finished = answered(tokens, (status, userinfo)).unwrap();
+            let credential = oauth(&finished);
+            assert_eq!(
+                (credential.access.expose(), credential.refresh.expose()),
+                ("a", "r"),
+                "{tokens}"
+            );
+            assert_eq!(credential.account_id.as_deref(), Some("u1"), "{userinfo}");
+            assert_eq!(credential.expires, Some(Timestamp(NOW.0 + 600_000)));
+        }
+    }
+    let odd = answered(r#"{"access_token":"a"}"#, (200, "<html>")).unwrap();
+    assert!(odd.login.warnings.join(" ").contains("JSON object"), "{:?}", odd.login.warnings);
+}
+
+#[test]
+fn tokens_that_need_a_proof_end_a_login_before_anybody_is_asked_whose_it_is() {
+    for kind in ["DPoP", " mac", "pop"] {
+        let asked = Issuer::new(move |url, _| {
+            assert_eq!(url, "https://acme.example/token", "the token was used");
+            (
+                200,
+                json!({"access_token": "a", "refresh_token": "r", "token_type": kind}).to_string(),
+            )
+        });
+        let mut manifest = acme();
+        manifest["identity"] = json!({"source": "userinfo", "account": "/sub"});
+        let person = visitor(&Arc::default());
+        let error = block_on(login(&provider(&manifest), entropy(), &asked, &person, &NOW));
+        let error = error.unwrap_err();
+        assert!(matches!(error, LoginError::Misconfigured { .. }), "{kind}: {error}");
+        let told = error.to_string();
+        assert!(told.contains(&format!("`{}`", kind.trim().to_lowercase())), "{told}");
+    }
+}
+
+#[test]
+fn a_web_page_in_the_place_of_tokens_is_called_one() {
+    let error = answered("<!DOCTYPE html><p>Welcome", (200, "{}")).unwrap_err();
+    assert!(matches!(error, LoginError::Unavailable { .. }), "{error}");
+    assert!(error.to_string().contains("the server answered with a web page"), "{error}");
+}

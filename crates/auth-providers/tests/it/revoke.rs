@@ -57,6 +57,8 @@ fn a_failure_is_told_and_names_no_token() {
 fn a_token_the_issuer_does_not_know_is_as_good_as_revoked() {
     assert_eq!(revoke(400, r#"{"error":"invalid_token"}"#).0, Revocation::Done);
     assert_eq!(revoke(400, r#"{"error":"unsupported_token_type"}"#).0, Revocation::NotOffered);
+    assert_eq!(revoke(400, "error=invalid_token").0, Revocation::Done);
+    assert_eq!(revoke(400, "{\"x\":NaN,\"error\":\"invalid_token\"}").0, Revocation::Done);
 }
 
 #[test]
