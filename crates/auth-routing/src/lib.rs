@@ -46,7 +46,7 @@
 //! # Around it
 //!
 //! [`cooldown`] says how long a failure makes a profile rest, [`response`] what a provider's answer
-//! says about it, [`session`] which profile a session stays with, [`selector`] and [`choice`] what
+//! says about it, [`judgement`] what a proxy makes of that, [`limits`] the windows in its headers, [`session`] which profile a session stays with, [`selector`] and [`choice`] what
 //! `/model Opus@anthropic:work` means and does, [`charge()`] who pays, [`health`] and [`label`] how
 //! long credentials still hold, in data and in words, and [`repair`](mod@repair) mends configs that
 //! name a login by its old id.
@@ -58,7 +58,9 @@ mod config;
 pub mod cooldown;
 mod explain;
 pub mod health;
+pub mod judgement;
 pub mod label;
+pub mod limits;
 pub mod moment;
 mod plan;
 #[cfg(test)]
@@ -70,6 +72,7 @@ pub mod response;
 mod response_tests;
 pub mod selector;
 pub mod session;
+mod stated_reset;
 
 pub use auth_store::Timestamp;
 pub use charge::{Charge, charge};
