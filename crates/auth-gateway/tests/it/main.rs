@@ -1,0 +1,4 @@
+//! The gateway on real sockets.
+
+mod failover;
+mod support;
