@@ -220,7 +220,8 @@ impl Api {
         let mut parts = hyper::http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(bytes::Bytes::from(text)).ok()?);
+        parts.path_and_query =
+            Some(PathAndQuery::from_maybe_shared(bytes::Bytes::from(text)).ok()?);
         Uri::from_parts(parts).ok()
     }
 
@@ -275,8 +276,8 @@ fn merge(headers: &mut HeaderMap, name: &HeaderName, value: &HeaderValue) {
 impl Rule {
     fn parse(text: &str) -> Result<Self, WrongApi> {
         let parts = text.split_once(' ').filter(|(_, path)| path.starts_with('/'));
-        let (method, path) = parts
-            .ok_or_else(|| wrong("repeatable", format!("`{text}` is not `METHOD /path`")))?;
+        let (method, path) =
+            parts.ok_or_else(|| wrong("repeatable", format!("`{text}` is not `METHOD /path`")))?;
         let method = method.parse().map_err(|error| wrong("repeatable", error))?;
         let (path, is_prefix) = match path.strip_suffix('*') {
             Some(beginning) => (beginning, true),
@@ -286,7 +287,8 @@ impl Rule {
     }
 
     fn is_met(&self, method: &Method, path: &str) -> bool {
-        let is_there = if self.is_prefix { path.starts_with(&self.path) } else { path == self.path };
+        let is_there =
+            if self.is_prefix { path.starts_with(&self.path) } else { path == self.path };
         is_there && *method == self.method
     }
 }

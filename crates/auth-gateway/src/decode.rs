@@ -7,7 +7,11 @@ use hyper::header::{CONTENT_ENCODING, HeaderMap};
 
 /// The body as text would be read; `None` where its encoding is unknown, wrong, or yields more
 /// than `most`.
-pub(crate) fn decoded<'a>(headers: &HeaderMap, body: &'a [u8], most: usize) -> Option<Cow<'a, [u8]>> {
+pub(crate) fn decoded<'a>(
+    headers: &HeaderMap,
+    body: &'a [u8],
+    most: usize,
+) -> Option<Cow<'a, [u8]>> {
     let Some(encoding) = headers.get(CONTENT_ENCODING) else {
         return Some(Cow::Borrowed(body));
     };
@@ -25,9 +29,7 @@ pub(crate) fn decoded_part(headers: &HeaderMap, body: &[u8], most: usize) -> Vec
     let most = most as u64;
     let _ = match headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes()) {
         None | Some(b"identity") => body.take(most).read_to_end(&mut part),
-        Some(b"gzip") => {
-            flate2::read::MultiGzDecoder::new(body).take(most).read_to_end(&mut part)
-        }
+        Some(b"gzip") => flate2::read::MultiGzDecoder::new(body).take(most).read_to_end(&mut part),
         Some(b"zstd") => match ruzstd::decoding::StreamingDecoder::new(body) {
             Ok(reader) => reader.take(most).read_to_end(&mut part),
             Err(_) => Ok(0),

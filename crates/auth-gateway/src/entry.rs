@@ -22,7 +22,9 @@ impl Hosts {
             }
             Some(_) => return false,
             None => match host.split_once(':') {
-                Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
+                Some((name, port))
+                    if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) =>
+                {
                     name
                 }
                 Some(_) => return false,

@@ -1,9 +1,7 @@
 //! Which headers go on, and where a client puts its token.
 
 use hyper::HeaderMap;
-use hyper::header::{
-    self, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, TE,
-};
+use hyper::header::{self, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, TE};
 
 use crate::client;
 
@@ -49,13 +47,15 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap) {
 /// Whether the body is a stream of server-sent events.
 pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    kind.len() >= EVENT_STREAM.len() && kind[..EVENT_STREAM.len()].eq_ignore_ascii_case(EVENT_STREAM)
+    kind.len() >= EVENT_STREAM.len()
+        && kind[..EVENT_STREAM.len()].eq_ignore_ascii_case(EVENT_STREAM)
 }
 
 fn drop_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let lists: Vec<_> = headers.get_all(CONNECTION).iter().cloned().collect();
-        for name in lists.iter().filter_map(|list| list.to_str().ok()).flat_map(|it| it.split(',')) {
+        for name in lists.iter().filter_map(|list| list.to_str().ok()).flat_map(|it| it.split(','))
+        {
             headers.remove(name.trim());
         }
     }
@@ -131,7 +131,9 @@ mod tests {
 
     fn headers(text: &str) -> HeaderMap {
         let lines = text.lines().map(|line| line.trim().split_once(": ").unwrap());
-        lines.map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).collect()
+        lines
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+            .collect()
     }
 
     #[test]

@@ -8,9 +8,7 @@ use auth_routing::judgement::{Class, Judgement};
 use auth_routing::{CooldownPolicy, after_failure, after_success, unusable_until};
 use auth_store::{Clock, Kind, ProfileId, ProviderId, Secret, Timestamp, Usage};
 
-use crate::accounts::{
-    Accounts, AccountsError, Candidate, Cooldown, Fingerprint, Live, Question,
-};
+use crate::accounts::{Accounts, AccountsError, Candidate, Cooldown, Fingerprint, Live, Question};
 
 /// Accounts in memory, in the order in which they were added.
 pub struct MemoryAccounts {
@@ -115,10 +113,8 @@ impl Accounts for MemoryAccounts {
 impl Account {
     fn candidate(&self, model: Option<&str>, now: Timestamp) -> Candidate {
         let until = unusable_until(&self.usage).filter(|until| now < *until);
-        let whole = until.map(|until| Cooldown {
-            until,
-            since: self.usage.last_failure_at.unwrap_or(now),
-        });
+        let whole =
+            until.map(|until| Cooldown { until, since: self.usage.last_failure_at.unwrap_or(now) });
         let of_model = model.and_then(|model| self.models.get(model)).copied();
         let cooldown = whole.or(of_model.filter(|it| now < it.until));
         Candidate { profile: self.profile.clone(), kind: self.live.kind, cooldown }

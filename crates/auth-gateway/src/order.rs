@@ -31,9 +31,8 @@ impl<A: Accounts> Gateway<A> {
         path: &str,
     ) -> Result<Order, Refusal> {
         let plan = self.accounts.plan(&asked.question());
-        let mut candidates = plan.map_err(|error| {
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-        })?;
+        let mut candidates =
+            plan.map_err(|error| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
         if !asked.caller.may_use_subscriptions() {
             candidates.retain(|candidate| !candidate.is_subscription());
             if candidates.is_empty() {
@@ -55,7 +54,8 @@ impl<A: Accounts> Gateway<A> {
         let home = session.filter(|home| {
             let candidate = candidates.iter().find(|candidate| candidate.profile == *home);
             // The provider's own memory of the conversation does not live longer.
-            let comes_back = |it: &Candidate| it.cooldown.is_none_or(|it| it.until.since(now) < HOME);
+            let comes_back =
+                |it: &Candidate| it.cooldown.is_none_or(|it| it.until.since(now) < HOME);
             candidate.is_some_and(comes_back)
         });
         if let Some(at) = usable.iter().position(|it| Some(&it.profile) == home.as_ref()) {
@@ -115,7 +115,13 @@ impl<A: Accounts> Gateway<A> {
     }
 
     /// Remembers where a conversation was served.
-    pub(crate) fn settle(&self, asked: &Asked, facts: &RequestFacts, order: &Order, at: &ProfileId) {
+    pub(crate) fn settle(
+        &self,
+        asked: &Asked,
+        facts: &RequestFacts,
+        order: &Order,
+        at: &ProfileId,
+    ) {
         let home = order.home.as_ref().unwrap_or(at);
         self.sessions.put(session_key(asked, facts), home, Instant::now());
         for id in &facts.bound {

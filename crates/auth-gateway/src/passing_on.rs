@@ -25,7 +25,7 @@ impl<A: Accounts> Gateway<A> {
         api: &Api,
         received: Received,
     ) -> Response<Answer<A>> {
-        let Received { mut head, held, body, profile, judgement } = received;
+        let Received { mut head, held, body, profile, judgement, veil } = received;
         let status = head.status.as_u16();
         let asked = Arc::clone(&trip.asked);
         self.metrics.answered(&asked.provider, status);
@@ -42,6 +42,7 @@ impl<A: Accounts> Gateway<A> {
         }
         let may_fail = is_served && is_plain && is_event_stream(&head.headers);
         clean_answer(&mut head.headers);
+        veil.cover_headers(&mut head.headers);
         if asked.caller.may(Right::Status)
             && let Ok(name) = HeaderValue::from_str(profile.as_str())
         {
@@ -51,7 +52,7 @@ impl<A: Accounts> Gateway<A> {
         trip.status = status;
         trip.profile = Some(profile);
         let idle = Idle::new(self.limits.provider_idle);
-        let relay = Relay { held, body, idle, learner, may_fail, trip };
+        let relay = Relay { held, body, idle, veil, learner, may_fail, trip };
         Response::from_parts(head, Answer::Relayed(Box::new(relay)))
     }
 }

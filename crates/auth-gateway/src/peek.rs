@@ -185,7 +185,8 @@ mod tests {
         assert_eq!(class(overloaded), Some(Class::Overload));
         let failed = "data: {\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"usage_limit_reached\"}}}\n\n";
         assert_eq!(class(failed), Some(Class::Limit));
-        let chunk = "data: {\"error\":{\"code\":429},\"choices\":[{\"finish_reason\":\"error\"}]}\n\n";
+        let chunk =
+            "data: {\"error\":{\"code\":429},\"choices\":[{\"finish_reason\":\"error\"}]}\n\n";
         assert_eq!(class(chunk), Some(Class::Limit));
     }
 

@@ -7,8 +7,8 @@ use std::fmt;
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
 use memchr::memmem;
-use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::Deserializer;
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// A place in a request.
 #[derive(Clone, Debug)]
@@ -248,7 +248,10 @@ mod tests {
         assert_eq!(read(r#"{"x": !!!, "model": "m"}"#, &["/model"]), []);
         assert_eq!(read("", &["/model"]), []);
         assert_eq!(read(r#"["model"]"#, &["/model"]), []);
-        assert_eq!(read(r#"{"mod\u0065l": "m", "a": "model"}"#, &["/model"]), [(0, "m".to_owned())]);
+        assert_eq!(
+            read(r#"{"mod\u0065l": "m", "a": "model"}"#, &["/model"]),
+            [(0, "m".to_owned())]
+        );
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::reaction::{Reaction, reaction};
 use crate::relay::{Answer, Trip};
 use crate::shape::Refusal;
 use crate::upstream::NoAnswer;
+use crate::veil::Veil;
 use crate::windows::{self, Seen};
 
 /// A request that is ready to be sent to any profile.
@@ -48,6 +49,8 @@ pub(crate) struct Received {
     pub(crate) body: Incoming,
     pub(crate) profile: ProfileId,
     pub(crate) judgement: Judgement,
+    /// Over the credential that it was asked with.
+    pub(crate) veil: Veil,
 }
 
 /// Where the attempts of a request are.
@@ -161,15 +164,15 @@ impl<A: Accounts> Gateway<A> {
                 }
             };
             let has_next = number + 1 < profiles.len();
-            let received = match self.attempt(&mut ready, profile, live, has_next, &mut attempts).await
-            {
-                Ok(received) => received,
-                // What an earlier profile was answered says more than that this one was not.
-                Err(refusal) => match refused {
-                    None => return Err(refusal),
-                    Some(_) => break,
-                },
-            };
+            let received =
+                match self.attempt(&mut ready, profile, live, has_next, &mut attempts).await {
+                    Ok(received) => received,
+                    // What an earlier profile was answered says more than that this one was not.
+                    Err(refusal) => match refused {
+                        None => return Err(refusal),
+                        Some(_) => break,
+                    },
+                };
             match reaction(received.judgement.class) {
                 Reaction::Pass => {
                     if received.judgement.class == Class::Served {
@@ -294,7 +297,8 @@ impl<A: Accounts> Gateway<A> {
         } else {
             (Held::new(), served)
         };
-        Ok(Received { head, held, body, profile: profile.clone(), judgement })
+        let veil = Veil::over(live);
+        Ok(Received { head, held, body, profile: profile.clone(), judgement, veil })
     }
 
     /// Where every profile is in cooldown now, the client is told when the first is back.

@@ -65,10 +65,7 @@ impl Rates {
 }
 
 fn refusal(message: String, wait: Duration) -> Refusal {
-    Refusal {
-        retry_after: Some(wait),
-        ..Refusal::new(StatusCode::TOO_MANY_REQUESTS, message)
-    }
+    Refusal { retry_after: Some(wait), ..Refusal::new(StatusCode::TOO_MANY_REQUESTS, message) }
 }
 
 #[cfg(test)]

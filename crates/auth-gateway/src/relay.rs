@@ -19,9 +19,10 @@ use crate::idle::Idle;
 use crate::learn::Learner;
 use crate::peek::{Held, late_error};
 use crate::rate::Turn;
+use crate::veil::Veil;
 
 /// The body of an answer.
-pub enum Answer<A: Accounts> {
+pub(crate) enum Answer<A: Accounts> {
     /// One of our own.
     Own(Full<Bytes>),
     /// A provider's.
@@ -29,11 +30,12 @@ pub enum Answer<A: Accounts> {
 }
 
 /// A provider's answer on its way.
-pub struct Relay<A: Accounts> {
+pub(crate) struct Relay<A: Accounts> {
     /// What was read before the head was sent.
     pub(crate) held: Held,
     pub(crate) body: Incoming,
     pub(crate) idle: Idle,
+    pub(crate) veil: Veil,
     /// Where ids of an account may come.
     pub(crate) learner: Option<Learner>,
     /// Whether errors may come behind a good status.
@@ -134,6 +136,10 @@ impl<A: Accounts> Relay<A> {
         if self.body.is_end_stream() && self.held.is_empty() {
             self.trip.is_whole = true;
         }
+        let frame = match frame.into_data() {
+            Ok(data) => Frame::data(self.veil.cover(data)),
+            Err(frame) => frame,
+        };
         Poll::Ready(Some(Ok(frame)))
     }
 }

@@ -195,7 +195,8 @@ async fn converse<A: Accounts>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time)
         .max_headers(limits.header_fields)
-        .max_buf_size(limits.head_bytes)
+        .max_header_size(limits.head_bytes)
+        .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {
@@ -232,6 +233,8 @@ async fn accept(listeners: &[Listener], turn: usize) -> io::Result<(&Listener, S
 
 /// The socket in the state directory.
 const SOCKET: &str = "serve.sock";
+/// What is read ahead on a connection.
+const BUFFER: usize = 64 << 10;
 /// How long to wait when the system refuses a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long answers are finished: a turn is long, and a cut one is paid for twice.

@@ -23,23 +23,23 @@ pub enum Shape {
 
 /// A request that the gateway answers by itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// The status.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// What is wrong, for whoever reads the client's log. No secret, no line end.
-    pub message: String,
+    pub(crate) message: String,
     /// When to come again.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Refusal {
     /// A refusal without a time to come again.
-    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into(), retry_after: None }
     }
 
     /// The answer, as a provider with errors of this shape writes it.
-    pub fn render(&self, shape: Shape) -> Response<Bytes> {
+    pub(crate) fn render(&self, shape: Shape) -> Response<Bytes> {
         let (status, message) = (self.status, &self.message);
         let body = match shape {
             Shape::Openai => json!({"error": {

@@ -125,7 +125,8 @@ impl From<&legacy::Error> for NoAnswer {
         while let Some(error) = cause {
             if let Some(error) = error.downcast_ref::<h2::Error>() {
                 let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
-                let is_left_out = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+                let is_left_out =
+                    error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
                 is_not_begun = error.is_remote() && (is_refused || is_left_out);
             }
             words = format!("{words}: {error}");

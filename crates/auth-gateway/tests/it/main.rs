@@ -1,4 +1,8 @@
 //! The gateway on real sockets.
 
+mod affinity;
+mod entry;
 mod failover;
+mod secrets;
+mod streams;
 mod support;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,42 +13,42 @@ use std::time::Duration;
 use auth_gateway::{
     ApiData, Client, Clients, Gateway, Hosts, Limits, Live, MemoryAccounts, Phase, Server, Settings,
 };
-use auth_store::{Kind, ProviderId, Secret, SystemClock};
+use auth_store::{Clock, Kind, ProviderId, Secret, Timestamp};
 use tokio::sync::watch;
 
 /// A request as the provider saw it.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Seen {
     /// The value of a header; of several, the first.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
         lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    pub fn target(&self) -> &str {
+    pub(crate) fn target(&self) -> &str {
         self.head.split(' ').nth(1).unwrap()
     }
 
     /// The secret that it came with.
-    pub fn secret(&self) -> &str {
+    pub(crate) fn secret(&self) -> &str {
         let bearer = self.header("authorization").map(|text| text.trim_start_matches("Bearer "));
         bearer.or_else(|| self.header("x-api-key")).unwrap_or("")
     }
 }
 
 /// A provider: `answer` gets each request and its connection.
-pub struct Provider {
-    pub address: SocketAddr,
-    pub seen: Arc<Mutex<Vec<Seen>>>,
+pub(crate) struct Provider {
+    pub(crate) address: SocketAddr,
+    pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Provider {
-    pub fn start(answer: impl Fn(&Seen, &mut TcpStream) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(answer: impl Fn(&Seen, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -72,7 +72,7 @@ impl Provider {
     }
 
     /// One that answers each secret with what is written for it.
-    pub fn by_secret(answers: &[(&str, &str)]) -> Self {
+    pub(crate) fn by_secret(answers: &[(&str, &str)]) -> Self {
         let answers: HashMap<String, String> =
             answers.iter().map(|(secret, text)| ((*secret).to_owned(), http(text))).collect();
         Self::start(move |request, stream| {
@@ -82,21 +82,21 @@ impl Provider {
         })
     }
 
-    pub fn secrets(&self) -> Vec<String> {
+    pub(crate) fn secrets(&self) -> Vec<String> {
         self.seen.lock().unwrap().iter().map(|it| it.secret().to_owned()).collect()
     }
 
-    pub fn last(&self) -> Seen {
+    pub(crate) fn last(&self) -> Seen {
         self.seen.lock().unwrap().last().unwrap().clone()
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
     }
 }
 
 /// `STATUS\nheader: value\n\nbody` as an answer with a length.
-pub fn http(text: &str) -> String {
+pub(crate) fn http(text: &str) -> String {
     let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
     let head = head.replace('\n', "\r\n");
     format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
@@ -148,31 +148,50 @@ fn read_line(stream: &mut TcpStream) -> Option<String> {
 }
 
 /// A gateway in front of a provider named `acme`, with one client.
-pub struct Running {
-    pub address: SocketAddr,
-    pub token: String,
-    pub gateway: Arc<Gateway<MemoryAccounts>>,
-    pub directory: tempfile::TempDir,
-    pub phase: watch::Sender<Phase>,
-    pub ended: Receiver<()>,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) token: String,
+    pub(crate) gateway: Arc<Gateway<MemoryAccounts>>,
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) ended: Receiver<()>,
+    pub(crate) clock: Arc<TestClock>,
+}
+
+/// A clock that a test moves.
+pub(crate) struct TestClock(AtomicI64);
+
+impl TestClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::Relaxed))
+    }
 }
 
 /// What a gateway of a test is made of.
-pub struct Setup {
-    pub api: serde_json::Value,
-    pub limits: Limits,
-    pub accounts: MemoryAccounts,
-    pub change: Box<dyn Fn(&mut Client)>,
+pub(crate) struct Setup {
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) api: serde_json::Value,
+    pub(crate) limits: Limits,
+    pub(crate) accounts: MemoryAccounts,
+    pub(crate) change: Box<dyn Fn(&mut Client)>,
 }
 
 impl Setup {
     /// Keys in this order, each both the name of its profile and what is sent.
-    pub fn keys(keys: &[&str]) -> Self {
-        let accounts = MemoryAccounts::new(Arc::new(SystemClock));
+    pub(crate) fn keys(keys: &[&str]) -> Self {
+        let clock = Arc::new(TestClock(AtomicI64::new(1_769_644_800_000)));
+        let accounts = MemoryAccounts::new(clock.clone());
         for key in keys {
             accounts.add("acme", &format!("acme:{key}"), Live::api_key(key), Vec::new());
         }
         Self {
+            clock,
             api: serde_json::json!({}),
             limits: Limits::default(),
             accounts,
@@ -181,7 +200,7 @@ impl Setup {
     }
 
     /// Logins, each with the tokens that its refreshes yield.
-    pub fn logins(logins: &[&[&str]]) -> Self {
+    pub(crate) fn logins(logins: &[&[&str]]) -> Self {
         let setup = Self::keys(&[]);
         for tokens in logins {
             let live = Live { kind: Kind::OAuth, ..Live::api_key(tokens[0]) };
@@ -191,22 +210,22 @@ impl Setup {
         setup
     }
 
-    pub fn api(mut self, api: serde_json::Value) -> Self {
+    pub(crate) fn api(mut self, api: serde_json::Value) -> Self {
         self.api = api;
         self
     }
 
-    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+    pub(crate) fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
         change(&mut self.limits);
         self
     }
 
-    pub fn client(mut self, change: impl Fn(&mut Client) + 'static) -> Self {
+    pub(crate) fn client(mut self, change: impl Fn(&mut Client) + 'static) -> Self {
         self.change = Box::new(change);
         self
     }
 
-    pub fn start(self, provider: SocketAddr) -> Running {
+    pub(crate) fn start(self, provider: SocketAddr) -> Running {
         let mut api = self.api;
         api["base"] = format!("http://{provider}/v1").into();
         let api = serde_json::from_value::<ApiData>(api).unwrap().build().unwrap();
@@ -220,7 +239,7 @@ impl Setup {
                 state: directory.path().to_owned(),
                 hosts: Hosts::default(),
                 limits: self.limits,
-                clock: Arc::new(SystemClock),
+                clock: self.clock.clone(),
                 tls: None,
             },
         );
@@ -244,12 +263,12 @@ impl Setup {
             let _ = end.send(());
         });
         let address = told.recv().unwrap();
-        Running { address, token, gateway, directory, phase, ended }
+        Running { address, token, gateway, directory, phase, ended, clock: self.clock }
     }
 }
 
 /// Adds a client of `acme`, and returns its token.
-pub fn add_client(state: &Path, name: &str, change: &dyn Fn(&mut Client)) -> String {
+pub(crate) fn add_client(state: &Path, name: &str, change: &dyn Fn(&mut Client)) -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
     let number = u8::try_from(NEXT.fetch_add(1, Ordering::Relaxed) % 250).unwrap();
     let (mut client, token) = Client::new(name, &[ProviderId::new("acme")], [number; 32]);
@@ -260,14 +279,14 @@ pub fn add_client(state: &Path, name: &str, change: &dyn Fn(&mut Client)) -> Str
 
 /// An answer as the client saw it.
 #[derive(Clone, Debug)]
-pub struct Got {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Got {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Got {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
         lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
@@ -275,17 +294,17 @@ impl Got {
 
 impl Running {
     /// `POST /acme/responses` with this body.
-    pub fn ask(&self, body: &str) -> Got {
+    pub(crate) fn ask(&self, body: &str) -> Got {
         self.post("/acme/responses", "", body)
     }
 
     /// A `POST` with more header lines, each ended by `\r\n`.
-    pub fn post(&self, path: &str, headers: &str, body: &str) -> Got {
+    pub(crate) fn post(&self, path: &str, headers: &str, body: &str) -> Got {
         self.send(&self.request("POST", path, headers, body))
     }
 
     /// A request with our client's token and a length.
-    pub fn request(&self, method: &str, path: &str, headers: &str, body: &str) -> String {
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &str, body: &str) -> String {
         let (host, token, length) = (self.address, &self.token, body.len());
         format!(
             "{method} {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n\
@@ -293,14 +312,14 @@ impl Running {
         )
     }
 
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream
     }
 
     /// Sends bytes on a connection of their own, and reads one answer.
-    pub fn send(&self, bytes: &str) -> Got {
+    pub(crate) fn send(&self, bytes: &str) -> Got {
         let mut stream = self.connect();
         stream.write_all(bytes.as_bytes()).unwrap();
         read_answer(&mut stream)
@@ -308,7 +327,7 @@ impl Running {
 }
 
 /// Reads one answer, with a length, in chunks, or until the connection ends.
-pub fn read_answer(stream: &mut (impl std::io::Read + Send)) -> Got {
+pub(crate) fn read_answer(stream: &mut (impl std::io::Read + Send)) -> Got {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
