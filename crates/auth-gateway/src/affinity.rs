@@ -41,14 +41,11 @@ impl Memory {
     pub(crate) fn get(&self, key: impl Hash, now: Instant) -> Option<ProfileId> {
         let hash = self.hasher.hash_one(key);
         let mut generations = self.lock();
-        let entry = match generations.young.get_mut(&hash) {
-            Some(entry) => entry,
-            None => {
-                let entry = generations.old.remove(&hash)?;
-                generations.make_room();
-                generations.young.entry(hash).or_insert(entry)
-            }
-        };
+        if let Some(entry) = generations.old.remove(&hash) {
+            generations.make_room();
+            generations.young.insert(hash, entry);
+        }
+        let entry = generations.young.get_mut(&hash)?;
         if now.saturating_duration_since(entry.used) > self.lifetime {
             generations.young.remove(&hash);
             return None;

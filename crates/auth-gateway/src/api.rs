@@ -2,6 +2,7 @@
 //! which headers it reads a credential.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use auth_store::{Kind, Secret};
 use hyper::Method;
@@ -317,8 +318,8 @@ impl Template {
     }
 }
 
-fn wrong(field: &'static str, reason: impl ToString) -> WrongApi {
-    WrongApi { field, reason: reason.to_string() }
+fn wrong(field: &'static str, reason: impl fmt::Display) -> WrongApi {
+    WrongApi { field, reason: format!("{reason}") }
 }
 
 fn texts(texts: &[&str]) -> Vec<String> {

@@ -140,7 +140,8 @@ pub struct TokenHash([u8; 32]);
 
 impl From<TokenHash> for String {
     fn from(hash: TokenHash) -> Self {
-        hash.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        let digit = |number: u8| char::from_digit(number.into(), 16).unwrap_or_default();
+        hash.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::Read;
 
-use hyper::header::{CONTENT_ENCODING, HeaderMap};
+use hyper::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 
 /// The body as text would be read; `None` where its encoding is unknown, wrong, or yields more
 /// than `most`.
@@ -27,7 +27,7 @@ pub(crate) fn decoded<'a>(
 pub(crate) fn decoded_part(headers: &HeaderMap, body: &[u8], most: usize) -> Vec<u8> {
     let mut part = Vec::new();
     let most = most as u64;
-    let _ = match headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes()) {
+    let _ = match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity") => body.take(most).read_to_end(&mut part),
         Some(b"gzip") => flate2::read::MultiGzDecoder::new(body).take(most).read_to_end(&mut part),
         Some(b"zstd") => match ruzstd::decoding::StreamingDecoder::new(body) {

@@ -38,7 +38,7 @@ pub(crate) fn read(
 
     let sessions = if facts.session.is_none() { api.session.as_slice() } else { &[] };
     let (sessions, bound) = (in_body(sessions), in_body(&api.bound));
-    let mut names: Vec<Option<String>> = vec![None; sessions.clone().count()];
+    let mut sessions_there: Vec<Option<String>> = vec![None; sessions.clone().count()];
     let wanted = std::iter::once(model).chain(sessions).chain(bound);
     let (mut models, mut ids) = (None, Vec::new());
     read_body(body, wanted, &mut |number, text| {
@@ -47,7 +47,7 @@ pub(crate) fn read(
         }
         match number.checked_sub(1) {
             None => models = Some(text.to_owned()),
-            Some(number) => match names.get_mut(number) {
+            Some(number) => match sessions_there.get_mut(number) {
                 Some(name) => *name = Some(text.to_owned()),
                 None if ids.len() < MOST_IDS => ids.push(id_key(text)),
                 None => {}
@@ -55,7 +55,7 @@ pub(crate) fn read(
         }
     });
     facts.model = models.or(facts.model);
-    facts.session = facts.session.or_else(|| names.into_iter().flatten().next());
+    facts.session = facts.session.or_else(|| sessions_there.into_iter().flatten().next());
     facts.bound.append(&mut ids);
     facts
 }

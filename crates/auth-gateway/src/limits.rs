@@ -50,7 +50,7 @@ impl Default for Limits {
             requests_per_client: 12_288,
             head_bytes: 64 << 10,
             header_fields: 256,
-            head_time: Duration::from_secs(60),
+            head_time: Duration::from_mins(1),
             client_idle: Duration::from_mins(5),
             kept_bytes: 32 << 20,
             body_bytes: 64 << 20,

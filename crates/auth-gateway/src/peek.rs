@@ -34,7 +34,7 @@ enum Event {
 
 /// Reads an error's body, as much as is needed to judge it.
 pub(crate) async fn judge_error(
-    head: &Parts,
+    parts: &Parts,
     body: &mut Incoming,
     limits: &Limits,
     now: Timestamp,
@@ -47,8 +47,8 @@ pub(crate) async fn judge_error(
         text.extend_from_slice(frame.data_ref().map(|data| &data[..]).unwrap_or_default());
         held.push_back(frame);
     }
-    let text = decoded_part(&head.headers, &text, limits.held_bytes);
-    let judgement = told(head.status.as_u16(), &head.headers, &text).judge(now);
+    let text = decoded_part(&parts.headers, &text, limits.held_bytes);
+    let judgement = told(parts.status.as_u16(), &parts.headers, &text).judge(now);
     (held, judgement)
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn can_look_into(headers: &HeaderMap) -> bool {
 
 /// Holds a stream back until its first event that is an answer or an error.
 pub(crate) async fn look_into(
-    head: &Parts,
+    parts: &Parts,
     body: &mut Incoming,
     limits: &Limits,
     now: Timestamp,
@@ -70,7 +70,7 @@ pub(crate) async fn look_into(
         while let Some(length) = event_length(&text) {
             let event: Vec<u8> = text.drain(..length).collect();
             events += 1;
-            match read_event(&event, head, now) {
+            match read_event(&event, parts, now) {
                 Event::Handshake if events < limits.held_events => {}
                 Event::Handshake | Event::Output => return (held, None),
                 Event::Error(judgement) => return (held, Some(*judgement)),
@@ -97,7 +97,7 @@ pub(crate) fn late_error(part: &[u8], now: Timestamp) -> Option<Judgement> {
     (judgement.class != Class::Served).then_some(judgement)
 }
 
-fn read_event(event: &[u8], head: &Parts, now: Timestamp) -> Event {
+fn read_event(event: &[u8], parts: &Parts, now: Timestamp) -> Event {
     let lines = || event.split(|byte| *byte == b'\n');
     let data = lines().filter_map(|line| line.strip_prefix(b"data:"));
     let data = data.collect::<Vec<_>>().join(&b'\n');
@@ -114,7 +114,7 @@ fn read_event(event: &[u8], head: &Parts, now: Timestamp) -> Event {
     if name.is_some_and(|name| HANDSHAKE.contains(&name.as_str())) {
         return Event::Handshake;
     }
-    let judgement = told(200, &head.headers, event).judge(now);
+    let judgement = told(200, &parts.headers, event).judge(now);
     match judgement.class {
         Class::Served => Event::Output,
         _ => Event::Error(Box::new(judgement)),
@@ -155,8 +155,8 @@ mod tests {
     use super::*;
 
     fn class(event: &str) -> Option<Class> {
-        let (head, ()) = hyper::Response::new(()).into_parts();
-        match read_event(event.as_bytes(), &head, Timestamp(0)) {
+        let (parts, ()) = hyper::Response::new(()).into_parts();
+        match read_event(event.as_bytes(), &parts, Timestamp(0)) {
             Event::Handshake => None,
             Event::Output => Some(Class::Served),
             Event::Error(judgement) => Some(judgement.class),

@@ -189,16 +189,12 @@ impl<A: Accounts> Gateway<A> {
             }
             refused = Some(received);
         }
-        match refused {
-            Some(mut received) => {
-                self.say_when(&ready.asked, &mut received);
-                Ok(received)
-            }
-            None => {
-                let error = failed.unwrap_or_else(|| AccountsError::new("there is no profile"));
-                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
-            }
+        if let Some(mut received) = refused {
+            self.say_when(&ready.asked, &mut received);
+            return Ok(received);
         }
+        let error = failed.unwrap_or_else(|| AccountsError::new("there is no profile"));
+        Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
     }
 
     fn may_go_on(&self, attempts: &Attempts) -> bool {
@@ -280,25 +276,26 @@ impl<A: Accounts> Gateway<A> {
                 Err(error) => return Err(no_answer(&ready.asked, error)),
             }
         };
-        let (head, mut body) = response.into_parts();
+        let (parts, mut body) = response.into_parts();
         let now = self.clock.now();
-        let windows = windows::read(&head.headers, ready.api.limits, now);
+        let windows = windows::read(&parts.headers, ready.api.limits, now);
         if !windows.is_empty() {
             let seen = Seen { windows: windows.clone(), at: now };
             self.windows.keep(&ready.asked.provider, profile, seen);
         }
         let served =
             Judgement { class: Class::Served, failure: None, is_of_one_model: false, windows };
-        let (held, judgement) = if head.status.is_client_error() || head.status.is_server_error() {
-            peek::judge_error(&head, &mut body, &self.limits, now).await
-        } else if has_next && ready.may_repeat && peek::can_look_into(&head.headers) {
-            let (held, error) = peek::look_into(&head, &mut body, &self.limits, now).await;
+        let (held, judgement) = if parts.status.is_client_error() || parts.status.is_server_error()
+        {
+            peek::judge_error(&parts, &mut body, &self.limits, now).await
+        } else if has_next && ready.may_repeat && peek::can_look_into(&parts.headers) {
+            let (held, error) = peek::look_into(&parts, &mut body, &self.limits, now).await;
             (held, error.unwrap_or(served))
         } else {
             (Held::new(), served)
         };
         let veil = Veil::over(live);
-        Ok(Received { head, held, body, profile: profile.clone(), judgement, veil })
+        Ok(Received { head: parts, held, body, profile: profile.clone(), judgement, veil })
     }
 
     /// Where every profile is in cooldown now, the client is told when the first is back.

@@ -89,14 +89,12 @@ impl Upstreams {
         tcp.set_connect_timeout(Some(self.connect_time));
         tcp.set_keepalive(Some(Duration::from_mins(1)));
         let builder = HttpsConnectorBuilder::new();
-        let builder = match &self.tls {
-            Some(tls) => builder.with_tls_config(rustls::ClientConfig::clone(tls)),
-            None => {
-                let provider = rustls::crypto::ring::default_provider();
-                builder
-                    .with_provider_and_platform_verifier(provider)
-                    .map_err(|error| format!("the system's certificates cannot be used: {error}"))?
-            }
+        let builder = if let Some(tls) = &self.tls {
+            builder.with_tls_config(rustls::ClientConfig::clone(tls))
+        } else {
+            builder
+                .with_provider_and_platform_verifier(rustls::crypto::ring::default_provider())
+                .map_err(|error| format!("the system's certificates cannot be used: {error}"))?
         };
         Ok(builder.https_or_http().enable_all_versions().wrap_connector(tcp))
     }

@@ -1,7 +1,7 @@
 //! The quota windows that the headers of an answer tell of.
 //!
-//! Providers name them in four ways: Anthropic's subscription and API, OpenAI's API, ChatGPT's
-//! windows, and the snapshots of Copilot. All become a [`Window`].
+//! Providers name them in four ways: Anthropic's subscription and API, OpenAI's API, the windows of
+//! Codex, and the snapshots of Copilot. All become a [`Window`].
 
 use auth_store::{Timestamp, trim};
 
@@ -56,7 +56,7 @@ pub fn windows(headers: &[(&str, &str)], now: Timestamp) -> Vec<Window> {
             return copilot(rest, value);
         }
         if name.contains("ratelimit") && name.contains("reset") {
-            return headers.counted(&name, value);
+            return Some(headers.counted(&name, value));
         }
         None
     });
@@ -95,8 +95,8 @@ impl Headers<'_> {
     fn unified_alone(&self, reset: &str) -> Option<Window> {
         let is_of_a_window = |name: &str| {
             let name = name.to_ascii_lowercase();
-            let rest = name.strip_prefix("anthropic-ratelimit-unified-");
-            rest.is_some_and(|rest| rest.ends_with("-reset"))
+            let window = name.strip_prefix("anthropic-ratelimit-unified-");
+            window.is_some_and(|window| window.ends_with("-reset"))
         };
         if self.all.iter().any(|(name, _)| is_of_a_window(name)) {
             return None;
@@ -138,31 +138,31 @@ impl Headers<'_> {
         if is_nothing && at.is_none_or(is_zero) {
             return None;
         }
-        let resets = [at, after].into_iter().flatten();
+        let mut resets = [at, after].into_iter().flatten();
         Some(Window {
             name: window.to_owned(),
             used: Some(used / 100.0),
-            resets: resets.filter_map(|text| moment::parse_from(text, self.now)).next(),
+            resets: resets.find_map(|text| moment::parse_from(text, self.now)),
             is_used_up: Some(used >= 100.0),
             is_of_one_model: !["primary", "secondary"].contains(&window),
         })
     }
 
     /// `x-ratelimit-reset-tokens`, `anthropic-ratelimit-requests-reset`, `ratelimit-reset`.
-    fn counted(&self, name: &str, reset: &str) -> Option<Window> {
+    fn counted(&self, name: &str, reset: &str) -> Window {
         let remaining = self.number(&name.replacen("reset", "remaining", 1));
         let limit = self.number(&name.replacen("reset", "limit", 1)).filter(|limit| *limit > 0.0);
         // Azure sends -1 where it does not know.
         let remaining = remaining.filter(|remaining| *remaining >= 0.0);
         let kind = name.replace("x-ratelimit-", "").replace("anthropic-ratelimit-", "");
         let kind = kind.replace("-reset", "").replace("reset-", "");
-        Some(Window {
+        Window {
             name: kind,
             used: remaining.zip(limit).map(|(left, limit)| 1.0 - (left / limit).min(1.0)),
             resets: moment::parse_from(reset, self.now),
             is_used_up: remaining.map(|remaining| remaining <= 0.0),
             is_of_one_model: false,
-        })
+        }
     }
 }
 

@@ -180,7 +180,7 @@ fn a_million_headers_and_an_endless_one_are_refused() {
         assert!(sent < 8 << 20, "{sent} bytes were taken");
         assert_eq!(gateway.ask("{}").status, 200);
     }
-    let many: String = (0..300).map(|n| format!("x-{n}: a\r\n")).collect();
+    let many: String = "x-a: a\r\n".repeat(300);
     assert_eq!(gateway.status(&gateway.request("POST", "/acme/responses", &many, "{}")), 431);
     let long = format!("x-a: {}\r\n", "x".repeat(100 << 10));
     assert_eq!(gateway.status(&gateway.request("POST", "/acme/responses", &long, "{}")), 431);

@@ -1,5 +1,7 @@
 //! The gateway on real sockets.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
 mod affinity;
 mod entry;
 mod failover;
