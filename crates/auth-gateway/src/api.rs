@@ -49,6 +49,9 @@ pub struct ApiData {
     /// The form of its errors.
     #[serde(default)]
     pub error_shape: Shape,
+    /// Whether an error may stand in an answer whose status is good.
+    #[serde(default)]
+    pub error_in_success: bool,
     /// Whose headers tell of its quota.
     #[serde(default)]
     pub limits: Limits,
@@ -101,6 +104,7 @@ pub struct Api {
     pub(crate) bound: Vec<Place>,
     /// The form of its errors.
     pub error_shape: Shape,
+    pub(crate) error_in_success: bool,
     pub(crate) limits: Limits,
 }
 
@@ -178,6 +182,7 @@ impl ApiData {
             session: places("session", &self.session)?,
             bound: places("bound", &self.bound)?,
             error_shape: self.error_shape,
+            error_in_success: self.error_in_success,
             limits: self.limits,
         })
     }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use auth_store::{Clock, ProfileId, ProviderId};
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
@@ -23,7 +23,7 @@ use crate::client::{self, Right};
 use crate::clients_file::Clients;
 use crate::entry::{self, Hosts};
 use crate::headers::presented;
-use crate::keep::Pantry;
+use crate::keep::{Pantry, drain};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::pointer::Pointer;
@@ -137,9 +137,15 @@ impl<A: Accounts> Gateway<A> {
         let id = self.requests.fetch_add(1, Ordering::Relaxed);
         let (parts, body) = request.into_parts();
         let shape = self.shape_of(parts.uri.path());
-        let mut response = match self.admit(&door, parts, body, id).await {
+        let waits = parts.headers.contains_key(EXPECT);
+        let mut body = Some(body);
+        let mut response = match self.admit(&door, parts, &mut body, id).await {
             Ok(response) => response,
             Err(refusal) => {
+                // One that waits for permission sends nothing.
+                if let Some(body) = body.filter(|body| !waits && !body.is_end_stream()) {
+                    tokio::spawn(drain(body, self.limits.clone()));
+                }
                 tracing::debug!(request = id, status = refusal.status.as_u16(), "refused");
                 refusal.render(shape).map(|body| Answer::Own(Full::new(body)))
             }
@@ -152,7 +158,7 @@ impl<A: Accounts> Gateway<A> {
         self: &Arc<Self>,
         door: &Door,
         parts: Parts,
-        body: Incoming,
+        body: &mut Option<Incoming>,
         id: u64,
     ) -> Result<Response<Answer<A>>, Refusal> {
         entry::check(&parts, matches!(door, Door::Tcp).then_some(&self.hosts))?;

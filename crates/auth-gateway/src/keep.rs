@@ -65,17 +65,17 @@ impl Pantry {
     /// Takes the body of a request: all of it, if it is wanted and there is room.
     pub(crate) async fn take(
         &self,
-        mut body: Incoming,
+        body: &mut Option<Incoming>,
         is_wanted: bool,
         limits: &Limits,
     ) -> Result<Taken, Refusal> {
-        if body.is_end_stream() {
-            return Ok(Taken::Kept(Kept { bytes: Bytes::new(), trailers: None, _room: None }));
-        }
-        let expected = body.size_hint();
+        let expected = body.as_ref().map(Body::size_hint).unwrap_or_default();
         if expected.lower() > limits.body_bytes {
             return Err(too_large(limits));
         }
+        let Some(mut body) = body.take().filter(|body| !body.is_end_stream()) else {
+            return Ok(Taken::Kept(Kept { bytes: Bytes::new(), trailers: None, _room: None }));
+        };
         let is_small = expected.lower() <= limits.kept_bytes as u64;
         let mut room = self.room(expected.exact().unwrap_or(FIRST));
         if !is_wanted || !is_small || room.is_none() {
@@ -128,6 +128,21 @@ impl Pantry {
         }
         true
     }
+}
+
+/// Reads what is left of a request that was refused and throws it away: a client that is still
+/// sending when its connection ends does not get to see the answer.
+pub(crate) async fn drain(mut body: Incoming, limits: Limits) {
+    let mut left = limits.body_bytes;
+    let read = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = timeout(limits.drain_time, read).await;
 }
 
 /// The next part of a body, for which nobody waits for ever.

@@ -17,6 +17,8 @@ pub struct Limits {
     pub head_time: Duration,
     /// How long a client may take between two parts of a body, or to read what it is sent.
     pub client_idle: Duration,
+    /// How long the rest of a refused request is read.
+    pub drain_time: Duration,
     /// The largest body that is kept, so that it can be sent again.
     pub kept_bytes: usize,
     /// The largest body; 413 beyond.
@@ -52,6 +54,7 @@ impl Default for Limits {
             header_fields: 256,
             head_time: Duration::from_mins(1),
             client_idle: Duration::from_mins(5),
+            drain_time: Duration::from_secs(10),
             kept_bytes: 32 << 20,
             body_bytes: 64 << 20,
             all_kept_bytes: 256 << 20,

@@ -20,7 +20,7 @@ use crate::client::Right;
 use crate::decode::decoded;
 use crate::facts::{self, RequestFacts};
 use crate::gateway::{Gateway, no_right, provider_of};
-use crate::headers::{clean_query, clean_request};
+use crate::headers::{clean_query, clean_request, is_event_stream};
 use crate::keep::{Outgoing, Taken, too_large};
 use crate::order::Order;
 use crate::peek::{self, Held};
@@ -68,7 +68,7 @@ impl<A: Accounts> Gateway<A> {
         self: &Arc<Self>,
         caller: Caller,
         parts: Parts,
-        body: Incoming,
+        body: &mut Option<Incoming>,
         id: u64,
     ) -> Result<Response<Answer<A>>, Refusal> {
         let began = Instant::now();
@@ -285,10 +285,12 @@ impl<A: Accounts> Gateway<A> {
         }
         let served =
             Judgement { class: Class::Served, failure: None, is_of_one_model: false, windows };
-        let (held, judgement) = if parts.status.is_client_error() || parts.status.is_server_error()
-        {
+        let may_move = has_next && ready.may_repeat;
+        let is_bad = parts.status.is_client_error() || parts.status.is_server_error();
+        let is_stream = is_event_stream(&parts.headers);
+        let (held, judgement) = if is_bad || ready.api.error_in_success && !is_stream {
             peek::judge_error(&parts, &mut body, &self.limits, now).await
-        } else if has_next && ready.may_repeat && peek::can_look_into(&parts.headers) {
+        } else if may_move && peek::can_look_into(&parts.headers) {
             let (held, error) = peek::look_into(&parts, &mut body, &self.limits, now).await;
             (held, error.unwrap_or(served))
         } else {

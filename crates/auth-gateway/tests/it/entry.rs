@@ -230,6 +230,21 @@ fn a_body_beyond_the_limits_is_refused_in_the_providers_own_form() {
 }
 
 #[test]
+fn a_client_that_sends_everything_before_it_reads_sees_why_it_was_refused() {
+    let provider = good();
+    let gateway = Setup::keys(&["a"]).limits(|it| it.body_bytes = 16 << 20).start(provider.address);
+    let body = "x".repeat(8 << 20);
+    let good = gateway.request("POST", "/acme/responses", "", &body);
+    assert_eq!(gateway.status(&good.replace(&gateway.token, "clawd_wrong")), 401);
+    assert_eq!(gateway.status(&good.replace("/acme/", "/other/")), 403);
+    let small = Setup::keys(&["a"]).limits(|it| it.body_bytes = 6 << 20).start(provider.address);
+    let large = small.request("POST", "/acme/responses", "", &body[..(7 << 20)]);
+    assert_eq!(small.status(&large), 413);
+    // The control.
+    assert_eq!(gateway.send(&good).status, 200);
+}
+
+#[test]
 fn a_large_body_is_passed_on_and_sent_once_and_a_larger_one_is_refused() {
     let limit = "429\nretry-after: 60\n\n{}";
     let provider = Provider::by_secret(&[("a", limit), ("b", "200\n\nfine")]);

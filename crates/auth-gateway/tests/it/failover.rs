@@ -83,6 +83,18 @@ fn nobody_is_charged_for_a_wall_or_a_fault() {
 }
 
 #[test]
+fn an_error_in_a_body_with_a_good_status_is_one_where_the_provider_does_that() {
+    let refused = "200\ncontent-type: application/json\n\n{\"base_resp\":{\"status_code\":1008}}";
+    for (looks, served) in [(true, "b"), (false, "a")] {
+        let provider = Provider::by_secret(&[("a", refused), ("b", GOOD)]);
+        let api = serde_json::json!({"error_in_success": looks});
+        let gateway = Setup::keys(&["a", "b"]).api(api).start(provider.address);
+        assert_eq!(gateway.ask("{}").status, 200);
+        assert_eq!(provider.secrets().last().unwrap(), served);
+    }
+}
+
+#[test]
 fn only_paths_that_may_be_repeated_are() {
     let provider = Provider::by_secret(&[("a", LIMIT), ("b", GOOD)]);
     let gateway = Setup::keys(&["a", "b"]).start(provider.address);
