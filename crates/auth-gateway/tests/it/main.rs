@@ -5,6 +5,7 @@
 mod affinity;
 mod entry;
 mod failover;
+mod http2;
 mod secrets;
 mod streams;
 mod support;

@@ -177,6 +177,7 @@ impl Clock for TestClock {
 pub(crate) struct Setup {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) api: serde_json::Value,
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
     pub(crate) limits: Limits,
     pub(crate) accounts: MemoryAccounts,
     pub(crate) change: Box<dyn Fn(&mut Client)>,
@@ -193,6 +194,7 @@ impl Setup {
         Self {
             clock,
             api: serde_json::json!({}),
+            tls: None,
             limits: Limits::default(),
             accounts,
             change: Box::new(|client| client.subscription = true),
@@ -227,7 +229,8 @@ impl Setup {
 
     pub(crate) fn start(self, provider: SocketAddr) -> Running {
         let mut api = self.api;
-        api["base"] = format!("http://{provider}/v1").into();
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        api["base"] = format!("{scheme}://{provider}/v1").into();
         let api = serde_json::from_value::<ApiData>(api).unwrap().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let acme = ProviderId::new("acme");
@@ -240,7 +243,7 @@ impl Setup {
                 hosts: Hosts::default(),
                 limits: self.limits,
                 clock: self.clock.clone(),
-                tls: None,
+                tls: self.tls,
             },
         );
         let (phase, receiver) = watch::channel(Phase::Serving);
