@@ -1,5 +1,7 @@
 //! Ids and ciphertexts in answers: only the account that made them knows them.
 
+use std::sync::LazyLock;
+
 use memchr::memmem::Finder;
 
 use crate::facts::{ID_BYTES, id_key};
@@ -7,27 +9,15 @@ use crate::facts::{ID_BYTES, id_key};
 /// Looks for the members of answers that later requests may name, whatever chunks they come in.
 #[derive(Debug)]
 pub(crate) struct Learner {
-    needles: [Needle; 2],
+    /// What each of [`MEMBERS`] had last, which an event stream says again and again.
+    last: [String; 2],
     /// The end of what was seen, in which a member may begin.
     tail: Vec<u8>,
 }
 
-#[derive(Debug)]
-struct Needle {
-    finder: Finder<'static>,
-    length: usize,
-    /// What was told last, which an event stream says again and again.
-    last: String,
-}
-
 impl Learner {
     pub(crate) fn new() -> Self {
-        let needle = |name: &'static [u8]| Needle {
-            finder: Finder::new(name),
-            length: name.len(),
-            last: String::new(),
-        };
-        Self { needles: [needle(b"\"id\""), needle(b"\"encrypted_content\"")], tail: Vec::new() }
+        Self { last: Default::default(), tail: Vec::new() }
     }
 
     /// Looks at the next part of an answer, and tells what it finds.
@@ -35,12 +25,12 @@ impl Learner {
         let seam = self.tail.len();
         self.tail.extend_from_slice(&part[..part.len().min(WINDOW)]);
         let tail = std::mem::take(&mut self.tail);
-        for needle in &mut self.needles {
+        for (member, last) in MEMBERS.iter().zip(&mut self.last) {
             // Over the seam are those that begin before it.
             if seam > 0 {
-                needle.find(&tail, seam, found);
+                find(member, &tail, seam, last, found);
             }
-            needle.find(part, part.len(), found);
+            find(member, part, part.len(), last, found);
         }
         // Many small parts are a tail together.
         self.tail = tail;
@@ -53,18 +43,22 @@ impl Learner {
     }
 }
 
-impl Needle {
-    /// Those that begin before `end`.
-    fn find(&mut self, text: &[u8], end: usize, found: &mut dyn FnMut(String)) {
-        for at in self.finder.find_iter(text) {
-            if at >= end {
-                return;
-            }
-            let Some(value) = string_after(&text[at + self.length..]) else { continue };
-            if value != self.last {
-                value.clone_into(&mut self.last);
-                found(value);
-            }
+/// Finds the values of a member that begin before `end`.
+fn find(
+    member: &Finder<'_>,
+    text: &[u8],
+    end: usize,
+    last: &mut String,
+    found: &mut dyn FnMut(String),
+) {
+    for at in member.find_iter(text) {
+        if at >= end {
+            return;
+        }
+        let Some(value) = string_after(&text[at + member.needle().len()..]) else { continue };
+        if value != *last {
+            value.clone_into(last);
+            found(value);
         }
     }
 }
@@ -81,6 +75,9 @@ fn string_after(text: &[u8]) -> Option<String> {
     std::str::from_utf8(&text[..end]).ok().map(id_key)
 }
 
+/// The members whose values are remembered.
+static MEMBERS: LazyLock<[Finder<'static>; 2]> =
+    LazyLock::new(|| [Finder::new("\"id\""), Finder::new("\"encrypted_content\"")]);
 /// A member and enough of its value are never longer.
 const WINDOW: usize = ID_BYTES + 40;
 

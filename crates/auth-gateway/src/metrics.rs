@@ -1,7 +1,7 @@
 //! Counts for whoever watches: Prometheus' text format.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -14,8 +14,8 @@ use crate::reaction::word;
 /// What has happened since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    requests: Mutex<BTreeMap<(ProviderId, u16), u64>>,
-    failovers: Mutex<BTreeMap<(ProviderId, &'static str), u64>>,
+    requests: Counts<u16>,
+    failovers: Counts<&'static str>,
     refreshes: AtomicU64,
     open: AtomicI64,
     /// How long providers took to begin their answers: how many took at most so long.
@@ -27,12 +27,12 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// A request of a client was answered.
     pub(crate) fn answered(&self, provider: &ProviderId, status: u16) {
-        count(&self.requests, provider, status);
+        self.requests.count(provider, status);
     }
 
     /// A profile could not serve, and the next was tried.
     pub(crate) fn failed_over(&self, provider: &ProviderId, class: Class) {
-        count(&self.failovers, provider, word(class));
+        self.failovers.count(provider, word(class));
     }
 
     pub(crate) fn refreshed(&self) {
@@ -67,15 +67,9 @@ impl Metrics {
     pub(crate) fn render(&self) -> String {
         let mut text = String::new();
         text.push_str("# TYPE clawdbot_requests_total counter\n");
-        for ((provider, status), count) in &*lock(&self.requests) {
-            let labels = format!("provider=\"{provider}\",status=\"{status}\"");
-            let _ = writeln!(text, "clawdbot_requests_total{{{labels}}} {count}");
-        }
+        self.requests.render("clawdbot_requests_total", "status", &mut text);
         text.push_str("# TYPE clawdbot_failovers_total counter\n");
-        for ((provider, reason), count) in &*lock(&self.failovers) {
-            let labels = format!("provider=\"{provider}\",reason=\"{reason}\"");
-            let _ = writeln!(text, "clawdbot_failovers_total{{{labels}}} {count}");
-        }
+        self.failovers.render("clawdbot_failovers_total", "reason", &mut text);
         let refreshes = self.refreshes.load(Ordering::Relaxed);
         text.push_str("# TYPE clawdbot_refreshes_total counter\n");
         let _ = writeln!(text, "clawdbot_refreshes_total {refreshes}");
@@ -95,16 +89,29 @@ impl Metrics {
     }
 }
 
-fn count<K: Ord + Copy>(
-    counts: &Mutex<BTreeMap<(ProviderId, K), u64>>,
-    provider: &ProviderId,
-    key: K,
-) {
-    *lock(counts).entry((provider.clone(), key)).or_default() += 1;
-}
+/// Counts by provider, and by one thing more.
+#[derive(Debug, Default)]
+struct Counts<K>(Mutex<BTreeMap<ProviderId, BTreeMap<K, u64>>>);
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl<K: Ord + fmt::Display> Counts<K> {
+    fn count(&self, provider: &ProviderId, key: K) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counts) = all.get_mut(provider) {
+            *counts.entry(key).or_default() += 1;
+        } else {
+            all.insert(provider.clone(), BTreeMap::from([(key, 1)]));
+        }
+    }
+
+    fn render(&self, name: &str, label: &str, text: &mut String) {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (provider, counts) in &*all {
+            for (key, count) in counts {
+                let labels = format!("provider=\"{provider}\",{label}=\"{key}\"");
+                let _ = writeln!(text, "{name}{{{labels}}} {count}");
+            }
+        }
+    }
 }
 
 /// In seconds.
