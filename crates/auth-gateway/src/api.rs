@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use auth_store::{Kind, Secret};
+use auth_store::Kind;
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::accounts::Live;
+use crate::credential_header::{Template, merge};
 use crate::pointer::Place;
 use crate::shape::Shape;
 
@@ -123,13 +124,6 @@ struct Rule {
     is_prefix: bool,
 }
 
-#[derive(Clone, Debug)]
-struct Template {
-    name: HeaderName,
-    before: String,
-    after: String,
-}
-
 impl ApiData {
     /// Checks the description.
     pub fn build(&self) -> Result<Api, WrongApi> {
@@ -195,10 +189,11 @@ impl ApiData {
         }
         let written = |kind: &str| self.headers.get(kind).map(String::as_str);
         let login = written("oauth").unwrap_or(BEARER);
+        let template = |text| Template::parse(text).map_err(|reason| wrong("headers", reason));
         Ok([
-            Template::parse(written("api_key").unwrap_or(BEARER))?,
-            Template::parse(written("token").unwrap_or(login))?,
-            Template::parse(login)?,
+            template(written("api_key").unwrap_or(BEARER))?,
+            template(written("token").unwrap_or(login))?,
+            template(login)?,
         ])
     }
 }
@@ -248,7 +243,7 @@ impl Api {
             Kind::OAuth => &self.headers[2],
         };
         headers.insert(hyper::header::HOST, self.host.clone());
-        headers.insert(template.name.clone(), template.fill(&live.secret)?);
+        headers.insert(template.name().clone(), template.fill(&live.secret)?);
         if let Some(name) = &self.account_header {
             headers.remove(name);
             if let Some(account) = &live.account {
@@ -261,21 +256,6 @@ impl Api {
             }
         }
         Ok(())
-    }
-}
-
-/// Appends `value` to the list that a header is, unless it is in it.
-fn merge(headers: &mut HeaderMap, name: &HeaderName, value: &HeaderValue) {
-    let lists = headers.get_all(name).iter().filter_map(|list| list.to_str().ok());
-    let mut words: Vec<&str> = lists.flat_map(|list| list.split(',')).map(str::trim).collect();
-    words.retain(|word| !word.is_empty());
-    let own = value.to_str().unwrap_or_default();
-    if words.contains(&own) {
-        return;
-    }
-    words.push(own);
-    if let Ok(list) = HeaderValue::from_str(&words.join(",")) {
-        headers.insert(name.clone(), list);
     }
 }
 
@@ -296,30 +276,6 @@ impl Rule {
         let is_there =
             if self.is_prefix { path.starts_with(&self.path) } else { path == self.path };
         is_there && *method == self.method
-    }
-}
-
-impl Template {
-    fn parse(text: &str) -> Result<Self, WrongApi> {
-        let parts = text.split_once(':').and_then(|(name, value)| {
-            let (before, after) = value.trim().split_once("{}")?;
-            Some((name, before, after))
-        });
-        let (name, before, after) =
-            parts.ok_or_else(|| wrong("headers", format!("`{text}` is not `name: … {{}} …`")))?;
-        let name = name.trim().parse().map_err(|error| wrong("headers", error))?;
-        Ok(Self { name, before: before.to_owned(), after: after.to_owned() })
-    }
-
-    fn fill(&self, secret: &Secret) -> Result<HeaderValue, hyper::header::InvalidHeaderValue> {
-        let secret = auth_store::trim(secret.expose());
-        let mut text = String::with_capacity(self.before.len() + secret.len() + self.after.len());
-        text.push_str(&self.before);
-        text.push_str(secret);
-        text.push_str(&self.after);
-        let mut value = HeaderValue::from_maybe_shared(bytes::Bytes::from(text))?;
-        value.set_sensitive(true);
-        Ok(value)
     }
 }
 
@@ -407,7 +363,7 @@ mod tests {
         let mut key = headers.clone();
         let login = Live {
             kind: Kind::OAuth,
-            secret: Secret::new("token"),
+            secret: auth_store::Secret::new("token"),
             account: Some("account-1".to_owned()),
         };
         api.put_credential(&mut headers, &login).unwrap();

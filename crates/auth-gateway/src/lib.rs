@@ -42,6 +42,7 @@ mod asked;
 mod catalogue;
 mod client;
 mod clients_file;
+mod credential_header;
 mod decode;
 mod doors;
 mod entry;

@@ -198,8 +198,8 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_769_644_800_000);
 
-    fn in_seconds(seconds: u64) -> Option<Timestamp> {
-        Some(NOW.plus(std::time::Duration::from_secs(seconds)))
+    fn in_seconds(seconds: u64) -> Timestamp {
+        NOW.plus(std::time::Duration::from_secs(seconds))
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
             ],
             NOW,
         );
-        assert_eq!(exhausted_until(&found), in_seconds(7200));
+        assert_eq!(exhausted_until(&found), Some(in_seconds(7200)));
         assert!(!is_of_one_model(&found));
     }
 
@@ -248,8 +248,8 @@ mod tests {
             NOW,
         );
         assert_eq!(found.len(), 2);
-        assert_eq!(exhausted_until(&found), in_seconds(7200));
-        assert_eq!(found[1].resets, in_seconds(600));
+        assert_eq!(exhausted_until(&found), Some(in_seconds(7200)));
+        assert_eq!(found[1].resets, Some(in_seconds(600)));
         assert_eq!(found[1].used, Some(0.405));
     }
 
@@ -271,7 +271,7 @@ mod tests {
         let expected = [("tokens", Some(false)), ("requests", None), ("input-tokens", Some(true))];
         assert_eq!(told, expected);
         assert_eq!(found[0].used, Some(0.75));
-        assert_eq!(exhausted_until(&found), in_seconds(600));
+        assert_eq!(exhausted_until(&found), Some(in_seconds(600)));
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Provider {
     fn start(acts: &'static [Act]) -> Self {
         let (tell, address) = channel();
         let (back, taken_back) = channel();
-        let (begin, began) = channel();
+        let (started, began) = channel();
         let (requests, connections) = (Arc::<AtomicUsize>::default(), Arc::default());
         let (ours, theirs) = (Arc::clone(&requests), Arc::clone(&connections));
         std::thread::spawn(move || {
@@ -81,14 +81,14 @@ impl Provider {
                     let connections: &AtomicUsize = &theirs;
                     connections.fetch_add(1, Ordering::Relaxed);
                     let (tls, requests) = (tls.clone(), Arc::clone(&ours));
-                    let (back, begin) = (back.clone(), begin.clone());
+                    let (back, started) = (back.clone(), started.clone());
                     tokio::spawn(async move {
                         let Ok(stream) = tls.accept(stream).await else { return };
                         let Ok(mut connection) = server::handshake(stream).await else { return };
                         while let Some(Ok((_, respond))) = connection.accept().await {
                             let number = requests.fetch_add(1, Ordering::Relaxed);
                             let act = acts.get(number).copied().unwrap_or(Act::Answer);
-                            let _ = begin.send(());
+                            let _ = started.send(());
                             if matches!(act, Act::GoAway) {
                                 connection.abrupt_shutdown(Reason::NO_ERROR);
                                 continue;
