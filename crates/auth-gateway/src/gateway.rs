@@ -179,7 +179,7 @@ impl<A: Accounts> Gateway<A> {
     /// Who it is that asks.
     fn caller(&self, door: &Door, parts: &Parts) -> Result<Caller, Refusal> {
         let token = presented(&parts.headers, parts.uri.query());
-        let token = token.as_deref().filter(|token| token.starts_with(client::PREFIX));
+        let token = token.filter(|token| token.starts_with(client::PREFIX));
         let clients = || {
             self.clients.read().map_err(|error| {
                 tracing::warn!("the clients cannot be read: {error}");
@@ -213,7 +213,7 @@ impl<A: Accounts> Gateway<A> {
 
 /// The provider that a path begins with.
 pub(crate) fn provider_of(path: &str) -> ProviderId {
-    let rest = path.trim_start_matches('/');
+    let rest = path.strip_prefix('/').unwrap_or(path);
     ProviderId::new(rest.split('/').next().unwrap_or_default())
 }
 

@@ -66,7 +66,7 @@ fn drop_hop_by_hop(headers: &mut HeaderMap) {
 
 /// The client's token: in one of the headers where its SDK puts a key, or in Gemini's `?key=`.
 /// A token of ours wins over what else a tool sends beside it.
-pub(crate) fn presented(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
+pub(crate) fn presented<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<&'a str> {
     let texts = CREDENTIALS.iter().filter_map(|name| headers.get(name)?.to_str().ok());
     let texts = texts.map(|text| {
         let bearer = text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer "));
@@ -74,9 +74,8 @@ pub(crate) fn presented(headers: &HeaderMap, query: Option<&str>) -> Option<Stri
     });
     let keys = query.into_iter().flat_map(|query| query.split('&'));
     let keys = keys.filter_map(|part| part.strip_prefix("key="));
-    let mut all: Vec<&str> = texts.chain(keys).filter(|text| !text.is_empty()).collect();
-    all.sort_by_key(|text| !text.starts_with(client::PREFIX));
-    all.first().map(|text| (*text).to_owned())
+    let all = texts.chain(keys).filter(|text| !text.is_empty());
+    all.min_by_key(|text| !text.starts_with(client::PREFIX))
 }
 
 /// The query without the client's token.
@@ -203,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_token_is_found_wherever_an_sdk_puts_it() {
-        let at = |text: &str, query| presented(&headers(text), query);
+        let at = |text: &str, query| presented(&headers(text), query).map(str::to_owned);
         let ours = Some("clawd_t".to_owned());
         assert_eq!(at("authorization: Bearer clawd_t", None), ours);
         assert_eq!(at("authorization: bearer  clawd_t", None), ours);

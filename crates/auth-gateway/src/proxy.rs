@@ -72,7 +72,8 @@ impl<A: Accounts> Gateway<A> {
         id: u64,
     ) -> Result<Response<Answer<A>>, Refusal> {
         let began = Instant::now();
-        let provider = provider_of(parts.uri.path());
+        let Parts { method, uri: asked_uri, mut headers, .. } = parts;
+        let provider = provider_of(asked_uri.path());
         if !caller.may(Right::Proxy) {
             return Err(no_right("proxy"));
         }
@@ -87,41 +88,32 @@ impl<A: Accounts> Gateway<A> {
             .client()
             .map(|client| self.rates.begin(client, self.limits.requests_per_client, began))
             .transpose()?;
-        let rest = parts.uri.path().trim_start_matches('/').find('/');
-        let path = rest.map_or("/", |at| &parts.uri.path()[at + 1..]).to_owned();
-        if !api.admits(&path) {
+        let rest = asked_uri.path()[1..].find('/');
+        let path = rest.map_or("/", |at| &asked_uri.path()[at + 1..]);
+        if !api.admits(path) {
             let message = format!("this path of `{provider}` is not served here");
             return Err(Refusal::new(StatusCode::FORBIDDEN, message));
         }
 
-        let may_repeat = api.may_repeat(&parts.method, &path);
-        let is_json = parts.headers.get(CONTENT_TYPE);
+        let may_repeat = api.may_repeat(&method, path);
+        let is_json = headers.get(CONTENT_TYPE);
         let is_json = is_json.is_some_and(|it| it.as_bytes().starts_with(b"application/json"));
         let body = self.pantry.take(body, may_repeat || is_json, &self.limits).await?;
-        let facts = self.facts(api, &path, &parts.headers, &body);
-        let query = parts.uri.query().map(clean_query);
-        let uri = api.uri(&path, query.as_deref());
+        let facts = self.facts(api, path, &headers, &body);
+        let query = asked_uri.query().map(clean_query);
+        let uri = api.uri(path, query.as_deref());
         let uri = uri.ok_or_else(|| Refusal::new(StatusCode::BAD_REQUEST, "it is no path"))?;
-        let mut headers = parts.headers;
         clean_request(&mut headers);
         if matches!(&body, Taken::Kept(kept) if kept.has_trailers()) {
             headers.remove(CONTENT_LENGTH);
         }
         let asked = Asked { id, caller, provider, model: facts.model.clone() };
-        let order = self.order(&asked, &facts, &path)?;
+        let order = self.order(&asked, &facts, path)?;
         let may_repeat = may_repeat && matches!(body, Taken::Kept(_));
         if !may_repeat && matches!(body, Taken::Passing(_)) {
             tracing::info!(request = id, "the body is passed on as it comes, and once only");
         }
-        let ready = Ready {
-            api,
-            asked: Arc::new(asked),
-            method: parts.method,
-            uri,
-            headers,
-            body,
-            may_repeat,
-        };
+        let ready = Ready { api, asked: Arc::new(asked), method, uri, headers, body, may_repeat };
         // It ends with the answer, or here, or where the client leaves.
         let mut trip = Trip::begin(self, &ready.asked, began, turn);
         match self.attempt_all(ready, &facts, &order, began).await {

@@ -106,7 +106,8 @@ fn pool(connector: HttpsConnector<HttpConnector>) -> Client {
         .pool_timer(TokioTimer::new())
         // Below what any server allows, so that few connections die unseen.
         .pool_idle_timeout(Duration::from_secs(30))
-        .pool_max_idle_per_host(64)
+        // A burst's connections are kept for the next one; the time ends them.
+        .pool_max_idle_per_host(1024)
         .retry_canceled_requests(true)
         .http2_keep_alive_interval(Some(Duration::from_secs(20)))
         .http2_keep_alive_timeout(Duration::from_secs(10))

@@ -92,6 +92,7 @@ fn only_the_paths_that_are_served_are() {
         (400, 400, 400)
     );
     assert_eq!(at("http://127.0.0.1/acme/responses"), 400);
+    assert_eq!((at("//acme/responses"), at("/")), (403, 403));
 }
 
 #[test]
