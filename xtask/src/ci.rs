@@ -8,8 +8,8 @@ use crate::{bench, tidy, torture};
 use std::time::{Duration, Instant};
 
 /// The crates we publish, each after those it depends on.
-pub(crate) const CRATES: [&str; 5] =
-    ["auth-store", "auth-pkce", "auth-routing", "auth-providers", "auth-cli"];
+pub(crate) const CRATES: [&str; 6] =
+    ["auth-store", "auth-pkce", "auth-routing", "auth-providers", "auth-gateway", "auth-cli"];
 
 /// The areas of the conformance cases that must pass; the runner counts what is not built as failed.
 const AREAS: [&str; 12] = [

@@ -53,6 +53,8 @@
 //! - [`charge()`]: how use is paid for.
 //! - [`health`]: how long credentials last, and [`repair`](health::repair), which fixes configs that
 //!   name a login by its old id.
+//! - [`judgement`](cooldown::judgement): what a proxy does about a response, and
+//!   [`limits`](cooldown::limits): the windows in its headers.
 
 pub mod cooldown;
 pub mod health;

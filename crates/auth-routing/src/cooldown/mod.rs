@@ -1,8 +1,11 @@
 //! How long a cooldown lasts after a failure, and what ends it.
 
+pub mod judgement;
+pub mod limits;
 pub mod redact;
 pub mod reset_time;
 pub mod response;
+pub(crate) mod stated_reset;
 
 use std::time::Duration;
 

@@ -27,8 +27,10 @@ use auth_store::{Timestamp, trim};
 use serde_json::Value;
 
 use crate::cooldown::FailureReason;
+use crate::cooldown::limits::{self, Window};
 use crate::cooldown::redact;
 use crate::cooldown::reset_time;
+use crate::cooldown::stated_reset::stated_reset;
 
 /// An answer, as far as it tells why a request failed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -118,7 +120,7 @@ impl Response {
     }
 
     /// The value of a header; of several, the first.
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
@@ -176,7 +178,7 @@ impl Response {
     }
 
     /// The body as JSON; of a stream of events, the one that tells of an error.
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         match serde_json::from_str::<Value>(&self.body) {
             // Google wraps an error into a list where it would have streamed.
             Ok(Value::Array(values)) => return values.into_iter().next().unwrap_or_default(),
@@ -192,78 +194,38 @@ impl Response {
     /// say, else what the headers say about the limits that are used up.
     fn reset(&self, body: &Value, now: Timestamp) -> Option<Timestamp> {
         let stated = stated_reset(body, now).max(self.retry_after(now));
-        stated.or_else(|| self.exhausted_limit(now))
+        stated.or_else(|| limits::exhausted_until(&self.windows(now)))
     }
 
     fn retry_after(&self, now: Timestamp) -> Option<Timestamp> {
         let milliseconds = self.header("retry-after-ms").and_then(|text| text.parse::<f64>().ok());
         let exact = milliseconds.and_then(|it| Duration::try_from_secs_f64(it / 1e3).ok());
-        exact
-            .map(|wait| now.plus(wait))
-            .or_else(|| reset_time::parse_from(self.header("retry-after")?, now))
+        let usual =
+            self.header("retry-after").or_else(|| self.header("x-ratelimit-user-retry-after"));
+        exact.map(|wait| now.plus(wait)).or_else(|| reset_time::parse_from(usual?, now))
     }
 
-    /// `x-ratelimit-reset…`, `anthropic-ratelimit-…-reset`, `ratelimit-reset`,
-    /// `x-codex-…-reset-after-seconds`: the latest of those with nothing remaining, or, where no
-    /// header tells what remains, of all.
-    fn exhausted_limit(&self, now: Timestamp) -> Option<Timestamp> {
-        let resets = self.headers.iter().filter_map(|(name, value)| {
-            let name = name.to_ascii_lowercase();
-            let remaining = match name.strip_suffix("-reset-after-seconds") {
-                Some(limit) => {
-                    let used: f64 = self.header(&format!("{limit}-used-percent"))?.parse().ok()?;
-                    Some(100.0 - used)
-                }
-                None if name.contains("ratelimit") && name.contains("reset") => {
-                    let remaining = self.header(&name.replacen("reset", "remaining", 1));
-                    remaining.and_then(|text| text.parse::<f64>().ok())
-                }
-                None => return None,
-            };
-            let is_used_up = remaining.is_none_or(|remaining| remaining <= 0.0);
-            reset_time::parse_from(value, now).filter(|_| is_used_up)
-        });
-        resets.max()
+    /// The windows that the headers tell of.
+    pub fn windows(&self, now: Timestamp) -> Vec<Window> {
+        let headers: Vec<_> = self.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        limits::windows(&headers, now)
     }
-}
-
-/// The reset that the body states: Codex's `resets_at` and `resets_in_seconds`, Google's
-/// `retryDelay`, the headers that `OpenRouter` passes on.
-fn stated_reset(body: &Value, now: Timestamp) -> Option<Timestamp> {
-    let error = &body["error"];
-    let text = |value: &Value| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    };
-    let at = text(&error["resets_at"]).and_then(|text| reset_time::parse(&text));
-    let wait = ["resets_in_seconds", "retry_after"].iter().find_map(|name| text(&error[name]));
-    let wait = wait.and_then(|text| reset_time::parse_from(&text, now));
-    let details = error["details"].as_array().into_iter().flatten();
-    let delays = details.filter_map(|detail| text(&detail["retryDelay"]));
-    let delay = delays.filter_map(|text| reset_time::parse_from(&text, now)).max();
-    let passed_on = headers(&error["metadata"]["headers"]);
-    let passed_on = passed_on.iter().filter(|(name, _)| {
-        name.eq_ignore_ascii_case("x-ratelimit-reset") || name.eq_ignore_ascii_case("retry-after")
-    });
-    let passed_on = passed_on.filter_map(|(_, value)| reset_time::parse_from(value, now)).max();
-    at.max(wait).max(delay).max(passed_on)
 }
 
 /// What the body says, in one form for all providers.
 #[derive(Debug, Default)]
-struct Facts {
+pub(crate) struct Facts {
     is_error: bool,
     /// The most telling first, as written.
-    codes: Vec<String>,
-    message: String,
+    pub(crate) codes: Vec<String>,
+    pub(crate) message: String,
     /// A status code in the body.
     status: Option<u16>,
     is_moderated: bool,
 }
 
 impl Facts {
-    fn of(body: &Value) -> Self {
+    pub(crate) fn of(body: &Value) -> Self {
         let mut facts = Self::default();
         let base = &body["base_resp"];
         for holder in [&body["error"], &body["response"]["error"], base, body, &body["detail"]] {
@@ -314,10 +276,15 @@ impl Facts {
     }
 }
 
+/// An error code without what each provider writes in its own way.
+pub(crate) fn plain(code: &str) -> String {
+    let plain: String = code.chars().filter(char::is_ascii_alphanumeric).collect();
+    plain.to_ascii_lowercase()
+}
+
 /// The reason that an error code names by itself, whoever writes it and however.
 fn reason_of_code(code: &str) -> Option<FailureReason> {
-    let plain: String = code.chars().filter(char::is_ascii_alphanumeric).collect();
-    let plain = plain.to_ascii_lowercase();
+    let plain = plain(code);
     let found = CODES.iter().find(|(_, codes)| codes.split_whitespace().any(|it| it == plain));
     found.map(|(reason, _)| *reason)
 }
@@ -336,7 +303,7 @@ fn reason_of_text(message: &str) -> Option<FailureReason> {
     found.map(|(reason, _)| *reason)
 }
 
-fn headers(value: &Value) -> Vec<(String, String)> {
+pub(crate) fn headers(value: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -379,15 +346,17 @@ const CODES: [(FailureReason, &str); 5] = [
         FailureReason::Billing,
         "insufficientquota insufficientbalance insufficientcredits insufficientfunds billingerror
          billinghardlimitreached billingnotactive billingdisabled paymentrequired creditsexhausted
-         exceededcurrentquotaerror usagenotincluded arrearage minimax1008 1113",
+         exceededcurrentquotaerror usagenotincluded creditsrequired outofcredits arrearage minimax1008
+         1113",
     ),
     (
         FailureReason::RateLimit,
         "ratelimiterror ratelimitexceeded ratelimitreachederror ratelimited userratelimitexceeded
          toomanyrequests resourceexhausted usagelimitreached usagelimitexceeded throttling
          throttlingexception requests tokens slowdown overloadederror overloaded
-         engineoverloadederror engineoverloaded serveroverloaded modeloverloaded minimax1002
-         minimax1039 1302 1303 1305 1308",
+         engineoverloadederror engineoverloaded serveroverloaded serverisoverloaded
+         serviceunavailableerror modeloverloaded minimax1002 minimax1039 minimax1041 minimax2045
+         minimax2056 1302 1303 1305 1308 1310 1316 1317 1318 1319 1320 1321",
     ),
     (
         FailureReason::Auth,
@@ -397,7 +366,7 @@ const CODES: [(FailureReason, &str); 5] = [
          tokeninvalidated tokenrevoked expiredtoken invalidtoken sessionexpired accountdeactivated
          accountsuspended consumersuspended consumerinvalid insufficientpermissions missingscopes
          insufficientscope invalidorganization organizationdeactivated
-         unsupportedcountryregionterritory minimax1004 1000 1001 1002 1003 1004",
+         unsupportedcountryregionterritory minimax1004 minimax2049 1000 1001 1002 1003 1004",
     ),
     (
         FailureReason::Format,

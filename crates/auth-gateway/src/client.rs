@@ -1,0 +1,194 @@
+//! A client: a program that was given a token, and what it may do with it.
+
+use std::fmt;
+
+use auth_store::{ProfileId, ProviderId, Timestamp};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use crate::accounts::Fingerprint;
+
+/// A client as it is kept. The token itself is not.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Client {
+    /// Its name.
+    pub name: String,
+    /// The SHA-256 of its token.
+    pub token_sha256: TokenHash,
+    /// The providers it was granted. For every other there is a 403.
+    pub providers: Vec<ProviderId>,
+    /// What it may do.
+    pub may: Vec<Right>,
+    /// The agent whose profiles it uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The only profile it may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileId>,
+    /// The session whose pin counts for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// When the grant ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// How many requests it may make in a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_minute: Option<u32>,
+    /// Whether it may use the login of a person, where providers allow that in their own
+    /// applications only.
+    #[serde(default)]
+    pub subscription: bool,
+}
+
+/// What a client may do.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Right {
+    /// Use an account, and never see its credential.
+    Proxy,
+    /// Be given tokens.
+    Token,
+    /// Report how a token fared.
+    Report,
+    /// See profiles, cooldowns and windows.
+    Status,
+    /// Log in.
+    Login,
+}
+
+impl Right {
+    /// The right of that name, if there is one.
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_value(text.into()).ok()
+    }
+}
+
+impl Client {
+    /// A client with the right to proxy to `providers`, and its token, which is told once.
+    pub fn new(name: &str, providers: &[ProviderId], entropy: [u8; 32]) -> (Self, ClientToken) {
+        let token = ClientToken::from_entropy(entropy);
+        let client = Self {
+            name: name.to_owned(),
+            token_sha256: token.hash(),
+            providers: providers.to_vec(),
+            may: vec![Right::Proxy],
+            agent: None,
+            profile: None,
+            session: None,
+            expires: None,
+            max_per_minute: None,
+            subscription: false,
+        };
+        (client, token)
+    }
+
+    /// Whether it has a right.
+    pub fn may(&self, right: Right) -> bool {
+        self.may.contains(&right)
+    }
+
+    /// Whether its grant is over.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|end| end <= now)
+    }
+}
+
+/// The client that a token belongs to. Every client is compared, each in constant time.
+pub(crate) fn find<'a, C: AsRef<Client>>(clients: &'a [C], token: &str) -> Option<&'a C> {
+    let hash = Fingerprint::of(token).0;
+    let mut found = None;
+    for client in clients {
+        let known = client.as_ref().token_sha256.0;
+        if known.iter().zip(hash).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0 {
+            found = Some(client);
+        }
+    }
+    found
+}
+
+/// A token that a client proves itself with: `clawd_` and 256 random bits.
+pub struct ClientToken(auth_store::Secret);
+
+impl ClientToken {
+    fn from_entropy(entropy: [u8; 32]) -> Self {
+        let text = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(entropy));
+        Self(text.into())
+    }
+
+    /// The token itself.
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+
+    fn hash(&self) -> TokenHash {
+        TokenHash(Fingerprint::of(self.expose()).0)
+    }
+}
+
+impl fmt::Debug for ClientToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("REDACTED")
+    }
+}
+
+/// The SHA-256 of a client's token, in hexadecimal digits where it is written.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TokenHash([u8; 32]);
+
+impl From<TokenHash> for String {
+    fn from(hash: TokenHash) -> Self {
+        let digit = |number: u8| char::from_digit(number.into(), 16).unwrap_or_default();
+        hash.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    }
+}
+
+impl TryFrom<String> for TokenHash {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let wrong = "it is not the SHA-256 of a token in hexadecimal digits";
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(wrong);
+        }
+        let mut hash = [0; 32];
+        for (byte, at) in hash.iter_mut().zip((0..).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| wrong)?;
+        }
+        Ok(Self(hash))
+    }
+}
+
+/// How every client's token begins.
+pub(crate) const PREFIX: &str = "clawd_";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_token_finds_its_client_and_no_other() {
+        let (one, token) = Client::new("one", &[], [1; 32]);
+        let (two, other) = Client::new("two", &[], [2; 32]);
+        let clients = [Arc::new(one), Arc::new(two)];
+        assert_eq!(find(&clients, token.expose()).unwrap().name, "one");
+        assert_eq!(find(&clients, other.expose()).unwrap().name, "two");
+        assert!(find(&clients, "clawd_").is_none());
+        assert!(find(&clients, &token.expose()[..20]).is_none());
+    }
+
+    #[test]
+    fn what_is_kept_does_not_hold_the_token() {
+        let (client, token) = Client::new("one", &[ProviderId::new("acme")], [7; 32]);
+        let kept = serde_json::to_string(&client).unwrap();
+        assert!(!kept.contains(&token.expose()[PREFIX.len()..]));
+        assert!(!format!("{client:?}{token:?}").contains(token.expose()));
+        assert_eq!(serde_json::from_str::<Client>(&kept).unwrap(), client);
+        let damaged = kept.replace("\"tokenSha256\":\"", "\"tokenSha256\":\"zz");
+        assert!(serde_json::from_str::<Client>(&damaged).is_err());
+    }
+}

@@ -1,0 +1,166 @@
+//! Which profiles a request may go to, and in which order: what the routing says, bent by the
+//! conversation it belongs to.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use auth_store::{ProfileId, Timestamp};
+use hyper::StatusCode;
+
+use crate::accounts::{Accounts, Candidate};
+use crate::asked::Asked;
+use crate::facts::{RequestFacts, id_key};
+use crate::gateway::Gateway;
+use crate::shape::Refusal;
+
+/// Where a request may go.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// The profiles, in turn. There is one at least.
+    pub(crate) profiles: Vec<ProfileId>,
+    /// The profile that the conversation comes back to after a short cooldown.
+    pub(crate) home: Option<ProfileId>,
+}
+
+impl<A: Accounts> Gateway<A> {
+    /// The order for a request, or why it can go nowhere.
+    pub(crate) fn order(
+        &self,
+        asked: &Asked,
+        facts: &RequestFacts,
+        path: &str,
+    ) -> Result<Order, Refusal> {
+        let plan = self.accounts.plan(&asked.question());
+        let mut candidates =
+            plan.map_err(|error| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
+        if !asked.caller.may_use_subscriptions() {
+            candidates.retain(|candidate| !candidate.is_subscription());
+            if candidates.is_empty() {
+                let message = format!(
+                    "the profiles of `{}` are logins of a person, which this client was not \
+                     granted: `clawdbot clients add NAME --subscription`",
+                    asked.provider
+                );
+                return Err(Refusal::new(StatusCode::FORBIDDEN, message));
+            }
+        }
+        let (now, moment) = (self.clock.now(), Instant::now());
+        let session = self.sessions.get(session_key(asked, facts), moment);
+        if let Some(owner) = self.owner(asked, facts, path, session.as_ref(), moment)? {
+            return only(&candidates, &owner, now);
+        }
+
+        let mut usable: Vec<_> = candidates.iter().filter(|it| it.cooldown.is_none()).collect();
+        let home = session.filter(|home| {
+            let candidate = candidates.iter().find(|candidate| candidate.profile == *home);
+            // The provider's own memory of the conversation does not live longer.
+            let comes_back =
+                |it: &Candidate| it.cooldown.is_none_or(|it| it.until.since(now) < HOME);
+            candidate.is_some_and(comes_back)
+        });
+        if let Some(at) = usable.iter().position(|it| Some(&it.profile) == home.as_ref()) {
+            let candidate = usable.remove(at);
+            usable.insert(0, candidate);
+        }
+        let mut profiles: Vec<_> = usable.iter().map(|it| it.profile.clone()).collect();
+        if profiles.is_empty() {
+            let probe = self.probe(asked, &candidates, now, moment);
+            profiles.push(probe.ok_or_else(|| all_in_cooldown(&candidates, now))?);
+        }
+        if !facts.bound.is_empty() {
+            // An account that we do not know made what it names: another one must not see it.
+            profiles.truncate(1);
+        }
+        Ok(Order { profiles, home })
+    }
+
+    /// The profile that made what the request names.
+    fn owner(
+        &self,
+        asked: &Asked,
+        facts: &RequestFacts,
+        path: &str,
+        session: Option<&ProfileId>,
+        moment: Instant,
+    ) -> Result<Option<ProfileId>, Refusal> {
+        let in_path = path.split('/').filter(|segment| segment.len() >= SHORTEST_ID).map(id_key);
+        let ids = facts.bound.iter().cloned().chain(in_path);
+        let owners: HashSet<_> =
+            ids.filter_map(|id| self.ids.get((&asked.provider, id), moment)).collect();
+        if owners.len() > 1 {
+            let message = "the request names what two accounts made, and neither knows both";
+            return Err(Refusal::new(StatusCode::CONFLICT, message));
+        }
+        let owner = owners.into_iter().next();
+        // Nobody has seen these ids, but somebody has had this conversation.
+        Ok(owner.or_else(|| session.filter(|_| !facts.bound.is_empty()).cloned()))
+    }
+
+    /// A profile that may be out of use without need: one request tries.
+    fn probe(
+        &self,
+        asked: &Asked,
+        candidates: &[Candidate],
+        now: Timestamp,
+        moment: Instant,
+    ) -> Option<ProfileId> {
+        let is_due = |it: &&Candidate| {
+            it.cooldown.is_some_and(|it| now.since(it.since) >= self.limits.probe_after)
+        };
+        let key = |profile: &ProfileId| (asked.provider.clone(), profile.clone());
+        let mut due = candidates.iter().filter(is_due);
+        let found = due.find(|it| self.probes.peek(key(&it.profile), moment).is_none())?;
+        self.probes.put(key(&found.profile), &found.profile, moment);
+        Some(found.profile.clone())
+    }
+
+    /// Remembers where a conversation was served.
+    pub(crate) fn settle(
+        &self,
+        asked: &Asked,
+        facts: &RequestFacts,
+        order: &Order,
+        at: &ProfileId,
+    ) {
+        let home = order.home.as_ref().unwrap_or(at);
+        self.sessions.put(session_key(asked, facts), home, Instant::now());
+        for id in &facts.bound {
+            self.bind_id(asked, id.clone(), at);
+        }
+    }
+}
+
+/// A request that can go to one profile only.
+fn only(candidates: &[Candidate], owner: &ProfileId, now: Timestamp) -> Result<Order, Refusal> {
+    let Some(candidate) = candidates.iter().find(|it| it.profile == *owner) else {
+        let message = "the account of this conversation cannot be used any more; begin a new one";
+        return Err(Refusal::new(StatusCode::CONFLICT, message));
+    };
+    match candidate.cooldown {
+        None => Ok(Order { profiles: vec![owner.clone()], home: None }),
+        Some(cooldown) => Err(Refusal {
+            retry_after: Some(cooldown.until.since(now)),
+            ..Refusal::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "the account of this conversation is in cooldown, and no other account can go on",
+            )
+        }),
+    }
+}
+
+fn all_in_cooldown(candidates: &[Candidate], now: Timestamp) -> Refusal {
+    let ends = candidates.iter().filter_map(|it| it.cooldown);
+    let soonest = ends.map(|it| it.until.since(now)).min();
+    let message = format!("all {} profiles are in cooldown", candidates.len());
+    Refusal { retry_after: soonest, ..Refusal::new(StatusCode::TOO_MANY_REQUESTS, message) }
+}
+
+/// What a conversation is known by: its own name, or its client.
+fn session_key<'a>(asked: &'a Asked, facts: &'a RequestFacts) -> impl std::hash::Hash + 'a {
+    (&asked.provider, asked.client_name(), facts.session.as_deref())
+}
+
+/// A shorter part of a path is no id.
+const SHORTEST_ID: usize = 8;
+/// A conversation comes back to a profile whose cooldown is shorter.
+const HOME: Duration = Duration::from_hours(1);

@@ -1,0 +1,61 @@
+//! The head of an answer, as the client gets it.
+
+use std::sync::Arc;
+
+use auth_routing::cooldown::judgement::Class;
+use hyper::Response;
+use hyper::header::{CONTENT_ENCODING, HeaderName, HeaderValue};
+
+use crate::accounts::Accounts;
+use crate::api::Api;
+use crate::client::Right;
+use crate::gateway::Gateway;
+use crate::headers::{clean_answer, is_event_stream};
+use crate::idle::Idle;
+use crate::learn::Learner;
+use crate::pointer::{Place, header};
+use crate::proxy::Received;
+use crate::relay::{Answer, Relay, Trip};
+
+impl<A: Accounts> Gateway<A> {
+    /// Passes an answer on. From here on, nothing is repeated.
+    pub(crate) fn relay(
+        &self,
+        mut trip: Trip<A>,
+        api: &Api,
+        received: Received,
+    ) -> Response<Answer<A>> {
+        let Received { mut head, held, body, profile, judgement, veil } = received;
+        let status = head.status.as_u16();
+        let asked = Arc::clone(&trip.asked);
+        self.metrics.answered(&asked.provider, status);
+        let is_served = judgement.class == Class::Served;
+        let is_plain = !head.headers.contains_key(CONTENT_ENCODING);
+        if is_served {
+            for place in &api.bound {
+                if let Place::Header(name) = place
+                    && let Some(id) = header(&head.headers, name)
+                {
+                    self.bind_id(&asked, crate::facts::id_key(id), &profile);
+                }
+            }
+        }
+        let may_fail = is_served && is_plain && is_event_stream(&head.headers);
+        clean_answer(&mut head.headers);
+        veil.cover_headers(&mut head.headers);
+        if asked.caller.may(Right::Status)
+            && let Ok(name) = HeaderValue::from_str(profile.as_str())
+        {
+            head.headers.insert(PROFILE_HEADER, name);
+        }
+        let learner = (is_served && is_plain && !api.bound.is_empty()).then(Learner::new);
+        trip.status = status;
+        trip.profile = Some(profile);
+        let idle = Idle::new(self.limits.provider_idle);
+        let relay = Relay { held, body, idle, veil, learner, may_fail, trip };
+        Response::from_parts(head, Answer::Relayed(Box::new(relay)))
+    }
+}
+
+/// Which profile it was, for those who may see it.
+const PROFILE_HEADER: HeaderName = HeaderName::from_static("x-clawdbot-profile");

@@ -1,0 +1,183 @@
+//! An answer on its way to the client: passed on as it comes, and no faster than it is read.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use auth_store::ProfileId;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use crate::accounts::Accounts;
+use crate::asked::Asked;
+use crate::gateway::Gateway;
+use crate::idle::Idle;
+use crate::learn::Learner;
+use crate::peek::{Held, late_error};
+use crate::rate::Turn;
+use crate::veil::Veil;
+
+/// The body of an answer.
+pub(crate) enum Answer<A: Accounts> {
+    /// One of our own.
+    Own(Full<Bytes>),
+    /// A provider's.
+    Relayed(Box<Relay<A>>),
+}
+
+/// A provider's answer on its way.
+pub(crate) struct Relay<A: Accounts> {
+    /// What was read before the head was sent.
+    pub(crate) held: Held,
+    pub(crate) body: Incoming,
+    pub(crate) idle: Idle,
+    pub(crate) veil: Veil,
+    /// Where ids of an account may come.
+    pub(crate) learner: Option<Learner>,
+    /// Whether errors may come behind a good status.
+    pub(crate) may_fail: bool,
+    pub(crate) trip: Trip<A>,
+}
+
+/// A request from its arrival to the end of its answer. Its end is the line in the log.
+pub(crate) struct Trip<A: Accounts> {
+    pub(crate) gateway: Arc<Gateway<A>>,
+    pub(crate) asked: Arc<Asked>,
+    /// Nothing, where no answer of a provider is passed on.
+    pub(crate) profile: Option<ProfileId>,
+    pub(crate) status: u16,
+    pub(crate) bytes: u64,
+    began: Instant,
+    is_whole: bool,
+    _turn: Option<Turn>,
+}
+
+impl<A: Accounts> Body for Answer<A> {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match self.get_mut() {
+            Self::Own(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+            Self::Relayed(relay) => relay.poll(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(body) => body.is_end_stream(),
+            Self::Relayed(relay) => relay.held.is_empty() && relay.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(body) => body.size_hint(),
+            Self::Relayed(relay) => {
+                let held = relay.held.iter().filter_map(Frame::data_ref).map(Bytes::len);
+                let held = held.sum::<usize>() as u64;
+                match relay.body.size_hint().exact() {
+                    Some(rest) => SizeHint::with_exact(rest + held),
+                    None => SizeHint::default(),
+                }
+            }
+        }
+    }
+}
+
+impl<A: Accounts> Relay<A> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let frame = match self.held.pop_front() {
+            Some(frame) => frame,
+            None => match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => frame,
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Some(Err(io::Error::other(error))));
+                }
+                Poll::Ready(None) => {
+                    self.trip.is_whole = true;
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => {
+                    return self.idle.poll_expired(context).map(|()| {
+                        let silent = "the provider was silent for too long";
+                        Some(Err(io::Error::new(io::ErrorKind::TimedOut, silent)))
+                    });
+                }
+            },
+        };
+        self.idle.reset();
+        if let Some(data) = frame.data_ref() {
+            self.trip.bytes += data.len() as u64;
+            if let Some(learner) = &mut self.learner {
+                let trip = &self.trip;
+                learner.look(data, &mut |id| {
+                    if let Some(profile) = &trip.profile {
+                        trip.gateway.bind_id(&trip.asked, id, profile);
+                    }
+                });
+            }
+            if self.may_fail
+                && let Some(judgement) = late_error(data, self.trip.gateway.clock.now())
+                && let Some(profile) = &self.trip.profile
+            {
+                self.may_fail = false;
+                let question = self.trip.asked.question();
+                self.trip.gateway.accounts.report(&question, profile, &judgement);
+            }
+        }
+        if self.body.is_end_stream() && self.held.is_empty() {
+            self.trip.is_whole = true;
+        }
+        let frame = match frame.into_data() {
+            Ok(data) => Frame::data(self.veil.cover(data)),
+            Err(frame) => frame,
+        };
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+impl<A: Accounts> Trip<A> {
+    pub(crate) fn begin(
+        gateway: &Arc<Gateway<A>>,
+        asked: &Arc<Asked>,
+        began: Instant,
+        turn: Option<Turn>,
+    ) -> Self {
+        gateway.metrics.opened();
+        Self {
+            gateway: Arc::clone(gateway),
+            asked: Arc::clone(asked),
+            profile: None,
+            status: 0,
+            bytes: 0,
+            began,
+            is_whole: false,
+            _turn: turn,
+        }
+    }
+}
+
+impl<A: Accounts> Drop for Trip<A> {
+    fn drop(&mut self) {
+        self.gateway.metrics.closed();
+        tracing::info!(
+            client = self.asked.client_name(),
+            provider = self.asked.provider.as_str(),
+            profile = self.profile.as_ref().map_or("-", ProfileId::as_str),
+            status = self.status,
+            bytes = self.bytes,
+            milliseconds = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            whole = self.is_whole,
+            request = self.asked.id,
+            "answered"
+        );
+    }
+}

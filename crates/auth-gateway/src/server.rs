@@ -1,0 +1,241 @@
+//! The server: it accepts at all doors, bounds the connections, and ends without cutting answers.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet, yield_now};
+use tokio::time::{sleep, timeout};
+
+use crate::accounts::Accounts;
+use crate::doors::{self, DoorError, Kind, Listener};
+use crate::gateway::{Door, Gateway};
+use crate::stall::{Patient, Stream};
+
+/// A gateway with doors. It serves while [`run`](Self::run) runs.
+#[derive(Debug)]
+pub struct Server<A: Accounts> {
+    gateway: Arc<Gateway<A>>,
+    listeners: Vec<Listener>,
+    state: PathBuf,
+    _lock: File,
+}
+
+/// Whether a server goes on.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Phase {
+    /// It accepts and answers.
+    Serving,
+    /// It accepts nothing more, and finishes what it has begun.
+    Finishing,
+    /// It ends at once.
+    Over,
+}
+
+impl<A: Accounts> Server<A> {
+    /// A server on a state directory, without a door yet.
+    ///
+    /// # Errors
+    /// There is another one.
+    pub fn new(gateway: Arc<Gateway<A>>, state: &Path) -> Result<Self, DoorError> {
+        let lock = doors::take(state)?;
+        Ok(Self { gateway, listeners: Vec::new(), state: state.to_owned(), _lock: lock })
+    }
+
+    /// Opens a port of this machine, for clients with a token. Returns its address.
+    pub async fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, DoorError> {
+        let listener = Listener::tcp(address).await?;
+        let address = match &listener.kind {
+            Kind::Tcp(listener) => listener.local_addr().unwrap_or(address),
+            Kind::Unix(_) => address,
+        };
+        self.listeners.push(listener);
+        Ok(address)
+    }
+
+    /// Opens the socket for programs of this user. Returns where it is.
+    pub fn listen_for_owner(&mut self) -> Result<PathBuf, DoorError> {
+        let path = self.state.join(SOCKET);
+        self.listeners.push(Listener::unix(&path, None)?);
+        Ok(path)
+    }
+
+    /// Opens a socket for one client: whoever can open it has that client's rights.
+    pub fn listen_for_client(&mut self, path: &Path, client: &str) -> Result<(), DoorError> {
+        self.listeners.push(Listener::unix(path, Some(client))?);
+        Ok(())
+    }
+
+    /// Serves until `phase` says that it is over, or that it is to be finished and everything is.
+    pub async fn run(self, mut phase: watch::Receiver<Phase>) {
+        let Self { gateway, listeners, .. } = &self;
+        let mut connections = Connections::default();
+        let mut turn = 0;
+        loop {
+            turn += 1;
+            let accepted = tokio::select! {
+                accepted = accept(listeners, turn) => accepted,
+                () = reached(&mut phase, Phase::Finishing) => break,
+            };
+            let Ok((listener, stream)) = accepted else {
+                // Out of descriptors, most likely: others must close some first.
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            if !listener.admits(&stream) {
+                tracing::warn!("a program of another user was refused at the socket");
+                continue;
+            }
+            if !connections.make_room(gateway.limits.connections) {
+                continue;
+            }
+            connections.begin(gateway, listener.door.clone(), stream, phase.clone());
+            // Lets the new connection read what is already there, before others push it out.
+            yield_now().await;
+        }
+        // A new server may open the doors while this one finishes.
+        let Self { listeners, _lock: lock, .. } = self;
+        drop((listeners, lock));
+        let finished = timeout(FINISH_WITHIN, connections.finish());
+        tokio::select! {
+            _ = finished => {}
+            () = reached(&mut phase, Phase::Over) => {}
+        }
+    }
+}
+
+/// The open connections.
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    open: VecDeque<Connection>,
+}
+
+struct Connection {
+    task: AbortHandle,
+    /// Whether it ever brought a request of somebody who may come in.
+    is_trusted: Arc<AtomicBool>,
+}
+
+impl Connections {
+    /// Makes room for one more, if there are too many at the cost of one that nobody vouches for.
+    fn make_room(&mut self, most: usize) -> bool {
+        while self.tasks.try_join_next().is_some() {}
+        if self.tasks.len() < most {
+            return true;
+        }
+        self.open.retain(|connection| !connection.task.is_finished());
+        let stranger =
+            self.open.iter().position(|connection| !connection.is_trusted.load(Ordering::Relaxed));
+        match stranger.and_then(|at| self.open.remove(at)) {
+            Some(connection) => connection.task.abort(),
+            None => return false,
+        }
+        true
+    }
+
+    fn begin<A: Accounts>(
+        &mut self,
+        gateway: &Arc<Gateway<A>>,
+        door: Door,
+        stream: Stream,
+        phase: watch::Receiver<Phase>,
+    ) {
+        let is_trusted = Arc::new(AtomicBool::new(false));
+        let gateway = Arc::clone(gateway);
+        let task =
+            self.tasks.spawn(converse(gateway, door, stream, Arc::clone(&is_trusted), phase));
+        if self.open.len() >= 2 * self.tasks.len().max(32) {
+            self.open.retain(|connection| !connection.task.is_finished());
+        }
+        self.open.push_back(Connection { task, is_trusted });
+    }
+
+    async fn finish(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// One connection: its requests, one after the other.
+async fn converse<A: Accounts>(
+    gateway: Arc<Gateway<A>>,
+    door: Door,
+    stream: Stream,
+    is_trusted: Arc<AtomicBool>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let limits = &gateway.limits;
+    let stream = Patient::new(stream, limits.client_idle);
+    let service = service_fn(|request: Request<Incoming>| {
+        let answer = Arc::clone(&gateway).answer(door.clone(), request);
+        let is_trusted = &is_trusted;
+        async move {
+            let response = answer.await;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                is_trusted.store(true, Ordering::Relaxed);
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_time)
+        .max_headers(limits.header_fields)
+        .max_header_size(limits.head_bytes)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = reached(&mut phase, Phase::Finishing) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!("a connection ended: {error}");
+    }
+}
+
+/// Waits for a phase, or for a later one.
+async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
+    // Where nobody can say it any more, the end has come.
+    let _ = phase.wait_for(|phase| *phase >= wanted).await;
+}
+
+/// The next connection of any listener; they take turns in being asked first.
+async fn accept(listeners: &[Listener], turn: usize) -> io::Result<(&Listener, Stream)> {
+    poll_fn(|context| {
+        for index in 0..listeners.len() {
+            let listener = &listeners[(turn + index) % listeners.len()];
+            if let Poll::Ready(accepted) = listener.poll_accept(context) {
+                return Poll::Ready(accepted.map(|stream| (listener, stream)));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// The socket in the state directory.
+const SOCKET: &str = "serve.sock";
+/// What is read ahead on a connection.
+const BUFFER: usize = 64 << 10;
+/// How long to wait when the system refuses a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long answers are finished: a turn is long, and a cut one is paid for twice.
+const FINISH_WITHIN: Duration = Duration::from_mins(10);

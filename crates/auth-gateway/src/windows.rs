@@ -1,0 +1,50 @@
+//! The quota windows of each profile, as its last answer told them.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use auth_routing::cooldown::limits::{self, Window};
+use auth_store::{ProfileId, ProviderId, Timestamp};
+use hyper::HeaderMap;
+
+use crate::api::Limits;
+
+/// The windows of the profiles.
+#[derive(Debug, Default)]
+pub(crate) struct Windows(Mutex<HashMap<(ProviderId, ProfileId), Seen>>);
+
+/// The windows of a profile, and when they were seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// The windows.
+    pub windows: Vec<Window>,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Windows {
+    /// Keeps what an answer says. An answer that says nothing changes nothing.
+    pub(crate) fn keep(&self, provider: &ProviderId, profile: &ProfileId, seen: Seen) {
+        if !seen.windows.is_empty() {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            all.insert((provider.clone(), profile.clone()), seen);
+        }
+    }
+
+    /// What is known of a profile.
+    pub(crate) fn of(&self, provider: &ProviderId, profile: &ProfileId) -> Option<Seen> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&(provider.clone(), profile.clone())).cloned()
+    }
+}
+
+/// The windows in an answer's headers.
+pub(crate) fn read(headers: &HeaderMap, whose: Limits, now: Timestamp) -> Vec<Window> {
+    let Some(prefix) = whose.prefix() else { return Vec::new() };
+    let told: Vec<_> = headers
+        .iter()
+        .filter(|(name, _)| name.as_str().starts_with(prefix))
+        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+        .collect();
+    if told.is_empty() { Vec::new() } else { limits::windows(&told, now) }
+}

@@ -1,0 +1,286 @@
+//! The quota windows that the headers of an answer tell of.
+//!
+//! Providers name them in four ways: Anthropic's subscription and API, OpenAI's API, the windows of
+//! Codex, and the snapshots of Copilot. All become a [`Window`].
+
+use auth_store::{Timestamp, trim};
+
+use crate::cooldown::reset_time;
+
+/// One window of a quota.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// The provider's name for it: `5h`, `7d`, `requests`, `primary`.
+    pub name: String,
+    /// The part that is used, from 0 to 1.
+    pub used: Option<f64>,
+    /// When it begins anew.
+    pub resets: Option<Timestamp>,
+    /// Whether requests are refused because of it. `None`: the headers do not say.
+    pub is_used_up: Option<bool>,
+    /// Whether it is about one model family, and not about the whole account.
+    pub is_of_one_model: bool,
+}
+
+/// The windows in `headers`, in the order of the headers.
+///
+/// ```
+/// use auth_routing::{Timestamp, limits};
+///
+/// let headers = [
+///     ("anthropic-ratelimit-unified-5h-status", "rejected"),
+///     ("anthropic-ratelimit-unified-5h-reset", "1769652000"),
+///     ("anthropic-ratelimit-unified-7d-status", "allowed"),
+///     ("anthropic-ratelimit-unified-7d-reset", "1770080400"),
+/// ];
+/// let windows = limits::windows(&headers, Timestamp(1_769_644_800_000));
+/// assert_eq!(windows[0].name, "5h");
+/// assert_eq!(windows[0].is_used_up, Some(true));
+/// assert_eq!(windows[1].is_used_up, Some(false));
+/// ```
+pub fn windows(headers: &[(&str, &str)], now: Timestamp) -> Vec<Window> {
+    let found = headers.iter().filter_map(|(name, value)| {
+        let name = name.to_ascii_lowercase();
+        let headers = Headers { all: headers, now };
+        if let Some(rest) = name.strip_prefix("anthropic-ratelimit-unified-") {
+            return match rest.strip_suffix("-reset") {
+                Some(window) => headers.unified(window),
+                None if rest == "reset" => headers.unified_alone(value),
+                None => None,
+            };
+        }
+        if let Some(rest) = name.strip_prefix("x-codex-") {
+            return headers.codex(rest.strip_suffix("-used-percent")?, value);
+        }
+        if let Some(rest) = name.strip_prefix("x-quota-snapshot-") {
+            return copilot(rest, value);
+        }
+        if name.contains("ratelimit") && name.contains("reset") {
+            return Some(headers.counted(&name, value));
+        }
+        None
+    });
+    found.collect()
+}
+
+/// When the account serves again: the latest reset among the windows that are used up. Where the
+/// headers do not say of a window whether it is used up, it counts.
+pub fn exhausted_until(windows: &[Window]) -> Option<Timestamp> {
+    let used_up = windows.iter().filter(|window| window.is_used_up.unwrap_or(true));
+    used_up.filter_map(|window| window.resets).max()
+}
+
+/// Whether the windows that are used up are all about one model family.
+pub fn is_of_one_model(windows: &[Window]) -> bool {
+    let mut used_up = windows.iter().filter(|window| window.is_used_up == Some(true)).peekable();
+    used_up.peek().is_some() && used_up.all(|window| window.is_of_one_model)
+}
+
+struct Headers<'a> {
+    all: &'a [(&'a str, &'a str)],
+    now: Timestamp,
+}
+
+impl Headers<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        let found = self.all.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| trim(value))
+    }
+
+    fn number(&self, name: &str) -> Option<f64> {
+        self.get(name)?.parse().ok()
+    }
+
+    /// The reset without a window's name is that of one of them, and counts where none is named.
+    fn unified_alone(&self, reset: &str) -> Option<Window> {
+        let is_of_a_window = |name: &str| {
+            let name = name.to_ascii_lowercase();
+            let window = name.strip_prefix("anthropic-ratelimit-unified-");
+            window.is_some_and(|window| window.ends_with("-reset"))
+        };
+        if self.all.iter().any(|(name, _)| is_of_a_window(name)) {
+            return None;
+        }
+        let status = self.get("anthropic-ratelimit-unified-status");
+        Some(Window {
+            name: "unified".to_owned(),
+            used: None,
+            resets: reset_time::parse_from(reset, self.now),
+            is_used_up: status.map(|status| REFUSING.contains(&status)),
+            is_of_one_model: false,
+        })
+    }
+
+    /// `anthropic-ratelimit-unified-5h-reset` and its like.
+    fn unified(&self, window: &str) -> Option<Window> {
+        let prefix = format!("anthropic-ratelimit-unified-{window}");
+        let used = self.number(&format!("{prefix}-utilization"));
+        let status = self.get(&format!("{prefix}-status"));
+        let is_used_up = status
+            .map(|status| REFUSING.contains(&status))
+            .or_else(|| used.map(|used| used >= 1.0));
+        Some(Window {
+            name: window.to_owned(),
+            used,
+            resets: reset_time::parse_from(self.get(&format!("{prefix}-reset"))?, self.now),
+            is_used_up,
+            is_of_one_model: !["5h", "7d", "overage"].contains(&window),
+        })
+    }
+
+    /// `x-codex-primary-used-percent` and its like; a family of zeros means nothing.
+    fn codex(&self, window: &str, used: &str) -> Option<Window> {
+        let used: f64 = used.parse().ok()?;
+        let at = self.get(&format!("x-codex-{window}-reset-at"));
+        let after = self.get(&format!("x-codex-{window}-reset-after-seconds"));
+        let minutes = self.number(&format!("x-codex-{window}-window-minutes"));
+        let is_nothing = used == 0.0 && minutes.unwrap_or(0.0) == 0.0 && after.is_none_or(is_zero);
+        if is_nothing && at.is_none_or(is_zero) {
+            return None;
+        }
+        let mut resets = [at, after].into_iter().flatten();
+        Some(Window {
+            name: window.to_owned(),
+            used: Some(used / 100.0),
+            resets: resets.find_map(|text| reset_time::parse_from(text, self.now)),
+            is_used_up: Some(used >= 100.0),
+            is_of_one_model: !["primary", "secondary"].contains(&window),
+        })
+    }
+
+    /// `x-ratelimit-reset-tokens`, `anthropic-ratelimit-requests-reset`, `ratelimit-reset`.
+    fn counted(&self, name: &str, reset: &str) -> Window {
+        let remaining = self.number(&name.replacen("reset", "remaining", 1));
+        let limit = self.number(&name.replacen("reset", "limit", 1)).filter(|limit| *limit > 0.0);
+        // Azure sends -1 where it does not know.
+        let remaining = remaining.filter(|remaining| *remaining >= 0.0);
+        let kind = name.replace("x-ratelimit-", "").replace("anthropic-ratelimit-", "");
+        let kind = kind.replace("-reset", "").replace("reset-", "");
+        Window {
+            name: kind,
+            used: remaining.zip(limit).map(|(left, limit)| 1.0 - (left / limit).min(1.0)),
+            resets: reset_time::parse_from(reset, self.now),
+            is_used_up: remaining.map(|remaining| remaining <= 0.0),
+            is_of_one_model: false,
+        }
+    }
+}
+
+/// `ent=300&ov=0.0&ovPerm=false&rem=35.5&rst=2026-02-01T00%3A00%3A00Z`.
+fn copilot(name: &str, snapshot: &str) -> Option<Window> {
+    let part = |wanted: &str| {
+        let mut parts = snapshot.split('&').filter_map(|part| part.split_once('='));
+        parts.find(|(name, _)| *name == wanted).map(|(_, value)| value.replace("%3A", ":"))
+    };
+    let remaining: f64 = part("rem")?.parse().ok()?;
+    let is_unlimited = part("ent").is_some_and(|entitled| entitled.starts_with('-'));
+    let may_exceed = part("ovPerm").is_some_and(|allowed| allowed == "true");
+    Some(Window {
+        name: name.to_owned(),
+        used: (!is_unlimited).then_some(1.0 - remaining / 100.0),
+        resets: part("rst").and_then(|text| reset_time::parse(&text)),
+        is_used_up: Some(!is_unlimited && !may_exceed && remaining <= 0.0),
+        is_of_one_model: false,
+    })
+}
+
+fn is_zero(text: &str) -> bool {
+    text.parse::<f64>().is_ok_and(|number| number == 0.0)
+}
+
+/// The statuses of a window whose requests are refused.
+const REFUSING: [&str; 5] =
+    ["rejected", "blocked", "rate_limited", "queueing_hard", "payment_required"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_769_644_800_000);
+
+    fn in_seconds(seconds: u64) -> Timestamp {
+        NOW.plus(std::time::Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn only_rejected_windows_count() {
+        let found = windows(
+            &[
+                ("anthropic-ratelimit-unified-status", "rejected"),
+                ("anthropic-ratelimit-unified-reset", "1769652000"),
+                ("anthropic-ratelimit-unified-5h-status", "rejected"),
+                ("anthropic-ratelimit-unified-5h-reset", "1769652000"),
+                ("anthropic-ratelimit-unified-7d-status", "allowed_warning"),
+                ("anthropic-ratelimit-unified-7d-reset", "1770080400"),
+            ],
+            NOW,
+        );
+        assert_eq!(exhausted_until(&found), Some(in_seconds(7200)));
+        assert!(!is_of_one_model(&found));
+    }
+
+    #[test]
+    fn the_window_of_one_model_is_told_apart() {
+        let of_one = [
+            ("anthropic-ratelimit-unified-7d_oi-status", "rejected"),
+            ("anthropic-ratelimit-unified-7d_oi-reset", "1769652000"),
+            ("anthropic-ratelimit-unified-5h-status", "allowed"),
+            ("anthropic-ratelimit-unified-5h-reset", "1769652000"),
+        ];
+        assert!(is_of_one_model(&windows(&of_one, NOW)));
+        let of_both = of_one.map(|(name, value)| (name, value.replace("allowed", "rejected")));
+        let of_both: Vec<_> = of_both.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        assert!(!is_of_one_model(&windows(&of_both, NOW)));
+    }
+
+    #[test]
+    fn a_window_of_chatgpt_is_read_from_either_header_and_zeros_mean_nothing() {
+        let found = windows(
+            &[
+                ("x-codex-primary-used-percent", "100"),
+                ("x-codex-primary-reset-at", "1769652000"),
+                ("x-codex-secondary-used-percent", "40.5"),
+                ("x-codex-secondary-window-minutes", "10080"),
+                ("x-codex-secondary-reset-after-seconds", "600"),
+                ("x-codex-other-primary-used-percent", "0"),
+                ("x-codex-other-primary-reset-at", "0"),
+            ],
+            NOW,
+        );
+        assert_eq!(found.len(), 2);
+        assert_eq!(exhausted_until(&found), Some(in_seconds(7200)));
+        assert_eq!(found[1].resets, Some(in_seconds(600)));
+        assert_eq!(found[1].used, Some(0.405));
+    }
+
+    #[test]
+    fn counted_windows_know_how_much_is_left_and_unknown_numbers_are_unknown() {
+        let found = windows(
+            &[
+                ("x-ratelimit-limit-tokens", "1000"),
+                ("x-ratelimit-remaining-tokens", "250"),
+                ("x-ratelimit-reset-tokens", "6m0s"),
+                ("x-ratelimit-remaining-requests", "-1"),
+                ("x-ratelimit-reset-requests", "1s"),
+                ("anthropic-ratelimit-input-tokens-remaining", "0"),
+                ("anthropic-ratelimit-input-tokens-reset", "2026-01-29T00:10:00Z"),
+            ],
+            NOW,
+        );
+        let told: Vec<_> = found.iter().map(|it| (it.name.as_str(), it.is_used_up)).collect();
+        let expected = [("tokens", Some(false)), ("requests", None), ("input-tokens", Some(true))];
+        assert_eq!(told, expected);
+        assert_eq!(found[0].used, Some(0.75));
+        assert_eq!(exhausted_until(&found), Some(in_seconds(600)));
+    }
+
+    #[test]
+    fn a_snapshot_of_copilot_is_read() {
+        let snapshot = "ent=300&ov=0.0&ovPerm=false&rem=0.0&rst=2026-02-01T00%3A00%3A00Z";
+        let found = windows(&[("X-Quota-Snapshot-Chat", snapshot)], NOW);
+        assert_eq!(found[0].is_used_up, Some(true));
+        assert_eq!(found[0].resets, reset_time::parse("2026-02-01T00:00:00Z"));
+        let unlimited = windows(&[("x-quota-snapshot-chat", "ent=-1&rem=0.0")], NOW);
+        assert_eq!(unlimited[0].is_used_up, Some(false));
+    }
+}
