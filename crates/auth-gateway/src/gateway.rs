@@ -4,32 +4,27 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use auth_store::{Clock, ProfileId, ProviderId};
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
+use hyper::StatusCode;
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
 
 use crate::accounts::Accounts;
-use crate::affinity::Memory;
 use crate::api::Api;
-use crate::asked::{Asked, Caller};
-use crate::client::{self, Right};
-use crate::clients_file::Clients;
-use crate::entry::{self, Hosts};
-use crate::headers::presented;
-use crate::keep::{Pantry, drain};
+use crate::api::pointer::Pointer;
+use crate::api::shape::{Refusal, Shape};
+use crate::client;
+use crate::client::asked::{Asked, Caller};
+use crate::client::clients_file::Clients;
+use crate::client::rate::Rates;
+use crate::conversation::affinity::Memory;
+use crate::http::entry::Hosts;
+use crate::http::headers::presented;
+use crate::http::keep::Pantry;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::pointer::Pointer;
-use crate::rate::Rates;
-use crate::relay::Answer;
-use crate::shape::{Refusal, Shape};
 use crate::upstream::Upstreams;
 use crate::windows::{Seen, Windows};
 
@@ -70,7 +65,7 @@ pub struct Gateway<A: Accounts> {
     pub(crate) windows: Windows,
     /// Where a model stands in a body.
     pub(crate) model: Pointer,
-    requests: AtomicU64,
+    pub(crate) requests: AtomicU64,
 }
 
 /// Through which door a request came.
@@ -128,56 +123,8 @@ impl<A: Accounts> Gateway<A> {
         self.ids.put((&asked.provider, id), profile, Instant::now());
     }
 
-    /// Answers one request, in any case.
-    pub(crate) async fn answer(
-        self: Arc<Self>,
-        door: Door,
-        request: Request<Incoming>,
-    ) -> Response<Answer<A>> {
-        let id = self.requests.fetch_add(1, Ordering::Relaxed);
-        let (parts, body) = request.into_parts();
-        let shape = self.shape_of(parts.uri.path());
-        let waits = parts.headers.contains_key(EXPECT);
-        let mut body = Some(body);
-        let mut response = match self.admit(&door, parts, &mut body, id).await {
-            Ok(response) => response,
-            Err(refusal) => {
-                // One that waits for permission sends nothing.
-                if let Some(body) = body.filter(|body| !waits && !body.is_end_stream()) {
-                    tokio::spawn(drain(body, self.limits.clone()));
-                }
-                tracing::debug!(request = id, status = refusal.status.as_u16(), "refused");
-                refusal.render(shape).map(|body| Answer::Own(Full::new(body)))
-            }
-        };
-        response.headers_mut().insert(REQUEST_HEADER, HeaderValue::from(id));
-        response
-    }
-
-    async fn admit(
-        self: &Arc<Self>,
-        door: &Door,
-        parts: Parts,
-        body: &mut Option<Incoming>,
-        id: u64,
-    ) -> Result<Response<Answer<A>>, Refusal> {
-        entry::check(&parts, matches!(door, Door::Tcp).then_some(&self.hosts))?;
-        if parts.uri.path() == "/healthz" {
-            return Ok(text("ok\n".to_owned()));
-        }
-        let caller = self.caller(door, &parts)?;
-        if parts.uri.path() == "/metrics" && parts.method == Method::GET {
-            return if caller.may(Right::Status) {
-                Ok(text(self.metrics.render()))
-            } else {
-                Err(no_right("status"))
-            };
-        }
-        self.proxy(caller, parts, body, id).await
-    }
-
     /// Who it is that asks.
-    fn caller(&self, door: &Door, parts: &Parts) -> Result<Caller, Refusal> {
+    pub(crate) fn caller(&self, door: &Door, parts: &Parts) -> Result<Caller, Refusal> {
         let token = presented(&parts.headers, parts.uri.query());
         let token = token.filter(|token| token.starts_with(client::PREFIX));
         let clients = || {
@@ -205,7 +152,7 @@ impl<A: Accounts> Gateway<A> {
         Ok(Caller::Client(client))
     }
 
-    fn shape_of(&self, path: &str) -> Shape {
+    pub(crate) fn shape_of(&self, path: &str) -> Shape {
         let provider = provider_of(path);
         self.apis.get(&provider).map(|api| api.error_shape).unwrap_or_default()
     }
@@ -222,21 +169,12 @@ pub(crate) fn no_right(right: &str) -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, format!("this client was not granted `{right}`"))
 }
 
-fn text<A: Accounts>(text: String) -> Response<Answer<A>> {
-    let mut response = Response::new(Answer::Own(Full::new(Bytes::from(text))));
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, plain);
-    response
-}
-
 impl<A: Accounts> fmt::Debug for Gateway<A> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Gateway").field("clients", &self.clients).finish_non_exhaustive()
     }
 }
 
-/// The number under which the log has a request.
-const REQUEST_HEADER: HeaderName = HeaderName::from_static("x-clawdbot-request");
 /// So long a conversation stays where it was last served: the longest that prompt caches live.
 const AFFINITY: Duration = Duration::from_hours(1);
 /// So long after its last use an id is remembered.

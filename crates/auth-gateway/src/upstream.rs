@@ -14,7 +14,7 @@ use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
-use crate::keep::Outgoing;
+use crate::http::keep::Outgoing;
 use crate::limits::Limits;
 
 type Client = legacy::Client<HttpsConnector<HttpConnector>, Outgoing>;

@@ -101,6 +101,21 @@ pub(crate) fn key_of_response_file(name: &str) -> Option<&str> {
     name.strip_prefix(RESPONSE_START)?.strip_suffix(RESPONSE_END)
 }
 
+/// The clients of the gateway.
+pub fn clients(state: &Path) -> PathBuf {
+    state.join("clients.json")
+}
+
+/// The lock of [`clients`].
+pub fn clients_lock(clients: &Path) -> PathBuf {
+    clients.with_file_name(".clients.flock")
+}
+
+/// The lock of the gateway of a state directory.
+pub fn gateway_lock(state: &Path) -> PathBuf {
+    state.join(".serve.flock")
+}
+
 /// The login file of an older version, imported on first use and left in place.
 pub fn legacy_logins(oauth_directory: &Path) -> PathBuf {
     oauth_directory.join("oauth.json")

@@ -165,7 +165,7 @@ mod tests {
         let (said, mut context) = (Captured::default(), Context::sealed(home, Timestamp(0)));
         context.set_stdout(said.clone());
         context.set_stderr(said.clone());
-        let exit = crate::run([&["clawdbot", "models"], arguments].concat(), &mut context);
+        let exit = crate::run([&["clawdbot", "models"], arguments].concat(), &context);
         (exit, said.text())
     }
 
@@ -202,7 +202,7 @@ mod tests {
         context.env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
         context.set_stdout(said.clone());
         context.set_stderr(said.clone());
-        let exit = crate::run(["clawdbot", "models", "auth", "list"], &mut context);
+        let exit = crate::run(["clawdbot", "models", "auth", "list"], &context);
         (exit, said.text())
     }
 
@@ -251,7 +251,7 @@ mod tests {
         context.set_stderr(said.clone());
         context.env.insert("CLAWDBOT_LOCK_TIMEOUT".into(), "0".into());
         let exit =
-            crate::run(["clawdbot", "models", "auth", "token", "--provider", "acme"], &mut context);
+            crate::run(["clawdbot", "models", "auth", "token", "--provider", "acme"], &context);
         assert!(exit == 7 && said.text().contains("in 0 s"), "{exit} {}", said.text());
     }
 

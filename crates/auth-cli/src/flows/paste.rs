@@ -432,7 +432,7 @@ mod tests {
         context.set_stdout(said.clone());
         context.set_stderr(said.clone());
         let arguments = [&["clawdbot", "models", "auth"], arguments].concat();
-        let exit = crate::run(arguments, &mut context);
+        let exit = crate::run(arguments, &context);
         (exit, said.text())
     }
 
@@ -496,7 +496,7 @@ mod tests {
         context.env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
         context.set_stdout(said.clone());
         let arguments = ["clawdbot", "models", "auth", "token", "--provider", "acme"];
-        (crate::run(arguments, &mut context), said.text())
+        (crate::run(arguments, &context), said.text())
     }
 
     #[test]
@@ -572,7 +572,7 @@ mod tests {
         context.env = [("ANTHROPIC_API_KEY".into(), "metered".into())].into();
         context.set_stderr(said.clone());
         let arguments = ["clawdbot", "models", "auth", "token", "--provider", "anthropic"];
-        assert_eq!(crate::run(arguments, &mut context), 0);
+        assert_eq!(crate::run(arguments, &context), 0);
         let said = said.text();
         assert!(said.starts_with("warning: `anthropic:manual` cannot be used"), "{said}");
         assert!(said.contains("ANTHROPIC_API_KEY"), "{said}");

@@ -31,7 +31,7 @@ pub const WORD: &str = "__refresh";
 
 /// The credential, refreshed first if that is due, fetched if it is kept elsewhere.
 pub fn credential(
-    wanted: Wanted,
+    wanted: &Wanted,
     agent: &Agent,
     sink: &TokenSink,
     context: &Context,
@@ -39,7 +39,7 @@ pub fn credential(
     let sender = |lock, wanted: &Wanted, provider: &Provider| {
         send(lock, wanted, agent, provider, sink, context)
     };
-    let credential = sink.credential_by(&wanted, sender).map_err(|failure| match failure {
+    let credential = sink.credential_by(wanted, sender).map_err(|failure| match failure {
         Failure::Here(error) => explain(error, provider_of(&wanted.profile, sink), agent),
         Failure::InChild(error) => error,
     })?;

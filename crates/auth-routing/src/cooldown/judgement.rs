@@ -3,8 +3,9 @@
 use auth_store::Timestamp;
 
 use crate::cooldown::FailureReason;
+use crate::cooldown::facts::{Facts, plain};
 use crate::cooldown::limits::{self, Window};
-use crate::cooldown::response::{Facts, Failure, Response, Verdict, plain};
+use crate::cooldown::response::{Failure, Response, Verdict};
 
 /// The kinds of answers that are treated differently.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

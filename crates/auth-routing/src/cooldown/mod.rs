@@ -1,5 +1,6 @@
 //! How long a cooldown lasts after a failure, and what ends it.
 
+pub(crate) mod facts;
 pub mod judgement;
 pub mod limits;
 pub mod redact;

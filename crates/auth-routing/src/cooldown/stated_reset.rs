@@ -5,8 +5,8 @@ use std::time::Duration;
 use auth_store::{Timestamp, trim};
 use serde_json::Value;
 
+use crate::cooldown::facts::{Facts, headers};
 use crate::cooldown::reset_time;
-use crate::cooldown::response::{Facts, headers};
 
 /// Codex's `resets_at` and `resets_in_seconds`, Google's `retryDelay`, the headers that
 /// `OpenRouter` passes on, and what Google and Z.AI say in words only.

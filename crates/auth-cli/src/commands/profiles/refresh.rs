@@ -61,14 +61,14 @@ fn refresh_all(
             let before = bearer(document.credential(&id));
             let holder = seen.holder(&id, &agent);
             let sink = sink::for_agent(holder, &config, context)?;
-            let outcome = refresh_child::credential(wanted, holder, &sink, context);
+            let outcome = refresh_child::credential(&wanted, holder, &sink, context);
             invocation.store_changed(&agent);
             let outcome = outcome.map(|credential| {
                 let expires = credential.expires();
                 let is_new = bearer(Some(credential)) != before;
                 (if is_new { "refreshed" } else { "fresh" }, expires)
             });
-            outcomes.push(Outcome { agent: agent.id.clone(), id, outcome });
+            outcomes.push(Outcome { agent: agent.id.clone(), id, ended: outcome });
         }
     }
     Ok(())
@@ -79,12 +79,12 @@ struct Outcome {
     agent: String,
     id: ProfileId,
     /// Its state, and when its token ends.
-    outcome: Result<(&'static str, Option<Timestamp>), CliError>,
+    ended: Result<(&'static str, Option<Timestamp>), CliError>,
 }
 
 impl Outcome {
     fn to_json(&self) -> Value {
-        match &self.outcome {
+        match &self.ended {
             Ok((state, expires)) => json!({
                 "agentId": self.agent, "profileId": self.id, "state": state, "expires": expires,
             }),
@@ -100,8 +100,8 @@ fn report(outcomes: Vec<Outcome>) -> Report {
     let profiles: Vec<_> = outcomes.iter().map(Outcome::to_json).collect();
     let mut report = Report::of(json!({ "profiles": profiles }));
     let mut failure = None;
-    for Outcome { id, outcome, .. } in outcomes {
-        match outcome {
+    for Outcome { id, ended, .. } in outcomes {
+        match ended {
             Ok((state, expires)) => {
                 let until = expires.map(|at| format!(" until {}", utc(at))).unwrap_or_default();
                 report.line(format_args!("{id}: {state}{until}"));

@@ -13,7 +13,7 @@ pub fn built_in() -> HashMap<ProviderId, Api> {
     data.iter().filter_map(|(id, data)| Some((ProviderId::new(id), data.build().ok()?))).collect()
 }
 
-const DATA: &str = include_str!("apis.json");
+const DATA: &str = include_str!("../apis.json");
 
 #[cfg(test)]
 mod tests {

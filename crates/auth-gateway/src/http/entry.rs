@@ -4,7 +4,7 @@ use hyper::header::{CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode, Version};
 
-use crate::shape::Refusal;
+use crate::api::shape::Refusal;
 
 /// The names under which a door may be addressed.
 #[derive(Clone, Debug, Default)]

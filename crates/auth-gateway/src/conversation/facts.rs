@@ -3,7 +3,7 @@
 use hyper::HeaderMap;
 
 use crate::api::Api;
-use crate::pointer::{Place, Pointer, header, read_body};
+use crate::api::pointer::{Place, Pointer, header, read_body};
 
 /// What a request is about.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

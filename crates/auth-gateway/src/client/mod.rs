@@ -1,5 +1,9 @@
 //! A client: a program that was given a token, and what it may do with it.
 
+pub(crate) mod asked;
+pub(crate) mod clients_file;
+pub(crate) mod rate;
+
 use std::fmt;
 
 use auth_store::{ProfileId, ProviderId, Timestamp};

@@ -1,5 +1,7 @@
 //! The one door between the gateway and the accounts: who is next, with what, and how it went.
 
+pub(crate) mod memory;
+
 use std::fmt;
 use std::future::Future;
 

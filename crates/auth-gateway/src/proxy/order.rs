@@ -8,10 +8,10 @@ use auth_store::{ProfileId, Timestamp};
 use hyper::StatusCode;
 
 use crate::accounts::{Accounts, Candidate};
-use crate::asked::Asked;
-use crate::facts::{RequestFacts, id_key};
+use crate::api::shape::Refusal;
+use crate::client::asked::Asked;
+use crate::conversation::facts::{RequestFacts, id_key};
 use crate::gateway::Gateway;
-use crate::shape::Refusal;
 
 /// Where a request may go.
 #[derive(Debug)]

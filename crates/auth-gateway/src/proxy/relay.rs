@@ -13,13 +13,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::accounts::Accounts;
-use crate::asked::Asked;
+use crate::client::asked::Asked;
+use crate::client::rate::Turn;
+use crate::conversation::learn::Learner;
 use crate::gateway::Gateway;
-use crate::idle::Idle;
-use crate::learn::Learner;
-use crate::peek::{Held, late_error};
-use crate::rate::Turn;
-use crate::veil::Veil;
+use crate::http::idle::Idle;
+use crate::http::peek::{Held, late_error};
+use crate::http::veil::Veil;
 
 /// The body of an answer.
 pub(crate) enum Answer<A: Accounts> {

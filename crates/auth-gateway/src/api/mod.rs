@@ -1,6 +1,11 @@
 //! A provider's API as data: where it is, which paths may be asked, what may be repeated, and in
 //! which headers it reads a credential.
 
+pub(crate) mod catalogue;
+pub(crate) mod credential_header;
+pub(crate) mod pointer;
+pub(crate) mod shape;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -13,9 +18,9 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::accounts::Live;
-use crate::credential_header::{Template, merge};
-use crate::pointer::Place;
-use crate::shape::Shape;
+use crate::api::credential_header::{Template, merge};
+use crate::api::pointer::Place;
+use crate::api::shape::Shape;
 
 /// What is written about an API. Only `base` must be; the rest fits an API like OpenAI's.
 #[derive(Clone, Debug, Deserialize)]

@@ -14,10 +14,10 @@ use hyper::header::CONTENT_ENCODING;
 use hyper::http::response::Parts;
 use tokio::time::{Instant, timeout_at};
 
-use crate::decode::decoded_part;
-use crate::headers::is_event_stream;
+use crate::api::pointer::{Pointer, read_body};
+use crate::http::decode::decoded_part;
+use crate::http::headers::is_event_stream;
 use crate::limits::Limits;
-use crate::pointer::{Pointer, read_body};
 
 /// The beginning of a body, which was read and is still to be passed on.
 pub(crate) type Held = VecDeque<Frame<Bytes>>;

@@ -15,9 +15,9 @@ use hyper::{HeaderMap, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::idle::Idle;
+use crate::api::shape::Refusal;
+use crate::http::idle::Idle;
 use crate::limits::Limits;
-use crate::shape::Refusal;
 
 /// The room for bodies that are kept.
 #[derive(Debug)]

@@ -22,9 +22,9 @@ use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
 use crate::accounts::Accounts;
-use crate::doors::{self, DoorError, Kind, Listener};
+use crate::door::listeners::{self, DoorError, Kind, Listener};
 use crate::gateway::{Door, Gateway};
-use crate::stall::{Patient, Stream};
+use crate::http::stall::{Patient, Stream};
 
 /// A gateway with doors. It serves while [`run`](Self::run) runs.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl<A: Accounts> Server<A> {
     /// # Errors
     /// There is another one.
     pub fn new(gateway: Arc<Gateway<A>>, state: &Path) -> Result<Self, DoorError> {
-        let lock = doors::take(state)?;
+        let lock = listeners::take(state)?;
         Ok(Self { gateway, listeners: Vec::new(), state: state.to_owned(), _lock: lock })
     }
 

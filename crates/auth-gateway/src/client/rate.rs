@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 
+use crate::api::shape::Refusal;
 use crate::client::Client;
-use crate::shape::Refusal;
 
 /// The requests of each client.
 #[derive(Debug, Default)]

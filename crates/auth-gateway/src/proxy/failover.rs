@@ -15,20 +15,20 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 use crate::accounts::{Accounts, AccountsError, Live};
 use crate::api::Api;
-use crate::asked::{Asked, Caller};
+use crate::api::shape::Refusal;
 use crate::client::Right;
-use crate::decode::decoded;
-use crate::facts::{self, RequestFacts};
+use crate::client::asked::{Asked, Caller};
+use crate::conversation::facts::{self, RequestFacts};
 use crate::gateway::{Gateway, no_right, provider_of};
-use crate::headers::{clean_query, clean_request, is_event_stream};
-use crate::keep::{Outgoing, Taken, too_large};
-use crate::order::Order;
-use crate::peek::{self, Held};
+use crate::http::decode::decoded;
+use crate::http::headers::{clean_query, clean_request, is_event_stream};
+use crate::http::keep::{Outgoing, Taken, too_large};
+use crate::http::peek::{self, Held};
+use crate::http::veil::Veil;
+use crate::proxy::order::Order;
+use crate::proxy::relay::{Answer, Trip};
 use crate::reaction::{Reaction, reaction};
-use crate::relay::{Answer, Trip};
-use crate::shape::Refusal;
 use crate::upstream::NoAnswer;
-use crate::veil::Veil;
 use crate::windows::{self, Seen};
 
 /// A request that is ready to be sent to any profile.

@@ -10,9 +10,11 @@ use std::task::{Context, Poll};
 
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::clients_file::open_private;
+use auth_store::paths;
+
+use crate::client::clients_file::open_private;
 use crate::gateway::Door;
-use crate::stall::Stream;
+use crate::http::stall::Stream;
 
 /// A door cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +72,7 @@ pub(crate) enum Kind {
 
 /// Takes the state directory for this server, as long as the file is open.
 pub(crate) fn take(state: &Path) -> Result<File, DoorError> {
-    let path = state.join(LOCK);
+    let path = paths::gateway_lock(state);
     auth_store::create_private_directory(state)
         .map_err(io::Error::other)
         .map_err(failed("create", state))?;
@@ -159,9 +161,6 @@ fn failed(action: &'static str, place: &Path) -> impl Fn(io::Error) -> DoorError
     let place = place.display().to_string();
     move |source| DoorError::Io { action, place: place.clone(), source }
 }
-
-/// The lock of the server of a state directory.
-const LOCK: &str = ".serve.flock";
 
 #[cfg(test)]
 mod tests {

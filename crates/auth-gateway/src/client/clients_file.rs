@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use auth_store::{StoreError, read_regular, write_atomic};
+use auth_store::{StoreError, paths, read_regular, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
@@ -66,7 +66,7 @@ pub enum ClientsError {
 impl Clients {
     /// Those of the state directory at `root`. The file need not exist.
     pub fn of(root: &Path) -> Self {
-        Self { path: root.join(FILE), warm: Mutex::default() }
+        Self { path: paths::clients(root), warm: Mutex::default() }
     }
 
     /// The clients as they are now.
@@ -112,7 +112,7 @@ impl Clients {
 
     /// The lock, which the kernel drops with the file.
     fn lock(&self) -> Result<File, ClientsError> {
-        let path = self.path.with_file_name(LOCK);
+        let path = paths::clients_lock(&self.path);
         let io = |action, path: &Path| {
             let path = path.to_owned();
             move |source| ClientsError::Io { action, path, source }
@@ -171,8 +171,6 @@ impl Stamp {
     }
 }
 
-const FILE: &str = "clients.json";
-const LOCK: &str = ".clients.flock";
 const VERSION: u32 = 1;
 /// How often, and how long apart, the lock is tried: five seconds in all.
 const TRIES: u32 = 500;
@@ -198,7 +196,7 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            let mode = fs::metadata(directory.path().join(FILE)).unwrap().permissions().mode();
+            let mode = fs::metadata(paths::clients(directory.path())).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
     }
@@ -218,7 +216,7 @@ mod tests {
     #[test]
     fn a_damaged_or_newer_file_admits_nobody_and_is_left_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(FILE);
+        let path = paths::clients(directory.path());
         for text in ["{", "{\"version\": 2, \"clients\": []}"] {
             write_atomic(&path, text.as_bytes()).unwrap();
             let clients = Clients::of(directory.path());
@@ -233,7 +231,11 @@ mod tests {
     fn a_link_in_the_place_of_the_lock_is_not_followed() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("elsewhere");
-        std::os::unix::fs::symlink(&target, directory.path().join(LOCK)).unwrap();
+        std::os::unix::fs::symlink(
+            &target,
+            paths::clients_lock(&directory.path().join("clients.json")),
+        )
+        .unwrap();
         let refused = Clients::of(directory.path()).update(|_| ());
         assert!(matches!(refused, Err(ClientsError::Io { action: "open", .. })));
         assert!(!target.exists());

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use crate::facts::{ID_BYTES, id_key};
+use crate::conversation::facts::{ID_BYTES, id_key};
 
 /// Looks for the members of answers that later requests may name, whatever chunks they come in.
 #[derive(Debug)]

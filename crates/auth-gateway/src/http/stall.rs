@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::idle::Idle;
+use crate::http::idle::Idle;
 
 /// A client's connection.
 #[derive(Debug)]

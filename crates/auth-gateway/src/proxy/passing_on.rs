@@ -8,14 +8,14 @@ use hyper::header::{CONTENT_ENCODING, HeaderName, HeaderValue};
 
 use crate::accounts::Accounts;
 use crate::api::Api;
+use crate::api::pointer::{Place, header};
 use crate::client::Right;
+use crate::conversation::learn::Learner;
 use crate::gateway::Gateway;
-use crate::headers::{clean_answer, is_event_stream};
-use crate::idle::Idle;
-use crate::learn::Learner;
-use crate::pointer::{Place, header};
-use crate::proxy::Received;
-use crate::relay::{Answer, Relay, Trip};
+use crate::http::headers::{clean_answer, is_event_stream};
+use crate::http::idle::Idle;
+use crate::proxy::failover::Received;
+use crate::proxy::relay::{Answer, Relay, Trip};
 
 impl<A: Accounts> Gateway<A> {
     /// Passes an answer on. From here on, nothing is repeated.
@@ -36,7 +36,7 @@ impl<A: Accounts> Gateway<A> {
                 if let Place::Header(name) = place
                     && let Some(id) = header(&head.headers, name)
                 {
-                    self.bind_id(&asked, crate::facts::id_key(id), &profile);
+                    self.bind_id(&asked, crate::conversation::facts::id_key(id), &profile);
                 }
             }
         }

@@ -1,0 +1,4 @@
+//! Where requests come in.
+
+pub(crate) mod listeners;
+pub(crate) mod server;

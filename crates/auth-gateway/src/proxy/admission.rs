@@ -1,0 +1,79 @@
+//! A request as it comes in: who sent it, and whether it may go on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response};
+
+use crate::accounts::Accounts;
+use crate::api::shape::Refusal;
+use crate::client::Right;
+use crate::gateway::{Door, Gateway, no_right};
+use crate::http::entry;
+use crate::http::keep::drain;
+use crate::proxy::relay::Answer;
+
+impl<A: Accounts> Gateway<A> {
+    /// Answers one request, in any case.
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        door: Door,
+        request: Request<Incoming>,
+    ) -> Response<Answer<A>> {
+        let id = self.requests.fetch_add(1, Ordering::Relaxed);
+        let (parts, body) = request.into_parts();
+        let shape = self.shape_of(parts.uri.path());
+        let waits = parts.headers.contains_key(EXPECT);
+        let mut body = Some(body);
+        let mut response = match self.admit(&door, parts, &mut body, id).await {
+            Ok(response) => response,
+            Err(refusal) => {
+                // One that waits for permission sends nothing.
+                if let Some(body) = body.filter(|body| !waits && !body.is_end_stream()) {
+                    tokio::spawn(drain(body, self.limits.clone()));
+                }
+                tracing::debug!(request = id, status = refusal.status.as_u16(), "refused");
+                refusal.render(shape).map(|body| Answer::Own(Full::new(body)))
+            }
+        };
+        response.headers_mut().insert(REQUEST_HEADER, HeaderValue::from(id));
+        response
+    }
+
+    async fn admit(
+        self: &Arc<Self>,
+        door: &Door,
+        parts: Parts,
+        body: &mut Option<Incoming>,
+        id: u64,
+    ) -> Result<Response<Answer<A>>, Refusal> {
+        entry::check(&parts, matches!(door, Door::Tcp).then_some(&self.hosts))?;
+        if parts.uri.path() == "/healthz" {
+            return Ok(text("ok\n".to_owned()));
+        }
+        let caller = self.caller(door, &parts)?;
+        if parts.uri.path() == "/metrics" && parts.method == Method::GET {
+            return if caller.may(Right::Status) {
+                Ok(text(self.metrics.render()))
+            } else {
+                Err(no_right("status"))
+            };
+        }
+        self.proxy(caller, parts, body, id).await
+    }
+}
+
+fn text<A: Accounts>(text: String) -> Response<Answer<A>> {
+    let mut response = Response::new(Answer::Own(Full::new(Bytes::from(text))));
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+/// The number under which the log has a request.
+const REQUEST_HEADER: HeaderName = HeaderName::from_static("x-clawdbot-request");
