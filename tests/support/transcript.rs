@@ -99,7 +99,7 @@ impl World {
         context.set_stdout(stdout.clone());
         context.set_stderr(stderr.clone());
         let words = words.iter().map(String::as_str);
-        let exit = auth_cli::run(["clawdbot"].into_iter().chain(words), &mut context);
+        let exit = auth_cli::run(["clawdbot"].into_iter().chain(words), &context);
         let head = self.head.take().unwrap_or(usize::MAX);
         for (mark, text) in [("|", stdout.text()), ("!", stderr.text())] {
             let text = self.tidy(&text);

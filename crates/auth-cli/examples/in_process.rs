@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let stdout = Captured::default();
         let mut context = Context::sealed(home.path(), Timestamp(1_769_644_800_000));
         context.set_stdout(stdout.clone());
-        let exit = auth_cli::run(words.split(' '), &mut context);
+        let exit = auth_cli::run(words.split(' '), &context);
         println!("$ {words}\n{}(exit code {exit})\n", stdout.text());
     };
     run("clawdbot models auth order set --provider acme acme:home acme:work");

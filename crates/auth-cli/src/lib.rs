@@ -11,7 +11,7 @@
 //! let (stdout, mut context) = (Captured::default(), Context::sealed(home, Timestamp(0)));
 //! context.set_stdout(stdout.clone());
 //!
-//! let exit = auth_cli::run(["clawdbot", "models", "status", "--plain"], &mut context);
+//! let exit = auth_cli::run(["clawdbot", "models", "status", "--plain"], &context);
 //! assert_eq!(exit, 0);
 //! assert_eq!(stdout.text(), "anthropic/claude-opus-4-5\n");
 //! ```

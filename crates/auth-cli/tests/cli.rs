@@ -57,7 +57,7 @@ impl Home {
         context.env.insert("CLAWDBOT_LOCK_TIMEOUT".into(), "0".into());
         context.set_stdout(stdout.clone());
         context.set_stderr(stderr.clone());
-        let exit = auth_cli::run([&["clawdbot"], words].concat(), &mut context);
+        let exit = auth_cli::run([&["clawdbot"], words].concat(), &context);
         Run { exit, stdout: stdout.text(), stderr: stderr.text() }
     }
 }

@@ -29,7 +29,7 @@ fn onboard(
     context.terminal.stdin = is_terminal;
     context.terminal.stderr = is_terminal;
     let words = words.split(' ').filter(|word| !word.is_empty());
-    let exit = auth_cli::run(["clawdbot", "onboard"].into_iter().chain(words), &mut context);
+    let exit = auth_cli::run(["clawdbot", "onboard"].into_iter().chain(words), &context);
     (exit, stdout.text(), stderr.text())
 }
 

@@ -162,7 +162,7 @@ const FOUND: [Plant; 34] = [
     ("store_unusable", |house| house.edit(|store| store["version"] = "x".into())),
     ("store_unusable", |house| house.edit(|store| store["lastGood"] = json!(["x"]))),
     ("unreadable_time", |house| {
-        house.edit(|store| store["profiles"][LOGIN]["obtainedAt"] = "soon".into())
+        house.edit(|store| store["profiles"][LOGIN]["obtainedAt"] = "soon".into());
     }),
     ("damaged_copy", |house| {
         let path = house.store().with_file_name("auth-profiles.json.corrupt.1.00000000");

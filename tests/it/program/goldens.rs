@@ -54,7 +54,7 @@ impl Home {
         let mut context = Context::sealed(&self.root.path().join("home"), Timestamp(self.now));
         let stdout = Captured::default();
         context.set_stdout(stdout.clone());
-        let exit = auth_cli::run([&["clawdbot"], argv].concat(), &mut context);
+        let exit = auth_cli::run([&["clawdbot"], argv].concat(), &context);
         let base = self.root.path().to_str().unwrap();
         Ours { exit, stdout: stdout.text().replace(base, "$BASE") }
     }

@@ -139,7 +139,7 @@ fn a_report_keeps_what_it_is_not_about_and_refuses_what_it_would_replace() {
     write(&sandbox.store_path("main"), text(&format!("{{{kept}}}")).as_bytes());
     sandbox.run(&report).expect_code(0);
     let written = fs::read_to_string(sandbox.store_path("main")).unwrap();
-    assert!(written.starts_with(&text(&format!("{{{kept},")).trim_end_matches('}')), "{written}");
+    assert!(written.starts_with(text(&format!("{{{kept},")).trim_end_matches('}')), "{written}");
     assert!(written.contains("cooldownUntil"), "{written}");
 
     let odd = text("[1]");
@@ -172,7 +172,7 @@ fn an_end_is_an_end_however_it_is_written() {
         for expires in [
             json!(at * 1000),
             json!(at),
-            json!((at * 1000) as f64 + 0.5),
+            json!(format!("{at}000.5").parse::<f64>().unwrap()),
             json!(at.to_string()),
             json!((at * 1000).to_string()),
             json!(format!("{at}.5")),

@@ -156,14 +156,9 @@ fn new_entry(context: &Context) -> Result<Entry, CliError> {
         let message = format!("could not make an id for the session: {error}");
         CliError::new(Exit::TryLater, "entropy", message)
     })?;
-    // A random one (RFC 9562 §5.4).
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let number = u128::from_be_bytes(bytes);
-    let digits = format!("{number:032x}");
-    let id = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
     let mut entry = Entry::new();
-    entry.insert("sessionId".to_owned(), id.join("-").into());
+    entry.insert("sessionId".to_owned(), id.to_string().into());
     entry.insert("updatedAt".to_owned(), context.now().0.into());
     Ok(entry)
 }

@@ -14,6 +14,8 @@ use auth_store::{Credential, KeyReference, ProfileId, Secret};
 
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
+use crate::host::process::forward::path_folders;
+use crate::host::process::launch::is_executable;
 
 /// `credential`, its key fetched if it is kept elsewhere.
 ///
@@ -74,10 +76,7 @@ pub fn command(text: &str, context: &Context) -> Result<KeyReference, String> {
     let path = if program.contains(std::path::MAIN_SEPARATOR) {
         Some(context.user_path(program)).filter(|path| path.is_file())
     } else {
-        let paths = context.env.get(std::ffi::OsStr::new("PATH"));
-        let places = paths.map(std::env::split_paths).into_iter().flatten();
-        let absolute = places.filter(|place| place.is_absolute());
-        absolute.map(|place| place.join(program)).find(|path| is_program(path))
+        path_folders(context).map(|place| place.join(program)).find(|path| is_executable(path))
     };
     let path = path.ok_or_else(|| format!("there is no program `{program}`"))?;
     let path = path.to_str().ok_or("its path is not text")?;
@@ -85,44 +84,9 @@ pub fn command(text: &str, context: &Context) -> Result<KeyReference, String> {
     Ok(KeyReference::Exec { command })
 }
 
-fn is_program(path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
-    }
-    #[cfg(not(unix))]
-    {
-        path.is_file()
-    }
-}
-
-/// The words of a command: separated by white space, held together by quotes, as in a shell, of
-/// which nothing else is meant.
+/// The words of a command, as a shell splits them. Of what else a shell knows nothing is meant.
 fn words(text: &str) -> Result<Vec<String>, String> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut characters = text.chars();
-    while let Some(c) = characters.next() {
-        match c {
-            '\'' | '"' => {
-                let word = word.get_or_insert_default();
-                loop {
-                    match characters.next() {
-                        Some(end) if end == c => break,
-                        Some('\\') if c == '"' => word.extend(characters.next()),
-                        Some(other) => word.push(other),
-                        None => return Err("a quote is not closed".to_owned()),
-                    }
-                }
-            }
-            '\\' => word.get_or_insert_default().extend(characters.next()),
-            c if c.is_whitespace() => words.extend(word.take()),
-            c => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    Ok(words)
+    shlex::split(text).ok_or_else(|| "a quote or an escape in it is not closed".to_owned())
 }
 
 fn read(path: &Path) -> io::Result<String> {

@@ -101,7 +101,7 @@ fn follow(
         } else {
             let holder = view.holder(&candidate.profile);
             let sink = sink::for_agent(holder, &view.config, context)?;
-            refresh_child::credential(wanted(candidate, request), holder, &sink, context)
+            refresh_child::credential(&wanted(candidate, request), holder, &sink, context)
         };
         match outcome {
             Ok(credential) => {

@@ -97,9 +97,7 @@ impl PendingLogins {
         http: &dyn HttpClient,
         clock: &dyn Clock,
     ) -> Result<Pending, LoginError> {
-        let mut id = [0; 16];
-        id.copy_from_slice(&entropy[96..]);
-        let id = format!("{:032x}", u128::from_be_bytes(id));
+        let id = hex::encode(&entropy[96..]);
         let (record, pending) = if flow.is_device_code() {
             let mut parts = [0; 64];
             parts.copy_from_slice(&entropy[..64]);

@@ -70,14 +70,14 @@ impl Wanted {
     pub fn about(&self, document: &Document) -> Self {
         let is_open = self.force != Force::No && self.only_if.is_none();
         let known = document.credential(&self.profile).filter(|_| is_open);
-        let hash = |it: Credential| hexadecimal(&Sha256::digest(it.bearer().expose()));
+        let hash = |it: Credential| hex::encode(Sha256::digest(it.bearer().expose()));
         Self { only_if: known.map(hash).or_else(|| self.only_if.clone()), ..self.clone() }
     }
 
     pub(super) fn forces(&self, login: &OAuthCredential) -> bool {
         self.force != Force::No
             && self.only_if.as_ref().is_none_or(|wanted| {
-                wanted.eq_ignore_ascii_case(&hexadecimal(&Sha256::digest(login.access.expose())))
+                wanted.eq_ignore_ascii_case(&hex::encode(Sha256::digest(login.access.expose())))
             })
     }
 }
@@ -168,11 +168,6 @@ pub(super) type Attempts = std::ops::RangeInclusive<u32>;
 /// All the attempts of a caller who begins.
 pub(super) fn attempts() -> Attempts {
     0..=RESTARTS
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 /// How often we start again before we give up on a store that keeps changing under us.

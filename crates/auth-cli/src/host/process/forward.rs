@@ -27,16 +27,22 @@ fn next(context: &Context, guard: &Guard) -> Option<PathBuf> {
     if guard.depth >= DEEPEST {
         return None;
     }
-    let path = context.env.get(std::ffi::OsStr::new("PATH"))?;
     let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     };
-    let dirs = std::env::split_paths(path).filter(|dir| dir.is_absolute());
-    dirs.flat_map(|dir| NAMES.iter().map(move |name| dir.join(name))).find(|candidate| {
-        launch::is_executable(candidate)
-            && !context.program.iter().chain(&guard.seen).any(|seen| same(candidate, seen))
-    })
+    path_folders(context).flat_map(|dir| NAMES.iter().map(move |name| dir.join(name))).find(
+        |candidate| {
+            launch::is_executable(candidate)
+                && !context.program.iter().chain(&guard.seen).any(|seen| same(candidate, seen))
+        },
+    )
+}
+
+/// The folders of PATH. A relative one would depend on where we are.
+pub(crate) fn path_folders(context: &Context) -> impl Iterator<Item = PathBuf> {
+    let path = context.env.get(std::ffi::OsStr::new("PATH"));
+    path.into_iter().flat_map(std::env::split_paths).filter(|folder| folder.is_absolute())
 }
 
 /// What keeps two programs from handing a word to each other for ever: the programs this very
