@@ -25,7 +25,7 @@ pub struct Window {
 /// The windows in `headers`, in the order of the headers.
 ///
 /// ```
-/// use auth_routing::{Timestamp, limits};
+/// use auth_routing::{Timestamp, cooldown::limits};
 ///
 /// let headers = [
 ///     ("anthropic-ratelimit-unified-5h-status", "rejected"),
