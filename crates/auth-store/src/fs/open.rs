@@ -168,7 +168,7 @@ pub(crate) const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed(
 pub(crate) const NO_LINK: i32 = 0;
 
 /// The largest store that is read.
-pub(crate) const LARGEST: usize = 64 << 20;
+pub(crate) const LARGEST: usize = 512 << 20;
 
 /// At most this much memory is reserved before a file is read.
 const LARGEST_GUESS: usize = 1 << 20;
