@@ -91,7 +91,7 @@ impl World {
         let mut context = Context::sealed(&self.home, Timestamp(self.now));
         let (stdout, stderr) = (Captured::default(), Captured::default());
         context.env = self.env.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        context.env.insert("CLAWDBOT_LOCK_TIMEOUT".into(), "0".into());
+        context.env.insert("CLAWDBOT_LOCK_TIMEOUT".into(), "10".into());
         context.terminal.stdout = self.width.is_some();
         context.terminal.width = self.width;
         context.program = Some("/usr/local/bin/clawdbot".into());
