@@ -2,7 +2,7 @@
 //!
 //! Theirs is npm's proper-lockfile: it removes what it judged to be stale without looking again,
 //! and at the end whatever is at the path. Ours are the steps of `auth_store`'s
-//! `directory_lock`; [`crate::steps`] says which function each one is.
+//! `directory_lock`; the README of this crate says which function each one is.
 
 mod ours;
 pub mod state;

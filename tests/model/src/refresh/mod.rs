@@ -1,6 +1,6 @@
 //! Refreshing: three processes of ours in two agents, two Clawdbots, one issuer.
 //!
-//! The steps of ours are those of `auth_providers::refresh`; [`crate::steps`] says which function
+//! The steps of ours are those of `auth_providers::refresh`; the README of this crate says which function
 //! each one is. A step is one access to something that others see: a file, a lock, the issuer.
 //! Between any two of them anybody else may act, and anybody may be killed.
 
