@@ -187,8 +187,11 @@ impl<'a> Scene<'a> {
                 assert!(struck.hit, "the refresh did not come to {point}");
             }
             Operation::RecoverBackup => {
-                let made = sandbox.run_with_input(&PASTE, OLD_TOKEN);
-                assert_eq!(made.code, Some(0), "{made:?}");
+                // A token that is stored already changes nothing, and makes no backup.
+                for token in [NEW_TOKEN, OLD_TOKEN] {
+                    let made = sandbox.run_with_input(&PASTE, token);
+                    assert_eq!(made.code, Some(0), "{made:?}");
+                }
                 let path = sandbox.store_path("main");
                 let whole = fs::read(&path).expect("a store");
                 write(&path, &whole[..whole.len() / 2]);
