@@ -282,7 +282,9 @@ impl Scene<'_> {
                 // It can be finished for ten minutes, and goes with the next one.
                 || self.operation == Operation::Login
                     && path.parent().is_some_and(|parent| parent.ends_with("logins"))
-                || self.operation == Operation::RecoverBackup && name.contains(".corrupt.");
+                || self.operation == Operation::RecoverBackup && name.contains(".corrupt.")
+                // It is written without a sync, so a power cut may tear it. What cannot be read is kept.
+                || name.starts_with(".auth-models.json.corrupt.");
             if !is_known {
                 wrong.push(format!("{} is left over", path.display()));
             }
