@@ -117,11 +117,8 @@ fn growth_table(all: &[Growth], report: &mut Report, title: &str) {
     let head = ["", "small", "middle", "large", "of linear growth"];
     report.section(title, &table(&head, &rows));
     for growth in all {
-        // Known to be quadratic in the number of providers: see docs/decisions.md, "Speed".
-        let most = if growth.name.contains("providers with a profile") { 25.0 } else { 1.5 };
-        let excess = growth.excess();
-        let what = format!("{}: {excess:.2} of linear growth, at most {most}", growth.name);
-        report.check(&what, excess <= most);
+        let what = format!("{}: {:.2} of linear growth, at most 1.5", growth.name, growth.excess());
+        report.check(&what, growth.excess() <= 1.5);
     }
 }
 

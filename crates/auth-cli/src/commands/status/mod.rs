@@ -69,7 +69,8 @@ pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let mut report = Report::of(json);
     if args.plain {
         report.line(&overview.default_model);
-    } else {
+    } else if !invocation.output.json {
+        // Each provider's plan looks at all profiles, and only the text shows plans.
         tell(&overview, &providers, invocation.style(), context, &mut report);
         if let Some(probes) = &probes {
             probes.tell(&mut report);
