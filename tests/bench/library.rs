@@ -39,7 +39,7 @@ fn sink(
         ),
         http: Box::new(move |request| Ok(http(request))),
         clock: Arc::new(SystemClock),
-        patience: Duration::from_mins(1),
+        timeout: Duration::from_mins(1),
         flights: Flights::default(),
         warm: Warm::default(),
     }
@@ -113,8 +113,8 @@ pub(crate) fn tasks(rounds: usize, report: &mut Report) {
                     let sink = Arc::clone(&sink);
                     tasks.spawn(async move { sink.credential(Wanted::now("acme:me".into())).await });
                 }
-                for answer in tasks.join_all().await {
-                    assert_eq!(answer.expect("a token").bearer().expose(), "new");
+                for reply in tasks.join_all().await {
+                    assert_eq!(reply.expect("a token").bearer().expose(), "new");
                 }
             });
             assert_eq!(requests.load(Ordering::SeqCst), 1);

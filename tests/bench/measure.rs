@@ -89,7 +89,7 @@ pub(crate) struct Calls {
 
 impl Calls {
     /// Runs the command under `strace`.
-    pub(crate) fn of(command: &Command, scratch: &Path) -> Self {
+    pub(crate) fn from_strace(command: &Command, scratch: &Path) -> Self {
         let log = scratch.join("strace");
         let strace = under(command, "strace", &["-f", "-o", &log.display().to_string()]);
         assert!(run_quietly(strace).success(), "strace of {command:?}");
@@ -139,7 +139,7 @@ pub(crate) fn own_memory(command: &mut Command) -> u64 {
         |name: &str| fs::read_to_string(format!("/proc/{}/{name}", child.id())).unwrap_or_default();
     let start = Instant::now();
     // 1 is write(2); the first number is its descriptor.
-    while !read("syscall").starts_with("1 0x1 ") && start.elapsed() < e2e::PATIENCE {
+    while !read("syscall").starts_with("1 0x1 ") && start.elapsed() < e2e::TIMEOUT {
         std::thread::yield_now();
     }
     let rollup = read("smaps_rollup");

@@ -52,7 +52,7 @@ impl Bench {
     /// System calls, instructions and memory over those of the empty program.
     pub(crate) fn counts(&self, report: &mut Report, accept: bool) {
         let scratch = self.scratch.path();
-        let empty = Calls::of(&self.empty(), scratch);
+        let empty = Calls::from_strace(&self.empty(), scratch);
         let mut rows =
             vec![vec!["an empty Rust program".into(), empty.total.to_string(), String::new()]];
         let empty_instructions = instructions(&self.empty());
@@ -61,7 +61,7 @@ impl Bench {
         for (name, home, most) in
             [("no config", &self.plain, 12), ("20 kB of config", &self.configured, 20)]
         {
-            let calls = Calls::of(&token(home), scratch);
+            let calls = Calls::from_strace(&token(home), scratch);
             let more = calls.total.saturating_sub(empty.total);
             let what = format!(
                 "a fresh token, {name}: {more} system calls over the empty program, at most {most}"
@@ -230,8 +230,8 @@ impl Bench {
                 }
                 command
             };
-            let answer = command().output();
-            match answer {
+            let reply = command().output();
+            match reply {
                 Ok(it) if it.status.success() => found.push((name.to_owned(), Box::new(command))),
                 Ok(it) => report.not_run(name, &format!("it ends with {}", it.status)),
                 Err(error) => report.not_run(name, &format!("not installed ({error})")),

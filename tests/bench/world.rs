@@ -61,7 +61,7 @@ pub(crate) fn config() -> String {
     text + "  },\n}\n"
 }
 
-/// The binary in a person's home: nothing but `HOME` and `PATH` is set.
+/// The binary in a user's home: nothing but `HOME` and `PATH` is set.
 pub(crate) fn at_home(sandbox: &Sandbox, program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(sandbox.home()).env_clear();

@@ -12,8 +12,8 @@ mod stage;
 
 use e2e::http::{decode, find};
 use e2e::issuer::{Fault, Issuer, TokenState};
-use e2e::person::Person;
 use e2e::sandbox::{Sandbox, children_of, kill};
+use e2e::user::User;
 use serde_json::json;
 use stage::Stage;
 use std::net::TcpListener;
@@ -83,16 +83,16 @@ fn log_in(stage: &mut Stage, home: &Sandbox, issuer: &Issuer, account: &str) {
     let fields = decode(url.split_once('?').unwrap().1);
     let redirect = find(&fields, "redirect_uri").unwrap();
     stage.say(&format!("{}?… redirect_uri={redirect}", url.split('?').next().unwrap()));
-    let mut person = Person::named(account);
+    let mut user = User::named(account);
     if free {
-        let page = person.visit(&url).expect("the listener answers");
+        let page = user.visit(&url).expect("the listener answers");
         stage.say(&format!(
             "a scripted browser followed it; the listener's answer: {}",
             page.status
         ));
     } else {
         stage.say("both ports are taken: the person pastes the address the browser ended on");
-        let ends_on = person.walk(&url).expect("the issuer redirects");
+        let ends_on = user.walk(&url).expect("the issuer redirects");
         login.type_in(&format!("{ends_on}\n"));
     }
     let finished = login.finish();
@@ -118,7 +118,7 @@ fn expire(stage: &mut Stage, home: &Sandbox) -> String {
     let start = Instant::now();
     let expired = |profile: &serde_json::Value| profile["access"] == "expired";
     while !home.run(&args).json()["profiles"].as_array().unwrap().iter().all(expired) {
-        assert!(start.elapsed() < e2e::PATIENCE, "the tokens do not expire");
+        assert!(start.elapsed() < e2e::TIMEOUT, "the tokens do not expire");
         std::thread::sleep(Duration::from_millis(50));
     }
     stage.took("both were expired after", start.elapsed());
@@ -201,7 +201,7 @@ fn kill_everything(stage: &mut Stage, home: &Sandbox, issuer: &Issuer) {
     issuer.set(|policy| policy.grace = false);
 }
 
-/// Lets alice's token be expired, starts its refresh and stops where the issuer has carried it out and holds the answer.
+/// Lets alice's token be expired, starts its refresh and stops where the issuer has carried it out and holds the response.
 fn begin_refresh(
     stage: &mut Stage,
     home: &Sandbox,

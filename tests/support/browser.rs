@@ -59,8 +59,8 @@ impl Browser {
 
     /// The address of the page.
     pub fn address(&self) -> String {
-        let answer = ask("GET", &format!("{}/url", self.session), &Value::Null);
-        answer.as_str().unwrap_or_default().to_owned()
+        let reply = ask("GET", &format!("{}/url", self.session), &Value::Null);
+        reply.as_str().unwrap_or_default().to_owned()
     }
 
     /// Waits for an element, and returns its handle.
@@ -98,7 +98,7 @@ impl Browser {
         self.post("execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// Says which colours the person likes: `light` or `dark`.
+    /// Says which colours the user likes: `light` or `dark`.
     pub fn prefer(&self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         let command =
@@ -108,8 +108,8 @@ impl Browser {
 
     /// What the window shows, as PNG.
     pub fn screenshot(&self) -> Vec<u8> {
-        let answer = ask("GET", &format!("{}/screenshot", self.session), &Value::Null);
-        STANDARD.decode(answer.as_str().unwrap_or_default()).expect("base64")
+        let reply = ask("GET", &format!("{}/screenshot", self.session), &Value::Null);
+        STANDARD.decode(reply.as_str().unwrap_or_default()).expect("base64")
     }
 }
 
@@ -121,11 +121,11 @@ impl Drop for Browser {
     }
 }
 
-/// Asks the driver; the value of its answer, which may be an error.
+/// Asks the driver; the value of its response, which may be an error.
 fn ask(method: &str, url: &str, body: &Value) -> Value {
     let body = if method == "GET" { String::new() } else { body.to_string() };
     let kind = [("content-type", "application/json")];
-    let answer = http::send(method, url, &kind, body.as_bytes()).expect("the driver answers");
-    let answer: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    answer["value"].clone()
+    let reply = http::send(method, url, &kind, body.as_bytes()).expect("the driver answers");
+    let reply: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    reply["value"].clone()
 }

@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 pub struct Clawdbot {
     child: Child,
     stdin: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
+    replies: Lines<BufReader<ChildStdout>>,
 }
 
 impl Clawdbot {
@@ -39,8 +39,8 @@ impl Clawdbot {
             .spawn()
             .expect("node starts");
         let stdin = child.stdin.take().expect("a pipe");
-        let answers = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let mut started = Self { child, stdin, answers };
+        let replies = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let mut started = Self { child, stdin, replies };
         started.ask(&json!({"op": "hello"}));
         started
     }
@@ -51,15 +51,15 @@ impl Clawdbot {
     }
 
     /// What became of the thing it was told to do first of those not asked for yet.
-    pub fn answer(&mut self) -> Value {
-        let line = self.answers.next().expect("an answer").expect("a line of text");
+    pub fn reply(&mut self) -> Value {
+        let line = self.replies.next().expect("an answer").expect("a line of text");
         serde_json::from_str(&line).expect("JSON")
     }
 
     /// Has it do something, and waits for the end of it.
     pub fn ask(&mut self, command: &Value) -> Value {
         self.begin(command);
-        self.answer()
+        self.reply()
     }
 
     /// Its process id, or that of the program it runs under.

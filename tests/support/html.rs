@@ -1,6 +1,6 @@
 //! Just enough HTML to fill in an authorization server's forms. Not a parser: a reader of tags and attributes.
 
-/// A form as a person would meet it.
+/// A form as a user would meet it.
 #[derive(Clone, Debug, Default)]
 pub struct Form {
     /// Its name on the page, by which a button elsewhere may mean it.
@@ -33,7 +33,7 @@ pub struct Button {
     pub name: Option<String>,
     /// The value sent under that name.
     pub value: String,
-    /// What the person reads on it.
+    /// What the user reads on it.
     pub text: String,
 }
 

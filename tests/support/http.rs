@@ -2,7 +2,7 @@
 //!
 //! Written by hand so that a test can do what a library would not: send half a body, hang up early, follow nothing.
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
@@ -59,7 +59,7 @@ impl Request {
     }
 }
 
-/// An answer, to send or as received.
+/// A response, to send or as received.
 #[derive(Clone, Debug)]
 pub struct Response {
     /// The status code.
@@ -71,7 +71,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// An answer with a body of the given media type.
+    /// A response with a body of the given media type.
     pub fn new(status: u16, kind: &str, body: impl Into<Vec<u8>>) -> Self {
         let headers = vec![
             ("content-type".to_owned(), kind.to_owned()),
@@ -80,7 +80,7 @@ impl Response {
         Self { status, headers, body: body.into() }
     }
 
-    /// An answer with a JSON body.
+    /// A response with a JSON body.
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
         Self::new(status, "application/json", body.to_string())
     }
@@ -170,7 +170,7 @@ pub fn post_json(url: &str, body: &serde_json::Value) -> io::Result<Response> {
     send("POST", url, &[("content-type", "application/json")], body.to_string().as_bytes())
 }
 
-/// Sends one request and reads its answer.
+/// Sends one request and reads its response.
 pub fn send(
     method: &str,
     url: &str,
@@ -201,9 +201,9 @@ fn connect(url: &Url) -> io::Result<TcpStream> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let mut failure = io::Error::other(format!("no address for {host}"));
     for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
+        match TcpStream::connect_timeout(&address, TIMEOUT) {
             Ok(stream) => {
-                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_read_timeout(Some(TIMEOUT))?;
                 return Ok(stream);
             }
             Err(error) => failure = error,

@@ -29,14 +29,14 @@ pub mod issuer;
 #[cfg(doctest)]
 mod pages;
 pub mod peer;
-pub mod person;
 pub mod reference;
 pub mod sandbox;
 pub mod tmux;
 pub mod transcript;
+pub mod user;
 
 /// How long anything may take before we call it a hang. No test passes or fails by it otherwise.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The wall clock in milliseconds since the epoch, as the binary under test sees it.
 #[expect(clippy::disallowed_methods, reason = "the one place the tests ask what time it is")]

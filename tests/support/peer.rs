@@ -1,8 +1,8 @@
 //! The authorization servers of `tests/peers`, which nobody here wrote, each started on a free loopback port.
 
 use crate::http;
-use crate::person::Person;
 use crate::sandbox::Sandbox;
+use crate::user::User;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -101,12 +101,12 @@ impl Peer {
         let sandbox = self.home();
         let mut login = sandbox.start(&LOGIN);
         let url = login.authorization_url();
-        Person::named("alice").visit(&url).expect("the browser is answered");
+        User::named("alice").visit(&url).expect("the browser is answered");
         login.finish().expect_code(0);
         sandbox
     }
 
-    /// Sends a refresh token from outside of the program; the status of the answer.
+    /// Sends a refresh token from outside of the program; the status of the response.
     pub fn refresh_by_hand(&self, refresh: &str) -> u16 {
         let fields = [
             ("grant_type", "refresh_token"),
@@ -120,8 +120,8 @@ impl Peer {
 
     /// What it counted; each server has its own way to.
     pub fn counters(&self) -> Value {
-        let answer = http::get(&self.at_root("__counters")).expect("the server answers");
-        serde_json::from_slice(&answer.body).expect("JSON")
+        let reply = http::get(&self.at_root("__counters")).expect("the server answers");
+        serde_json::from_slice(&reply.body).expect("JSON")
     }
 
     /// Changes the behaviour of oidc-provider: `{"delayMs": 300, "fail": [503], "dropAfter": 1}`.
@@ -133,9 +133,9 @@ impl Peer {
     pub fn userinfo(&self, access: &str) -> Option<Value> {
         let bearer = format!("Bearer {access}");
         let headers = [("authorization", bearer.as_str())];
-        let answer = http::send("GET", self.endpoint("userinfo_endpoint"), &headers, &[]);
-        let answer = answer.expect("the server answers");
-        (answer.status == 200).then(|| serde_json::from_slice(&answer.body).expect("JSON"))
+        let reply = http::send("GET", self.endpoint("userinfo_endpoint"), &headers, &[]);
+        let reply = reply.expect("the server answers");
+        (reply.status == 200).then(|| serde_json::from_slice(&reply.body).expect("JSON"))
     }
 
     fn at_root(&self, path: &str) -> String {

@@ -1,7 +1,7 @@
 //! A temporary home with a state directory of its own, in which the real binary runs with nothing else around it.
 
 use crate::issuer::{CLIENT, Issuer, Tokens};
-use crate::{PATIENCE, now_ms, sha256_hex};
+use crate::{TIMEOUT, now_ms, sha256_hex};
 use serde_json::{Value, json};
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -120,7 +120,7 @@ impl Sandbox {
         serde_json::from_slice(&bytes).expect("a store that parses")
     }
 
-    /// Changes an agent's store in place, as a person with an editor would.
+    /// Changes an agent's store in place, as a user with an editor would.
     pub fn edit_store(&self, agent: &str, edit: impl FnOnce(&mut Value)) {
         let mut store = self.read_store(agent);
         edit(&mut store);
@@ -261,7 +261,7 @@ impl Sandbox {
         let args = ["models", "auth", "login", "--provider", provider, "--no-browser"];
         let mut login = self.start(&[&args[..], more].concat());
         let url = login.authorization_url();
-        crate::person::Person::named("anybody").visit(&url).expect("the listener answers");
+        crate::user::User::named("anybody").visit(&url).expect("the listener answers");
         login.finish()
     }
 }
@@ -315,7 +315,7 @@ impl Running {
     /// The next line on standard error; `None` when it is closed.
     #[track_caller]
     pub fn next_line(&mut self) -> Option<String> {
-        match self.lines.recv_timeout(PATIENCE) {
+        match self.lines.recv_timeout(TIMEOUT) {
             Ok(line) => {
                 self.stderr.push_str(&line);
                 self.stderr.push('\n');

@@ -1,6 +1,6 @@
 //! A real terminal: `tmux` runs the binary in one, types into it, and tells what it shows.
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 use crate::sandbox::{Sandbox, write};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
@@ -21,11 +21,11 @@ impl Terminal {
     /// Runs the binary with these arguments in a terminal of that size. When it ends, the terminal shows `exit N`, and
     /// `echo on` if what is typed would be seen.
     pub fn start(sandbox: &Sandbox, columns: usize, rows: usize, args: &[&str]) -> Self {
-        Self::of(&sandbox.command(args), sandbox, columns, rows)
+        Self::for_command(&sandbox.command(args), sandbox, columns, rows)
     }
 
     /// The same with another program.
-    pub fn of(command: &Command, sandbox: &Sandbox, columns: usize, rows: usize) -> Self {
+    pub fn for_command(command: &Command, sandbox: &Sandbox, columns: usize, rows: usize) -> Self {
         let mut script = "trap : INT\nenv -i".to_owned();
         for (name, value) in command.get_envs() {
             let value = value.unwrap_or_default();
@@ -103,7 +103,7 @@ impl Terminal {
                 return screen;
             }
             assert!(
-                self.changes.recv_timeout(PATIENCE).is_ok(),
+                self.changes.recv_timeout(TIMEOUT).is_ok(),
                 "`{text}` never came:\n{}",
                 self.screen()
             );

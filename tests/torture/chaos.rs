@@ -41,7 +41,7 @@ enum Next {
     Waits,
     /// Says that a login is needed and asks nothing; told to insist, it asks and gets it.
     NeedsLogin,
-    /// The same, but the login is lost: the issuer has used the token up, and its answer is nowhere.
+    /// The same, but the login is lost: the issuer has used the token up, and its response is nowhere.
     IsLost,
     /// Waits and asks nothing; told not to wait, it learns that the login is lost.
     WaitsAndIsLost,
@@ -104,7 +104,7 @@ fn cases(full: bool) -> Vec<Case> {
                 });
             }
         }
-        // Carried out, and the answer is lost: with grace it comes again, without it the login is gone.
+        // Carried out, and the response is lost: with grace it comes again, without it the login is gone.
         for fault in [Fault::DropAfterCommit, Fault::HalfBody, Fault::ResetAfterCommit] {
             let lost = case(&fault, vec![fault.clone()], grace);
             all.push(if grace {
@@ -152,7 +152,7 @@ fn unavailable() -> Vec<Case> {
     let retry = |value: &str| status(429, &[("retry-after", value)], "{}");
     let portal = "<html><body>Welcome to our hotel</body></html>";
     let usual = Some((3, 5));
-    let mut answers = vec![
+    let mut replies = vec![
         (retry("600"), Some((599, 600))),
         (retry("Fri, 31 Dec 2100 23:59:59 GMT"), Some((3599, 3600))),
         (retry("99999999999999999999"), Some((3599, 3600))),
@@ -173,10 +173,10 @@ fn unavailable() -> Vec<Case> {
         (status(200, &[], r#"{"access_token":""}"#), usual),
         (status(204, &[], ""), usual),
     ];
-    answers.extend(
+    replies.extend(
         [408, 425, 429, 500, 502, 503, 504, 599].map(|code| (status(code, &[], "{}"), usual)),
     );
-    answers.extend(
+    replies.extend(
         ["invalid_client", "unauthorized_client", "unsupported_grant_type"]
             .map(|code| (status(401, &[], &format!("{{\"error\":\"{code}\"}}")), Some((5, 5)))),
     );
@@ -186,7 +186,7 @@ fn unavailable() -> Vec<Case> {
         let case = case(name, vec![fault], false);
         Case { exit: 5, record: "waiting", wait, next: Next::Waits, ..case }
     };
-    answers.into_iter().map(taken).collect()
+    replies.into_iter().map(taken).collect()
 }
 
 /// The only answers that end a login.

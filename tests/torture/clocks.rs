@@ -199,7 +199,7 @@ fn interrupted(
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     };
     expect(report, what, &finished, 0);
-    let answered = stopped.is_none() || peer.answer()["done"] == true;
+    let answered = stopped.is_none() || peer.reply()["done"] == true;
     let sent = home.issuer.requests("refresh_token") - requests;
     if sent != 1 {
         report.fail(format!("{what}: {sent} requests"));

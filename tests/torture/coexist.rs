@@ -124,8 +124,8 @@ fn side_by_side(report: &mut Report, updates: usize) {
             theirs.into_iter().map(|it| it.join().expect("a peer")).collect::<Vec<_>>()
         })
     };
-    let of = |answers: &[Value], what: &str| {
-        answers.iter().filter_map(|answer| answer[what].as_u64()).sum::<u64>()
+    let of = |replies: &[Value], what: &str| {
+        replies.iter().filter_map(|reply| reply[what].as_u64()).sum::<u64>()
     };
     let (beside_us, without_us) = (of(&beside, "failures"), of(&alone, "failures"));
     if beside_us > without_us {
@@ -179,9 +179,9 @@ fn takers(report: &mut Report, rounds: usize) {
             }
         });
         slowest = slowest.max(start.elapsed());
-        let answers: Vec<_> = peers.iter_mut().map(Clawdbot::answer).collect();
-        wanted_theirs += answers.iter().filter(|answer| answer["done"] == true).count() as u64;
-        among_themselves += u64::from(overlaps(&answers));
+        let replies: Vec<_> = peers.iter_mut().map(Clawdbot::reply).collect();
+        wanted_theirs += replies.iter().filter(|reply| reply["done"] == true).count() as u64;
+        among_themselves += u64::from(overlaps(&replies));
         report.injections += 12;
     }
     let found = counts(&home, "main");
@@ -204,11 +204,11 @@ fn takers(report: &mut Report, rounds: usize) {
 }
 
 /// Whether two of these held the lock at the same time.
-fn overlaps(answers: &[Value]) -> bool {
+fn overlaps(replies: &[Value]) -> bool {
     let time = |value: &Value| value.as_str().and_then(|text| text.parse::<u64>().ok());
-    let mut spans: Vec<_> = answers
+    let mut spans: Vec<_> = replies
         .iter()
-        .filter_map(|answer| Some((time(&answer["from"])?, time(&answer["to"])?)))
+        .filter_map(|reply| Some((time(&reply["from"])?, time(&reply["to"])?)))
         .collect();
     spans.sort_unstable();
     spans.windows(2).any(|pair| pair[1].0 < pair[0].1)
@@ -229,7 +229,7 @@ fn parked_clawdbot(report: &mut Report) {
         let ours = scope.spawn(|| home.sandbox.run(&TOKEN));
         home.issuer.wait_for_outcome("held");
         let was_sent_first = counts(&home, "main").is_empty();
-        let theirs = peer.answer();
+        let theirs = peer.reply();
         if !is_parked || !was_sent_first || theirs["done"] != true {
             report.fail(format!("a parked Clawdbot: it went otherwise than planned: {theirs}"));
         }
@@ -262,7 +262,7 @@ fn parked_ours(report: &mut Report) {
     let is_parked = wait_until_parked(ours.id());
     let lock = lock_of(&store);
     peer.begin(&json!({"op": "update", "id": id("theirs", 0), "holdMs": 4000}));
-    let theirs = peer.answer();
+    let theirs = peer.reply();
     let status = ours.wait().expect("a child of ours");
     let found = counts(&home, "main");
     let both = (found.get(&id("ours", 0)), found.get(&id("theirs", 0)));
@@ -290,7 +290,7 @@ fn parked_without_us(report: &mut Report) {
     one.begin(&json!({"op": "update", "id": id("theirs", 0), "holdMs": 1000}));
     let is_parked = wait_until_parked(one.id());
     other.begin(&json!({"op": "update", "id": id("theirs", 1), "holdMs": 4000}));
-    let both = [one.answer(), other.answer()];
+    let both = [one.reply(), other.reply()];
     let found_out = is_parked && overlaps(&both);
     report.control("a takeover by rmdir and mkdir, one taker parked", found_out);
 }

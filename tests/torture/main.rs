@@ -45,7 +45,7 @@ const STAGES: &[(&str, Stage)] = &[
 
 type Stage = fn(&Settings) -> Report;
 
-/// What the person at the terminal chose.
+/// What the user at the terminal chose.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// Everything, for the published table; otherwise a sample that fits into `cargo xtask ci`.

@@ -1,6 +1,6 @@
 //! The unsafe variant: what a program does that nobody thought through. Every matrix must find it out.
 //!
-//! It reads the store, sends the refresh token, and writes the store: no lock, no record, no answer file, no fsync, and
+//! It reads the store, sends the refresh token, and writes the store: no lock, no record, no response file, no fsync, and
 //! it ends at the first signal.
 
 use crate::live::PROFILE;
@@ -64,15 +64,15 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
         ("refresh_token", profile["refresh"].as_str().unwrap_or_default()),
         ("client_id", CLIENT),
     ];
-    let Ok(answer) = post_form(endpoint, &fields) else { return ExitCode::from(5) };
-    let Ok(answer) = serde_json::from_slice::<Value>(&answer.body) else {
+    let Ok(reply) = post_form(endpoint, &fields) else { return ExitCode::from(5) };
+    let Ok(reply) = serde_json::from_slice::<Value>(&reply.body) else {
         return ExitCode::from(5);
     };
-    if !answer["refresh_token"].is_string() {
+    if !reply["refresh_token"].is_string() {
         return ExitCode::from(4);
     }
-    profile["access"] = answer["access_token"].clone();
-    profile["refresh"] = answer["refresh_token"].clone();
+    profile["access"] = reply["access_token"].clone();
+    profile["refresh"] = reply["refresh_token"].clone();
     profile["expires"] = (now_ms() + 3_600_000).into();
     let text = serde_json::to_string_pretty(&document).expect("JSON");
     match save(store, &text, way == Way::Rename.word()) {

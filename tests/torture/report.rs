@@ -15,7 +15,7 @@ pub(crate) struct Report {
     pub(crate) corrupt: u64,
     /// Refresh tokens lost where none may be lost.
     pub(crate) lost: u64,
-    /// Refresh tokens lost between the issuer's commit and our write of its answer.
+    /// Refresh tokens lost between the issuer's commit and our write of its response.
     pub(crate) lost_in_window: u64,
     /// Token requests that arrived at the issuers.
     pub(crate) requests: u64,

@@ -1,4 +1,4 @@
-//! `callback`: what a person pasted.
+//! `callback`: what a user pasted.
 
 use auth_pkce::{Callback, PasteRules};
 use auth_store::trim;
@@ -26,7 +26,7 @@ pub(crate) fn run(case: &Case) -> Result<Value, String> {
     for known in [case.expected.clone(), reference(&case.input, &|_| true)] {
         let (code, state) = (text(&known["code"]), text(&known["state"]));
         let is_bare = state == expected_state && callback == Callback::bare(code);
-        if is_bare || callback == Callback::of(code, state) {
+        if is_bare || callback == Callback::from_parts(code, state) {
             return Ok(known);
         }
     }
@@ -41,7 +41,7 @@ pub(crate) fn normalised(expected: &Value) -> Value {
 /// The original's answer, with these of our differences.
 pub(crate) fn reference(input: &Value, on: On<'_>) -> Value {
     let (pasted, expected_state) = (trim(text(&input["input"])), text(&input["expectedState"]));
-    let answer = |code: &str, state: &str| {
+    let reply = |code: &str, state: &str| {
         if code.is_empty() || state.is_empty() {
             return refused();
         }
@@ -58,14 +58,14 @@ pub(crate) fn reference(input: &Value, on: On<'_>) -> Value {
             return refused();
         }
         let first = |values: &[String]| values.first().cloned().unwrap_or_default();
-        return answer(&first(&codes), &first(&states));
+        return reply(&first(&codes), &first(&states));
     }
     if let (true, Some(query)) = (on("paste"), pasted.strip_prefix('?')) {
         return reference(&json!({ "input": format!("http://localhost/?{query}") }), on);
     }
     match pasted.split_once('#') {
-        Some((code, state)) if on("paste") => answer(code, state),
-        _ => answer(pasted, expected_state),
+        Some((code, state)) if on("paste") => reply(code, state),
+        _ => reply(pasted, expected_state),
     }
 }
 

@@ -95,7 +95,7 @@ fn verbose(
         if Some(id) == last_good {
             flags.push("lastGood".to_owned());
         }
-        if let Why::Resting { .. } = candidate.why {
+        if let Why::InCooldown { .. } = candidate.why {
             flags.push(rest(profile, now));
         }
         flags.extend(end(profile, now));

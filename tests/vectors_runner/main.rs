@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Each case is one line, `{"name", "fn", "input", "expected"}`; the README beside the cases says
-//! what the fields mean. A case passes if our answer is the recorded one. Where we differ on
+//! what the fields mean. A case passes if our response is the recorded one. Where we differ on
 //! purpose, a rule of `rules.json` claims the case by a predicate on its input, and says what our
 //! answer has to be instead; a rule that claims a case whose recorded answer we give all the same
 //! is wrong, and fails that case. What is not built fails.
@@ -154,7 +154,7 @@ fn judge(case: &Case, claimed_by: &[&str]) -> Result<(), Failure> {
             Err(Failure { why, wanted: wanted.clone(), got: got.to_string() })
         }
     };
-    let got = match answer(case) {
+    let got = match reply(case) {
         Ok(got) => got,
         Err(problem) => {
             let why = "there is no answer".to_owned();
@@ -170,7 +170,7 @@ fn judge(case: &Case, claimed_by: &[&str]) -> Result<(), Failure> {
         let why = format!("it is the recorded answer, though claimed by {names}");
         return Err(Failure { why, wanted: Value::Null, got: got.to_string() });
     }
-    let reference = |all: bool| reference::answer(case, &|_| all).and_then(Result::ok);
+    let reference = |all: bool| reference::reply(case, &|_| all).and_then(Result::ok);
     let (original, ours) =
         (reference(false).unwrap_or_default(), reference(true).unwrap_or_default());
     same(&recorded, &original, &format!("{names} does not explain the recorded answer"))?;
@@ -178,7 +178,7 @@ fn judge(case: &Case, claimed_by: &[&str]) -> Result<(), Failure> {
 }
 
 /// What we answer.
-fn answer(case: &Case) -> Result<Value, String> {
+fn reply(case: &Case) -> Result<Value, String> {
     let input = &case.input;
     match case.function.as_str() {
         "order" => routing::order(input),

@@ -10,16 +10,16 @@ use crate::reference::On;
 use crate::routing::text;
 
 pub(crate) fn paths(input: &Value) -> Value {
-    answer(input, true)
+    reply(input, true)
 }
 
 /// The original's answer, with our difference or without: pi's own variable counts wherever it
 /// leads.
 pub(crate) fn reference(input: &Value, on: On<'_>) -> Value {
-    answer(input, on("other program"))
+    reply(input, on("other program"))
 }
 
-fn answer(input: &Value, needs_store: bool) -> Value {
+fn reply(input: &Value, needs_store: bool) -> Value {
     let root = Path::new("/root-of-the-case");
     let absolute = |text: &str| text.replace("$ROOT", &root.to_string_lossy());
     let relative = |path: &Path| path.to_string_lossy().replace(&*root.to_string_lossy(), "$ROOT");

@@ -1,7 +1,7 @@
 //! The original's answers where it differs from us on purpose, so that each difference can be
-//! switched on and off: with all off, an answer is the original's, with all on, it is ours.
+//! switched on and off: with all off, a response is the original's, with all on, it is ours.
 //!
-//! A rule claims a case if switching its difference off changes the answer, and so says exactly
+//! A rule claims a case if switching its difference off changes the response, and so says exactly
 //! what the difference is. What both do alike is taken from our crates.
 
 use auth_routing::session::selector;
@@ -15,14 +15,14 @@ use crate::{Case, callback, directive, label, migrate, places, repair, resolve, 
 /// The differences that are switched on.
 pub(crate) type On<'a> = &'a dyn Fn(&str) -> bool;
 
-/// An answer, or why there is none.
-pub(crate) type Answer = Result<Value, String>;
+/// A response, or why there is none.
+pub(crate) type Reply = Result<Value, String>;
 
-/// The answer to `case` with these differences; `None` where none is known.
-pub(crate) fn answer(case: &Case, on: On<'_>) -> Option<Answer> {
+/// The response to `case` with these differences; `None` where none is known.
+pub(crate) fn reply(case: &Case, on: On<'_>) -> Option<Reply> {
     let input = &case.input;
     Some(match case.function.as_str() {
-        "usage" => usage_answer(input, on),
+        "usage" => usage_response(input, on),
         "session" => session(input, on),
         "coerce" => Ok(coerce(input, on)),
         "migrate" => Ok(migrate::reference(input, on)),
@@ -48,7 +48,7 @@ fn session(input: &Value, on: On<'_>) -> Result<Value, String> {
     routing::session(&alone)
 }
 
-fn usage_answer(input: &Value, on: On<'_>) -> Result<Value, String> {
+fn usage_response(input: &Value, on: On<'_>) -> Result<Value, String> {
     let own = if input["agent"] == "sub" { "sub" } else { "main" };
     let inherits = own == "sub" && !on("isolation");
     let mut files = json!({ "main": input["main"] });
@@ -323,7 +323,7 @@ fn directive(input: &Value, on: On<'_>) -> Value {
     let (false, Some(found)) = (on("directive"), selector::directive(body, &aliases)) else {
         return ours;
     };
-    let mut answer = ours;
+    let mut reply = ours;
     let mut end = found.range.end;
     if let Some(selector) = found.selector.filter(|it| it.profile.is_some()) {
         let argument = end - written_length(&body[found.range.clone()], &selector.model);
@@ -341,11 +341,11 @@ fn directive(input: &Value, on: On<'_>) -> Value {
             }
         }
         end = argument + length;
-        answer["rawProfile"] = json!(selector::Selector::parse(&body[argument..end]).profile);
+        reply["rawProfile"] = json!(selector::Selector::parse(&body[argument..end]).profile);
     }
     let removed = body.replacen(&body[found.range.start..end], " ", 1);
-    answer["cleaned"] = selector::collapse(&removed).into();
-    answer
+    reply["cleaned"] = selector::collapse(&removed).into();
+    reply
 }
 
 /// The length of the selector at the end of a directive.
@@ -354,7 +354,7 @@ fn written_length(directive: &str, model: &str) -> usize {
     directive.len() - (at - model.len())
 }
 
-/// The original compares the spelling of providers when a person names a profile.
+/// The original compares the spelling of providers when a user names a profile.
 fn profile_override(input: &Value, on: On<'_>) -> Result<Value, String> {
     let ours = directive::profile_override(input)?;
     let provider = text(&input["provider"]);
@@ -385,11 +385,11 @@ fn auth_label(input: &Value, on: On<'_>) -> Result<Value, String> {
     let masked = |id: &ProfileId| {
         if missing.contains(id) { "missing".to_owned() } else { label::masked(&document, id) }
     };
-    let mut answer = label::label_with(input, &document, &planned, &masked);
+    let mut reply = label::label_with(input, &document, &planned, &masked);
     if !missing.is_empty() {
-        answer["label"] = text(&answer["label"]).replace(" api-key missing", " missing").into();
+        reply["label"] = text(&reply["label"]).replace(" api-key missing", " missing").into();
     }
-    Ok(answer)
+    Ok(reply)
 }
 
 /// The original finds what last worked under the canonical name or the name as given only.

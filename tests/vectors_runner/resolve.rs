@@ -39,18 +39,18 @@ pub(crate) fn run(input: &Value) -> Result<Value, String> {
         providers: Providers::load(None, &|name| input["env"][name].as_str().map(str::to_owned)),
         http: Box::new(endpoint),
         clock: Arc::new(now(input)),
-        patience: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
         flights: Flights::default(),
         warm: Warm::default(),
     };
-    let mut answer = resolved(input, &document, sink)?;
-    answer["requests"] = requests.lock().unwrap_or_else(PoisonError::into_inner).clone().into();
+    let mut reply = resolved(input, &document, sink)?;
+    reply["requests"] = requests.lock().unwrap_or_else(PoisonError::into_inner).clone().into();
     for agent in AGENTS.into_iter().filter(|agent| *agent == "main" || *agent == own) {
         let file = std::fs::read(path(agent)).ok();
         let file = file.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        answer["files"][agent] = file.map_or(Value::Null, |file| without_ours(&file));
+        reply["files"][agent] = file.map_or(Value::Null, |file| without_ours(&file));
     }
-    Ok(answer)
+    Ok(reply)
 }
 
 /// What the profile gives, if routing lets it.
@@ -86,7 +86,7 @@ fn resolved(input: &Value, stored: &Document, sink: TokenSink) -> Result<Value, 
     }
 }
 
-/// A token endpoint that gives the answers of the case, one after the other, and what it was asked.
+/// A token endpoint that gives the responses of the case, one after the other, and what it was asked.
 type Requests = Arc<Mutex<Vec<Value>>>;
 
 fn endpoint(
@@ -100,10 +100,10 @@ fn endpoint(
         let body = String::from_utf8_lossy(request.body.as_deref().unwrap_or_default());
         let method = if request.method == Method::Post { "POST" } else { "GET" };
         seen.push(asked(&request.url, method, &body));
-        let unanswered = || HttpError::Unanswered("fetch failed".to_owned());
-        let response = responses.get(seen.len() - 1).ok_or_else(unanswered)?;
+        let without_reply = || HttpError::NoResponse("fetch failed".to_owned());
+        let response = responses.get(seen.len() - 1).ok_or_else(without_reply)?;
         if response["networkError"] == true {
-            return Err(unanswered());
+            return Err(without_reply());
         }
         Ok(HttpResponse {
             status: response["status"].as_u64().and_then(|it| it.try_into().ok()).unwrap_or(0),
@@ -123,19 +123,19 @@ fn asked(url: &str, method: &str, body: &str) -> Value {
 
 /// The recorded answer, without the words of its errors and the order of its parameters.
 pub(crate) fn normalised(expected: &Value) -> Value {
-    let mut answer = match expected.get("throws") {
+    let mut reply = match expected.get("throws") {
         Some(_) => json!({ "throws": true }),
         None => json!({ "result": expected["result"] }),
     };
     let requests = expected["requests"].as_array().into_iter().flatten();
-    answer["requests"] = requests
+    reply["requests"] = requests
         .map(|it| asked(text(&it["url"]), text(&it["method"]), text(&it["body"])))
         .collect::<Vec<_>>()
         .into();
     for (agent, file) in expected["files"].as_object().into_iter().flatten() {
-        answer["files"][agent] = without_ours(file);
+        reply["files"][agent] = without_ours(file);
     }
-    answer
+    reply
 }
 
 /// A store whose logins are renewed at their end, not before: they were obtained just now, so that what is left is all of
@@ -176,15 +176,15 @@ pub(crate) fn reference(input: &Value, on: On<'_>) -> Value {
         files["sub"] = coerced(&input["main"]);
     }
     let mut original = Original { input, on, own, inherits, files, asked: Vec::new() };
-    let mut answer = match original.resolve(text(&input["profileId"])) {
+    let mut reply = match original.resolve(text(&input["profileId"])) {
         Ok(result) => json!({ "result": result }),
         Err(Failed) => json!({ "throws": true }),
     };
-    answer["requests"] = original.asked.into();
+    reply["requests"] = original.asked.into();
     for (agent, file) in original.files.as_object().into_iter().flatten() {
-        answer["files"][agent] = file.clone();
+        reply["files"][agent] = file.clone();
     }
-    answer
+    reply
 }
 
 /// Gives what an issuer gave for one refresh token to all profiles that hold the same.
@@ -345,14 +345,14 @@ impl Original<'_> {
         Err(Failed)
     }
 
-    /// Sends a request, and gives the answer; `null` if none came.
+    /// Sends a request, and gives the response; `null` if none came.
     fn ask(&mut self, url: &str, body: &str) -> Value {
         let attempts = if (self.on)("again") { 3 } else { 1 };
         for _ in 0..attempts {
-            let answer = &self.input["responses"][self.asked.len()];
+            let reply = &self.input["responses"][self.asked.len()];
             self.asked.push(asked(url, "POST", body));
-            if answer["status"].is_number() {
-                return answer.clone();
+            if reply["status"].is_number() {
+                return reply.clone();
             }
         }
         Value::Null
@@ -400,17 +400,17 @@ impl Original<'_> {
         body.push(("client_id", client.clone()));
         body.push(("refresh_token", sent.to_owned()));
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(body).finish();
-        let answer = self.ask(url, &body);
-        if answer["status"] != 200 {
+        let reply = self.ask(url, &body);
+        if reply["status"] != 200 {
             return Err(Failed);
         }
-        let answer: Value = serde_json::from_str(text(&answer["body"])).map_err(|_| Failed)?;
+        let reply: Value = serde_json::from_str(text(&reply["body"])).map_err(|_| Failed)?;
         let token = |name: &str, trims: bool| {
-            let token = text(&answer[name]);
+            let token = text(&reply[name]);
             if trims { trim(token) } else { token }
         };
         let access = token("access_token", is_chutes || (self.on)("padding"));
-        let given = answer["expires_in"].as_f64();
+        let given = reply["expires_in"].as_f64();
         let lifetime = given.unwrap_or(0.0);
         if access.is_empty() || !is_chutes && lifetime == 0.0 && !(self.on)("rotated token") {
             return Err(Failed);

@@ -66,7 +66,7 @@ pub(crate) fn cooldown_ms(input: &Value) -> Value {
 pub(crate) fn cooldown_check(input: &Value) -> Result<Value, String> {
     let usage = document(&input["store"])?.usage(&ProfileId::from(text(&input["profileId"])));
     Ok(json!({
-        "inCooldown": cooldown::is_resting(&usage, now(input)),
+        "inCooldown": cooldown::is_in_cooldown(&usage, now(input)),
         "unusableUntil": cooldown::unusable_until(&usage),
     }))
 }
@@ -85,29 +85,29 @@ pub(crate) fn session(input: &Value) -> Result<Value, String> {
     let before = sessions.and_then(|sessions| sessions.get(key));
     let (Some(entry), Some(_), false) = (entry, sessions, key.is_empty()) else {
         // Nothing could be written back, so nothing is decided: the pin as it stands.
-        let mut answer = json!({
+        let mut reply = json!({
             "profileId": input["sessionEntry"]["authProfileOverride"],
             "sessionEntry": entry,
             "sessionStoreEntry": before,
         });
         if input["persist"] == true {
-            answer["sessionsFile"] = input["sessionsFile"].clone();
+            reply["sessionsFile"] = input["sessionsFile"].clone();
         }
-        return Ok(answer);
+        return Ok(reply);
     };
 
     let planned = planned(input, &document);
     let is_new = input["isNewSession"] == true;
     let (profiles, provider) = (&planned.profiles, &planned.provider);
     let found = session::resolve(entry, profiles, provider, &planned.plan, is_new, now(input));
-    let mut answer = json!({
+    let mut reply = json!({
         "profileId": found.profile,
         "sessionEntry": found.entry.as_ref().unwrap_or(entry),
         "sessionStoreEntry": found.entry.as_ref().or(before.and_then(Value::as_object)),
     });
     if input["persist"] == true {
         let file = input["sessionsFile"].as_object().cloned();
-        answer["sessionsFile"] = match found.entry {
+        reply["sessionsFile"] = match found.entry {
             None => json!(file),
             Some(entry) => {
                 let mut file: Map<_, _> = file.unwrap_or_default();
@@ -116,7 +116,7 @@ pub(crate) fn session(input: &Value) -> Result<Value, String> {
             }
         };
     }
-    Ok(answer)
+    Ok(reply)
 }
 
 pub(crate) fn now(input: &Value) -> Timestamp {

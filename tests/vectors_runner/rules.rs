@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::Case;
-use crate::reference::{self, Answer};
+use crate::reference::{self, Reply};
 
 /// One rule.
 pub(crate) struct Rule {
@@ -18,7 +18,7 @@ pub(crate) struct Rule {
 
 /// Which inputs a rule is about.
 enum Predicate {
-    /// `{"changes": difference}`: with this difference switched off, the answer is another one.
+    /// `{"changes": difference}`: with this difference switched off, the response is another one.
     Changes(String),
     /// `{"at": pointer, "is": value}`: that value is there. An absent one is `null`.
     Is(String, Value),
@@ -48,7 +48,7 @@ impl Rules {
 
     /// The rules that claim the case.
     pub(crate) fn claiming(&self, case: &Case) -> Vec<&Rule> {
-        let ours = LazyCell::new(|| reference::answer(case, &|_| true));
+        let ours = LazyCell::new(|| reference::reply(case, &|_| true));
         let mine = self.0.iter().filter(|rule| rule.functions.contains(&case.function));
         mine.filter(|rule| rule.when.holds(case, &|| (*ours).clone())).collect()
     }
@@ -99,11 +99,11 @@ impl Predicate {
         }
     }
 
-    fn holds(&self, case: &Case, ours: &dyn Fn() -> Option<Answer>) -> bool {
+    fn holds(&self, case: &Case, ours: &dyn Fn() -> Option<Reply>) -> bool {
         let at = |pointer: &str| case.input.pointer(pointer);
         match self {
             Self::Changes(difference) => {
-                ours() != reference::answer(case, &|other| other != difference)
+                ours() != reference::reply(case, &|other| other != difference)
             }
             Self::Is(pointer, wanted) => at(pointer).unwrap_or(&Value::Null) == wanted,
             Self::Contains(pointer, text) => {

@@ -149,7 +149,7 @@ pub enum Command {
     /// Providers that are not compiled in
     #[command(subcommand)]
     Plugins(PluginsCommand),
-    /// What is wrong, what it costs, and the command that mends it
+    /// What is wrong, what it costs, and the command that fixes it
     Doctor(DoctorArgs),
     /// Print the completion script of a shell
     Completion(CompletionArgs),
@@ -175,7 +175,7 @@ pub struct GlobalArgs {
 }
 
 impl Cli {
-    /// The form of the answer.
+    /// The form of the response.
     pub fn output(&self) -> Output {
         let GlobalArgs { json, verbose, no_color, .. } = self.global;
         let is_status =

@@ -246,7 +246,7 @@ fn a_damaged_config_is_named_with_its_line() {
 }
 
 #[test]
-fn a_pin_is_a_persons_and_unknown_members_stay() {
+fn a_pin_is_a_users_and_unknown_members_stay() {
     let home = Home::with(
         &json!({ "anthropic:a": key("anthropic"), "anthropic:b+1@x.y": key("anthropic") }),
     );

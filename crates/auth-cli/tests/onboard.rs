@@ -120,7 +120,7 @@ fn what_other_tools_have_is_found_and_taken_only_as_said() {
         ".openclaw/agents/main/agent/auth-profiles.json",
         r#"{"version":1,"profiles":{"groq:old":{"type":"api_key","provider":"groq","key":"k"}}}"#,
     );
-    // A person looks at what there is, and leaves.
+    // A user looks at what there is, and leaves.
     let env = [("OPENAI_API_KEY", "sk-0123456789")];
     let (exit, _, said) = onboard(home.path(), "", "", &env, true);
     assert_eq!(exit, 130, "{said}");
@@ -150,7 +150,7 @@ fn what_is_stored_may_be_kept_and_nothing_is_written() {
 }
 
 #[test]
-fn a_wrong_answer_is_asked_again() {
+fn a_wrong_response_is_asked_again() {
     let home = tempfile::tempdir().unwrap();
     // The menu, nonsense first; there is nothing else to ask about "nothing".
     let (exit, stdout, said) = onboard(home.path(), "", "99\nx\n6\n", &[], true);

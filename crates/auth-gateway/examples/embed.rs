@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let acme = ProviderId::new("acme");
     let (client, token) = Client::new("example", std::slice::from_ref(&acme), rand::random());
-    Clients::of(state.as_ref()).update(|clients| *clients = vec![client])?;
+    Clients::in_state_directory(state.as_ref()).update(|clients| *clients = vec![client])?;
     let api: ApiData = serde_json::from_value(serde_json::json!({ "base": base }))?;
 
     let settings = Settings {

@@ -86,7 +86,7 @@ impl<A: Accounts> Gateway<A> {
         Arc::new(Self {
             accounts,
             apis,
-            clients: Clients::of(&state),
+            clients: Clients::in_state_directory(&state),
             hosts,
             upstreams: Upstreams::new(tls, &limits),
             sessions: Memory::new(AFFINITY),
@@ -110,7 +110,7 @@ impl<A: Accounts> Gateway<A> {
 
     /// The quota windows of a profile, as its last answer told them.
     pub fn windows(&self, provider: &ProviderId, profile: &ProfileId) -> Option<Seen> {
-        self.windows.of(provider, profile)
+        self.windows.for_profile(provider, profile)
     }
 
     /// How many answers are on their way.

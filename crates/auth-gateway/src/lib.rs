@@ -1,7 +1,7 @@
 //! A credential-injecting proxy with failover: the core of `clawdbot serve`.
 //!
 //! Tools send their requests here with a token of their own, and never see a credential. The
-//! gateway puts the live credential of the profile that is next in its place, streams the answer
+//! gateway puts the live credential of the profile that is next in its place, streams the response
 //! back, and goes to another profile where the first has certainly not carried the request out.
 //!
 //! * [`Accounts`] is the one door to the profiles: a plan, a credential, a report.
@@ -30,8 +30,8 @@
 //!
 //! The door knows who sent it (`entry`, `gateway`), the body is kept if it may have to be sent
 //! again (`keep`), what it is about is read from headers and body (`facts`), the routing says
-//! where it may go and the conversation bends that (`order`), it is sent and its answer judged
-//! (`proxy`, `peek`, `reaction`), and the answer is passed on as it comes (`relay`).
+//! where it may go and the conversation bends that (`order`), it is sent and its response judged
+//! (`proxy`, `peek`, `reaction`), and the response is passed on as it comes (`relay`).
 //!
 //! `examples/embed.rs` is a gateway in another program.
 

@@ -27,15 +27,15 @@ pub struct Limits {
     pub all_kept_bytes: usize,
     /// How long a connection to a provider may take.
     pub connect_time: Duration,
-    /// How long a provider may think before its answer begins.
+    /// How long a provider may think before its response begins.
     pub answer_time: Duration,
-    /// How long it may take between two parts of an answer.
+    /// How long it may take between two parts of a response.
     pub provider_idle: Duration,
     /// How often one request is sent at most.
     pub attempts: usize,
     /// After this, no other attempt begins.
     pub attempts_within: Duration,
-    /// How long an answer that began well is held back until it shows that it is one.
+    /// How long a response that began well is held back until it shows that it is one.
     pub held_time: Duration,
     /// How much of it.
     pub held_bytes: usize,

@@ -52,7 +52,7 @@ impl Metrics {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// A provider began its answer.
+    /// A provider began its response.
     pub(crate) fn began(&self, after: Duration) {
         let seconds = after.as_secs_f64();
         if let Some(bucket) = BUCKETS.iter().position(|most| seconds <= *most) {

@@ -2,7 +2,7 @@
 
 use auth_routing::cooldown::judgement::Class;
 
-/// What is done about an answer.
+/// What is done about a response.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Reaction {
     /// It goes to the client, whatever it says.

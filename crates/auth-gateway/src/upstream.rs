@@ -29,9 +29,9 @@ pub(crate) struct Upstreams {
     clients: RwLock<HashMap<ProviderId, HashMap<ProfileId, Client>>>,
 }
 
-/// No answer came.
+/// No response came.
 #[derive(Debug)]
-pub(crate) enum NoAnswer {
+pub(crate) enum NoReply {
     /// Nothing was sent: there is no connection, and it is not the account's fault.
     NotConnected(String),
     /// The provider said that it has not begun with it: HTTP/2's `REFUSED_STREAM`, or a `GOAWAY`
@@ -39,7 +39,7 @@ pub(crate) enum NoAnswer {
     NotBegun,
     /// It was sent, or part of it: it may be carried out.
     Cut(String),
-    /// The answer did not begin in time.
+    /// The response did not begin in time.
     Late,
 }
 
@@ -61,12 +61,12 @@ impl Upstreams {
         provider: &ProviderId,
         profile: &ProfileId,
         request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, NoAnswer> {
-        let client = self.client(provider, profile).map_err(NoAnswer::NotConnected)?;
+    ) -> Result<Response<Incoming>, NoReply> {
+        let client = self.client(provider, profile).map_err(NoReply::NotConnected)?;
         match timeout(self.answer_time, client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(NoAnswer::from(&error)),
-            Err(_) => Err(NoAnswer::Late),
+            Ok(Err(error)) => Err(NoReply::from(&error)),
+            Err(_) => Err(NoReply::Late),
         }
     }
 
@@ -116,7 +116,7 @@ fn pool(connector: HttpsConnector<HttpConnector>) -> Client {
         .build(connector)
 }
 
-impl From<&legacy::Error> for NoAnswer {
+impl From<&legacy::Error> for NoReply {
     fn from(error: &legacy::Error) -> Self {
         let mut cause = error.source();
         let mut words = error.to_string();

@@ -23,7 +23,7 @@ pub struct Seen {
 }
 
 impl Windows {
-    /// Keeps what an answer says. An answer that says nothing changes nothing.
+    /// Keeps what a response says. A response that says nothing changes nothing.
     pub(crate) fn keep(&self, provider: &ProviderId, profile: &ProfileId, seen: Seen) {
         if !seen.windows.is_empty() {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -32,13 +32,13 @@ impl Windows {
     }
 
     /// What is known of a profile.
-    pub(crate) fn of(&self, provider: &ProviderId, profile: &ProfileId) -> Option<Seen> {
+    pub(crate) fn for_profile(&self, provider: &ProviderId, profile: &ProfileId) -> Option<Seen> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(&(provider.clone(), profile.clone())).cloned()
     }
 }
 
-/// The windows in an answer's headers.
+/// The windows in a response's headers.
 pub(crate) fn read(headers: &HeaderMap, whose: Limits, now: Timestamp) -> Vec<Window> {
     let Some(prefix) = whose.prefix() else { return Vec::new() };
     let told: Vec<_> = headers

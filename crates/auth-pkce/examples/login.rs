@@ -12,7 +12,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use auth_pkce::{AnswerRules, Attempt, AuthorizationRequest, Loopback, Redirect};
+use auth_pkce::{Attempt, AuthorizationRequest, Loopback, Redirect, ResponseRules};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         AuthorizationRequest { authorization_endpoint, client_id, scopes, extra: vec![], nonce };
     println!("Open this address in a browser:\n\n{}\n", attempt.authorization_url(&request)?);
 
-    let rules = AnswerRules::default();
+    let rules = ResponseRules::default();
     let waiting = loopback.wait(&attempt, &rules);
     let arrival = tokio::time::timeout(Duration::from_mins(5), waiting).await??;
     println!("A code of {} characters arrived.", arrival.code.expose().len());

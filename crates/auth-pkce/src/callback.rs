@@ -23,7 +23,7 @@ pub struct Callback {
 
 /// What the response must satisfy beyond its state: the issuer's name, by RFC 9207.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct AnswerRules {
+pub struct ResponseRules {
     /// The issuer that was asked. A response that names another one is refused.
     pub issuer: Option<String>,
     /// Whether the response must name the issuer: its metadata says
@@ -67,7 +67,7 @@ pub enum CallbackError {
 
 impl Callback {
     /// A response with this code and this state, to compare one that was read with.
-    pub fn of(code: &str, state: &str) -> Self {
+    pub fn from_parts(code: &str, state: &str) -> Self {
         let state = Some(SecretText::new(state.to_owned()));
         Self { state, is_bare: false, ..Self::bare(code) }
     }
@@ -133,7 +133,11 @@ impl Attempt {
     ///
     /// # Errors
     /// [`CallbackError`]; [`CallbackError::ends_login`] says whether to go on waiting.
-    pub fn accept(&self, callback: &Callback, rules: &AnswerRules) -> Result<Code, CallbackError> {
+    pub fn accept(
+        &self,
+        callback: &Callback,
+        rules: &ResponseRules,
+    ) -> Result<Code, CallbackError> {
         match &callback.state {
             Some(state) if self.state().matches(state.expose()) => {}
             None if callback.is_bare => {}
@@ -264,7 +268,7 @@ mod tests {
     }
 
     /// `STATE` in the query stands for the state of the attempt.
-    fn check_with(rules: &AnswerRules, query: &str, wanted: Result<&str, CallbackError>) {
+    fn check_with(rules: &ResponseRules, query: &str, wanted: Result<&str, CallbackError>) {
         let attempt = attempt();
         let target = format!("/auth/callback?{}", query.replace("STATE", attempt.state().expose()));
         let got =
@@ -273,7 +277,7 @@ mod tests {
     }
 
     fn check(query: &str, wanted: Result<&str, CallbackError>) {
-        check_with(&AnswerRules::default(), query, wanted);
+        check_with(&ResponseRules::default(), query, wanted);
     }
 
     fn denied(error: &str, description: Option<&str>) -> CallbackError {
@@ -289,11 +293,11 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_whole_with_a_code_and_a_state() {
+    fn a_response_is_whole_with_a_code_and_a_state() {
         let read = |query: &str| Callback::from_target(&format!("/?{query}")).unwrap();
-        assert_eq!(read("code=c&state=s"), Callback::of("c", "s"));
-        assert_ne!(read("code=c&state=s"), Callback::of("c", "t"));
-        assert!(Callback::of("c", "s").is_whole() && Callback::bare("c").is_whole());
+        assert_eq!(read("code=c&state=s"), Callback::from_parts("c", "s"));
+        assert_ne!(read("code=c&state=s"), Callback::from_parts("c", "t"));
+        assert!(Callback::from_parts("c", "s").is_whole() && Callback::bare("c").is_whole());
         assert!(!read("code=c").is_whole() && !read("state=s").is_whole());
     }
 
@@ -309,7 +313,7 @@ mod tests {
             "error=access_denied&state=wrong",
             "code=abc&state=wrong&iss=https://other.example",
         ] {
-            let rules = AnswerRules { issuer: Some(ISSUER.into()), issuer_required: true };
+            let rules = ResponseRules { issuer: Some(ISSUER.into()), issuer_required: true };
             check_with(&rules, query, Err(CallbackError::StateMismatch));
         }
         assert!(!CallbackError::StateMismatch.ends_login());
@@ -340,7 +344,7 @@ mod tests {
 
     #[test]
     fn an_issuer_is_compared_by_rfc_9207() {
-        let rules = |issuer: Option<&str>, issuer_required| AnswerRules {
+        let rules = |issuer: Option<&str>, issuer_required| ResponseRules {
             issuer: issuer.map(str::to_owned),
             issuer_required,
         };
@@ -392,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_more_than_8_kib_is_refused() {
+    fn a_response_of_more_than_8_kib_is_refused() {
         let target = |len: usize| format!("/?code={}", "a".repeat(len - "/?code=".len()));
         assert!(Callback::from_target(&target(MAX_CALLBACK_BYTES)).is_ok());
         let error = Callback::from_target(&target(MAX_CALLBACK_BYTES + 1)).unwrap_err();
@@ -404,7 +408,7 @@ mod tests {
         let attempt = attempt();
         let target = format!("/?code=CANARY&state={}", attempt.state().expose());
         let callback = Callback::from_target(&target).unwrap();
-        let code = attempt.accept(&callback, &AnswerRules::default()).unwrap();
+        let code = attempt.accept(&callback, &ResponseRules::default()).unwrap();
         let printed = format!("{callback:?} {code:?}");
         assert!(
             !printed.contains("CANARY") && !printed.contains(attempt.state().expose()),
@@ -420,7 +424,7 @@ mod tests {
 
         #[test]
         fn nothing_but_this_state_yields_a_code(query in "(code|state|error|iss|%[0-9a-f]{2}|[=&+#?]|[a-z]){0,40}") {
-            let judged = Callback::from_query(&query).and_then(|read| attempt().accept(&read, &AnswerRules::default()));
+            let judged = Callback::from_query(&query).and_then(|read| attempt().accept(&read, &ResponseRules::default()));
             prop_assert!(judged.is_err_and(|error| !error.ends_login()));
         }
 

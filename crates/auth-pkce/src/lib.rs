@@ -94,7 +94,7 @@ mod server;
 
 pub use attempt::{Attempt, Nonce, State};
 pub use authorize::{AuthorizationRequest, AuthorizationUrlError, is_reserved_parameter};
-pub use callback::{AnswerRules, Callback, CallbackError, Code, MAX_CALLBACK_BYTES};
+pub use callback::{Callback, CallbackError, Code, MAX_CALLBACK_BYTES, ResponseRules};
 pub use loopback::{Arrival, BindError, BindFailure, Browser, Loopback, WaitError};
 pub use pages::Failure;
 pub use paste::PasteRules;

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use tokio::runtime::Handle;
 
 use crate::attempt::Attempt;
-use crate::callback::{AnswerRules, CallbackError, Code};
+use crate::callback::{CallbackError, Code, ResponseRules};
 use crate::pages::{Failure, Page};
 use crate::redirect::{LoopbackHost, Redirect};
 use crate::request::{Place, mismatch};
@@ -120,7 +120,11 @@ impl Loopback {
     /// # Errors
     /// [`WaitError::Refused`] if the issuer ended the login, [`WaitError::Listener`] if the
     /// listener itself failed.
-    pub async fn wait(self, attempt: &Attempt, rules: &AnswerRules) -> Result<Arrival, WaitError> {
+    pub async fn wait(
+        self,
+        attempt: &Attempt,
+        rules: &ResponseRules,
+    ) -> Result<Arrival, WaitError> {
         let listeners = self.listeners.into_iter().map(tokio::net::TcpListener::from_std);
         let listeners = listeners.collect::<Result<Vec<_>, _>>().map_err(WaitError::Listener)?;
         let (server, mut hits) = Server::start(listeners, self.place);

@@ -29,7 +29,7 @@ pub(crate) enum Page {
     SignedIn,
     Failed(Failure),
     /// For a second visit while the first is being dealt with, or after it.
-    AlreadyAnswered,
+    AlreadyReceived,
     BadRequest,
     NotHere,
 }
@@ -76,7 +76,7 @@ impl Page {
             Self::Failed(Failure::Expired) => StatusCode::GONE,
             Self::Failed(Failure::NotExchanged) => StatusCode::BAD_GATEWAY,
             Self::Failed(Failure::NotSaved) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::AlreadyAnswered => StatusCode::CONFLICT,
+            Self::AlreadyReceived => StatusCode::CONFLICT,
             Self::NotHere => StatusCode::NOT_FOUND,
         }
     }
@@ -115,7 +115,7 @@ impl Page {
                 "You signed in, but the credential could not be saved on this computer. \
                  The terminal says why; start the login again there.",
             ),
-            Self::AlreadyAnswered => (
+            Self::AlreadyReceived => (
                 Tone::Calm,
                 "This login has already been answered",
                 "The terminal shows how it ended. You can close this window.",
@@ -165,7 +165,7 @@ mod tests {
         Page::Failed(Failure::Expired),
         Page::Failed(Failure::NotExchanged),
         Page::Failed(Failure::NotSaved),
-        Page::AlreadyAnswered,
+        Page::AlreadyReceived,
         Page::BadRequest,
         Page::NotHere,
     ];

@@ -178,8 +178,8 @@ mod tests {
 
     #[test]
     fn a_bare_code_yields_a_code_but_a_wrong_state_never_does() {
-        use crate::{AnswerRules, Attempt};
-        let (attempt, rules) = (Attempt::new([5; 96], LOOPBACK.into()), AnswerRules::default());
+        use crate::{Attempt, ResponseRules};
+        let (attempt, rules) = (Attempt::new([5; 96], LOOPBACK.into()), ResponseRules::default());
         let accept = |text: &str| attempt.accept(&read(text, true).unwrap(), &rules);
         assert_eq!(accept("code123").unwrap().expose(), "code123");
         for text in ["code123#other", "code=code123", "code=code123&state=other"] {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_answer_is_refused() {
+    fn text_that_is_no_response_is_refused() {
         for text in ["", " ", "\r\n\t", "\u{1b}[200~\u{1b}[201~", "\"\""] {
             check_refused(text, "nothing was pasted");
         }

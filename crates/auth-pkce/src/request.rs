@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_is_read() {
+    fn the_response_is_read() {
         check_get(GOOD, &[], "callback");
         check_get(
             GOOD,

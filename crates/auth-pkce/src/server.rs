@@ -31,7 +31,7 @@ pub(crate) struct Hit {
     pub(crate) navigates: bool,
     /// Our end of the connection, and the other.
     pub(crate) ends: (SocketAddr, SocketAddr),
-    answer: oneshot::Sender<Reply>,
+    reply: oneshot::Sender<Reply>,
     closed: watch::Receiver<()>,
 }
 
@@ -77,10 +77,10 @@ impl Server {
     /// once when the page is out, and after a second in any case.
     pub(crate) async fn end(mut self, hit: Hit, page: Page) {
         let is_sent_on = hit.navigates && self.shared.done.set(page).is_ok();
-        let answer = if is_sent_on { Reply::SeeDone } else { Reply::Page(page) };
+        let reply = if is_sent_on { Reply::SeeDone } else { Reply::Page(page) };
         let shown = async {
             let mut closed = hit.closed;
-            if hit.answer.send(answer).is_ok() {
+            if hit.reply.send(reply).is_ok() {
                 while closed.changed().await.is_ok() {}
                 if is_sent_on {
                     self.shared.done_was_shown.notified().await;
@@ -96,7 +96,7 @@ impl Server {
     /// Refuses a request that does not end the login.
     pub(crate) fn refuse(hit: Hit, refusal: Refusal) {
         // If the browser has closed the connection, there is nothing to send.
-        let _ = hit.answer.send(Reply::Refuse(refusal));
+        let _ = hit.reply.send(Reply::Refuse(refusal));
     }
 }
 
@@ -180,8 +180,8 @@ async fn converse(
         async move {
             let response = match read_request(&request, &shared.place) {
                 Ok(Wanted::Callback { callback, navigates }) => {
-                    let (answer, answered) = oneshot::channel();
-                    let hit = Hit { callback, navigates, ends: (local, peer), answer, closed };
+                    let (reply, answered) = oneshot::channel();
+                    let hit = Hit { callback, navigates, ends: (local, peer), reply, closed };
                     shared.ask(hit, answered).await
                 }
                 Ok(Wanted::Done) => match shared.done.get() {
@@ -217,7 +217,7 @@ impl Shared {
     /// Has a hit judged. The response may have to wait until the credential is saved.
     async fn ask(&self, hit: Hit, answered: oneshot::Receiver<Reply>) -> PageResponse {
         if self.hits.send(hit).await.is_err() {
-            return self.refuse(&already_answered());
+            return self.refuse(&already_received());
         }
         match timeout(HOLD_AT_MOST, answered).await {
             Ok(Ok(Reply::Page(page))) => page.response(),
@@ -225,7 +225,7 @@ impl Shared {
                 self.done.get().unwrap_or(&Page::NotHere).response_at(&self.place.done)
             }
             Ok(Ok(Reply::Refuse(refusal))) => self.refuse(&refusal),
-            Ok(Err(_)) => self.refuse(&already_answered()),
+            Ok(Err(_)) => self.refuse(&already_received()),
             Err(_) => Page::Failed(Failure::Expired).response(),
         }
     }
@@ -247,10 +247,10 @@ impl Shared {
     }
 }
 
-fn already_answered() -> Refusal {
+fn already_received() -> Refusal {
     Refusal {
         status: StatusCode::CONFLICT,
-        page: Page::AlreadyAnswered,
+        page: Page::AlreadyReceived,
         reason: "the login has already been answered",
     }
 }

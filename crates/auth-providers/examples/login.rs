@@ -12,7 +12,7 @@ use auth_pkce::CallbackError;
 use auth_providers::{Begun, DevicePrompt, Flow, LoginUi, Origin, Providers, ReqwestClient, login};
 use auth_store::SystemClock;
 
-/// A person who opens the address in a browser; they cannot paste anything here.
+/// A user who opens the address in a browser; they cannot paste anything here.
 struct Terminal;
 
 impl LoginUi for Terminal {

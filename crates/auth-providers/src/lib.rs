@@ -1,16 +1,16 @@
 //! Logging in, refreshing and revoking, for any provider that speaks OAuth.
 //!
-//! A [`Provider`] is data: an entry of the built-in catalogue, or a manifest that a person wrote.
+//! A [`Provider`] is data: an entry of the built-in catalogue, or a manifest that a user wrote.
 //! [`Providers`] knows all of them. What acts takes the outside world as parameters: the network
 //! is an [`HttpClient`] ([`ReqwestClient`], or any closure), the time a
-//! [`Clock`](auth_store::Clock), the person a [`LoginUi`], random bytes are an argument.
+//! [`Clock`](auth_store::Clock), the user a [`LoginUi`], random bytes are an argument.
 //!
-//! * [`login()`] sends a browser away and waits for it, while the person may paste the answer.
+//! * [`login()`] sends a browser away and waits for it, while the user may paste the response.
 //!   [`PendingLogins`] is the same in two steps, in two processes.
 //! * [`refresh`](mod@refresh) renews a login: one request, however many processes ask.
 //! * [`Provider::revoke`] tells the issuer that a login is over.
 //! * [`plugin`] is for providers as programs of their own.
-//! * [`pasted`] reads a token or key that a person pasted.
+//! * [`pasted`] reads a token or key that a user pasted.
 //!
 //! Nothing here prints, asks, reads the environment or keeps a secret in an error. No client
 //! secret is shipped.
@@ -33,7 +33,7 @@
 //! let request = target.request(&login.refresh, Duration::from_secs(12));
 //! assert_eq!(request.url, "https://auth.openai.com/oauth/token");
 //!
-//! // What does the answer mean, and what is the login then?
+//! // What does the response mean, and what is the login then?
 //! let received_at = Timestamp(1_800_000_000_000);
 //! let body = br#"{"access_token": "new", "expires_in": 3600}"#;
 //! let Answer::Tokens(tokens) = codex.read_answer(200, &[], body, received_at) else {
@@ -63,8 +63,8 @@ pub use http::runtime::runtime;
 pub use http::{
     Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
 };
-pub use login::authorization::Departure;
-pub use login::browser::{PATIENCE, login, resolve};
+pub use login::authorization::PendingAuthorization;
+pub use login::browser::{LOGIN_TIMEOUT, login, resolve};
 pub use login::device::{DeviceLogin, RealTime, Waiting, device_login};
 pub use login::error::LoginError;
 pub use login::key_value::{KeyValue, PasteError, Removed, key_value};
@@ -75,7 +75,7 @@ pub use login::{Begun, DevicePrompt, Finished, Login, LoginUi};
 pub use oauth::discovery::{DiscoveryError, Metadata, discover};
 pub use oauth::endpoint::{Missing, TargetError, TokenEndpoint};
 pub use oauth::probe::Probed;
-pub use oauth::response::{Answer, retry_after};
+pub use oauth::response::{TokenResponse, retry_after};
 pub use oauth::tokens::{MergeError, Tokens, earlier_end};
 pub use provider::probe_request::Probe;
 pub use provider::registry::{EnvKey, ManifestError, Providers};

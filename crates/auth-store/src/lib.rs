@@ -59,7 +59,7 @@ pub use fs::open::{open_regular, read_regular, read_regular_text};
 pub use fs::stamp::Stamp;
 pub use id::{ProfileId, ProviderId, is_white_space, trim};
 pub use jwt::unverified_claims;
-pub use refresh_record::response_file::{AnswerFile, StoredAnswer};
+pub use refresh_record::response_file::{ResponseFile, StoredResponse};
 pub use refresh_record::token_key::TokenKey;
 pub use refresh_record::{Record, Records, State, TokenLock};
 pub use secret::Secret;

@@ -55,7 +55,7 @@ struct Text {
 }
 
 impl Text {
-    fn of(file: &Json, spaces: Vec<&'static str>) -> Self {
+    fn from_file(file: &Json, spaces: Vec<&'static str>) -> Self {
         let mut text = Self { spaces, ..Self::default() };
         text.space();
         text.write(file, "", 2);
@@ -209,7 +209,7 @@ fn file() -> impl Strategy<Value = (Json, Text)> {
     (members, prop::collection::vec(space, 1..9)).prop_map(|(members, spaces)| {
         let version = (SECTIONS[0], Json::Plain("1".to_owned()));
         let file = Json::Object(std::iter::once(version).chain(members).collect());
-        let text = Text::of(&file, spaces);
+        let text = Text::from_file(&file, spaces);
         (file, text)
     })
 }
@@ -417,7 +417,7 @@ fn a_change_elsewhere_is_found() {
         (SECTIONS[1], Json::Object(vec![(IDS[0], Json::Plain("1".to_owned()))])),
         (SECTIONS[6], Json::Plain("1.50".to_owned())),
     ]);
-    let text = Text::of(&file, vec![" "]);
+    let text = Text::from_file(&file, vec![" "]);
     let changed = |from: &str, to: &str| {
         let after = text.written.replacen(from, to, 1);
         text.assert_changed_only(after.as_bytes(), &["profiles", "acme:a"])

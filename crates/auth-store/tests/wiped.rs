@@ -19,7 +19,7 @@ fn memory_at(memory: &File, address: usize) -> [u8; LENGTH] {
     bytes
 }
 
-fn rests(bytes: &[u8]) -> usize {
+fn cooldowns(bytes: &[u8]) -> usize {
     usize::try_from(bytes.iter().map(|byte| u32::from(*byte == b'#')).sum::<u32>()).unwrap()
 }
 
@@ -31,13 +31,13 @@ fn the_memory_of_a_dropped_secret_is_wiped() {
     // The control: an ordinary text stays there.
     let plain = text();
     let address = plain.as_ptr() as usize;
-    assert_eq!(rests(&memory_at(&memory, address)), LENGTH);
+    assert_eq!(cooldowns(&memory_at(&memory, address)), LENGTH);
     drop(plain);
-    assert!(rests(&memory_at(&memory, address)) > LENGTH / 2, "this look finds nothing");
+    assert!(cooldowns(&memory_at(&memory, address)) > LENGTH / 2, "this look finds nothing");
 
     let secret = Secret::new(text());
     let address = secret.expose().as_ptr() as usize;
-    assert_eq!(rests(&memory_at(&memory, address)), LENGTH);
+    assert_eq!(cooldowns(&memory_at(&memory, address)), LENGTH);
     drop(secret);
-    assert!(rests(&memory_at(&memory, address)) <= OF_THE_ALLOCATOR);
+    assert!(cooldowns(&memory_at(&memory, address)) <= OF_THE_ALLOCATOR);
 }

@@ -27,7 +27,7 @@ fn main() -> io::Result<()> {
         "operations": ["login", "refresh", "revoke"],
     }))?;
     // The end of the input means: it is over, whatever was going on.
-    let Some(request) = hear()? else { return Ok(()) };
+    let Some(request) = receive()? else { return Ok(()) };
     let ended = match (request["version"].as_u64(), request["type"].as_str()) {
         (None, _) | (_, None) => Err(error("invalid_request", "there is no version or type")),
         (Some(1), Some("login")) => match login()? {
@@ -46,7 +46,7 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// Asks the person; `None` if the conversation is over.
+/// Asks the user; `None` if the conversation is over.
 fn login() -> io::Result<Option<Ended>> {
     let canceled = || Ok(Some(Err(error("canceled", ""))));
     say(&json!({"type": "progress", "text": "a provider that is made up"}))?;
@@ -120,7 +120,7 @@ fn ask(prompt: &Value) -> io::Result<Option<Value>> {
     let mut prompt = prompt.clone();
     prompt["type"] = "prompt".into();
     say(&prompt)?;
-    Ok(hear()?.map(|answer| answer["value"].clone()))
+    Ok(receive()?.map(|response| response["value"].clone()))
 }
 
 fn error(kind: &str, message: &str) -> Value {
@@ -135,7 +135,7 @@ fn say(message: &Value) -> io::Result<()> {
 }
 
 /// Reads a message; `None` at the end. What is no JSON has no type, and is refused for that.
-fn hear() -> io::Result<Option<Value>> {
+fn receive() -> io::Result<Option<Value>> {
     let mut line = Vec::new();
     io::stdin().lock().read_until(b'\n', &mut line)?;
     if line.is_empty() {

@@ -6,13 +6,15 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use auth_providers::plugin::{Conversation, Event, Operation};
-use auth_providers::refresh::read_answer;
+use auth_providers::refresh::read_response;
 use auth_providers::{
-    Answer, HttpError, HttpRequest, HttpResponse, Metadata, Providers, discover,
+    HttpError, HttpRequest, HttpResponse, Metadata, Providers, TokenResponse, discover,
     retry_after as read_retry,
 };
 use auth_routing::cooldown::response::Response;
-use auth_store::{OAuthCredential, ProviderId, Secret, StoredAnswer, Timestamp, unverified_claims};
+use auth_store::{
+    OAuthCredential, ProviderId, Secret, StoredResponse, Timestamp, unverified_claims,
+};
 use serde_json::Value;
 
 use crate::is_harmless;
@@ -42,14 +44,14 @@ pub(crate) fn token_response(bytes: &[u8]) {
     CATALOGUE.with(|providers| {
         for name in ["openai-codex", "qwen-portal", "github-copilot"] {
             let Some(provider) = providers.find(&ProviderId::new(name)) else { continue };
-            let came = StoredAnswer {
+            let came = StoredResponse {
                 status,
                 received_at: NOW,
                 headers: headers.to_vec(),
                 body: body.to_vec(),
             };
-            match read_answer(&came, Some(&old.refresh), provider) {
-                Answer::Tokens(tokens) => {
+            match read_response(&came, Some(&old.refresh), provider) {
+                TokenResponse::Tokens(tokens) => {
                     assert!((200..300).contains(&status), "tokens in an answer of {status}");
                     if let Some(access) = tokens.access() {
                         assert!(!access.expose().chars().any(char::is_control));
@@ -59,12 +61,12 @@ pub(crate) fn token_response(bytes: &[u8]) {
                         assert!(!new.access.is_blank(), "merged without an access token");
                     }
                 }
-                Answer::Rejected { code, description }
-                | Answer::Misconfigured { code, description } => {
+                TokenResponse::Rejected { code, description }
+                | TokenResponse::Misconfigured { code, description } => {
                     assert!(is_harmless(&code) && is_harmless(&description.unwrap_or_default()));
                 }
-                Answer::Unread { reason } => assert!(is_harmless(&reason)),
-                Answer::Unavailable { reason, retry_after } => {
+                TokenResponse::Unread { reason } => assert!(is_harmless(&reason)),
+                TokenResponse::Unavailable { reason, retry_after } => {
                     assert!(is_harmless(&reason));
                     assert!(!has_refresh_token(body), "an answer with a refresh token was dropped");
                     assert!(retry_after.is_none_or(|wait| wait <= Duration::from_hours(1)));
@@ -147,7 +149,7 @@ pub(crate) fn plugin(bytes: &[u8]) {
                     assert!(url.starts_with("https://") || url.starts_with("http://"));
                 }
                 Ok(Event::Progress(text)) => assert!(is_harmless(&text)),
-                Ok(_) => conversation.answered(),
+                Ok(_) => conversation.received(),
                 Err(violation) => {
                     assert!(is_harmless(&violation.to_string()));
                     break;

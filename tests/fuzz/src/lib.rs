@@ -25,7 +25,7 @@ pub const TARGETS: [Target; 17] = [
     ("config_edit", stores::config_edit),
     ("callback_request", people::callback_request),
     ("callback_target", people::callback_target),
-    ("pasted_answer", people::pasted_answer),
+    ("pasted_answer", people::pasted_response),
     ("pasted_token", people::pasted_token),
     ("directive", people::directive),
     ("token_response", issuers::token_response),

@@ -1,6 +1,6 @@
 //! What browsers send and people paste.
 
-use auth_pkce::{AnswerRules, Attempt, Callback, CallbackError, PasteRules, is_wanted};
+use auth_pkce::{Attempt, Callback, CallbackError, PasteRules, ResponseRules, is_wanted};
 use auth_providers::{Looks, pasted};
 use auth_routing::session::selector::{ModelRef, Selector, directive as find};
 use auth_store::ProviderId;
@@ -40,8 +40,8 @@ pub(crate) fn callback_target(bytes: &[u8]) {
     }
 }
 
-/// What a person pastes for an answer.
-pub(crate) fn pasted_answer(bytes: &[u8]) {
+/// What a user pastes for a response.
+pub(crate) fn pasted_response(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let read =
         |bare_code| Callback::from_pasted(&text, &PasteRules { redirect_uri: REDIRECT, bare_code });
@@ -55,10 +55,10 @@ pub(crate) fn pasted_answer(bytes: &[u8]) {
     }
 }
 
-/// No bytes but the state itself let an answer in.
+/// No bytes but the state itself let a response in.
 fn judged(callback: &Callback) {
     let attempt = Attempt::new([7; 96], REDIRECT.to_owned());
-    match attempt.accept(callback, &AnswerRules::default()) {
+    match attempt.accept(callback, &ResponseRules::default()) {
         Ok(_) | Err(CallbackError::Denied { .. } | CallbackError::NoCode) => {
             panic!("an answer without our state was let in");
         }
@@ -66,7 +66,7 @@ fn judged(callback: &Callback) {
     }
 }
 
-/// A token or key that a person pastes.
+/// A token or key that a user pastes.
 pub(crate) fn pasted_token(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Ok(pasted) = pasted(&text, &ProviderId::new("fuzz"), &Looks::default()) {

@@ -34,7 +34,7 @@ fn model(issuer: &Issuer) -> (String, Arc<Mutex<Vec<String>>>) {
         }
         tokens.lock().unwrap().push(bearer.trim_start_matches("Bearer ").to_owned());
         let whose = http::send("GET", &userinfo, &[("authorization", bearer)], &[]);
-        if !whose.is_ok_and(|answer| answer.status == 200) {
+        if !whose.is_ok_and(|reply| reply.status == 200) {
             return Response::json(401, &json!({"error": {"code": "token_expired"}}));
         }
         Response::new(200, "text/event-stream", pong())
@@ -42,7 +42,7 @@ fn model(issuer: &Issuer) -> (String, Arc<Mutex<Vec<String>>>) {
     (url, seen)
 }
 
-/// An answer of the Responses API, as its events.
+/// A response of the Responses API, as its events.
 fn pong() -> String {
     let content = json!([{"type": "output_text", "text": "pong", "annotations": []}]);
     let item = json!({"type": "message", "role": "assistant", "id": "m1", "content": content});

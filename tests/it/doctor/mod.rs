@@ -103,8 +103,8 @@ fn looking_changes_nothing() {
 
 type Plant = (&'static str, fn(&mut House));
 
-/// What `--fix` mends, and what it must not touch.
-const MENDED: [Plant; 8] = [
+/// What `--fix` fixes, and what it must not touch.
+const FIXED: [Plant; 8] = [
     ("state_mode", |house| mode(&house.sandbox.state(), 0o755)),
     ("agent_mode", |house| mode(&house.sandbox.agent_dir("main"), 0o777)),
     ("locks_mode", |house| mode(&house.sandbox.state().join("locks/refresh"), 0o755)),
@@ -298,7 +298,7 @@ fn move_endpoint(house: &mut House, port: u16) {
 
 #[test]
 fn every_planted_fault_is_found_with_its_cost_and_a_command() {
-    for (code, plant) in MENDED.iter().chain(&FOUND).chain(&OF_THE_WORLD) {
+    for (code, plant) in FIXED.iter().chain(&FOUND).chain(&OF_THE_WORLD) {
         let mut house = House::healthy();
         let refresh = house.sandbox.profile("main", LOGIN)["refresh"].clone();
         let refresh = refresh.as_str().unwrap().to_owned();
@@ -344,8 +344,8 @@ fn a_stored_key_that_cannot_be_one_is_named_with_the_command_that_replaces_it() 
 }
 
 #[test]
-fn what_is_safe_is_mended_and_nothing_is_lost_by_it() {
-    for (code, plant) in &MENDED {
+fn what_is_safe_is_fixed_and_nothing_is_lost_by_it() {
+    for (code, plant) in &FIXED {
         let mut house = House::healthy();
         let before = house.sandbox.read_store("main")["profiles"].clone();
         plant(&mut house);
@@ -366,7 +366,7 @@ fn what_is_safe_is_mended_and_nothing_is_lost_by_it() {
 }
 
 #[test]
-fn what_is_not_safe_is_left_to_the_person() {
+fn what_is_not_safe_is_left_to_the_user() {
     for (code, plant) in &FOUND {
         let mut house = House::healthy();
         plant(&mut house);

@@ -2,8 +2,8 @@
 
 use e2e::http;
 use e2e::issuer::Issuer;
-use e2e::person::Person;
 use e2e::sandbox::Sandbox;
+use e2e::user::User;
 use serde_json::{Value, json};
 use std::net::TcpListener;
 
@@ -95,7 +95,7 @@ fn the_browser_is_told_only_after_the_credential_is_saved() {
     let sandbox = home(&issuer, |_| {});
     let mut login = sandbox.start(&LOGIN);
     let url = login.authorization_url();
-    let page = Person::named("alice").visit(&url).unwrap();
+    let page = User::named("alice").visit(&url).unwrap();
     assert_eq!(page.status, 200, "{}", page.text());
     assert!(sandbox.profile("main", "demo:alice@example.test").is_object());
     login.finish().expect_code(0);
@@ -107,7 +107,7 @@ fn a_login_by_paste_needs_no_callback() {
     let sandbox = home(&issuer, |_| {});
     let mut login = sandbox.start(&LOGIN);
     let url = login.authorization_url();
-    let redirect = Person::named("alice").walk(&url).unwrap();
+    let redirect = User::named("alice").walk(&url).unwrap();
     login.type_in(&format!("{redirect}\n"));
     login.finish().expect_code(0);
     assert!(sandbox.profile("main", "demo:alice@example.test").is_object());
@@ -121,7 +121,7 @@ fn a_wrong_paste_is_named_and_the_login_goes_on() {
     let url = login.authorization_url();
     login.type_in("https://example.com/not/a/redirect\n");
     login.type_in("\n");
-    let redirect = Person::named("alice").walk(&url).unwrap();
+    let redirect = User::named("alice").walk(&url).unwrap();
     login.type_in(&format!("{redirect}\n"));
     login.finish().expect_code(0);
     assert_eq!(issuer.requests("authorization_code"), 1);
@@ -134,7 +134,7 @@ fn the_end_of_the_input_does_not_end_a_login() {
     let mut login = sandbox.start(&LOGIN);
     login.close_input();
     let url = login.authorization_url();
-    Person::named("alice").visit(&url).unwrap();
+    User::named("alice").visit(&url).unwrap();
     login.finish().expect_code(0);
 }
 
@@ -148,7 +148,7 @@ fn a_login_in_two_steps_is_finished_from_the_input_or_from_an_argument() {
         assert!(start["loginId"].is_string() && start["expires"].is_u64(), "{start}");
         let url = start["url"].as_str().unwrap();
         assert_eq!(query_of(url, "redirect_uri"), start["redirectUri"]);
-        let redirect = Person::named("alice").walk(url).unwrap();
+        let redirect = User::named("alice").walk(url).unwrap();
         let finish = ["models", "auth", "login", "--finish"];
         if from_input {
             let args = [&finish[..], &["-"]].concat();
@@ -166,7 +166,7 @@ fn two_finishes_of_one_login_exchange_its_code_once() {
     let sandbox = home(&issuer, |_| {});
     let args = ["models", "auth", "login", "--provider", "demo", "--start", "--json"];
     let start = sandbox.run(&args).expect_code(0).json();
-    let redirect = Person::named("alice").walk(start["url"].as_str().unwrap()).unwrap();
+    let redirect = User::named("alice").walk(start["url"].as_str().unwrap()).unwrap();
     let finish = ["models", "auth", "login", "--finish", redirect.as_str()];
     let codes: Vec<_> = sandbox.run_many(8, &finish).iter().map(|run| run.code).collect();
     assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");
@@ -199,11 +199,11 @@ fn a_mismatched_state_is_ignored_and_the_login_goes_on() {
     let url = login.authorization_url();
     let redirect = query_of(&url, "redirect_uri");
     for query in ["code=x&state=wrong", "error=access_denied&state=wrong", "code=x", "error=x"] {
-        let answer = http::get(&format!("{redirect}?{query}")).unwrap();
-        assert_eq!(answer.status, 400, "{query}: {}", answer.text());
+        let reply = http::get(&format!("{redirect}?{query}")).unwrap();
+        assert_eq!(reply.status, 400, "{query}: {}", reply.text());
     }
     assert_eq!(issuer.requests("authorization_code"), 0);
-    Person::named("alice").visit(&url).unwrap();
+    User::named("alice").visit(&url).unwrap();
     login.finish().expect_code(0);
 }
 
@@ -232,7 +232,7 @@ fn a_taken_port_means_the_next_one() {
     let mut login = sandbox.start(&LOGIN);
     let url = login.authorization_url();
     assert!(query_of(&url, "redirect_uri").contains(&format!(":{second}/")), "{url}");
-    Person::named("alice").visit(&url).unwrap();
+    User::named("alice").visit(&url).unwrap();
     login.finish().expect_code(0);
 }
 
@@ -245,7 +245,7 @@ fn when_every_port_is_taken_the_redirect_is_pasted() {
     let mut login = sandbox.start(&LOGIN);
     let url = login.authorization_url();
     assert!(query_of(&url, "redirect_uri").contains(&format!(":{port}/")), "{url}");
-    let redirect = Person::named("alice").walk(&url).unwrap();
+    let redirect = User::named("alice").walk(&url).unwrap();
     login.type_in(&format!("{redirect}\n"));
     let finished = login.finish();
     finished.expect_code(0);

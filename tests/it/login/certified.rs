@@ -1,7 +1,7 @@
 //! The whole program against a certified authorization server that nobody here wrote.
 
 use e2e::peer::{LOGIN, Peer, TOKEN};
-use e2e::person::Person;
+use e2e::user::User;
 use serde_json::json;
 
 const PROFILE: &str = "peer:alice@example.test";
@@ -21,7 +21,7 @@ fn a_login_by_paste_works_there_too() {
     let sandbox = server.home();
     let mut login = sandbox.start(&LOGIN);
     let url = login.authorization_url();
-    let redirect = Person::named("alice").walk(&url).unwrap();
+    let redirect = User::named("alice").walk(&url).unwrap();
     login.type_in(&format!("{redirect}\n"));
     login.finish().expect_code(0);
     assert!(server.userinfo(sandbox.run(&TOKEN).line()).is_some());
@@ -33,7 +33,7 @@ fn a_login_in_two_steps_works_there_too() {
     let sandbox = server.home();
     let start = ["models", "auth", "login", "--provider", "peer", "--start", "--json"];
     let start = sandbox.run(&start).expect_code(0).json();
-    let redirect = Person::named("alice").walk(start["url"].as_str().unwrap()).unwrap();
+    let redirect = User::named("alice").walk(start["url"].as_str().unwrap()).unwrap();
     let finish = ["models", "auth", "login", "--finish", "-"];
     sandbox.run_with_input(&finish, &redirect).expect_code(0);
     assert!(server.userinfo(sandbox.run(&TOKEN).line()).is_some());
@@ -45,7 +45,7 @@ fn a_refused_consent_stores_nothing() {
     let sandbox = server.home();
     let mut login = sandbox.start(&LOGIN);
     let url = login.authorization_url();
-    Person::named("alice").who_refuses().visit(&url).unwrap();
+    User::named("alice").who_refuses().visit(&url).unwrap();
     let login = login.finish();
     login.expect_code(4);
     assert!(login.stderr.contains("access_denied"), "{login:#?}");
@@ -61,7 +61,7 @@ fn a_login_by_device_code_gives_a_token_the_server_takes_and_renews() {
     let sandbox = server.home();
     let mut login = sandbox.start(&DEVICE);
     let (address, code) = login.device_code();
-    Person::named("alice").enter_code(&address, &code).unwrap();
+    User::named("alice").enter_code(&address, &code).unwrap();
     login.finish().expect_code(0);
     let run = sandbox.run(&TOKEN);
     let whose = server.userinfo(run.expect_code(0).line()).unwrap();
@@ -79,7 +79,7 @@ fn a_device_login_in_two_steps_is_finished_by_its_id() {
     let start = [&DEVICE[..], &["--start", "--json"]].concat();
     let begun = sandbox.run(&start).expect_code(0).json();
     let (address, code) = (&begun["verificationUri"], &begun["userCode"]);
-    Person::named("alice").enter_code(address.as_str().unwrap(), code.as_str().unwrap()).unwrap();
+    User::named("alice").enter_code(address.as_str().unwrap(), code.as_str().unwrap()).unwrap();
     let id = begun["loginId"].as_str().unwrap();
     sandbox.run(&["models", "auth", "login", "--finish", id]).expect_code(0);
     assert!(server.userinfo(sandbox.run(&TOKEN).line()).is_some());
@@ -92,7 +92,7 @@ fn a_refused_device_code_stores_nothing() {
     let sandbox = server.home();
     let mut login = sandbox.start(&DEVICE);
     let (address, code) = login.device_code();
-    let _page = Person::named("alice").who_refuses().enter_code(&address, &code);
+    let _page = User::named("alice").who_refuses().enter_code(&address, &code);
     let login = login.finish();
     login.expect_code(4);
     assert!(login.stderr.contains("access_denied"), "{login:#?}");
@@ -122,16 +122,16 @@ fn a_probe_asks_who_it_is_and_renews_nothing() {
     assert_eq!(server.counters()["success"]["refresh_token"], json!(null));
 }
 
-/// RFC 9207: an answer that claims another issuer, or none where one was promised, ends the login.
+/// RFC 9207: a response that claims another issuer, or none where one was promised, ends the login.
 #[test]
-fn the_issuer_names_itself_in_its_answer_and_another_name_is_refused() {
+fn the_issuer_names_itself_in_its_response_and_another_name_is_refused() {
     let server = Peer::oidc_provider(&[]);
     let encoded = server.url().replace(':', "%3A").replace('/', "%2F");
     let own = format!("iss={encoded}");
     for (instead, code) in [(own.as_str(), 0), ("iss=https%3A%2F%2Fevil.example", 4), ("x=y", 4)] {
         let sandbox = server.home();
         let mut login = sandbox.start(&LOGIN);
-        let redirect = Person::named("alice").walk(&login.authorization_url()).unwrap();
+        let redirect = User::named("alice").walk(&login.authorization_url()).unwrap();
         assert!(redirect.contains(&own), "{redirect}");
         login.type_in(&format!("{}\n", redirect.replace(&own, instead)));
         login.finish().expect_code(code);

@@ -2,14 +2,14 @@
 //! of the standards. Its issuer has a path, its ID token names no e-mail address, it wants no `offline_access`.
 
 use e2e::peer::{LOGIN, Peer, TOKEN};
-use e2e::person::Person;
 use e2e::sandbox::Sandbox;
+use e2e::user::User;
 use serde_json::{Value, json};
 
 const PROFILE: &str = "peer:default";
 
 /// How often the token endpoint answered with this status.
-fn answers(server: &Peer, status: u16) -> u64 {
+fn replies(server: &Peer, status: u16) -> u64 {
     server.counters()[format!("POST /o/token/ {status}")].as_u64().unwrap_or_default()
 }
 
@@ -28,7 +28,7 @@ fn a_login_by_callback_or_by_paste_gives_a_token_the_server_takes() {
     let sandbox = server.home();
     let mut login = sandbox.start(&LOGIN);
     let url = login.authorization_url();
-    let redirect = Person::named("alice").walk(&url).unwrap();
+    let redirect = User::named("alice").walk(&url).unwrap();
     login.type_in(&format!("{redirect}\n"));
     login.finish().expect_code(0);
     assert!(server.userinfo(sandbox.run(&TOKEN).line()).is_some());
@@ -40,7 +40,7 @@ fn a_login_in_two_steps_works_and_a_refused_consent_stores_nothing() {
     let sandbox = server.home();
     let start = ["models", "auth", "login", "--provider", "peer", "--start", "--json"];
     let begun = sandbox.run(&start).expect_code(0).json();
-    let redirect = Person::named("alice").walk(begun["url"].as_str().unwrap()).unwrap();
+    let redirect = User::named("alice").walk(begun["url"].as_str().unwrap()).unwrap();
     let finish = ["models", "auth", "login", "--finish", "-"];
     sandbox.run_with_input(&finish, &redirect).expect_code(0);
     assert!(server.userinfo(sandbox.run(&TOKEN).line()).is_some());
@@ -48,7 +48,7 @@ fn a_login_in_two_steps_works_and_a_refused_consent_stores_nothing() {
     let sandbox = server.home();
     let mut login = sandbox.start(&LOGIN);
     let url = login.authorization_url();
-    Person::named("alice").who_refuses().visit(&url).unwrap();
+    User::named("alice").who_refuses().visit(&url).unwrap();
     let login = login.finish();
     assert!(login.expect_code(4).stderr.contains("access_denied"), "{login:#?}");
     assert!(!sandbox.store_path("main").exists());
@@ -67,7 +67,7 @@ fn a_login_by_device_code_gives_a_token_the_server_takes() {
     sandbox.write_manifest("peer", &manifest);
     let mut login = sandbox.start(&LOGIN);
     let (address, code) = login.device_code();
-    Person::named("alice").enter_code(&address, &code).unwrap();
+    User::named("alice").enter_code(&address, &code).unwrap();
     login.finish().expect_code(0);
     assert!(server.userinfo(sandbox.run(&TOKEN).expect_code(0).line()).is_some());
 }
@@ -76,7 +76,7 @@ fn a_login_by_device_code_gives_a_token_the_server_takes() {
 fn every_refresh_rotates_and_many_processes_send_one() {
     let server = Peer::django(&[]);
     let sandbox = server.home_of_alice();
-    let before = answers(&server, 200);
+    let before = replies(&server, 200);
     let mut refresh_tokens = vec![refresh_token(&sandbox)];
     for _ in 0..2 {
         sandbox.expire("main", PROFILE);
@@ -90,7 +90,7 @@ fn every_refresh_rotates_and_many_processes_send_one() {
     let runs = sandbox.run_many(16, &TOKEN);
     let first = runs[0].expect_code(0).line();
     assert!(runs.iter().all(|run| run.code == Some(0) && run.line() == first));
-    assert_eq!((answers(&server, 200) - before, answers(&server, 400)), (3, 0));
+    assert_eq!((replies(&server, 200) - before, replies(&server, 400)), (3, 0));
 }
 
 /// The control of the test above: this server, too, ends a login whose spent token comes again.

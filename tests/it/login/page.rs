@@ -66,7 +66,7 @@ fn the_login_page_tells_success_and_failure_in_light_and_dark() {
     is_plain(&browser, "success");
     take_pictures(&browser, "login-success", &blank);
 
-    // Once more: now the person cancels.
+    // Once more: now the user cancels.
     let mut login = sandbox.start(&LOGIN);
     browser.open(&login.authorization_url());
     browser.click("a[href*=abort]");

@@ -25,7 +25,7 @@ impl Script {
             let turn = log.iter().filter(|before| before.path() == request.path()).count();
             log.push(request.clone());
             let page = pages.iter().find(|(path, _)| *path == request.path());
-            match page.and_then(|(_, answers)| answers.get(turn).or(answers.last())) {
+            match page.and_then(|(_, replies)| replies.get(turn).or(replies.last())) {
                 Some((status, body)) => Response::json(*status, body),
                 None => Response::json(404, &json!({})),
             }
@@ -234,13 +234,13 @@ fn a_key_that_somebody_pasted_is_not_replaced_by_a_login() {
 
 #[test]
 fn device_logins_say_why_they_ended() {
-    for (answer, exit, says) in [
+    for (reply, exit, says) in [
         (json!({"error": "access_denied"}), 4, "access_denied"),
         (json!({"error": "expired_token"}), 4, "was not entered in time"),
         (json!({"error": "incorrect_client_credentials"}), 4, "incorrect_client_credentials"),
     ] {
         let script =
-            Script::new(&[("/code", vec![code(&json!({}))]), ("/token", vec![(200, answer)])]);
+            Script::new(&[("/code", vec![code(&json!({}))]), ("/token", vec![(200, reply)])]);
         let sandbox = script.home("github-copilot");
         let login = log_in(&sandbox, "github-copilot");
         login.expect_code(exit);
@@ -255,7 +255,7 @@ fn device_logins_say_why_they_ended() {
 }
 
 #[test]
-fn without_a_provider_or_a_terminal_the_list_is_the_answer() {
+fn without_a_provider_or_a_terminal_the_list_is_the_response() {
     let sandbox = Sandbox::new();
     for args in [&["models", "auth", "login"][..], &["models", "auth", "add"]] {
         let run = sandbox.run(args);

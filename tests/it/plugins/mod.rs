@@ -65,9 +65,9 @@ fn the_checker_passes_the_example_in_python() {
     let gateway = gateway();
     let sandbox = home("keybox", KEYBOX);
     let path = sandbox.plugin_path("keybox");
-    let answers = json!({"address": gateway, "key": "key-of-alice"}).to_string();
+    let replies = json!({"address": gateway, "key": "key-of-alice"}).to_string();
     let args = ["plugins", "check", path.to_str().unwrap(), "--answers", "-", "--json"];
-    let run = sandbox.run_with_input(&args, &answers);
+    let run = sandbox.run_with_input(&args, &replies);
     let report = run.expect_code(0).json();
     let not_run = report["checks"].as_array().unwrap().iter();
     let not_run: Vec<_> = not_run.filter(|it| it["outcome"] == "not_run").collect();

@@ -8,7 +8,7 @@ const TOKEN: [&str; 5] = ["models", "auth", "token", "--provider", "demo"];
 
 /// A refresh whose request was carried out and whose answer the issuer holds back; then the foreground is killed, and
 /// with `all` the process that does the work too.
-fn killed_while_the_answer_is_held(issuer: &Issuer, all: bool) -> Sandbox {
+fn killed_while_the_response_is_held(issuer: &Issuer, all: bool) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.seed_expired(issuer, "demo", &["alice"]);
     issuer.inject(Fault::HoldAnswer);
@@ -26,7 +26,7 @@ fn killed_while_the_answer_is_held(issuer: &Issuer, all: bool) -> Sandbox {
 #[test]
 fn a_killed_foreground_loses_nothing() {
     let issuer = Issuer::start();
-    let sandbox = killed_while_the_answer_is_held(&issuer, false);
+    let sandbox = killed_while_the_response_is_held(&issuer, false);
     issuer.release();
     let next = sandbox.run(&TOKEN);
     assert_eq!(sandbox.profile("main", PROFILE)["access"], next.expect_code(0).line());
@@ -37,7 +37,7 @@ fn a_killed_foreground_loses_nothing() {
 fn a_refresh_killed_with_all_its_processes_is_replayed_where_there_is_grace() {
     let issuer = Issuer::start();
     issuer.set(|policy| policy.grace = true);
-    let sandbox = killed_while_the_answer_is_held(&issuer, true);
+    let sandbox = killed_while_the_response_is_held(&issuer, true);
     issuer.release();
     let next = sandbox.run(&TOKEN);
     assert_eq!(sandbox.profile("main", PROFILE)["access"], next.expect_code(0).line());
@@ -49,7 +49,7 @@ fn a_refresh_killed_with_all_its_processes_is_replayed_where_there_is_grace() {
 #[test]
 fn a_refresh_killed_with_all_its_processes_is_lost_where_there_is_no_grace() {
     let issuer = Issuer::start();
-    let sandbox = killed_while_the_answer_is_held(&issuer, true);
+    let sandbox = killed_while_the_response_is_held(&issuer, true);
     issuer.release();
     sandbox.run(&TOKEN).expect_code(4);
     assert_eq!(issuer.outcomes("reuse"), 1);

@@ -166,7 +166,7 @@ fn a_request_that_was_not_carried_out_is_sent_again() {
 }
 
 #[test]
-fn a_lost_answer_is_asked_for_again_where_the_issuer_gives_grace() {
+fn a_lost_response_is_asked_for_again_where_the_issuer_gives_grace() {
     for fault in [Fault::DropAfterCommit, Fault::HalfBody] {
         let issuer = Issuer::start();
         issuer.set(|policy| policy.grace = true);
@@ -179,9 +179,9 @@ fn a_lost_answer_is_asked_for_again_where_the_issuer_gives_grace() {
     }
 }
 
-/// The control of the test above, and the one loss nobody can avoid: no grace, and the answer is gone.
+/// The control of the test above, and the one loss nobody can avoid: no grace, and the response is gone.
 #[test]
-fn a_lost_answer_without_grace_ends_in_a_clear_request_to_log_in() {
+fn a_lost_response_without_grace_ends_in_a_clear_request_to_log_in() {
     let issuer = Issuer::start();
     let (sandbox, token) = home(&issuer);
     issuer.inject(Fault::DropAfterCommit);
@@ -190,7 +190,7 @@ fn a_lost_answer_without_grace_ends_in_a_clear_request_to_log_in() {
 }
 
 #[test]
-fn an_answer_that_proves_nothing_is_no_refusal() {
+fn a_response_that_proves_nothing_is_no_refusal() {
     let portals = [
         Fault::Html,
         Fault::Garbage,
@@ -215,7 +215,7 @@ fn an_answer_that_proves_nothing_is_no_refusal() {
 }
 
 #[test]
-fn an_answer_in_another_shape_is_understood() {
+fn a_response_in_another_shape_is_understood() {
     for shape in [Shape::Gzip, Shape::Form, Shape::Surrogate] {
         let issuer = Issuer::start();
         let (sandbox, old) = home(&issuer);
@@ -231,7 +231,7 @@ fn an_answer_in_another_shape_is_understood() {
 }
 
 #[test]
-fn an_answer_that_nobody_can_read_is_kept_and_told_and_merged_on_request() {
+fn a_response_that_nobody_can_read_is_kept_and_told_and_merged_on_request() {
     for (shape, is_mergeable) in
         [(Shape::Wrapped, true), (Shape::Failed, true), (Shape::Page, true), (Shape::Zstd, false)]
     {
@@ -304,7 +304,7 @@ fn a_refused_client_is_not_a_refused_token() {
 }
 
 #[test]
-fn an_answer_for_another_account_is_never_stored() {
+fn a_response_for_another_account_is_never_stored() {
     let issuer = Issuer::start();
     let (sandbox, _) = home(&issuer);
     sandbox.edit_store("main", |store| store["profiles"][PROFILE]["accountId"] = "bob".into());

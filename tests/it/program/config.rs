@@ -92,7 +92,7 @@ fn mistakes_are_named_by_file_line_column_and_key() {
     for part in ["clawdbot.json`", "line 2, column 36", "`auth.order.acme`"] {
         assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
     }
-    // What can be passed over is passed over, and told.
+    // What can be ignored is ignored, and told.
     sandbox.write_config("{\n  auth: { order: { acme: ['acme:a', 5] } },\n}");
     let run = sandbox.run(&["models", "auth", "list"]);
     run.expect_code(0);

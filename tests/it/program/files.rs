@@ -497,7 +497,7 @@ fn the_browser_gets_one_address_and_no_secret() {
             }
         }
         let is_web = said.contains("http://127.0.0.1");
-        let deadline = std::time::Instant::now() + e2e::PATIENCE;
+        let deadline = std::time::Instant::now() + e2e::TIMEOUT;
         while is_web && !seen.exists() && std::time::Instant::now() < deadline {
             std::thread::yield_now();
         }

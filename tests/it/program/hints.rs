@@ -75,7 +75,7 @@ fn a_shell_finds_every_name_of_a_hint_again_and_runs_none() {
     for id in ids() {
         let (sandbox, second) = (Sandbox::new(), format!("{id}2"));
         sandbox.write_manifest("demo", &issuer.manifest("demo"));
-        let rests = e2e::now_ms() + 60 * 86_400_000;
+        let cooldowns = e2e::now_ms() + 60 * 86_400_000;
         sandbox.seed_store("main", &json!({
             "version": 1,
             "profiles": {
@@ -83,7 +83,7 @@ fn a_shell_finds_every_name_of_a_hint_again_and_runs_none() {
                 "rests": {"type": "api_key", "provider": PROVIDER, "key": "k-0123456789"},
             },
             "order": {PROVIDER: [&id, "nobody"]},
-            "usageStats": {&id: {"cooldownUntil": rests}, "rests": {"cooldownUntil": rests}},
+            "usageStats": {&id: {"cooldownUntil": cooldowns}, "rests": {"cooldownUntil": cooldowns}},
         }));
         sandbox.write_config(
             &json!({"auth": {"profiles": {

@@ -1,8 +1,8 @@
 //! Bad input: a clear error, the exit code of its kind, and nothing lost.
 
 use e2e::issuer::Issuer;
-use e2e::person::Person;
 use e2e::sandbox::{Finished, Sandbox, write};
+use e2e::user::User;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -148,7 +148,7 @@ fn a_report_keeps_what_it_is_not_about_and_refuses_what_it_would_replace() {
     let said = &run.expect_code(8).stderr;
     assert!(said.contains("auth-profiles.json") && said.contains("`usageStats`"), "{said}");
     assert_eq!(fs::read_to_string(sandbox.store_path("main")).unwrap(), odd);
-    // What does not change it works, and says that it is passed over.
+    // What does not change it works, and says that it is ignored.
     assert!(
         sandbox.run(&["models", "auth", "list"]).expect_code(0).stderr.contains("`usageStats`")
     );
@@ -278,7 +278,7 @@ fn a_wrong_url_does_not_finish_a_login_and_the_right_one_still_does() {
     let start = sandbox.run(&start).expect_code(0).json();
     let finish =
         |url: &str| sandbox.run_with_input(&["models", "auth", "login", "--finish", "-"], url);
-    let redirect = Person::named("alice").walk(start["url"].as_str().unwrap()).unwrap();
+    let redirect = User::named("alice").walk(start["url"].as_str().unwrap()).unwrap();
     let wrong_state = format!("{}?code=x&state=wrong", start["redirectUri"].as_str().unwrap());
     for wrong in ["", "hello", "https://example.com/?code=1&state=2", &wrong_state] {
         let run = finish(wrong);

@@ -18,7 +18,7 @@ struct House {
     sandbox: Sandbox,
     _issuer: Issuer,
     record: PathBuf,
-    answer: PathBuf,
+    reply: PathBuf,
 }
 
 impl House {
@@ -29,8 +29,8 @@ impl House {
         let record =
             sandbox.record_path(&issuer.token_endpoint(), e2e::issuer::CLIENT, &tokens[0].refresh);
         let key = record.file_name().unwrap().to_str().unwrap();
-        let answer = sandbox.agent_dir("main").join(format!(".auth-refresh.{key}.answer"));
-        Self { sandbox, _issuer: issuer, record, answer }
+        let reply = sandbox.agent_dir("main").join(format!(".auth-refresh.{key}.answer"));
+        Self { sandbox, _issuer: issuer, record, reply }
     }
 
     /// Every place, and whether its file is needed for a token: then that fails, and says why.
@@ -43,7 +43,7 @@ impl House {
             (agent.join(".auth-share.json"), true),
             (state.join("clawdbot.json"), true),
             (self.record.clone(), true),
-            (self.answer.clone(), false),
+            (self.reply.clone(), false),
             (agent.join(".auth-profiles.json.bak"), false),
             (agent.join(".auth-models.json"), false),
             (agent.join("auth.json"), false),

@@ -3,9 +3,9 @@
 use e2e::http;
 use e2e::issuer::Issuer;
 use e2e::peer::Peer;
-use e2e::person::Person;
 use e2e::sandbox::Sandbox;
 use e2e::tmux::Terminal;
+use e2e::user::User;
 
 const ONBOARD: [&str; 1] = ["onboard"];
 const LOGIN: [&str; 6] = ["models", "auth", "login", "--provider", "demo", "--no-browser"];
@@ -53,7 +53,7 @@ fn the_wizard_logs_in_with_a_browser_and_checks_the_result() {
     terminal.wait_for("Its number or name:");
     terminal.enter("demo");
     let screen = terminal.wait_for("ssh -L");
-    Person::named("alice").visit(&address(&screen)).unwrap();
+    User::named("alice").visit(&address(&screen)).unwrap();
     let end = terminal.wait_for("echo on");
     assert!(end.contains("Ready: demo") && end.contains("exit 0"), "{end}");
     assert!(end.contains(PROFILE), "{end}");
@@ -139,7 +139,7 @@ fn a_token_of_ten_thousand_bytes_is_stored_whole() {
         let sandbox = Sandbox::new();
         let mut read = std::process::Command::new("/bin/sh");
         read.args(["-c", "echo ready; read -r line; echo \"length ${#line}\""]);
-        let terminal = Terminal::of(&read, &sandbox, 80, 200);
+        let terminal = Terminal::for_command(&read, &sandbox, 80, 200);
         terminal.wait_for("ready");
         terminal.enter(&token);
         let end = terminal.wait_for("length ");
@@ -173,7 +173,7 @@ fn a_secret_can_be_corrected_and_ended_as_people_expect() {
 
 #[test]
 fn a_second_key_is_asked_about() {
-    for (answer, ids) in [("1", 2), ("2", 1)] {
+    for (reply, ids) in [("1", 2), ("2", 1)] {
         let sandbox = Sandbox::new();
         sandbox.run_with_input(&PASTE, "key-one-0123456789").expect_code(0);
         let terminal = Terminal::start(&sandbox, 80, 40, &PASTE);
@@ -182,7 +182,7 @@ fn a_second_key_is_asked_about() {
         terminal.enter("");
         let screen = terminal.wait_for("Which one?");
         assert!(screen.contains("`acme:default` holds another key."), "{screen}");
-        terminal.enter(answer);
+        terminal.enter(reply);
         let end = terminal.wait_for("echo on");
         assert!(end.contains("exit 0"), "{end}");
         let profiles = sandbox.read_store("main")["profiles"].clone();
@@ -216,7 +216,7 @@ fn a_pasted_address_may_be_longer_than_a_line_of_the_terminal_and_is_shown() {
     let sandbox = home(&issuer);
     let terminal = Terminal::start(&sandbox, 80, 200, &LOGIN);
     let url = address(&terminal.wait_for("nowhere else:"));
-    let redirect = Person::named("alice").walk(&url).unwrap();
+    let redirect = User::named("alice").walk(&url).unwrap();
     let long = redirect.replacen('?', &format!("?session={}&", "s".repeat(5_000)), 1);
     terminal.type_in("oops");
     terminal.press("C-u");
@@ -234,7 +234,7 @@ fn a_pasted_address_wins_against_a_callback_that_never_comes() {
     let url = address(&terminal.wait_for("nowhere else:"));
     terminal.enter("http://127.0.0.1/callback?code=wrong&state=wrong");
     terminal.wait_for("The login goes on.");
-    let redirect = Person::named("alice").walk(&url).unwrap();
+    let redirect = User::named("alice").walk(&url).unwrap();
     terminal.enter(&redirect);
     let end = terminal.wait_for("echo on");
     assert!(end.contains("exit 0"), "{end}");
@@ -247,7 +247,7 @@ fn a_callback_wins_against_a_paste_that_is_half_typed() {
     let sandbox = home(&issuer);
     let terminal = Terminal::start(&sandbox, 80, 60, &LOGIN);
     let url = address(&terminal.wait_for("nowhere else:"));
-    let redirect = Person::named("alice").walk(&url).unwrap();
+    let redirect = User::named("alice").walk(&url).unwrap();
     terminal.type_in(&redirect[..redirect.len() / 2]);
     assert_eq!(http::get(&redirect).unwrap().status, 200);
     let end = terminal.wait_for("echo on");
@@ -256,19 +256,19 @@ fn a_callback_wins_against_a_paste_that_is_half_typed() {
 }
 
 #[test]
-fn both_answers_at_once_are_exchanged_once() {
+fn both_responses_at_once_are_exchanged_once() {
     let issuer = Issuer::start();
     let sandbox = home(&issuer);
     let terminal = Terminal::start(&sandbox, 80, 60, &LOGIN);
     let url = address(&terminal.wait_for("nowhere else:"));
-    let redirect = Person::named("alice").walk(&url).unwrap();
+    let redirect = User::named("alice").walk(&url).unwrap();
     let callback = {
         let redirect = redirect.clone();
         std::thread::spawn(move || http::get(&redirect))
     };
     terminal.enter(&redirect);
     let end = terminal.wait_for("echo on");
-    // Whoever came second finds nobody: that is an answer, too.
+    // Whoever came second finds nobody: that is a response, too.
     let _page = callback.join().unwrap();
     assert!(end.contains("exit 0"), "{end}");
     assert_eq!(issuer.requests("authorization_code"), 1);

@@ -1,8 +1,8 @@
-//! The tools of these tests, tested: the issuer and the person against each other and against the certified server.
+//! The tools of these tests, tested: the issuer and the user against each other and against the certified server.
 
 use e2e::issuer::{Fault, Issuer, TokenState};
 use e2e::peer::Peer;
-use e2e::person::Person;
+use e2e::user::User;
 use e2e::{html, http};
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -49,7 +49,7 @@ fn refresh(issuer: &Issuer, token: &str) -> std::io::Result<http::Response> {
 fn our_issuer_exchanges_a_code_once_and_only_for_its_verifier() {
     let issuer = Issuer::start();
     let url = authorization_url(&format!("{}/authorize", issuer.url()), "demo-client");
-    let code = code_of(&Person::named("alice").walk(&url).unwrap());
+    let code = code_of(&User::named("alice").walk(&url).unwrap());
     let wrong = exchange(&issuer.token_endpoint(), "demo-client", &code, "another verifier");
     let right = exchange(&issuer.token_endpoint(), "demo-client", &code, VERIFIER);
     let again = exchange(&issuer.token_endpoint(), "demo-client", &code, VERIFIER);
@@ -77,28 +77,28 @@ fn our_issuer_plays_each_fault_once() {
 }
 
 #[test]
-fn a_held_answer_waits_for_its_release() {
+fn a_held_response_waits_for_its_release() {
     let issuer = Issuer::start();
     let token = issuer.grant("alice").refresh;
     issuer.inject(Fault::HoldAnswer);
     std::thread::scope(|scope| {
-        let answer = scope.spawn(|| refresh(&issuer, &token).unwrap().status);
+        let reply = scope.spawn(|| refresh(&issuer, &token).unwrap().status);
         issuer.wait_for_outcome("held");
         assert!(matches!(issuer.state_of(&token), TokenState::Spent { .. }));
         issuer.release();
-        assert_eq!(answer.join().unwrap(), 200);
+        assert_eq!(reply.join().unwrap(), 200);
     });
 }
 
 #[test]
-fn a_person_logs_in_and_consents_at_the_certified_server() {
+fn a_user_logs_in_and_consents_at_the_certified_server() {
     let server = Peer::oidc_provider(&[]);
     let url = authorization_url(&format!("{}/auth", server.url()), "tokensink");
-    let redirect = Person::named("alice").walk(&url).unwrap();
-    let answer =
+    let redirect = User::named("alice").walk(&url).unwrap();
+    let reply =
         exchange(&format!("{}/token", server.url()), "tokensink", &code_of(&redirect), VERIFIER);
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let tokens: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let tokens: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
     assert!(tokens["refresh_token"].is_string(), "{tokens}");
     let whose = server.userinfo(tokens["access_token"].as_str().unwrap()).unwrap();
     assert_eq!(whose["email"], "alice@example.test");
@@ -106,10 +106,10 @@ fn a_person_logs_in_and_consents_at_the_certified_server() {
 }
 
 #[test]
-fn a_person_refuses_at_the_certified_server() {
+fn a_user_refuses_at_the_certified_server() {
     let server = Peer::oidc_provider(&[]);
     let url = authorization_url(&format!("{}/auth", server.url()), "tokensink");
-    let redirect = Person::named("alice").who_refuses().walk(&url).unwrap();
+    let redirect = User::named("alice").who_refuses().walk(&url).unwrap();
     assert!(redirect.contains("error=access_denied"), "{redirect}");
 }
 

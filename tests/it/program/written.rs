@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// Commands that cannot both succeed and fail without a network or a person; where else they are tried.
+/// Commands that cannot both succeed and fail without a network or a user; where else they are tried.
 const ELSEWHERE: [(&str, &str); 8] = [
     ("models auth add", "it asks: it/program/terminal.rs, by way of the wizard"),
     ("models auth login", "it needs an issuer: it/login/browser.rs"),
@@ -153,7 +153,7 @@ const NO_DATA: [&str; 7] = [
 ];
 
 #[test]
-fn every_command_answers_in_json_when_asked_to() {
+fn every_command_responses_in_json_when_asked_to() {
     let mut wrong = Vec::new();
     for (name, text) in transcripts() {
         let lines =
@@ -164,10 +164,10 @@ fn every_command_answers_in_json_when_asked_to() {
             None => line.to_owned(),
         });
         let (told, _) = transcript::replay(&asked.collect::<Vec<_>>().join("\n"));
-        for answer in told.split("$ clawdbot ").skip(1) {
-            let words = answer.lines().next().unwrap_or_default().replace("--json ", "");
-            let data: String = answer.lines().filter_map(|line| line.strip_prefix('|')).collect();
-            let is_failure = answer.lines().any(|line| line.starts_with("? "));
+        for reply in told.split("$ clawdbot ").skip(1) {
+            let words = reply.lines().next().unwrap_or_default().replace("--json ", "");
+            let data: String = reply.lines().filter_map(|line| line.strip_prefix('|')).collect();
+            let is_failure = reply.lines().any(|line| line.starts_with("? "));
             let has_data = is_failure || !NO_DATA.iter().any(|it| words.starts_with(it));
             if has_data && serde_json::from_str::<serde_json::Value>(&data).is_err() {
                 wrong.push(format!("{name}: {words}: {data}"));

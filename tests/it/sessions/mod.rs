@@ -1,4 +1,4 @@
-//! Conversations: what a person chose for one, what routing chose, and when that moves.
+//! Conversations: what a user chose for one, what routing chose, and when that moves.
 
 use e2e::now_ms;
 use e2e::sandbox::{Finished, Sandbox, write};

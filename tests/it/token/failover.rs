@@ -49,10 +49,10 @@ fn a_rest_of_one_model_does_not_touch_the_others() {
     assert_eq!(token(&sandbox, "--provider acme")["profileId"], "acme:a");
     assert_eq!(std::fs::read(sandbox.store_path("main")).unwrap(), before, "the store was touched");
 
-    let resting = run(&sandbox, "models auth cooldown list --json").expect_code(0).json();
+    let in_cooldown = run(&sandbox, "models auth cooldown list --json").expect_code(0).json();
     let models: Vec<_> =
-        resting["profiles"].as_array().unwrap().iter().map(|it| &it["model"]).collect();
-    assert_eq!(models, ["acme/big", "acme/big"], "{resting}");
+        in_cooldown["profiles"].as_array().unwrap().iter().map(|it| &it["model"]).collect();
+    assert_eq!(models, ["acme/big", "acme/big"], "{in_cooldown}");
     let plan = run(&sandbox, "models auth explain --model Big --json").expect_code(0).json();
     assert_eq!(plan["candidates"][0]["why"], "rests", "{plan}");
     assert_eq!(plan["candidates"][0]["model"], "acme/big", "{plan}");
@@ -138,12 +138,12 @@ fn an_agents_own_models_go_before_the_default_ones() {
 }
 
 #[test]
-fn an_answer_of_the_provider_is_judged_and_its_words_are_kept_without_the_key() {
+fn a_response_of_the_provider_is_judged_and_its_words_are_kept_without_the_key() {
     let sandbox = home();
     let args = ["models", "auth", "report", "acme:a", "--from-response", "--json"];
-    let answer = "HTTP/2 429\r\nretry-after: 3600\r\n\r\n{\"error\":{\"type\":\"rate_limit_error\",\
+    let reply = "HTTP/2 429\r\nretry-after: 3600\r\n\r\n{\"error\":{\"type\":\"rate_limit_error\",\
         \"message\":\"Slow\\u001b[31m down, key-a-0123456789abcdef\"}}";
-    let said = sandbox.run_with_input(&args, answer).expect_code(0).json();
+    let said = sandbox.run_with_input(&args, reply).expect_code(0).json();
     assert_eq!(said["reason"], "rate_limit", "{said}");
     assert_eq!(said["raw"], "429 rate_limit_error: Slow [31m down, …", "{said}");
     let wait = said["restsUntil"].as_u64().unwrap() - now_ms();

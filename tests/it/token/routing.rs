@@ -79,7 +79,7 @@ fn the_oldest_use_comes_first_where_there_is_no_order() {
 }
 
 #[test]
-fn a_persons_pin_holds_for_its_session_only() {
+fn a_users_pin_holds_for_its_session_only() {
     let sandbox = home();
     let key = "agent:main:main";
     let sessions = json!({key: {

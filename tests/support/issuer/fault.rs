@@ -17,13 +17,13 @@ pub enum Fault {
     DropBeforeRead,
     /// Hang up after the request was read; nothing was carried out.
     DropAfterRead,
-    /// Carry the request out, then hang up without an answer.
+    /// Carry the request out, then hang up without a response.
     DropAfterCommit,
     /// Carry the request out, send the head and half of the body, hang up.
     HalfBody,
-    /// Carry the request out, then reset the connection without an answer.
+    /// Carry the request out, then reset the connection without a response.
     ResetAfterCommit,
-    /// Carry the request out, then send the answer byte by byte.
+    /// Carry the request out, then send the response byte by byte.
     Drip {
         /// The pause before each byte, in milliseconds.
         every_ms: u64,
@@ -35,14 +35,14 @@ pub enum Fault {
         /// In bytes.
         bytes: usize,
     },
-    /// Carry the request out, then send the answer in another shape.
+    /// Carry the request out, then send the response in another shape.
     Reshaped {
         /// Which.
         shape: Shape,
     },
     /// Read the request, then do nothing until `release`.
     HoldRequest,
-    /// Carry the request out, then keep the answer until `release`.
+    /// Carry the request out, then keep the response until `release`.
     HoldAnswer,
     /// Answer with this status, these headers and this body; nothing is carried out.
     Status {
@@ -66,7 +66,7 @@ pub enum Fault {
     Garbage,
 }
 
-/// What an answer looks like that is not plain JSON with status 200.
+/// What a response looks like that is not plain JSON with status 200.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shape {
@@ -87,19 +87,19 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// The answer in this shape.
-    pub(super) fn of(self, mut answer: Response) -> Response {
-        let text = answer.text();
+    /// The response in this shape.
+    pub(super) fn apply(self, mut reply: Response) -> Response {
+        let text = reply.text();
         let mut set = |name: &str, value: &str| {
-            answer.headers.retain(|(known, _)| known != name);
-            answer.headers.push((name.to_owned(), value.to_owned()));
+            reply.headers.retain(|(known, _)| known != name);
+            reply.headers.push((name.to_owned(), value.to_owned()));
         };
         match self {
             Self::Gzip => {
                 set("content-encoding", "gzip");
                 let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
                 encoder.write_all(text.as_bytes()).expect("memory");
-                answer.body = encoder.finish().expect("memory");
+                reply.body = encoder.finish().expect("memory");
             }
             Self::Form => {
                 set("content-type", "application/x-www-form-urlencoded");
@@ -109,25 +109,25 @@ impl Shape {
                     let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                     form.append_pair(name, &value);
                 }
-                answer.body = form.finish().into_bytes();
+                reply.body = form.finish().into_bytes();
             }
             Self::Surrogate => {
-                answer.body = format!("{{\"account\":{{\"name\":\"Team \\ud83d\"}},{}", &text[1..])
+                reply.body = format!("{{\"account\":{{\"name\":\"Team \\ud83d\"}},{}", &text[1..])
                     .into_bytes();
             }
-            Self::Wrapped => answer.body = format!("{{\"data\":{text}}}").into_bytes(),
-            Self::Failed => answer.status = 500,
+            Self::Wrapped => reply.body = format!("{{\"data\":{text}}}").into_bytes(),
+            Self::Failed => reply.status = 500,
             Self::Page => {
                 set("content-type", "text/html");
-                answer.body = format!("<html><body>{text}</body></html>").into_bytes();
+                reply.body = format!("<html><body>{text}</body></html>").into_bytes();
             }
             Self::Zstd => {
                 set("content-encoding", "zstd");
                 let sealed = text.bytes().map(|byte| byte ^ 0x80);
-                answer.body = b"\x28\xb5\x2f\xfd".iter().copied().chain(sealed).collect();
+                reply.body = b"\x28\xb5\x2f\xfd".iter().copied().chain(sealed).collect();
             }
         }
-        answer
+        reply
     }
 }
 

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 pub struct Policy {
     /// Who is signed in at the browser; the e-mail is `<account>@example.test`.
     pub account: String,
-    /// The person at the browser refuses.
+    /// The user at the browser refuses.
     pub deny: bool,
     /// Lifetime of an access token in seconds; `None` leaves `expires_in` out.
     pub expires_in: Option<u64>,
@@ -28,7 +28,7 @@ pub struct Policy {
     pub grace: bool,
     /// Access tokens are JWTs with an `exp`.
     pub jwt_access: bool,
-    /// An ID token comes with every answer.
+    /// An ID token comes with every response.
     pub id_token: bool,
     /// Claims added to every JWT.
     pub claims: Map<String, Value>,
@@ -36,7 +36,7 @@ pub struct Policy {
     pub response_iss: bool,
     /// There is a revocation endpoint (RFC 7009).
     pub revocation: bool,
-    /// What was granted, said with every answer (RFC 6749 §5.1).
+    /// What was granted, said with every response (RFC 6749 §5.1).
     pub scope: Option<String>,
 }
 
@@ -75,7 +75,7 @@ pub enum TokenState {
     Unknown,
 }
 
-/// The tokens of one answer, for a test that seeds a store with them.
+/// The tokens of one response, for a test that seeds a store with them.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     /// The access token.
@@ -119,7 +119,7 @@ struct Refresh {
     successor: Option<String>,
 }
 
-/// An answer and the word it is counted under.
+/// A response and the word it is counted under.
 pub(super) type Outcome = (Response, &'static str);
 
 impl Ledger {
@@ -215,7 +215,7 @@ impl Ledger {
         let (account, client, nonce) =
             (code.account.clone(), code.client.clone(), code.nonce.clone());
         let refresh = self.start_family(&account, &client);
-        (self.answer(issuer, policy, &refresh, Some(&refresh), nonce, now_ms), "success")
+        (self.reply(issuer, policy, &refresh, Some(&refresh), nonce, now_ms), "success")
     }
 
     fn renew(
@@ -239,19 +239,19 @@ impl Ledger {
         if let Some(successor) = successor {
             let unused = self.refresh.get(&successor).is_some_and(|next| next.successor.is_none());
             if policy.grace && unused {
-                let body = self.answer(issuer, policy, &successor, Some(&successor), None, now_ms);
+                let body = self.reply(issuer, policy, &successor, Some(&successor), None, now_ms);
                 return (body, "grace");
             }
             self.families[family].revoked = policy.reuse_revokes;
             return refuse("invalid_grant", "reuse");
         }
         if !policy.rotate {
-            return (self.answer(issuer, policy, token, None, None, now_ms), "success");
+            return (self.reply(issuer, policy, token, None, None, now_ms), "success");
         }
         let next = self.name("rt-secret");
         self.refresh.insert(next.clone(), Refresh { family, successor: None });
         self.refresh.entry(token.to_owned()).and_modify(|old| old.successor = Some(next.clone()));
-        (self.answer(issuer, policy, &next, Some(&next), None, now_ms), "success")
+        (self.reply(issuer, policy, &next, Some(&next), None, now_ms), "success")
     }
 
     /// The revocation endpoint: the whole grant goes with its refresh token (RFC 7009 §2.1).
@@ -316,7 +316,7 @@ impl Ledger {
         refresh
     }
 
-    fn answer(
+    fn reply(
         &mut self,
         issuer: &str,
         policy: &Policy,

@@ -12,7 +12,7 @@ mod server;
 pub use fault::{Fault, Shape};
 pub use ledger::{Policy, TokenState, Tokens};
 
-use crate::{PATIENCE, now_ms};
+use crate::{TIMEOUT, now_ms};
 use ledger::Ledger;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -187,7 +187,7 @@ impl Shared {
     }
 
     fn wait(&self, what: &str, condition: impl Fn(&State) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut state = self.lock();
         while !condition(&state) && !state.stopping {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -38,20 +38,20 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         return reset_after_commit(stream, shared, &path);
     }
     let Some(request) = http::read_request(stream)? else { return Ok(()) };
-    if let Some(answer) = control(shared, &request) {
-        return stream.write_all(&answer.to_bytes());
+    if let Some(reply) = control(shared, &request) {
+        return stream.write_all(&reply.to_bytes());
     }
     let number = note(shared, &path, Some(&request));
     match fault {
         None => {
-            let (answer, outcome) = act(shared, number, &request);
+            let (reply, outcome) = act(shared, number, &request);
             settle(shared, number, outcome);
-            stream.write_all(&answer.to_bytes())
+            stream.write_all(&reply.to_bytes())
         }
         Some(Fault::Drip { every_ms }) => {
-            let (answer, outcome) = act(shared, number, &request);
+            let (reply, outcome) = act(shared, number, &request);
             settle(shared, number, outcome);
-            for byte in answer.to_bytes() {
+            for byte in reply.to_bytes() {
                 thread::park_timeout(Duration::from_millis(every_ms));
                 stream.write_all(&[byte])?;
             }
@@ -96,10 +96,10 @@ fn play(shared: &Shared, number: usize, request: &Request, fault: Fault) -> Vec<
             Vec::new()
         }
         Fault::HalfBody => {
-            let (answer, carried_out) = act(shared, number, request);
+            let (reply, carried_out) = act(shared, number, request);
             outcome = carried_out;
-            let mut bytes = answer.to_bytes();
-            bytes.truncate(bytes.len() - answer.body.len() / 2);
+            let mut bytes = reply.to_bytes();
+            bytes.truncate(bytes.len() - reply.body.len() / 2);
             bytes
         }
         Fault::ResetAfterCommit | Fault::Drip { .. } => unreachable!("played elsewhere"),
@@ -108,9 +108,9 @@ fn play(shared: &Shared, number: usize, request: &Request, fault: Fault) -> Vec<
             Response::new(200, "application/json", "").to_bytes()
         }
         Fault::Reshaped { shape } => {
-            let (answer, carried_out) = act(shared, number, request);
+            let (reply, carried_out) = act(shared, number, request);
             outcome = carried_out;
-            shape.of(answer).to_bytes()
+            shape.apply(reply).to_bytes()
         }
         Fault::Oversized { bytes } => {
             let body = format!("{{\"error\":\"{}\"}}", "x".repeat(bytes));
@@ -118,29 +118,29 @@ fn play(shared: &Shared, number: usize, request: &Request, fault: Fault) -> Vec<
         }
         Fault::HoldRequest => {
             hold(shared, number, "held");
-            let (answer, carried_out) = act(shared, number, request);
+            let (reply, carried_out) = act(shared, number, request);
             outcome = carried_out;
-            answer.to_bytes()
+            reply.to_bytes()
         }
         Fault::HoldAnswer => {
-            let (answer, carried_out) = act(shared, number, request);
+            let (reply, carried_out) = act(shared, number, request);
             hold(shared, number, "held");
             outcome = carried_out;
-            answer.to_bytes()
+            reply.to_bytes()
         }
         Fault::Status { status, headers, body } => {
-            let mut answer = Response::new(status, "application/json", body);
-            answer.headers.extend(headers);
-            answer.to_bytes()
+            let mut reply = Response::new(status, "application/json", body);
+            reply.headers.extend(headers);
+            reply.to_bytes()
         }
         Fault::Html => {
             Response::new(200, "text/html", "<html><body>Welcome to our hotel</body></html>")
                 .to_bytes()
         }
         Fault::Redirect { to } => {
-            let mut answer = Response::redirect(&to);
-            answer.status = 307;
-            answer.to_bytes()
+            let mut reply = Response::redirect(&to);
+            reply.status = 307;
+            reply.to_bytes()
         }
         Fault::Garbage => b"\x15\x03\x01\x00\x02\x02\x28".to_vec(),
     };
@@ -177,7 +177,7 @@ fn act(shared: &Shared, number: usize, request: &Request) -> Outcome {
 /// The side door for tests in other processes.
 fn control(shared: &Shared, request: &Request) -> Option<Response> {
     let body = || serde_json::from_slice::<Value>(&request.body).unwrap_or_default();
-    let answer = match request.path() {
+    let reply = match request.path() {
         "/__counters" => shared.counters(),
         "/__log" => json!(shared.lock().log),
         "/__policy" => {
@@ -205,7 +205,7 @@ fn control(shared: &Shared, request: &Request) -> Option<Response> {
         }
         _ => return None,
     };
-    Some(Response::json(200, &answer))
+    Some(Response::json(200, &reply))
 }
 
 /// The path of the request to come, without taking it from the socket.

@@ -78,7 +78,7 @@ pub(crate) fn work(workshop: &Workshop, settings: &Settings, report: &mut Report
 fn strike(hand: &mut Hand<'_>, workshop: &Workshop, job: &Job) {
     let answered = hand.plain.answered;
     let name = job.to_string();
-    hand.patiently(&name, job.at, |issuer, report| {
+    hand.with_retries(&name, job.at, |issuer, report| {
         let mut disk = workshop.disk(Kind::Image).expect("a disk");
         let mut scene = Scene::set(&disk.root(), issuer, job.operation, job.grace, answered);
         disk.sync().expect("a disk that works");
@@ -101,13 +101,13 @@ fn strike(hand: &mut Hand<'_>, workshop: &Workshop, job: &Job) {
     });
 }
 
-/// An answer may be lost until the disk has it.
+/// A response may be lost until the disk has it.
 fn tolerance(struck: &Traced) -> Tolerance {
-    let Some(answer) = struck.answer.filter(|_| !struck.is_answer_missing) else {
-        return if struck.is_answer_missing { Tolerance::Window } else { Tolerance::Nothing };
+    let Some(reply) = struck.reply.filter(|_| !struck.is_response_missing) else {
+        return if struck.is_response_missing { Tolerance::Window } else { Tolerance::Nothing };
     };
     // The last call is the one that was not carried out.
-    let later = struck.calls.iter().skip(answer.index + 1).rev().skip(usize::from(struck.hit));
+    let later = struck.calls.iter().skip(reply.index + 1).rev().skip(usize::from(struck.hit));
     let is_on_disk =
         later.into_iter().any(|call| call.point.role == Role::Child && call.point.call == "fsync");
     if is_on_disk { Tolerance::Nothing } else { Tolerance::Window }

@@ -42,7 +42,7 @@ pub(crate) fn run(settings: &Settings) -> Report {
     report
 }
 
-/// An answer that could not be received may be lost; one that was received may not.
+/// A response that could not be received may be lost; one that was received may not.
 fn tolerance(job: &Job, struck: &Traced) -> Tolerance {
     let is_network = matches!(job.point.call, "recvfrom" | "recvmsg");
     if is_network && struck.requested { Tolerance::Window } else { Tolerance::Nothing }
@@ -71,5 +71,5 @@ fn is_of_stderr(job: &Job, struck: &Traced) -> bool {
 
 /// The exit codes of `docs/cli.md`.
 const DOCUMENTED: [i32; 9] = [3, 4, 5, 6, 7, 8, 64, 74, 130];
-/// One, two replays of it, and the same again by the next run, and once more by a person who insists.
+/// One, two replays of it, and the same again by the next run, and once more by a user who insists.
 const MOST_REQUESTS: u64 = 7;

@@ -79,7 +79,7 @@ pub(crate) fn work(workshop: &Workshop, settings: &Settings, report: &mut Report
     report.control("a refresh that reserves nothing, on a full disk", found_out);
 }
 
-/// A token and its answer need about 33 blocks: the steps are small up to there.
+/// A token and its response need about 33 blocks: the steps are small up to there.
 fn lefts(kind: Kind) -> Vec<Left> {
     let mut lefts: Vec<_> = (0..=40).chain([ENOUGH]).map(Left::Blocks).collect();
     lefts.extend((0..=6).map(Left::Inodes));
@@ -96,7 +96,7 @@ fn lefts(kind: Kind) -> Vec<Left> {
 fn strike(hand: &mut Hand<'_>, workshop: &Workshop, job: &Job) {
     let answered = hand.plain.answered;
     let name = job.to_string();
-    hand.patiently(&name, None, |issuer, report| {
+    hand.with_retries(&name, None, |issuer, report| {
         let disk = workshop.disk(job.kind).expect("a disk");
         let scene = Scene::set(&disk.root(), issuer, job.operation, false, answered);
         let before = scene.stores();

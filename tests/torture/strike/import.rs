@@ -42,7 +42,7 @@ pub(crate) fn run(settings: &Settings) -> Report {
     let nobody = Plain { runs: Vec::new(), answered: None };
     report.absorb(super::work(&base, &nobody, &jobs, |hand, job| {
         let name = format!("the import: {:?} at {}", job.fault, job.point);
-        hand.patiently(&name, None, |issuer, report| {
+        hand.with_retries(&name, None, |issuer, report| {
             let home = Home::set(&base, issuer);
             let struck = home.import(Some((job.point, job.fault)));
             struck.hit.then(|| home.judge(&name, &struck, report))
@@ -66,7 +66,7 @@ pub(crate) fn run(settings: &Settings) -> Report {
         let chance = Settings { seed: *seed, ..settings.clone() };
         for Call { point, .. } in super::choose(points, seconds, &chance, |_| ()) {
             let name = format!("the import: killed at {first:?}, and in the next run at {point}");
-            hand.patiently(&name, None, |issuer, report| {
+            hand.with_retries(&name, None, |issuer, report| {
                 let home = Home::set(&base, issuer);
                 home.import(first);
                 let again = home.import(Some((point, Fault::Kill)));

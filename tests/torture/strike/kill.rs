@@ -45,20 +45,20 @@ pub(crate) fn run(settings: &Settings) -> Report {
     report
 }
 
-/// How long an answer exists nowhere but in our memory: from the issuer's commit to the write into the answer's file.
+/// How long a response exists nowhere but in our memory: from the issuer's commit to the write into the response's file.
 fn measure_window(base: &Path, report: &mut Report) {
     let issuer = Issuer::start();
     let (mut times, mut most) = (Vec::new(), 0);
     for _ in 0..RUNS {
         let scene = Scene::set(base, &issuer, Operation::Refresh, false, None);
-        let answer = scene.strike(None).answer;
+        let reply = scene.strike(None).reply;
         let committed = issuer.log().last().and_then(|exchange| exchange.decided);
-        let (Some(answer), Some(committed)) = (answer, committed) else {
+        let (Some(reply), Some(committed)) = (reply, committed) else {
             report.fail("a refresh that nobody struck wrote no answer");
             return;
         };
-        times.push(answer.written.duration_since(committed));
-        most = most.max(answer.calls_between);
+        times.push(reply.written.duration_since(committed));
+        most = most.max(reply.calls_between);
     }
     times.sort();
     report.note(format!(
@@ -119,5 +119,5 @@ fn strike_twice(
 
 /// How often the loss window is measured.
 const RUNS: usize = 21;
-/// System calls between the last byte received and the write of the answer.
+/// System calls between the last byte received and the write of the response.
 const MOST_CALLS: usize = 8;

@@ -60,7 +60,7 @@ impl Plain {
                 report.fail(format!("{operation:?} fails without any fault: {run:?}"));
             }
             if operation == Operation::Refresh {
-                plain.answered = scene::after_answer(&run);
+                plain.answered = scene::after_response(&run);
             }
             plain.runs.push((operation, run.calls));
         }
@@ -81,7 +81,7 @@ pub(crate) struct Hand<'a> {
     pub(crate) report: Report,
     pub(crate) longest_recovery: Duration,
     missed: u64,
-    /// The points at which an answer was lost in the window.
+    /// The points at which a response was lost in the window.
     window: BTreeSet<Point>,
 }
 
@@ -113,7 +113,7 @@ impl<'a> Hand<'a> {
     ) {
         let name = job.to_string();
         let (base, answered) = (self.base, self.plain.answered);
-        self.patiently(&name, Some(job.point), |issuer, report| {
+        self.with_retries(&name, Some(job.point), |issuer, report| {
             let scene = Scene::set(base, issuer, job.operation, job.grace, answered);
             let struck = scene.strike(Some((job.point, job.fault)));
             if !struck.hit {
@@ -126,7 +126,7 @@ impl<'a> Hand<'a> {
 
     /// Strikes and judges, again if the next run was slow: a machine under load is so once, a crash that delays the
     /// next run does so always. `None`: the point was not reached.
-    pub(crate) fn patiently(
+    pub(crate) fn with_retries(
         &mut self,
         name: &str,
         point: Option<Point>,

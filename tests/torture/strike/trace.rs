@@ -94,21 +94,21 @@ pub(crate) struct Traced {
     pub(crate) calls: Vec<Call>,
     /// Whether the point was reached.
     pub(crate) hit: bool,
-    /// Whether a child sent something and did not come to write an answer.
-    pub(crate) is_answer_missing: bool,
+    /// Whether a child sent something and did not come to write a response.
+    pub(crate) is_response_missing: bool,
     /// Whether anything was sent at all.
     pub(crate) requested: bool,
     /// How often something was sent after the point of the fault.
     pub(crate) sent_after: u32,
     /// When the last of a child's answers began to be written, and the calls between the last bytes received and that.
-    pub(crate) answer: Option<Answer>,
+    pub(crate) reply: Option<Reply>,
     /// It had to be ended, since it did not end by itself.
     pub(crate) hung: bool,
 }
 
 /// The write of an issuer's answer into its file.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Reply {
     /// Where in the list of calls it is.
     pub(crate) index: usize,
     /// When it was done.
@@ -151,10 +151,10 @@ pub(crate) fn trace(
             stderr: String::new(),
             calls: Vec::new(),
             hit: false,
-            is_answer_missing: false,
+            is_response_missing: false,
             requested: false,
             sent_after: 0,
-            answer: None,
+            reply: None,
             hung: false,
         },
     };
@@ -164,9 +164,9 @@ pub(crate) fn trace(
     let watch = Watch::over(first);
     tracer.run(&watch);
     tracer.traced.hung = watch.end();
-    let is_answer_missing = !tracer.waiting.is_empty();
+    let is_response_missing = !tracer.waiting.is_empty();
     let (stdout, stderr) = outputs(&mut child);
-    Traced { stdout, stderr, is_answer_missing, ..tracer.traced }
+    Traced { stdout, stderr, is_response_missing, ..tracer.traced }
 }
 
 /// The same program behind a shell that waits for a line before it becomes it: until then we can take hold of it.
@@ -215,7 +215,7 @@ struct Tracer {
     counting: bool,
     /// How many calls a thread of the child has made since it last received something.
     received: HashMap<Pid, usize>,
-    /// The children that sent something and have not written an answer.
+    /// The children that sent something and have not written a response.
     waiting: HashSet<Pid>,
     /// From now on every call that would change a file fails.
     failing: Option<Errno>,
@@ -231,7 +231,7 @@ struct Thread {
 struct Inside {
     call: &'static str,
     fails: Option<Errno>,
-    is_answer: bool,
+    is_response: bool,
     is_socket: bool,
 }
 
@@ -318,7 +318,7 @@ impl Tracer {
             let path = text_at(thread, if call == "open" { registers.rdi } else { registers.rsi });
             self.counting = path.is_some_and(|path| path.starts_with(&self.state));
         }
-        let mut inside = Inside { call, fails: None, is_answer: false, is_socket: false };
+        let mut inside = Inside { call, fails: None, is_response: false, is_socket: false };
         if self.counting {
             let nth = self.counts.entry((role, call)).or_default();
             *nth += 1;
@@ -329,7 +329,7 @@ impl Tracer {
                 self.received.entry(thread).and_modify(|calls| *calls += 1);
                 inside.is_socket =
                     (calls::receives(call) || calls::sends(call)) && leads_to == Place::Socket;
-                inside.is_answer = call == "write"
+                inside.is_response = call == "write"
                     && registers.rdx != RESERVED
                     && path.is_some_and(|path| path.to_string_lossy().ends_with(".answer"));
             }
@@ -406,9 +406,9 @@ impl Tracer {
                 self.received.insert(thread, 0);
             }
         }
-        if inside.is_answer && returned > 0 {
+        if inside.is_response && returned > 0 {
             self.waiting.remove(&process);
-            self.traced.answer = Some(Answer {
+            self.traced.reply = Some(Reply {
                 index: self.traced.calls.len() - 1,
                 written: Instant::now(),
                 // The write itself is none of those between.
@@ -497,7 +497,7 @@ impl Watch {
     }
 }
 
-/// The bytes of zeros that reserve the place of an answer: the only other write into its file.
+/// The bytes of zeros that reserve the place of a response: the only other write into its file.
 const RESERVED: u64 = 64 << 10;
 /// Longer than every deadline of the binary under test together.
 const HANGS_AFTER: Duration = Duration::from_secs(75);

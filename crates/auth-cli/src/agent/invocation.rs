@@ -1,5 +1,5 @@
 //! One run of a command: the outside world, the user's file, the agent that is meant, the form of
-//! the answer. Made once; the config is read when it is needed and once, until it is changed.
+//! the response. Made once; the config is read when it is needed and once, until it is changed.
 
 use std::cell::{OnceCell, RefCell};
 use std::path::Path;
@@ -21,7 +21,7 @@ use crate::host::style::Style;
 pub struct Invocation<'a> {
     /// The outside world.
     pub context: &'a Context,
-    /// The form of the answer.
+    /// The form of the response.
     pub output: Output,
     named: Option<String>,
     agent: OnceCell<Agent>,
@@ -121,7 +121,7 @@ impl<'a> Invocation<'a> {
 
     /// How text looks on standard output.
     pub(crate) fn style(&self) -> Style {
-        Style::of(self.output.no_color, self.context)
+        Style::from_environment(self.output.no_color, self.context)
     }
 
     /// Notes that the store of `agent`, or its routing, changed: its runtime cache follows at the

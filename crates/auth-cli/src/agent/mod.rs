@@ -58,10 +58,10 @@ impl Agent {
     }
 
     /// The same to be read or changed: it waits for locks as long as the environment says
-    /// (`CLAWDBOT_LOCK_TIMEOUT`, in seconds), else for a minute, and the person is told of what is
+    /// (`CLAWDBOT_LOCK_TIMEOUT`, in seconds), else for a minute, and the user is told of what is
     /// recovered.
     pub fn store_to_change(&self, context: &Context) -> Store {
-        self.store().with_patience(lock_patience(context)).telling(&context.recoveries)
+        self.store().with_timeout(lock_timeout(context)).telling(&context.recoveries)
     }
 
     /// What names it in a printed command: nothing, if it is the one that is meant anyway.
@@ -74,7 +74,7 @@ impl Agent {
 }
 
 /// How long to wait for locks.
-pub fn lock_patience(context: &Context) -> Duration {
+pub fn lock_timeout(context: &Context) -> Duration {
     let seconds = context.env("CLAWDBOT_LOCK_TIMEOUT").and_then(|text| text.trim().parse().ok());
     seconds.map_or(Duration::from_mins(1), Duration::from_secs)
 }

@@ -35,7 +35,7 @@ pub struct Sessions {
 impl Sessions {
     /// The file of `agent`: where `session.store` of the config says (`{agentId}` stands for the
     /// id), else in the agent's folder of the state directory.
-    pub fn of(agent: &Agent, config: &Config, context: &Context) -> Self {
+    pub fn for_agent(agent: &Agent, config: &Config, context: &Context) -> Self {
         let configured = config.value["session"]["store"].as_str().map(auth_store::trim);
         let path = if let Some(text) = configured.filter(|text| !text.is_empty()) {
             context.user_path(&text.replace("{agentId}", &agent.id))

@@ -55,7 +55,7 @@ pub(crate) fn load(context: &Context) -> Option<Config> {
     if !config.is_fixed {
         return None;
     }
-    if let Some(cache) = Cache::of(&config, started) {
+    if let Some(cache) = Cache::from_config(&config, started) {
         // If it cannot be written, the next one will try again.
         let _ = write(&place, &cache);
     }
@@ -64,9 +64,9 @@ pub(crate) fn load(context: &Context) -> Option<Config> {
 
 impl Cache {
     /// What may be kept of `config`, which was read at `now` or later.
-    fn of(config: &Config, now: Timestamp) -> Option<Self> {
+    fn from_config(config: &Config, now: Timestamp) -> Option<Self> {
         let files = config.files.iter().zip(&config.stamps).map(|(path, stamp)| {
-            let stamp = stamp.filter(|stamp| stamp.is_settled(now))?;
+            let stamp = stamp.filter(|stamp| stamp.is_stable(now))?;
             Some((path.clone(), stamp))
         });
         let files: Vec<_> = files.collect::<Option<_>>()?;
@@ -82,7 +82,7 @@ impl Cache {
     /// Whether it is of this config, and no file has changed.
     fn is_current(&self, config: &Path) -> bool {
         let as_it_was = |(path, stamp): &(PathBuf, Stamp)| {
-            fs::metadata(path).ok().and_then(|found| Stamp::of(&found)) == Some(*stamp)
+            fs::metadata(path).ok().and_then(|found| Stamp::from_metadata(&found)) == Some(*stamp)
         };
         self.version == VERSION && self.path == config && self.files.iter().all(as_it_was)
     }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     /// What the hot path asks a config.
-    fn answers(config: &Config, context: &Context) -> String {
+    fn responses(config: &Config, context: &Context) -> String {
         let routing = config.routing();
         let (id, model) = (config.default_agent(), default_model(config));
         let directory = agent::directory(&id, config, context);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_answers_as_the_config_does() {
+    fn the_cache_agrees_with_the_config() {
         let (_home, context) = home(CONFIG);
         let whole = Config::load(&context).unwrap();
         let first = load(&context).unwrap();
@@ -188,7 +188,7 @@ mod tests {
         let cached = load(&context).unwrap();
         assert!(cached.value.get("channels").is_none(), "it came from the cache");
         for config in [first, cached] {
-            assert_eq!(answers(&config, &context), answers(&whole, &context));
+            assert_eq!(responses(&config, &context), responses(&whole, &context));
         }
     }
 

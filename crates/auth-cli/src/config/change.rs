@@ -115,7 +115,7 @@ pub(crate) fn apply(value: &mut Value, change: &Change) {
     }
 }
 
-/// The changes as words for a person who has to make them.
+/// The changes as words for a user who has to make them.
 pub(crate) fn snippet(changes: &[Change]) -> String {
     let mut value = Value::Object(Map::new());
     let mut gone = Vec::new();

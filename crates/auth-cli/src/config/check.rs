@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::config::agent_id::agent_id;
 use crate::config::json5::Step;
 
-/// The keys that are passed over, each with the reason.
+/// The keys that are ignored, each with the reason.
 pub(crate) fn problems(config: &Value) -> Vec<(Vec<Step>, String)> {
     let mut check = Check { problems: Vec::new() };
     check.auth(config);
@@ -174,7 +174,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn every_key_that_is_passed_over_is_told() {
+    fn every_key_that_is_ignored_is_told() {
         let problems = problems(&json!({
             "auth": {
                 "profiles": { "a:b": { "provider": 1, "mode": "key" }, "c:d": [] },

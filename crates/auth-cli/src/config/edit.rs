@@ -4,7 +4,7 @@
 //! (`config_splice`), and all is read again with another parser: only if that gives exactly
 //! the value that was meant is it written. Clawdbot writes the file without a lock, so the bytes
 //! are compared once more just before. Where the edit is not possible or its place is not clear,
-//! nothing is written and the person gets the lines to paste.
+//! nothing is written and the user gets the lines to paste.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -138,7 +138,7 @@ pub enum Missing {
 /// Does what `wanted` wants, given the config with all its parts. Whether anything was changed.
 ///
 /// # Errors
-/// Nothing was changed; the hint has the lines to paste, if a person can do it. An edit of several
+/// Nothing was changed; the hint has the lines to paste, if a user can do it. An edit of several
 /// files whose last one cannot be written names those that were.
 pub fn edit(
     path: &Path,
@@ -231,7 +231,7 @@ impl Texts {
     }
 
     fn make_one(&mut self, path: &Path, change: &Change) -> Result<(), (PathBuf, String)> {
-        let parts = Part::of(path, &|path| self.now(path).cloned());
+        let parts = Part::read(path, &|path| self.now(path).cloned());
         let (at, action) = place(&parts, change).map_err(|unclear| {
             let place = parts.place_of(&change.path).map_or(path, |place| &place.file);
             (place.to_owned(), unclear_because(unclear, &change.path))

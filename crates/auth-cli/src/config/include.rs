@@ -23,7 +23,7 @@ pub(crate) fn read_text(path: &Path) -> io::Result<Option<String>> {
 pub(crate) fn read_stamped(path: &Path) -> io::Result<Option<(String, Option<Stamp>)>> {
     let read = || -> io::Result<_> {
         let (mut file, found) = open_regular(path)?;
-        let (stamp, mut text) = (Stamp::of(&found), String::new());
+        let (stamp, mut text) = (Stamp::from_metadata(&found), String::new());
         file.read_to_string(&mut text)?;
         Ok((text, stamp))
     };

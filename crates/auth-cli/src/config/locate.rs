@@ -51,7 +51,7 @@ pub(crate) enum Unclear {
 impl Part {
     /// The parts of the config at `path`. `read` gives the text of a file; `None` if it cannot be
     /// had, which makes it a file without content: whoever reads the config complains.
-    pub(crate) fn of(path: &Path, read: &dyn Fn(&Path) -> Option<String>) -> Self {
+    pub(crate) fn read(path: &Path, read: &dyn Fn(&Path) -> Option<String>) -> Self {
         Self::of_file(path, read, 0)
     }
 

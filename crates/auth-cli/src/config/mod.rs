@@ -108,7 +108,7 @@ impl Config {
         });
         problems.extend(check::problems(&config.value));
         if !problems.is_empty() {
-            let parts = Part::of(path, &|path| read_text(path).ok().flatten());
+            let parts = Part::read(path, &|path| read_text(path).ok().flatten());
             config.warnings = problems.iter().map(|(key, what)| told(key, what, &parts)).collect();
         }
         Ok(config)

@@ -21,7 +21,7 @@ pub(crate) enum Action {
 
 /// The text after `action` at `path`; all but the last step of a `Set` must be there.
 pub(crate) fn spliced(text: &str, path: &[Step], action: &Action) -> Option<String> {
-    let style = Style::of(text);
+    let style = Style::from_environment(text);
     let Some(root) = Node::parse(text).ok()? else {
         // Nothing but comments: the value comes after them.
         let Action::Set(value) = action else { return None };
@@ -93,7 +93,7 @@ struct Style<'a> {
 }
 
 impl<'a> Style<'a> {
-    fn of(text: &'a str) -> Self {
+    fn from_environment(text: &'a str) -> Self {
         let mut style = Self {
             text,
             newline: if text.contains("\r\n") { "\r\n" } else { "\n" },

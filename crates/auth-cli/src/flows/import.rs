@@ -51,7 +51,7 @@ pub fn run(args: &ImportRequest, invocation: &Invocation<'_>) -> Result<Report, 
     let (path, contents) = find(args, context)?;
     save::check_store(&sink)?;
     let seen = Seen::by(agent, &config, context)?;
-    let mut plan = Plan { left_out: contents.left_out, ..Plan::of(&seen.document) };
+    let mut plan = Plan { left_out: contents.left_out, ..Plan::for_bindings(&seen.document) };
     for foreign in contents.found {
         plan.add(foreign, args, agent, &sink, context)?;
     }
@@ -155,7 +155,7 @@ enum Chosen {
 }
 
 impl Plan {
-    fn of(document: &Document) -> Self {
+    fn for_bindings(document: &Document) -> Self {
         Self {
             document: document.clone(),
             takes: Vec::new(),
@@ -272,7 +272,7 @@ impl Plan {
             },
             ProfileId::new,
         );
-        let mut place = KeyPlace::of(args.profile_id.as_deref(), usual, args.force)?;
+        let mut place = KeyPlace::for_key(args.profile_id.as_deref(), usual, args.force)?;
         let is_free = !self.document.contains(&place.id);
         // A store comes as it was, though two of its profiles hold one key. Two that hold one
         // refresh token would end each other's login.
@@ -468,8 +468,8 @@ fn chosen(
     if can_refresh {
         context.say("  3  move the login here: the other tool must not use it any more");
     }
-    let answer = prompt::line("Which one? [1] ", context)?;
-    Ok(match answer.trim() {
+    let response = prompt::line("Which one? [1] ", context)?;
+    Ok(match response.trim() {
         "2" => access_only(),
         "3" if can_refresh => whole(),
         _ => {
@@ -519,7 +519,7 @@ fn report(plan: &Plan, agent: &Agent, context: &Context) -> Report {
         })
     });
     let unchanged: Vec<_> = plan.unchanged.iter().map(|(id, _)| id).collect();
-    let mut report = Report::of(json!({
+    let mut report = Report::from_data(json!({
         "agentId": agent.id,
         "imported": imported.collect::<Vec<_>>(),
         "unchanged": unchanged,

@@ -59,11 +59,11 @@ pub fn set(text: &str, which: Use, invocation: &Invocation<'_>) -> Result<Report
     })?;
     let named = invocation.named().map(config::agent_id);
     let of = named.as_ref().map(|id| format!(" of `{id}`")).unwrap_or_default();
-    let answer = json!({ "agentId": named, which.key(): model });
-    Ok(changed(answer, &format!("{}{of}: {model}", which.name()), invocation))
+    let response = json!({ "agentId": named, which.key(): model });
+    Ok(changed(response, &format!("{}{of}: {model}", which.name()), invocation))
 }
 
-/// `provider/model` of what a person wrote.
+/// `provider/model` of what a user wrote.
 pub(crate) fn model_named(text: &str, config: &Config) -> Result<String, CliError> {
     view::model_of(text, &ProviderId::new(DEFAULT_PROVIDER), config).map(|it| it.to_string())
 }
@@ -98,9 +98,9 @@ pub(crate) fn at<'a>(value: &'a Value, path: &[Step]) -> &'a Value {
 }
 
 /// What the config says now.
-pub(crate) fn changed(answer: Value, text: &str, invocation: &Invocation<'_>) -> Report {
+pub(crate) fn changed(response: Value, text: &str, invocation: &Invocation<'_>) -> Report {
     let context = invocation.context;
-    let mut report = Report::of(answer);
+    let mut report = Report::from_data(response);
     report.note(format_args!("Updated {}", context.display(&context.paths().config)));
     report.line(text);
     report

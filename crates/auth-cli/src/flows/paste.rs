@@ -179,7 +179,8 @@ fn store(
         _ => known.map(|known| known.token.clone()),
     };
     let looks = looks.unwrap_or_default();
-    let mut place = KeyPlace::of(profile, default_profile_id(&provider, what.name), what.force)?;
+    let mut place =
+        KeyPlace::for_key(profile, default_profile_id(&provider, what.name), what.force)?;
     save::check_store(&sink)?;
 
     let credential = match &what.place {
@@ -190,7 +191,7 @@ fn store(
         None => secret(&provider, what, &looks, agent, context)?,
     };
     let seen = Seen::by(agent, &config, context)?;
-    let decision = settled(&mut place, &provider, &credential, &seen.document, what, context)?;
+    let decision = resolved(&mut place, &provider, &credential, &seen.document, what, context)?;
     let (id, beside) = match decision {
         Decision::Save { id, beside } => (id, beside),
         Decision::Same(id) if what.expires_in.is_none() => {
@@ -230,7 +231,7 @@ fn store(
             option("--profile-id", other)
         ));
     }
-    let mut report = Report::of(told(&id, &provider, &credential, &holder, true));
+    let mut report = Report::from_data(told(&id, &provider, &credential, &holder, true));
     let until = credential.expires().map(|end| format!(" It ends {}.", utc(end)));
     report.line(format_args!(
         "Stored: profile `{id}` of the agent `{}`.{}",
@@ -241,7 +242,7 @@ fn store(
 }
 
 /// Where it goes; at a terminal the user decides whether it replaces what is there.
-fn settled(
+fn resolved(
     place: &mut KeyPlace,
     provider: &ProviderId,
     credential: &Credential,
@@ -270,7 +271,7 @@ fn unchanged(
     what: &What,
     agent: &Agent,
 ) -> Report {
-    let mut report = Report::of(told(id, provider, credential, agent, false));
+    let mut report = Report::from_data(told(id, provider, credential, agent, false));
     report.line(format_args!(
         "Unchanged: profile `{id}` of the agent `{}` holds this {} already.",
         agent.id,

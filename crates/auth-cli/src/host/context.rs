@@ -61,9 +61,9 @@ pub type Entropy = dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync;
 pub struct Terminal {
     /// Somebody can type.
     pub stdin: bool,
-    /// Data goes to a person.
+    /// Data goes to a user.
     pub stdout: bool,
-    /// Talk goes to a person.
+    /// Talk goes to a user.
     pub stderr: bool,
     /// Its columns, where stdout is one.
     pub width: Option<usize>,
@@ -237,7 +237,7 @@ impl Context {
         })
     }
 
-    /// The absolute path a person means by `text`.
+    /// The absolute path a user means by `text`.
     pub fn user_path(&self, text: &str) -> PathBuf {
         paths::resolve_user_path(OsStr::new(text), &self.home, &self.cwd)
     }
@@ -278,7 +278,7 @@ impl Context {
         self.stdout.borrow_mut().write_all(data).map_err(CliError::stdout)
     }
 
-    /// Says a line to the person, without what could change a terminal or begin another line. That
+    /// Says a line to the user, without what could change a terminal or begin another line. That
     /// nobody can hear it is no reason to fail.
     pub fn say(&self, line: impl fmt::Display) {
         let line = text::line_for_terminal(&line.to_string());
@@ -306,7 +306,7 @@ impl Context {
         }
     }
 
-    /// Asks the person something, the answer to be typed on the same line.
+    /// Asks the user something, the response to be typed on the same line.
     pub(crate) fn ask(&self, question: &str) {
         let mut stderr = self.stderr.borrow_mut();
         let _nobody_listens = write!(stderr, "{question}").and_then(|()| stderr.flush());

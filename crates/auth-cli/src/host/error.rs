@@ -23,7 +23,7 @@ pub enum Exit {
     Expiring = 2,
     /// There is no credential for what was asked.
     NoCredential = 3,
-    /// The person has to log in again.
+    /// The user has to log in again.
     LogInAgain = 4,
     /// It may work later.
     TryLater = 5,
@@ -37,7 +37,7 @@ pub enum Exit {
     Usage = 64,
     /// Something could not be written.
     CannotWrite = 74,
-    /// Interrupted by the person.
+    /// Interrupted by the user.
     Interrupted = 130,
 }
 

@@ -165,7 +165,7 @@ fn path(inputs: &Inputs<'_>, variable: &str) -> Option<PathBuf> {
     (!path.as_os_str().is_empty()).then_some(path)
 }
 
-/// The absolute path that a person means by `text`: white space around it is dropped, `~` is the
+/// The absolute path that a user means by `text`: white space around it is dropped, `~` is the
 /// home directory, all else is relative to `cwd`; `.` and `..` are resolved by their text alone.
 /// Nothing but white space stays nothing.
 pub fn resolve_user_path(text: &OsStr, home: &Path, cwd: &Path) -> PathBuf {

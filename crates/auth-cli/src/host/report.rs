@@ -1,4 +1,4 @@
-//! The answer of a command: as data and as text, with how the program ends. Rendered here alone.
+//! The response of a command: as data and as text, with how the program ends. Rendered here alone.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 
-/// In which form the answer is wanted.
+/// In which form the response is wanted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Output {
     /// Data as JSON on stdout, errors too.
@@ -18,7 +18,7 @@ pub struct Output {
     pub no_color: bool,
 }
 
-/// The answer of a command.
+/// The response of a command.
 #[derive(Debug)]
 pub struct Report {
     exit: Exit,
@@ -54,12 +54,12 @@ impl From<Exit> for Report {
 }
 
 impl Report {
-    /// An answer that is this as data; its text is still to be written.
-    pub fn of(data: Value) -> Self {
+    /// A response that is this as data; its text is still to be written.
+    pub fn from_data(data: Value) -> Self {
         Self { data: Some(data), ..Self::default() }
     }
 
-    /// An answer that is the same in both forms, to the byte.
+    /// A response that is the same in both forms, to the byte.
     pub fn raw(text: String) -> Self {
         Self { lines: vec![Line::Raw(text)], ..Self::default() }
     }
@@ -110,7 +110,7 @@ impl Report {
         Self { data: None, ..self }.failed(error)
     }
 
-    /// The data of an answer that is a part of another one; says what is said in both forms.
+    /// The data of a response that is a part of another one; says what is said in both forms.
     pub(crate) fn quietly(self, context: &Context) -> Value {
         for line in &self.lines {
             if let Line::Said(line) = line {

@@ -15,7 +15,7 @@ pub(crate) fn shell_word(text: &str) -> String {
     }
 }
 
-/// The same of what a person is shown: without what could change a terminal.
+/// The same of what a user is shown: without what could change a terminal.
 #[expect(clippy::needless_pass_by_value, reason = "a borrowed `ToString` is one, too")]
 pub(crate) fn word(text: impl ToString) -> String {
     shell_word(&printable(&text.to_string()))

@@ -5,7 +5,7 @@ use auth_store::Timestamp;
 
 use crate::host::context::Context;
 
-/// What the person's terminal can show, and what they want.
+/// What the user's terminal can show, and what they want.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Style {
     has_colour: bool,
@@ -27,7 +27,7 @@ impl Style {
     /// The style of standard output: `--no-color` and `NO_COLOR` (<https://no-color.org>) switch
     /// colours off, `CLICOLOR_FORCE` (<https://bixense.com/clicolors>) switches them on; else they
     /// are for terminals.
-    pub(crate) fn of(no_color: bool, context: &Context) -> Self {
+    pub(crate) fn from_environment(no_color: bool, context: &Context) -> Self {
         let is_set = |name: &str| context.env(name).is_some_and(|value| !value.is_empty());
         let is_forced = is_set("CLICOLOR_FORCE") && context.env("CLICOLOR_FORCE") != Some("0");
         let is_dumb = context.env("TERM") == Some("dumb");
@@ -114,7 +114,7 @@ mod tests {
             let mut context = Context::sealed(home, Timestamp(0));
             context.terminal.stdout = is_terminal;
             context.env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
-            Style::of(no_color, &context).has_colour
+            Style::from_environment(no_color, &context).has_colour
         };
         assert!(has_colour(true, &[], false));
         assert!(has_colour(true, &[("NO_COLOR", "")], false));

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::profiles::view::View;
 
-/// A profile that rests, or a model of it.
+/// A profile that is in cooldown, or a model of it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Resting {
+pub struct InCooldown {
     /// Its id.
     pub profile_id: ProfileId,
     /// Its provider, as written.
@@ -23,7 +23,7 @@ pub struct Resting {
     pub until: Timestamp,
     /// How long that is, in milliseconds.
     pub remaining_ms: i64,
-    /// The model that rests; `None`: the whole profile.
+    /// The model that is in cooldown; `None`: the whole profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// What the provider said.
@@ -32,18 +32,18 @@ pub struct Resting {
 }
 
 /// The profiles that rest, the one that is back soonest first.
-pub fn resting(view: &View) -> Vec<Resting> {
-    resting_with(view, &ModelUsage::default())
+pub fn in_cooldown(view: &View) -> Vec<InCooldown> {
+    in_cooldown_with(view, &ModelUsage::default())
 }
 
 /// The same with the models that rest.
-pub(crate) fn resting_with(view: &View, models: &ModelUsage) -> Vec<Resting> {
-    let mut resting = Vec::new();
+pub(crate) fn in_cooldown_with(view: &View, models: &ModelUsage) -> Vec<InCooldown> {
+    let mut in_cooldown = Vec::new();
     for profile in &view.profiles {
         let mut add = |usage: &Usage, model: Option<String>| {
             let Some(until) = unusable_until(usage).filter(|end| view.now < *end) else { return };
             let is_disabled = usage.disabled_until.is_some_and(|end| view.now < end);
-            resting.push(Resting {
+            in_cooldown.push(InCooldown {
                 profile_id: profile.id.clone(),
                 provider: profile.provider_text.clone(),
                 kind: if is_disabled { "disabled" } else { "cooldown" },
@@ -59,6 +59,6 @@ pub(crate) fn resting_with(view: &View, models: &ModelUsage) -> Vec<Resting> {
             add(&usage, Some(model));
         }
     }
-    resting.sort_by_key(|it| it.remaining_ms);
-    resting
+    in_cooldown.sort_by_key(|it| it.remaining_ms);
+    in_cooldown
 }

@@ -1,4 +1,4 @@
-//! The answers of issuers that could not be read and are kept: whose they are, and the command that
+//! The responses of issuers that could not be read and are kept: whose they are, and the command that
 //! looks at them.
 
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::host::shell_quote::command;
 
-/// An answer that is kept for a profile.
+/// A response that is kept for a profile.
 #[derive(Debug)]
 pub(crate) struct Kept {
     /// The profile.
@@ -49,7 +49,7 @@ pub(crate) fn kept(
         if record.state != State::Unmerged {
             return None;
         }
-        let files = Store::at(&record.store).kept_answers().unwrap_or_default();
+        let files = Store::at(&record.store).kept_responses().unwrap_or_default();
         let options = format!("{of_agent} --retry-merge");
         Some(Kept {
             path: files.into_iter().find(|(of, _)| *of == key).map(|(_, path)| path),

@@ -52,7 +52,7 @@ pub(crate) fn look(
     let text = match reference {
         KeyReference::Env { id } => env(id).ok_or("the variable is not set")?,
         KeyReference::File { path } => read(path).map_err(|error| error.to_string())?,
-        KeyReference::Exec { command } => output(command, PATIENCE)?,
+        KeyReference::Exec { command } => output(command, TIMEOUT)?,
     };
     let line = text.lines().map(auth_store::trim).find(|line| !line.is_empty());
     let line = line.ok_or("it is empty")?;
@@ -65,7 +65,7 @@ pub(crate) fn look(
     }
 }
 
-/// A place that a person named: where a program is, is settled once, so that a later `PATH` cannot
+/// A place that a user named: where a program is, is settled once, so that a later `PATH` cannot
 /// put another in its place.
 ///
 /// # Errors
@@ -97,7 +97,7 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 /// What `command` prints. It gets our environment, and no input.
-fn output(command: &[String], patience: Duration) -> Result<String, String> {
+fn output(command: &[String], timeout: Duration) -> Result<String, String> {
     let [program, arguments @ ..] = command else { return Err("it is empty".to_owned()) };
     if !Path::new(program).is_absolute() {
         return Err(format!("`{program}` is not an absolute path"));
@@ -116,9 +116,9 @@ fn output(command: &[String], patience: Duration) -> Result<String, String> {
         // Nobody may wait any more.
         let _ = sender.send(read.map(|_| bytes));
     });
-    let Ok(read) = receiver.recv_timeout(patience) else {
+    let Ok(read) = receiver.recv_timeout(timeout) else {
         end(&mut child);
-        return Err(format!("it did not end within {} seconds", patience.as_secs()));
+        return Err(format!("it did not end within {} seconds", timeout.as_secs()));
     };
     let bytes = read.map_err(|error| error.to_string())?;
     if bytes.len() as u64 >= LARGEST {
@@ -156,14 +156,14 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// The absolute path of a file that a person named.
+/// The absolute path of a file that a user named.
 pub(crate) fn file(text: &str, context: &Context) -> KeyReference {
     let path: PathBuf = context.user_path(text);
     KeyReference::File { path }
 }
 
 /// How long another program may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Of a file, or of what a program prints.
 const LARGEST: u64 = 64 << 10;

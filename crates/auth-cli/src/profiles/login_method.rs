@@ -20,9 +20,9 @@ pub(crate) enum Chosen {
     ApiKey,
 }
 
-/// The way that is `named`, else the provider's first. What a person must paste is asked for only
+/// The way that is `named`, else the provider's first. What a user must paste is asked for only
 /// where they named that way, or sit at a terminal. `in_two_steps`: the login is only begun.
-pub(crate) fn of(
+pub(crate) fn choose(
     named: Option<&str>,
     in_two_steps: bool,
     provider: &Provider,
@@ -80,16 +80,17 @@ pub(crate) fn choose_provider(
         ));
     }
     context.say("");
-    let answer = prompt::answer("Its number or name: ", context)?;
-    if answer.is_empty() {
+    let response = prompt::answer("Its number or name: ", context)?;
+    if response.is_empty() {
         return Err(CliError::usage("no provider was chosen"));
     }
-    let by_number = answer.parse::<usize>().ok().and_then(|number| ids.get(number.wrapping_sub(1)));
-    Ok(by_number.map_or(answer, |id| (*id).to_owned()))
+    let by_number =
+        response.parse::<usize>().ok().and_then(|number| ids.get(number.wrapping_sub(1)));
+    Ok(by_number.map_or(response, |id| (*id).to_owned()))
 }
 
 /// The provider that is meant. A wrong manifest of that name is an error, even where the
-/// catalogue has one: the person wrote it to be used.
+/// catalogue has one: the user wrote it to be used.
 pub(crate) fn find<'a>(name: &str, providers: &'a Providers) -> Result<&'a Provider, CliError> {
     let id = ProviderId::new(name);
     let found = providers.find(&id);
@@ -128,7 +129,7 @@ pub(crate) fn choose_method(
     Ok(provider.flows.get(number).map(|flow| words(*flow)[0].to_owned()))
 }
 
-/// What the person can do instead.
+/// What the user can do instead.
 pub(crate) fn ways(provider: &Provider) -> String {
     let of = option("--provider", &provider.id);
     let mut ways = Vec::new();

@@ -84,16 +84,16 @@ fn follow(
     invocation: &Invocation<'_>,
 ) -> Result<TokenOutput, CliError> {
     let context = invocation.context;
-    let route = Route::of(&request.route, model, view, context)?;
+    let route = Route::for_request(&request.route, model, view, context)?;
     for warning in &route.warnings {
         context.say(format_args!("warning: {warning}"));
     }
     route.move_session(&request.route, view, context);
     let mut failure: Option<CliError> = None;
     for candidate in &route.candidates {
-        if let Some(until) = candidate.resting {
-            let rests = all_rest(&route, until, candidate, view);
-            return Err(failure.unwrap_or(rests));
+        if let Some(until) = candidate.in_cooldown {
+            let cooldowns = all_in_cooldown(&route, until, candidate, view);
+            return Err(failure.unwrap_or(cooldowns));
         }
         let outcome = if request.no_refresh {
             stored(candidate, request, view)
@@ -139,7 +139,7 @@ pub(crate) fn output_of(
     // As the profile spells it.
     let found = view.profile(profile).ok();
     let provider = found.map_or(&route.provider, |found| &found.provider);
-    let output = TokenOutput::of(provider, profile, &view.agent.id, credential);
+    let output = TokenOutput::for_profile(provider, profile, &view.agent.id, credential);
     TokenOutput { model: route.model.clone(), ..output }
 }
 
@@ -181,7 +181,7 @@ fn is_about_the_profile(error: &CliError) -> bool {
     matches!(error.exit, Exit::NoCredential | Exit::LogInAgain | Exit::TryLater | Exit::Usage)
 }
 
-fn all_rest(route: &Route, until: Timestamp, first: &Candidate, view: &View) -> CliError {
+fn all_in_cooldown(route: &Route, until: Timestamp, first: &Candidate, view: &View) -> CliError {
     let who = match (&route.pin, &route.model) {
         (Some(Pin::Require(id)), _) => format!("the pinned profile `{id}` rests"),
         (_, Some(model)) => format!("all profiles of {} rest for {model}", route.provider),

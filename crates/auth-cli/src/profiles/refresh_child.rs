@@ -85,7 +85,7 @@ fn send(
             command.args(request.arguments());
             in_child(command, lock, sink).map_err(Failure::InChild)
         }
-        _ => Ok(refresh::send_blocking(lock, wanted, provider, sink.doors())?),
+        _ => Ok(refresh::send_blocking(lock, wanted, provider, sink.refresh_context())?),
     }
 }
 
@@ -110,7 +110,7 @@ fn in_child(mut command: Command, lock: TokenLock, sink: &TokenSink) -> Result<b
     let _ = child.wait();
     let Ok(mut report) = serde_json::from_str::<Value>(&text) else {
         // It died; the token's record says how far it came, so look again.
-        refresh::clear_up(sink.doors());
+        refresh::clear_up(sink.refresh_context());
         return Ok(false);
     };
     // What cannot be read was told by no child of ours.
@@ -165,16 +165,16 @@ pub fn run(arguments: &[OsString], context: &Context) -> u8 {
 
 #[cfg(unix)]
 fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
-    let nobody = || CliError::usage(format!("`{WORD}` is not for people"));
+    let bad_arguments = || CliError::usage(format!("`{WORD}` is not for people"));
     let [_, _, key, id, directory, provider, profile, force, at_least, only_if] = arguments else {
-        return Err(nobody());
+        return Err(bad_arguments());
     };
-    let text = |argument: &OsString| argument.to_str().map(str::to_owned).ok_or_else(nobody);
-    let key: TokenKey = text(key)?.parse().map_err(|_| nobody())?;
+    let text = |argument: &OsString| argument.to_str().map(str::to_owned).ok_or_else(bad_arguments);
+    let key: TokenKey = text(key)?.parse().map_err(|_| bad_arguments())?;
     let agent = Agent { id: text(id)?, directory: directory.into() };
     let wanted = Wanted {
         profile: text(profile)?.into(),
-        at_least: Duration::from_millis(text(at_least)?.parse().map_err(|_| nobody())?),
+        at_least: Duration::from_millis(text(at_least)?.parse().map_err(|_| bad_arguments())?),
         force: match text(force)?.as_str() {
             "no" => Force::No,
             "refresh" => Force::Refresh,
@@ -189,12 +189,13 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
     let config = invocation.config()?;
     let sink = sink::for_agent(&agent, &config, context)?;
     let provider = sink.providers.find(&auth_store::ProviderId::new(&text(provider)?));
-    let provider = provider.ok_or_else(nobody)?;
-    let stdin =
-        std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned().map_err(|_| nobody())?;
+    let provider = provider.ok_or_else(bad_arguments)?;
+    let stdin = std::os::fd::AsFd::as_fd(&std::io::stdin())
+        .try_clone_to_owned()
+        .map_err(|_| bad_arguments())?;
     let lock = sink.records.inherited(key, File::from(stdin))?;
     ignore_signals();
-    let sent = refresh::send_blocking(lock, &wanted, provider, sink.doors())
+    let sent = refresh::send_blocking(lock, &wanted, provider, sink.refresh_context())
         .map_err(|error| explain(error, Some(provider), &agent))?;
     // Here, since the one who asked may be gone.
     runtime_cache::changed_with_copies(&agent, &config, &invocation);
@@ -207,12 +208,12 @@ fn child(_: &[OsString], _: &Context) -> Result<bool, CliError> {
     Err(CliError::usage(format!("`{WORD}` is not for people")))
 }
 
-/// From now on no polite signal ends us: the answer must be saved first. The deadline of the
+/// From now on no polite signal ends us: the response must be saved first. The deadline of the
 /// request bounds how long that can take.
 #[cfg(unix)]
 fn ignore_signals() {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-    hardening::hear([SIGINT, SIGTERM, SIGHUP, SIGQUIT]);
+    hardening::handle_signals([SIGINT, SIGTERM, SIGHUP, SIGQUIT]);
 }
 
 #[cfg(test)]

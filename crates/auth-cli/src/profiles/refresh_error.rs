@@ -11,7 +11,7 @@ use crate::agent::Agent;
 use crate::host::error::{CliError, Exit, chain};
 use crate::host::shell_quote::{command, option};
 
-/// What a person is told, and which command helps.
+/// What a user is told, and which command helps.
 pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) -> CliError {
     let message = chain(&error);
     let log_in = |profile: &ProfileId| log_in_command(profile, provider, agent);
@@ -79,7 +79,7 @@ pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) 
             RefreshError::Store(store) => store.into(),
             _ => new(Exit::Store, "store"),
         },
-        RefreshError::Unsettled { profile } => {
+        RefreshError::Unfinished { profile } => {
             new(Exit::TryLater, "unsettled").hint("try again").profile(profile)
         }
         _ => new(Exit::TryLater, "refresh"),

@@ -41,7 +41,7 @@ pub(crate) struct Route {
     pub(crate) candidates: Vec<Candidate>,
     /// Where they come from; `None` if somebody named the profile.
     pub(crate) plan: Option<Plan>,
-    /// What the person should know.
+    /// What the user should know.
     pub(crate) warnings: Vec<String>,
     /// Whether the session's pin moves with this.
     pub(crate) moves_session: bool,
@@ -54,7 +54,7 @@ pub(crate) struct Candidate {
     /// Its id.
     pub(crate) profile: ProfileId,
     /// It is not to be used before then.
-    pub(crate) resting: Option<Timestamp>,
+    pub(crate) in_cooldown: Option<Timestamp>,
 }
 
 /// The models to try for `request`: the one that was named, then the fallbacks of the config, then
@@ -94,7 +94,7 @@ impl Route {
     ///
     /// # Errors
     /// What was named does not exist, or the session's pin names a profile that is gone.
-    pub(crate) fn of(
+    pub(crate) fn for_request(
         request: &RouteRequest,
         model: Option<&ModelRef>,
         view: &View,
@@ -102,15 +102,15 @@ impl Route {
     ) -> Result<Self, CliError> {
         if let Some(id) = &request.profile {
             let profile = view.profile(&ProfileId::new(id.as_str()))?;
-            // Who names a profile gets it, resting or not.
-            let candidate = Candidate { profile: profile.id.clone(), resting: None };
+            // Who names a profile gets it, in cooldown or not.
+            let candidate = Candidate { profile: profile.id.clone(), in_cooldown: None };
             return Ok(Self {
                 candidates: vec![candidate],
                 ..Self::empty(profile.provider.clone(), model)
             });
         }
         if let Some(key) = &request.session {
-            let entry = Sessions::of(&view.agent, &view.config, context).entry(key)?;
+            let entry = Sessions::for_agent(&view.agent, &view.config, context).entry(key)?;
             return Self::of_session(key, entry, request, view);
         }
         let provider = match (model, &request.provider) {
@@ -119,8 +119,8 @@ impl Route {
             (None, None) => view.agent_model().provider,
         };
         // Read only where it is asked for: this is the hot path.
-        let rests = model.map(|_| view.model_usage()).unwrap_or_default();
-        Ok(Self::over(provider, model, &rests, None, view))
+        let cooldowns = model.map(|_| view.model_usage()).unwrap_or_default();
+        Ok(Self::over(provider, model, &cooldowns, None, view))
     }
 
     fn of_session(
@@ -131,7 +131,7 @@ impl Route {
     ) -> Result<Self, CliError> {
         let is_known = entry.is_some() || request.new_session;
         let entry = entry.unwrap_or_default();
-        let turn = Turn::of(&entry, request, view);
+        let turn = Turn::for_entry(&entry, request, view);
         if turn.is_required
             && let Some(id) = session::pinned(&entry)
         {
@@ -171,15 +171,15 @@ impl Route {
     fn over(
         provider: ProviderId,
         model: Option<&ModelRef>,
-        rests: &ModelUsage,
+        cooldowns: &ModelUsage,
         pin: Option<Pin>,
         view: &View,
     ) -> Self {
-        let plan = planned(&provider, model, rests, pin.as_ref(), view);
-        let of_model = |id| model.and_then(|it| rests.get(id, &it.to_string()).cooldown_until);
+        let plan = planned(&provider, model, cooldowns, pin.as_ref(), view);
+        let of_model = |id| model.and_then(|it| cooldowns.get(id, &it.to_string()).cooldown_until);
         let candidates = plan.candidates.iter().map(|candidate| {
-            let resting = match &candidate.why {
-                Why::Resting { until, .. } => Some(*until),
+            let in_cooldown = match &candidate.why {
+                Why::InCooldown { until, .. } => Some(*until),
                 // A pinned profile keeps its place, and may rest all the same.
                 Why::Pinned => {
                     let profile = view.profile(&candidate.id).ok();
@@ -188,10 +188,10 @@ impl Route {
                 }
                 _ => None,
             };
-            Candidate { profile: candidate.id.clone(), resting }
+            Candidate { profile: candidate.id.clone(), in_cooldown }
         });
         let mut candidates: Vec<_> = candidates.collect();
-        candidates.sort_by_key(|candidate| candidate.resting);
+        candidates.sort_by_key(|candidate| candidate.in_cooldown);
         let warnings = plan.warnings.iter().map(|warning| format!("{provider}: {warning}"));
         let warnings = warnings.chain(metered(&candidates, &plan, &provider, view)).collect();
         Self { pin, candidates, warnings, plan: Some(plan), ..Self::empty(provider, model) }
@@ -200,9 +200,9 @@ impl Route {
     /// Writes the session's pin where it moved. It is a preference, so a failure is only said.
     pub(crate) fn move_session(&self, request: &RouteRequest, view: &View, context: &Context) {
         let Some(key) = self.session.as_deref().filter(|_| self.moves_session) else { return };
-        let sessions = Sessions::of(&view.agent, &view.config, context);
+        let sessions = Sessions::for_agent(&view.agent, &view.config, context);
         let moved = sessions.update(key, request.new_session, context, |entry| {
-            let turn = Turn::of(entry, request, view);
+            let turn = Turn::for_entry(entry, request, view);
             if turn.is_required { None } else { turn.resolve(entry, view).entry }
         });
         if let Err(error) = moved {
@@ -210,7 +210,7 @@ impl Route {
         }
     }
 
-    /// The command that ends a person's pin, if that is what leaves no other profile.
+    /// The command that ends a user's pin, if that is what leaves no other profile.
     pub(crate) fn unpin(&self) -> Option<String> {
         let key = self.session.as_deref()?;
         matches!(self.pin, Some(Pin::Require(_))).then(|| unpin(key))
@@ -226,16 +226,16 @@ struct Turn {
     provider: ProviderId,
     /// The session's model, if its provider is what is asked for.
     model: Option<ModelRef>,
-    rests: ModelUsage,
+    cooldowns: ModelUsage,
     /// Whether the session's own provider is asked for, so that its pin may move.
     is_own: bool,
-    /// Whether a person's pin leaves no other profile.
+    /// Whether a user's pin leaves no other profile.
     is_required: bool,
     is_new: bool,
 }
 
 impl Turn {
-    fn of(entry: &Entry, request: &RouteRequest, view: &View) -> Self {
+    fn for_entry(entry: &Entry, request: &RouteRequest, view: &View) -> Self {
         let pinned = session::pinned(entry);
         let is_required =
             pinned.is_some() && session::source(entry) == PinSource::User && !request.new_session;
@@ -250,7 +250,7 @@ impl Turn {
         let provider = request.provider.as_deref().map_or_else(|| own.clone(), ProviderId::new);
         Self {
             model: Some(model).filter(|model| model.provider == provider),
-            rests: view.model_usage(),
+            cooldowns: view.model_usage(),
             is_own: provider == own,
             is_required,
             is_new: request.new_session,
@@ -259,11 +259,11 @@ impl Turn {
     }
 
     fn route(&self, pin: Option<Pin>, view: &View) -> Route {
-        Route::over(self.provider.clone(), self.model.as_ref(), &self.rests, pin, view)
+        Route::over(self.provider.clone(), self.model.as_ref(), &self.cooldowns, pin, view)
     }
 
     fn resolve(&self, entry: &Entry, view: &View) -> session::Resolved {
-        let plan = planned(&self.provider, self.model.as_ref(), &self.rests, None, view);
+        let plan = planned(&self.provider, self.model.as_ref(), &self.cooldowns, None, view);
         session::resolve(entry, &view.profiles, &self.provider, &plan, self.is_new, view.now)
     }
 }
@@ -271,17 +271,17 @@ impl Turn {
 fn planned(
     provider: &ProviderId,
     model: Option<&ModelRef>,
-    rests: &ModelUsage,
+    cooldowns: &ModelUsage,
     pin: Option<&Pin>,
     view: &View,
 ) -> Plan {
     match model {
-        Some(model) => view.plan_for_model(model, rests, pin),
+        Some(model) => view.plan_for_model(model, cooldowns, pin),
         None => view.plan(provider, pin),
     }
 }
 
-/// A word where a key that costs by the use takes the place of a subscription that rests.
+/// A word where a key that costs by the use takes the place of a subscription that is in cooldown.
 fn metered(
     candidates: &[Candidate],
     plan: &Plan,
@@ -289,7 +289,7 @@ fn metered(
     view: &View,
 ) -> Option<String> {
     let paid = |id: &ProfileId| view.profile(id).ok().map(|it| charge(&it.provider, it.kind));
-    let first = candidates.first().filter(|it| it.resting.is_none())?;
+    let first = candidates.first().filter(|it| it.in_cooldown.is_none())?;
     if paid(&first.profile) != Some(Charge::Metered) {
         return None;
     }
@@ -299,14 +299,14 @@ fn metered(
         Source::ConfigProfiles | Source::Profiles => None,
     };
     let place = |id: &ProfileId| order.as_ref().and_then(|ids| ids.iter().position(|it| it == id));
-    let resting = candidates.iter().find(|it| {
-        it.resting.is_some()
+    let in_cooldown = candidates.iter().find(|it| {
+        it.in_cooldown.is_some()
             && paid(&it.profile) == Some(Charge::Subscription)
             && (order.is_none() || place(&it.profile) < place(&first.profile))
     })?;
-    let until = resting.resting.map(utc).unwrap_or_default();
+    let until = in_cooldown.in_cooldown.map(utc).unwrap_or_default();
     Some(format!(
         "`{}` costs by the use; the subscription `{}` rests until {until}",
-        first.profile, resting.profile
+        first.profile, in_cooldown.profile
     ))
 }

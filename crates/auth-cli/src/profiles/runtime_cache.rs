@@ -31,7 +31,7 @@ pub(crate) fn follow_changes(invocation: &Invocation<'_>) {
 fn follow(agent: &Agent, config: &Config, context: &Context) {
     let (routing, now) = (config.routing(), context.now());
     let path = paths::runtime_cache(&agent.directory);
-    let store = agent.store().with_patience(PATIENCE);
+    let store = agent.store().with_timeout(TIMEOUT);
     let shared = shared::owner_of(agent, config, context).ok().flatten();
     let shared = shared.and_then(|owner| owner.store_to_change(context).read().ok());
     let followed = store.follow_routing(&path, |document, _| match &shared {
@@ -74,7 +74,7 @@ fn routed(document: &Document, config: &RoutingConfig, now: Timestamp) -> Runtim
     each.collect()
 }
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,7 @@ use crate::profiles::view;
 /// # Errors
 /// Nobody can say which other agents there are, who may have copies of its logins.
 pub fn for_agent(agent: &Agent, config: &Config, context: &Context) -> Result<TokenSink, CliError> {
-    let patience = agent::lock_patience(context);
+    let timeout = agent::lock_timeout(context);
     let state = StateDirectory::at(&context.paths().state_dir);
     let others = agent::others(agent, config, context)?;
     let providers = view::providers(context);
@@ -34,7 +34,7 @@ pub fn for_agent(agent: &Agent, config: &Config, context: &Context) -> Result<To
         providers,
         http: Box::new(http),
         clock: Arc::clone(&context.clock),
-        patience,
+        timeout,
         flights: Flights::default(),
         warm: Warm::default(),
     })

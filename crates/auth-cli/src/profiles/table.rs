@@ -22,7 +22,9 @@ pub(crate) fn profile_lines(
         .filter_map(|(place, candidate)| {
             let profile = find(view, candidate.id.as_str())?;
             let rest = match &candidate.why {
-                Why::Resting { until, reason } => Some(rest(*until, reason.as_deref(), view.now)),
+                Why::InCooldown { until, reason } => {
+                    Some(rest(*until, reason.as_deref(), view.now))
+                }
                 _ => None,
             };
             let level = if rest.is_some() { Level::Soon } else { Level::Good };

@@ -32,7 +32,7 @@ pub struct TokenOutput {
 
 impl TokenOutput {
     /// The token of a profile.
-    pub fn of(
+    pub fn for_profile(
         provider: &ProviderId,
         profile: &ProfileId,
         agent: &str,

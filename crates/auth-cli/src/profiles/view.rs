@@ -50,7 +50,7 @@ impl View {
         for warning in &config.warnings {
             context.say(format_args!("warning: {warning}"));
         }
-        let view = Self::of(invocation.agent()?.clone(), config, context)?;
+        let view = Self::from_agent(invocation.agent()?.clone(), config, context)?;
         let path = context.display(view.agent.store().path());
         for unusable in view.document.unusable() {
             context.say(format_args!("warning: `{path}`: {unusable}; it is ignored"));
@@ -71,10 +71,10 @@ impl View {
         context: &Context,
     ) -> Result<Self, CliError> {
         let agent = Agent::named(named, &config, context)?;
-        Self::of(agent, config, context)
+        Self::from_agent(agent, config, context)
     }
 
-    fn of(agent: Agent, config: Rc<Config>, context: &Context) -> Result<Self, CliError> {
+    fn from_agent(agent: Agent, config: Rc<Config>, context: &Context) -> Result<Self, CliError> {
         let Seen { document, shared } = Seen::by(&agent, &config, context)?;
         Ok(Self {
             profiles: document.profiles().collect(),
@@ -101,11 +101,16 @@ impl View {
     }
 
     /// The plan for a request for `model`, which may rest with some of the profiles.
-    pub fn plan_for_model(&self, model: &ModelRef, rests: &ModelUsage, pin: Option<&Pin>) -> Plan {
+    pub fn plan_for_model(
+        &self,
+        model: &ModelRef,
+        cooldowns: &ModelUsage,
+        pin: Option<&Pin>,
+    ) -> Plan {
         let name = model.to_string();
         let profiles = self.profiles.iter().cloned();
         let profiles = profiles.map(|profile| {
-            let of_model = rests.get(&profile.id, &name);
+            let of_model = cooldowns.get(&profile.id, &name);
             for_model(profile, &of_model)
         });
         self.plan_over(&profiles.collect::<Vec<_>>(), &model.provider, pin)
@@ -206,7 +211,7 @@ pub fn default_model(config: &Config) -> ModelRef {
     configured.unwrap_or(ModelRef { provider: anthropic, model: DEFAULT_MODEL.to_owned() })
 }
 
-/// The model a person means: an alias of the config, `provider/model`, or the bare name of one of
+/// The model a user means: an alias of the config, `provider/model`, or the bare name of one of
 /// `provider`'s.
 ///
 /// # Errors
@@ -227,7 +232,7 @@ pub fn providers(context: &Context) -> Providers {
     Providers::load(Some(&manifests), &|name| context.env(name).map(str::to_owned))
 }
 
-/// What a person does to get a credential of `provider`.
+/// What a user does to get a credential of `provider`.
 pub fn way_in(provider: &ProviderId, providers: &Providers) -> String {
     let of = option("--provider", provider);
     match providers.find(provider) {
@@ -261,7 +266,7 @@ pub enum Access {
     Unknown,
 }
 
-/// Whether it can be renewed without a person.
+/// Whether it can be renewed without a user.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refresh {
@@ -269,7 +274,7 @@ pub enum Refresh {
     Yes,
     /// It has none.
     No,
-    /// It has one, and the issuer refused it, it was revoked, or the answer to it could not be read.
+    /// It has one, and the issuer refused it, it was revoked, or the response to it could not be read.
     NeedsLogin,
 }
 

@@ -56,7 +56,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Whether it is a login of a person and not a key: some providers allow those in their own
+    /// Whether it is a login of a user and not a key: some providers allow those in their own
     /// applications only.
     pub fn is_subscription(&self) -> bool {
         self.kind != Kind::ApiKey
@@ -86,7 +86,7 @@ pub struct Live {
 impl Live {
     /// What names the secret without telling it.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(self.secret.expose())
+        Fingerprint::from_text(self.secret.expose())
     }
 }
 
@@ -96,7 +96,7 @@ pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
     /// That of `text`.
-    pub fn of(text: &str) -> Self {
+    pub fn from_text(text: &str) -> Self {
         Self(Sha256::digest(text.as_bytes()).into())
     }
 }

@@ -55,7 +55,7 @@ pub struct ApiData {
     /// The form of its errors.
     #[serde(default)]
     pub error_shape: Shape,
-    /// Whether an error may stand in an answer whose status is good.
+    /// Whether an error may stand in a response whose status is good.
     #[serde(default)]
     pub error_in_success: bool,
     /// Whose headers tell of its quota.

@@ -38,7 +38,7 @@ impl Refusal {
         Self { status, message: message.into(), retry_after: None }
     }
 
-    /// The answer, as a provider with errors of this shape writes it.
+    /// The response, as a provider with errors of this shape writes it.
     pub(crate) fn render(&self, shape: Shape) -> Response<Bytes> {
         let (status, message) = (self.status, &self.message);
         let body = match shape {

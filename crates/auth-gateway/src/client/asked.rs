@@ -31,7 +31,7 @@ impl Caller {
         }
     }
 
-    /// Whether it may use the login of a person.
+    /// Whether it may use the login of a user.
     pub(crate) fn may_use_subscriptions(&self) -> bool {
         match self {
             Self::Owner => true,

@@ -65,13 +65,13 @@ pub enum ClientsError {
 
 impl Clients {
     /// Those of the state directory at `root`. The file need not exist.
-    pub fn of(root: &Path) -> Self {
+    pub fn in_state_directory(root: &Path) -> Self {
         Self { path: paths::clients(root), warm: Mutex::default() }
     }
 
     /// The clients as they are now.
     pub fn read(&self) -> Result<Arc<[Arc<Client>]>, ClientsError> {
-        let stamp = Stamp::of(&self.path);
+        let stamp = Stamp::from_metadata(&self.path);
         let mut warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
         if stamp.is_some() && warm.stamp == stamp {
             return Ok(Arc::clone(&warm.clients));
@@ -158,7 +158,7 @@ struct Stamp([i64; 5]);
 
 impl Stamp {
     #[cfg(unix)]
-    fn of(path: &Path) -> Option<Self> {
+    fn from_metadata(path: &Path) -> Option<Self> {
         use std::os::unix::fs::MetadataExt as _;
         let it = fs::metadata(path).ok()?;
         let (inode, size) = (it.ino().cast_signed(), it.size().cast_signed());
@@ -166,7 +166,7 @@ impl Stamp {
     }
 
     #[cfg(not(unix))]
-    fn of(_path: &Path) -> Option<Self> {
+    fn from_metadata(_path: &Path) -> Option<Self> {
         None
     }
 }
@@ -187,7 +187,10 @@ mod tests {
     #[test]
     fn a_change_is_seen_at_once_and_the_file_is_private() {
         let directory = tempfile::tempdir().unwrap();
-        let (one, other) = (Clients::of(directory.path()), Clients::of(directory.path()));
+        let (one, other) = (
+            Clients::in_state_directory(directory.path()),
+            Clients::in_state_directory(directory.path()),
+        );
         assert!(one.read().unwrap().is_empty());
         other.update(|clients| clients.push(client(1))).unwrap();
         assert_eq!(one.read().unwrap()[0].name, "c1");
@@ -207,10 +210,12 @@ mod tests {
         std::thread::scope(|scope| {
             for number in 0..16 {
                 let root = directory.path();
-                scope.spawn(move || Clients::of(root).update(|all| all.push(client(number))));
+                scope.spawn(move || {
+                    Clients::in_state_directory(root).update(|all| all.push(client(number)))
+                });
             }
         });
-        assert_eq!(Clients::of(directory.path()).read().unwrap().len(), 16);
+        assert_eq!(Clients::in_state_directory(directory.path()).read().unwrap().len(), 16);
     }
 
     #[test]
@@ -219,7 +224,7 @@ mod tests {
         let path = paths::clients(directory.path());
         for text in ["{", "{\"version\": 2, \"clients\": []}"] {
             write_atomic(&path, text.as_bytes()).unwrap();
-            let clients = Clients::of(directory.path());
+            let clients = Clients::in_state_directory(directory.path());
             assert!(matches!(clients.read(), Err(ClientsError::Damaged { .. })));
             assert!(clients.update(|all| all.push(client(1))).is_err());
             assert_eq!(read_regular(&path).unwrap(), text.as_bytes());
@@ -236,7 +241,7 @@ mod tests {
             paths::clients_lock(&directory.path().join("clients.json")),
         )
         .unwrap();
-        let refused = Clients::of(directory.path()).update(|_| ());
+        let refused = Clients::in_state_directory(directory.path()).update(|_| ());
         assert!(matches!(refused, Err(ClientsError::Io { action: "open", .. })));
         assert!(!target.exists());
     }

@@ -40,7 +40,7 @@ pub struct Client {
     /// How many requests it may make in a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_minute: Option<u32>,
-    /// Whether it may use the login of a person, where providers allow that in their own
+    /// Whether it may use the login of a user, where providers allow that in their own
     /// applications only.
     #[serde(default)]
     pub subscription: bool,
@@ -101,7 +101,7 @@ impl Client {
 
 /// The client that a token belongs to. Every client is compared, each in constant time.
 pub(crate) fn find<'a, C: AsRef<Client>>(clients: &'a [C], token: &str) -> Option<&'a C> {
-    let hash = Fingerprint::of(token).0;
+    let hash = Fingerprint::from_text(token).0;
     let mut found = None;
     for client in clients {
         let known = client.as_ref().token_sha256.0;
@@ -127,7 +127,7 @@ impl ClientToken {
     }
 
     fn hash(&self) -> TokenHash {
-        TokenHash(Fingerprint::of(self.expose()).0)
+        TokenHash(Fingerprint::from_text(self.expose()).0)
     }
 }
 

@@ -20,7 +20,7 @@ impl Learner {
         Self { last: Default::default(), tail: Vec::new() }
     }
 
-    /// Looks at the next part of an answer, and tells what it finds.
+    /// Looks at the next part of a response, and tells what it finds.
     pub(crate) fn look(&mut self, part: &[u8], found: &mut dyn FnMut(String)) {
         let seam = self.tail.len();
         self.tail.extend_from_slice(&part[..part.len().min(WINDOW)]);
@@ -98,13 +98,13 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_found_however_the_answer_is_cut() {
+    fn ids_are_found_however_the_response_is_cut() {
         let ciphertext = "g".repeat(300);
-        let answer = format!(
+        let reply = format!(
             "data: {{\"type\":\"response.created\",\"response\":{{\"id\": \"resp_1\"}}}}\n\n\
              data: {{\"item\":{{\"id\":\"rs_1\",\"encrypted_content\":\"{ciphertext}\"}}}}\n\n"
         );
-        let bytes = answer.as_bytes();
+        let bytes = reply.as_bytes();
         let mut expected = vec!["resp_1".to_owned(), "rs_1".to_owned(), "g".repeat(96)];
         expected.sort();
         for size in 1..bytes.len() {

@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use crate::accounts::Accounts;
 use crate::door::listeners::{self, DoorError, Kind, Listener};
 use crate::gateway::{Door, Gateway};
-use crate::http::stall::{Patient, Stream};
+use crate::http::stall::{Examination, Stream};
 
 /// A gateway with doors. It serves while [`run`](Self::run) runs.
 #[derive(Debug)]
@@ -179,12 +179,12 @@ async fn converse<A: Accounts>(
     mut phase: watch::Receiver<Phase>,
 ) {
     let limits = &gateway.limits;
-    let stream = Patient::new(stream, limits.client_idle);
+    let stream = Examination::new(stream, limits.client_idle);
     let service = service_fn(|request: Request<Incoming>| {
-        let answer = Arc::clone(&gateway).answer(door.clone(), request);
+        let reply = Arc::clone(&gateway).reply(door.clone(), request);
         let is_trusted = &is_trusted;
         async move {
-            let response = answer.await;
+            let response = reply.await;
             if response.status() != StatusCode::UNAUTHORIZED {
                 is_trusted.store(true, Ordering::Relaxed);
             }

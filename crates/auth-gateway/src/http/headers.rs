@@ -29,7 +29,7 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) {
     }
 }
 
-/// Takes out of an answer what is between the provider and us. Streams are marked so that no
+/// Takes out of a response what is between the provider and us. Streams are marked so that no
 /// proxy on the way holds them back.
 pub(crate) fn clean_answer(headers: &mut HeaderMap) {
     drop_hop_by_hop(headers);
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn cookies_stay_on_their_side_and_limits_are_told() {
-        let mut answer = headers(
+        let mut reply = headers(
             "set-cookie: a=b
             alt-svc: h3
             strict-transport-security: max-age=1
@@ -193,11 +193,11 @@ mod tests {
             x-ratelimit-remaining-tokens: 1
             request-id: r",
         );
-        clean_answer(&mut answer);
-        assert_eq!(answer.len(), 6);
-        assert_eq!(answer["x-accel-buffering"], "no");
-        assert_eq!(answer["cache-control"], "no-cache");
-        assert_eq!(answer["request-id"], "r");
+        clean_answer(&mut reply);
+        assert_eq!(reply.len(), 6);
+        assert_eq!(reply["x-accel-buffering"], "no");
+        assert_eq!(reply["cache-control"], "no-cache");
+        assert_eq!(reply["request-id"], "r");
     }
 
     #[test]

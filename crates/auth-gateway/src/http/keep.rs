@@ -131,7 +131,7 @@ impl Pantry {
 }
 
 /// Reads what is left of a request that was refused and throws it away: a client that is still
-/// sending when its connection ends does not get to see the answer.
+/// sending when its connection ends does not get to see the response.
 pub(crate) async fn drain(mut body: Incoming, limits: Limits) {
     let mut left = limits.body_bytes;
     let read = async {

@@ -1,4 +1,4 @@
-//! A look at the beginning of an answer, before its head goes to the client.
+//! A look at the beginning of a response, before its head goes to the client.
 
 use std::collections::VecDeque;
 
@@ -22,11 +22,11 @@ use crate::limits::Limits;
 /// The beginning of a body, which was read and is still to be passed on.
 pub(crate) type Held = VecDeque<Frame<Bytes>>;
 
-/// An event of a stream, as far as it tells whether the answer has begun.
+/// An event of a stream, as far as it tells whether the response has begun.
 enum Event {
     /// It says nothing yet: a comment, a ping, an acknowledgement.
     Handshake,
-    /// The answer has begun.
+    /// The response has begun.
     Output,
     /// There will be none.
     Error(Box<Judgement>),
@@ -52,12 +52,12 @@ pub(crate) async fn judge_error(
     (held, judgement)
 }
 
-/// Whether an answer can be looked into for errors behind its good status.
+/// Whether a response can be looked into for errors behind its good status.
 pub(crate) fn can_look_into(headers: &HeaderMap) -> bool {
     is_event_stream(headers) && !headers.contains_key(CONTENT_ENCODING)
 }
 
-/// Holds a stream back until its first event that is an answer or an error.
+/// Holds a stream back until its first event that is a response or an error.
 pub(crate) async fn look_into(
     parts: &Parts,
     body: &mut Incoming,
@@ -139,7 +139,7 @@ fn told(status: u16, headers: &HeaderMap, body: &[u8]) -> Told {
     }
 }
 
-/// Events that come before an answer, whether or not there will be one.
+/// Events that come before a response, whether or not there will be one.
 const HANDSHAKE: [&str; 7] = [
     "response.created",
     "response.queued",

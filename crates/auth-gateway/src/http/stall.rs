@@ -19,12 +19,12 @@ pub(crate) enum Stream {
 
 /// A connection that ends when a write has to wait for too long.
 #[derive(Debug)]
-pub(crate) struct Patient {
+pub(crate) struct Examination {
     stream: Stream,
     idle: Idle,
 }
 
-impl Patient {
+impl Examination {
     pub(crate) fn new(stream: Stream, limit: Duration) -> Self {
         Self { stream, idle: Idle::new(limit) }
     }
@@ -44,7 +44,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for Examination {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -57,7 +57,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for Examination {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -7,7 +7,7 @@ use memchr::memmem::Finder;
 
 use crate::accounts::Live;
 
-/// Covers one secret in an answer.
+/// Covers one secret in a response.
 #[derive(Debug)]
 pub(crate) struct Veil {
     secret: Option<Finder<'static>>,

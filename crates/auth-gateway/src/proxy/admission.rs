@@ -16,15 +16,15 @@ use crate::client::Right;
 use crate::gateway::{Door, Gateway, no_right};
 use crate::http::entry;
 use crate::http::keep::drain;
-use crate::proxy::relay::Answer;
+use crate::proxy::relay::Reply;
 
 impl<A: Accounts> Gateway<A> {
     /// Answers one request, in any case.
-    pub(crate) async fn answer(
+    pub(crate) async fn reply(
         self: Arc<Self>,
         door: Door,
         request: Request<Incoming>,
-    ) -> Response<Answer<A>> {
+    ) -> Response<Reply<A>> {
         let id = self.requests.fetch_add(1, Ordering::Relaxed);
         let (parts, body) = request.into_parts();
         let shape = self.shape_of(parts.uri.path());
@@ -38,7 +38,7 @@ impl<A: Accounts> Gateway<A> {
                     tokio::spawn(drain(body, self.limits.clone()));
                 }
                 tracing::debug!(request = id, status = refusal.status.as_u16(), "refused");
-                refusal.render(shape).map(|body| Answer::Own(Full::new(body)))
+                refusal.render(shape).map(|body| Reply::Own(Full::new(body)))
             }
         };
         response.headers_mut().insert(REQUEST_HEADER, HeaderValue::from(id));
@@ -51,7 +51,7 @@ impl<A: Accounts> Gateway<A> {
         parts: Parts,
         body: &mut Option<Incoming>,
         id: u64,
-    ) -> Result<Response<Answer<A>>, Refusal> {
+    ) -> Result<Response<Reply<A>>, Refusal> {
         entry::check(&parts, matches!(door, Door::Tcp).then_some(&self.hosts))?;
         if parts.uri.path() == "/healthz" {
             return Ok(text("ok\n".to_owned()));
@@ -68,8 +68,8 @@ impl<A: Accounts> Gateway<A> {
     }
 }
 
-fn text<A: Accounts>(text: String) -> Response<Answer<A>> {
-    let mut response = Response::new(Answer::Own(Full::new(Bytes::from(text))));
+fn text<A: Accounts>(text: String) -> Response<Reply<A>> {
+    let mut response = Response::new(Reply::Own(Full::new(Bytes::from(text))));
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, plain);
     response

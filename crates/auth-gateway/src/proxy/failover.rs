@@ -1,5 +1,5 @@
 //! The proxy: a request goes to the profile that is next, and to another one only where the first
-//! has certainly not carried it out and nothing of its answer has gone to the client.
+//! has certainly not carried it out and nothing of its response has gone to the client.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,9 +26,9 @@ use crate::http::keep::{Outgoing, Taken, too_large};
 use crate::http::peek::{self, Held};
 use crate::http::veil::Veil;
 use crate::proxy::order::Order;
-use crate::proxy::relay::{Answer, Trip};
+use crate::proxy::relay::{Reply, Trip};
 use crate::reaction::{Reaction, reaction};
-use crate::upstream::NoAnswer;
+use crate::upstream::NoReply;
 use crate::windows::{self, Seen};
 
 /// A request that is ready to be sent to any profile.
@@ -42,7 +42,7 @@ struct Ready<'a> {
     may_repeat: bool,
 }
 
-/// An answer whose head was read and whose body may have been looked into.
+/// A response whose head was read and whose body may have been looked into.
 pub(crate) struct Received {
     pub(crate) head: response::Parts,
     pub(crate) held: Held,
@@ -70,7 +70,7 @@ impl<A: Accounts> Gateway<A> {
         parts: Parts,
         body: &mut Option<Incoming>,
         id: u64,
-    ) -> Result<Response<Answer<A>>, Refusal> {
+    ) -> Result<Response<Reply<A>>, Refusal> {
         let began = Instant::now();
         let Parts { method, uri: asked_uri, mut headers, .. } = parts;
         let provider = provider_of(asked_uri.path());
@@ -114,7 +114,7 @@ impl<A: Accounts> Gateway<A> {
             tracing::info!(request = id, "the body is passed on as it comes, and once only");
         }
         let ready = Ready { api, asked: Arc::new(asked), method, uri, headers, body, may_repeat };
-        // It ends with the answer, or here, or where the client leaves.
+        // It ends with the response, or here, or where the client leaves.
         let mut trip = Trip::begin(self, &ready.asked, began, turn);
         match self.attempt_all(ready, &facts, &order, began).await {
             Ok(received) => Ok(self.relay(trip, api, received)),
@@ -261,11 +261,11 @@ impl<A: Accounts> Gateway<A> {
                     self.metrics.began(start.elapsed());
                     break response;
                 }
-                Err(NoAnswer::NotBegun) if ready.may_repeat && !is_second => is_second = true,
+                Err(NoReply::NotBegun) if ready.may_repeat && !is_second => is_second = true,
                 Err(_) if flag.is_some_and(|flag| flag.load(Ordering::Relaxed)) => {
                     return Err(too_large(&self.limits));
                 }
-                Err(error) => return Err(no_answer(&ready.asked, error)),
+                Err(error) => return Err(no_reply(&ready.asked, error)),
             }
         };
         let (parts, mut body) = response.into_parts();
@@ -326,20 +326,20 @@ impl Ready<'_> {
     }
 }
 
-fn no_answer(asked: &Asked, error: NoAnswer) -> Refusal {
+fn no_reply(asked: &Asked, error: NoReply) -> Refusal {
     let (provider, id) = (&asked.provider, asked.id);
     let bad = |message: String| Refusal::new(StatusCode::BAD_GATEWAY, message);
     match error {
-        NoAnswer::NotConnected(words) => {
+        NoReply::NotConnected(words) => {
             tracing::warn!(request = id, "no connection: {words}");
             bad(format!("`{provider}` cannot be reached; nothing was sent"))
         }
-        NoAnswer::NotBegun => bad(format!("`{provider}` took no request; nothing was carried out")),
-        NoAnswer::Cut(words) => {
+        NoReply::NotBegun => bad(format!("`{provider}` took no request; nothing was carried out")),
+        NoReply::Cut(words) => {
             tracing::warn!(request = id, "no answer: {words}");
             bad(format!("`{provider}` ended the connection before it answered"))
         }
-        NoAnswer::Late => Refusal::new(
+        NoReply::Late => Refusal::new(
             StatusCode::GATEWAY_TIMEOUT,
             format!("`{provider}` did not answer in time"),
         ),

@@ -1,4 +1,4 @@
-//! The head of an answer, as the client gets it.
+//! The head of a response, as the client gets it.
 
 use std::sync::Arc;
 
@@ -15,16 +15,16 @@ use crate::gateway::Gateway;
 use crate::http::headers::{clean_answer, is_event_stream};
 use crate::http::idle::Idle;
 use crate::proxy::failover::Received;
-use crate::proxy::relay::{Answer, Relay, Trip};
+use crate::proxy::relay::{Relay, Reply, Trip};
 
 impl<A: Accounts> Gateway<A> {
-    /// Passes an answer on. From here on, nothing is repeated.
+    /// Passes a response on. From here on, nothing is repeated.
     pub(crate) fn relay(
         &self,
         mut trip: Trip<A>,
         api: &Api,
         received: Received,
-    ) -> Response<Answer<A>> {
+    ) -> Response<Reply<A>> {
         let Received { mut head, held, body, profile, judgement, veil } = received;
         let status = head.status.as_u16();
         let asked = Arc::clone(&trip.asked);
@@ -53,7 +53,7 @@ impl<A: Accounts> Gateway<A> {
         trip.profile = Some(profile);
         let idle = Idle::new(self.limits.provider_idle);
         let relay = Relay { held, body, idle, veil, learner, may_fail, trip };
-        Response::from_parts(head, Answer::Relayed(Box::new(relay)))
+        Response::from_parts(head, Reply::Relayed(Box::new(relay)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! An answer on its way to the client: passed on as it comes, and no faster than it is read.
+//! A response on its way to the client: passed on as it comes, and no faster than it is read.
 
 use std::io;
 use std::pin::Pin;
@@ -21,8 +21,8 @@ use crate::http::idle::Idle;
 use crate::http::peek::{Held, late_error};
 use crate::http::veil::Veil;
 
-/// The body of an answer.
-pub(crate) enum Answer<A: Accounts> {
+/// The body of a response.
+pub(crate) enum Reply<A: Accounts> {
     /// One of our own.
     Own(Full<Bytes>),
     /// A provider's.
@@ -43,11 +43,11 @@ pub(crate) struct Relay<A: Accounts> {
     pub(crate) trip: Trip<A>,
 }
 
-/// A request from its arrival to the end of its answer. Its end is the line in the log.
+/// A request from its arrival to the end of its response. Its end is the line in the log.
 pub(crate) struct Trip<A: Accounts> {
     pub(crate) gateway: Arc<Gateway<A>>,
     pub(crate) asked: Arc<Asked>,
-    /// Nothing, where no answer of a provider is passed on.
+    /// Nothing, where no response of a provider is passed on.
     pub(crate) profile: Option<ProfileId>,
     pub(crate) status: u16,
     pub(crate) bytes: u64,
@@ -56,7 +56,7 @@ pub(crate) struct Trip<A: Accounts> {
     _turn: Option<Turn>,
 }
 
-impl<A: Accounts> Body for Answer<A> {
+impl<A: Accounts> Body for Reply<A> {
     type Data = Bytes;
     type Error = io::Error;
 

@@ -56,7 +56,9 @@ fn a_revoked_or_expired_client_is_refused_by_the_next_request() {
     };
     assert_eq!((gateway.status(&with(&short)), gateway.status(&with(&other))), (200, 200));
     gateway.clock.advance(Duration::from_mins(2));
-    Clients::of(state).update(|all| all.retain(|client| client.name != "other")).unwrap();
+    Clients::in_state_directory(state)
+        .update(|all| all.retain(|client| client.name != "other"))
+        .unwrap();
     assert_eq!((gateway.status(&with(&short)), gateway.status(&with(&other))), (401, 401));
 }
 
@@ -334,7 +336,7 @@ fn the_owners_socket_needs_no_token_and_a_clients_socket_has_its_rights() {
     assert_eq!(ask("serve.sock", &narrow), 403);
     let wrong = metrics.replace("host", "x-api-key: clawd_wrong\r\nhost");
     assert_eq!(ask("serve.sock", &wrong), 401);
-    Clients::of(gateway.directory.path()).update(Vec::clear).unwrap();
+    Clients::in_state_directory(gateway.directory.path()).update(Vec::clear).unwrap();
     assert_eq!(ask("one.sock", plain), 401);
 }
 

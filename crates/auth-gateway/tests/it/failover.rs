@@ -36,7 +36,7 @@ fn a_profile_at_its_limit_is_followed_by_the_next_and_left_alone() {
 
 #[test]
 fn answers_of_the_account_go_to_the_next_one() {
-    for answer in [
+    for reply in [
         LIMIT,
         "429\n\n{\"error\":{\"code\":\"insufficient_quota\"}}",
         "402\n\n{\"error\":{\"message\":\"pay\"}}",
@@ -46,13 +46,13 @@ fn answers_of_the_account_go_to_the_next_one() {
         "529\n\n{\"error\":{\"type\":\"overloaded_error\"}}",
         "503\n\n{}",
     ] {
-        check(answer, 200, &["a", "b"]);
+        check(reply, 200, &["a", "b"]);
     }
 }
 
 #[test]
 fn other_answers_pass_and_nothing_is_repeated() {
-    for (answer, status) in [
+    for (reply, status) in [
         ("500\n\n{}", 500),
         ("502\n\n{}", 502),
         ("504\n\n{}", 504),
@@ -65,20 +65,20 @@ fn other_answers_pass_and_nothing_is_repeated() {
         ("503\n\n<!doctype html>", 503),
         ("302\nlocation: https://elsewhere.example\n\n", 302),
     ] {
-        check(answer, status, &["a"]);
+        check(reply, status, &["a"]);
     }
 }
 
 #[test]
 fn nobody_is_charged_for_a_wall_or_a_fault() {
-    for answer in ["403\n\n<html>", "500\n\n{}", "400\n\n{}", "429\nx-should-retry: true\n\n{}"] {
-        let provider = Provider::by_secret(&[("a", answer), ("b", GOOD)]);
+    for reply in ["403\n\n<html>", "500\n\n{}", "400\n\n{}", "429\nx-should-retry: true\n\n{}"] {
+        let provider = Provider::by_secret(&[("a", reply), ("b", GOOD)]);
         let gateway = Setup::keys(&["a", "b"]).start(provider.address);
         gateway.ask("{}");
-        assert_eq!(gateway.gateway.accounts().usage("acme:a").cooldown_until, None, "{answer}");
+        assert_eq!(gateway.gateway.accounts().usage("acme:a").cooldown_until, None, "{reply}");
         // Another conversation asks it first again: the control is the limit above.
         gateway.post("/acme/responses", "session-id: another\r\n", "{}");
-        assert_eq!(provider.secrets().iter().filter(|it| *it == "a").count(), 2, "{answer}");
+        assert_eq!(provider.secrets().iter().filter(|it| *it == "a").count(), 2, "{reply}");
     }
 }
 
@@ -237,8 +237,8 @@ fn a_provider_that_cannot_be_reached_is_nobodys_fault() {
 
 #[test]
 fn no_attempt_begins_after_the_time_for_them() {
-    let answers = [("a", LIMIT), ("b", GOOD)];
-    let provider = Provider::by_secret(&answers);
+    let replies = [("a", LIMIT), ("b", GOOD)];
+    let provider = Provider::by_secret(&replies);
     let setup = Setup::keys(&["a", "b"]).limits(|limits| limits.attempts_within = Duration::ZERO);
     assert_eq!(setup.start(provider.address).ask("{}").status, 429);
     assert_eq!(provider.secrets(), ["a"]);
@@ -263,7 +263,7 @@ fn a_limit_of_one_model_leaves_the_others_alone() {
 }
 
 #[test]
-fn the_windows_that_an_answer_tells_of_are_kept() {
+fn the_windows_that_a_response_tells_of_are_kept() {
     let told = "200\nx-ratelimit-limit-tokens: 1000\nx-ratelimit-remaining-tokens: 400\nx-ratelimit-reset-tokens: 1m\n\n{}";
     let provider = Provider::by_secret(&[("a", told)]);
     let gateway = Setup::keys(&["a"]).start(provider.address);
@@ -274,7 +274,7 @@ fn the_windows_that_an_answer_tells_of_are_kept() {
 }
 
 #[test]
-fn a_client_without_the_grant_for_it_never_gets_a_persons_login() {
+fn a_client_without_the_grant_for_it_never_gets_a_users_login() {
     let provider = Provider::by_secret(&[("login", GOOD), ("key", GOOD)]);
     let setup = Setup::logins(&[&["login"]]);
     let gateway = setup.client(|client| client.subscription = false).start(provider.address);

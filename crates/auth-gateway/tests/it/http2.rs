@@ -20,7 +20,7 @@ use crate::support::{Setup, read_answer};
 /// What a provider does with a request.
 #[derive(Clone, Copy)]
 enum Act {
-    Answer,
+    Reply,
     /// It says that it has not begun with it.
     Refuse,
     /// It ends it after it has begun.
@@ -87,7 +87,7 @@ impl Provider {
                         let Ok(mut connection) = server::handshake(stream).await else { return };
                         while let Some(Ok((_, respond))) = connection.accept().await {
                             let number = requests.fetch_add(1, Ordering::Relaxed);
-                            let act = acts.get(number).copied().unwrap_or(Act::Answer);
+                            let act = acts.get(number).copied().unwrap_or(Act::Reply);
                             let _ = started.send(());
                             if matches!(act, Act::GoAway) {
                                 connection.abrupt_shutdown(Reason::NO_ERROR);
@@ -95,7 +95,7 @@ impl Provider {
                             }
                             let back = back.clone();
                             tokio::spawn(async move {
-                                if answer(act, respond).await {
+                                if reply(act, respond).await {
                                     let _ = back.send(());
                                 }
                             });
@@ -114,9 +114,9 @@ impl Provider {
 }
 
 /// Whether the request was taken back.
-async fn answer(act: Act, mut respond: SendResponse<Bytes>) -> bool {
+async fn reply(act: Act, mut respond: SendResponse<Bytes>) -> bool {
     match act {
-        Act::Answer | Act::GoAway => {
+        Act::Reply | Act::GoAway => {
             let mut body = respond.send_response(hyper::Response::new(()), false).unwrap();
             body.send_data(Bytes::from_static(b"fine"), true).unwrap();
         }

@@ -22,7 +22,7 @@ impl std::io::Write for Log {
 }
 
 #[test]
-fn no_answer_header_error_redirect_log_or_metric_tells_a_secret() {
+fn no_response_header_error_redirect_log_or_metric_tells_a_secret() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

@@ -41,8 +41,8 @@ const LIMIT: (&str, &str) = (
 fn provider(first: String) -> Provider {
     Provider::start(move |request, stream| {
         let good = stream_of(&[CREATED, DELTA, ("response.completed", "{}")]);
-        let answer = if request.secret() == "a" { &first } else { &good };
-        let _ = stream.write_all(answer.as_bytes());
+        let reply = if request.secret() == "a" { &first } else { &good };
+        let _ = stream.write_all(reply.as_bytes());
     })
 }
 
@@ -185,13 +185,13 @@ fn a_client_that_leaves_in_the_middle_ends_the_request_at_the_provider() {
 }
 
 #[test]
-fn a_provider_that_lies_about_the_length_cuts_its_own_answer_only() {
+fn a_provider_that_lies_about_the_length_cuts_its_own_response_only() {
     let provider = Provider::start(|request, stream| {
-        let answer = match request.target() {
+        let reply = match request.target() {
             "/v1/responses" => "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort".to_owned(),
             _ => http("200\n\nwhole"),
         };
-        stream.write_all(answer.as_bytes()).unwrap();
+        stream.write_all(reply.as_bytes()).unwrap();
         let _ = stream.shutdown(Shutdown::Both);
     });
     let gateway = Setup::keys(&["a"]).start(provider.address);
@@ -311,12 +311,12 @@ fn trailers_are_passed_on() {
 #[test]
 fn answers_without_a_body_have_none() {
     let provider = Provider::start(|request, stream| {
-        let answer: &[u8] = if request.head.starts_with("HEAD") {
+        let reply: &[u8] = if request.head.starts_with("HEAD") {
             b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"
         } else {
             b"HTTP/1.1 204 No Content\r\n\r\n"
         };
-        stream.write_all(answer).unwrap();
+        stream.write_all(reply).unwrap();
     });
     let gateway = Setup::keys(&["a"]).start(provider.address);
     let mut client = gateway.connect();

@@ -48,14 +48,14 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
-    pub(crate) fn start(answer: impl Fn(&Seen, &mut TcpStream) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(reply: impl Fn(&Seen, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (all, answer) = (Arc::clone(&seen), Arc::new(answer));
+        let (all, reply) = (Arc::clone(&seen), Arc::new(reply));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (Ok(mut stream), all, answer) = (stream, Arc::clone(&all), Arc::clone(&answer))
+                let (Ok(mut stream), all, reply) = (stream, Arc::clone(&all), Arc::clone(&reply))
                 else {
                     return;
                 };
@@ -63,7 +63,7 @@ impl Provider {
                 std::thread::spawn(move || {
                     while let Some(request) = read_request(&mut stream) {
                         all.lock().unwrap().push(request.clone());
-                        answer(&request, &mut stream);
+                        reply(&request, &mut stream);
                     }
                 });
             }
@@ -72,13 +72,13 @@ impl Provider {
     }
 
     /// One that answers each secret with what is written for it.
-    pub(crate) fn by_secret(answers: &[(&str, &str)]) -> Self {
-        let answers: HashMap<String, String> =
-            answers.iter().map(|(secret, text)| ((*secret).to_owned(), http(text))).collect();
+    pub(crate) fn by_secret(replies: &[(&str, &str)]) -> Self {
+        let replies: HashMap<String, String> =
+            replies.iter().map(|(secret, text)| ((*secret).to_owned(), http(text))).collect();
         Self::start(move |request, stream| {
-            let answer = answers.get(request.secret());
-            let answer = answer.cloned().unwrap_or_else(|| http("418\n\nno such secret"));
-            let _ = stream.write_all(answer.as_bytes());
+            let reply = replies.get(request.secret());
+            let reply = reply.cloned().unwrap_or_else(|| http("418\n\nno such secret"));
+            let _ = stream.write_all(reply.as_bytes());
         })
     }
 
@@ -95,7 +95,7 @@ impl Provider {
     }
 }
 
-/// `STATUS\nheader: value\n\nbody` as an answer with a length.
+/// `STATUS\nheader: value\n\nbody` as a response with a length.
 pub(crate) fn http(text: &str) -> String {
     let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
     let head = head.replace('\n', "\r\n");
@@ -276,11 +276,11 @@ pub(crate) fn add_client(state: &Path, name: &str, change: &dyn Fn(&mut Client))
     let number = u8::try_from(NEXT.fetch_add(1, Ordering::Relaxed) % 250).unwrap();
     let (mut client, token) = Client::new(name, &[ProviderId::new("acme")], [number; 32]);
     change(&mut client);
-    Clients::of(state).update(|clients| clients.push(client)).unwrap();
+    Clients::in_state_directory(state).update(|clients| clients.push(client)).unwrap();
     token.expose().to_owned()
 }
 
-/// An answer as the client saw it.
+/// A response as the client saw it.
 #[derive(Clone, Debug)]
 pub(crate) struct Got {
     pub(crate) status: u16,
@@ -321,7 +321,7 @@ impl Running {
         stream
     }
 
-    /// Sends bytes on a connection of their own, and reads one answer.
+    /// Sends bytes on a connection of their own, and reads one response.
     pub(crate) fn send(&self, bytes: &str) -> Got {
         let mut stream = self.connect();
         stream.write_all(bytes.as_bytes()).unwrap();
@@ -329,7 +329,7 @@ impl Running {
     }
 }
 
-/// Reads one answer, with a length, in chunks, or until the connection ends.
+/// Reads one response, with a length, in chunks, or until the connection ends.
 pub(crate) fn read_answer(stream: &mut (impl std::io::Read + Send)) -> Got {
     let mut head = Vec::new();
     let mut byte = [0];

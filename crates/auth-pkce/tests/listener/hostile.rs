@@ -37,41 +37,41 @@ fn assert_strict(Response(text): &Response) {
 #[tokio::test]
 async fn only_our_own_host_is_answered() {
     let waiting = Waiting::new();
-    let (port, answer) = (waiting.port, waiting.answer());
+    let (port, reply) = (waiting.port, waiting.response());
     for host in
         ["evil.example", "localhost", "localhost:1", "0.0.0.0:80", "", "localhost:80, localhost:80"]
     {
-        check(&waiting, &format!("GET {answer} HTTP/1.1\r\nHost: {host}\r\n\r\n"), 421).await;
+        check(&waiting, &format!("GET {reply} HTTP/1.1\r\nHost: {host}\r\n\r\n"), 421).await;
     }
-    check(&waiting, &format!("GET {answer} HTTP/1.1\r\n\r\n"), 400).await;
+    check(&waiting, &format!("GET {reply} HTTP/1.1\r\n\r\n"), 400).await;
     let twice = format!("Host: localhost:{port}\r\n");
-    check(&waiting, &waiting.request_with("GET", &answer, &twice), 400).await;
+    check(&waiting, &waiting.request_with("GET", &reply, &twice), 400).await;
     let twice = "Host: evil.example\r\n";
-    check(&waiting, &waiting.request_with("GET", &answer, twice), 400).await;
+    check(&waiting, &waiting.request_with("GET", &reply, twice), 400).await;
     waiting.still_succeeds().await;
 }
 
 #[tokio::test]
 async fn only_a_plain_get_ends_the_login() {
     let waiting = Waiting::new();
-    let answer = waiting.answer();
+    let reply = waiting.response();
     for method in ["HEAD", "POST", "OPTIONS", "PUT", "DELETE", "TRACE", "PATCH"] {
-        check(&waiting, &waiting.request_with(method, &answer, ""), 405).await;
+        check(&waiting, &waiting.request_with(method, &reply, ""), 405).await;
     }
     let preflight = "Access-Control-Request-Private-Network: true\r\nOrigin: https://a.example\r\n";
-    check(&waiting, &waiting.request_with("OPTIONS", &answer, preflight), 405).await;
+    check(&waiting, &waiting.request_with("OPTIONS", &reply, preflight), 405).await;
     check(
         &waiting,
         &waiting.request_with("CONNECT", &format!("localhost:{}", waiting.port), ""),
         400,
     )
     .await;
-    let absolute = format!("http://localhost:{}{answer}", waiting.port);
+    let absolute = format!("http://localhost:{}{reply}", waiting.port);
     check(&waiting, &waiting.request(&absolute), 400).await;
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
-    check(&waiting, &waiting.request_with("GET", &answer, upgrade), 400).await;
-    check(&waiting, &waiting.request_with("GET", &answer, "Content-Length: 1\r\n"), 400).await;
-    check(&waiting, &waiting.request_with("GET", &answer, "Transfer-Encoding: chunked\r\n"), 400)
+    check(&waiting, &waiting.request_with("GET", &reply, upgrade), 400).await;
+    check(&waiting, &waiting.request_with("GET", &reply, "Content-Length: 1\r\n"), 400).await;
+    check(&waiting, &waiting.request_with("GET", &reply, "Transfer-Encoding: chunked\r\n"), 400)
         .await;
     waiting.still_succeeds().await;
 }
@@ -79,12 +79,12 @@ async fn only_a_plain_get_ends_the_login() {
 #[tokio::test]
 async fn a_login_survives_favicon_prefetch_and_a_wrong_state() {
     let waiting = Waiting::new();
-    let answer = waiting.answer();
+    let reply = waiting.response();
     for path in ["/favicon.ico", "/", "/robots.txt", "/cancel", "/auth/callback/", "/success"] {
         check(&waiting, &waiting.request(path), 404).await;
     }
     for headers in ["Sec-Purpose: prefetch\r\n", "Purpose: prefetch\r\n", "X-Moz: prefetch\r\n"] {
-        check(&waiting, &waiting.request_with("GET", &answer, headers), 503).await;
+        check(&waiting, &waiting.request_with("GET", &reply, headers), 503).await;
     }
     for query in
         ["", "code=c", "code=c&state=", "code=c&state=wrong", "state=wrong", "error=x&state=wrong"]
@@ -118,19 +118,19 @@ async fn no_page_repeats_what_was_asked() {
 #[tokio::test]
 async fn a_request_beyond_the_limits_is_noise() {
     let waiting = Waiting::new();
-    let answer = waiting.answer();
+    let reply = waiting.response();
     let long = |len: usize| "a".repeat(len);
-    check(&waiting, &waiting.request(&format!("{answer}&x={}", long(8 * 1024))), 414).await;
+    check(&waiting, &waiting.request(&format!("{reply}&x={}", long(8 * 1024))), 414).await;
     let header = format!("X: {}\r\n", long(16 * 1024));
-    check(&waiting, &waiting.request_with("GET", &answer, &header), 431).await;
+    check(&waiting, &waiting.request_with("GET", &reply, &header), 431).await;
     let many = "X: x\r\n".repeat(64);
-    check(&waiting, &waiting.request_with("GET", &answer, &many), 431).await;
+    check(&waiting, &waiting.request_with("GET", &reply, &many), 431).await;
 
     // Far beyond, the connection is closed while the request is still coming.
     let response = waiting.send(&waiting.request(&format!("/?{}", long(4_000_000)))).await;
     assert!([0, 414, 431].contains(&response.status()), "{}", response.0);
     let header = format!("X: {}\r\n", long(4_000_000));
-    let response = waiting.send(&waiting.request_with("GET", &answer, &header)).await;
+    let response = waiting.send(&waiting.request_with("GET", &reply, &header)).await;
     assert!([0, 431].contains(&response.status()), "{}", response.0);
     waiting.still_succeeds().await;
 }
@@ -155,7 +155,7 @@ async fn what_is_not_http_is_noise() {
 #[tokio::test]
 async fn a_second_request_on_a_connection_is_ignored() {
     let waiting = Waiting::new();
-    let both = waiting.request("/favicon.ico") + &waiting.request(&waiting.answer());
+    let both = waiting.request("/favicon.ico") + &waiting.request(&waiting.response());
     let response = waiting.send(&both).await;
     response.expect(404, "There is nothing here");
     assert_eq!(response.0.matches("HTTP/1.1 ").count(), 1, "{}", response.0);
@@ -173,7 +173,7 @@ async fn another_user_of_the_machine_does_not_end_the_login() {
     for (user, ends) in [(65534, false), (0, true)] {
         let waiting = Waiting::new();
         let script = "exec 3<>/dev/tcp/127.0.0.1/$1; printf '%s' \"$2\" >&3; cat <&3";
-        let request = waiting.request(&waiting.answer());
+        let request = waiting.request(&waiting.response());
         let mut command = std::process::Command::new("bash");
         command.args(["-c", script, "bash", &waiting.port.to_string(), &request]).uid(user);
         command.current_dir("/").env_clear().env("PATH", "/usr/bin:/bin");

@@ -31,7 +31,7 @@ async fn a_silent_connection_is_closed_after_five_seconds() {
 }
 
 #[tokio::test]
-async fn two_hundred_idle_connections_do_not_keep_the_answer_out() {
+async fn two_hundred_idle_connections_do_not_keep_the_response_out() {
     for sent in ["", "G", "GET /auth/callback?code=x HTTP/1.1\r\nHost: localhost\r\nX-"] {
         let waiting = Waiting::new();
         let mut idle = Vec::new();
@@ -69,13 +69,13 @@ async fn at_the_cap_the_oldest_idle_connection_is_closed() {
 }
 
 #[tokio::test]
-async fn an_answer_in_a_rush_of_connections_is_read_before_it_is_pushed_out() {
+async fn a_response_in_a_rush_of_connections_is_read_before_it_is_pushed_out() {
     let waiting = Waiting::new();
     waiting.get("/").await.expect(404, "There is nothing here");
 
     // Without a pause for the listener, so that it finds them all at once.
     let mut browser = std::net::TcpStream::connect(waiting.address()).unwrap();
-    browser.write_all(waiting.request(&waiting.answer()).as_bytes()).unwrap();
+    browser.write_all(waiting.request(&waiting.response()).as_bytes()).unwrap();
     let idle: Vec<_> =
         (0..100).map(|_| std::net::TcpStream::connect(waiting.address()).unwrap()).collect();
 
@@ -101,7 +101,7 @@ async fn the_held_browser_outlives_a_rush_of_idle_connections() {
 }
 
 #[tokio::test]
-async fn a_flood_of_wrong_answers_is_ignored_and_hardly_logged() {
+async fn a_flood_of_wrong_responses_is_ignored_and_hardly_logged() {
     // Of the whole program, since a subscriber of one thread is not asked about what another
     // thread came to first.
     tracing::subscriber::set_global_default(Counter).unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use auth_pkce::{
-    AnswerRules, Attempt, CallbackError, Failure, Loopback, PasteRules, Redirect, WaitError,
+    Attempt, CallbackError, Failure, Loopback, PasteRules, Redirect, ResponseRules, WaitError,
 };
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,7 +16,7 @@ const NAVIGATION: &str = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r
 async fn the_browser_is_told_only_when_the_caller_says_so() {
     let waiting = Waiting::new();
     let address = waiting.address();
-    let again = waiting.request(&waiting.answer());
+    let again = waiting.request(&waiting.response());
     let (arrival, browser) = waiting.arrive().await;
 
     send(address, &again).await.expect(409, "already been answered");
@@ -34,7 +34,7 @@ async fn a_window_ends_on_an_address_without_the_code() {
     let done = waiting.request_with("GET", "/auth/callback/done", NAVIGATION);
     send(address, &done).await.expect(404, "There is nothing here");
 
-    let request = waiting.request_with("GET", &waiting.answer(), NAVIGATION);
+    let request = waiting.request_with("GET", &waiting.response(), NAVIGATION);
     let (arrival, browser) = waiting.arrive_with(request).await;
     let telling = tokio::spawn(arrival.browser.succeed());
     let response = browser.await.unwrap();
@@ -50,7 +50,7 @@ async fn a_window_ends_on_an_address_without_the_code() {
 async fn a_window_that_never_fetches_the_page_is_not_waited_for() {
     let waiting = Waiting::new();
     let address = waiting.address();
-    let request = waiting.request_with("GET", &waiting.answer(), NAVIGATION);
+    let request = waiting.request_with("GET", &waiting.response(), NAVIGATION);
     let (arrival, browser) = waiting.arrive_with(request).await;
     arrival.browser.succeed().await;
     browser.await.unwrap().expect(303, "You are signed in");
@@ -122,7 +122,7 @@ async fn the_refusal_of_the_issuer_ends_the_login() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_code_ends_the_login() {
+async fn a_response_without_a_code_ends_the_login() {
     let waiting = Waiting::new();
     let target = format!("/auth/callback?state={}", waiting.state);
     waiting.get(&target).await.expect(502, "could not be completed");
@@ -171,14 +171,14 @@ async fn a_browser_may_take_either_address_family() {
 }
 
 #[tokio::test]
-async fn a_pasted_answer_wins_the_race_and_closes_the_listener() {
+async fn a_pasted_response_wins_the_race_and_closes_the_listener() {
     let redirect = Redirect::new("127.0.0.1", vec![], "/cb").unwrap();
     let loopback = Loopback::bind(&redirect).unwrap();
     let attempt = Attempt::new([1; 96], loopback.redirect_uri().to_owned());
     let port = crate::support::port_of(&loopback);
     let pasted = format!("{}?code=c&state={}\n", attempt.redirect_uri(), attempt.state().expose());
     let paste_rules = PasteRules { redirect_uri: attempt.redirect_uri(), bare_code: false };
-    let rules = AnswerRules::default();
+    let rules = ResponseRules::default();
 
     let code = tokio::select! {
         _ = loopback.wait(&attempt, &rules) => panic!("nobody came"),

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use auth_pkce::{AnswerRules, Arrival, Attempt, Loopback, Redirect, WaitError};
+use auth_pkce::{Arrival, Attempt, Loopback, Redirect, ResponseRules, WaitError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -25,7 +25,7 @@ impl Waiting {
         let port = port_of(&loopback);
         let state = attempt.state().expose().to_owned();
         let task =
-            tokio::spawn(async move { loopback.wait(&attempt, &AnswerRules::default()).await });
+            tokio::spawn(async move { loopback.wait(&attempt, &ResponseRules::default()).await });
         Self { port, state, task }
     }
 
@@ -34,7 +34,7 @@ impl Waiting {
     }
 
     /// The target of the right answer.
-    pub(crate) fn answer(&self) -> String {
+    pub(crate) fn response(&self) -> String {
         format!("/auth/callback?code=the-code&state={}", self.state)
     }
 
@@ -57,7 +57,7 @@ impl Waiting {
 
     /// Sends the right answer, and returns while the browser waits for the response.
     pub(crate) async fn arrive(self) -> (Arrival, JoinHandle<Response>) {
-        let request = self.request(&self.answer());
+        let request = self.request(&self.response());
         self.arrive_with(request).await
     }
 

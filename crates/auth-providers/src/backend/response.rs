@@ -3,27 +3,27 @@
 use auth_store::Timestamp;
 
 use crate::http;
-use crate::oauth::response::Answer;
+use crate::oauth::response::TokenResponse;
 use crate::plugin;
 use crate::provider::Provider;
 
 impl Provider {
-    /// Reads the answer of a token endpoint to a code or a refresh token, received at `now`, or
+    /// Reads the response of a token endpoint to a code or a refresh token, received at `now`, or
     /// that of a plugin.
     ///
     /// Refused is only what an explicit error code refuses; everything that proves nothing is
-    /// [`Answer::Unavailable`]: 408, 425, 429, 5xx, redirects, pages of captive portals, empty
+    /// [`TokenResponse::Unavailable`]: 408, 425, 429, 5xx, redirects, pages of captive portals, empty
     /// errors, unknown codes. Its texts are without the client secret, should the issuer repeat
-    /// it; what else was sent, [`Answer::without`] takes out.
-    pub fn read_answer(
+    /// it; what else was sent, [`TokenResponse::without`] takes out.
+    pub fn read_response(
         &self,
         status: u16,
         headers: &[(String, String)],
         body: &[u8],
         now: Timestamp,
-    ) -> Answer {
+    ) -> TokenResponse {
         if status == http::NO_STATUS {
-            return self.without_client_secret(plugin::read_answer(self, body, now));
+            return self.without_client_secret(plugin::read_response(self, body, now));
         }
         self.read_token_response(status, headers, body, now)
     }

@@ -34,7 +34,7 @@ impl Provider {
         let target = self.refresh_target(login).ok();
         if let Some(request) = target.and_then(|target| target.revocation_by_plugin(login)) {
             return match http.send(request).await {
-                Ok(answer) => said_by_plugin(self, &answer.body, login),
+                Ok(response) => said_by_plugin(self, &response.body, login),
                 Err(error) => Revocation::Failed(error.to_string()),
             };
         }
@@ -66,11 +66,11 @@ impl Provider {
                 continue;
             }
             let params = [("token", token.expose()), ("token_type_hint", kind)];
-            let answer = match http.send(endpoint.request(&params, TIMEOUT)).await {
-                Ok(answer) => answer,
+            let response = match http.send(endpoint.request(&params, TIMEOUT)).await {
+                Ok(response) => response,
                 Err(error) => return Revocation::Failed(error.to_string()),
             };
-            match judge(&answer) {
+            match judge(&response) {
                 Ok(true) => outcome = Revocation::Done,
                 Ok(false) => {}
                 Err(reason) => {
@@ -78,7 +78,8 @@ impl Provider {
                     if outcome == Revocation::Done {
                         break;
                     }
-                    let wait = answer.header("retry-after").and_then(|text| retry_after(text, now));
+                    let wait =
+                        response.header("retry-after").and_then(|text| retry_after(text, now));
                     let wait = wait.map(|wait| format!(", ask again in {} s", wait.as_secs()));
                     return Revocation::Failed(
                         text::without(&reason, token) + wait.unwrap_or_default().as_str(),
@@ -106,15 +107,15 @@ fn said_by_plugin(provider: &Provider, line: &[u8], login: &OAuthCredential) -> 
 }
 
 /// `true`: revoked. `false`: this sort of token cannot be (RFC 7009 §2.2.1).
-fn judge(answer: &HttpResponse) -> Result<bool, String> {
-    let status = answer.status;
+fn judge(response: &HttpResponse) -> Result<bool, String> {
+    let status = response.status;
     if (200..300).contains(&status) {
         return Ok(true);
     }
-    let body = answer.object();
+    let body = response.object();
     let code = body.get("error").and_then(serde_json::Value::as_str).unwrap_or_default();
     match code {
-        // Servers that answer so mean: nobody can use it.
+        // Servers that response so mean: nobody can use it.
         "invalid_token" | "invalid_grant" => Ok(true),
         "unsupported_token_type" => Ok(false),
         "" => Err(format!("the revocation endpoint answered {status}")),

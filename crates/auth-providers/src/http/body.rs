@@ -1,4 +1,4 @@
-//! The body of an answer: its codings undone, its text found, and the object in it.
+//! The body of a response: its codings undone, its text found, and the object in it.
 //!
 //! We ask for JSON, as it is. Servers, and whatever stands before them, send other things all the
 //! same, and the tokens in them are there only once.
@@ -44,7 +44,7 @@ impl Body {
         self.json().or_else(|| self.form())
     }
 
-    /// The JSON object that it begins with. A guard against scripts (`)]}'`) before it is passed over,
+    /// The JSON object that it begins with. A guard against scripts (`)]}'`) before it is ignored,
     /// and so is whatever follows. One that has no end counts once both tokens are there.
     pub(crate) fn json(&self) -> Option<Map<String, Value>> {
         if self.sealed.is_some() || !self.is_utf8 {
@@ -148,7 +148,7 @@ fn poured(decoder: impl Read) -> Option<Vec<u8>> {
     (is_whole || looks_like_text(&out)).then_some(out)
 }
 
-/// Whether bytes begin as an answer would that is not encoded.
+/// Whether bytes begin as a response would that is not encoded.
 fn looks_like_text(bytes: &[u8]) -> bool {
     let start = &bytes[..bytes.len().min(64)];
     !start.is_empty() && start.iter().all(|it| it.is_ascii_graphic() || it.is_ascii_whitespace())
@@ -168,7 +168,7 @@ fn utf_16(bytes: &[u8]) -> Option<String> {
     Some(String::from_utf16_lossy(&units))
 }
 
-/// One of these is in every answer that is a form.
+/// One of these is in every response that is a form.
 const FORM_FIELDS: [&str; 4] = ["access_token", "refresh_token", "device_code", "error"];
 
 /// The value of the header field `name` in `headers`, whatever the case of the names there.
@@ -179,7 +179,7 @@ pub(crate) fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<
         .map(|(_, value)| value.as_str())
 }
 
-/// The largest body of an answer that is read. Token answers have a few kilobytes; the limit is for
+/// The largest body of a response that is read. Token answers have a few kilobytes; the limit is for
 /// our memory, and what is beyond it is lost.
 pub const LARGEST_BODY: usize = 16 << 20;
 
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_answer_that_is_cut_off_has_the_tokens_before_the_cut() {
+    fn a_compressed_response_that_is_cut_off_has_the_tokens_before_the_cut() {
         let padded =
             format!("{},\"pad\":\"{}\"}}", &TOKENS[..TOKENS.len() - 1], "x".repeat(90_000));
         let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_guards_and_tails_are_passed_over() {
+    fn marks_guards_and_tails_are_ignored() {
         for body in [
             format!("\u{feff}{TOKENS}"),
             format!("\n\u{feff} {TOKENS}"),

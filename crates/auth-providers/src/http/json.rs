@@ -1,6 +1,6 @@
 //! JSON as servers write it, read for the members that we need.
 //!
-//! The tokens of an answer are in it only once. So nothing in a member that nobody reads (half a
+//! The tokens of a response are in it only once. So nothing in a member that nobody reads (half a
 //! surrogate pair, `NaN`, `1e999`, a thousand levels of nesting) spoils the others, and a text that
 //! is cut off has the members before the cut. Of several members of one name the last counts, as in
 //! JavaScript.

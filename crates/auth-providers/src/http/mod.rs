@@ -30,7 +30,7 @@ pub enum Method {
 }
 
 /// Asked once, when the connection stands (TCP and TLS done) and right before the first byte of
-/// the body leaves. On `false` nothing is sent, and the answer is [`HttpError::NotSent`].
+/// the body leaves. On `false` nothing is sent, and the response is [`HttpError::NotSent`].
 ///
 /// It is called on the task that sends, so it must not block for long.
 pub type Gate = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -47,13 +47,13 @@ pub struct HttpRequest {
     pub headers: Vec<(String, String)>,
     /// The body, if there is one.
     pub body: Option<Vec<u8>>,
-    /// From the first step of the connection to the last byte of the answer.
+    /// From the first step of the connection to the last byte of the response.
     pub timeout: Duration,
     /// Who may still stop the body; never asked for a request without one.
     pub gate: Option<Gate>,
 }
 
-/// An answer, whatever its status. Its `Debug` shows the status only.
+/// A response, whatever its status. Its `Debug` shows the status only.
 #[derive(Clone)]
 pub struct HttpResponse {
     /// The status code (RFC 9110 §15).
@@ -64,7 +64,7 @@ pub struct HttpResponse {
     pub body: Vec<u8>,
 }
 
-/// Why there is no answer. The texts name no secret.
+/// Why there is no response. The texts name no secret.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum HttpError {
     /// No byte of the body left this machine: the request may be sent again, or not at all.
@@ -72,7 +72,7 @@ pub enum HttpError {
     NotSent(String),
     /// Something left, and no whole answer came back: the server may or may not have acted.
     #[error("no answer: {0}")]
-    Unanswered(String),
+    NoResponse(String),
 }
 
 /// What [`HttpClient::send`] yields: written out, so that the trait can be a `dyn`.
@@ -91,8 +91,8 @@ where
     F: Fn(HttpRequest) -> Result<HttpResponse, HttpError> + Send + Sync,
 {
     fn send(&self, request: HttpRequest) -> Sending<'_> {
-        let answer = self(request);
-        Box::pin(async move { answer })
+        let response = self(request);
+        Box::pin(async move { response })
     }
 }
 
@@ -123,7 +123,7 @@ impl HttpRequest {
     }
 }
 
-/// What an answer should be: JSON, and as it is. Who names no coding accepts every coding (RFC 9110
+/// What a response should be: JSON, and as it is. Who names no coding accepts every coding (RFC 9110
 /// §12.5.3), and some of them we cannot undo.
 fn wanted() -> [(String, String); 2] {
     [("accept", "application/json"), ("accept-encoding", "identity")]
@@ -176,5 +176,5 @@ pub(crate) fn is_passing(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..)
 }
 
-/// Stands in the place of an HTTP status in the answers of plugins, which have none.
+/// Stands in the place of an HTTP status in the responses of plugins, which have none.
 pub(crate) const NO_STATUS: u16 = 0;

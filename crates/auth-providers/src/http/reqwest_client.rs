@@ -119,7 +119,7 @@ impl ReqwestClient {
             if !is_plain && !named.is_empty() {
                 text = format!("{text} ({})", named.join(", "));
             }
-            if unsent { HttpError::NotSent(text) } else { HttpError::Unanswered(text) }
+            if unsent { HttpError::NotSent(text) } else { HttpError::NoResponse(text) }
         };
         let mut response = builder.send().await.map_err(&failed)?;
         let status = response.status().as_u16();
@@ -128,23 +128,23 @@ impl ReqwestClient {
         let headers: Vec<_> = fields
             .map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())))
             .collect();
-        let mut answer = HttpResponse { status, headers, body: Vec::new() };
+        let mut reply = HttpResponse { status, headers, body: Vec::new() };
         loop {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,
                 // The end of an object is its last brace. A connection that ends otherwise than it
                 // promised (a wrong length, TLS without a farewell) takes nothing of it away.
                 Ok(None) => break,
-                Err(_) if answer.readable().json().is_some() => break,
+                Err(_) if reply.readable().json().is_some() => break,
                 Err(error) => return Err(failed(error)),
             };
-            let room = LARGEST_BODY - answer.body.len();
-            answer.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            let room = LARGEST_BODY - reply.body.len();
+            reply.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if chunk.len() > room {
                 break;
             }
         }
-        Ok(answer)
+        Ok(reply)
     }
 }
 
@@ -283,9 +283,9 @@ mod tests {
             stream.write_all(b"HTTP/1.1 200 OK\r\nX-A: b\r\ncontent-length: 2\r\n\r\nok").unwrap();
             request
         });
-        let answer = send(post(&url, None)).unwrap();
-        assert_eq!((answer.status, answer.body.as_slice()), (200, b"ok".as_slice()));
-        assert_eq!(answer.header("x-a"), Some("b"));
+        let reply = send(post(&url, None)).unwrap();
+        assert_eq!((reply.status, reply.body.as_slice()), (200, b"ok".as_slice()));
+        assert_eq!(reply.header("x-a"), Some("b"));
         let request = server.join().unwrap();
         assert!(request.starts_with("POST /token HTTP/1.1\r\n"), "{request}");
         assert!(request.contains("content-length: 6\r\n"), "{request}");
@@ -321,38 +321,38 @@ mod tests {
             let _ = stream.read_to_end(&mut received);
             received
         });
-        let answer = send(post(&url, Some(Arc::new(|| false))));
-        assert!(matches!(answer, Err(HttpError::NotSent(_))), "{answer:?}");
+        let reply = send(post(&url, Some(Arc::new(|| false))));
+        assert!(matches!(reply, Err(HttpError::NotSent(_))), "{reply:?}");
         assert_eq!(server.join().unwrap(), b"");
     }
 
     #[test]
     fn what_left_and_was_not_answered_is_told_from_what_did_not_leave() {
         let (url, server) = server(|mut stream| read_request(&mut stream));
-        let answer = send(post(&url, None));
-        assert!(matches!(answer, Err(HttpError::Unanswered(_))), "{answer:?}");
+        let reply = send(post(&url, None));
+        assert!(matches!(reply, Err(HttpError::NoResponse(_))), "{reply:?}");
         assert!(server.join().unwrap().ends_with("secret"));
 
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let answer = send(post(&format!("http://{nobody}/"), None));
-        assert!(matches!(answer, Err(HttpError::NotSent(_))), "{answer:?}");
-        let answer = send(HttpRequest::get(format!("http://{nobody}/"), TIMEOUT));
-        assert!(matches!(answer, Err(HttpError::NotSent(_))), "{answer:?}");
+        let reply = send(post(&format!("http://{nobody}/"), None));
+        assert!(matches!(reply, Err(HttpError::NotSent(_))), "{reply:?}");
+        let reply = send(HttpRequest::get(format!("http://{nobody}/"), TIMEOUT));
+        assert!(matches!(reply, Err(HttpError::NotSent(_))), "{reply:?}");
     }
 
     #[test]
-    fn half_an_answer_is_none() {
+    fn half_a_response_is_none() {
         let (url, server) = server(|mut stream| {
             read_request(&mut stream);
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"access").unwrap();
         });
-        let answer = send(post(&url, None));
-        assert!(matches!(answer, Err(HttpError::Unanswered(_))), "{answer:?}");
+        let reply = send(post(&url, None));
+        assert!(matches!(reply, Err(HttpError::NoResponse(_))), "{reply:?}");
         server.join().unwrap();
     }
 
     #[test]
-    fn a_whole_object_is_an_answer_however_the_connection_ends() {
+    fn a_whole_object_is_a_response_however_the_connection_ends() {
         let (url, server) = server(|mut stream| {
             read_request(&mut stream);
             let head = "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n";
@@ -363,16 +363,16 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_cut_off_behind_both_tokens_is_one() {
+    fn a_response_that_is_cut_off_behind_both_tokens_is_one() {
         let ends_after = |body: &'static str| {
             let (url, server) = server(move |mut stream| {
                 read_request(&mut stream);
                 let head = "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n";
                 stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
             });
-            let answer = send(post(&url, None));
+            let reply = send(post(&url, None));
             server.join().unwrap();
-            answer
+            reply
         };
         let both = r#"{"access_token":"n","refresh_token":"r2","exp"#;
         assert_eq!(ends_after(both).unwrap().body, both.as_bytes());
@@ -382,8 +382,8 @@ mod tests {
             r#"{"access_token":"n","exp"#,
             "access_token=n&refresh_token=r2",
         ] {
-            let answer = ends_after(part);
-            assert!(matches!(answer, Err(HttpError::Unanswered(_))), "{part}: {answer:?}");
+            let reply = ends_after(part);
+            assert!(matches!(reply, Err(HttpError::NoResponse(_))), "{part}: {reply:?}");
         }
     }
 
@@ -395,14 +395,14 @@ mod tests {
             let _ = wait.recv();
         });
         let request = HttpRequest { timeout: Duration::from_millis(200), ..post(&url, None) };
-        let answer = send(request);
-        assert!(matches!(answer, Err(HttpError::Unanswered(_))), "{answer:?}");
+        let reply = send(request);
+        assert!(matches!(reply, Err(HttpError::NoResponse(_))), "{reply:?}");
         drop(done);
         server.join().unwrap();
     }
 
     #[test]
-    fn a_redirect_is_an_answer_and_its_target_hears_nothing() {
+    fn a_redirect_is_a_response_and_its_target_hears_nothing() {
         for status in [301, 302, 303, 307, 308] {
             let sink = TcpListener::bind("127.0.0.1:0").unwrap();
             let target = format!("http://{}/", sink.local_addr().unwrap());
@@ -450,8 +450,8 @@ mod tests {
     fn plain_http_is_for_loopback_hosts_only() {
         for url in ["http://example.com/", "ftp://localhost/", "http://u:p@localhost/", "localhost"]
         {
-            let answer = send(post(url, None));
-            assert!(matches!(answer, Err(HttpError::NotSent(_))), "{url}: {answer:?}");
+            let reply = send(post(url, None));
+            assert!(matches!(reply, Err(HttpError::NotSent(_))), "{url}: {reply:?}");
         }
     }
 

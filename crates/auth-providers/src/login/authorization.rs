@@ -1,9 +1,9 @@
-//! A login between its beginning and its answer: the address to send the browser to, the
+//! A login between its beginning and its response: the address to send the browser to, the
 //! judgement of what comes back, the exchange.
 
 use auth_pkce::{
-    AnswerRules, Attempt, AuthorizationRequest, Callback, CallbackError, Challenge, Code,
-    PasteRules,
+    Attempt, AuthorizationRequest, Callback, CallbackError, Challenge, Code, PasteRules,
+    ResponseRules,
 };
 use auth_store::{Clock, Credential, Secret};
 use serde_json::{Map, Value};
@@ -20,10 +20,10 @@ use crate::oauth::tokens::{is_sendable, pointed};
 use crate::provider::{Flow, Provider, Yields};
 use crate::text;
 
-/// A login between its beginning and its answer: what a driver knows, and nothing of its state in
+/// A login between its beginning and its response: what a driver knows, and nothing of its state in
 /// the world.
 #[derive(Debug)]
-pub struct Departure {
+pub struct PendingAuthorization {
     /// The provider, its endpoints discovered.
     pub provider: Provider,
     /// Verifier, state and nonce.
@@ -33,7 +33,7 @@ pub struct Departure {
     endpoint: TokenEndpoint,
 }
 
-impl Departure {
+impl PendingAuthorization {
     /// A login of `provider`, whose endpoints are [resolved](crate::resolve), by `flow`, with the
     /// parts in `attempt`.
     pub fn new(provider: Provider, flow: Flow, attempt: Attempt) -> Result<Self, LoginError> {
@@ -85,7 +85,7 @@ impl Departure {
         Ok(url.into())
     }
 
-    /// The code in what a person pasted, if it answers this login.
+    /// The code in what a user pasted, if it answers this login.
     pub fn accept(&self, pasted: &str) -> Result<Code, CallbackError> {
         let rules = PasteRules {
             redirect_uri: self.attempt.redirect_uri(),
@@ -106,10 +106,10 @@ impl Departure {
         } else {
             self.endpoint.exchange(code, &self.attempt, TIMEOUT)
         };
-        let answer = http.send(request).await.map_err(|error| unavailable(&error))?;
+        let response = http.send(request).await.map_err(|error| unavailable(&error))?;
         let received_at = clock.now();
         if self.for_key {
-            return self.key_of(&answer, code);
+            return self.key_of(&response, code);
         }
         let grant = Grant {
             provider: &self.provider,
@@ -117,7 +117,7 @@ impl Departure {
             nonce: self.sends_nonce().then(|| self.attempt.nonce()),
             yields: Yields::Oauth,
         };
-        grant.login(&answer, &self.sent(code), received_at, http).await
+        grant.login(&response, &self.sent(code), received_at, http).await
     }
 
     fn key_request(&self, code: &Code) -> HttpRequest {
@@ -126,36 +126,36 @@ impl Departure {
             ("code_verifier", self.attempt.verifier().expose()),
             ("code_challenge_method", Challenge::METHOD),
         ];
-        self.endpoint.request_as_nobody(&params, TIMEOUT)
+        self.endpoint.request_without_client(&params, TIMEOUT)
     }
 
-    /// What an answer may repeat and we must not.
+    /// What a response may repeat and we must not.
     fn sent(&self, code: &Code) -> [Secret; 2] {
         [code.expose().into(), self.attempt.verifier().expose().into()]
     }
 
-    /// The API key in the answer to the code.
-    fn key_of(&self, answer: &HttpResponse, code: &Code) -> Result<Login, LoginError> {
-        let body = answer.object();
+    /// The API key in the response to the code.
+    fn key_of(&self, response: &HttpResponse, code: &Code) -> Result<Login, LoginError> {
+        let body = response.object();
         let key = body.get("key").and_then(Value::as_str).map(auth_store::trim);
         let key = key.filter(|key| !key.is_empty() && is_sendable(key));
-        let Some(key) = key.filter(|_| (200..300).contains(&answer.status)) else {
+        let Some(key) = key.filter(|_| (200..300).contains(&response.status)) else {
             let sent = self.sent(code);
             let without =
                 |it: String| sent.iter().fold(it, |it, secret| text::without(&it, secret));
-            if (400..500).contains(&answer.status)
-                && !http::is_passing(answer.status)
+            if (400..500).contains(&response.status)
+                && !http::is_passing(response.status)
                 && let Some((code, description)) = error_of(&body)
             {
                 let description = description.map(without);
                 return Err(LoginError::Refused { code: without(code), description });
             }
-            let reason = format!("the server answered {}, without a key", answer.status);
+            let reason = format!("the server answered {}, without a key", response.status);
             return Err(LoginError::Unavailable { reason });
         };
         let mut fields = Map::new();
         fields.insert("authFlow".to_owned(), "oauth-pkce".into());
-        for (field, pointer) in &self.provider.answer_fields {
+        for (field, pointer) in &self.provider.response_fields {
             if let Some(value) = pointed(&body, pointer).filter(|value| !value.is_null()) {
                 fields.insert(field.clone(), value.clone());
             }
@@ -171,9 +171,9 @@ impl Departure {
         })
     }
 
-    /// What an answer must satisfy beyond its state.
-    pub(crate) fn rules(&self) -> AnswerRules {
-        AnswerRules {
+    /// What a response must satisfy beyond its state.
+    pub(crate) fn rules(&self) -> ResponseRules {
+        ResponseRules {
             issuer: self.provider.issuer.clone(),
             issuer_required: self.provider.names_issuer,
         }

@@ -1,5 +1,5 @@
 //! Logging in through a browser: authorization code with PKCE (RFC 6749 §4.1, RFC 7636, RFC 8252).
-//! The listener and the person who may paste race from the first second.
+//! The listener and the user who may paste race from the first second.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use auth_pkce::{Arrival, Attempt, BindError, Browser, Code, Failure, Loopback};
 use auth_store::Clock;
 
 use crate::http::HttpClient;
-use crate::login::authorization::Departure;
+use crate::login::authorization::PendingAuthorization;
 use crate::login::error::{LoginError, misconfigured};
 use crate::login::{Begun, Finished, LoginUi, TIMEOUT};
 use crate::oauth::discovery::{DiscoveryError, Metadata, discover};
 use crate::provider::{Endpoints, Flow, IdentitySource, Provider};
 
-/// How long a person may take.
-pub const PATIENCE: Duration = Duration::from_mins(5);
+/// How long a user may take.
+pub const LOGIN_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Logs in to `provider` through a browser, by `flow`.
 ///
@@ -42,26 +42,27 @@ pub async fn login(
         Some(loopback) => loopback.redirect_uri().to_owned(),
         None => redirect.uri(redirect.ports().first().copied().unwrap_or(FALLBACK_PORT)),
     };
-    let departure = Departure::new(provider, flow, Attempt::new(entropy, redirect_uri))?;
-    let url = departure.url()?;
+    let authorization =
+        PendingAuthorization::new(provider, flow, Attempt::new(entropy, redirect_uri))?;
+    let url = authorization.url()?;
     ui.begin(&Begun {
         url: &url,
-        redirect_uri: departure.attempt.redirect_uri(),
+        redirect_uri: authorization.attempt.redirect_uri(),
         unbound: unbound.as_ref(),
     });
 
-    let answer = async {
+    let response = async {
         tokio::select! {
-            arrival = departure.arrival(loopback) => arrival,
-            code = departure.paste(ui, unbound.as_ref()) => code.map(|code| (code, None)),
+            arrival = authorization.arrival(loopback) => arrival,
+            code = authorization.paste(ui, unbound.as_ref()) => code.map(|code| (code, None)),
         }
     };
-    let (code, browser) = tokio::time::timeout(PATIENCE, answer)
+    let (code, browser) = tokio::time::timeout(LOGIN_TIMEOUT, response)
         .await
-        .map_err(|_| LoginError::TimedOut(PATIENCE))??;
+        .map_err(|_| LoginError::TimedOut(LOGIN_TIMEOUT))??;
 
     ui.exchanging();
-    match departure.exchange(&code, http, clock).await {
+    match authorization.exchange(&code, http, clock).await {
         Ok(login) => Ok(Finished { login, browser }),
         Err(error) => {
             if let Some(browser) = browser {
@@ -135,7 +136,7 @@ pub async fn resolve(
     Ok(resolved)
 }
 
-impl Departure {
+impl PendingAuthorization {
     async fn arrival(
         &self,
         loopback: Option<Loopback>,
@@ -143,7 +144,7 @@ impl Departure {
         let Some(loopback) = loopback else { return std::future::pending().await };
         match loopback.wait(&self.attempt, &self.rules()).await {
             Ok(Arrival { code, browser }) => Ok((code, Some(browser))),
-            Err(auth_pkce::WaitError::Refused(error)) => Err(LoginError::Answer(error)),
+            Err(auth_pkce::WaitError::Refused(error)) => Err(LoginError::Callback(error)),
             // Whoever pastes can still finish it.
             Err(auth_pkce::WaitError::Listener(_)) => std::future::pending().await,
         }
@@ -157,13 +158,15 @@ impl Departure {
         loop {
             let Some(text) = ui.pasted().await else {
                 return match unbound {
-                    Some(error) => Err(LoginError::Deaf { reason: error.to_string() }),
+                    Some(error) => {
+                        Err(LoginError::ListenerUnavailable { reason: error.to_string() })
+                    }
                     None => std::future::pending().await,
                 };
             };
             match self.accept(&text) {
                 Ok(code) => return Ok(code),
-                Err(error) if error.ends_login() => return Err(LoginError::Answer(error)),
+                Err(error) if error.ends_login() => return Err(LoginError::Callback(error)),
                 Err(error) => ui.refused(&error),
             }
         }

@@ -60,7 +60,7 @@ enum Poll {
     Pending,
     /// Wait longer from now on; the server may say how long.
     SlowDown(Option<Duration>),
-    /// No answer, or one that proves nothing.
+    /// No response, or one that proves nothing.
     Odd(String, Option<Duration>),
 }
 
@@ -102,8 +102,8 @@ impl DeviceLogin {
         let verifier = provider.device.pkce.then(|| Verifier::new(verifier));
         let state = State::new(state);
         let request = code_request(&provider, flow, &endpoint, verifier.as_ref(), &state)?;
-        let answer = http.send(request).await.map_err(|error| unavailable(&error))?;
-        let grant = read_code(&provider, flow, &answer, &state, clock.now())?;
+        let response = http.send(request).await.map_err(|error| unavailable(&error))?;
+        let grant = read_code(&provider, flow, &response, &state, clock.now())?;
         Ok(Self { grant: DeviceGrant { verifier, ..grant }, provider, flow, endpoint })
     }
 
@@ -117,7 +117,7 @@ impl DeviceLogin {
         Ok(Self { provider, flow, endpoint, grant })
     }
 
-    /// What the person is shown.
+    /// What the user is shown.
     pub fn prompt(&self) -> DevicePrompt<'_> {
         let grant = &self.grant;
         let best = grant.verification_uri_complete.as_ref().unwrap_or(&grant.verification_uri);
@@ -140,7 +140,7 @@ impl DeviceLogin {
     ) -> Result<Login, LoginError> {
         let deadline = waiting.elapsed().saturating_add(self.grant.lifetime);
         let mut interval = self.grant.interval;
-        let (mut pause, mut odd_answers) = (interval, 0);
+        let (mut pause, mut odd_responses) = (interval, 0);
         loop {
             let left = deadline.saturating_sub(waiting.elapsed());
             waiting.pause(pause.min(left)).await;
@@ -151,14 +151,14 @@ impl DeviceLogin {
             let poll = self.poll(http, clock).await?;
             match poll {
                 Poll::Login(login) => return Ok(*login),
-                Poll::Pending => (pause, odd_answers) = (interval, 0),
+                Poll::Pending => (pause, odd_responses) = (interval, 0),
                 Poll::SlowDown(wanted) => {
                     interval = (interval + SLOWER).max(wanted.unwrap_or_default());
-                    (pause, odd_answers) = (interval, 0);
+                    (pause, odd_responses) = (interval, 0);
                 }
                 Poll::Odd(reason, wait) => {
-                    odd_answers += 1;
-                    if wait.is_none() && odd_answers > MOST_ODD_ANSWERS {
+                    odd_responses += 1;
+                    if wait.is_none() && odd_responses > MOST_ODD_ANSWERS {
                         return Err(LoginError::Unavailable { reason });
                     }
                     // Whoever is in trouble is asked less and less often.
@@ -171,19 +171,19 @@ impl DeviceLogin {
     }
 
     async fn poll(&self, http: &dyn HttpClient, clock: &dyn Clock) -> Result<Poll, LoginError> {
-        let answer = match http.send(self.poll_request()?).await {
-            Ok(answer) => answer,
-            // Both are connections in trouble. If an answer with tokens was lost, the next poll is
-            // refused, and the person begins again.
-            Err(HttpError::NotSent(reason) | HttpError::Unanswered(reason)) => {
+        let response = match http.send(self.poll_request()?).await {
+            Ok(response) => response,
+            // Both are connections in trouble. If a response with tokens was lost, the next poll is
+            // refused, and the user begins again.
+            Err(HttpError::NotSent(reason) | HttpError::NoResponse(reason)) => {
                 return Ok(Poll::Odd(reason, Some(Duration::ZERO)));
             }
         };
         let received_at = clock.now();
         match self.flow {
-            Flow::DeviceCodeOpenai => self.read_openai(&answer, http, clock).await,
-            Flow::DeviceCodeMinimax => self.read_minimax(&answer, received_at, http).await,
-            _ => self.read(&answer, received_at, http).await,
+            Flow::DeviceCodeOpenai => self.read_openai(&response, http, clock).await,
+            Flow::DeviceCodeMinimax => self.read_minimax(&response, received_at, http).await,
+            _ => self.read(&response, received_at, http).await,
         }
     }
 
@@ -215,11 +215,11 @@ impl DeviceLogin {
     /// RFC 8628 §3.5. GitHub's errors come with status 200.
     async fn read(
         &self,
-        answer: &HttpResponse,
+        response: &HttpResponse,
         received_at: Timestamp,
         http: &dyn HttpClient,
     ) -> Result<Poll, LoginError> {
-        let body = answer.object();
+        let body = response.object();
         if let Some((code, description)) = error_of(&body) {
             return match code.as_str() {
                 "authorization_pending" => Ok(Poll::Pending),
@@ -227,8 +227,8 @@ impl DeviceLogin {
                     Ok(Poll::SlowDown(body.get("interval").and_then(number).and_then(seconds)))
                 }
                 "expired_token" => Err(LoginError::CodeEnded),
-                "temporarily_unavailable" | "server_error" => Ok(odd(answer, received_at)),
-                _ if http::is_passing(answer.status) => Ok(odd(answer, received_at)),
+                "temporarily_unavailable" | "server_error" => Ok(odd(response, received_at)),
+                _ if http::is_passing(response.status) => Ok(odd(response, received_at)),
                 _ => {
                     let without = |text: String| self.without_sent(&text);
                     let description = description.map(without);
@@ -236,36 +236,37 @@ impl DeviceLogin {
                 }
             };
         }
-        if body.contains_key("access_token") && (200..300).contains(&answer.status) {
-            return self.login(answer, received_at, http).await;
+        if body.contains_key("access_token") && (200..300).contains(&response.status) {
+            return self.login(response, received_at, http).await;
         }
-        Ok(odd(answer, received_at))
+        Ok(odd(response, received_at))
     }
 
     /// OpenAI: 403 and 404 mean that nobody has entered the code; then there is a code to
     /// exchange, and the server brings its verifier along.
     async fn read_openai(
         &self,
-        answer: &HttpResponse,
+        response: &HttpResponse,
         http: &dyn HttpClient,
         clock: &dyn Clock,
     ) -> Result<Poll, LoginError> {
-        if matches!(answer.status, 403 | 404) {
+        if matches!(response.status, 403 | 404) {
             return Ok(Poll::Pending);
         }
-        let body = answer.object();
+        let body = response.object();
         let text = |name: &str| body.get(name).and_then(Value::as_str);
         let (Some(code), Some(verifier), 200..300) =
-            (text("authorization_code"), text("code_verifier"), answer.status)
+            (text("authorization_code"), text("code_verifier"), response.status)
         else {
             return match error_of(&body) {
                 Some((code, _)) if code == "slow_down" => Ok(Poll::SlowDown(None)),
                 Some((code, description))
-                    if (400..500).contains(&answer.status) && !http::is_passing(answer.status) =>
+                    if (400..500).contains(&response.status)
+                        && !http::is_passing(response.status) =>
                 {
                     Err(LoginError::Refused { code, description })
                 }
-                _ => Ok(odd(answer, clock.now())),
+                _ => Ok(odd(response, clock.now())),
             };
         };
         let params = [
@@ -284,36 +285,36 @@ impl DeviceLogin {
     /// `MiniMax`: `status` says how it stands.
     async fn read_minimax(
         &self,
-        answer: &HttpResponse,
+        response: &HttpResponse,
         received_at: Timestamp,
         http: &dyn HttpClient,
     ) -> Result<Poll, LoginError> {
-        let body = answer.object();
+        let body = response.object();
         match body.get("status").and_then(Value::as_str) {
-            Some("success") if (200..300).contains(&answer.status) => {
-                self.login(answer, received_at, http).await
+            Some("success") if (200..300).contains(&response.status) => {
+                self.login(response, received_at, http).await
             }
             Some("error") => {
                 let message = pointed(&body, "/base_resp/status_msg").and_then(Value::as_str);
                 let description = message.map(|it| self.without_sent(&text::clean(it)));
                 Err(LoginError::Refused { code: "error".to_owned(), description })
             }
-            _ if (200..300).contains(&answer.status) && !body.is_empty() => Ok(Poll::Pending),
-            _ => self.read(answer, received_at, http).await,
+            _ if (200..300).contains(&response.status) && !body.is_empty() => Ok(Poll::Pending),
+            _ => self.read(response, received_at, http).await,
         }
     }
 
     async fn login(
         &self,
-        answer: &HttpResponse,
+        response: &HttpResponse,
         received_at: Timestamp,
         http: &dyn HttpClient,
     ) -> Result<Poll, LoginError> {
-        let login = self.grant_as(answer, &self.sent(), received_at, http).await?;
+        let login = self.grant_as(response, &self.sent(), received_at, http).await?;
         Ok(Poll::Login(Box::new(login)))
     }
 
-    /// What an answer may repeat and we must not.
+    /// What a response may repeat and we must not.
     fn sent(&self) -> Vec<Secret> {
         let verifier = self.grant.verifier.as_ref().map(|it| it.expose().into());
         verifier.into_iter().chain([self.grant.device_code.clone()]).collect()
@@ -325,7 +326,7 @@ impl DeviceLogin {
 
     async fn grant_as(
         &self,
-        answer: &HttpResponse,
+        response: &HttpResponse,
         sent: &[Secret],
         received_at: Timestamp,
         http: &dyn HttpClient,
@@ -336,7 +337,7 @@ impl DeviceLogin {
             nonce: None,
             yields: self.provider.device.yields,
         };
-        grant.login(answer, sent, received_at, http).await
+        grant.login(response, sent, received_at, http).await
     }
 }
 
@@ -359,9 +360,9 @@ fn is_own(provider: &Provider, url: &str) -> bool {
     wanted.is_some() && known.into_iter().flatten().any(|own| host(own) == wanted)
 }
 
-fn odd(answer: &HttpResponse, now: Timestamp) -> Poll {
-    let wait = answer.header("retry-after").and_then(|text| retry_after(text, now));
-    Poll::Odd(format!("the server answered {}, with nothing that counts", answer.status), wait)
+fn odd(response: &HttpResponse, now: Timestamp) -> Poll {
+    let wait = response.header("retry-after").and_then(|text| retry_after(text, now));
+    Poll::Odd(format!("the server answered {}, with nothing that counts", response.status), wait)
 }
 
 /// RFC 8628 §3.4.

@@ -79,24 +79,24 @@ pub(crate) fn openai_request(url: &str, body: &Value) -> HttpRequest {
     request
 }
 
-/// The code in the answer (RFC 8628 §3.2).
+/// The code in the response (RFC 8628 §3.2).
 pub(crate) fn read_code(
     provider: &Provider,
     flow: Flow,
-    answer: &HttpResponse,
+    response: &HttpResponse,
     state: &State,
     now: Timestamp,
 ) -> Result<DeviceGrant, LoginError> {
-    let body = answer.object();
-    if flow == Flow::DeviceCodeOpenai && answer.status == 404 {
+    let body = response.object();
+    if flow == Flow::DeviceCodeOpenai && response.status == 404 {
         return Err(LoginError::NoDeviceLogin { provider: provider.id.clone() });
     }
     match error_of(&body) {
-        Some((code, description)) if !http::is_passing(answer.status) => {
+        Some((code, description)) if !http::is_passing(response.status) => {
             return Err(LoginError::Refused { code, description });
         }
-        _ if !(200..300).contains(&answer.status) => {
-            let reason = format!("the server answered {}, without a code", answer.status);
+        _ if !(200..300).contains(&response.status) => {
+            let reason = format!("the server answered {}, without a code", response.status);
             return Err(LoginError::Unavailable { reason });
         }
         _ => {}

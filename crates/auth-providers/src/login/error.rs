@@ -27,9 +27,9 @@ pub enum LoginError {
         /// What is wrong.
         reason: String,
     },
-    /// The issuer's answer ends the login, or what was handed over is not an answer to it.
+    /// The issuer's answer ends the login, or what was handed over is not a response to it.
     #[error(transparent)]
-    Answer(#[from] CallbackError),
+    Callback(#[from] CallbackError),
     /// The issuer refuses the code: begin again.
     #[error("the provider refused the code: {code}{}", .description.as_ref().map(|text| format!(" ({text})")).unwrap_or_default())]
     Refused {
@@ -38,13 +38,13 @@ pub enum LoginError {
         /// The issuer's explanation.
         description: Option<String>,
     },
-    /// The issuer could not be reached, or its answer proves nothing: begin again later.
+    /// The issuer could not be reached, or its response proves nothing: begin again later.
     #[error("the provider did not answer as it should: {reason}")]
     Unavailable {
         /// What happened.
         reason: String,
     },
-    /// The answer contradicts itself: somebody may be tampering. Begin again.
+    /// The response contradicts itself: somebody may be tampering. Begin again.
     #[error("the provider's answer cannot be trusted: {reason}")]
     Untrusted {
         /// What is wrong with it.
@@ -53,7 +53,7 @@ pub enum LoginError {
     /// The code for another device has ended: begin again.
     #[error("the code was not entered in time")]
     CodeEnded,
-    /// This account has no device login: it must be switched on at the provider, or the person
+    /// This account has no device login: it must be switched on at the provider, or the user
     /// logs in another way.
     #[error("`{provider}` offers no login by device code to this account")]
     NoDeviceLogin {
@@ -65,14 +65,14 @@ pub enum LoginError {
     TimedOut(Duration),
     /// Nothing listens, and nobody can paste: begin and finish in two commands.
     #[error("no answer can arrive: {reason}, and there is nothing to read a pasted answer from")]
-    Deaf {
+    ListenerUnavailable {
         /// Why nothing listens.
         reason: String,
     },
     /// The login that was begun is not there: it ended, or more than ten minutes have passed.
     #[error("no unfinished login fits this answer")]
     NoneBegun,
-    /// The person, or the provider's plugin on their behalf, gave up.
+    /// The user, or the provider's plugin on their behalf, gave up.
     #[error("the login was given up")]
     Canceled,
     /// The plugin does not do what it must: its author has to correct it.

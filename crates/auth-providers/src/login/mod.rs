@@ -31,7 +31,7 @@ pub struct Login {
     pub email: Option<String>,
     /// Further members of the profile.
     pub fields: Map<String, Value>,
-    /// What the person should know, as sentences.
+    /// What the user should know, as sentences.
     pub warnings: Vec<String>,
 }
 
@@ -40,24 +40,24 @@ pub struct Login {
 pub struct Finished {
     /// What to save.
     pub login: Login,
-    /// The browser, if the answer came through it.
+    /// The browser, if the response came through it.
     pub browser: Option<Browser>,
 }
 
-/// The person, as a login sees them. Every method returns at once, but for
+/// The user, as a login sees them. Every method returns at once, but for
 /// [`pasted`](Self::pasted).
 pub trait LoginUi: Send + Sync {
     /// The login has begun: show the address, open a browser, ask for the paste.
     fn begin(&self, begun: &Begun<'_>);
 
-    /// The answer of the person: what they paste next. `None`: nobody will paste anything any
+    /// The response of the user: what they paste next. `None`: nobody will paste anything any
     /// more. The login then goes on as long as the listener can still be reached.
     fn pasted(&self) -> Pin<Box<dyn Future<Output = Option<String>> + Send + '_>>;
 
-    /// What was pasted is not the answer; they may try again.
+    /// What was pasted is not the response; they may try again.
     fn refused(&self, error: &CallbackError);
 
-    /// The answer is there; the code is being exchanged.
+    /// The response is there; the code is being exchanged.
     fn exchanging(&self);
 
     /// A login by device code has begun: show the code and the address.
@@ -68,7 +68,7 @@ pub trait LoginUi: Send + Sync {
     fn polling(&self, is_asking: bool);
 }
 
-/// What the person is shown when a login begins.
+/// What the user is shown when a login begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Begun<'a> {
     /// Where to send the browser.
@@ -79,7 +79,7 @@ pub struct Begun<'a> {
     pub unbound: Option<&'a BindError>,
 }
 
-/// What the person is shown when a login by device code begins.
+/// What the user is shown when a login by device code begins.
 #[derive(Clone, Copy, Debug)]
 pub struct DevicePrompt<'a> {
     /// What they type there. Shown alone, to be compared.

@@ -1,11 +1,11 @@
-//! Tokens and keys that a person pastes.
+//! Tokens and keys that a user pastes.
 
 use auth_store::{ProviderId, Secret};
 
 use crate::login::key_value::{PasteError, Removed, key_value};
 use crate::provider::Looks;
 
-/// What a person pasted, made whole.
+/// What a user pasted, made whole.
 #[derive(Clone, Debug)]
 pub struct Pasted {
     /// The token or key, without any white space.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::http::HttpClient;
-use crate::login::authorization::Departure;
+use crate::login::authorization::PendingAuthorization;
 use crate::login::browser::resolve;
 use crate::login::device::{DeviceLogin, Waiting};
 use crate::login::device_code::DeviceGrant;
@@ -33,7 +33,7 @@ pub struct Pending {
     pub id: String,
     /// When it ends.
     pub expires: Timestamp,
-    /// What the person does.
+    /// What the user does.
     pub way: Way,
 }
 
@@ -65,7 +65,7 @@ pub struct DeviceCode {
 }
 
 impl DeviceCode {
-    fn of(login: &DeviceLogin) -> Self {
+    fn from_login(login: &DeviceLogin) -> Self {
         let grant = login.grant.clone();
         Self {
             user_code: grant.user_code,
@@ -111,7 +111,7 @@ impl PendingLogins {
                 verification_uri: login.grant.verification_uri.clone(),
                 interval: login.grant.interval.as_secs(),
             };
-            let pending = Pending { id, expires, way: Way::Device(DeviceCode::of(&login)) };
+            let pending = Pending { id, expires, way: Way::Device(DeviceCode::from_login(&login)) };
             (Record::new(&pending, &login.provider, what, note), pending)
         } else {
             let provider = resolve(provider, flow, http).await?;
@@ -121,20 +121,23 @@ impl PendingLogins {
             let redirect_uri = redirect.uri(redirect.ports().first().copied().unwrap_or(any));
             let mut parts = [0; 96];
             parts.copy_from_slice(&entropy[..96]);
-            let departure =
-                Departure::new(provider, flow, Attempt::new(parts, redirect_uri.clone()))?;
-            let url = departure.url()?;
+            let authorization = PendingAuthorization::new(
+                provider,
+                flow,
+                Attempt::new(parts, redirect_uri.clone()),
+            )?;
+            let url = authorization.url()?;
             let expires = clock.now().plus(PENDING_LIFETIME);
-            let attempt = &departure.attempt;
+            let attempt = &authorization.attempt;
             let what = What::Browser {
                 verifier: attempt.verifier().expose().to_owned(),
                 state: attempt.state().expose().to_owned(),
                 nonce: attempt.nonce().expose().to_owned(),
                 redirect_uri: redirect_uri.clone(),
-                for_key: departure.for_key,
+                for_key: authorization.for_key,
             };
             let pending = Pending { id, expires, way: Way::Browser { url, redirect_uri } };
-            (Record::new(&pending, &departure.provider, what, note), pending)
+            (Record::new(&pending, &authorization.provider, what, note), pending)
         };
         self.remove_expired(clock.now());
         self.keep(&record)?;
@@ -145,7 +148,7 @@ impl PendingLogins {
     /// user code of a login by device code. Nothing is sent yet, so that whoever finishes it can
     /// make sure first that it can be saved.
     ///
-    /// What is no answer to any of them leaves them all as they are; an answer that ends its login
+    /// What is no response to any of them leaves them all as they are; a response that ends its login
     /// removes it.
     pub fn answered(
         &self,
@@ -167,12 +170,12 @@ impl PendingLogins {
                         return found(Awaited::Device(login));
                     }
                 }
-                Some(Resumed::Browser(departure)) => match departure.accept(pasted) {
-                    Ok(code) => return found(Awaited::Browser(departure, code)),
+                Some(Resumed::Browser(authorization)) => match authorization.accept(pasted) {
+                    Ok(code) => return found(Awaited::Browser(authorization, code)),
                     Err(error) if error.ends_login() => {
                         self.claim(&record.id)?;
                         self.remove_claimed(&record.id);
-                        return Err(LoginError::Answer(error));
+                        return Err(LoginError::Callback(error));
                     }
                     Err(error) => {
                         refused.get_or_insert(error);
@@ -181,7 +184,7 @@ impl PendingLogins {
                 None => {}
             }
         }
-        Err(refused.map_or(LoginError::NoneBegun, LoginError::Answer))
+        Err(refused.map_or(LoginError::NoneBegun, LoginError::Callback))
     }
 
     fn keep(&self, record: &Record) -> Result<(), LoginError> {
@@ -253,7 +256,7 @@ pub struct Answered<'a> {
 
 #[derive(Debug)]
 enum Awaited {
-    Browser(Box<Departure>, Code),
+    Browser(Box<PendingAuthorization>, Code),
     Device(Box<DeviceLogin>),
 }
 
@@ -261,13 +264,13 @@ impl Answered<'_> {
     /// The provider.
     pub fn provider(&self) -> &Provider {
         match &self.way {
-            Awaited::Browser(departure, _) => &departure.provider,
+            Awaited::Browser(authorization, _) => &authorization.provider,
             Awaited::Device(login) => &login.provider,
         }
     }
 
     /// Exchanges the code, or polls until somebody entered it. Of two that finish the same login
-    /// only one does; the other gets [`LoginError::NoneBegun`]. A poll that ends without an answer,
+    /// only one does; the other gets [`LoginError::NoneBegun`]. A poll that ends without a response,
     /// or is dropped, leaves the login as it was.
     pub async fn finish(
         self,
@@ -281,9 +284,9 @@ impl Answered<'_> {
         }
         let mut claim = Claim { logins: self.logins, id: &self.id, is_over: true };
         match &self.way {
-            Awaited::Browser(departure, code) => {
+            Awaited::Browser(authorization, code) => {
                 ui.exchanging();
-                departure.exchange(code, http, clock).await
+                authorization.exchange(code, http, clock).await
             }
             Awaited::Device(login) => {
                 claim.is_over = false;
@@ -353,7 +356,7 @@ enum What {
 }
 
 enum Resumed {
-    Browser(Box<Departure>),
+    Browser(Box<PendingAuthorization>),
     Device(Box<DeviceLogin>),
 }
 
@@ -385,8 +388,8 @@ impl Record {
                     Attempt::from_parts(verifier, state, nonce, redirect_uri.clone()).ok()?;
                 let flow =
                     if *for_key { Flow::AuthorizationCodeKey } else { Flow::AuthorizationCode };
-                let departure = Departure::new(provider, flow, attempt).ok()?;
-                Some(Resumed::Browser(Box::new(departure)))
+                let authorization = PendingAuthorization::new(provider, flow, attempt).ok()?;
+                Some(Resumed::Browser(Box::new(authorization)))
             }
             What::Device {
                 flow,

@@ -5,7 +5,7 @@ use auth_store::{Kind, Profile, ProfileId, ProviderId};
 use crate::login::Login;
 
 /// The profile that was asked for belongs to another account. Nothing may be saved there, unless
-/// the person insists.
+/// the user insists.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{id}` belongs to another account")]
 pub struct TakenProfile {

@@ -1,4 +1,4 @@
-//! From the answer of a token endpoint to a login: what was granted, and whose it is.
+//! From the response of a token endpoint to a login: what was granted, and whose it is.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::http::{HttpClient, HttpRequest, HttpResponse};
 use crate::login::error::{LoginError, misconfigured};
 use crate::login::{Login, TIMEOUT};
 use crate::oauth::endpoint::TokenEndpoint;
-use crate::oauth::response::Answer;
+use crate::oauth::response::TokenResponse;
 use crate::oauth::tokens::{MergeError, Tokens};
 use crate::provider::{IdentitySource, Provider, Yields};
 
@@ -32,25 +32,25 @@ impl Grant<'_> {
     /// with it), which no message repeats.
     pub(crate) async fn login(
         &self,
-        answer: &HttpResponse,
+        response: &HttpResponse,
         sent: &[Secret],
         received_at: Timestamp,
         http: &dyn HttpClient,
     ) -> Result<Login, LoginError> {
         let read = self.provider.read_token_response(
-            answer.status,
-            &answer.headers,
-            &answer.body,
+            response.status,
+            &response.headers,
+            &response.body,
             received_at,
         );
-        let read = sent.iter().fold(read, Answer::without);
+        let read = sent.iter().fold(read, TokenResponse::without);
         let mut tokens = match read {
-            Answer::Tokens(tokens) => *tokens,
-            Answer::Rejected { code, description }
-            | Answer::Misconfigured { code, description } => {
+            TokenResponse::Tokens(tokens) => *tokens,
+            TokenResponse::Rejected { code, description }
+            | TokenResponse::Misconfigured { code, description } => {
                 return Err(LoginError::Refused { code, description });
             }
-            Answer::Unavailable { reason, .. } | Answer::Unread { reason } => {
+            TokenResponse::Unavailable { reason, .. } | TokenResponse::Unread { reason } => {
                 return Err(LoginError::Unavailable { reason });
             }
         };
@@ -166,7 +166,7 @@ impl Grant<'_> {
         Ok(())
     }
 
-    /// Asks who the person is (`OpenID` Connect Core §5.3). Not to know it is no reason to fail.
+    /// Asks who the user is (`OpenID` Connect Core §5.3). Not to know it is no reason to fail.
     async fn ask_userinfo(&self, tokens: &mut Tokens, http: &dyn HttpClient) -> Result<(), String> {
         let unknown = |why: String| format!("the account is not known: {why}");
         let (Some(url), Some(access)) = (&self.provider.endpoints.userinfo, tokens.access()) else {
@@ -174,11 +174,11 @@ impl Grant<'_> {
         };
         let mut request = HttpRequest::get(url, TIMEOUT);
         request.headers.push(("authorization".to_owned(), format!("Bearer {}", access.expose())));
-        let answer = http.send(request).await.map_err(|error| unknown(error.to_string()))?;
-        if !(200..300).contains(&answer.status) {
-            return Err(unknown(format!("the userinfo endpoint answered {}", answer.status)));
+        let response = http.send(request).await.map_err(|error| unknown(error.to_string()))?;
+        if !(200..300).contains(&response.status) {
+            return Err(unknown(format!("the userinfo endpoint answered {}", response.status)));
         }
-        let claims = answer.readable().json().ok_or_else(|| {
+        let claims = response.readable().json().ok_or_else(|| {
             unknown("the userinfo endpoint did not answer with a JSON object".to_owned())
         })?;
         let id_claims = tokens.id_token().and_then(|token| unverified_claims(token.expose()));

@@ -68,8 +68,8 @@ pub async fn discover(
     let mut known: Option<Metadata> = None;
     for url in well_known(issuer).map_err(unusable)? {
         match http.send(HttpRequest::get(url.clone(), timeout)).await {
-            Ok(answer) if (200..300).contains(&answer.status) => {
-                match Metadata::parse(issuer, &answer) {
+            Ok(response) if (200..300).contains(&response.status) => {
+                match Metadata::parse(issuer, &response) {
                     Ok(found) => {
                         let all = match known {
                             Some(known) => known.completed_by(found),
@@ -83,8 +83,8 @@ pub async fn discover(
                     Err(reason) => wrong = wrong.or(Some(format!("{reason} (at `{url}`)"))),
                 }
             }
-            Ok(answer) if http::is_passing(answer.status) => {
-                unreachable = Some(format!("`{url}` answered {}", answer.status));
+            Ok(response) if http::is_passing(response.status) => {
+                unreachable = Some(format!("`{url}` answered {}", response.status));
             }
             Ok(_) => {}
             Err(error) => unreachable = Some(error.to_string()),
@@ -120,8 +120,8 @@ fn well_known(issuer: &str) -> Result<Vec<String>, &'static str> {
 
 impl Metadata {
     /// Reads the document that was found for `issuer`.
-    fn parse(issuer: &str, answer: &HttpResponse) -> Result<Self, String> {
-        let body = answer.readable();
+    fn parse(issuer: &str, response: &HttpResponse) -> Result<Self, String> {
+        let body = response.readable();
         let document = body.json().ok_or_else(|| {
             let what = if body.is_page() { "a web page" } else { "not a JSON object" };
             format!("it is {what}")

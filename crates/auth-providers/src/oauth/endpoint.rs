@@ -19,7 +19,7 @@ pub struct TokenEndpoint {
     pub url: String,
     /// The client id.
     pub client_id: String,
-    /// The secret the person brought, if there is one.
+    /// The secret the user brought, if there is one.
     pub client_secret: Option<Secret>,
     /// How that secret is presented.
     pub client_auth: ClientAuth,
@@ -39,7 +39,7 @@ pub enum TargetError {
         /// The issuer.
         issuer: String,
     },
-    /// This provider's logins are not refreshed here: the person logs in again.
+    /// This provider's logins are not refreshed here: the user logs in again.
     #[error("logins of `{provider}` cannot be refreshed")]
     NotRefreshable {
         /// The provider.
@@ -136,7 +136,7 @@ impl TokenEndpoint {
     }
 
     /// A request with `params` and those of the provider, and no client at all.
-    pub(crate) fn request_as_nobody(
+    pub(crate) fn request_without_client(
         &self,
         params: &[(&str, &str)],
         timeout: Duration,

@@ -14,7 +14,7 @@ use crate::provider::probe_request::Probe;
 pub enum Probed {
     /// The provider's answer, whatever it says.
     Answered(HttpResponse),
-    /// No answer came.
+    /// No response came.
     Failed(HttpError),
     /// Nothing was sent: the reason.
     NotSent(&'static str),
@@ -60,7 +60,7 @@ impl Provider {
             _ => None,
         };
         match http.send(asked.request(kind, credential.bearer(), account, timeout)).await {
-            Ok(answer) => Probed::Answered(answer),
+            Ok(response) => Probed::Answered(response),
             Err(error) => Probed::Failed(error),
         }
     }

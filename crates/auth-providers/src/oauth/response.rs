@@ -11,12 +11,12 @@ use crate::oauth::tokens::Tokens;
 use crate::provider::Provider;
 use crate::text;
 
-/// What an answer of a token endpoint means.
+/// What a response of a token endpoint means.
 #[derive(Clone, Debug)]
-pub enum Answer {
-    /// Tokens. Keep the answer until they are merged and saved.
+pub enum TokenResponse {
+    /// Tokens. Keep the response until they are merged and saved.
     Tokens(Box<Tokens>),
-    /// The token (or code) that was sent is refused: it is of no use any more, the person logs in
+    /// The token (or code) that was sent is refused: it is of no use any more, the user logs in
     /// again. The stored credential is kept.
     Rejected {
         /// The error code, as the issuer wrote it.
@@ -33,7 +33,7 @@ pub enum Answer {
     },
     /// Nothing is proved: try again later.
     Unavailable {
-        /// What came instead of an answer, clipped and cleaned.
+        /// What came instead of a response, clipped and cleaned.
         reason: String,
         /// When the server wants to be asked again: 1 s to 1 h from now.
         retry_after: Option<Duration>,
@@ -41,7 +41,7 @@ pub enum Answer {
     /// It was not understood, and may hold tokens that are nowhere else: keep its bytes, and do not
     /// send the old token again unasked.
     Unread {
-        /// What came instead of an answer.
+        /// What came instead of a response.
         reason: String,
     },
 }
@@ -55,25 +55,25 @@ impl Provider {
         headers: &[(String, String)],
         body: &[u8],
         now: Timestamp,
-    ) -> Answer {
-        self.without_client_secret(self.judge_answer(status, headers, body, now))
+    ) -> TokenResponse {
+        self.without_client_secret(self.judge_response(status, headers, body, now))
     }
 
     /// `answer` without the client secret, should the issuer repeat it.
-    pub(crate) fn without_client_secret(&self, answer: Answer) -> Answer {
+    pub(crate) fn without_client_secret(&self, response: TokenResponse) -> TokenResponse {
         match &self.client_secret {
-            Some(secret) => answer.without(secret),
-            None => answer,
+            Some(secret) => response.without(secret),
+            None => response,
         }
     }
 
-    fn judge_answer(
+    fn judge_response(
         &self,
         status: u16,
         headers: &[(String, String)],
         body: &[u8],
         now: Timestamp,
-    ) -> Answer {
+    ) -> TokenResponse {
         let body = Body::read(headers, body);
         let object = body.object();
         let object = object.as_ref();
@@ -85,7 +85,7 @@ impl Provider {
             } else {
                 format!("the server answered {status}{what}")
             };
-            Answer::Unavailable { reason, retry_after }
+            TokenResponse::Unavailable { reason, retry_after }
         };
         if http::is_passing(status) {
             return unavailable("");
@@ -93,7 +93,7 @@ impl Provider {
         if (200..300).contains(&status)
             && let Some(tokens) = object.and_then(|object| self.tokens(object))
         {
-            return Answer::Tokens(Box::new(tokens.by_clock(headers, now)));
+            return TokenResponse::Tokens(Box::new(tokens.by_clock(headers, now)));
         }
         if !matches!(status, 200..300 | 400..500) {
             return unavailable("");
@@ -101,7 +101,10 @@ impl Provider {
         let refuses = self.rejected_statuses.contains(&status);
         let Some((code, description)) = object.and_then(error_of) else {
             if refuses && object.is_some() {
-                return Answer::Rejected { code: format!("status {status}"), description: None };
+                return TokenResponse::Rejected {
+                    code: format!("status {status}"),
+                    description: None,
+                };
             }
             return unavailable(if object.is_some() {
                 ", with neither tokens nor an error code"
@@ -111,11 +114,11 @@ impl Provider {
         };
         let is = |codes: &[&str]| codes.contains(&code.as_str());
         if is(&REJECTED) || self.rejected_codes.contains(&code) {
-            Answer::Rejected { code, description }
+            TokenResponse::Rejected { code, description }
         } else if is(&MISCONFIGURED) {
-            Answer::Misconfigured { code, description }
+            TokenResponse::Misconfigured { code, description }
         } else if refuses && !is(&PASSING) {
-            Answer::Rejected { code, description }
+            TokenResponse::Rejected { code, description }
         } else {
             let explanation = description.map(|text| format!(": {text}")).unwrap_or_default();
             unavailable(&format!(" `{code}`{explanation}"))
@@ -123,8 +126,8 @@ impl Provider {
     }
 }
 
-impl Answer {
-    /// This answer with every occurrence of `secret` taken out of its texts: issuers are known to
+impl TokenResponse {
+    /// This response with every occurrence of `secret` taken out of its texts: issuers are known to
     /// repeat what they were sent.
     #[must_use]
     pub fn without(self, secret: &Secret) -> Self {
@@ -145,7 +148,7 @@ impl Answer {
         }
     }
 
-    /// This answer without the issuer's own words, for when the secret that they may repeat is
+    /// This response without the issuer's own words, for when the secret that they may repeat is
     /// not known any more.
     #[must_use]
     pub(crate) fn without_words(self) -> Self {
@@ -227,23 +230,23 @@ mod tests {
         Providers::load(None, &|_| None).find(&auth_store::ProviderId::new(id)).unwrap().clone()
     }
 
-    fn read(status: u16, body: &str) -> Answer {
-        provider("openai-codex").read_answer(status, &[], body.as_bytes(), NOW)
+    fn read(status: u16, body: &str) -> TokenResponse {
+        provider("openai-codex").read_response(status, &[], body.as_bytes(), NOW)
     }
 
     /// One word for each outcome, and the code.
-    fn outcome(answer: &Answer) -> String {
-        match answer {
-            Answer::Tokens(_) => "tokens".to_owned(),
-            Answer::Rejected { code, .. } => format!("rejected {code}"),
-            Answer::Misconfigured { code, .. } => format!("misconfigured {code}"),
-            Answer::Unavailable { .. } => "unavailable".to_owned(),
-            Answer::Unread { .. } => "unread".to_owned(),
+    fn outcome(response: &TokenResponse) -> String {
+        match response {
+            TokenResponse::Tokens(_) => "tokens".to_owned(),
+            TokenResponse::Rejected { code, .. } => format!("rejected {code}"),
+            TokenResponse::Misconfigured { code, .. } => format!("misconfigured {code}"),
+            TokenResponse::Unavailable { .. } => "unavailable".to_owned(),
+            TokenResponse::Unread { .. } => "unread".to_owned(),
         }
     }
 
     #[test]
-    fn every_answer_has_its_class() {
+    fn every_response_has_its_class() {
         let table = [
             (200, r#"{"access_token":"a"}"#, "tokens"),
             (201, r#"{"refresh_token":"r"}"#, "tokens"),
@@ -311,7 +314,7 @@ mod tests {
         }
         let latin_1 = b"{\"access_token\":\"a\",\"name\":\"Jos\xe9\"}";
         assert_eq!(
-            outcome(&provider("openai-codex").read_answer(200, &[], latin_1, NOW)),
+            outcome(&provider("openai-codex").read_response(200, &[], latin_1, NOW)),
             "tokens"
         );
         let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
@@ -324,10 +327,12 @@ mod tests {
         for (status, body) in
             [(200, "<html>sign in</html>"), (403, "<!DOCTYPE html>"), (503, "<html>")]
         {
-            let Answer::Unavailable { reason, .. } = read(status, body) else { panic!("{body}") };
+            let TokenResponse::Unavailable { reason, .. } = read(status, body) else {
+                panic!("{body}")
+            };
             assert_eq!(reason, format!("the server answered with a web page (status {status})"));
         }
-        let Answer::Unavailable { reason, .. } = read(503, "out of order") else { panic!() };
+        let TokenResponse::Unavailable { reason, .. } = read(503, "out of order") else { panic!() };
         assert_eq!(reason, "the server answered 503");
     }
 
@@ -336,7 +341,7 @@ mod tests {
         let mut acme = provider("openai-codex");
         acme.rejected_codes = vec!["session_gone".to_owned()];
         let body = br#"{"error":"session_gone"}"#;
-        assert_eq!(outcome(&acme.read_answer(400, &[], body, NOW)), "rejected session_gone");
+        assert_eq!(outcome(&acme.read_response(400, &[], body, NOW)), "rejected session_gone");
     }
 
     #[test]
@@ -345,12 +350,12 @@ mod tests {
             r#"{{"error":"invalid_grant","error_description":"token CANARY \u001b[31m {}"}}"#,
             "x".repeat(1000)
         );
-        let answer = read(400, &body).without(&"CANARY".into());
-        let Answer::Rejected { description: Some(text), .. } = answer else { panic!() };
+        let response = read(400, &body).without(&"CANARY".into());
+        let TokenResponse::Rejected { description: Some(text), .. } = response else { panic!() };
         assert!(text.starts_with("token REDACTED [31m xxx"), "{text}");
         assert!(text.chars().count() <= 310);
-        let answer = read(400, r#"{"error":"odd CANARY"}"#).without(&"CANARY".into());
-        assert!(!format!("{answer:?}").contains("CANARY"));
+        let response = read(400, r#"{"error":"odd CANARY"}"#).without(&"CANARY".into());
+        assert!(!format!("{response:?}").contains("CANARY"));
     }
 
     #[test]
@@ -367,8 +372,8 @@ mod tests {
         check("soon", None);
         check("", None);
         let headers = [("Retry-After".to_owned(), "7".to_owned())];
-        let answer = provider("openai-codex").read_answer(503, &headers, b"", NOW);
-        let Answer::Unavailable { retry_after, .. } = answer else { panic!() };
+        let response = provider("openai-codex").read_response(503, &headers, b"", NOW);
+        let TokenResponse::Unavailable { retry_after, .. } = response else { panic!() };
         assert_eq!(retry_after, Some(Duration::from_secs(7)));
     }
 
@@ -384,7 +389,7 @@ mod tests {
         ]
     }
 
-    fn answer_body() -> impl Strategy<Value = Vec<u8>> {
+    fn response_body() -> impl Strategy<Value = Vec<u8>> {
         let names: &'static [&'static str] = &[
             "access_token",
             "refresh_token",
@@ -408,13 +413,13 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
         #[test]
-        fn after_any_answer_the_refresh_token_is_the_old_or_the_new_one(
+        fn after_any_response_the_refresh_token_is_the_old_or_the_new_one(
             status in prop_oneof![3 => Just(200_u16), 1 => 100_u16..600],
-            body in answer_body(),
+            body in response_body(),
         ) {
             let codex = provider_once();
             let previous = OAuthCredential { refresh: "old".into(), ..OAuthCredential::default() };
-            if let Answer::Tokens(tokens) = codex.read_answer(status, &[], &body, NOW) {
+            if let TokenResponse::Tokens(tokens) = codex.read_response(status, &[], &body, NOW) {
                 prop_assert!((200..300).contains(&status));
                 let sent: Value = serde_json::from_slice(&body).unwrap();
                 prop_assert!(matches!(sent["refresh_token"], Value::Null | Value::Bool(_) | Value::String(_)));

@@ -1,4 +1,4 @@
-//! The tokens of an answer: whose they are, when they end, and how a login is renewed with them.
+//! The tokens of a response: whose they are, when they end, and how a login is renewed with them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::http;
 use crate::provider::{IdentitySource, Provider};
 use crate::text;
 
-/// The tokens of an answer, and who they belong to.
+/// The tokens of a response, and who they belong to.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     access: Option<Secret>,
@@ -51,7 +51,7 @@ impl Expiry {
     }
 }
 
-/// Why tokens cannot be put in the place of a login's old ones. The answer must be kept: a rotated
+/// Why tokens cannot be put in the place of a login's old ones. The response must be kept: a rotated
 /// refresh token is in [`Tokens::refresh`].
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum MergeError {
@@ -94,7 +94,7 @@ impl Provider {
             fields: Map::new(),
             scope: object.get("scope").and_then(Value::as_str).map(text::clean),
         };
-        for (field, pointer) in &self.answer_fields {
+        for (field, pointer) in &self.response_fields {
             if let Some(value) = pointed(object, pointer) {
                 tokens.fields.insert(field.clone(), value.clone());
             }
@@ -121,12 +121,12 @@ impl Provider {
 }
 
 impl Tokens {
-    /// Whether the answer brought a refresh token, in whose favour the old one may be void.
+    /// Whether the response brought a refresh token, in whose favour the old one may be void.
     pub fn has_rotated(&self) -> bool {
         !self.refresh.is_blank()
     }
 
-    /// The refresh token of the answer; blank if there is none.
+    /// The refresh token of the response; blank if there is none.
     pub fn refresh(&self) -> &Secret {
         &self.refresh
     }
@@ -185,7 +185,7 @@ impl Tokens {
         })
     }
 
-    /// Reads the account's name from `claims`: those of a token, or the answer of the userinfo
+    /// Reads the account's name from `claims`: those of a token, or the response of the userinfo
     /// endpoint. What is not there stays as it was.
     pub(crate) fn identify(&mut self, provider: &Provider, claims: &Map<String, Value>) {
         let identity = &provider.identity;
@@ -207,7 +207,7 @@ impl Tokens {
         }
     }
 
-    /// When the access token ends: when the answer says or when the token itself says, whichever is
+    /// When the access token ends: when the response says or when the token itself says, whichever is
     /// earlier; if neither does, an hour from its receipt, since a login without an end would be
     /// refreshed for ever.
     fn expires(&self, access: &Secret, received_at: Timestamp) -> Timestamp {
@@ -296,7 +296,7 @@ pub(crate) fn is_sendable(token: &str) -> bool {
 /// Types of tokens that need a proof: RFC 9449, and two drafts that some servers still follow.
 const PROOFS: [&str; 3] = ["dpop", "mac", "pop"];
 
-/// Clocks that differ by less are the same: the field has seconds, and the answer was on its way.
+/// Clocks that differ by less are the same: the field has seconds, and the response was on its way.
 const SAME_CLOCK: Duration = Duration::from_mins(1);
 
 /// How long an access token is taken to live if nobody says it.
@@ -315,7 +315,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
-    /// What a provider of the catalogue finds in an answer.
+    /// What a provider of the catalogue finds in a response.
     fn read(provider: &str, body: &str) -> Tokens {
         let providers = Providers::load(None, &|_| None);
         let provider = providers.find(&auth_store::ProviderId::new(provider)).unwrap();
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_that_of_the_answer_or_of_the_token_or_an_hour_away() {
+    fn the_end_is_that_of_the_response_or_of_the_token_or_an_hour_away() {
         let check = |body: &str, seconds: u64| {
             let expires = tokens(body).merge(&previous(), NOW).unwrap().expires;
             assert_eq!(expires, Some(NOW.plus(Duration::from_secs(seconds))), "{body}");
@@ -521,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_usable_access_token_keeps_its_refresh_token_at_hand() {
+    fn a_response_without_a_usable_access_token_keeps_its_refresh_token_at_hand() {
         for body in [
             r#"{"refresh_token":"r"}"#,
             r#"{"refresh_token":"r","access_token":" "}"#,

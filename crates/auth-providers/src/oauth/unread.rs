@@ -11,7 +11,7 @@ use crate::http::body::Body;
 use crate::http::json;
 use crate::http::{LARGEST_BODY, NO_STATUS};
 
-/// Why an answer that was not understood must be kept; `None` if nothing speaks for tokens in it.
+/// Why a response that was not understood must be kept; `None` if nothing speaks for tokens in it.
 /// What issuers repeat of the token that was `sent` does not.
 pub(crate) fn why_kept(
     status: u16,
@@ -20,23 +20,23 @@ pub(crate) fn why_kept(
     sent: Option<&Secret>,
 ) -> Option<String> {
     let body = Body::read(headers, bytes);
-    let answered = match status {
+    let received = match status {
         NO_STATUS => "the plugin answered".to_owned(),
         status => format!("the server answered {status}"),
     };
     let found = found(&body, sent);
     if !found.is_empty() {
         let found = found.join(" and ");
-        return Some(format!("{answered}, with {found} in something that is no token response"));
+        return Some(format!("{received}, with {found} in something that is no token response"));
     }
     if !matches!(status, 200..300 | NO_STATUS) || body.is_page() {
         return None;
     }
     if let Some(encoding) = body.unknown_encoding() {
-        return Some(format!("{answered}, in {encoding}"));
+        return Some(format!("{received}, in {encoding}"));
     }
     let is_cut = bytes.len() >= LARGEST_BODY || body.text().len() >= LARGEST_BODY;
-    is_cut.then(|| format!("{answered}, with more than {} MiB", LARGEST_BODY >> 20))
+    is_cut.then(|| format!("{received}, with more than {} MiB", LARGEST_BODY >> 20))
 }
 
 /// What looks like a token in the body, as people call it: the members that hold one, and JWTs.
@@ -70,7 +70,7 @@ fn repeats(value: &str, sent: &str) -> bool {
 }
 
 /// The only object with tokens that is anywhere in the text: in another object, in a page, in a
-/// string. Nothing is sent and nothing else is at stake when a person asks for that.
+/// string. Nothing is sent and nothing else is at stake when a user asks for that.
 pub(crate) fn only_tokens(body: &Body) -> Option<Map<String, Value>> {
     let text = body.text().replace("&quot;", "\"").replace("&#34;", "\"");
     let mut all = Vec::new();
@@ -206,7 +206,7 @@ fn jwts(text: &str) -> impl Iterator<Item = &str> {
 const MEMBERS: [&str; 3] = ["refresh_token", "access_token", "id_token"];
 /// So many characters in common are no coincidence.
 const TELLING: usize = 8;
-/// So many braces that begin no object are no answer in anything.
+/// So many braces that begin no object are no response in anything.
 const MOST_ATTEMPTS: usize = 1000;
 
 #[cfg(test)]
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_may_have_the_only_tokens_that_are_there() {
+    fn a_user_may_have_the_only_tokens_that_are_there() {
         let only = |text: &str| {
             let body = Body::read(&[], text.as_bytes());
             only_tokens(&body).map(|found| found["refresh_token"].as_str().unwrap().to_owned())

@@ -27,10 +27,9 @@ pub struct WithPlugins {
 impl WithPlugins {
     /// Everything else goes to `http`. Plugins find `environment` in theirs.
     pub fn new(http: Box<dyn HttpClient>, providers: &Providers, environment: Environment) -> Self {
-        let plugins = providers
-            .all()
-            .iter()
-            .filter_map(|provider| Some((provider.id.clone(), Executable::of(provider)?)));
+        let plugins = providers.all().iter().filter_map(|provider| {
+            Some((provider.id.clone(), Executable::from_provider(provider)?))
+        });
         Self { http, plugins: plugins.collect(), environment }
     }
 
@@ -56,10 +55,10 @@ impl WithPlugins {
             tracing::info!(plugin = id, "{line}");
         }
         let failed = |reason: String| {
-            if was_sent { HttpError::Unanswered(reason) } else { HttpError::NotSent(reason) }
+            if was_sent { HttpError::NoResponse(reason) } else { HttpError::NotSent(reason) }
         };
         match outcome {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(response)) => Ok(response),
             Ok(Err(reason)) => Err(failed(reason)),
             Err(_) => {
                 let seconds = request.timeout.as_secs();
@@ -100,7 +99,7 @@ impl WithPlugins {
                 event => event.map_err(|it| it.to_string())?,
             };
             let body = match event {
-                Event::Result(answer) => answer.line,
+                Event::Result(response) => response.line,
                 Event::Error(failure) if failure.kind == FailureKind::Unknown => {
                     return Err(failure.words());
                 }

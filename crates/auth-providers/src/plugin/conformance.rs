@@ -11,7 +11,7 @@ use crate::plugin::credential::login_of;
 use crate::plugin::message::{self, Failure, FailureKind, Prompt, PromptKind, Reply, Request};
 use crate::plugin::process::Process;
 use crate::plugin::protocol::{END_TIMEOUT, VERSIONS};
-use crate::plugin::session::{Answer, Conversation, Event, Hello, Operation};
+use crate::plugin::session::{Conversation, Event, Hello, Operation, PluginReply};
 use crate::provider::Provider;
 use crate::provider::executable::{Environment, Executable};
 use crate::provider::registry::of_plugin;
@@ -19,10 +19,10 @@ use crate::provider::registry::of_plugin;
 /// How a plugin is checked.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What the person answers, by the `id` of the question: text, or `true` and `false`. What is
+    /// What the user answers, by the `id` of the question: text, or `true` and `false`. What is
     /// not here is answered with the default, the first choice, yes, or `check`.
-    pub answers: Map<String, Value>,
-    /// How long each answer of the plugin may take; a login may take five times as long.
+    pub responses: Map<String, Value>,
+    /// How long each response of the plugin may take; a login may take five times as long.
     pub timeout: Duration,
 }
 
@@ -48,7 +48,7 @@ pub enum Outcome {
     NotRun(String),
 }
 
-/// Plays every part of the protocol with a plugin. `shown` is given what a person would see.
+/// Plays every part of the protocol with a plugin. `shown` is given what a user would see.
 pub async fn check(
     executable: &Executable,
     environment: &Environment,
@@ -99,7 +99,7 @@ struct Talk {
 
 /// How an operation ended.
 enum End {
-    Result(Box<Answer>),
+    Result(Box<PluginReply>),
     Error(Failure),
     /// The plugin ended without a word.
     Silence,
@@ -201,7 +201,7 @@ impl Checker<'_> {
 
     async fn waits(&mut self, mut talk: Talk) -> Verdict {
         let said = tokio::time::timeout(PAUSE, talk.process.line()).await;
-        self.hear(&mut talk).await;
+        self.receive(&mut talk).await;
         match said {
             Err(_) => Ok(()),
             Ok(Ok(Some(_))) => Err("it spoke before it was asked".to_owned()),
@@ -220,12 +220,12 @@ impl Checker<'_> {
         let mut talk = self.begin(Operation::Login).await?;
         talk.process.write(request).await;
         let mut has_asked = false;
-        let mut answer = |_: &Prompt| {
+        let mut response = |_: &Prompt| {
             has_asked = true;
             None
         };
-        let end = self.end_of(&mut talk, self.plan.timeout, &mut answer).await;
-        self.hear(&mut talk).await;
+        let end = self.end_of(&mut talk, self.plan.timeout, &mut response).await;
+        self.receive(&mut talk).await;
         if has_asked {
             return Err("it went on, and asked the person".to_owned());
         }
@@ -242,7 +242,7 @@ impl Checker<'_> {
         let mut talk = self.begin(Operation::Login).await?;
         talk.process.close();
         let ended = talk.process.ended(END_TIMEOUT).await;
-        self.hear(&mut talk).await;
+        self.receive(&mut talk).await;
         ended.map(drop).ok_or_else(|| lives_on(END_TIMEOUT))
     }
 
@@ -250,18 +250,18 @@ impl Checker<'_> {
         let mut talk = self.begin(Operation::Login).await?;
         let request = Request::Login { version: talk.hello.version, provider: self.id() };
         talk.process.write(&request.line()).await;
-        let (answers, mut said) = (self.plan.answers.clone(), Vec::new());
-        let mut answer = |prompt: &Prompt| {
-            let reply = scripted(prompt, &answers);
+        let (responses, mut said) = (self.plan.responses.clone(), Vec::new());
+        let mut response = |prompt: &Prompt| {
+            let reply = scripted(prompt, &responses);
             if let (PromptKind::Secret, Reply::Text(text)) = (prompt.kind, &reply) {
                 said.push(text.clone());
             }
             Some(reply)
         };
-        let end = self.end_of(&mut talk, self.plan.timeout * 5, &mut answer).await;
+        let end = self.end_of(&mut talk, self.plan.timeout * 5, &mut response).await;
         self.secrets.extend(said);
         let end = match end {
-            Ok(End::Result(answer)) => match login_of(&self.provider, &answer, NOW) {
+            Ok(End::Result(response)) => match login_of(&self.provider, &response, NOW) {
                 Ok(login) => {
                     self.keep_secret(&login.credential);
                     Ok(login.credential)
@@ -272,11 +272,11 @@ impl Checker<'_> {
             Ok(End::Silence) => Err("it ended without a `result`".to_owned()),
             Err(reason) => Err(reason),
         };
-        self.hear(&mut talk).await;
+        self.receive(&mut talk).await;
         end
     }
 
-    /// What it does when nobody answers its first question: by an answer that says so, or by the
+    /// What it does when nobody answers its first question: by a response that says so, or by the
     /// end of its input.
     async fn at_first_question(&mut self, name: &'static str, rule: &'static str) {
         let is_hang_up = name == "hang-up";
@@ -290,11 +290,11 @@ impl Checker<'_> {
         let end = self
             .end_of(&mut talk, self.plan.timeout, &mut |_| {
                 has_asked = true;
-                if is_hang_up { None } else { Some(Reply::Nobody) }
+                if is_hang_up { None } else { Some(Reply::NoUser) }
             })
             .await;
         if !has_asked {
-            self.hear(&mut talk).await;
+            self.receive(&mut talk).await;
             return match end {
                 Err(reason) => self.note(name, rule, Err(reason)),
                 Ok(_) => self.skip(name, rule, "its login asks nothing"),
@@ -314,14 +314,14 @@ impl Checker<'_> {
                 Err(reason) => Err(reason),
             }
         };
-        self.hear(&mut talk).await;
+        self.receive(&mut talk).await;
         self.note(name, rule, verdict);
     }
 
     async fn refreshes(&mut self, login: &OAuthCredential) -> Result<OAuthCredential, String> {
         match self.refresh(&login.refresh, login.account_id.clone()).await? {
-            End::Result(answer) => {
-                let renewed = login_of(&self.provider, &answer, NOW);
+            End::Result(response) => {
+                let renewed = login_of(&self.provider, &response, NOW);
                 let Credential::OAuth(mut renewed) =
                     renewed.map_err(|violation| violation.to_string())?.credential
                 else {
@@ -345,7 +345,7 @@ impl Checker<'_> {
     }
 
     async fn refuses_token(&mut self, login: &OAuthCredential) -> Verdict {
-        match self.refresh(&NOBODYS_TOKEN.into(), login.account_id.clone()).await? {
+        match self.refresh(&UNKNOWN_TOKEN.into(), login.account_id.clone()).await? {
             End::Error(failure) if failure.kind == FailureKind::Rejected => Ok(()),
             End::Error(failure) => Err(format!("its error is `{}`, not `rejected`", failure.kind)),
             End::Result(_) => Err("it took a token it never gave".to_owned()),
@@ -364,7 +364,7 @@ impl Checker<'_> {
         };
         talk.process.write(&request.line()).await;
         let end = self.end_of(&mut talk, self.plan.timeout, &mut |_| None).await;
-        self.hear(&mut talk).await;
+        self.receive(&mut talk).await;
         end
     }
 
@@ -378,7 +378,7 @@ impl Checker<'_> {
         };
         talk.process.write(&request.line()).await;
         let end = self.end_of(&mut talk, self.plan.timeout, &mut |_| None).await;
-        self.hear(&mut talk).await;
+        self.receive(&mut talk).await;
         match (end?, is_offered) {
             (End::Result(_), true) => Ok(()),
             (End::Error(failure), false) if failure.kind == FailureKind::Unsupported => Ok(()),
@@ -406,7 +406,7 @@ impl Checker<'_> {
         &self,
         talk: &mut Talk,
         time: Duration,
-        answer: &mut dyn FnMut(&Prompt) -> Option<Reply>,
+        response: &mut dyn FnMut(&Prompt) -> Option<Reply>,
     ) -> Result<End, String> {
         let follow = async {
             loop {
@@ -420,17 +420,17 @@ impl Checker<'_> {
                     Event::DeviceCode { url, code, .. } => (self.shown)(&format!("{url} {code}")),
                     Event::Prompt(prompt) => {
                         (self.shown)(&prompt.text);
-                        talk.conversation.answered();
-                        let Some(reply) = answer(&prompt) else {
+                        talk.conversation.received();
+                        let Some(reply) = response(&prompt) else {
                             talk.process.close();
                             return match talk.process.ended(END_TIMEOUT).await {
                                 Some(_) => Ok(End::Silence),
                                 None => Err(lives_on(END_TIMEOUT)),
                             };
                         };
-                        talk.process.write(&message::answer(&prompt.id, &reply)).await;
+                        talk.process.write(&message::response(&prompt.id, &reply)).await;
                     }
-                    Event::Result(answer) => return Ok(End::Result(answer)),
+                    Event::Result(response) => return Ok(End::Result(response)),
                     Event::Error(failure) => return Ok(End::Error(failure)),
                 }
             }
@@ -440,7 +440,7 @@ impl Checker<'_> {
     }
 
     /// Lets it end, and keeps what it wrote to standard error.
-    async fn hear(&mut self, talk: &mut Talk) {
+    async fn receive(&mut self, talk: &mut Talk) {
         talk.process.close();
         talk.process.ended(END_TIMEOUT).await;
         self.stderr.push_str(&talk.process.raw_stderr());
@@ -469,11 +469,11 @@ impl Checker<'_> {
 }
 
 /// What the script answers.
-fn scripted(prompt: &Prompt, answers: &Map<String, Value>) -> Reply {
-    match (answers.get(&prompt.id), prompt.kind) {
+fn scripted(prompt: &Prompt, responses: &Map<String, Value>) -> Reply {
+    match (responses.get(&prompt.id), prompt.kind) {
         (Some(Value::Bool(is_confirmed)), _) => Reply::Confirmed(*is_confirmed),
         (Some(Value::String(text)), _) => Reply::Text(text.as_str().into()),
-        (Some(Value::Null), _) => Reply::Nobody,
+        (Some(Value::Null), _) => Reply::NoUser,
         (_, PromptKind::Confirm) => Reply::Confirmed(true),
         (_, PromptKind::Choose) => {
             let first = prompt.choices.first().map(|choice| choice.value.clone());
@@ -505,6 +505,6 @@ const REVOKE: (&str, &str) = ("revoke", "it ends a login, or says `unsupported`"
 const PAUSE: Duration = Duration::from_millis(300);
 /// No version will ever have this number.
 const STRANGE_VERSION: u32 = VERSIONS[0] + 4_000_000;
-const NOBODYS_TOKEN: &str = "a-token-that-was-never-given";
+const UNKNOWN_TOKEN: &str = "a-token-that-was-never-given";
 /// When the check happens; nobody compares it with anything.
 const NOW: Timestamp = Timestamp(1_800_000_000_000);

@@ -1,4 +1,4 @@
-//! What a plugin hands over, judged: the credential of a login, and the answer to a refresh.
+//! What a plugin hands over, judged: the credential of a login, and the response to a refresh.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use crate::oauth::response::{self, retry_after};
 use crate::oauth::tokens::{MergeError, Tokens, earlier_end, is_sendable};
 use crate::plugin::message::{Failure, FailureKind};
 use crate::plugin::protocol::{SCHEME, VERSIONS};
-use crate::plugin::session::{Answer, Conversation, Event, Operation, Violation};
+use crate::plugin::session::{Conversation, Event, Operation, PluginReply, Violation};
 use crate::provider::Provider;
 use crate::text;
 
 /// The login that `answer`, which came at `now`, gives to `provider`.
 pub(crate) fn login_of(
     provider: &Provider,
-    answer: &Answer,
+    reply: &PluginReply,
     now: Timestamp,
 ) -> Result<Login, Violation> {
-    let object = &answer.credential;
+    let object = &reply.credential;
     let account_id = name(object, "account_id")?;
     let email = name(object, "email")?;
     let mut fields = fields(object)?;
@@ -65,11 +65,16 @@ pub(crate) fn login_of(
 }
 
 /// What the stored line of a plugin that was asked to refresh means.
-pub(crate) fn read_answer(provider: &Provider, line: &[u8], now: Timestamp) -> response::Answer {
-    let unavailable = |reason: String| response::Answer::Unavailable { reason, retry_after: None };
+pub(crate) fn read_response(
+    provider: &Provider,
+    line: &[u8],
+    now: Timestamp,
+) -> response::TokenResponse {
+    let unavailable =
+        |reason: String| response::TokenResponse::Unavailable { reason, retry_after: None };
     match last_event(provider, Operation::Refresh, line) {
-        Ok(Event::Result(answer)) => match tokens(provider, &answer.credential) {
-            Some(tokens) => response::Answer::Tokens(Box::new(tokens)),
+        Ok(Event::Result(reply)) => match tokens(provider, &reply.credential) {
+            Some(tokens) => response::TokenResponse::Tokens(Box::new(tokens)),
             None => unavailable("the plugin gave no tokens".to_owned()),
         },
         Ok(Event::Error(failure)) => refusal(&failure, now),
@@ -101,20 +106,22 @@ fn tokens(provider: &Provider, object: &Map<String, Value>) -> Option<Tokens> {
     Some(tokens)
 }
 
-fn refusal(failure: &Failure, now: Timestamp) -> response::Answer {
+fn refusal(failure: &Failure, now: Timestamp) -> response::TokenResponse {
     let code = match failure.code.as_str() {
         "" => failure.kind.to_string(),
         code => code.to_owned(),
     };
     let description = (!failure.message.is_empty()).then(|| failure.message.clone());
     match failure.kind {
-        FailureKind::Rejected => response::Answer::Rejected { code, description },
+        FailureKind::Rejected => response::TokenResponse::Rejected { code, description },
         FailureKind::Misconfigured
         | FailureKind::Canceled
         | FailureKind::Unsupported
         | FailureKind::UnsupportedVersion
-        | FailureKind::InvalidRequest => response::Answer::Misconfigured { code, description },
-        FailureKind::Unavailable | FailureKind::Unknown => response::Answer::Unavailable {
+        | FailureKind::InvalidRequest => {
+            response::TokenResponse::Misconfigured { code, description }
+        }
+        FailureKind::Unavailable | FailureKind::Unknown => response::TokenResponse::Unavailable {
             reason: failure.words(),
             retry_after: failure
                 .retry_after
@@ -206,7 +213,7 @@ mod tests {
 
     fn login(credential: &str) -> Result<Login, Violation> {
         let credential = serde_json::from_str(credential).unwrap();
-        login_of(&provider(), &Answer { credential, line: Vec::new() }, NOW)
+        login_of(&provider(), &PluginReply { credential, line: Vec::new() }, NOW)
     }
 
     #[test]
@@ -258,31 +265,34 @@ mod tests {
 
     #[test]
     fn each_kind_of_failure_has_its_outcome() {
-        let read = |line: &str| read_answer(&provider(), line.as_bytes(), NOW);
+        let read = |line: &str| read_response(&provider(), line.as_bytes(), NOW);
         let failed = |kind: &str| {
             read(&format!(r#"{{"type":"error","kind":"{kind}","code":"c","retry_after":7}}"#))
         };
         assert!(
-            matches!(failed("rejected"), response::Answer::Rejected { code, .. } if code == "c")
+            matches!(failed("rejected"), response::TokenResponse::Rejected { code, .. } if code == "c")
         );
         for kind in ["misconfigured", "unsupported", "invalid_request"] {
-            assert!(matches!(failed(kind), response::Answer::Misconfigured { .. }), "{kind}");
+            assert!(
+                matches!(failed(kind), response::TokenResponse::Misconfigured { .. }),
+                "{kind}"
+            );
         }
         for kind in ["unavailable", "of a later version"] {
-            let response::Answer::Unavailable { retry_after, .. } = failed(kind) else {
+            let response::TokenResponse::Unavailable { retry_after, .. } = failed(kind) else {
                 panic!("{kind}")
             };
             assert_eq!(retry_after, Some(Duration::from_secs(7)), "{kind}");
         }
         let oauth = r#"{"type":"result","credential":{"type":"oauth","access_token":"a"}}"#;
-        assert!(matches!(read(oauth), response::Answer::Tokens(_)));
+        assert!(matches!(read(oauth), response::TokenResponse::Tokens(_)));
         for line in [
             "",
             "{}",
             r#"{"type":"progress"}"#,
             r#"{"type":"result","credential":{"type":"api_key","key":"k"}}"#,
         ] {
-            assert!(matches!(read(line), response::Answer::Unavailable { .. }), "{line}");
+            assert!(matches!(read(line), response::TokenResponse::Unavailable { .. }), "{line}");
         }
     }
 }

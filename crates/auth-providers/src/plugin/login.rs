@@ -1,4 +1,4 @@
-//! Logging in with a plugin: it speaks, the person answers.
+//! Logging in with a plugin: it speaks, the user answers.
 
 use std::pin::Pin;
 
@@ -15,18 +15,18 @@ use crate::plugin::session::{Conversation, Event, Operation, Violation};
 use crate::provider::Provider;
 use crate::provider::executable::{Environment, Executable};
 
-/// The person, as a plugin's login sees them. Every text is one clean line.
+/// The user, as a plugin's login sees them. Every text is one clean line.
 pub trait PluginUi: Send + Sync {
     /// Says what is being done; an empty text says nothing.
     fn progress(&self, text: &str);
 
-    /// Sends the person to an address.
+    /// Sends the user to an address.
     fn open(&self, url: &str, text: &str);
 
     /// Shows an address, and the code to type in there, good for some seconds.
     fn device_code(&self, url: &str, code: &str, expires_in: Option<u64>);
 
-    /// Asks the person. Dropped if the plugin needs no answer any more.
+    /// Asks the user. Dropped if the plugin needs no response any more.
     fn ask<'a>(&'a self, prompt: &'a Prompt) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
 
     /// What the plugin wrote to standard error, for those who asked for it.
@@ -42,7 +42,7 @@ pub async fn login(
 ) -> Result<Login, LoginError> {
     let unusable =
         |reason: String| LoginError::Misconfigured { provider: provider.id.clone(), reason };
-    let executable = match Executable::of(provider) {
+    let executable = match Executable::from_provider(provider) {
         Some(executable) => executable.map_err(|error| unusable(error.to_string()))?,
         None => return Err(LoginError::NoSuchFlow { provider: provider.id.clone() }),
     };
@@ -76,7 +76,7 @@ async fn talk(
     let mut asked: Option<Prompt> = None;
     loop {
         let prompt = asked.take();
-        // While a question waits, the plugin may still do something, and need no answer any more.
+        // While a question waits, the plugin may still do something, and need no response any more.
         let (mut reply, silence) = match &prompt {
             Some(prompt) => (ui.ask(prompt), LOGIN_TIMEOUT),
             None => (nobody_is_asked(), LONGEST_SILENCE),
@@ -91,9 +91,9 @@ async fn talk(
                         secrets.push(text.clone());
                     }
                     if let Some(prompt) = &prompt {
-                        process.write(&message::answer(&prompt.id, &reply)).await;
+                        process.write(&message::response(&prompt.id, &reply)).await;
                     }
-                    conversation.answered();
+                    conversation.received();
                     break;
                 }
             };
@@ -108,8 +108,8 @@ async fn talk(
                     ui.device_code(&url, &code, expires_in);
                 }
                 Event::Prompt(prompt) => asked = Some(prompt),
-                Event::Result(answer) => {
-                    let login = login_of(provider, &answer, clock.now()).map_err(violated)?;
+                Event::Result(response) => {
+                    let login = login_of(provider, &response, clock.now()).map_err(violated)?;
                     secrets.push(login.credential.bearer().clone());
                     if let Credential::OAuth(login) = &login.credential {
                         secrets.push(login.refresh.clone());

@@ -10,7 +10,7 @@ use serde_json::Map;
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Request {
-    /// Log in; ask the person as needed.
+    /// Log in; ask the user as needed.
     Login {
         /// The version of the protocol.
         version: u32,
@@ -47,7 +47,7 @@ pub enum Request {
     },
 }
 
-/// What a person answered.
+/// What a user answered.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
@@ -57,13 +57,13 @@ pub enum Reply {
     /// Whether they confirmed.
     Confirmed(bool),
     /// Nobody answers.
-    Nobody,
+    NoUser,
 }
 
-/// A question to the person.
+/// A question to the user.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 pub struct Prompt {
-    /// The plugin's name for it: comes back with the answer.
+    /// The plugin's name for it: comes back with the response.
     pub id: String,
     /// What sort of answer is wanted.
     pub kind: PromptKind,
@@ -120,15 +120,15 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(from = "String")]
 pub enum FailureKind {
-    /// The provider refuses the person, or exactly this refresh token: a new login is needed.
+    /// The provider refuses the user, or exactly this refresh token: a new login is needed.
     Rejected,
     /// The plugin's configuration is wrong; the login may be good.
     Misconfigured,
     /// Nothing is proved: try again later. So are kinds that nobody here knows.
     Unavailable,
-    /// The refresh token was sent and no answer came: nobody knows whether it was used up.
+    /// The refresh token was sent and no response came: nobody knows whether it was used up.
     Unknown,
-    /// The person, or nobody, answered.
+    /// The user, or nobody, answered.
     Canceled,
     /// The plugin does not do this operation.
     Unsupported,
@@ -187,14 +187,14 @@ impl Request {
 }
 
 /// The line that answers `prompt`, with its end.
-pub(super) fn answer(prompt: &str, value: &Reply) -> Vec<u8> {
+pub(super) fn response(prompt: &str, value: &Reply) -> Vec<u8> {
     #[derive(Serialize)]
-    struct Answer<'a> {
+    struct ReplyMessage<'a> {
         r#type: &'static str,
         id: &'a str,
         value: &'a Reply,
     }
-    line(&Answer { r#type: "answer", id: prompt, value })
+    line(&ReplyMessage { r#type: "answer", id: prompt, value })
 }
 
 fn line(message: &impl Serialize) -> Vec<u8> {
@@ -256,9 +256,9 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_text_a_truth_or_nothing() {
-        let lines = [Reply::Text("x".into()), Reply::Confirmed(true), Reply::Nobody]
-            .map(|value| String::from_utf8(answer("q", &value)).unwrap());
+    fn a_response_is_text_a_truth_or_nothing() {
+        let lines = [Reply::Text("x".into()), Reply::Confirmed(true), Reply::NoUser]
+            .map(|value| String::from_utf8(response("q", &value)).unwrap());
         assert_eq!(
             lines,
             [

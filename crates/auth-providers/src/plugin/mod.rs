@@ -11,7 +11,7 @@
 //!   door to a running one.
 //! * [`WithPlugins`] makes a plugin an [`HttpClient`](crate::HttpClient): the token endpoint of a
 //!   plugin's login is `plugin:<id>`, so its refresh goes through the same protocol as any other.
-//! * [`login()`] asks the person; [`check()`] plays the other side, for those who write plugins.
+//! * [`login()`] asks the user; [`check()`] plays the other side, for those who write plugins.
 
 mod client;
 mod conformance;
@@ -33,5 +33,5 @@ pub use protocol::{
 };
 pub use session::{Conversation, Event, Hello, Operation, Violation};
 
-pub(crate) use credential::{last_event, read_answer};
+pub(crate) use credential::{last_event, read_response};
 pub(crate) use protocol::SCHEME;

@@ -29,9 +29,9 @@ pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 pub const REFRESH_TIMEOUT: Duration = Duration::from_secs(12);
 /// How long a revocation may take, start and `hello` included.
 pub const REVOKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a login may take, the person included.
+/// How long a login may take, the user included.
 pub const LOGIN_TIMEOUT: Duration = Duration::from_mins(15);
-/// How long a plugin that logs in may say nothing, while it does not wait for the person.
+/// How long a plugin that logs in may say nothing, while it does not wait for the user.
 pub const LONGEST_SILENCE: Duration = Duration::from_mins(2);
 /// How long a plugin may live on after its standard input ended.
 pub const END_TIMEOUT: Duration = Duration::from_secs(2);

@@ -41,14 +41,14 @@ pub struct Hello {
     pub operations: Vec<String>,
 }
 
-/// What a line of a plugin asks for. Everything that a person will see is one clean line.
+/// What a line of a plugin asks for. Everything that a user will see is one clean line.
 #[derive(Debug)]
 pub enum Event {
     /// It is there.
     Hello(Hello),
     /// Say what it does; empty: it is alive.
     Progress(String),
-    /// Send the person to this address.
+    /// Send the user to this address.
     Open {
         /// The address: `https`, or `http` on a loopback host.
         url: String,
@@ -64,16 +64,16 @@ pub enum Event {
         /// How many seconds it is good for.
         expires_in: Option<u64>,
     },
-    /// Ask the person.
+    /// Ask the user.
     Prompt(Prompt),
     /// It is done. With a login or a refresh comes a credential: secrets, and not judged yet.
-    Result(Box<Answer>),
+    Result(Box<PluginReply>),
     /// It failed.
     Error(Failure),
 }
 
 /// A result, as it came.
-pub struct Answer {
+pub struct PluginReply {
     /// The credential; empty if there is none.
     pub(crate) credential: Map<String, Value>,
     /// The line.
@@ -115,13 +115,13 @@ impl Conversation {
         }
     }
 
-    /// The question that waits for an answer.
+    /// The question that waits for a response.
     pub fn pending(&self) -> Option<&str> {
         self.pending.as_deref()
     }
 
     /// The question was answered.
-    pub fn answered(&mut self) {
+    pub fn received(&mut self) {
         self.pending = None;
     }
 
@@ -178,7 +178,7 @@ impl Conversation {
                 if needs_one && credential.is_empty() {
                     return Err(violation("a `result` without a credential"));
                 }
-                Ok(Event::Result(Box::new(Answer { credential, line: line.to_vec() })))
+                Ok(Event::Result(Box::new(PluginReply { credential, line: line.to_vec() })))
             }
             Message::Error(failure) => Ok(Event::Error(cleaned(&failure))),
         }
@@ -234,7 +234,7 @@ impl Failure {
         }
     }
 
-    /// What a person reads: the message, else the code, else the kind.
+    /// What a user reads: the message, else the code, else the kind.
     pub(crate) fn words(&self) -> String {
         match (self.message.as_str(), self.code.as_str()) {
             ("", "") => format!("the plugin says `{}`", self.kind),
@@ -328,7 +328,7 @@ fn violation(what: &str) -> Violation {
     Violation::Protocol(what.to_owned())
 }
 
-impl std::fmt::Debug for Answer {
+impl std::fmt::Debug for PluginReply {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Answer(REDACTED)")
     }
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_person_in_a_refresh() {
+    fn there_is_no_user_in_a_refresh() {
         for line in [
             r#"{"type":"open","url":"https://a.example/"}"#,
             r#"{"type":"device_code","url":"https://a.example/","code":"A"}"#,
@@ -421,7 +421,7 @@ mod tests {
         for _ in 0..MOST_PROMPTS {
             conversation.accept(text.as_bytes()).unwrap();
             assert_eq!(conversation.pending(), Some("a"));
-            conversation.answered();
+            conversation.received();
         }
         assert!(
             conversation

@@ -18,7 +18,7 @@ pub struct Executable {
     pub path: PathBuf,
 }
 
-/// Why a program is not started. What the person does next depends on the variant.
+/// Why a program is not started. What the user does next depends on the variant.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Unusable {
     /// There is no such file: put it there, or correct `command`.
@@ -56,7 +56,7 @@ pub struct Environment {
 impl Executable {
     /// The plugin of `provider`; `None` if it has none. Whether it can be started is looked at
     /// now.
-    pub fn of(provider: &Provider) -> Option<Result<Self, Unusable>> {
+    pub fn from_provider(provider: &Provider) -> Option<Result<Self, Unusable>> {
         let command = provider.plugin()?;
         let manifest = match &provider.origin {
             // Who can change the manifest chooses the program.

@@ -26,7 +26,7 @@ pub struct Provider {
     /// How people call it; the id, where nothing is written.
     #[serde(default)]
     pub label: String,
-    /// Other names a person may type.
+    /// Other names a user may type.
     #[serde(default, deserialize_with = "null_is_default")]
     pub aliases: Vec<String>,
     /// The built-in provider whose entry this manifest changes.
@@ -82,7 +82,8 @@ pub struct Provider {
     pub identity: Identity,
     /// Members of a token answer that are kept in the profile: field name → JSON pointer.
     #[serde(default, deserialize_with = "null_is_default")]
-    pub answer_fields: BTreeMap<String, String>,
+    #[serde(rename = "answer_fields")]
+    pub response_fields: BTreeMap<String, String>,
     /// The member of a token answer with the lifetime: `expires_in`, in seconds. A provider with
     /// another one writes seconds from now, or a time in seconds or milliseconds; the size of the
     /// number tells which.
@@ -104,7 +105,7 @@ pub struct Provider {
     /// Whether a login revokes the token it replaces (RFC 7009 lets a server revoke the grant).
     #[serde(default)]
     pub revoke_superseded: bool,
-    /// Whether a person may paste a code without its state.
+    /// Whether a user may paste a code without its state.
     #[serde(default)]
     pub bare_code: bool,
     /// The name after the colon of a new profile's id, instead of `default`.
@@ -138,7 +139,7 @@ pub struct Provider {
     /// Where the entry comes from.
     #[serde(skip)]
     pub origin: Origin,
-    /// Whether the issuer's metadata promises to name the issuer in each answer (RFC 9207 §3).
+    /// Whether the issuer's metadata promises to name the issuer in each response (RFC 9207 §3).
     #[serde(skip)]
     pub names_issuer: bool,
     /// What the catalogue says about this id, if it is in it: where refresh tokens without a
@@ -161,9 +162,9 @@ pub enum Flow {
     DeviceCodeOpenai,
     /// MiniMax's own device flow.
     DeviceCodeMinimax,
-    /// A token that a person pastes.
+    /// A token that a user pastes.
     Token,
-    /// An API key that a person pastes.
+    /// An API key that a user pastes.
     ApiKey,
     /// Another program does it.
     Plugin,
@@ -180,7 +181,7 @@ impl Flow {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoints {
-    /// Where the person is sent (RFC 6749 §3.1).
+    /// Where the user is sent (RFC 6749 §3.1).
     #[serde(default)]
     pub authorization: Option<String>,
     /// Where codes and refresh tokens are exchanged (RFC 6749 §3.2).
@@ -192,7 +193,7 @@ pub struct Endpoints {
     /// Where a token is revoked (RFC 7009 §2).
     #[serde(default)]
     pub revocation: Option<String>,
-    /// Who the person is (`OpenID` Connect Core §5.3).
+    /// Who the user is (`OpenID` Connect Core §5.3).
     #[serde(default)]
     pub userinfo: Option<String>,
 }
@@ -242,13 +243,13 @@ pub struct Device {
     pub request_id: bool,
     /// Where to poll, if not at the token endpoint.
     pub poll: Option<String>,
-    /// The page for the code, if the answer names none.
+    /// The page for the code, if the response names none.
     pub verification_uri: Option<String>,
     /// The redirect URI of the exchange at the end, if there is one.
     pub redirect_uri: Option<String>,
-    /// Seconds between polls, if the answer names none (RFC 8628 §3.2: 5).
+    /// Seconds between polls, if the response names none (RFC 8628 §3.2: 5).
     pub interval: Option<u32>,
-    /// Seconds until the code ends, if the answer names none.
+    /// Seconds until the code ends, if the response names none.
     pub lifetime: Option<u32>,
     /// What the login ends in.
     pub yields: Yields,
@@ -287,7 +288,7 @@ pub enum IdentitySource {
     IdToken,
     /// The claims of the access token, where that is a JWT.
     AccessToken,
-    /// The answer of the userinfo endpoint.
+    /// The response of the userinfo endpoint.
     Userinfo,
 }
 
@@ -352,7 +353,7 @@ impl Provider {
         }
     }
 
-    /// Checks what types cannot say. The first wrong field is the answer.
+    /// Checks what types cannot say. The first wrong field is the response.
     pub(crate) fn check(&self) -> Result<(), Wrong> {
         let id = self.id.as_str();
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
@@ -389,7 +390,7 @@ impl Provider {
             }
         }
         for (field, pointers) in
-            [("identity.fields", &self.identity.fields), ("answer_fields", &self.answer_fields)]
+            [("identity.fields", &self.identity.fields), ("answer_fields", &self.response_fields)]
         {
             if pointers.values().any(|pointer| !pointer.starts_with('/')) {
                 return Err(wrong(field, "a JSON pointer begins with `/`"));

@@ -1,30 +1,34 @@
-//! What an answer means for the store and for the record of the token.
+//! What a response means for the store and for the record of the token.
 
 use std::time::Duration;
 
 use auth_store::{
-    Credential, OAuthCredential, Record, Secret, State, StoreError, StoreLock, StoredAnswer,
+    Credential, OAuthCredential, Record, Secret, State, StoreError, StoreLock, StoredResponse,
     Timestamp, TokenKey, TokenLock,
 };
 
-use crate::oauth::response::Answer;
+use crate::oauth::response::TokenResponse;
 use crate::oauth::tokens::Tokens;
 use crate::oauth::unread;
 use crate::provider::Provider;
 use crate::refresh::account::is_same_account;
 use crate::refresh::error::RefreshError;
-use crate::refresh::lineage;
-use crate::refresh::request::{Doors, Wanted, key, key_of};
+use crate::refresh::request::{RefreshContext, Wanted, key, key_of};
+use crate::refresh::rotation_chain;
 
-/// What an answer to a refresh says, without the token that was sent: issuers are known to repeat it. Where
+/// What a response to a refresh says, without the token that was sent: issuers are known to repeat it. Where
 /// nobody has that token any more, the issuer's own words are left out. What proves nothing and may
-/// hold tokens is [`Answer::Unread`].
-pub fn read(answer: &StoredAnswer, sent: Option<&Secret>, provider: &Provider) -> Answer {
-    let StoredAnswer { status, received_at, headers, body } = answer;
-    let read = match provider.read_answer(*status, headers, body, *received_at) {
-        unavailable @ Answer::Unavailable { .. } => {
+/// hold tokens is [`TokenResponse::Unread`].
+pub fn read(
+    response: &StoredResponse,
+    sent: Option<&Secret>,
+    provider: &Provider,
+) -> TokenResponse {
+    let StoredResponse { status, received_at, headers, body } = response;
+    let read = match provider.read_response(*status, headers, body, *received_at) {
+        unavailable @ TokenResponse::Unavailable { .. } => {
             match unread::why_kept(*status, headers, body, sent) {
-                Some(reason) => Answer::Unread { reason },
+                Some(reason) => TokenResponse::Unread { reason },
                 None => unavailable,
             }
         }
@@ -37,7 +41,7 @@ pub fn read(answer: &StoredAnswer, sent: Option<&Secret>, provider: &Provider) -
 }
 
 /// What became of tokens that came.
-pub(super) enum Settled {
+pub(super) enum Applied {
     /// They are in the store, and now for the other agents that hold the old one.
     Stored {
         /// What came.
@@ -55,50 +59,50 @@ pub(super) enum Settled {
     },
 }
 
-/// Puts the answer to the token of `lock` into the locked store, then into the token's record,
+/// Puts the response to the token of `lock` into the locked store, then into the token's record,
 /// and only then removes its file. `sent` is the login whose token that is, if anybody still has
 /// it.
 #[expect(clippy::too_many_arguments, reason = "an answer, and everything it changes")]
-pub(super) fn settle(
-    answer: Answer,
+pub(super) fn apply_response(
+    response: TokenResponse,
     received_at: Timestamp,
     sent: Option<&OAuthCredential>,
     lock: &TokenLock,
     store: &mut StoreLock,
     wanted: &Wanted,
     provider: &Provider,
-    doors: Doors<'_>,
-) -> Result<Settled, RefreshError> {
+    context: RefreshContext<'_>,
+) -> Result<Applied, RefreshError> {
     let profile = &wanted.profile;
     let path = store.path().to_owned();
-    let record = |state: State| Record::new(state, &path, profile, doors.clock.now());
+    let record = |state: State| Record::new(state, &path, profile, context.clock.now());
     let code_of = |code: String, description: Option<String>| match description {
         Some(description) => format!("{code}: {description}"),
         None => code,
     };
-    match answer {
-        Answer::Tokens(tokens) => {
+    match response {
+        TokenResponse::Tokens(tokens) => {
             let merged =
-                merge(&tokens, received_at, sent, lock.key(), store, wanted, provider, doors)?;
+                merge(&tokens, received_at, sent, lock.key(), store, wanted, provider, context)?;
             let successor = match merged {
                 Ok(successor) => successor,
-                Err(reason) => return Ok(Settled::Homeless { tokens, reason }),
+                Err(reason) => return Ok(Applied::Homeless { tokens, reason }),
             };
             let state = if successor == lock.key() { State::None } else { State::Consumed };
             let consumed = Record { successor: Some(successor), ..record(state) };
             lock.write(&consumed)?;
-            remove_answer(lock, store)?;
-            store.remove_kept_answer(lock.key())?;
-            Ok(Settled::Stored { tokens, successor })
+            remove_response(lock, store)?;
+            store.remove_kept_response(lock.key())?;
+            Ok(Applied::Stored { tokens, successor })
         }
-        Answer::Rejected { code, .. } => {
+        TokenResponse::Rejected { code, .. } => {
             let rejected = Record { code: Some(code.clone()), ..record(State::Rejected) };
             lock.write(&rejected)?;
-            remove_answer(lock, store)?;
+            remove_response(lock, store)?;
             Err(RefreshError::Rejected { profile: profile.clone(), code })
         }
-        Answer::Misconfigured { code, description } => {
-            let retry_at = doors.clock.now().plus(AFTER_MISCONFIGURED);
+        TokenResponse::Misconfigured { code, description } => {
+            let retry_at = context.clock.now().plus(AFTER_MISCONFIGURED);
             let code = code_of(code, description);
             let waiting = Record {
                 code: Some(code.clone()),
@@ -106,26 +110,26 @@ pub(super) fn settle(
                 ..record(State::Waiting)
             };
             lock.write(&waiting)?;
-            remove_answer(lock, store)?;
+            remove_response(lock, store)?;
             Err(RefreshError::Misconfigured { profile: profile.clone(), code })
         }
-        Answer::Unavailable { reason, retry_after } => {
-            let retry_at = wait(lock, retry_after, doors.clock.now());
+        TokenResponse::Unavailable { reason, retry_after } => {
+            let retry_at = wait(lock, retry_after, context.clock.now());
             let waiting = Record {
                 code: Some(reason.clone()),
                 retry_at: Some(retry_at),
                 ..record(State::Waiting)
             };
             lock.write(&waiting)?;
-            remove_answer(lock, store)?;
+            remove_response(lock, store)?;
             Err(RefreshError::Unavailable {
                 profile: profile.clone(),
                 reason,
                 retry_at: Some(retry_at),
             })
         }
-        Answer::Unread { reason } => {
-            store.keep_answer(lock.key())?;
+        TokenResponse::Unread { reason } => {
+            store.keep_response(lock.key())?;
             if lock.record()?.is_none_or(|known| known.state != State::Unmerged) {
                 lock.write(&Record { code: Some(reason.clone()), ..record(State::Unmerged) })?;
             }
@@ -134,12 +138,12 @@ pub(super) fn settle(
     }
 }
 
-/// Removes the answer to the token of `lock`, wherever it was put.
-pub(super) fn remove_answer(lock: &TokenLock, store: &StoreLock) -> Result<(), StoreError> {
+/// Removes the response to the token of `lock`, wherever it was put.
+pub(super) fn remove_response(lock: &TokenLock, store: &StoreLock) -> Result<(), StoreError> {
     if let Err(error) = lock.remove_rescued() {
         tracing::warn!(%error, "a rescued answer is left over");
     }
-    store.remove_answer(lock.key())
+    store.remove_response(lock.key())
 }
 
 /// Writes the tokens over every login of this store whose refresh token they replace. The key of
@@ -158,9 +162,9 @@ fn merge(
     store: &mut StoreLock,
     wanted: &Wanted,
     provider: &Provider,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) -> Result<Result<TokenKey, String>, RefreshError> {
-    // Should it fail, the answer is in its file, and the next caller finishes it.
+    // Should it fail, the response is in its file, and the next caller finishes it.
     let merged = store.update(|document| -> Result<_, StoreError> {
         let ids: Vec<_> = document.profiles().map(|profile| profile.id).collect();
         let mut successor = Err("the profile holds another login now".to_owned());
@@ -171,7 +175,7 @@ fn merge(
             let Some(held) = key_of(provider, &login) else { continue };
             let is_replaced = held == sent
                 || is_wanted
-                    && (lineage::leads_to(held, sent, doors.records)?
+                    && (rotation_chain::leads_to(held, sent, context.records)?
                         || sent_login.is_some_and(|sent| is_one_before(&login, sent)));
             if !(is_replaced || is_wanted && tokens.has_rotated()) {
                 continue;
@@ -185,7 +189,9 @@ fn merge(
                     // Put there before somebody died, and perhaps used up since. But what comes in
                     // exchange for the very token that is there is living, whatever it once was.
                     let is_past = match &renewed_key {
-                        Ok(new) if held != sent => lineage::leads_to(*new, held, doors.records)?,
+                        Ok(new) if held != sent => {
+                            rotation_chain::leads_to(*new, held, context.records)?
+                        }
                         _ => false,
                     };
                     if is_wanted && is_moved_on(&login, &renewed) {

@@ -13,8 +13,8 @@ use crate::provider::Provider;
 use crate::refresh::account::is_same_account;
 use crate::refresh::apply;
 use crate::refresh::error::RefreshError;
-use crate::refresh::lineage::{is_used_up, leads_to, logins};
-use crate::refresh::request::{Current, Doors, Wanted, key_of};
+use crate::refresh::request::{Current, RefreshContext, Wanted, key_of};
+use crate::refresh::rotation_chain::{is_used_up, leads_to, logins};
 
 /// The store of another agent that holds the same profile and account with a later end: the
 /// token in ours is a copy that was left behind.
@@ -22,7 +22,7 @@ pub(super) fn newer_copy(
     current: &Current,
     wanted: &Wanted,
     provider: &Provider,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) -> Result<Option<PathBuf>, StoreError> {
     let newer = |store: &&Store| {
         // An agent whose store cannot be read keeps nobody from refreshing.
@@ -39,9 +39,9 @@ pub(super) fn newer_copy(
             && login.expires > current.login.expires;
         is_newer.then_some(login)
     };
-    for store in doors.siblings {
+    for store in context.siblings {
         if let Some(login) = newer(&store)
-            && !(is_of_another_login(&current.login, &login) && is_own(current, doors)?)
+            && !(is_of_another_login(&current.login, &login) && is_own(current, context)?)
         {
             return Ok(Some(store.path().to_owned()));
         }
@@ -51,9 +51,9 @@ pub(super) fn newer_copy(
 
 /// Whether the issuer gave us this token for our own store: by a login, whose record says so, or
 /// in the place of one before it.
-fn is_own(current: &Current, doors: Doors<'_>) -> Result<bool, StoreError> {
-    let here = doors.store.canonical_path();
-    Ok(doors.records.all()?.into_iter().any(|(key, record)| {
+fn is_own(current: &Current, context: RefreshContext<'_>) -> Result<bool, StoreError> {
+    let here = context.store.canonical_path();
+    Ok(context.records.all()?.into_iter().any(|(key, record)| {
         let is_begun = key == current.key && record.state == State::None;
         record.store == here && (is_begun || record.successor == Some(current.key))
     }))
@@ -71,10 +71,10 @@ pub(super) fn propagate(
     received_at: Timestamp,
     sent: TokenKey,
     provider: &Provider,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) {
-    for store in doors.siblings {
-        give(tokens, received_at, store, provider, doors.records, |held| held == sent);
+    for store in context.siblings {
+        give(tokens, received_at, store, provider, context.records, |held| held == sent);
     }
 }
 
@@ -95,7 +95,7 @@ fn give(
     if store.read().map_or(true, |document| replaced(&document).is_empty()) {
         return None;
     }
-    let updated = store.clone().with_patience(SIBLING_PATIENCE).update(|document| {
+    let updated = store.clone().with_timeout(SIBLING_TIMEOUT).update(|document| {
         let mut given = None;
         for (id, login, _) in replaced(document) {
             if let Ok(renewed) = tokens.merge(&login, received_at)
@@ -115,37 +115,37 @@ fn give(
 
 /// The login for which tokens came is gone from `left`, the store for which they were asked: gives
 /// them to the other agents that hold the token of `lock` or one before it. Only when one of them
-/// has them is that recorded, and the answer's file removed. `false`: nobody wants them.
+/// has them is that recorded, and the response's file removed. `false`: nobody wants them.
 pub(super) fn find_home(
     tokens: &Tokens,
     received_at: Timestamp,
     lock: &TokenLock,
     left: &Store,
     provider: &Provider,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) -> Result<bool, RefreshError> {
     let sent = lock.key();
     let left_path = left.canonical_path();
-    // Where that cannot be read, the answer stays for whoever comes next.
-    let leads_there = |held| leads_to(held, sent, doors.records).unwrap_or(false);
+    // Where that cannot be read, the response stays for whoever comes next.
+    let leads_there = |held| leads_to(held, sent, context.records).unwrap_or(false);
     let is_replaced = |held: TokenKey| held == sent || leads_there(held);
     let mut home = None;
-    for store in std::iter::once(doors.store).chain(doors.siblings) {
+    for store in std::iter::once(context.store).chain(context.siblings) {
         let path = store.canonical_path();
         if path != left_path
             && let Some((profile, key)) =
-                give(tokens, received_at, store, provider, doors.records, is_replaced)
+                give(tokens, received_at, store, provider, context.records, is_replaced)
         {
             home = home.or(Some((path, profile, key)));
         }
     }
     let Some((path, profile, successor)) = home else { return Ok(false) };
     let state = if successor == sent { State::None } else { State::Consumed };
-    let consumed = Record::new(state, &path, &profile, doors.clock.now());
+    let consumed = Record::new(state, &path, &profile, context.clock.now());
     lock.write(&Record { successor: Some(successor), ..consumed })?;
     let left = left.lock_for_refresh()?;
-    apply::remove_answer(lock, &left)?;
-    left.remove_kept_answer(sent)?;
+    apply::remove_response(lock, &left)?;
+    left.remove_kept_response(sent)?;
     Ok(true)
 }
 
@@ -154,19 +154,19 @@ pub(super) fn find_home(
 pub fn give_to_successors(
     login: &OAuthCredential,
     provider: &Provider,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) -> Result<(), StoreError> {
     let Some(living) = key_of(provider, login) else { return Ok(()) };
     let behind = |document: &Document| -> Result<Vec<ProfileId>, StoreError> {
         let mut behind = Vec::new();
         for (id, _, key) in logins(document, provider) {
-            if leads_to(key, living, doors.records)? {
+            if leads_to(key, living, context.records)? {
                 behind.push(id);
             }
         }
         Ok(behind)
     };
-    for store in doors.siblings {
+    for store in context.siblings {
         let document = match store.read() {
             Ok(document) => document,
             Err(error) if may_be_read_later(&error) => return Err(error),
@@ -195,14 +195,14 @@ fn may_be_read_later(error: &StoreError) -> bool {
 }
 
 /// The other agents' stores that hold the token `key`: who is affected if it is revoked.
-pub fn holders(key: TokenKey, provider: &Provider, doors: Doors<'_>) -> Vec<PathBuf> {
+pub fn holders(key: TokenKey, provider: &Provider, context: RefreshContext<'_>) -> Vec<PathBuf> {
     let holds_it = |store: &&Store| {
         store.read().is_ok_and(|document| {
             logins(&document, provider).iter().any(|(_, _, held)| *held == key)
         })
     };
-    doors.siblings.iter().filter(holds_it).map(|store| store.path().to_owned()).collect()
+    context.siblings.iter().filter(holds_it).map(|store| store.path().to_owned()).collect()
 }
 
 /// Whoever cannot be given a token that soon finds it by its record; meanwhile others wait for us.
-const SIBLING_PATIENCE: Duration = Duration::from_secs(3);
+const SIBLING_TIMEOUT: Duration = Duration::from_secs(3);

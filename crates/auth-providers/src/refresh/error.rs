@@ -16,7 +16,7 @@ pub enum RefreshError {
         /// The profile.
         profile: ProfileId,
     },
-    /// Nothing can be refreshed. The person logs in again.
+    /// Nothing can be refreshed. The user logs in again.
     #[error("`{profile}` needs a new login: {reason}")]
     NeedsLogin {
         /// The profile.
@@ -24,7 +24,7 @@ pub enum RefreshError {
         /// Why.
         reason: &'static str,
     },
-    /// The issuer refused exactly this refresh token. The person logs in again; until then
+    /// The issuer refused exactly this refresh token. The user logs in again; until then
     /// nothing is sent.
     #[error("the issuer refused the refresh token of `{profile}`: {code}")]
     Rejected {
@@ -42,12 +42,12 @@ pub enum RefreshError {
         /// The store with the later token.
         store: PathBuf,
     },
-    /// An answer came that does not fit the profile; it is kept. A person has to look at it.
+    /// A response came that does not fit the profile; it is kept. A user has to look at it.
     #[error("an answer for `{profile}` could not be merged ({reason}); it is kept beside `{}`", store.display())]
     Unmerged {
         /// The profile.
         profile: ProfileId,
-        /// The store beside which the answer lies.
+        /// The store beside which the response lies.
         store: PathBuf,
         /// Why it does not fit.
         reason: String,
@@ -98,7 +98,7 @@ pub enum RefreshError {
     },
     /// The store changed again and again while we looked. Try again later.
     #[error("`{profile}` kept changing while it was being refreshed")]
-    Unsettled {
+    Unfinished {
         /// The profile.
         profile: ProfileId,
     },

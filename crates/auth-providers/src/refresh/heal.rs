@@ -7,9 +7,9 @@ use auth_store::{
 use crate::provider::Provider;
 use crate::refresh::account::is_same_account;
 use crate::refresh::error::RefreshError;
-use crate::refresh::lineage::{Chain, End, chain, is_used_up, logins};
-use crate::refresh::recovery::settle_intent;
-use crate::refresh::request::{Current, Doors, Wanted, key_of};
+use crate::refresh::recovery::recover_intent;
+use crate::refresh::request::{Current, RefreshContext, Wanted, key_of};
+use crate::refresh::rotation_chain::{Chain, End, chain, is_used_up, logins};
 
 /// Writes the living end of a used-up token's chain over the copy in our store. `lock` is that of
 /// the used-up token.
@@ -18,7 +18,7 @@ pub(super) fn heal(
     current: &Current,
     wanted: &Wanted,
     provider: &Provider,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) -> Result<(), RefreshError> {
     let lost = || RefreshError::NeedsLogin {
         profile: wanted.profile.clone(),
@@ -26,10 +26,10 @@ pub(super) fn heal(
     };
     let used_up = lock.key();
     let put = |found: OAuthCredential| -> Result<(), RefreshError> {
-        let put = doors.store.update(|document| -> Result<(), StoreError> {
+        let put = context.store.update(|document| -> Result<(), StoreError> {
             if let Some(Credential::OAuth(login)) = document.credential(&wanted.profile)
                 && key_of(provider, &login) == Some(used_up)
-                && !is_used_up(&found, provider, doors.records)?
+                && !is_used_up(&found, provider, context.records)?
             {
                 document.renew(&wanted.profile, &Credential::OAuth(found.clone()));
             }
@@ -37,11 +37,11 @@ pub(super) fn heal(
         })?;
         Ok(put?)
     };
-    let end = match chain(used_up, doors.records)? {
+    let end = match chain(used_up, context.records)? {
         Chain::Ends(end) => end.ok_or_else(lost)?,
         // Nothing of it may be sent. What was received last is the best there is.
         Chain::Closes(all) => {
-            let (all_logins, unread) = everywhere(doors.store, provider, doors);
+            let (all_logins, unread) = everywhere(context.store, provider, context);
             unread.map_or(Ok(()), Err)?;
             let own = all_logins.into_iter().filter(|(_, login, key)| {
                 all.contains(key) && is_same_account(current.identity(), (login, None))
@@ -54,7 +54,7 @@ pub(super) fn heal(
             })?);
         }
     };
-    if let Some(found) = find(&end, provider, doors)? {
+    if let Some(found) = find(&end, provider, context)? {
         if !is_same_account(current.identity(), (&found, None)) {
             return Err(RefreshError::OtherAccount { profile: wanted.profile.clone() });
         }
@@ -63,11 +63,11 @@ pub(super) fn heal(
 
     // Nobody has it, so perhaps its refresh is under way, or was when its process died.
     drop(lock);
-    let lock = doors.records.lock(end.key, doors.patience)?;
+    let lock = context.records.lock(end.key, context.timeout)?;
     match lock.record()? {
         Some(record) => match record.state {
             State::Intent | State::Unmerged
-                if settle_intent(&lock, &record, current.identity(), provider, doors)? =>
+                if recover_intent(&lock, &record, current.identity(), provider, context)? =>
             {
                 Ok(())
             }
@@ -76,10 +76,10 @@ pub(super) fn heal(
                 profile: wanted.profile.clone(),
                 code: record.code.unwrap_or_else(|| "revoked".to_owned()),
             }),
-            _ if find(&end, provider, doors)?.is_some() => Ok(()),
+            _ if find(&end, provider, context)?.is_some() => Ok(()),
             _ => Err(lost()),
         },
-        None if find(&end, provider, doors)?.is_some() => Ok(()),
+        None if find(&end, provider, context)?.is_some() => Ok(()),
         None => Err(lost()),
     }
 }
@@ -91,10 +91,10 @@ pub(super) fn heal(
 fn find(
     end: &End,
     provider: &Provider,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) -> Result<Option<OAuthCredential>, StoreError> {
-    let named = doors.store.elsewhere(&end.named_by.store);
-    let (logins, unread) = everywhere(&named, provider, doors);
+    let named = context.store.elsewhere(&end.named_by.store);
+    let (logins, unread) = everywhere(&named, provider, context);
     match logins.into_iter().find(|(_, _, key)| *key == end.key) {
         Some((_, login, _)) => Ok(Some(login)),
         None => unread.map_or(Ok(None), Err),
@@ -106,10 +106,10 @@ fn find(
 fn everywhere(
     named: &Store,
     provider: &Provider,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) -> (Vec<(ProfileId, OAuthCredential, TokenKey)>, Option<StoreError>) {
     let (mut all, mut unread) = (Vec::new(), None);
-    for store in [named, doors.store].into_iter().chain(doors.siblings) {
+    for store in [named, context.store].into_iter().chain(context.siblings) {
         for document in [store.read().map(Some), store.backup()] {
             match document {
                 Ok(document) => all.extend(document.iter().flat_map(|it| logins(it, provider))),

@@ -8,8 +8,8 @@ use crate::backend::revoke::Revocation;
 use crate::provider::Provider;
 use crate::refresh::copies::{give_to_successors, holders};
 use crate::refresh::error::RefreshError;
-use crate::refresh::recovery::{remove_settled_answers, settle_intent};
-use crate::refresh::request::{Doors, attempts, key_of};
+use crate::refresh::recovery::{recover_intent, remove_finished_responses};
+use crate::refresh::request::{RefreshContext, attempts, key_of};
 
 /// What a logout did.
 #[derive(Clone, Debug)]
@@ -30,10 +30,10 @@ pub async fn logout(
     profile: &ProfileId,
     provider: Option<&Provider>,
     revoke: impl AsyncFn(&OAuthCredential) -> Revocation,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) -> Result<LoggedOut, RefreshError> {
     for _ in attempts() {
-        let document = doors.store.read()?;
+        let document = context.store.read()?;
         if !document.contains(profile) {
             return Err(RefreshError::UnknownProfile { profile: profile.clone() });
         }
@@ -42,18 +42,18 @@ pub async fn logout(
             _ => OAuthCredential::default(),
         };
         // What was revoked and could not be removed would be of no use to anybody.
-        doors.store.check_writable()?;
+        context.store.check_writable()?;
         let known = provider.and_then(|provider| Some((provider, key_of(provider, &login)?)));
         let Some((provider, key)) = known else {
             // Nothing that could be sent, so nothing that anybody else could be waiting for.
             let revocation =
                 if login.access.is_blank() { Revocation::NotOffered } else { revoke(&login).await };
-            doors.store.update(|document| document.remove(profile))?;
+            context.store.update(|document| document.remove(profile))?;
             return Ok(LoggedOut { revocation, others: Vec::new() });
         };
 
-        let lock = doors.records.lock(key, doors.patience)?;
-        let document = doors.store.read()?;
+        let lock = context.records.lock(key, context.timeout)?;
+        let document = context.store.read()?;
         let is_unchanged = |document: &Document| match document.credential(profile) {
             Some(Credential::OAuth(now)) => key_of(provider, &now) == Some(key),
             _ => false,
@@ -64,21 +64,21 @@ pub async fn logout(
         let is_open = |record: &Record| matches!(record.state, State::Intent | State::Unmerged);
         if let Some(record) = lock.record()?.filter(is_open) {
             let email = document.profile(profile).and_then(|profile| profile.email);
-            match settle_intent(&lock, &record, (&login, email.as_deref()), provider, doors) {
+            match recover_intent(&lock, &record, (&login, email.as_deref()), provider, context) {
                 // What nobody can read goes with the login it was for.
                 Ok(false) | Err(RefreshError::Unmerged { .. }) => {}
                 Ok(true) => continue,
                 Err(error) => return Err(error),
             }
         }
-        give_to_successors(&login, provider, doors)?;
-        let others = holders(key, provider, doors);
+        give_to_successors(&login, provider, context)?;
+        let others = holders(key, provider, context);
         let revocation = revoke(&login).await;
         if revocation == Revocation::Done {
-            let path = doors.store.canonical_path();
-            lock.write(&Record::new(State::Revoked, &path, profile, doors.clock.now()))?;
+            let path = context.store.canonical_path();
+            lock.write(&Record::new(State::Revoked, &path, profile, context.clock.now()))?;
         }
-        let mut store = doors.store.lock_for_refresh()?;
+        let mut store = context.store.lock_for_refresh()?;
         let is_ended = store.update(|document| {
             let is_another = document.contains(profile) && !is_unchanged(document);
             if !is_another {
@@ -90,12 +90,12 @@ pub async fn logout(
             // Somebody stored another token while the issuer was asked: it has to end, too.
             continue;
         }
-        remove_settled_answers(&store, doors);
+        remove_finished_responses(&store, context);
         // With a record that says nothing it counts as one that nobody knows of.
-        store.remove_answer(key)?;
-        store.remove_kept_answer(key)?;
+        store.remove_response(key)?;
+        store.remove_kept_response(key)?;
         lock.remove_rescued()?;
         return Ok(LoggedOut { revocation, others });
     }
-    Err(RefreshError::Unsettled { profile: profile.clone() })
+    Err(RefreshError::Unfinished { profile: profile.clone() })
 }

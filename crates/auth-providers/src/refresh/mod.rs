@@ -14,10 +14,10 @@ mod copies;
 mod error;
 mod heal;
 mod kept;
-mod lineage;
 mod logout;
 mod recovery;
 mod request;
+mod rotation_chain;
 mod send;
 
 use std::time::Duration;
@@ -29,14 +29,14 @@ use account::is_of_same_account;
 use request::{Attempts, Current, Look, attempts, look};
 
 pub use crate::backend::revoke::Revocation;
-pub use apply::read as read_answer;
+pub use apply::read as read_response;
 pub use copies::{give_to_successors, holders};
 pub use error::RefreshError;
-pub use kept::{KeptAnswer, kept_answer, merge_kept_answer, remove_kept_answer};
-pub use lineage::clear_record;
+pub use kept::{KeptResponse, kept_response, merge_kept_response, remove_kept_response};
 pub use logout::{LoggedOut, logout};
 pub use recovery::{clear_up, finish_begun};
-pub use request::{Doors, Force, Wanted, key_of};
+pub use request::{Force, RefreshContext, Wanted, key_of};
+pub use rotation_chain::clear_record;
 pub use send::{block_on, send, send_blocking};
 
 /// The credential of a profile, refreshed first if that is due.
@@ -51,19 +51,19 @@ pub use send::{block_on, send, send_blocking};
 pub fn refresh<E: From<RefreshError>>(
     wanted: &Wanted,
     provider: &Provider,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
     mut sender: impl FnMut(TokenLock, &Wanted) -> Result<bool, E>,
 ) -> Result<Credential, E> {
-    let document = doors.store.read().map_err(RefreshError::from)?;
+    let document = context.store.read().map_err(RefreshError::from)?;
     let before = document.credential(&wanted.profile);
     let mut wanted = wanted.about(&document);
     let mut attempts = attempts();
     loop {
-        match prepare(&wanted, provider, doors, &mut attempts)? {
+        match prepare(&wanted, provider, context, &mut attempts)? {
             Prepared::Valid(credential) => return Ok(credential),
             Prepared::Send(lock) => {
                 let sent = sender(lock, &wanted);
-                let usable = after_send(sent, &mut wanted, before.as_ref(), doors)?;
+                let usable = after_send(sent, &mut wanted, before.as_ref(), context)?;
                 if let Some(credential) = usable {
                     return Ok(credential);
                 }
@@ -87,11 +87,11 @@ fn after_send<E: From<RefreshError>>(
     sent: Result<bool, E>,
     wanted: &mut Wanted,
     before: Option<&Credential>,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) -> Result<Option<Credential>, E> {
     let was_forced = wanted.force != Force::No;
-    let now = doors.clock.now();
-    let stored = || doors.store.read().ok()?.credential(&wanted.profile);
+    let now = context.clock.now();
+    let stored = || context.store.read().ok()?.credential(&wanted.profile);
     match sent {
         Ok(false) => Ok(None),
         Ok(true) => {
@@ -128,12 +128,12 @@ fn after_send<E: From<RefreshError>>(
 fn prepare(
     wanted: &Wanted,
     provider: &Provider,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
     attempts: &mut Attempts,
 ) -> Result<Prepared, RefreshError> {
     for _ in attempts {
-        let now = doors.clock.now();
-        let current = match look(&doors.store.read()?, wanted, provider, now)? {
+        let now = context.clock.now();
+        let current = match look(&context.store.read()?, wanted, provider, now)? {
             Look::Done(credential) => return Ok(Prepared::Valid(credential)),
             Look::Login(current) => current,
         };
@@ -144,22 +144,22 @@ fn prepare(
         }
         let is_usable = !forced && credential.is_valid(now.plus(wanted.at_least));
         let lock = if is_usable {
-            match doors.records.try_lock(current.key) {
+            match context.records.try_lock(current.key) {
                 Ok(Some(lock)) => lock,
                 // Somebody is at it, or nobody can be; this one is good meanwhile.
                 Ok(None) | Err(_) => return Ok(Prepared::Valid(credential)),
             }
         } else {
-            doors.records.lock(current.key, doors.patience)?
+            context.records.lock(current.key, context.timeout)?
         };
-        match decide(lock, &current, now, wanted, provider, doors) {
+        match decide(lock, &current, now, wanted, provider, context) {
             Ok(Decision::Again) => {}
             Ok(Decision::Send(lock)) => return Ok(Prepared::Send(lock)),
             Err(_) if is_usable => return Ok(Prepared::Valid(credential)),
             Err(error) => return Err(error),
         }
     }
-    Err(RefreshError::Unsettled { profile: wanted.profile.clone() })
+    Err(RefreshError::Unfinished { profile: wanted.profile.clone() })
 }
 
 enum Decision {
@@ -174,11 +174,11 @@ fn decide(
     began: Timestamp,
     wanted: &Wanted,
     provider: &Provider,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) -> Result<Decision, RefreshError> {
-    let now = doors.clock.now();
+    let now = context.clock.now();
     let profile = &wanted.profile;
-    let Look::Login(current) = look(&doors.store.read()?, wanted, provider, now)? else {
+    let Look::Login(current) = look(&context.store.read()?, wanted, provider, now)? else {
         return Ok(Decision::Again);
     };
     let forced = wanted.forces(&current.login);
@@ -188,7 +188,7 @@ fn decide(
         // Somebody was here while we waited: a refresh of ours left a record, a login or a
         // Clawdbot did not.
         if record.is_none() {
-            lineage::note_successor(&lock, before, &current, wanted, doors)?;
+            rotation_chain::note_successor(&lock, before, &current, wanted, context)?;
         }
         return Ok(Decision::Again);
     }
@@ -204,33 +204,33 @@ fn decide(
         retry_at,
     };
     let Some(record) = record else {
-        if !insists && let Some(store) = copies::newer_copy(&current, wanted, provider, doors)? {
+        if !insists && let Some(store) = copies::newer_copy(&current, wanted, provider, context)? {
             return Err(RefreshError::StaleCopy { profile: profile.clone(), store });
         }
         return Ok(Decision::Send(lock));
     };
-    let settle = |record: &Record, insists: bool| match recovery::settle_intent(
+    let apply_response = |record: &Record, insists: bool| match recovery::recover_intent(
         &lock,
         record,
         current.identity(),
         provider,
-        doors,
+        context,
     ) {
         Err(RefreshError::Unmerged { .. }) if insists && record.state == State::Unmerged => {
             Ok(false)
         }
-        settled => settled,
+        applied => applied,
     };
     match record.state {
         State::Consumed => {
-            heal::heal(lock, &current, wanted, provider, doors)?;
+            heal::heal(lock, &current, wanted, provider, context)?;
             return Ok(Decision::Again);
         }
         State::Rejected | State::Revoked if !insists => {
-            // Nobody comes by its answer any more, should its process have died before that was
+            // Nobody comes by its response any more, should its process have died before that was
             // removed.
-            if doors.store.answers().is_ok_and(|answers| answers.contains(&current.key)) {
-                clear_up(doors);
+            if context.store.responses().is_ok_and(|responses| responses.contains(&current.key)) {
+                clear_up(context);
             }
             return Err(RefreshError::Rejected {
                 profile: profile.clone(),
@@ -245,8 +245,10 @@ fn decide(
             }
         }
         // The same bytes may be more to a newer program.
-        State::Intent | State::Unmerged if settle(&record, insists)? => return Ok(Decision::Again),
-        // No answer came to somebody for whom we waited: that is ours too. The next caller asks.
+        State::Intent | State::Unmerged if apply_response(&record, insists)? => {
+            return Ok(Decision::Again);
+        }
+        // No response came to somebody for whom we waited: that is ours too. The next caller asks.
         State::Intent if !forced && record.code.is_some() && is_of_our_wait(&record) => {
             return Err(unavailable(record, None));
         }

@@ -1,44 +1,44 @@
-//! What a process left behind that died with a token sent, or with its answer not yet stored.
+//! What a process left behind that died with a token sent, or with its response not yet stored.
 
 use std::time::Duration;
 
 use auth_store::{
-    OAuthCredential, Record, Secret, State, StoreError, StoreLock, StoredAnswer, TokenKey,
+    OAuthCredential, Record, Secret, State, StoreError, StoreLock, StoredResponse, TokenKey,
     TokenLock,
 };
 
-use crate::oauth::response::Answer;
+use crate::oauth::response::TokenResponse;
 use crate::provider::Provider;
 use crate::refresh::account::{Identity, is_same_account};
-use crate::refresh::apply::{self, Settled};
+use crate::refresh::apply::{self, Applied};
 use crate::refresh::copies::{find_home, propagate};
 use crate::refresh::error::RefreshError;
-use crate::refresh::lineage::{leads_to, logins};
-use crate::refresh::request::{Doors, Wanted, key_of};
+use crate::refresh::request::{RefreshContext, Wanted, key_of};
+use crate::refresh::rotation_chain::{leads_to, logins};
 
 /// Finds out what became of a token whose process died with it, or whose answer nobody could read,
 /// at the store on whose behalf it was sent. `true`: it is known now, start again. `false`: nobody
 /// knows.
-pub(super) fn settle_intent(
+pub(super) fn recover_intent(
     lock: &TokenLock,
     record: &Record,
     account: Identity<'_>,
     provider: &Provider,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) -> Result<bool, RefreshError> {
-    settle_intent_by(lock, record, account, provider, doors, apply::read)
+    recover_intent_with(lock, record, account, provider, context, apply::read)
 }
 
-/// The same, with another way to read the answer.
-pub(super) fn settle_intent_by(
+/// The same, with another way to read the response.
+pub(super) fn recover_intent_with(
     lock: &TokenLock,
     record: &Record,
     account: Identity<'_>,
     provider: &Provider,
-    doors: Doors<'_>,
-    read: fn(&StoredAnswer, Option<&Secret>, &Provider) -> Answer,
+    context: RefreshContext<'_>,
+    read: fn(&StoredResponse, Option<&Secret>, &Provider) -> TokenResponse,
 ) -> Result<bool, RefreshError> {
-    let named = doors.store.elsewhere(&record.store).with_patience(doors.patience);
+    let named = context.store.elsewhere(&record.store).with_timeout(context.timeout);
     if !named.has_directory()? {
         return Ok(false);
     }
@@ -46,25 +46,27 @@ pub(super) fn settle_intent_by(
     let wanted = Wanted::now(record.profile.clone());
     let document = store.read()?;
     let held = logins(&document, provider);
-    if let Some(stored) = answer_to(lock, &store)? {
+    if let Some(stored) = response_to(lock, &store)? {
         let holder = held.iter().find(|(_, _, key)| *key == lock.key()).map(|(_, login, _)| login);
         let holder =
             holder.or(Some(account.0).filter(|it| key_of(provider, it) == Some(lock.key())));
-        let answer = read(&stored, holder.map(|login| &login.refresh), provider);
+        let response = read(&stored, holder.map(|login| &login.refresh), provider);
         let (at, key) = (stored.received_at, lock.key());
-        let settled = apply::settle(answer, at, holder, lock, &mut store, &wanted, provider, doors);
+        let applied = apply::apply_response(
+            response, at, holder, lock, &mut store, &wanted, provider, context,
+        );
         let path = store.path().to_owned();
-        if is_judged(&settled) {
-            store.remove_kept_answer(key)?;
+        if is_judged(&applied) {
+            store.remove_kept_response(key)?;
         }
         drop(store);
-        return match settled {
-            Ok(Settled::Stored { tokens, .. }) => {
-                propagate(&tokens, at, key, provider, doors);
+        return match applied {
+            Ok(Applied::Stored { tokens, .. }) => {
+                propagate(&tokens, at, key, provider, context);
                 Ok(true)
             }
-            Ok(Settled::Homeless { tokens, reason }) => {
-                if find_home(&tokens, at, lock, &named, provider, doors)? {
+            Ok(Applied::Homeless { tokens, reason }) => {
+                if find_home(&tokens, at, lock, &named, provider, context)? {
                     Ok(true)
                 } else {
                     let profile = wanted.profile;
@@ -72,14 +74,14 @@ pub(super) fn settle_intent_by(
                 }
             }
             // The record says so now; the caller reads it.
-            Err(_) if is_judged(&settled) => Ok(true),
+            Err(_) if is_judged(&applied) => Ok(true),
             Err(error) => Err(error),
         };
     }
     if record.state == State::Unmerged {
         return Ok(false);
     }
-    // Without the answer, a later token of that account in that profile is the only trace that a
+    // Without the response, a later token of that account in that profile is the only trace that a
     // finished refresh leaves.
     let there = held.into_iter().find(|(id, _, _)| *id == record.profile);
     let later = there.filter(|(id, login, key)| {
@@ -89,38 +91,38 @@ pub(super) fn settle_intent_by(
             && login.expires > account.0.expires
     });
     let successor = match later {
-        Some((_, _, key)) if !leads_to(key, lock.key(), doors.records)? => Some(key),
+        Some((_, _, key)) if !leads_to(key, lock.key(), context.records)? => Some(key),
         _ => None,
     };
-    apply::remove_answer(lock, &store)?;
+    apply::remove_response(lock, &store)?;
     let Some(key) = successor else { return Ok(false) };
     lock.write(&Record {
         state: State::Consumed,
         successor: Some(key),
-        at: doors.clock.now(),
+        at: context.clock.now(),
         ..record.clone()
     })?;
     Ok(true)
 }
 
-/// The answer to the token of `lock`: the one that its process left, or the one that was kept.
-pub(super) fn answer_to(
+/// The response to the token of `lock`: the one that its process left, or the one that was kept.
+pub(super) fn response_to(
     lock: &TokenLock,
     store: &StoreLock,
-) -> Result<Option<StoredAnswer>, StoreError> {
-    if let Some(left) = store.stored_answer(lock.key())? {
+) -> Result<Option<StoredResponse>, StoreError> {
+    if let Some(left) = store.stored_response(lock.key())? {
         return Ok(Some(left));
     }
     match lock.rescued()? {
-        None => store.kept_answer(lock.key()),
+        None => store.kept_response(lock.key()),
         rescued => Ok(rescued),
     }
 }
 
 /// Whether the issuer said no, and the record says so now.
-fn is_judged(settled: &Result<Settled, RefreshError>) -> bool {
+fn is_judged(applied: &Result<Applied, RefreshError>) -> bool {
     matches!(
-        settled,
+        applied,
         Err(RefreshError::Rejected { .. }
             | RefreshError::Misconfigured { .. }
             | RefreshError::Unavailable { .. })
@@ -133,44 +135,44 @@ pub fn finish_begun(
     login: &OAuthCredential,
     email: Option<&str>,
     provider: &Provider,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) -> Result<bool, RefreshError> {
     let Some(key) = key_of(provider, login) else { return Ok(false) };
-    if !doors.records.peek(key)?.is_some_and(|record| is_open(&record)) {
+    if !context.records.peek(key)?.is_some_and(|record| is_open(&record)) {
         return Ok(false);
     }
-    let lock = doors.records.lock(key, doors.patience)?;
+    let lock = context.records.lock(key, context.timeout)?;
     match lock.record()?.filter(is_open) {
-        Some(record) => settle_intent(&lock, &record, (login, email), provider, doors),
+        Some(record) => recover_intent(&lock, &record, (login, email), provider, context),
         None => Ok(true),
     }
 }
 
 /// What there was of other tokens beside a store.
-pub(super) enum LeftBehind {
+pub(super) enum Recovered {
     /// Nothing that could be finished.
     Nothing,
     /// Something was: look again.
     Finished,
-    /// Somebody is about to finish the answer of this token, and waits for the store.
+    /// Somebody is about to finish the response of this token, and waits for the store.
     WithAnother(TokenKey),
 }
 
 /// Finishes the answers beside the locked store whose processes died before their tokens had a
 /// record. It must be done before any other token of that store is sent: once the token from such
-/// an answer is used up, the answer cannot be told from one that is still to be stored.
+/// a response is used up, the response cannot be told from one that is still to be stored.
 ///
 /// Nobody who lives can be at it without holding this store, so the lock of such a token is free,
 /// or belongs to one who waits for this store. It is not waited for.
-pub(super) fn finish_left_behind(
+pub(super) fn recover_crashed(
     store: &mut StoreLock,
     except: TokenKey,
     provider: &Provider,
-    doors: Doors<'_>,
-) -> Result<LeftBehind, RefreshError> {
-    remove_settled_answers(store, doors);
-    let mut left_behind = LeftBehind::Nothing;
-    for key in store.answers()?.into_iter().filter(|key| *key != except) {
+    context: RefreshContext<'_>,
+) -> Result<Recovered, RefreshError> {
+    remove_finished_responses(store, context);
+    let mut recovered = Recovered::Nothing;
+    for key in store.responses()?.into_iter().filter(|key| *key != except) {
         let document = store.read()?;
         let is_ours = |record: &Record| {
             let profile = document.profile(&record.profile);
@@ -178,51 +180,51 @@ pub(super) fn finish_left_behind(
                 && record.store == store.path()
                 && profile.is_some_and(|profile| provider.is_called(&profile.provider))
         };
-        if !doors.records.peek(key)?.is_some_and(|record| is_ours(&record)) {
+        if !context.records.peek(key)?.is_some_and(|record| is_ours(&record)) {
             continue;
         }
-        let stored = store.stored_answer(key)?;
-        let Some(lock) = doors.records.try_lock(key)? else {
+        let stored = store.stored_response(key)?;
+        let Some(lock) = context.records.try_lock(key)? else {
             if stored.is_none() {
                 continue;
             }
-            return Ok(LeftBehind::WithAnother(key));
+            return Ok(Recovered::WithAnother(key));
         };
         let Some(stored) = stored else {
             // Its place was reserved, and nothing came.
-            store.remove_answer(key)?;
+            store.remove_response(key)?;
             continue;
         };
         let Some(record) = lock.record()?.filter(is_ours) else { continue };
         let wanted = Wanted::now(record.profile);
-        let answer = apply::read(&stored, None, provider);
+        let response = apply::read(&stored, None, provider);
         let at = stored.received_at;
         // The other agents find their way by the record.
-        match apply::settle(answer, at, None, &lock, store, &wanted, provider, doors) {
+        match apply::apply_response(response, at, None, &lock, store, &wanted, provider, context) {
             // It stays, and is told to people.
-            Ok(Settled::Homeless { .. }) => {}
+            Ok(Applied::Homeless { .. }) => {}
             Err(RefreshError::Store(error)) => return Err(error.into()),
-            Ok(Settled::Stored { .. }) | Err(_) => left_behind = LeftBehind::Finished,
+            Ok(Applied::Stored { .. }) | Err(_) => recovered = Recovered::Finished,
         }
     }
-    Ok(left_behind)
+    Ok(recovered)
 }
 
 /// Removes the answers beside a store that are in it already: their process died before it could.
-pub(super) fn remove_settled_answers(store: &StoreLock, doors: Doors<'_>) {
+pub(super) fn remove_finished_responses(store: &StoreLock, context: RefreshContext<'_>) {
     // Best effort; who sends a token looks again.
-    for key in store.answers().unwrap_or_default() {
+    for key in store.responses().unwrap_or_default() {
         // Without any record nobody knows, so it stays.
-        if let Ok(Some(record)) = doors.records.peek(key)
+        if let Ok(Some(record)) = context.records.peek(key)
             && !is_open(&record)
         {
             // Whoever comes next tries again.
-            let _ = store.remove_answer(key);
+            let _ = store.remove_response(key);
         }
     }
-    for key in doors.records.rescued() {
+    for key in context.records.rescued() {
         // Whoever holds its lock takes care of it.
-        if let Ok(Some(lock)) = doors.records.try_lock(key)
+        if let Ok(Some(lock)) = context.records.try_lock(key)
             && let Ok(Some(record)) = lock.record()
             && !is_open(&record)
         {
@@ -231,16 +233,16 @@ pub(super) fn remove_settled_answers(store: &StoreLock, doors: Doors<'_>) {
     }
 }
 
-/// Whether the answer to a token is not in any store yet.
+/// Whether the response to a token is not in any store yet.
 fn is_open(record: &Record) -> bool {
     matches!(record.state, State::Intent | State::Unmerged)
 }
 
 /// After a process of ours died: gives its lock on the store back, and clears up after it, so
 /// that Clawdbot need not wait until that looks stale. Best effort.
-pub fn clear_up(doors: Doors<'_>) {
-    if let Ok(store) = doors.store.clone().with_patience(CLEAR_UP).lock_for_refresh() {
-        remove_settled_answers(&store, doors);
+pub fn clear_up(context: RefreshContext<'_>) {
+    if let Ok(store) = context.store.clone().with_timeout(CLEAR_UP).lock_for_refresh() {
+        remove_finished_responses(&store, context);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::refresh::error::RefreshError;
 
 /// What a refresh acts on.
 #[derive(Clone, Copy)]
-pub struct Doors<'a> {
+pub struct RefreshContext<'a> {
     /// The store that has the profile.
     pub store: &'a Store,
     /// The stores of the other agents, which may hold copies of the same refresh token.
@@ -29,7 +29,7 @@ pub struct Doors<'a> {
     /// The time.
     pub clock: &'a dyn Clock,
     /// How long to wait for others who refresh the same token.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 /// What the caller wants.

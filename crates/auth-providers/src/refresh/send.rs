@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth_store::{Credential, Record, State, StoreError, StoredAnswer, Timestamp, TokenLock};
+use auth_store::{Credential, Record, State, StoreError, StoredResponse, Timestamp, TokenLock};
 
 use crate::http::runtime::runtime;
 use crate::http::{HttpError, HttpResponse};
 use crate::provider::Provider;
-use crate::refresh::apply::{self, Settled};
+use crate::refresh::apply::{self, Applied};
 use crate::refresh::error::RefreshError;
-use crate::refresh::recovery::LeftBehind;
-use crate::refresh::request::{Doors, Look, Wanted, look};
-use crate::refresh::{copies, lineage, recovery};
+use crate::refresh::recovery::Recovered;
+use crate::refresh::request::{Look, RefreshContext, Wanted, look};
+use crate::refresh::{copies, recovery, rotation_chain};
 
 /// Sends the refresh token whose lock this is, and saves what comes back, before anything else is
 /// done with it. `true`: something was sent and saved; `false`: start again, nothing was sent.
@@ -24,25 +24,25 @@ pub async fn send(
     lock: TokenLock,
     wanted: &Wanted,
     provider: &Provider,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) -> Result<bool, RefreshError> {
     let profile = &wanted.profile;
-    let now = doors.clock.now();
-    let before = match look(&doors.store.read()?, wanted, provider, now)? {
+    let now = context.clock.now();
+    let before = match look(&context.store.read()?, wanted, provider, now)? {
         Look::Login(before) if before.key == lock.key() => before,
         _ => return Ok(false),
     };
-    let mut store = doors.store.lock_for_refresh().map_err(|error| cannot_save(wanted, error))?;
+    let mut store = context.store.lock_for_refresh().map_err(|error| cannot_save(wanted, error))?;
     store.keep_alive();
     let Look::Login(current) = look(&store.read()?, wanted, provider, now)? else {
         return Ok(false);
     };
     let path = store.path().to_owned();
-    let record = |state: State| Record::new(state, &path, profile, doors.clock.now());
+    let record = |state: State| Record::new(state, &path, profile, context.clock.now());
 
     if current.key != lock.key() {
         // Somebody else was here since: a login, or a Clawdbot.
-        lineage::note_successor(&lock, &before, &current, wanted, doors)?;
+        rotation_chain::note_successor(&lock, &before, &current, wanted, context)?;
         return Ok(false);
     }
     let is_fresh = Credential::OAuth(current.login.clone()).is_fresh(now, wanted.at_least);
@@ -50,40 +50,41 @@ pub async fn send(
         return Ok(false);
     }
 
-    match recovery::finish_left_behind(&mut store, lock.key(), provider, doors)? {
-        LeftBehind::Nothing => {}
-        LeftBehind::Finished => return Ok(false),
-        LeftBehind::WithAnother(key) => {
+    match recovery::recover_crashed(&mut store, lock.key(), provider, context)? {
+        Recovered::Nothing => {}
+        Recovered::Finished => return Ok(false),
+        Recovered::WithAnother(key) => {
             drop(store);
             drop(lock);
-            drop(doors.records.lock(key, doors.patience)?);
+            drop(context.records.lock(key, context.timeout)?);
             return Ok(false);
         }
     }
-    let mut answer_file = store.reserve(lock.key()).map_err(|error| cannot_save(wanted, error))?;
+    let mut response_file =
+        store.reserve(lock.key()).map_err(|error| cannot_save(wanted, error))?;
     if let Err(error) = lock.write(&record(State::Intent)) {
-        let _ = answer_file.remove();
+        let _ = response_file.remove();
         return Err(cannot_save(wanted, error));
     }
 
     let mut was_sent = false;
     let mut delays = REPLAYS.iter().filter(|_| provider.replay_after_lost_response);
-    let answer: HttpResponse = loop {
+    let response: HttpResponse = loop {
         let rest = DEADLINE.saturating_sub(store.age());
         let timeout = if was_sent { rest } else { rest.min(FIRST_ATTEMPT) };
         let witness = store.witness();
         let mut request = current.target.request(&current.login.refresh, timeout);
         request.gate = Some(Arc::new(witness));
-        let reason = match doors.http.send(request).await {
-            Ok(answer) => break answer,
+        let reason = match context.http.send(request).await {
+            Ok(response) => break response,
             Err(HttpError::NotSent(reason)) if !was_sent => {
-                let _ = answer_file.remove();
+                let _ = response_file.remove();
                 if !(store.witness())() {
                     // The directory lock was taken from us: as if nothing had happened.
                     lock.write(&lock.unmerged()?.unwrap_or_else(|| record(State::None)))?;
                     return Ok(false);
                 }
-                let retry_at = apply::wait(&lock, None, doors.clock.now());
+                let retry_at = apply::wait(&lock, None, context.clock.now());
                 let waiting = Record {
                     code: Some(reason.clone()),
                     retry_at: Some(retry_at),
@@ -93,7 +94,7 @@ pub async fn send(
                 return Err(unavailable(wanted, reason, Some(retry_at)));
             }
             Err(HttpError::NotSent(reason)) => reason,
-            Err(HttpError::Unanswered(reason)) => {
+            Err(HttpError::NoResponse(reason)) => {
                 was_sent = true;
                 reason
             }
@@ -103,23 +104,24 @@ pub async fn send(
         match delays.next() {
             Some(delay) if store.age() + *delay < DEADLINE => tokio::time::sleep(*delay).await,
             _ => {
-                let _ = answer_file.remove();
+                let _ = response_file.remove();
                 // Those who wait for us share what became of it. Best effort: the intent is there.
-                let unanswered = Record { code: Some(reason.clone()), ..record(State::Intent) };
-                let _ = lock.write(&unanswered);
+                let without_response =
+                    Record { code: Some(reason.clone()), ..record(State::Intent) };
+                let _ = lock.write(&without_response);
                 return Err(unavailable(wanted, reason, None));
             }
         }
     };
 
-    let received_at = doors.clock.now();
-    let stored = StoredAnswer {
-        status: answer.status,
+    let received_at = context.clock.now();
+    let stored = StoredResponse {
+        status: response.status,
         received_at,
-        headers: answer.headers.into_iter().filter(says_how_to_read).collect(),
-        body: answer.body,
+        headers: response.headers.into_iter().filter(says_how_to_read).collect(),
+        body: response.body,
     };
-    let written = answer_file.store(&stored);
+    let written = response_file.store(&stored);
     store.commit_whatever_happens();
     if let Err(error) = written {
         tracing::warn!(%error, "the answer goes to another disk");
@@ -129,26 +131,35 @@ pub async fn send(
         }
     }
     let sent = &current.login;
-    let mut settle = || {
-        let answer = apply::read(&stored, Some(&sent.refresh), provider);
+    let mut apply_response = || {
+        let response = apply::read(&stored, Some(&sent.refresh), provider);
         let of = Some(sent);
-        apply::settle(answer, received_at, of, &lock, &mut store, wanted, provider, doors)
+        apply::apply_response(
+            response,
+            received_at,
+            of,
+            &lock,
+            &mut store,
+            wanted,
+            provider,
+            context,
+        )
     };
-    let settled = match settle() {
+    let applied = match apply_response() {
         // Once more, with a new file: what failed may have been that of the old one.
-        Err(RefreshError::Store(StoreError::Io { .. })) => settle(),
-        settled => settled,
+        Err(RefreshError::Store(StoreError::Io { .. })) => apply_response(),
+        applied => applied,
     };
     drop(store);
-    match settled? {
-        Settled::Stored { tokens, successor } => {
-            copies::propagate(&tokens, received_at, lock.key(), provider, doors);
-            lineage::revive(lock, successor, wanted, doors);
+    match applied? {
+        Applied::Stored { tokens, successor } => {
+            copies::propagate(&tokens, received_at, lock.key(), provider, context);
+            rotation_chain::revive(lock, successor, wanted, context);
             Ok(true)
         }
-        Settled::Homeless { tokens, reason } => {
+        Applied::Homeless { tokens, reason } => {
             let is_taken =
-                copies::find_home(&tokens, received_at, &lock, doors.store, provider, doors)?;
+                copies::find_home(&tokens, received_at, &lock, context.store, provider, context)?;
             Err(if is_taken {
                 RefreshError::OtherAccount { profile: profile.clone() }
             } else {
@@ -163,9 +174,9 @@ pub fn send_blocking(
     lock: TokenLock,
     wanted: &Wanted,
     provider: &Provider,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) -> Result<bool, RefreshError> {
-    block_on(send(lock, wanted, provider, doors))?
+    block_on(send(lock, wanted, provider, context))?
 }
 
 /// Runs `future` on a runtime of this thread.
@@ -200,8 +211,8 @@ fn unavailable(wanted: &Wanted, reason: String, retry_at: Option<Timestamp>) -> 
 /// From the moment the directory lock is ours: Clawdbot waits for it 43 s at least.
 const DEADLINE: Duration = Duration::from_secs(20);
 const FIRST_ATTEMPT: Duration = Duration::from_secs(12);
-/// What an answer cannot be read without.
+/// What a response cannot be read without.
 const READING: [&str; 4] = ["content-encoding", "content-type", "date", "retry-after"];
 const LONGEST_FIELD: usize = 200;
-/// How long after a lost answer the same token is sent again.
+/// How long after a lost response the same token is sent again.
 const REPLAYS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];

@@ -32,14 +32,14 @@ impl Warm {
     ) -> Result<Option<Credential>, StoreError> {
         let seen = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(seen) = seen
-            && std::fs::metadata(store.path()).ok().and_then(|it| Stamp::of(&it))
+            && std::fs::metadata(store.path()).ok().and_then(|it| Stamp::from_metadata(&it))
                 == Some(seen.stamp)
         {
             return Ok(seen.credentials.get(id).cloned());
         }
         let (document, file) = store.read_open()?;
         let Some((file, stamp)) = file.and_then(|(file, as_it_was)| {
-            let stamp = Stamp::of(&as_it_was).filter(|stamp| stamp.is_settled(now))?;
+            let stamp = Stamp::from_metadata(&as_it_was).filter(|stamp| stamp.is_stable(now))?;
             Some((file, stamp))
         }) else {
             return Ok(document.credential(id));
@@ -138,7 +138,7 @@ mod tests {
         let mut file = File::options().write(true).open(world.store.path()).unwrap();
         let before = file.metadata().unwrap();
         // Until the file system's clock has gone on.
-        while Stamp::of(&file.metadata().unwrap()) == Stamp::of(&before) {
+        while Stamp::from_metadata(&file.metadata().unwrap()) == Stamp::from_metadata(&before) {
             file.rewind().unwrap();
             file.write_all(text.as_bytes()).unwrap();
             file.set_modified(before.modified().unwrap()).unwrap();

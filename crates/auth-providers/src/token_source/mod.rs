@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::http::HttpClient;
 use crate::provider::Provider;
 use crate::provider::registry::Providers;
-use crate::refresh::{self, Doors, Force, RefreshError, Wanted};
+use crate::refresh::{self, Force, RefreshContext, RefreshError, Wanted};
 
 pub use cache::Warm;
 
@@ -39,7 +39,7 @@ pub struct TokenSink {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How long to wait for locks.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// The refreshes that are under way in this process.
     pub flights: Flights,
     /// The store as it was last read.
@@ -51,19 +51,19 @@ pub struct TokenSink {
 pub struct Flights(Mutex<HashMap<FlightKey, Landing>>);
 
 type FlightKey = (Wanted, bool);
-type Landing = watch::Receiver<Option<Answer>>;
-type Answer = Result<Credential, Arc<RefreshError>>;
+type Landing = watch::Receiver<Option<TokenResponse>>;
+type TokenResponse = Result<Credential, Arc<RefreshError>>;
 
 impl TokenSink {
     /// What a refresh acts on.
-    pub fn doors(&self) -> Doors<'_> {
-        Doors {
+    pub fn refresh_context(&self) -> RefreshContext<'_> {
+        RefreshContext {
             store: &self.store,
             siblings: &self.siblings,
             records: &self.records,
             http: &*self.http,
             clock: &*self.clock,
-            patience: self.patience,
+            timeout: self.timeout,
         }
     }
 
@@ -95,7 +95,7 @@ impl TokenSink {
     ///
     /// # Errors
     /// See [`RefreshError`]: each variant says what to do next.
-    pub async fn credential(self: &Arc<Self>, wanted: Wanted) -> Answer {
+    pub async fn credential(self: &Arc<Self>, wanted: Wanted) -> TokenResponse {
         if wanted.force == Force::No
             && let Some(stored) = self
                 .stored(&wanted.profile, wanted.at_least)
@@ -105,7 +105,7 @@ impl TokenSink {
         }
         let mut landing = self.join_or_start(wanted);
         match landing.wait_for(Option::is_some).await {
-            Ok(answer) => answer.clone().unwrap_or_else(|| Err(unknown_end())),
+            Ok(response) => response.clone().unwrap_or_else(|| Err(unknown_end())),
             Err(_) => Err(unknown_end()),
         }
     }
@@ -129,7 +129,7 @@ impl TokenSink {
             return Ok(without_provider(stored, wanted, self.clock.now())?);
         };
         let sender = |lock, wanted: &Wanted| sender(lock, wanted, provider);
-        refresh::refresh(wanted, provider, self.doors(), sender)
+        refresh::refresh(wanted, provider, self.refresh_context(), sender)
     }
 
     fn join_or_start(self: &Arc<Self>, wanted: Wanted) -> Landing {
@@ -144,12 +144,12 @@ impl TokenSink {
         let sink = Arc::clone(self);
         let fly = move || {
             let sender = |lock, wanted: &Wanted, provider: &Provider| {
-                refresh::send_blocking(lock, wanted, provider, sink.doors())
+                refresh::send_blocking(lock, wanted, provider, sink.refresh_context())
             };
-            let answer = sink.credential_by(&wanted, sender);
+            let response = sink.credential_by(&wanted, sender);
             sink.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             // Everybody may have stopped waiting.
-            let _ = land.send(Some(answer.map_err(Arc::new)));
+            let _ = land.send(Some(response.map_err(Arc::new)));
         };
         // Where the system has no thread for it, the landing is closed.
         let _ = std::thread::Builder::new().spawn(fly);
@@ -173,7 +173,7 @@ fn without_provider(
 }
 
 fn unknown_end() -> Arc<RefreshError> {
-    Arc::new(RefreshError::Unsettled { profile: ProfileId::new("") })
+    Arc::new(RefreshError::Unfinished { profile: ProfileId::new("") })
 }
 
 impl fmt::Debug for TokenSink {

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use auth_providers::{
-    Answer, DeviceLogin, Flow, Login, LoginError, Method, Provider, Providers, TargetError,
+    DeviceLogin, Flow, Login, LoginError, Method, Provider, Providers, TargetError, TokenResponse,
     device_login, login,
 };
 use auth_store::{Credential, OAuthCredential, ProviderId};
 use serde_json::{Value, json};
 
-use crate::support::{Answers, Asked, Deeds, NOW, Person, Time, Url, block_on, jwt, nobody};
+use crate::support::{Asked, Deeds, NOW, Responses, Time, Url, User, block_on, jwt, nobody};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
@@ -29,10 +29,10 @@ fn catalogue(id: &str, env: &[(&str, &str)]) -> Provider {
 fn by_device(
     provider: &Provider,
     flow: Flow,
-    answers: Vec<(u16, Value)>,
+    responses: Vec<(u16, Value)>,
 ) -> (Result<Login, LoginError>, Vec<Asked>, Duration) {
-    let (http, person, time) = (Answers::new(answers), nobody(), Time::default());
-    let login = device_login(provider, flow, entropy(), &http, &person, &NOW, &time);
+    let (http, user, time) = (Responses::new(responses), nobody(), Time::default());
+    let login = device_login(provider, flow, entropy(), &http, &user, &NOW, &time);
     let outcome = block_on(login);
     (outcome, http.asked(), auth_providers::Waiting::elapsed(&time))
 }
@@ -41,7 +41,7 @@ fn by_device(
 fn by_paste(
     provider: &Provider,
     flow: Flow,
-    answers: Vec<(u16, Value)>,
+    responses: Vec<(u16, Value)>,
     pasted: impl Fn(&str, &str) -> String + Send + Sync + 'static,
 ) -> (Result<Login, LoginError>, Vec<Asked>, BTreeMap<String, String>, String) {
     let mut provider = provider.clone();
@@ -51,7 +51,7 @@ fn by_paste(
     }
     let seen = Arc::new(Mutex::new((BTreeMap::new(), String::new())));
     let log = Arc::clone(&seen);
-    let person = Person::new(move |url: &Url, redirect: &str| {
+    let user = User::new(move |url: &Url, redirect: &str| {
         let fields = url.fields();
         let state = fields
             .get("state")
@@ -60,8 +60,8 @@ fn by_paste(
         *log.lock().unwrap() = (fields, redirect.to_owned());
         Deeds { paste: vec![pasted(redirect, &state)], ..Deeds::default() }
     });
-    let http = Answers::new(answers);
-    let outcome = block_on(login(&provider, flow, [2; 96], &http, &person, &NOW));
+    let http = Responses::new(responses);
+    let outcome = block_on(login(&provider, flow, [2; 96], &http, &user, &NOW));
     let (fields, redirect) = seen.lock().unwrap().clone();
     (outcome.map(|finished| finished.login), http.asked(), fields, redirect)
 }
@@ -109,12 +109,12 @@ fn refresh(provider: &Provider, login: &OAuthCredential, wanted: &[(&str, &str)]
 
 /// What a refused refresh means: `rejected`, `misconfigured`, `unavailable`.
 fn refused(provider: &Provider, status: u16, body: &Value) -> &'static str {
-    match provider.read_answer(status, &[], body.to_string().as_bytes(), NOW) {
-        Answer::Tokens(_) => "tokens",
-        Answer::Rejected { .. } => "rejected",
-        Answer::Misconfigured { .. } => "misconfigured",
-        Answer::Unavailable { .. } => "unavailable",
-        Answer::Unread { .. } => "unread",
+    match provider.read_response(status, &[], body.to_string().as_bytes(), NOW) {
+        TokenResponse::Tokens(_) => "tokens",
+        TokenResponse::Rejected { .. } => "rejected",
+        TokenResponse::Misconfigured { .. } => "misconfigured",
+        TokenResponse::Unavailable { .. } => "unavailable",
+        TokenResponse::Unread { .. } => "unread",
     }
 }
 
@@ -133,9 +133,9 @@ mod openai {
     }
 
     fn tokens() -> (u16, Value) {
-        let answer = json!({"access_token": access(), "refresh_token": "rt", "expires_in": 864_000,
+        let response = json!({"access_token": access(), "refresh_token": "rt", "expires_in": 864_000,
             "id_token": "not.a.jwt"});
-        (200, answer)
+        (200, response)
     }
 
     #[test]
@@ -191,14 +191,14 @@ mod openai {
         let code = json!({"device_auth_id": "dev", "user_code": "AB-12", "interval": "3"});
         let ready =
             json!({"authorization_code": "ac", "code_verifier": "cv", "code_challenge": "x"});
-        let answers = vec![
+        let responses = vec![
             (200, code),
             (403, json!({"error": {"code": "deviceauth_authorization_unknown"}})),
             (404, json!("")),
             (200, ready),
             tokens(),
         ];
-        let (login, asked, time) = by_device(&codex, Flow::DeviceCodeOpenai, answers);
+        let (login, asked, time) = by_device(&codex, Flow::DeviceCodeOpenai, responses);
         let login = login.unwrap();
         assert_eq!(time, Duration::from_secs(9));
         let base = "https://auth.openai.com/api/accounts/deviceauth";
@@ -233,16 +233,16 @@ mod openai {
     fn the_page_for_its_code_is_known_and_its_time_is_a_quarter_of_an_hour() {
         let codex = catalogue("openai-codex", &[]);
         let code = json!({"device_auth_id": "dev", "usercode": "AB-12"});
-        let http = Answers::new([(200, code.clone())]);
+        let http = Responses::new([(200, code.clone())]);
         let flow = Flow::DeviceCodeOpenai;
         let login = block_on(DeviceLogin::begin(&codex, flow, entropy(), &http, &NOW)).unwrap();
         let prompt = login.prompt();
         assert_eq!(prompt.verification_uri, "https://auth.openai.com/codex/device");
         assert_eq!(prompt.openable, Some("https://auth.openai.com/codex/device"));
         assert_eq!((prompt.user_code, prompt.lifetime), ("AB-12", Duration::from_mins(15)));
-        let mut answers = vec![(200, code)];
-        answers.extend((0..179).map(|_| (403, json!(""))));
-        let (outcome, asked, _) = by_device(&codex, flow, answers);
+        let mut responses = vec![(200, code)];
+        responses.extend((0..179).map(|_| (403, json!(""))));
+        let (outcome, asked, _) = by_device(&codex, flow, responses);
         assert!(matches!(outcome, Err(LoginError::CodeEnded)), "{outcome:?}");
         assert_eq!(asked.len(), 180);
     }
@@ -317,14 +317,14 @@ mod github_copilot {
             "interval": 5, "verification_uri": "https://github.com/login/device"});
         let granted =
             json!({"access_token": "ghu_x", "token_type": "bearer", "scope": "read:user"});
-        let answers = vec![
+        let responses = vec![
             (200, code),
             (200, json!({"error": "authorization_pending", "error_description": "…"})),
             (200, json!({"error": "slow_down", "interval": 10})),
             (200, granted),
             (200, json!({"login": "me", "id": 583_231, "email": "not@asked.for"})),
         ];
-        let (login, asked, time) = by_device(&copilot, Flow::DeviceCode, answers);
+        let (login, asked, time) = by_device(&copilot, Flow::DeviceCode, responses);
         let login = login.unwrap();
         assert_eq!(time, Duration::from_secs(20));
         let client = ("client_id", "Iv1.b507a08c87ecfe98");
@@ -354,8 +354,8 @@ mod github_copilot {
         for (error, ends) in [("expired_token", true), ("access_denied", false)] {
             let code = json!({"device_code": "dev", "user_code": "AB-12", "expires_in": 899,
                 "interval": 5, "verification_uri": "https://github.com/login/device"});
-            let answers = vec![(200, code), (200, json!({"error": error}))];
-            let outcome = by_device(&copilot, Flow::DeviceCode, answers).0.unwrap_err();
+            let responses = vec![(200, code), (200, json!({"error": error}))];
+            let outcome = by_device(&copilot, Flow::DeviceCode, responses).0.unwrap_err();
             assert_eq!(matches!(outcome, LoginError::CodeEnded), ends, "{outcome}");
             assert_eq!(matches!(outcome, LoginError::Refused { .. }), !ends, "{outcome}");
         }
@@ -376,9 +376,9 @@ mod qwen_portal {
             "verification_uri_complete": "https://chat.qwen.ai/authorize?user_code=AB-12"});
         let granted = json!({"access_token": "at", "refresh_token": "rt", "expires_in": 21600,
             "token_type": "Bearer", "resource_url": "portal.qwen.ai"});
-        let answers =
+        let responses =
             vec![(200, code), (400, json!({"error": "authorization_pending"})), (200, granted)];
-        let (login, asked, time) = by_device(&qwen, Flow::DeviceCode, answers);
+        let (login, asked, time) = by_device(&qwen, Flow::DeviceCode, responses);
         let login = login.unwrap();
         assert_eq!(time, Duration::from_secs(4), "two seconds, where the server says nothing");
         check(&asked[0], "https://chat.qwen.ai/api/v1/oauth2/device/code", FORM);
@@ -438,7 +438,7 @@ mod minimax_portal {
     ) -> (Result<Login, LoginError>, Vec<Asked>, Duration) {
         let minimax = catalogue("minimax-portal", &[]);
         // The state is a function of the entropy, so ask once to learn it.
-        let probe = Answers::new([(503, json!(""))]);
+        let probe = Responses::new([(503, json!(""))]);
         let flow = Flow::DeviceCodeMinimax;
         let _ = block_on(DeviceLogin::begin(&minimax, flow, entropy(), &probe, &NOW));
         let right = probe.asked()[0].field("state").unwrap();
@@ -497,7 +497,7 @@ mod minimax_portal {
         let (outcome, _, time) = run(None, odd);
         assert!(matches!(outcome, Err(LoginError::Refused { .. })), "{outcome:?}");
         assert_eq!(time, Duration::from_secs(6));
-        // The code ends when its answer said, in absolute milliseconds.
+        // The code ends when its response said, in absolute milliseconds.
         let (outcome, asked, _) =
             run(None, (0..199).map(|_| (200, json!({"status": "x"}))).collect());
         assert!(matches!(outcome, Err(LoginError::CodeEnded)), "{outcome:?}");
@@ -513,14 +513,14 @@ mod chutes {
     }
 
     #[test]
-    fn as_the_persons_own_client() {
+    fn as_the_users_own_client() {
         let chutes = catalogue("chutes", &env());
         let granted = json!({"access_token": "at", "refresh_token": "rt", "expires_in": 3600,
             "token_type": "Bearer"});
         let whose = json!({"sub": "u1", "username": "me"});
-        let answers = vec![(200, granted), (200, whose)];
+        let responses = vec![(200, granted), (200, whose)];
         let (login, asked, sent, redirect) =
-            by_paste(&chutes, Flow::AuthorizationCode, answers, full);
+            by_paste(&chutes, Flow::AuthorizationCode, responses, full);
         let login = login.unwrap();
         assert_eq!(sent["client_id"], "cid_me");
         assert_eq!(sent["scope"], "openid profile chutes:invoke");
@@ -586,9 +586,9 @@ mod chutes {
     #[test]
     fn not_to_know_the_account_is_no_reason_to_fail() {
         let granted = json!({"access_token": "at", "refresh_token": "rt", "expires_in": 3600});
-        let answers = vec![(200, granted), (500, json!(""))];
+        let responses = vec![(200, granted), (500, json!(""))];
         let flow = Flow::AuthorizationCode;
-        let (login, ..) = by_paste(&catalogue("chutes", &env()), flow, answers, full);
+        let (login, ..) = by_paste(&catalogue("chutes", &env()), flow, responses, full);
         let login = login.unwrap();
         assert_eq!((login.account_id, login.warnings.len()), (None, 1));
     }
@@ -602,8 +602,8 @@ mod openrouter {
     #[test]
     fn its_login_yields_an_api_key() {
         let openrouter = catalogue("openrouter", &[]);
-        let answer = vec![(200, json!({"key": "sk-or-v1-x", "user_id": "user_1"}))];
-        let (login, asked, sent, redirect) = by_paste(&openrouter, FLOW, answer, full);
+        let response = vec![(200, json!({"key": "sk-or-v1-x", "user_id": "user_1"}))];
+        let (login, asked, sent, redirect) = by_paste(&openrouter, FLOW, response, full);
         let login = login.unwrap();
         assert_eq!(sent.len(), 3);
         let (callback, state) = sent["callback_url"].split_once("?state=").unwrap();
@@ -630,21 +630,22 @@ mod openrouter {
     #[test]
     fn a_code_without_its_state_is_not_taken() {
         let openrouter = catalogue("openrouter", &[]);
-        let answer = vec![(200, json!({"key": "k"}))];
-        let (login, asked, ..) = by_paste(&openrouter, FLOW, answer, full);
+        let response = vec![(200, json!({"key": "k"}))];
+        let (login, asked, ..) = by_paste(&openrouter, FLOW, response, full);
         login.unwrap();
         assert_eq!(asked.len(), 1);
         let attempt = auth_pkce::Attempt::new(
             [2; 96],
             "http://localhost:3000/openrouter-oauth/callback".to_owned(),
         );
-        let departure = auth_providers::Departure::new(openrouter, FLOW, attempt).unwrap();
+        let authorization =
+            auth_providers::PendingAuthorization::new(openrouter, FLOW, attempt).unwrap();
         for stateless in [
             "stolen",
             "http://localhost:3000/openrouter-oauth/callback?code=stolen",
             "?code=stolen",
         ] {
-            assert!(departure.accept(stateless).is_err(), "{stateless}");
+            assert!(authorization.accept(stateless).is_err(), "{stateless}");
         }
     }
 
@@ -690,7 +691,7 @@ mod anthropic {
     }
 }
 
-/// Whatever else is odd about an answer, a rotated refresh token is at hand.
+/// Whatever else is odd about a response, a rotated refresh token is at hand.
 #[test]
 fn a_rotated_refresh_token_is_kept_by_every_provider() {
     for id in ["openai-codex", "qwen-portal", "minimax-portal", "chutes"] {
@@ -702,7 +703,8 @@ fn a_rotated_refresh_token_is_kept_by_every_provider() {
             json!({"access_token": "at", "refresh_token": "new", "error": null, "token_type": "bearer"}),
         ] {
             let body = odd.to_string();
-            let Answer::Tokens(tokens) = provider.read_answer(200, &[], body.as_bytes(), NOW)
+            let TokenResponse::Tokens(tokens) =
+                provider.read_response(200, &[], body.as_bytes(), NOW)
             else {
                 panic!("{id}: {odd}");
             };

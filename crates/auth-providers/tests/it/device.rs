@@ -8,7 +8,7 @@ use auth_store::Credential;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{Answers, NOW, Time, acme, block_on, nobody, provider};
+use crate::support::{NOW, Responses, Time, acme, block_on, nobody, provider};
 
 /// `acme` with a device endpoint, that names nobody.
 fn manifest() -> Value {
@@ -44,14 +44,14 @@ fn tokens() -> (u16, Value) {
 fn run(code: Value, polls: Vec<(u16, Value)>) -> (Result<Login, LoginError>, Vec<u64>) {
     let time = Time::default();
     let sent_at = Arc::new(Mutex::new(Vec::new()));
-    let mut http = Answers::new(std::iter::once((200, code)).chain(polls));
+    let mut http = Responses::new(std::iter::once((200, code)).chain(polls));
     let (clock, log) = (time.clone(), Arc::clone(&sent_at));
     http.on_request = Box::new(move || {
         log.lock().unwrap().push(auth_providers::Waiting::elapsed(&clock).as_secs());
     });
     let acme = provider(&manifest());
-    let person = nobody();
-    let login = device_login(&acme, Flow::DeviceCode, [1; 64], &http, &person, &NOW, &time);
+    let user = nobody();
+    let login = device_login(&acme, Flow::DeviceCode, [1; 64], &http, &user, &NOW, &time);
     let outcome = block_on(login);
     let polls = sent_at.lock().unwrap()[1..].to_vec();
     (outcome, polls)
@@ -95,7 +95,7 @@ fn a_server_that_wants_more_than_five_seconds_gets_more() {
 }
 
 #[test]
-fn a_connection_in_trouble_is_tried_less_and_less_often_until_it_answers() {
+fn a_connection_in_trouble_is_tried_less_and_less_often_until_it_responses() {
     let lost = || (0, json!(null));
     let polls = vec![lost(), lost(), lost(), lost(), lost(), lost(), pending(), tokens()];
     assert_eq!(times(polls), [5, 15, 35, 75, 135, 195, 255, 260]);
@@ -147,12 +147,12 @@ fn nobody_is_asked_after_the_code_has_ended() {
 
 #[test]
 fn the_request_and_the_polls_are_the_same_to_the_byte() {
-    let http = Answers::new([(200, code()), tokens()]);
+    let http = Responses::new([(200, code()), tokens()]);
     let mut manifest = manifest();
     manifest["authorize_params"] = json!({"audience": "api"});
     manifest["token_params"] = json!({"resource": "r"});
-    let (acme, person, time) = (provider(&manifest), nobody(), Time::default());
-    let login = device_login(&acme, Flow::DeviceCode, [1; 64], &http, &person, &NOW, &time);
+    let (acme, user, time) = (provider(&manifest), nobody(), Time::default());
+    let login = device_login(&acme, Flow::DeviceCode, [1; 64], &http, &user, &NOW, &time);
     let login = block_on(login).unwrap();
     let asked = http.asked();
     assert_eq!(asked[0].url, "https://acme.example/device");
@@ -176,7 +176,7 @@ fn the_request_and_the_polls_are_the_same_to_the_byte() {
 }
 
 #[test]
-fn a_code_without_what_a_person_needs_is_none() {
+fn a_code_without_what_a_user_needs_is_none() {
     for missing in ["device_code", "user_code", "verification_uri"] {
         let mut code = code();
         code.as_object_mut().unwrap().remove(missing);
@@ -188,18 +188,18 @@ fn a_code_without_what_a_person_needs_is_none() {
         code["verification_uri"] = json!(hostile);
         assert!(run_code(&code).is_err(), "{hostile}");
     }
-    let refused = run_answer(400, &json!({"error": "unauthorized_client"}));
+    let refused = run_response(400, &json!({"error": "unauthorized_client"}));
     assert!(matches!(refused, Err(LoginError::Refused { .. })), "{refused:?}");
-    let down = run_answer(503, &json!("down"));
+    let down = run_response(503, &json!("down"));
     assert!(matches!(down, Err(LoginError::Unavailable { .. })), "{down:?}");
 }
 
 fn run_code(code: &Value) -> Result<DeviceLogin, LoginError> {
-    run_answer(200, code)
+    run_response(200, code)
 }
 
-fn run_answer(status: u16, body: &Value) -> Result<DeviceLogin, LoginError> {
-    let http = Answers::new([(status, body.clone())]);
+fn run_response(status: u16, body: &Value) -> Result<DeviceLogin, LoginError> {
+    let http = Responses::new([(status, body.clone())]);
     let acme = provider(&manifest());
     block_on(DeviceLogin::begin(&acme, Flow::DeviceCode, [1; 64], &http, &NOW))
 }
@@ -221,7 +221,7 @@ fn a_code_cannot_write_to_the_terminal_and_only_the_providers_own_pages_are_open
 
 #[test]
 fn a_provider_without_that_flow_has_no_such_login() {
-    let http = Answers::new([]);
+    let http = Responses::new([]);
     let acme = provider(&acme());
     let login = DeviceLogin::begin(&acme, Flow::DeviceCode, [1; 64], &http, &NOW);
     assert!(matches!(block_on(login), Err(LoginError::NoSuchFlow { .. })));
@@ -250,14 +250,14 @@ proptest! {
         let mut wanted = interval;
         let mut shortest = vec![interval];
         let polls: Vec<_> = kinds.iter().map(|kind| {
-            let answer = match kind {
+            let response = match kind {
                 0 => pending(),
                 1 => { wanted += 5; slow_down() }
                 2 => (0, json!(null)),
                 _ => (503, json!("")),
             };
             shortest.push(wanted);
-            answer
+            response
         }).chain(std::iter::once(tokens())).collect();
         let (_, times) = run(code, polls);
         let mut before = 0;
@@ -270,7 +270,7 @@ proptest! {
 }
 
 #[test]
-fn answers_in_the_form_of_a_form_are_understood() {
+fn responses_in_the_form_of_a_form_are_understood() {
     let code = "device_code=Zk3&user_code=WDJB-MJHT&expires_in=1800&interval=5\
         &verification_uri=https%3A%2F%2Facme.example%2Fgo";
     let polls = vec![

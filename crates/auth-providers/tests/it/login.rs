@@ -7,7 +7,7 @@ use auth_providers::{Finished, Flow, HttpClient, LoginError, LoginUi, Provider};
 use auth_store::{Clock, Credential, OAuthCredential, Timestamp};
 use serde_json::{Value, json};
 
-use crate::support::{Deeds, Issuer, NOW, Person, Url, acme, block_on, jwt, provider};
+use crate::support::{Deeds, Issuer, NOW, Url, User, acme, block_on, jwt, provider};
 
 /// Answers token requests with these tokens, whose ID token has these claims and the nonce of the
 /// login.
@@ -21,11 +21,11 @@ fn issuer(
         if claims.get("nonce").is_none() {
             claims["nonce"] = nonce.lock().unwrap().as_str().into();
         }
-        let answer = json!({
+        let response = json!({
             "access_token": "a", "refresh_token": "r", "expires_in": 600, "token_type": "Bearer",
             "id_token": jwt(&claims)
         });
-        (200, answer.to_string())
+        (200, response.to_string())
     })
 }
 
@@ -34,10 +34,10 @@ fn claims() -> Value {
         "exp": NOW.0 / 1000 + 60})
 }
 
-/// A person whose browser comes back with a code; the nonce goes to the issuer.
-fn visitor(nonce: &Arc<Mutex<String>>) -> Person {
+/// A user whose browser comes back with a code; the nonce goes to the issuer.
+fn visitor(nonce: &Arc<Mutex<String>>) -> User {
     let nonce = Arc::clone(nonce);
-    Person::new(move |url: &Url, redirect: &str| {
+    User::new(move |url: &Url, redirect: &str| {
         url.get("nonce").clone_into(&mut nonce.lock().unwrap());
         let target = format!("{redirect}?code=c&state={}", url.get("state"));
         Deeds { browse: Some(target), ..Deeds::default() }
@@ -69,9 +69,9 @@ fn oauth(finished: &Finished) -> &OAuthCredential {
 #[test]
 fn a_login_by_callback_yields_the_credential_and_the_browser_waits_for_the_save() {
     let nonce = Arc::default();
-    let (issuer, person) = (issuer(claims(), Arc::clone(&nonce)), visitor(&nonce));
+    let (issuer, user) = (issuer(claims(), Arc::clone(&nonce)), visitor(&nonce));
     block_on(async {
-        let finished = login(&provider(&acme()), entropy(), &issuer, &person, &NOW).await.unwrap();
+        let finished = login(&provider(&acme()), entropy(), &issuer, &user, &NOW).await.unwrap();
         let credential = oauth(&finished);
         assert_eq!(credential.access.expose(), "a");
         assert_eq!(credential.refresh.expose(), "r");
@@ -84,23 +84,23 @@ fn a_login_by_callback_yields_the_credential_and_the_browser_waits_for_the_save(
         assert_eq!(finished.login.email.as_deref(), Some("me@acme.example"));
         assert_eq!(finished.login.fields["email"], "me@acme.example");
         assert_eq!(finished.login.warnings, Vec::<String>::new());
-        assert!(!person.is_shown_something());
+        assert!(!user.is_shown_something());
         finished.succeed().await;
     });
-    let page = person.page();
+    let page = user.page();
     assert!(page.contains("signed in"), "{page}");
 }
 
 #[test]
 fn the_exchange_is_the_same_to_the_byte_and_repeats_the_redirect() {
     let nonce = Arc::default();
-    let (issuer, person) = (issuer(claims(), Arc::clone(&nonce)), visitor(&nonce));
+    let (issuer, user) = (issuer(claims(), Arc::clone(&nonce)), visitor(&nonce));
     block_on(async {
-        let finished = login(&provider(&acme()), entropy(), &issuer, &person, &NOW).await.unwrap();
+        let finished = login(&provider(&acme()), entropy(), &issuer, &user, &NOW).await.unwrap();
         finished.succeed().await;
     });
-    person.page();
-    let url = Url::parse(&person.url.lock().unwrap());
+    user.page();
+    let url = Url::parse(&user.url.lock().unwrap());
     let redirect: String =
         url::form_urlencoded::byte_serialize(url.get("redirect_uri").as_bytes()).collect();
     assert_eq!(
@@ -120,10 +120,10 @@ fn a_failed_exchange_is_shown_in_the_browser() {
     let issuer = Issuer::new(|_, _| {
         (400, r#"{"error":"invalid_grant","error_description":"late c"}"#.to_owned())
     });
-    let person = visitor(&Arc::default());
-    let error = block_on(login(&provider(&acme()), entropy(), &issuer, &person, &NOW)).unwrap_err();
+    let user = visitor(&Arc::default());
+    let error = block_on(login(&provider(&acme()), entropy(), &issuer, &user, &NOW)).unwrap_err();
     assert!(error.to_string().contains("invalid_grant"), "{error}");
-    let page = person.page();
+    let page = user.page();
     assert!(!page.contains("You are signed in"), "{page}");
     assert_eq!(issuer.asked().len(), 1);
 }
@@ -131,12 +131,12 @@ fn a_failed_exchange_is_shown_in_the_browser() {
 #[test]
 fn a_login_that_is_not_saved_is_not_shown_as_done() {
     let nonce = Arc::default();
-    let (issuer, person) = (issuer(claims(), Arc::clone(&nonce)), visitor(&nonce));
+    let (issuer, user) = (issuer(claims(), Arc::clone(&nonce)), visitor(&nonce));
     block_on(async {
-        let finished = login(&provider(&acme()), entropy(), &issuer, &person, &NOW).await.unwrap();
+        let finished = login(&provider(&acme()), entropy(), &issuer, &user, &NOW).await.unwrap();
         finished.fail().await;
     });
-    let page = person.page();
+    let page = user.page();
     assert!(!page.contains("You are signed in"), "{page}");
 }
 
@@ -144,7 +144,7 @@ fn a_login_that_is_not_saved_is_not_shown_as_done() {
 fn a_paste_wins_the_race_and_wrong_pastes_do_not_end_it() {
     let nonce = Arc::new(Mutex::new(String::new()));
     let issuer = issuer(claims(), Arc::clone(&nonce));
-    let person = Person::new(move |url: &Url, redirect: &str| {
+    let user = User::new(move |url: &Url, redirect: &str| {
         url.get("nonce").clone_into(&mut nonce.lock().unwrap());
         let state = url.get("state");
         Deeds {
@@ -157,9 +157,9 @@ fn a_paste_wins_the_race_and_wrong_pastes_do_not_end_it() {
             ..Deeds::default()
         }
     });
-    let finished = block_on(login(&provider(&acme()), entropy(), &issuer, &person, &NOW)).unwrap();
+    let finished = block_on(login(&provider(&acme()), entropy(), &issuer, &user, &NOW)).unwrap();
     assert!(finished.browser.is_none());
-    let refused = person.refused.lock().unwrap();
+    let refused = user.refused.lock().unwrap();
     assert_eq!(refused.len(), 3);
     assert_eq!(refused[2], CallbackError::StateMismatch);
     assert_eq!(issuer.asked().len(), 1);
@@ -169,16 +169,16 @@ fn a_paste_wins_the_race_and_wrong_pastes_do_not_end_it() {
 fn the_end_of_what_can_be_pasted_does_not_end_a_login() {
     let nonce: Arc<Mutex<String>> = Arc::default();
     let issuer = issuer(claims(), Arc::clone(&nonce));
-    let person = Person::new(move |url: &Url, redirect: &str| {
+    let user = User::new(move |url: &Url, redirect: &str| {
         url.get("nonce").clone_into(&mut nonce.lock().unwrap());
         let target = format!("{redirect}?code=c&state={}", url.get("state"));
         Deeds { browse: Some(target), gone: true, ..Deeds::default() }
     });
     block_on(async {
-        let finished = login(&provider(&acme()), entropy(), &issuer, &person, &NOW).await.unwrap();
+        let finished = login(&provider(&acme()), entropy(), &issuer, &user, &NOW).await.unwrap();
         finished.succeed().await;
     });
-    person.page();
+    user.page();
 }
 
 #[test]
@@ -191,34 +191,34 @@ fn a_port_that_is_taken_leaves_the_paste_and_without_it_the_login_ends_at_once()
 
     let nonce = Arc::new(Mutex::new(String::new()));
     let issuer = issuer(claims(), Arc::clone(&nonce));
-    let person = Person::new(move |url: &Url, redirect: &str| {
+    let user = User::new(move |url: &Url, redirect: &str| {
         url.get("nonce").clone_into(&mut nonce.lock().unwrap());
-        let answer = format!("{redirect}?code=c&state={}", url.get("state"));
-        Deeds { paste: vec![answer], ..Deeds::default() }
+        let response = format!("{redirect}?code=c&state={}", url.get("state"));
+        Deeds { paste: vec![response], ..Deeds::default() }
     });
-    block_on(login(&acme, entropy(), &issuer, &person, &NOW)).unwrap();
-    assert!(*person.was_unbound.lock().unwrap());
+    block_on(login(&acme, entropy(), &issuer, &user, &NOW)).unwrap();
+    assert!(*user.was_unbound.lock().unwrap());
 
-    let nobody = Person::new(|_, _| Deeds { gone: true, ..Deeds::default() });
+    let nobody = User::new(|_, _| Deeds { gone: true, ..Deeds::default() });
     let error = block_on(login(&acme, entropy(), &issuer, &nobody, &NOW)).unwrap_err();
-    assert!(matches!(error, LoginError::Deaf { .. }), "{error}");
+    assert!(matches!(error, LoginError::ListenerUnavailable { .. }), "{error}");
     assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
 }
 
 #[test]
 fn a_denied_consent_ends_the_login_and_nothing_is_exchanged() {
     let issuer = Issuer::new(|_, _| panic!("nothing is sent"));
-    let person = Person::new(|url: &Url, redirect: &str| {
+    let user = User::new(|url: &Url, redirect: &str| {
         let target = format!(
             "{redirect}?error=access_denied&error_description=no%1b%5bm&state={}",
             url.get("state")
         );
         Deeds { browse: Some(target), ..Deeds::default() }
     });
-    let error = block_on(login(&provider(&acme()), entropy(), &issuer, &person, &NOW)).unwrap_err();
-    assert!(matches!(&error, LoginError::Answer(CallbackError::Denied { .. })), "{error}");
+    let error = block_on(login(&provider(&acme()), entropy(), &issuer, &user, &NOW)).unwrap_err();
+    assert!(matches!(&error, LoginError::Callback(CallbackError::Denied { .. })), "{error}");
     assert!(!error.to_string().contains('\u{1b}'));
-    assert!(!person.page().contains("You are signed in"));
+    assert!(!user.page().contains("You are signed in"));
 }
 
 /// What becomes of a login whose ID token has `change` in its claims.
@@ -228,8 +228,8 @@ fn with_claims(change: &Value) -> Result<Finished, LoginError> {
         claims[name] = value.clone();
     }
     let nonce = Arc::default();
-    let (issuer, person) = (issuer(claims, Arc::clone(&nonce)), visitor(&nonce));
-    block_on(login(&provider(&acme()), entropy(), &issuer, &person, &NOW))
+    let (issuer, user) = (issuer(claims, Arc::clone(&nonce)), visitor(&nonce));
+    block_on(login(&provider(&acme()), entropy(), &issuer, &user, &NOW))
 }
 
 #[test]
@@ -298,11 +298,11 @@ fn the_account_can_come_from_the_userinfo_endpoint() {
                 )
             }
         });
-        let person = Person::new(|url: &Url, redirect: &str| Deeds {
+        let user = User::new(|url: &Url, redirect: &str| Deeds {
             paste: vec![format!("{redirect}?code=c&state={}", url.get("state"))],
             ..Deeds::default()
         });
-        block_on(login(&acme, entropy(), &issuer, &person, &NOW)).unwrap().login
+        block_on(login(&acme, entropy(), &issuer, &user, &NOW)).unwrap().login
     };
     let login = ask((200, json!({"sub": "u1", "username": "me"})), "u1");
     assert_eq!((login.account_id.as_deref(), login.email.as_deref()), (Some("u1"), Some("me")));
@@ -333,8 +333,8 @@ fn an_issuer_alone_is_enough_and_one_without_pkce_is_refused() {
             claims["nonce"] = known.lock().unwrap().as_str().into();
             (200, json!({"access_token": "a", "id_token": jwt(&claims)}).to_string())
         });
-        let person = visitor(&nonce);
-        block_on(login(&provider(manifest), entropy(), &issuer, &person, &NOW))
+        let user = visitor(&nonce);
+        block_on(login(&provider(manifest), entropy(), &issuer, &user, &NOW))
     };
     let finished = discover(&manifest, json!(["S256"])).unwrap();
     assert_eq!(oauth(&finished).token_endpoint.as_deref(), Some("https://acme.example/token"));
@@ -352,13 +352,13 @@ fn a_provider_without_a_browser_login_says_so() {
     let anthropic = auth_providers::Providers::load(None, &|_| None);
     let anthropic = anthropic.find(&auth_store::ProviderId::new("anthropic")).unwrap();
     let issuer = Issuer::new(|_, _| panic!("nothing is sent"));
-    let person = Person::new(|_, _| panic!("nothing begins"));
-    let error = block_on(login(anthropic, entropy(), &issuer, &person, &NOW)).unwrap_err();
+    let user = User::new(|_, _| panic!("nothing begins"));
+    let error = block_on(login(anthropic, entropy(), &issuer, &user, &NOW)).unwrap_err();
     assert!(matches!(error, LoginError::NoSuchFlow { .. }), "{error}");
 }
 
 /// What becomes of a login whose code is answered like this, and whose userinfo answers like that.
-fn answered(tokens: &'static str, userinfo: (u16, &'static str)) -> Result<Finished, LoginError> {
+fn received(tokens: &'static str, userinfo: (u16, &'static str)) -> Result<Finished, LoginError> {
     let mut manifest = acme();
     manifest["identity"] = json!({"source": "userinfo", "account": "/sub"});
     let issuer = Issuer::new(move |url, _| {
@@ -368,12 +368,12 @@ fn answered(tokens: &'static str, userinfo: (u16, &'static str)) -> Result<Finis
             (200, tokens.to_owned())
         }
     });
-    let person = visitor(&Arc::default());
-    block_on(login(&provider(&manifest), entropy(), &issuer, &person, &NOW))
+    let user = visitor(&Arc::default());
+    block_on(login(&provider(&manifest), entropy(), &issuer, &user, &NOW))
 }
 
 #[test]
-fn the_answers_to_a_login_are_read_as_servers_write_them() {
+fn the_responses_to_a_login_are_read_as_servers_write_them() {
     for (tokens, userinfo) in [
         ("access_token=a&refresh_token=r&expires_in=600", "{\"sub\":\"u1\"}"),
         (
@@ -386,7 +386,7 @@ fn the_answers_to_a_login_are_read_as_servers_write_them() {
         ),
     ] {
         for status in [200, 203, 206] {
-            let finished = answered(tokens, (status, userinfo)).unwrap();
+            let finished = received(tokens, (status, userinfo)).unwrap();
             let credential = oauth(&finished);
             assert_eq!(
                 (credential.access.expose(), credential.refresh.expose()),
@@ -397,7 +397,7 @@ fn the_answers_to_a_login_are_read_as_servers_write_them() {
             assert_eq!(credential.expires, Some(Timestamp(NOW.0 + 600_000)));
         }
     }
-    let odd = answered(r#"{"access_token":"a"}"#, (200, "<html>")).unwrap();
+    let odd = received(r#"{"access_token":"a"}"#, (200, "<html>")).unwrap();
     assert!(odd.login.warnings.join(" ").contains("JSON object"), "{:?}", odd.login.warnings);
 }
 
@@ -413,8 +413,8 @@ fn tokens_that_need_a_proof_end_a_login_before_anybody_is_asked_whose_it_is() {
         });
         let mut manifest = acme();
         manifest["identity"] = json!({"source": "userinfo", "account": "/sub"});
-        let person = visitor(&Arc::default());
-        let error = block_on(login(&provider(&manifest), entropy(), &asked, &person, &NOW));
+        let user = visitor(&Arc::default());
+        let error = block_on(login(&provider(&manifest), entropy(), &asked, &user, &NOW));
         let error = error.unwrap_err();
         assert!(matches!(error, LoginError::Misconfigured { .. }), "{kind}: {error}");
         let told = error.to_string();
@@ -424,7 +424,7 @@ fn tokens_that_need_a_proof_end_a_login_before_anybody_is_asked_whose_it_is() {
 
 #[test]
 fn a_web_page_in_the_place_of_tokens_is_called_one() {
-    let error = answered("<!DOCTYPE html><p>Welcome", (200, "{}")).unwrap_err();
+    let error = received("<!DOCTYPE html><p>Welcome", (200, "{}")).unwrap_err();
     assert!(matches!(error, LoginError::Unavailable { .. }), "{error}");
     assert!(error.to_string().contains("the server answered with a web page"), "{error}");
 }

@@ -11,7 +11,7 @@ use auth_store::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answers, Issuer, NOW, Time, Url, acme, block_on, nobody, provider, providers,
+    Issuer, NOW, Responses, Time, Url, acme, block_on, nobody, provider, providers,
 };
 
 fn start(pending: &PendingLogins, provider: &Provider, seed: u8, now: Timestamp) -> Pending {
@@ -32,7 +32,7 @@ fn redirect_uri(begun: &Pending) -> &str {
 }
 
 /// The address a browser ends on after consent.
-fn answer(begun: &Pending) -> String {
+fn response(begun: &Pending) -> String {
     format!("{}?code=c&state={}", redirect_uri(begun), Url::parse(url(begun)).get("state"))
 }
 
@@ -44,9 +44,9 @@ fn finish(
     http: &dyn HttpClient,
     now: Timestamp,
 ) -> Result<(Login, Value), LoginError> {
-    let answered = pending.answered(pasted, providers, now)?;
-    let note = answered.note.clone();
-    Ok((block_on(answered.finish(http, &nobody(), &now, &Time::default()))?, note))
+    let received = pending.answered(pasted, providers, now)?;
+    let note = received.note.clone();
+    Ok((block_on(received.finish(http, &nobody(), &now, &Time::default()))?, note))
 }
 
 fn plain() -> Value {
@@ -81,7 +81,7 @@ fn a_login_begun_here_is_finished_there_and_leaves_nothing() {
 
     let issuer = Issuer::new(|_, _| tokens());
     let providers = providers(&plain());
-    let (login, note) = finish(&pending, &answer(&begun), &providers, &issuer, NOW).unwrap();
+    let (login, note) = finish(&pending, &response(&begun), &providers, &issuer, NOW).unwrap();
     assert_eq!(login.provider.as_str(), "acme");
     assert_eq!(note, json!({"agent": "main"}));
     let asked = issuer.asked();
@@ -91,7 +91,7 @@ fn a_login_begun_here_is_finished_there_and_leaves_nothing() {
     assert!(asked[0].1.contains(&format!("redirect_uri={redirect}&")), "{}", asked[0].1);
     assert_eq!(files(&directory.path().join("logins")), Vec::<String>::new());
 
-    let error = finish(&pending, &answer(&begun), &providers, &issuer, NOW).unwrap_err();
+    let error = finish(&pending, &response(&begun), &providers, &issuer, NOW).unwrap_err();
     assert!(matches!(error, LoginError::NoneBegun), "{error}");
     assert_eq!(issuer.asked().len(), 1);
 }
@@ -105,7 +105,7 @@ fn of_two_that_finish_at_once_one_exchanges_the_code() {
     let barrier = std::sync::Barrier::new(16);
     let finish = || {
         barrier.wait();
-        finish(&pending, &answer(&begun), &providers, &issuer, NOW).is_ok()
+        finish(&pending, &response(&begun), &providers, &issuer, NOW).is_ok()
     };
     let successes = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..16).map(|_| scope.spawn(finish)).collect();
@@ -116,33 +116,33 @@ fn of_two_that_finish_at_once_one_exchanges_the_code() {
 }
 
 #[test]
-fn an_answer_finds_its_login_among_several() {
+fn a_response_finds_its_login_among_several() {
     let directory = tempfile::tempdir().unwrap();
     let pending = PendingLogins::at(directory.path());
     let acme = provider(&plain());
     let first = start(&pending, &acme, 1, NOW);
     let second = start(&pending, &acme, 2, NOW.plus(Duration::from_secs(1)));
     let (providers, issuer) = (providers(&plain()), Issuer::new(|_, _| tokens()));
-    finish(&pending, &answer(&first), &providers, &issuer, NOW).unwrap();
+    finish(&pending, &response(&first), &providers, &issuer, NOW).unwrap();
     assert_eq!(files(directory.path()), [format!("{}.json", second.id)]);
 }
 
 #[test]
-fn what_is_no_answer_leaves_the_login_for_the_right_one() {
+fn what_is_no_response_leaves_the_login_for_the_right_one() {
     let directory = tempfile::tempdir().unwrap();
     let pending = PendingLogins::at(directory.path());
     let begun = start(&pending, &provider(&plain()), 1, NOW);
     let (providers, issuer) = (providers(&plain()), Issuer::new(|_, _| tokens()));
     for wrong in ["nonsense here", "", "https://evil.example/?code=c&state=s"] {
         let error = finish(&pending, wrong, &providers, &issuer, NOW).unwrap_err();
-        let is_noise = matches!(error, LoginError::Answer(CallbackError::Malformed { .. }));
+        let is_noise = matches!(error, LoginError::Callback(CallbackError::Malformed { .. }));
         assert!(is_noise, "{wrong}: {error}");
     }
     let mismatch = format!("{}?code=c&state=another", redirect_uri(&begun));
     let error = finish(&pending, &mismatch, &providers, &issuer, NOW).unwrap_err();
-    assert!(matches!(error, LoginError::Answer(CallbackError::StateMismatch)), "{error}");
+    assert!(matches!(error, LoginError::Callback(CallbackError::StateMismatch)), "{error}");
     assert_eq!(issuer.asked().len(), 0);
-    finish(&pending, &answer(&begun), &providers, &issuer, NOW).unwrap();
+    finish(&pending, &response(&begun), &providers, &issuer, NOW).unwrap();
 }
 
 #[test]
@@ -150,10 +150,10 @@ fn a_denied_consent_ends_the_login() {
     let directory = tempfile::tempdir().unwrap();
     let pending = PendingLogins::at(directory.path());
     let begun = start(&pending, &provider(&plain()), 1, NOW);
-    let denied = answer(&begun).replace("code=c", "error=access_denied");
+    let denied = response(&begun).replace("code=c", "error=access_denied");
     let issuer = Issuer::new(|_, _| tokens());
     let error = finish(&pending, &denied, &providers(&plain()), &issuer, NOW).unwrap_err();
-    assert!(matches!(error, LoginError::Answer(CallbackError::Denied { .. })), "{error}");
+    assert!(matches!(error, LoginError::Callback(CallbackError::Denied { .. })), "{error}");
     assert_eq!(files(directory.path()), Vec::<String>::new());
 }
 
@@ -164,7 +164,7 @@ fn a_login_ends_after_ten_minutes() {
     let begun = start(&pending, &provider(&plain()), 1, NOW);
     let (providers, issuer) = (providers(&plain()), Issuer::new(|_, _| tokens()));
     let late = NOW.plus(PENDING_LIFETIME);
-    let error = finish(&pending, &answer(&begun), &providers, &issuer, late).unwrap_err();
+    let error = finish(&pending, &response(&begun), &providers, &issuer, late).unwrap_err();
     assert!(matches!(error, LoginError::NoneBegun), "{error}");
     assert_eq!(files(directory.path()), Vec::<String>::new());
 }
@@ -192,7 +192,7 @@ fn a_device_login_begun_here_is_finished_there() {
     manifest["endpoints"]["device_authorization"] = json!("https://acme.example/device");
     manifest["device"] = json!({"pkce": true});
     let acme = provider(&manifest);
-    let http = Answers::new([(
+    let http = Responses::new([(
         200,
         json!({"device_code": "d", "user_code": "AB-12", "expires_in": 900,
             "verification_uri": "https://acme.example/go", "interval": 7}),
@@ -206,15 +206,15 @@ fn a_device_login_begun_here_is_finished_there() {
 
     // A provider that cannot be reached leaves the login as it was.
     let (providers, time) = (providers(&manifest), Time::default());
-    let odd = Answers::new((0..6).map(|_| (404, json!("nothing"))));
-    let answered = pending.answered(&begun.id, &providers, NOW).unwrap();
-    let error = block_on(answered.finish(&odd, &nobody(), &NOW, &time)).unwrap_err();
+    let odd = Responses::new((0..6).map(|_| (404, json!("nothing"))));
+    let received = pending.answered(&begun.id, &providers, NOW).unwrap();
+    let error = block_on(received.finish(&odd, &nobody(), &NOW, &time)).unwrap_err();
     assert!(matches!(error, LoginError::Unavailable { .. }), "{error}");
 
     // Its code finds it, too; the verifier is the one of the challenge.
-    let http = Answers::new([(200, json!({"access_token": "a", "refresh_token": "r"}))]);
-    let answered = pending.answered("AB-12\n", &providers, NOW).unwrap();
-    let login = block_on(answered.finish(&http, &nobody(), &NOW, &time)).unwrap();
+    let http = Responses::new([(200, json!({"access_token": "a", "refresh_token": "r"}))]);
+    let received = pending.answered("AB-12\n", &providers, NOW).unwrap();
+    let login = block_on(received.finish(&http, &nobody(), &NOW, &time)).unwrap();
     assert_eq!(login.credential.bearer().expose(), "a");
     let verifier = http.asked()[0].field("code_verifier").unwrap();
     let verifier = auth_pkce::Verifier::parse(&verifier).unwrap();
@@ -231,7 +231,7 @@ fn a_device_login_that_is_dropped_can_be_finished_later() {
     let mut manifest = plain();
     manifest["flows"] = json!(["device_code"]);
     manifest["endpoints"]["device_authorization"] = json!("https://acme.example/device");
-    let http = Answers::new([(
+    let http = Responses::new([(
         200,
         json!({"device_code": "d", "user_code": "AB", "verification_uri": "https://acme.example/"}),
     )]);
@@ -239,11 +239,11 @@ fn a_device_login_that_is_dropped_can_be_finished_later() {
     let begun =
         block_on(pending.start(&acme, Flow::DeviceCode, json!({}), [3; 112], &http, &NOW)).unwrap();
     let providers = providers(&manifest);
-    let person = nobody();
+    let user = nobody();
     let time = crate::support::StandingStill;
     block_on(async {
-        let answered = pending.answered(&begun.id, &providers, NOW).unwrap();
-        let mut finishing = Box::pin(answered.finish(&http, &person, &NOW, &time));
+        let received = pending.answered(&begun.id, &providers, NOW).unwrap();
+        let mut finishing = Box::pin(received.finish(&http, &user, &NOW, &time));
         let polled = std::future::poll_fn(|context| {
             std::task::Poll::Ready(finishing.as_mut().poll(context).is_pending())
         });
@@ -260,8 +260,8 @@ fn a_login_that_somebody_else_took_since_is_gone() {
     let pending = PendingLogins::at(directory.path());
     let begun = start(&pending, &provider(&plain()), 1, NOW);
     let (providers, issuer) = (providers(&plain()), Issuer::new(|_, _| tokens()));
-    let answered = || pending.answered(&answer(&begun), &providers, NOW).unwrap();
-    let (first, second, third) = (answered(), answered(), answered());
+    let received = || pending.answered(&response(&begun), &providers, NOW).unwrap();
+    let (first, second, third) = (received(), received(), received());
 
     // What is in the way is not the same as nothing there.
     let claimed = directory.path().join(format!("{}.claimed", begun.id));

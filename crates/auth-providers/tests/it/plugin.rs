@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use auth_providers::plugin::{self, Environment, Executable, PluginUi, Prompt, Reply, WithPlugins};
-use auth_providers::refresh::{self, Doors, RefreshError, Revocation, Wanted};
+use auth_providers::refresh::{self, RefreshContext, RefreshError, Revocation, Wanted};
 use auth_providers::{
     HttpClient, HttpError, HttpRequest, HttpResponse, Login, LoginError, Origin, Provider,
     Providers,
@@ -88,14 +88,14 @@ impl World {
         WithPlugins::new(Box::new(nobody), &self.providers(), environment())
     }
 
-    fn doors<'a>(&'a self, http: &'a dyn HttpClient) -> Doors<'a> {
-        Doors {
+    fn refresh_context<'a>(&'a self, http: &'a dyn HttpClient) -> RefreshContext<'a> {
+        RefreshContext {
             store: &self.store,
             siblings: &[],
             records: &self.records,
             http,
             clock: &NOW,
-            patience: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
         }
     }
 
@@ -104,9 +104,10 @@ impl World {
         let network = self.network();
         let wanted = Wanted::now(ProfileId::new(PROFILE));
         let provider = self.provider();
-        let doors = self.doors(&network);
-        let sender = |lock, wanted: &Wanted| refresh::send_blocking(lock, wanted, &provider, doors);
-        let credential = refresh::refresh(&wanted, &provider, doors, sender)?;
+        let context = self.refresh_context(&network);
+        let sender =
+            |lock, wanted: &Wanted| refresh::send_blocking(lock, wanted, &provider, context);
+        let credential = refresh::refresh(&wanted, &provider, context, sender)?;
         Ok(credential.bearer().expose().to_owned())
     }
 
@@ -130,8 +131,8 @@ impl World {
         asked.lines().map(str::to_owned).collect()
     }
 
-    fn log_in(&self, person: &Person) -> Result<Login, LoginError> {
-        block_on(plugin::login(&self.provider(), &environment(), person, &NOW))
+    fn log_in(&self, user: &User) -> Result<Login, LoginError> {
+        block_on(plugin::login(&self.provider(), &environment(), user, &NOW))
     }
 }
 
@@ -151,17 +152,17 @@ fn environment() -> Environment {
     Environment::scrubbed([("PATH".into(), "/usr/bin:/bin".into())])
 }
 
-/// A person who answers in turn, and remembers what they saw.
+/// A user who answers in turn, and remembers what they saw.
 #[derive(Default)]
-struct Person {
-    answers: Mutex<Vec<Reply>>,
+struct User {
+    responses: Mutex<Vec<Reply>>,
     seen: Mutex<Vec<String>>,
 }
 
-impl Person {
-    fn who_says(answers: &[Reply]) -> Self {
-        let answers = answers.iter().rev().cloned().collect();
-        Self { answers: Mutex::new(answers), seen: Mutex::default() }
+impl User {
+    fn who_says(responses: &[Reply]) -> Self {
+        let responses = responses.iter().rev().cloned().collect();
+        Self { responses: Mutex::new(responses), seen: Mutex::default() }
     }
 
     fn saw(&self, what: String) {
@@ -169,7 +170,7 @@ impl Person {
     }
 }
 
-impl PluginUi for Person {
+impl PluginUi for User {
     fn progress(&self, text: &str) {
         self.saw(format!("progress {text}"));
     }
@@ -184,10 +185,10 @@ impl PluginUi for Person {
 
     fn ask<'a>(&'a self, prompt: &'a Prompt) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>> {
         self.saw(format!("{:?} {}", prompt.kind, prompt.text));
-        let answer = self.answers.lock().unwrap().pop();
+        let response = self.responses.lock().unwrap().pop();
         Box::pin(async move {
-            match answer {
-                Some(answer) => answer,
+            match response {
+                Some(response) => response,
                 None => std::future::pending().await,
             }
         })
@@ -320,7 +321,7 @@ fn a_plugin_that_lies_or_floods_after_the_token_does_not_hurt_the_store() {
 }
 
 #[test]
-fn an_answer_for_another_account_is_kept_and_not_merged() {
+fn a_response_for_another_account_is_kept_and_not_merged() {
     let other = ROTATES.replace(r#""account_id":"me""#, r#""account_id":"you""#);
     let world = World::new(&format!("{HELLO}{other}"));
     let error = world.ask().unwrap_err();
@@ -343,7 +344,7 @@ fn a_result_that_is_no_proper_line_is_kept_with_its_tokens() {
         assert!(matches!(error, RefreshError::Unmerged { .. }), "{error}");
         assert_eq!(world.stored(), ("a1".to_owned(), "r1".to_owned()));
         assert_eq!(world.state_of("r1"), Some(State::Unmerged));
-        let [(_, path)] = &world.store.kept_answers().unwrap()[..] else { panic!("{line}") };
+        let [(_, path)] = &world.store.kept_responses().unwrap()[..] else { panic!("{line}") };
         let kept = std::fs::read(path).unwrap();
         assert!(String::from_utf8_lossy(&kept).contains("\"r2\""));
     }
@@ -355,8 +356,8 @@ fn a_plugin_that_hangs_is_ended_with_all_its_children() {
     let network = world.network();
     let target = world.provider().refresh_target(&login()).unwrap();
     let request = target.request(&"r1".into(), Duration::from_millis(700));
-    let answer = block_on(network.send(request));
-    assert!(matches!(answer, Err(HttpError::Unanswered(_))), "{answer:?}");
+    let response = block_on(network.send(request));
+    assert!(matches!(response, Err(HttpError::NoResponse(_))), "{response:?}");
     let child = std::fs::read_to_string(world.bin().join("child")).unwrap();
     let is_gone = || {
         let state = std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
@@ -425,8 +426,8 @@ echo '{"type":"prompt","id":"sure","kind":"confirm","text":"Sure?"}'; read -r an
 echo "$answer" >> asked
 echo '{"type":"result","credential":{"type":"api_key","key":"k-1","email":"me@example.test"}}'; sleep 9"#;
     let world = World::new(&format!("{HELLO}{script}"));
-    let person = Person::who_says(&[Reply::Text("k-1".into()), Reply::Confirmed(true)]);
-    let login = world.log_in(&person).unwrap();
+    let user = User::who_says(&[Reply::Text("k-1".into()), Reply::Confirmed(true)]);
+    let login = world.log_in(&user).unwrap();
     assert_eq!(login.credential.bearer().expose(), "k-1");
     assert_eq!(login.email.as_deref(), Some("me@example.test"));
     assert_eq!(
@@ -437,7 +438,7 @@ echo '{"type":"result","credential":{"type":"api_key","key":"k-1","email":"me@ex
         ]
     );
     assert_eq!(
-        *person.seen.lock().unwrap(),
+        *user.seen.lock().unwrap(),
         [
             "progress one moment",
             "Secret Your key",
@@ -450,25 +451,22 @@ echo '{"type":"result","credential":{"type":"api_key","key":"k-1","email":"me@ex
 }
 
 #[test]
-fn a_question_that_needs_no_answer_any_more_ends_with_the_login() {
+fn a_question_that_needs_no_response_any_more_ends_with_the_login() {
     let script = r#"
 echo '{"type":"prompt","id":"code","kind":"text","text":"Or paste it"}'
 echo '{"type":"progress","text":"the browser was faster"}'
 echo '{"type":"result","credential":{"type":"token","token":"t-1"}}'"#;
     let world = World::new(&format!("{HELLO}{script}"));
-    let person = Person::default();
-    assert_eq!(world.log_in(&person).unwrap().credential.bearer().expose(), "t-1");
-    assert_eq!(
-        *person.seen.lock().unwrap(),
-        ["Text Or paste it", "progress the browser was faster"]
-    );
+    let user = User::default();
+    assert_eq!(world.log_in(&user).unwrap().credential.bearer().expose(), "t-1");
+    assert_eq!(*user.seen.lock().unwrap(), ["Text Or paste it", "progress the browser was faster"]);
 }
 
 #[test]
 fn each_end_of_a_login_without_a_credential_has_its_error() {
     let ended = |script: &str| {
         let world = World::new(&format!("{HELLO}{script}"));
-        world.log_in(&Person::who_says(&[Reply::Nobody])).unwrap_err()
+        world.log_in(&User::who_says(&[Reply::NoUser])).unwrap_err()
     };
     let failed = |kind: &str| {
         ended(&format!(r#"echo '{{"type":"error","kind":"{kind}","code":"c","message":"m"}}'"#))
@@ -492,7 +490,7 @@ fn a_plugin_finds_nothing_of_ours_in_its_environment() {
     let all = [("PATH", "/usr/bin:/bin:."), ("ACME_API_KEY", "secret"), ("HOME", "/h")];
     let scrubbed = all.map(|(name, value)| (name.into(), value.into()));
     let scrubbed = Environment::scrubbed(scrubbed);
-    let _ = block_on(plugin::login(&world.provider(), &scrubbed, &Person::default(), &NOW));
+    let _ = block_on(plugin::login(&world.provider(), &scrubbed, &User::default(), &NOW));
     let mut asked = world.asked();
     // What a shell itself puts there.
     asked.retain(|line| !["PWD=", "OLDPWD=", "SHLVL=", "_="].iter().any(|it| line.starts_with(it)));
@@ -507,13 +505,13 @@ fn a_program_that_others_can_change_is_never_started() {
     let error = world.ask().unwrap_err();
     assert!(error.to_string().contains("can be changed by others"), "{error}");
     assert!(matches!(
-        world.log_in(&Person::default()).unwrap_err(),
+        world.log_in(&User::default()).unwrap_err(),
         LoginError::Misconfigured { .. }
     ));
     assert_eq!(world.asked(), [""; 0]);
     // The control.
     std::fs::set_permissions(world.bin(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let executable = Executable::of(&world.provider()).unwrap().unwrap();
+    let executable = Executable::from_provider(&world.provider()).unwrap().unwrap();
     assert!(block_on(plugin::greet(&executable, &environment())).is_ok());
     assert_eq!(world.asked(), ["x"]);
 }

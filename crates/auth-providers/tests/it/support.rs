@@ -1,4 +1,4 @@
-//! What the tests share: a provider, an issuer that is a closure, a person that is a script.
+//! What the tests share: a provider, an issuer that is a closure, a user that is a script.
 
 use std::future::pending;
 use std::io::{Read as _, Write as _};
@@ -76,19 +76,19 @@ impl<F: Fn(&str, &str) -> (u16, String) + Send + Sync> Issuer<F> {
 impl<F: Fn(&str, &str) -> (u16, String) + Send + Sync> HttpClient for Issuer<F> {
     fn send(&self, request: HttpRequest) -> Sending<'_> {
         let body = String::from_utf8(request.body.unwrap_or_default()).unwrap();
-        let (status, answer) = (self.respond)(&request.url, &body);
+        let (status, response) = (self.respond)(&request.url, &body);
         self.asked.lock().unwrap().push((request.url, body));
         Box::pin(async move {
             match status {
-                0 => Err(HttpError::Unanswered("cut off".to_owned())),
-                _ => Ok(HttpResponse { status, headers: Vec::new(), body: answer.into_bytes() }),
+                0 => Err(HttpError::NoResponse("cut off".to_owned())),
+                _ => Ok(HttpResponse { status, headers: Vec::new(), body: response.into_bytes() }),
             }
         })
     }
 }
 
 /// A server that gives these answers, in turn, and remembers the requests. Status 0: none.
-pub(crate) struct Answers {
+pub(crate) struct Responses {
     left: Mutex<std::collections::VecDeque<(u16, Value)>>,
     asked: Mutex<Vec<Asked>>,
     /// Called with each request, before it is answered.
@@ -104,9 +104,9 @@ pub(crate) struct Asked {
     pub(crate) body: String,
 }
 
-impl Answers {
-    pub(crate) fn new(answers: impl IntoIterator<Item = (u16, Value)>) -> Self {
-        let left = Mutex::new(answers.into_iter().collect());
+impl Responses {
+    pub(crate) fn new(responses: impl IntoIterator<Item = (u16, Value)>) -> Self {
+        let left = Mutex::new(responses.into_iter().collect());
         Self { left, asked: Mutex::default(), on_request: Box::new(|| {}) }
     }
 
@@ -139,21 +139,21 @@ impl Asked {
     }
 }
 
-impl HttpClient for Answers {
+impl HttpClient for Responses {
     fn send(&self, request: HttpRequest) -> Sending<'_> {
         (self.on_request)();
         let body = String::from_utf8(request.body.unwrap_or_default()).unwrap();
         let HttpRequest { method, url, headers, .. } = request;
         self.asked.lock().unwrap().push(Asked { method, url, headers, body });
-        let answer = self.left.lock().unwrap().pop_front();
-        let (status, body) = answer.unwrap_or_else(|| panic!("nobody expected a request"));
+        let response = self.left.lock().unwrap().pop_front();
+        let (status, body) = response.unwrap_or_else(|| panic!("nobody expected a request"));
         let body = match body {
             Value::String(text) => text,
             other => other.to_string(),
         };
         Box::pin(async move {
             match status {
-                0 => Err(HttpError::Unanswered("cut off".to_owned())),
+                0 => Err(HttpError::NoResponse("cut off".to_owned())),
                 _ => Ok(HttpResponse { status, headers: Vec::new(), body: body.into_bytes() }),
             }
         })
@@ -195,11 +195,11 @@ impl Waiting for StandingStill {
 }
 
 /// Somebody who does nothing.
-pub(crate) fn nobody() -> Person {
-    Person::new(|_, _| Deeds::default())
+pub(crate) fn nobody() -> User {
+    User::new(|_, _| Deeds::default())
 }
 
-/// What the person does when a login begins: given the authorization URL's query and the redirect
+/// What the user does when a login begins: given the authorization URL's query and the redirect
 /// URI, they say what they paste, in turn, and whether their browser goes somewhere.
 #[derive(Default)]
 pub(crate) struct Deeds {
@@ -211,8 +211,8 @@ pub(crate) struct Deeds {
 
 type Script = Box<dyn Fn(&Url, &str) -> Deeds + Send + Sync>;
 
-/// A person who follows a script.
-pub(crate) struct Person {
+/// A user who follows a script.
+pub(crate) struct User {
     script: Script,
     to_paste: Mutex<Vec<String>>,
     gone: Mutex<bool>,
@@ -243,7 +243,7 @@ impl Url {
     }
 }
 
-impl Person {
+impl User {
     pub(crate) fn new(script: impl Fn(&Url, &str) -> Deeds + Send + Sync + 'static) -> Self {
         Self {
             script: Box::new(script),
@@ -267,7 +267,7 @@ impl Person {
     }
 }
 
-impl LoginUi for Person {
+impl LoginUi for User {
     fn begin(&self, begun: &Begun<'_>) {
         begun.url.clone_into(&mut self.url.lock().unwrap());
         *self.was_unbound.lock().unwrap() = begun.unbound.is_some();

@@ -67,7 +67,7 @@ fn world() -> World {
         providers: Providers::from_manifests(files, &|_| None),
         http: Box::new(issuer),
         clock: Arc::new(NOW),
-        patience: Duration::from_mins(1),
+        timeout: Duration::from_mins(1),
         flights: Flights::default(),
         warm: Warm::default(),
     };
@@ -82,7 +82,7 @@ async fn ask(sink: Arc<TokenSink>, force: Force) -> String {
 #[test]
 fn ten_thousand_tasks_are_served_by_one_request() {
     let world = world();
-    let answers = block_on(async {
+    let responses = block_on(async {
         let mut tasks = JoinSet::new();
         for _ in 0..10_000 {
             tasks.spawn(ask(Arc::clone(&world.sink), Force::No));
@@ -92,8 +92,8 @@ fn ten_thousand_tasks_are_served_by_one_request() {
         world.release.send(()).unwrap();
         tasks.join_all().await
     });
-    assert_eq!(answers.len(), 10_000);
-    assert!(answers.iter().all(|token| token == "a1"));
+    assert_eq!(responses.len(), 10_000);
+    assert!(responses.iter().all(|token| token == "a1"));
     assert_eq!(world.requests.load(Ordering::SeqCst), 1);
 
     // The control: the next flight is one of its own.

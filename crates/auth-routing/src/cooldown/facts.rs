@@ -15,7 +15,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(crate) fn of(body: &Value) -> Self {
+    pub(crate) fn from_body(body: &Value) -> Self {
         let mut facts = Self::default();
         let base = &body["base_resp"];
         for holder in [&body["error"], &body["response"]["error"], base, body, &body["detail"]] {

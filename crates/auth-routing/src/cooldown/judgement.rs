@@ -1,4 +1,4 @@
-//! What a proxy does about an answer depends on more than the six reasons of the store: its class.
+//! What a proxy does about a response depends on more than the six reasons of the store: its class.
 
 use auth_store::Timestamp;
 
@@ -34,7 +34,7 @@ pub enum Class {
     Fault,
 }
 
-/// An answer judged.
+/// A response judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
     /// Its class.
@@ -48,7 +48,7 @@ pub struct Judgement {
 }
 
 impl Response {
-    /// Judges the answer at `now`.
+    /// Judges the response at `now`.
     ///
     /// ```
     /// use auth_routing::Timestamp;
@@ -80,7 +80,7 @@ impl Response {
         if is_page {
             return Class::Wall;
         }
-        let facts = Facts::of(&self.json());
+        let facts = Facts::from_body(&self.json());
         let message = facts.message.to_lowercase();
         let is_overload = facts.codes.iter().any(|code| OVERLOAD.contains(&plain(code).as_str()))
             || OVERLOAD_PHRASES.iter().any(|phrase| message.contains(phrase));

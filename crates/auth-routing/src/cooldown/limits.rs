@@ -1,4 +1,4 @@
-//! The quota windows that the headers of an answer tell of.
+//! The quota windows that the headers of a response tell of.
 //!
 //! Providers name them in four ways: Anthropic's subscription and API, OpenAI's API, the windows of
 //! Codex, and the snapshots of Copilot. All become a [`Window`].

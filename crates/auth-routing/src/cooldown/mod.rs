@@ -191,7 +191,7 @@ pub fn unusable_until(usage: &Usage) -> Option<Timestamp> {
 }
 
 /// Whether the profile is in cooldown at `now`.
-pub fn is_resting(usage: &Usage, now: Timestamp) -> bool {
+pub fn is_in_cooldown(usage: &Usage, now: Timestamp) -> bool {
     unusable_until(usage).is_some_and(|end| now < end)
 }
 
@@ -289,9 +289,9 @@ mod tests {
     fn success_and_clearing_end_every_cooldown() {
         let usage = fail(&Usage::default(), FailureReason::Billing, None, 1);
         let usage = fail(&usage, FailureReason::Auth, None, 1);
-        assert!(is_resting(&usage, Timestamp(1)));
-        assert!(!is_resting(&cleared(&usage), Timestamp(1)));
-        assert!(!is_resting(&after_success(&usage, Timestamp(1)), Timestamp(1)));
+        assert!(is_in_cooldown(&usage, Timestamp(1)));
+        assert!(!is_in_cooldown(&cleared(&usage), Timestamp(1)));
+        assert!(!is_in_cooldown(&after_success(&usage, Timestamp(1)), Timestamp(1)));
     }
 
     #[test]

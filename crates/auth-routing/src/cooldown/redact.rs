@@ -4,7 +4,7 @@ use auth_store::is_hostile;
 
 /// `429 insufficient_quota: You exceeded …`: one line of at most 240 characters, without control
 /// characters and without text that looks like a secret.
-pub(crate) fn of(status: Option<u16>, code: Option<&str>, message: &str) -> String {
+pub(crate) fn redact(status: Option<u16>, code: Option<&str>, message: &str) -> String {
     let mut parts = Vec::new();
     if let Some(status) = status {
         parts.push(status.to_string());
@@ -111,16 +111,16 @@ mod tests {
     #[test]
     fn a_reason_is_short() {
         let long = "word ".repeat(1_000);
-        let text = of(Some(500), Some("not a code\n"), &long);
+        let text = redact(Some(500), Some("not a code\n"), &long);
         assert!(text.chars().count() == 240 && text.starts_with("500: word"), "{text}");
-        assert_eq!(of(None, None, ""), "");
-        assert_eq!(of(Some(401), None, ""), "401");
+        assert_eq!(redact(None, None, ""), "");
+        assert_eq!(redact(Some(401), None, ""), "401");
     }
 
     proptest! {
         #[test]
         fn a_reason_never_has_what_could_change_a_terminal(text in any::<String>(), code in any::<String>()) {
-            let raw = of(Some(400), Some(&code), &text);
+            let raw = redact(Some(400), Some(&code), &text);
             prop_assert!(!raw.chars().any(char::is_control));
         }
 

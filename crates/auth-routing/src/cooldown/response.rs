@@ -33,7 +33,7 @@ use crate::cooldown::redact;
 use crate::cooldown::reset_time;
 use crate::cooldown::stated_reset::stated_reset;
 
-/// An answer, as far as it tells why a request failed.
+/// A response, as far as it tells why a request failed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Response {
     /// The status code, if it is known.
@@ -44,7 +44,7 @@ pub struct Response {
     pub body: String,
 }
 
-/// What the answer means.
+/// What the response means.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Verdict {
     /// The provider served the request.
@@ -65,7 +65,7 @@ pub struct Failure {
     pub raw: String,
 }
 
-/// The text is no HTTP answer. Show the person what is read: `curl -i`, or JSON.
+/// The text is no HTTP answer. Show the user what is read: `curl -i`, or JSON.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "it is neither an HTTP answer as `curl -i` prints it, nor {{status, headers, body}} as JSON"
@@ -73,7 +73,7 @@ pub struct Failure {
 pub struct NotAResponse;
 
 impl Response {
-    /// Reads an answer as `curl -i` prints it (of several, after redirects or a proxy, the last),
+    /// Reads a response as `curl -i` prints it (of several, after redirects or a proxy, the last),
     /// as JSON `{status, headers, body}`, or as a JSON body alone.
     pub fn parse(text: &str) -> Result<Self, NotAResponse> {
         let text = text.trim_start_matches('\u{feff}').trim_start();
@@ -129,9 +129,9 @@ impl Response {
     /// What it means at `now`.
     pub fn verdict(&self, now: Timestamp) -> Verdict {
         let body = self.json();
-        let facts = Facts::of(&body);
+        let facts = Facts::from_body(&body);
         let status = match self.status {
-            // An error in the midst of an answer that began well names the status itself.
+            // An error in the midst of a response that began well names the status itself.
             None | Some(200..=299) => facts.status.or(self.status),
             status => status,
         };
@@ -149,7 +149,7 @@ impl Response {
         };
         let until = until.filter(|until| now < *until).map(|it| it.min(now.plus(LONGEST)));
         let message = if body.is_null() { first_line(&self.body) } else { &facts.message };
-        let raw = redact::of(status, facts.codes.first().map(String::as_str), message);
+        let raw = redact::redact(status, facts.codes.first().map(String::as_str), message);
         Verdict::Failed(Failure { reason, until, raw })
     }
 
@@ -188,7 +188,7 @@ impl Response {
         }
         let events = self.body.lines().rev().filter_map(|line| line.strip_prefix("data:"));
         let mut values = events.filter_map(|data| serde_json::from_str::<Value>(data).ok());
-        values.find(|value| Facts::of(value).is_error).unwrap_or_default()
+        values.find(|value| Facts::from_body(value).is_error).unwrap_or_default()
     }
 
     /// When the provider will serve the profile again: the later of what body and `Retry-After`

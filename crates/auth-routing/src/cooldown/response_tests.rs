@@ -1,4 +1,4 @@
-//! Answers of real providers, and what each means.
+//! Responses of real providers, and what each means.
 
 use std::time::Duration;
 
@@ -294,7 +294,7 @@ fn each_providers_errors_are_what_they_mean() {
 }
 
 #[test]
-fn an_answer_may_be_json_or_a_body_alone() {
+fn a_response_may_be_json_or_a_body_alone() {
     let wrapped = failure(
         r#"{"status": 429, "headers": {"Retry-After": ["7"]}, "body": {"error": {"type": "rate_limit_error"}}}"#,
     );
@@ -308,7 +308,7 @@ fn an_answer_may_be_json_or_a_body_alone() {
 }
 
 #[test]
-fn an_answer_without_an_error_worked() {
+fn a_response_without_an_error_worked() {
     for text in [
         "HTTP/2 200\n\n{\"id\": 1, \"error\": null}",
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {\"type\":\"x\"}\r\n\r\n",
@@ -322,13 +322,13 @@ fn an_answer_without_an_error_worked() {
 }
 
 #[test]
-fn of_several_answers_the_last_counts() {
+fn of_several_responses_the_last_counts() {
     let text = "HTTP/1.1 200 Connection established\r\n\r\nHTTP/2 401\r\nx: y\r\n\r\nno";
     assert_eq!(failure(text).reason, FailureReason::Auth);
 }
 
 #[test]
-fn what_is_no_answer_is_said_to_be_none() {
+fn what_is_no_response_is_said_to_be_none() {
     for text in
         ["", " ", "hello", "HTTP/1.1", "HTTP/1.1 abc\n\n", "[]", "12", "curl: (28) timed out"]
     {
@@ -338,7 +338,7 @@ fn what_is_no_answer_is_said_to_be_none() {
 
 proptest! {
     #[test]
-    fn no_answer_and_no_clock_panics(
+    fn no_response_and_no_clock_panics(
         text in any::<String>(),
         header in "[a-z-]{0,30}(ratelimit|reset)?",
         value in any::<String>(),

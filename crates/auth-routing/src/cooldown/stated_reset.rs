@@ -34,7 +34,7 @@ fn reset_of(error: &Value, now: Timestamp) -> Option<Timestamp> {
 
 /// What stands in the message only.
 fn said(body: &Value, now: Timestamp) -> Option<Timestamp> {
-    let facts = Facts::of(body);
+    let facts = Facts::from_body(body);
     // Google: "Please retry in 10h17m5.7s."
     let wait = facts.message.split_once("retry in ").and_then(|(_, rest)| {
         let word = rest.split_whitespace().next()?;

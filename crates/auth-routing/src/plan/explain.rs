@@ -26,8 +26,8 @@ impl fmt::Display for Why {
             Self::LeastRecentlyUsed { kind, last_used: Some(_) } => {
                 write!(formatter, "{}, used longest ago", kind.as_str())
             }
-            Self::Resting { reason: None, .. } => formatter.write_str("rests"),
-            Self::Resting { reason: Some(reason), .. } => write!(formatter, "rests: {reason}"),
+            Self::InCooldown { reason: None, .. } => formatter.write_str("rests"),
+            Self::InCooldown { reason: Some(reason), .. } => write!(formatter, "rests: {reason}"),
         }
     }
 }

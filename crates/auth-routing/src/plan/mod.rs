@@ -96,7 +96,7 @@ pub enum Why {
         last_used: Option<Timestamp>,
     },
     /// It is in cooldown.
-    Resting {
+    InCooldown {
         /// The end of the cooldown.
         until: Timestamp,
         /// Why it is in cooldown, where the store says so (`billing`).
@@ -192,7 +192,7 @@ pub fn plan(
     });
     let in_cooldown = in_cooldown.into_iter().map(|(until, profile)| Candidate {
         id: profile.id.clone(),
-        why: Why::Resting { until, reason: cooldown_reason(profile, until) },
+        why: Why::InCooldown { until, reason: cooldown_reason(profile, until) },
     });
     let mut candidates: Vec<_> = awake.chain(in_cooldown).collect();
 
@@ -303,7 +303,7 @@ fn obey(
     let (Some(Pin::Prefer(id) | Pin::Require(id)), Some(pin)) = (pin, pin) else { return };
     if let Some(place) = candidates.iter().position(|it| it.id == *id) {
         let mut pinned = candidates.remove(place);
-        if !matches!(pinned.why, Why::Resting { .. }) {
+        if !matches!(pinned.why, Why::InCooldown { .. }) {
             pinned.why = Why::Pinned;
         }
         candidates.insert(0, pinned);
@@ -322,9 +322,9 @@ impl Plan {
 
     /// The earliest end of a cooldown, if all candidates are in cooldown. `None`: one is ready, or
     /// there is no candidate.
-    pub fn all_rest_until(&self) -> Option<Timestamp> {
+    pub fn all_in_cooldown_until(&self) -> Option<Timestamp> {
         let ends = self.candidates.iter().map(|it| match it.why {
-            Why::Resting { until, .. } => Some(until),
+            Why::InCooldown { until, .. } => Some(until),
             _ => None,
         });
         ends.collect::<Option<Vec<_>>>()?.into_iter().min()

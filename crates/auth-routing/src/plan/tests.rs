@@ -91,10 +91,10 @@ fn profiles_in_cooldown_come_last_and_the_soonest_back_first() {
     let plan = check(None, &json!({}), &usage, None);
     assert_eq!(ids(&plan), ["key", "home", "work"]);
     assert_eq!(plan.candidates[1].why.to_string(), "rests: billing");
-    assert_eq!(plan.all_rest_until(), None);
+    assert_eq!(plan.all_in_cooldown_until(), None);
     let usage = json!({ "key": { "cooldownUntil": NOW + 1 } });
     let plan = check(Some(&["key"]), &json!({}), &usage, None);
-    assert_eq!(plan.all_rest_until(), Some(Timestamp(NOW + 1)));
+    assert_eq!(plan.all_in_cooldown_until(), Some(Timestamp(NOW + 1)));
 }
 
 #[test]
@@ -213,7 +213,7 @@ proptest! {
         // Profiles in cooldown come after the others, and the soonest back first.
         let ends = plan.candidates.iter().skip(usize::from(pin.is_some()));
         let ends: Vec<_> = ends.map(|it| match it.why {
-            Why::Resting { until, .. } => Some(until),
+            Why::InCooldown { until, .. } => Some(until),
             _ => None,
         }).collect();
         prop_assert!(ends.is_sorted(), "{:?}", ends);

@@ -145,11 +145,11 @@ pub fn unpinned(entry: &Entry, now: Timestamp) -> Entry {
 fn first_awake(plan: &Plan, start: usize) -> Option<&ProfileId> {
     let (front, back) = plan.candidates.split_at_checked(start)?;
     let mut round = back.iter().chain(front);
-    round.find(|it| !matches!(it.why, Why::Resting { .. })).map(|it| &it.id)
+    round.find(|it| !matches!(it.why, Why::InCooldown { .. })).map(|it| &it.id)
 }
 
 fn is_in_cooldown(plan: &Plan, id: &ProfileId) -> bool {
-    plan.candidates.iter().any(|it| it.id == *id && matches!(it.why, Why::Resting { .. }))
+    plan.candidates.iter().any(|it| it.id == *id && matches!(it.why, Why::InCooldown { .. }))
 }
 
 pub(crate) const PROFILE: &str = "authProfileOverride";
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_persons_pin_stays_in_its_session_even_while_it_rests() {
+    fn a_users_pin_stays_in_its_session_even_while_it_rests() {
         let entry = json!({ "authProfileOverride": "b", "authProfileOverrideSource": "user" });
         let resolved = check(&entry, &["b"], false);
         assert_eq!((profile(&resolved), &resolved.entry), ("b", &None));

@@ -31,7 +31,7 @@ impl Document {
     /// Changes the credential of an existing profile: the fields of `credential` are written,
     /// all others stay as they are. `false`, and nothing done, if there is no such profile.
     pub fn renew(&mut self, id: &ProfileId, credential: &Credential) -> bool {
-        let Some(mut entry) = self.raw(id).and_then(Object::of).map(Object::into_owned) else {
+        let Some(mut entry) = self.raw(id).and_then(Object::parse).map(Object::into_owned) else {
             return false;
         };
         credential::write_over(&mut entry, credential);
@@ -154,7 +154,7 @@ impl Document {
     /// Sets what routing remembers about `id`. Fields of others in that entry stay.
     pub fn set_usage(&mut self, id: &ProfileId, usage: &Usage) {
         let raw = self.section("usageStats").get(id.as_str()).filter(|raw| is_something(Some(raw)));
-        let Some(mut entry) = raw.map_or_else(|| Some(Object::default()), Object::of) else {
+        let Some(mut entry) = raw.map_or_else(|| Some(Object::default()), Object::parse) else {
             self.refused = Some(Unusable::entry("usageStats", id));
             return;
         };
@@ -191,7 +191,7 @@ impl Document {
         }
     }
 
-    /// Takes out what is passed over, where nothing is written of this.
+    /// Takes out what is ignored, where nothing is written of this.
     pub(crate) fn drop_unusable(&mut self) {
         for name in SECTIONS {
             if is_something(self.members.get(name)) {

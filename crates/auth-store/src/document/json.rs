@@ -138,13 +138,13 @@ impl<'a> Object<'a> {
     }
 
     /// The object that `raw` is, which must be JSON; `None` if it is something else.
-    pub(crate) fn of(raw: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(raw: &'a [u8]) -> Option<Self> {
         Self::at(raw, 0, &[]).ok().map(|(object, _)| object)
     }
 
     /// The object in `raw`, or an empty one if that is something else: for reading only.
     pub(crate) fn from_raw(raw: Option<&'a [u8]>) -> Self {
-        raw.and_then(Self::of).unwrap_or_default()
+        raw.and_then(Self::parse).unwrap_or_default()
     }
 
     /// The same with a text of its own.

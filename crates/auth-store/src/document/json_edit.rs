@@ -132,7 +132,7 @@ impl Object<'_> {
     /// Its text now. What it does not have from where it was read is on one line.
     pub(crate) fn to_text(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.text.len() + 64);
-        self.write(&Layout::of(b"", b":", b""), &mut out);
+        self.write(&Layout::from_text(b"", b":", b""), &mut out);
         out
     }
 
@@ -197,7 +197,7 @@ impl Object<'_> {
         let before = &self.text[1..first.name.start];
         let after = &self.text[last.place.end..self.text.len() - 1];
         let colon = &self.text[first.name.end..first.place.start];
-        Some((Layout::of(before, colon, after), before, after))
+        Some((Layout::from_text(before, colon, after), before, after))
     }
 }
 

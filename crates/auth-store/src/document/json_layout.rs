@@ -21,7 +21,7 @@ impl Layout {
 
     /// The layout of an object with these three pieces of text in it: before its first member, from
     /// the first name to its value, and after its last member.
-    pub(crate) fn of(before: &[u8], colon: &[u8], after: &[u8]) -> Self {
+    pub(crate) fn from_text(before: &[u8], colon: &[u8], after: &[u8]) -> Self {
         let line = last_line(before).to_vec();
         let end = last_line(after).to_vec();
         let step = line.strip_prefix(&*end).filter(|step| !step.is_empty() && !end.is_empty());
@@ -142,9 +142,9 @@ mod tests {
     #[test]
     fn what_is_added_looks_like_what_was_there() {
         let text = "{\n  \"a\": [1, 2]\n}";
-        assert_eq!(written(&Layout::of(b"", b":", b""), text), r#"{"a":[1,2]}"#);
-        assert_eq!(written(&Layout::of(b" ", b": ", b" "), text), r#"{"a": [1, 2]}"#);
-        let tabs = Layout::of(b"\r\n\t\t", b": ", b"\r\n\t");
+        assert_eq!(written(&Layout::from_text(b"", b":", b""), text), r#"{"a":[1,2]}"#);
+        assert_eq!(written(&Layout::from_text(b" ", b": ", b" "), text), r#"{"a": [1, 2]}"#);
+        let tabs = Layout::from_text(b"\r\n\t\t", b": ", b"\r\n\t");
         assert_eq!(
             written(&tabs, text),
             "{\r\n\t\t\t\"a\": [\r\n\t\t\t\t1,\r\n\t\t\t\t2\r\n\t\t\t]\r\n\t\t}"

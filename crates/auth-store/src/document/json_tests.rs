@@ -4,7 +4,7 @@ use super::*;
 use crate::document::json_layout::Layout;
 
 fn object(text: &str) -> Object<'_> {
-    Object::of(text.as_bytes()).unwrap()
+    Object::parse(text.as_bytes()).unwrap()
 }
 
 fn edited(text: &str, edit: impl FnOnce(&mut Object<'_>)) -> String {

@@ -115,7 +115,7 @@ pub(crate) fn is_unreadable_time(raw: Option<&[u8]>) -> bool {
 /// The value `raw` on one line, without white space.
 pub(crate) fn compact(raw: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(raw.len());
-    Layout::of(b"", b":", b"").write(raw, &mut text);
+    Layout::from_text(b"", b":", b"").write(raw, &mut text);
     text
 }
 

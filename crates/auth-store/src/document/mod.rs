@@ -62,10 +62,10 @@ impl Default for Document {
 impl Document {
     /// A store with nothing in it.
     pub fn empty() -> Self {
-        Self::parse(EMPTY).unwrap_or_else(|_| Self::of(Object::default(), b"", b""))
+        Self::parse(EMPTY).unwrap_or_else(|_| Self::from_members(Object::default(), b"", b""))
     }
 
-    fn of(members: Object<'_>, before: &[u8], after: &[u8]) -> Self {
+    fn from_members(members: Object<'_>, before: &[u8], after: &[u8]) -> Self {
         Self {
             members: members.into_owned(),
             around: (before.to_vec(), after.to_vec()),
@@ -85,7 +85,7 @@ impl Document {
             let reason = "`profiles` is not an object";
             return Err(ParseError { offset, reason, is_json: true });
         }
-        Ok(Self::of(members, before, after))
+        Ok(Self::from_members(members, before, after))
     }
 
     /// The file's bytes: every byte that was not edited as it was read, what is new laid out as its
@@ -144,11 +144,12 @@ impl Document {
         }
     }
 
-    /// The sections that are passed over, for those who read the file and for `doctor`.
+    /// The sections that are ignored, for those who read the file and for `doctor`.
     pub fn unusable(&self) -> Vec<Unusable> {
         let sections = SECTIONS.iter().filter(|name| is_something(self.members.get(name)));
         let usage = self.section("usageStats").iter();
-        let entries = usage.filter(|(_, raw)| is_something(Some(raw)) && Object::of(raw).is_none());
+        let entries =
+            usage.filter(|(_, raw)| is_something(Some(raw)) && Object::parse(raw).is_none());
         let entries = entries.map(|(id, _)| Unusable::entry("usageStats", &ProfileId::new(id)));
         sections.map(|name| Unusable::section(name)).chain(entries).collect()
     }
@@ -182,7 +183,7 @@ impl Document {
     /// The entries that routing skips, for `doctor`.
     pub fn malformed(&self) -> Vec<Malformed> {
         let malformed = self.entries().iter().filter_map(|(id, raw)| {
-            let reason = match Object::of(raw) {
+            let reason = match Object::parse(raw) {
                 Some(entry) => credential::head(&entry).err()?,
                 None => "it is not an object",
             };
@@ -208,18 +209,18 @@ impl Document {
 
     /// Whether the profile `id` has an end that nobody can read.
     pub fn has_unreadable_end(&self, id: &ProfileId) -> bool {
-        let entry = self.raw(id).and_then(Object::of);
+        let entry = self.raw(id).and_then(Object::parse);
         entry.is_some_and(|entry| json::is_unreadable_time(credential::end(&entry)))
     }
 
     /// The credential of `id`.
     pub fn credential(&self, id: &ProfileId) -> Option<Credential> {
-        credential::credential(&Object::of(self.raw(id)?)?)
+        credential::credential(&Object::parse(self.raw(id)?)?)
     }
 
     /// A field of the profile `id` as JSON text, for what only one provider knows.
     pub fn field(&self, id: &ProfileId, name: &str) -> Option<serde_json::Value> {
-        serde_json::from_slice(Object::of(self.raw(id)?)?.get(name)?).ok()
+        serde_json::from_slice(Object::parse(self.raw(id)?)?.get(name)?).ok()
     }
 
     /// The entry of `id` as it is.
@@ -266,7 +267,7 @@ impl Document {
 
 /// What is known of a profile from its entry.
 fn view(id: &str, raw: &[u8], usage: &Object<'_>) -> Option<Profile> {
-    credential::profile(id, &Object::of(raw)?, Usage::from_raw(usage.get(id)))
+    credential::profile(id, &Object::parse(raw)?, Usage::from_raw(usage.get(id)))
 }
 
 /// The ids in a stored order; `None`, if there are none.

@@ -32,7 +32,7 @@ pub enum KeyReference {
 impl KeyReference {
     /// The place that the value `raw` names, if it names one.
     pub(crate) fn read(raw: &[u8]) -> Option<Self> {
-        let members = Object::of(raw)?;
+        let members = Object::parse(raw)?;
         let text = |name| json::string(members.get(name));
         Some(match &*text("source")? {
             "env" => Self::Env { id: text("id")? },

@@ -28,16 +28,16 @@ pub struct Usage {
 
 impl Usage {
     pub(crate) fn from_raw(raw: Option<&[u8]>) -> Self {
-        raw.and_then(Object::of).map(|object| Self::of(&object)).unwrap_or_default()
+        raw.and_then(Object::parse).map(|object| Self::from_object(&object)).unwrap_or_default()
     }
 
-    fn of(object: &Object<'_>) -> Self {
+    fn from_object(object: &Object<'_>) -> Self {
         let time = |name| json::time(object.get(name));
         Self {
             last_used: time("lastUsed"),
             error_count: json::integer(object.get("errorCount")).map(count),
             failure_counts: object.get("failureCounts").and_then(|raw| {
-                let counts = Object::of(raw)?;
+                let counts = Object::parse(raw)?;
                 let counts = counts.iter().map(|(reason, raw)| {
                     (reason.into_owned(), count(json::integer(Some(raw)).unwrap_or(0)))
                 });
@@ -54,7 +54,7 @@ impl Usage {
     /// Writes these values into `object`. A field that did not change keeps its text, so a number
     /// that we cannot represent survives as long as nobody sets it.
     pub(crate) fn write_over(&self, object: &mut Object<'_>) {
-        let before = Self::of(object);
+        let before = Self::from_object(object);
         macro_rules! write {
             ($($name:literal: $field:ident),*) => {
                 $(if self.$field != before.$field {

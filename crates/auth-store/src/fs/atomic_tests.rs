@@ -68,7 +68,7 @@ fn what_came_out_and_cannot_be_read_is_put_back() {
 }
 
 #[test]
-fn what_the_dead_left_is_removed_and_nothing_else() {
+fn what_crashed_processes_left_is_removed_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let put = |name: &str| {
         let path = directory.path().join(name);
@@ -97,7 +97,7 @@ fn what_the_dead_left_is_removed_and_nothing_else() {
 
 #[cfg(unix)]
 #[test]
-fn a_write_removes_what_the_dead_left() {
+fn a_write_removes_what_crashed_processes_left() {
     let directory = tempfile::tempdir().unwrap();
     let left = directory.path().join(".file.0123456789abcdef.tmp");
     create_private(&left).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();

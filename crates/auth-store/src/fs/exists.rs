@@ -1,4 +1,4 @@
-//! Whether something exists. An error is not an answer: what cannot be examined may exist.
+//! Whether something exists. An error is not a response: what cannot be examined may exist.
 
 use std::ffi::OsString;
 use std::fs::{self, DirEntry};
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_absence_is_an_answer_and_an_error_is_none() {
+    fn an_absence_is_a_response_and_an_error_is_none() {
         let directory = tempfile::tempdir().unwrap();
         let nothing = directory.path().join("nothing");
         let below_a_file = directory.path().join("file/below");

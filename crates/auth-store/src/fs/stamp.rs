@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::time::Timestamp;
 
 /// The identity, size and times of a file. Equal stamps mean the same content, if the first one was
-/// [settled](Self::is_settled) when it was taken.
+/// [settled](Self::is_stable) when it was taken.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Stamp {
     device: u64,
@@ -23,7 +23,7 @@ pub struct Stamp {
 impl Stamp {
     /// The stamp of a file that was opened and not read yet. `None` if the system does not tell
     /// enough.
-    pub fn of(metadata: &Metadata) -> Option<Self> {
+    pub fn from_metadata(metadata: &Metadata) -> Option<Self> {
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt as _;
@@ -44,7 +44,7 @@ impl Stamp {
 
     /// Whether the last change was so long before `now` that any later one gives another stamp:
     /// file systems count time in steps, and two changes in one step look like one.
-    pub fn is_settled(&self, now: Timestamp) -> bool {
+    pub fn is_stable(&self, now: Timestamp) -> bool {
         let (seconds, nanoseconds) = self.modified.max(self.changed);
         let last = seconds.saturating_mul(1000).saturating_add(nanoseconds / 1_000_000);
         now.since(Timestamp(last)) > STEP

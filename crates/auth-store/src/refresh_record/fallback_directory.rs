@@ -9,7 +9,7 @@ use crate::fs::atomic;
 use crate::fs::exists;
 use crate::fs::owner;
 use crate::paths;
-use crate::refresh_record::response_file::{self, AnswerFile, StoredAnswer};
+use crate::refresh_record::response_file::{self, ResponseFile, StoredResponse};
 use crate::refresh_record::token_key::TokenKey;
 
 /// The directories, the best first. A reader looks in all of them, because the process that wrote
@@ -27,11 +27,12 @@ impl FallbackDirectories {
     }
 
     /// Writes a response to the first directory that can be written.
-    pub(crate) fn write(&self, key: TokenKey, answer: &StoredAnswer) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, key: TokenKey, response: &StoredResponse) -> Result<(), StoreError> {
         let mut refused = None;
         for directory in &self.directories {
             let path = paths::response_file(directory, key);
-            let written = make(directory).and_then(|()| AnswerFile::reserve(&path)?.store(answer));
+            let written =
+                make(directory).and_then(|()| ResponseFile::reserve(&path)?.store(response));
             match written {
                 Ok(()) => return Ok(()),
                 Err(error) => refused = Some(error),
@@ -46,7 +47,7 @@ impl FallbackDirectories {
     }
 
     /// The response, if a whole one is in any of the directories.
-    pub(crate) fn read(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
+    pub(crate) fn read(&self, key: TokenKey) -> Result<Option<StoredResponse>, StoreError> {
         for directory in self.safe()? {
             if let Some(found) = response_file::read(&paths::response_file(directory, key))? {
                 return Ok(Some(found));
@@ -115,8 +116,8 @@ mod tests {
         TokenKey::new("https://issuer.example/token", "client", &"refresh".into())
     }
 
-    fn answer() -> StoredAnswer {
-        StoredAnswer {
+    fn response() -> StoredResponse {
+        StoredResponse {
             status: 200,
             received_at: Timestamp(7),
             headers: Vec::new(),
@@ -147,7 +148,7 @@ mod tests {
     fn a_response_is_found_and_removed_whatever_the_next_environment_is() {
         let (first, second) = (shared_by_all_users(), shared_by_all_users());
         let (a, b) = (first.path().join("clawdbot-1"), second.path().join("clawdbot-1"));
-        places(&[&b]).write(key(), &answer()).unwrap();
+        places(&[&b]).write(key(), &response()).unwrap();
         assert_eq!(fs::metadata(&b).unwrap().permissions().mode() & 0o777, 0o700);
         let later = places(&[&a, &b]);
         assert_eq!(later.read(key()).unwrap().unwrap().body, b"{}");
@@ -163,7 +164,7 @@ mod tests {
         let (place, last) = (shared.path().join("clawdbot-1"), last.path().join("clawdbot-1"));
         let goes_on = |what: &str| {
             let fallbacks = places(&[&place, &last]);
-            fallbacks.write(key(), &answer()).unwrap();
+            fallbacks.write(key(), &response()).unwrap();
             assert!(paths::response_file(&last, key()).exists(), "{what}");
             fallbacks.remove(key()).unwrap();
         };
@@ -185,7 +186,7 @@ mod tests {
             chown(&place, Some(65_534), None).unwrap();
             goes_on("of another user");
             // A response of another user is not read either.
-            places(&[&last]).write(key(), &answer()).unwrap();
+            places(&[&last]).write(key(), &response()).unwrap();
             let theirs = paths::response_file(&place, key());
             fs::rename(paths::response_file(&last, key()), &theirs).unwrap();
             assert!(places(&[&place, &last]).read(key()).unwrap().is_none());
@@ -196,7 +197,7 @@ mod tests {
         }
         // The control: now it is ours alone, and the first one.
         let fallbacks = places(&[&place, &last]);
-        fallbacks.write(key(), &answer()).unwrap();
+        fallbacks.write(key(), &response()).unwrap();
         assert_eq!(fs::read_dir(&place).unwrap().count(), 1);
     }
 
@@ -213,7 +214,7 @@ mod tests {
 
         let good = directory.path().join("good");
         let fallbacks = places(&[&unknowable, &good]);
-        fallbacks.write(key(), &answer()).unwrap();
+        fallbacks.write(key(), &response()).unwrap();
         assert_eq!(fallbacks.keys(), [key()]);
     }
 
@@ -221,7 +222,7 @@ mod tests {
     fn no_directory_is_made_above_a_fallback_directory() {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("0/clawdbot");
-        assert!(places(&[&place]).write(key(), &answer()).is_err());
+        assert!(places(&[&place]).write(key(), &response()).is_err());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

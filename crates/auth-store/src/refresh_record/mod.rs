@@ -22,7 +22,7 @@ use crate::fs::flock::FileLock;
 use crate::fs::open::read_regular;
 use crate::id::ProfileId;
 use crate::refresh_record::fallback_directory::FallbackDirectories;
-use crate::refresh_record::response_file::StoredAnswer;
+use crate::refresh_record::response_file::StoredResponse;
 use crate::refresh_record::token_key::TokenKey;
 use crate::time::Timestamp;
 
@@ -195,7 +195,7 @@ impl TokenLock {
     }
 
     /// The record that says that the token response is kept, unless the token got another state
-    /// since. A repeated request without an answer does not count as one.
+    /// since. A repeated request without a response does not count as one.
     pub fn unmerged(&self) -> Result<Option<Record>, StoreError> {
         let bytes = self.lock.content()?;
         let is_attempt = |record: &Record| matches!(record.state, State::Waiting | State::Intent);
@@ -228,12 +228,12 @@ impl TokenLock {
     ///
     /// # Errors
     /// There is no fallback directory, or none can be written. The response is in memory only.
-    pub fn rescue(&self, answer: &StoredAnswer) -> Result<(), StoreError> {
-        self.fallbacks.write(self.key, answer)
+    pub fn rescue(&self, response: &StoredResponse) -> Result<(), StoreError> {
+        self.fallbacks.write(self.key, response)
     }
 
     /// The token response in a fallback directory, if there is one.
-    pub fn rescued(&self) -> Result<Option<StoredAnswer>, StoreError> {
+    pub fn rescued(&self) -> Result<Option<StoredResponse>, StoreError> {
         self.fallbacks.read(self.key)
     }
 
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_answer_is_known_of_until_something_else_became_of_the_token() {
+    fn a_kept_response_is_known_of_until_something_else_became_of_the_token() {
         let directory = tempfile::tempdir().unwrap();
         let records = Records::at(directory.path());
         let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_program_takes_a_token_whose_answer_is_kept_for_refused() {
+    fn an_older_program_takes_a_token_whose_response_is_kept_for_refused() {
         let directory = tempfile::tempdir().unwrap();
         let records = Records::at(directory.path());
         let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
@@ -434,16 +434,16 @@ mod tests {
     fn a_response_in_a_fallback_directory_is_found_by_the_next_holder_of_the_lock() {
         let directory = tempfile::tempdir().unwrap();
         let records = Records::at(directory.path().join("refresh"));
-        let answer = StoredAnswer {
+        let response = StoredResponse {
             status: 200,
             received_at: Timestamp(7),
             headers: Vec::new(),
             body: b"{}".to_vec(),
         };
-        assert!(records.lock(key(), Duration::from_mins(1)).unwrap().rescue(&answer).is_err());
+        assert!(records.lock(key(), Duration::from_mins(1)).unwrap().rescue(&response).is_err());
 
         let records = records.with_rescue(directory.path().join("rescue"));
-        records.lock(key(), Duration::from_mins(1)).unwrap().rescue(&answer).unwrap();
+        records.lock(key(), Duration::from_mins(1)).unwrap().rescue(&response).unwrap();
         let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
         assert_eq!(lock.rescued().unwrap().unwrap().body, b"{}");
         assert_eq!(records.rescued(), [key()]);

@@ -20,11 +20,11 @@ use crate::time::Timestamp;
 
 /// The reserved file of a response that has not come yet.
 #[derive(Debug)]
-pub struct AnswerFile(ReservedFile);
+pub struct ResponseFile(ReservedFile);
 
 /// A token response that was not merged yet. Its body has secrets.
 #[derive(Clone)]
-pub struct StoredAnswer {
+pub struct StoredResponse {
     /// The HTTP status.
     pub status: u16,
     /// When it came, by our clock. `expires_in` counts from here.
@@ -35,7 +35,7 @@ pub struct StoredAnswer {
     pub body: Vec<u8>,
 }
 
-impl std::fmt::Debug for StoredAnswer {
+impl std::fmt::Debug for StoredResponse {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { status, received_at, body, .. } = self;
         write!(formatter, "StoredAnswer({status} at {received_at}, {} bytes)", body.len())
@@ -53,7 +53,7 @@ struct Header {
     headers: Vec<(String, String)>,
 }
 
-impl AnswerFile {
+impl ResponseFile {
     /// Reserves space for a response at `path`. An existing file is replaced, so it must have been
     /// recovered before.
     pub(crate) fn reserve(path: &Path) -> Result<Self, StoreError> {
@@ -61,17 +61,17 @@ impl AnswerFile {
     }
 
     /// Writes the response, once: one write, then a wait for the disk.
-    pub fn store(&mut self, answer: &StoredAnswer) -> Result<(), StoreError> {
+    pub fn store(&mut self, response: &StoredResponse) -> Result<(), StoreError> {
         let header = Header {
-            status: answer.status,
-            received_at: answer.received_at,
-            length: answer.body.len(),
-            sha256: hash(&answer.body),
-            headers: answer.headers.clone(),
+            status: response.status,
+            received_at: response.received_at,
+            length: response.body.len(),
+            sha256: hash(&response.body),
+            headers: response.headers.clone(),
         };
         let mut bytes = serde_json::to_vec(&header).unwrap_or_default();
         bytes.push(b'\n');
-        bytes.extend_from_slice(&answer.body);
+        bytes.extend_from_slice(&response.body);
         self.0.write(&bytes)
     }
 
@@ -83,13 +83,13 @@ impl AnswerFile {
 
 /// The response at `path`, if it is whole. A reserved file that was not written, or only in part, has
 /// none.
-pub(crate) fn read(path: &Path) -> Result<Option<StoredAnswer>, StoreError> {
+pub(crate) fn read(path: &Path) -> Result<Option<StoredResponse>, StoreError> {
     let Some(bytes) = read_trusted(path)? else { return Ok(None) };
     let whole = || {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let header: Header = serde_json::from_slice(&bytes[..end]).ok()?;
         let body = bytes.get(end + 1..)?.get(..header.length)?;
-        (hash(body) == header.sha256).then(|| StoredAnswer {
+        (hash(body) == header.sha256).then(|| StoredResponse {
             status: header.status,
             received_at: header.received_at,
             headers: header.headers,
@@ -143,8 +143,8 @@ mod tests {
     use super::*;
     use crate::write_atomic;
 
-    fn answer(received_at: i64, body: &[u8]) -> StoredAnswer {
-        StoredAnswer {
+    fn response(received_at: i64, body: &[u8]) -> StoredResponse {
+        StoredResponse {
             status: 200,
             received_at: Timestamp(received_at),
             headers: vec![("content-encoding".to_owned(), "gzip".to_owned())],
@@ -153,18 +153,18 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_whole_or_absent() {
+    fn a_response_is_whole_or_absent() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("answer");
         assert!(read(&path).unwrap().is_none());
-        let mut file = AnswerFile::reserve(&path).unwrap();
+        let mut file = ResponseFile::reserve(&path).unwrap();
         assert!(read(&path).unwrap().is_none());
         assert!(fs::metadata(&path).unwrap().len() >= 64 << 10, "nothing is reserved");
-        file.store(&answer(7, b"{\"access_token\":\"a\"}")).unwrap();
+        file.store(&response(7, b"{\"access_token\":\"a\"}")).unwrap();
         let stored = read(&path).unwrap().unwrap();
         assert_eq!((stored.status, stored.received_at), (200, Timestamp(7)));
         assert_eq!(stored.body, b"{\"access_token\":\"a\"}");
-        assert_eq!(stored.headers, answer(7, b"").headers);
+        assert_eq!(stored.headers, response(7, b"").headers);
 
         let whole = fs::read(&path).unwrap();
         let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
@@ -177,22 +177,22 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_in_the_store_is_gone_and_another_may_come() {
+    fn a_response_that_is_in_the_store_is_gone_and_another_may_come() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("answer");
-        let mut file = AnswerFile::reserve(&path).unwrap();
-        file.store(&answer(7, b"one")).unwrap();
-        let mut file = AnswerFile::reserve(&path).unwrap();
+        let mut file = ResponseFile::reserve(&path).unwrap();
+        file.store(&response(7, b"one")).unwrap();
+        let mut file = ResponseFile::reserve(&path).unwrap();
         assert!(read(&path).unwrap().is_none());
-        file.store(&answer(8, b"two")).unwrap();
+        file.store(&response(8, b"two")).unwrap();
         assert_eq!(read(&path).unwrap().unwrap().body, b"two");
         file.remove().unwrap();
         assert!(!path.exists());
         fs::create_dir(&path).unwrap();
-        assert!(AnswerFile::reserve(&path).is_err());
+        assert!(ResponseFile::reserve(&path).is_err());
     }
 
-    /// The header as it was before the fields of the answer were stored, too.
+    /// The header as it was before the fields of the response were stored, too.
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Before {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_of_an_older_program_is_read_and_ours_by_an_older_program() {
+    fn the_response_of_an_older_program_is_read_and_ours_by_an_older_program() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("answer");
         let old = format!(
@@ -212,7 +212,7 @@ mod tests {
         let read = read(&path).unwrap().unwrap();
         assert_eq!((read.body.as_slice(), read.headers), (b"one".as_slice(), vec![]));
 
-        AnswerFile::reserve(&path).unwrap().store(&answer(8, b"two")).unwrap();
+        ResponseFile::reserve(&path).unwrap().store(&response(8, b"two")).unwrap();
         let bytes = fs::read(&path).unwrap();
         let line = bytes.split(|byte| *byte == b'\n').next().unwrap();
         let before: Before = serde_json::from_slice(line).unwrap();
@@ -224,20 +224,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (directory, key) = (directory.path(), TokenKey::new("e", "c", &"r".into()));
         keep(directory, key).unwrap();
-        let mut file = AnswerFile::reserve(&paths::response_file(directory, key)).unwrap();
+        let mut file = ResponseFile::reserve(&paths::response_file(directory, key)).unwrap();
         keep(directory, key).unwrap();
         assert_eq!(kept_keys(directory).unwrap(), [], "there is nothing in it");
-        file.store(&answer(7, b"one")).unwrap();
+        file.store(&response(7, b"one")).unwrap();
         keep(directory, key).unwrap();
         assert_eq!((keys(directory).unwrap(), kept_keys(directory).unwrap()), (vec![], vec![key]));
         assert_eq!(read(&paths::kept_response(directory, key)).unwrap().unwrap().body, b"one");
     }
 
     #[test]
-    fn answer_files_are_found_by_their_token() {
+    fn response_files_are_found_by_their_token() {
         let directory = tempfile::tempdir().unwrap();
         let key = TokenKey::new("e", "c", &"r".into());
-        AnswerFile::reserve(&paths::response_file(directory.path(), key)).unwrap();
+        ResponseFile::reserve(&paths::response_file(directory.path(), key)).unwrap();
         assert_eq!(keys(directory.path()).unwrap(), [key]);
         assert_eq!(keys(&directory.path().join("none")).unwrap(), []);
         let file = paths::response_file(directory.path(), key);

@@ -52,7 +52,7 @@ pub struct Imported {
 ///
 /// # Errors
 /// Whatever the error, no credential is lost, and the next call goes on from there.
-/// [`StoreError::Damaged`] if `auth` cannot be read as one: the person mends it or moves it away,
+/// [`StoreError::Damaged`] if `auth` cannot be read as one: the user fixes it or moves it away,
 /// because it would be taken for our cache as soon as we have made a store.
 pub fn import_legacy(
     store: &Store,
@@ -150,7 +150,8 @@ impl LegacyEntries {
     /// It is not an object.
     pub fn from_auth_json(bytes: &[u8]) -> Result<Self, ParseError> {
         let (members, _) = document::object(bytes, &[])?;
-        let is_credential = |raw: &[u8]| Object::of(raw).is_some_and(|it| kind_of(&it).is_some());
+        let is_credential =
+            |raw: &[u8]| Object::parse(raw).is_some_and(|it| kind_of(&it).is_some());
         if members.contains("profiles") || !members.iter().any(|(_, raw)| is_credential(raw)) {
             return Ok(Self::default());
         }
@@ -170,7 +171,7 @@ impl LegacyEntries {
     pub fn from_oauth_json(bytes: &[u8]) -> Result<Self, ParseError> {
         let (members, _) = document::object(bytes, &[])?;
         let entries = members.iter().filter_map(|(provider, raw)| {
-            let entry = Object::of(raw)?;
+            let entry = Object::parse(raw)?;
             let is_text = |name| json::string(entry.get(name)).is_some();
             if provider.is_empty() || !is_text("access") && !is_text("refresh") {
                 return None;

@@ -11,7 +11,7 @@ use crate::fs::atomic::{self, Installed, NextFile};
 use crate::fs::flock::FileLock;
 use crate::fs::open::read_trusted;
 use crate::paths;
-use crate::refresh_record::response_file::{self, AnswerFile, StoredAnswer};
+use crate::refresh_record::response_file::{self, ResponseFile, StoredResponse};
 use crate::refresh_record::token_key::TokenKey;
 use crate::store::place::{Place, read_backup, superseded_by};
 use crate::store::recovery::{Recoveries, Recovery};
@@ -288,9 +288,9 @@ impl StoreLock {
     ///
     /// # Errors
     /// Send nothing, because the response could not be saved.
-    pub fn reserve(&mut self, key: TokenKey) -> Result<AnswerFile, StoreError> {
+    pub fn reserve(&mut self, key: TokenKey) -> Result<ResponseFile, StoreError> {
         self.reserve_next()?;
-        AnswerFile::reserve(&self.answer_path(key))
+        ResponseFile::reserve(&self.response_path(key))
     }
 
     pub(crate) fn reserve_next(&mut self) -> Result<(), StoreError> {
@@ -309,28 +309,28 @@ impl StoreLock {
     }
 
     /// The response file of the token `key` beside this store, if it has a whole response.
-    pub fn stored_answer(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
-        response_file::read(&self.answer_path(key))
+    pub fn stored_response(&self, key: TokenKey) -> Result<Option<StoredResponse>, StoreError> {
+        response_file::read(&self.response_path(key))
     }
 
     /// Removes the response file of the token `key`, because its content is in the store now.
-    pub fn remove_answer(&self, key: TokenKey) -> Result<(), StoreError> {
-        atomic::remove(&self.answer_path(key))
+    pub fn remove_response(&self, key: TokenKey) -> Result<(), StoreError> {
+        atomic::remove(&self.response_path(key))
     }
 
     /// Renames the response file of the token `key`: it could not be read, and is kept for a newer
     /// program or for the user.
-    pub fn keep_answer(&self, key: TokenKey) -> Result<(), StoreError> {
+    pub fn keep_response(&self, key: TokenKey) -> Result<(), StoreError> {
         response_file::keep(paths::directory_of(&self.place.file), key)
     }
 
     /// The response of the token `key` that was [kept](Self::keep_answer), if there is one.
-    pub fn kept_answer(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
+    pub fn kept_response(&self, key: TokenKey) -> Result<Option<StoredResponse>, StoreError> {
         response_file::read(&paths::kept_response(paths::directory_of(&self.place.file), key))
     }
 
     /// Removes the kept response of the token `key`: it was read, or is no longer needed.
-    pub fn remove_kept_answer(&self, key: TokenKey) -> Result<(), StoreError> {
+    pub fn remove_kept_response(&self, key: TokenKey) -> Result<(), StoreError> {
         atomic::remove(&paths::kept_response(paths::directory_of(&self.place.file), key))
     }
 
@@ -338,11 +338,11 @@ impl StoreLock {
     ///
     /// # Errors
     /// The directory cannot be read. Send nothing, because a response may be in it.
-    pub fn answers(&self) -> Result<Vec<TokenKey>, StoreError> {
+    pub fn responses(&self) -> Result<Vec<TokenKey>, StoreError> {
         response_file::keys(paths::directory_of(&self.place.file))
     }
 
-    fn answer_path(&self, key: TokenKey) -> PathBuf {
+    fn response_path(&self, key: TokenKey) -> PathBuf {
         paths::response_file(paths::directory_of(&self.place.file), key)
     }
 

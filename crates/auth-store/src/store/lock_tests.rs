@@ -42,16 +42,16 @@ fn over(lock: &StoreLock, text: &str) -> NextFile {
 }
 
 #[test]
-fn what_is_reserved_is_enough_for_the_store_and_an_answer_and_goes_with_the_lock() {
+fn what_is_reserved_is_enough_for_the_store_and_a_response_and_goes_with_the_lock() {
     let Somewhere { store, .. } = &somewhere();
     let mut lock = store.lock_for_refresh().unwrap();
-    let answer = lock.reserve(key()).unwrap();
+    let response = lock.reserve(key()).unwrap();
     let next = paths::next(&lock.place.file);
     let size = content(store.path()).len();
     assert_eq!(content(&next).len(), size + (64 << 10));
-    assert_eq!((lock.answers().unwrap(), store.answers().unwrap()), (vec![key()], vec![key()]));
-    assert!(store.stored_answer(key()).unwrap().is_none());
-    drop(answer);
+    assert_eq!((lock.responses().unwrap(), store.responses().unwrap()), (vec![key()], vec![key()]));
+    assert!(store.stored_response(key()).unwrap().is_none());
+    drop(response);
     drop(lock);
     assert!(!next.exists());
     store.check_room().unwrap();
@@ -59,30 +59,30 @@ fn what_is_reserved_is_enough_for_the_store_and_an_answer_and_goes_with_the_lock
 }
 
 #[test]
-fn an_answer_is_found_beside_its_store_until_it_is_removed() {
+fn a_response_is_found_beside_its_store_until_it_is_removed() {
     let Somewhere { store, .. } = &somewhere();
     let mut lock = store.lock_for_refresh().unwrap();
-    let answer = StoredAnswer {
+    let response = StoredResponse {
         status: 200,
         received_at: Timestamp(1),
         headers: Vec::new(),
         body: b"body".to_vec(),
     };
-    lock.reserve(key()).unwrap().store(&answer).unwrap();
-    assert_eq!(lock.stored_answer(key()).unwrap().unwrap().body, b"body");
-    assert_eq!(store.stored_answer(key()).unwrap().unwrap().body, b"body");
-    lock.remove_answer(key()).unwrap();
-    assert!(lock.stored_answer(key()).unwrap().is_none());
-    assert_eq!((lock.answers().unwrap(), store.answers().unwrap()), (vec![], vec![]));
+    lock.reserve(key()).unwrap().store(&response).unwrap();
+    assert_eq!(lock.stored_response(key()).unwrap().unwrap().body, b"body");
+    assert_eq!(store.stored_response(key()).unwrap().unwrap().body, b"body");
+    lock.remove_response(key()).unwrap();
+    assert!(lock.stored_response(key()).unwrap().is_none());
+    assert_eq!((lock.responses().unwrap(), store.responses().unwrap()), (vec![], vec![]));
 
-    lock.reserve(key()).unwrap().store(&answer).unwrap();
-    lock.keep_answer(key()).unwrap();
-    assert!(lock.stored_answer(key()).unwrap().is_none());
-    assert_eq!(lock.kept_answer(key()).unwrap().unwrap().body, b"body");
-    let kept = store.kept_answers().unwrap();
+    lock.reserve(key()).unwrap().store(&response).unwrap();
+    lock.keep_response(key()).unwrap();
+    assert!(lock.stored_response(key()).unwrap().is_none());
+    assert_eq!(lock.kept_response(key()).unwrap().unwrap().body, b"body");
+    let kept = store.kept_responses().unwrap();
     assert!(matches!(&kept[..], [(of, path)] if *of == key() && path.exists()), "{kept:?}");
-    lock.remove_kept_answer(key()).unwrap();
-    assert_eq!(store.kept_answers().unwrap(), []);
+    lock.remove_kept_response(key()).unwrap();
+    assert_eq!(store.kept_responses().unwrap(), []);
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn what_touches_no_credential_leaves_the_backup() {
 fn what_lies_beside_the_store_is_locked_without_clawdbots_lock() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::at(directory.path().join("made/auth-profiles.json"));
-    let store = store.with_patience(Duration::ZERO);
+    let store = store.with_timeout(Duration::ZERO);
     assert!(store.is_untouched().unwrap());
     let lock = store.lock_companions().unwrap();
     assert!(!store.is_untouched().unwrap());
@@ -254,7 +254,7 @@ fn what_lies_beside_the_store_is_locked_without_clawdbots_lock() {
     assert!(matches!(store.lock_for_refresh(), Err(StoreError::Busy { .. })));
     drop(lock);
     // Who gave up may get the lock for a moment, and lets it go.
-    store.with_patience(Duration::from_mins(1)).lock_for_refresh().unwrap();
+    store.with_timeout(Duration::from_mins(1)).lock_for_refresh().unwrap();
 }
 
 #[cfg(unix)]

@@ -20,7 +20,7 @@ use crate::fs::locate;
 use crate::fs::open::read_trusted_open;
 use crate::fs::{File, Metadata};
 use crate::paths;
-use crate::refresh_record::response_file::{self, StoredAnswer};
+use crate::refresh_record::response_file::{self, StoredResponse};
 use crate::refresh_record::token_key::TokenKey;
 use crate::store::lock::StoreLock;
 use crate::store::place::{Place, read_backup};
@@ -42,7 +42,7 @@ impl Store {
 
     /// The same store, waiting at most `timeout` for its locks instead of 60 s.
     #[must_use]
-    pub fn with_patience(self, timeout: Duration) -> Self {
+    pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
@@ -175,21 +175,21 @@ impl Store {
     }
 
     /// The response file of the token `key` beside this store, if it has a whole response.
-    pub fn stored_answer(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
-        response_file::read(&self.answer_path(key))
+    pub fn stored_response(&self, key: TokenKey) -> Result<Option<StoredResponse>, StoreError> {
+        response_file::read(&self.response_path(key))
     }
 
     /// The tokens with a response file beside this store.
     ///
     /// # Errors
     /// The directory cannot be read. Send nothing, because a response may be in it.
-    pub fn answers(&self) -> Result<Vec<TokenKey>, StoreError> {
+    pub fn responses(&self) -> Result<Vec<TokenKey>, StoreError> {
         response_file::keys(paths::directory_of(&self.canonical_path()))
     }
 
     /// The tokens with a response that could not be read and is kept beside this store, each with the
     /// file.
-    pub fn kept_answers(&self) -> Result<Vec<(TokenKey, PathBuf)>, StoreError> {
+    pub fn kept_responses(&self) -> Result<Vec<(TokenKey, PathBuf)>, StoreError> {
         let path = self.canonical_path();
         let directory = paths::directory_of(&path);
         let keys = response_file::kept_keys(directory)?.into_iter();
@@ -219,7 +219,7 @@ impl Store {
         Ok(kept.into_iter().map(|name| directory.join(name)).collect())
     }
 
-    fn answer_path(&self, key: TokenKey) -> PathBuf {
+    fn response_path(&self, key: TokenKey) -> PathBuf {
         paths::response_file(paths::directory_of(&self.canonical_path()), key)
     }
 }
@@ -330,7 +330,7 @@ mod tests {
         let (_directory, store) = directory_and_store();
         put(&store, "acme:a", "one");
         let mut lock = store.lock_for_refresh().unwrap();
-        let _answer = lock.reserve(TokenKey::new("e", "c", &"r".into())).unwrap();
+        let _response = lock.reserve(TokenKey::new("e", "c", &"r".into())).unwrap();
         atomic::write_atomic(store.path(), b"{").unwrap();
         let mut calls = 0;
         lock.update(|document| {
@@ -366,7 +366,7 @@ mod tests {
         let lock = Place::resolve(store.path()).unwrap().lock;
         fs::create_dir(&lock).unwrap();
         atomic::write_atomic(store.path(), &whole[..whole.len() / 2]).unwrap();
-        let without_waiting = store.clone().with_patience(Duration::ZERO);
+        let without_waiting = store.clone().with_timeout(Duration::ZERO);
         assert!(matches!(without_waiting.read(), Err(StoreError::Busy { .. })));
         // The control: the lock is free.
         fs::remove_dir(&lock).unwrap();

@@ -36,9 +36,9 @@ impl ModelUsage {
 
     /// Whether it has only what we write. Otherwise it must not be written again.
     fn is_whole(&self) -> bool {
-        let is_object = |raw: &[u8]| Object::of(raw).is_some();
+        let is_object = |raw: &[u8]| Object::parse(raw).is_some();
         let are_objects = |raw: &[u8]| {
-            Object::of(raw).is_some_and(|models| models.iter().all(|(_, raw)| is_object(raw)))
+            Object::parse(raw).is_some_and(|models| models.iter().all(|(_, raw)| is_object(raw)))
         };
         let is_list = |raw: &[u8]| {
             json::elements(raw)

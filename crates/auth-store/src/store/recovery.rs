@@ -1,4 +1,4 @@
-//! What was recovered, for those who tell the person: damage is never mended in silence.
+//! What was recovered, for those who tell the user: damage is never fixed in silence.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -152,7 +152,7 @@ fn members(before: Option<&[u8]>) -> Option<(Object<'_>, [&[u8]; 2])> {
 
 /// The key of an entry, if the entry has the form that we write.
 fn key_of(raw: &[u8]) -> Option<Secret> {
-    let entry = Object::of(raw)?;
+    let entry = Object::parse(raw)?;
     let is_plain = entry.iter().all(|(name, _)| name == "type" || name == "key");
     let is_key = json::string(entry.get("type")).as_deref() == Some("api_key");
     json::string(entry.get("key")).filter(|_| is_plain && is_key).map(Secret::from)

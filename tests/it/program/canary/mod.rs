@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use e2e::http;
 use e2e::sandbox::{Finished, set_mode, write};
 use serde_json::json;
-use world::{Answer, PROFILE, World, look_at_processes, secret, verbose};
+use world::{PROFILE, Reply, World, look_at_processes, secret, verbose};
 
 const TOKEN: [&str; 5] = ["models", "auth", "token", "--provider", "acme"];
 
@@ -66,7 +66,7 @@ fn no_login_leaks_a_secret_however_it_ends() {
     let mut world = World::new();
     let code = secret("code");
 
-    // Refused by the person.
+    // Refused by the user.
     let (login, ends_on) = world.begin_login();
     let url = ends_on(&format!("error=access_denied&error_description={code}&state=wrong"));
     world.browse(&url);
@@ -76,14 +76,14 @@ fn no_login_leaks_a_secret_however_it_ends() {
     run.expect_code(4);
 
     // Wrong states and half answers, in the browser and pasted; then an exchange that fails.
-    for answer in [
-        Answer::Error(400, "invalid_grant"),
-        Answer::Nested(401, "invalid_client"),
-        Answer::Text(200, "text/html"),
-        Answer::Redirect,
-        Answer::WrongType,
+    for reply in [
+        Reply::Error(400, "invalid_grant"),
+        Reply::Nested(401, "invalid_client"),
+        Reply::Text(200, "text/html"),
+        Reply::Redirect,
+        Reply::WrongType,
     ] {
-        world.next(&[answer]);
+        world.next(&[reply]);
         let (mut login, ends_on) = world.begin_login();
         world.browse(&ends_on(&format!("code={code}&state=wrong")));
         world.browse(&ends_on(&format!("code={code}&code={code}&state=STATE")));
@@ -92,13 +92,13 @@ fn no_login_leaks_a_secret_however_it_ends() {
         world.browse(&ends_on(&format!("code={code}&state=STATE")));
         let run = login.finish();
         world.check(&run, false);
-        assert_ne!(run.code, Some(0), "{answer:?}: {run:#?}");
+        assert_ne!(run.code, Some(0), "{reply:?}: {run:#?}");
     }
 
     // In two steps: a wrong address, a failing exchange, and a last one that works.
     let start = ["models", "auth", "login", "--provider", "acme", "--start", "--json"];
-    for answers in [&[Answer::Error(400, "invalid_grant")][..], &[]] {
-        world.next(answers);
+    for replies in [&[Reply::Error(400, "invalid_grant")][..], &[]] {
+        world.next(replies);
         let begun = world.run(&start, "").json();
         let url = begun["url"].as_str().unwrap();
         let query = http::decode(url.split_once('?').unwrap().1);
@@ -107,7 +107,7 @@ fn no_login_leaks_a_secret_however_it_ends() {
         let finish = ["models", "auth", "login", "--provider", "acme", "--finish", "-"];
         world.run(&finish, &format!("{redirect}?code={code}&state=wrong"));
         let run = world.run(&finish, &format!("{redirect}?code={code}&state={state}"));
-        assert_eq!(run.code == Some(0), answers.is_empty(), "{run:#?}");
+        assert_eq!(run.code == Some(0), replies.is_empty(), "{run:#?}");
     }
 
     // By the browser, and by a code on another device.
@@ -116,8 +116,8 @@ fn no_login_leaks_a_secret_however_it_ends() {
     let run = login.finish();
     world.check(&run, false);
     run.expect_code(0);
-    for answers in [&[Answer::Error(400, "access_denied")][..], &[]] {
-        world.next(answers);
+    for replies in [&[Reply::Error(400, "access_denied")][..], &[]] {
+        world.next(replies);
         world.run(&["models", "auth", "login", "--provider", "acme", "--device-code"], "");
     }
     assert!(world.script.lock().unwrap().learned.len() > 5, "no verifier was seen");
@@ -128,33 +128,33 @@ fn no_login_leaks_a_secret_however_it_ends() {
 fn no_refresh_leaks_a_secret_however_it_ends() {
     let mut world = World::new();
     let refresh = ["models", "auth", "refresh", PROFILE, "--force"];
-    for answer in [
-        Answer::Error(400, "invalid_grant"),
-        Answer::Nested(401, "refresh_token_reused"),
-        Answer::Error(400, "invalid_client"),
-        Answer::Error(503, "temporarily_unavailable"),
-        Answer::Error(418, "something_new"),
-        Answer::Text(200, "text/html"),
-        Answer::Text(200, "application/json"),
-        Answer::Text(429, "text/plain"),
-        Answer::Redirect,
-        Answer::OtherAccount,
-        Answer::NoAccess,
-        Answer::WrongType,
+    for reply in [
+        Reply::Error(400, "invalid_grant"),
+        Reply::Nested(401, "refresh_token_reused"),
+        Reply::Error(400, "invalid_client"),
+        Reply::Error(503, "temporarily_unavailable"),
+        Reply::Error(418, "something_new"),
+        Reply::Text(200, "text/html"),
+        Reply::Text(200, "application/json"),
+        Reply::Text(429, "text/plain"),
+        Reply::Redirect,
+        Reply::OtherAccount,
+        Reply::NoAccess,
+        Reply::WrongType,
     ] {
         world.seed();
-        world.next(&[answer]);
+        world.next(&[reply]);
         let run = world.run(&refresh, "");
-        assert_ne!(run.code, Some(0), "{answer:?}: {run:#?}");
+        assert_ne!(run.code, Some(0), "{reply:?}: {run:#?}");
         world.next(&[]);
-        let _ = world.hand_out(&[&TOKEN[..], &["--json", "--no-refresh"]].concat(), "");
+        let _ = world.token_output(&[&TOKEN[..], &["--json", "--no-refresh"]].concat(), "");
         world.run(&["models", "status"], "");
         world.run(&["models", "auth", "list", "--json"], "");
         world.run(&["doctor"], "");
     }
     world.next(&[]);
     world.seed();
-    world.hand_out(&TOKEN, "").expect_code(0);
+    world.token_output(&TOKEN, "").expect_code(0);
     let looked_at = world.script.lock().unwrap().looked_at;
     assert!(looked_at > 0 || !cfg!(target_os = "linux"), "no process was looked at");
     expect_none(&world.leaks());
@@ -164,7 +164,7 @@ fn no_refresh_leaks_a_secret_however_it_ends() {
 fn no_command_leaks_a_secret() {
     let mut world = World::new();
     world.seed();
-    world.hand_out(&TOKEN, "").expect_code(0);
+    world.token_output(&TOKEN, "").expect_code(0);
     let key = secret("key");
     world.run(&["models", "auth", "paste-api-key", "--provider", "other"], &key).expect_code(0);
     world.run(&["models", "auth", "paste-token", "--provider", "third"], &key).expect_code(0);
@@ -184,7 +184,7 @@ fn no_command_leaks_a_secret() {
         let command = format!("{} {end}", helper.display());
         let args = ["models", "auth", "paste-api-key", "--provider", "kept", "--from-command"];
         world.run(&[&args[..], &[&command]].concat(), "");
-        world.hand_out(&["models", "auth", "token", "--provider", "kept"], "");
+        world.token_output(&["models", "auth", "token", "--provider", "kept"], "");
     }
 
     for args in [
@@ -223,13 +223,13 @@ fn no_command_leaks_a_secret() {
         &["models", "auth", "env", "--provider", "other"],
         &["models", "auth", "exec", "--provider", "other", "--", "sh", "-c", "echo $OTHER_API_KEY"],
     ] {
-        world.hand_out(args, "");
+        world.token_output(args, "");
     }
 
     // What providers say about a failure, with the key in it.
     let body = json!({"error": {"code": "x", "message": format!("bad key {key} ({key})")}});
-    let answer = format!("HTTP/1.1 401 No\r\nx-key: {key}\r\n\r\n{body}");
-    world.run(&["models", "auth", "report", "other:default", "--from-response"], &answer);
+    let reply = format!("HTTP/1.1 401 No\r\nx-key: {key}\r\n\r\n{body}");
+    world.run(&["models", "auth", "report", "other:default", "--from-response"], &reply);
     world.run(&["models", "auth", "report", "other:default", "--from-response"], &key);
     world.run(&["models", "auth", "list"], "");
     world.run(&["models", "auth", "explain", "--provider", "other"], "");

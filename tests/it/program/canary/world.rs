@@ -23,21 +23,21 @@ pub(super) struct World {
 /// What the provider answers, and what it came to know.
 #[derive(Default)]
 pub(super) struct Script {
-    /// The next answers of the token endpoint, before it grants everything.
-    answers: VecDeque<Answer>,
+    /// The next responses of the token endpoint, before it grants everything.
+    replies: VecDeque<Reply>,
     made: usize,
     /// Secrets that are no words of ours: verifiers.
     pub(super) learned: Vec<String>,
     /// Where the sandbox is, by which its processes are known.
     home: PathBuf,
     leaks: Vec<String>,
-    /// How many processes of ours were looked at while they waited for an answer.
+    /// How many processes of ours were looked at while they waited for a response.
     pub(super) looked_at: usize,
 }
 
-/// An answer; those with a text have all that was asked in it.
+/// A response; those with a text have all that was asked in it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Answer {
+pub(super) enum Reply {
     Error(u16, &'static str),
     Nested(u16, &'static str),
     Text(u16, &'static str),
@@ -78,9 +78,9 @@ impl World {
         Self { sandbox, issuer, script, leaks: Vec::new() }
     }
 
-    /// The next answers of the token endpoint.
-    pub(super) fn next(&self, answers: &[Answer]) {
-        self.script.lock().unwrap().answers = answers.iter().copied().collect();
+    /// The next responses of the token endpoint.
+    pub(super) fn next(&self, replies: &[Reply]) {
+        self.script.lock().unwrap().replies = replies.iter().copied().collect();
     }
 
     /// Runs a command that has no reason to print a secret.
@@ -91,7 +91,7 @@ impl World {
     }
 
     /// Runs a command whose output is a secret, and says nothing of it elsewhere.
-    pub(super) fn hand_out(&mut self, args: &[&str], input: &str) -> Finished {
+    pub(super) fn token_output(&mut self, args: &[&str], input: &str) -> Finished {
         let run = self.sandbox.run_with_input(&verbose(args), input);
         self.check(&run, true);
         run
@@ -156,8 +156,8 @@ impl Script {
         self.learned.extend(http::find(&fields, "code_verifier").map(str::to_owned));
         let everything = format!("{fields:?} {:?}", request.headers);
         match request.path() {
-            "/token" => match self.answers.pop_front() {
-                Some(answer) => self.play(answer, &everything),
+            "/token" => match self.replies.pop_front() {
+                Some(reply) => self.play(reply, &everything),
                 None => Response::json(200, &self.grant("alice")),
             },
             "/code" => Response::json(
@@ -171,25 +171,23 @@ impl Script {
         }
     }
 
-    fn play(&mut self, answer: Answer, asked: &str) -> Response {
-        match answer {
-            Answer::Error(status, code) => {
+    fn play(&mut self, reply: Reply, asked: &str) -> Response {
+        match reply {
+            Reply::Error(status, code) => {
                 let body = json!({"error": code, "error_description": format!("no: {asked}")});
                 Response::json(status, &body)
             }
-            Answer::Nested(status, code) => {
+            Reply::Nested(status, code) => {
                 let body = json!({"error": {"code": code, "message": asked, "type": asked}});
                 Response::json(status, &body)
             }
-            Answer::Text(status, kind) => Response::new(status, kind, asked),
-            Answer::Redirect => {
+            Reply::Text(status, kind) => Response::new(status, kind, asked),
+            Reply::Redirect => {
                 Response::redirect(&format!("http://127.0.0.1:9/?{}", secret("redirect")))
             }
-            Answer::OtherAccount => Response::json(200, &self.grant("mallory")),
-            Answer::NoAccess => {
-                Response::json(200, &json!({"refresh_token": self.name("refresh")}))
-            }
-            Answer::WrongType => {
+            Reply::OtherAccount => Response::json(200, &self.grant("mallory")),
+            Reply::NoAccess => Response::json(200, &json!({"refresh_token": self.name("refresh")})),
+            Reply::WrongType => {
                 let body =
                     json!({"access_token": {"token": self.name("access")}, "expires_in": asked});
                 Response::json(200, &body)
@@ -214,7 +212,7 @@ impl Script {
         secret(&format!("{kind}-{:04}", self.made))
     }
 
-    /// While we are asked something, a process of the sandbox waits for the answer.
+    /// While we are asked something, a process of the sandbox waits for the response.
     fn look_at_processes(&mut self) {
         let home = self.home.to_str().unwrap().to_owned();
         let (looked_at, leaks) = look_at_processes(&home);

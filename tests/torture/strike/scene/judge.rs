@@ -210,7 +210,7 @@ impl Scene<'_> {
         let mut next = first.clone();
         let mut profiles = profiles.clone();
         if next.code == Some(5) {
-            // The issuer was out of reach, and everyone waits a little; a person need not.
+            // The issuer was out of reach, and everyone waits a little; a user need not.
             next = self.sandbox.run(&[&TOKEN[..], &["--force-refresh"]].concat());
             profiles = self.store("main").unwrap_or_default()["profiles"].clone();
         }

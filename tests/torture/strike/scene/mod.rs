@@ -8,8 +8,8 @@ use super::trace::{self, Fault, Point, Role, Traced};
 use crate::live::{backdate, lock_of};
 use crate::naive::{self, Way};
 use e2e::issuer::{Issuer, Tokens};
-use e2e::person::Person;
 use e2e::sandbox::{Sandbox, expired, write};
+use e2e::user::User;
 use e2e::{issuer, now_ms};
 use serde_json::{Value, json};
 use std::env;
@@ -74,7 +74,7 @@ impl Operation {
         !self.refreshes() && !matches!(self, Self::FinishAnswer | Self::Heal)
     }
 
-    /// What the person types.
+    /// What the user types.
     fn args(self) -> &'static [&'static str] {
         match self {
             Self::Paste => &PASTE,
@@ -104,14 +104,14 @@ pub(crate) struct Scene<'a> {
 /// What may be left of a struck refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tolerance {
-    /// The answer may be lost on its way from the issuer to our write.
+    /// The response may be lost on its way from the issuer to our write.
     Window,
     /// Nothing.
     Nothing,
 }
 
 impl<'a> Scene<'a> {
-    /// A home below `base`, as it is just before `operation`. `answered` is the point after an answer was written.
+    /// A home below `base`, as it is just before `operation`. `answered` is the point after a response was written.
     pub(crate) fn set(
         base: &Path,
         issuer: &'a Issuer,
@@ -211,7 +211,7 @@ impl<'a> Scene<'a> {
         let start = self.sandbox.run(&START);
         let start: Value = serde_json::from_str(&start.stdout).expect("a login that began");
         let url = start["url"].as_str().expect("an address").to_owned();
-        Person::named("alice").walk(&url).expect("the issuer consents")
+        User::named("alice").walk(&url).expect("the issuer consents")
     }
 
     /// Runs the operation under the tracer.
@@ -289,19 +289,19 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// What these runs may have lost: an answer to a request that was sent, if it was not written.
+/// What these runs may have lost: a response to a request that was sent, if it was not written.
 pub(crate) fn tolerance_of(runs: &[&Traced]) -> Tolerance {
-    if runs.iter().any(|run| run.is_answer_missing) {
+    if runs.iter().any(|run| run.is_response_missing) {
         Tolerance::Window
     } else {
         Tolerance::Nothing
     }
 }
 
-/// Just after the child wrote the answer, in a refresh that nobody struck: before it waits for the disk.
-pub(crate) fn after_answer(refresh: &Traced) -> Option<Point> {
-    let answer = refresh.answer?;
-    let later = refresh.calls[answer.index + 1..].iter().map(|call| call.point);
+/// Just after the child wrote the response, in a refresh that nobody struck: before it waits for the disk.
+pub(crate) fn after_response(refresh: &Traced) -> Option<Point> {
+    let reply = refresh.reply?;
+    let later = refresh.calls[reply.index + 1..].iter().map(|call| call.point);
     later.into_iter().find(|point| point.role == Role::Child && point.call == "fsync")
 }
 

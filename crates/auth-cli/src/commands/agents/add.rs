@@ -27,7 +27,7 @@ pub fn run(args: &AgentsAddArgs, invocation: &Invocation<'_>) -> Result<Report, 
     }
     let (config, context) = (invocation.config()?, invocation.context);
     let asked = ask(args, invocation.output.json, &config, context)?;
-    let new = New::of(args, &asked, &config, context)?;
+    let new = New::from_args(args, &asked, &config, context)?;
     let bound = write(&new, args, &config, invocation)?;
     for directory in [&new.workspace, &new.directory, &new.sessions] {
         make(directory)?;
@@ -44,7 +44,7 @@ pub fn run(args: &AgentsAddArgs, invocation: &Invocation<'_>) -> Result<Report, 
     }
 }
 
-/// What a person has said, on the command line or when asked.
+/// What a user has said, on the command line or when asked.
 struct Asked {
     name: String,
     workspace: String,
@@ -71,14 +71,14 @@ fn ask(
         return Err(CliError::usage(format!("{missing} is missing, and there is nobody to ask"))
             .hint("clawdbot agents add NAME --workspace DIR"));
     }
-    let answer = |question: String, context: &Context| -> Result<String, CliError> {
+    let response = |question: String, context: &Context| -> Result<String, CliError> {
         context.say(question);
         // A login that follows is asked for at the same terminal.
         Ok(auth_store::trim(&prompt::line("", context)?).to_owned())
     };
     let name = match name {
         Some(name) => name,
-        None => answer("The agent's name:".to_owned(), context)?,
+        None => response("The agent's name:".to_owned(), context)?,
     };
     let workspace = if let Some(workspace) = workspace {
         workspace
@@ -91,13 +91,13 @@ fn ask(
             context,
         );
         let question = format!("Its workspace [{}]:", context.display(Path::new(&usual)));
-        Some(answer(question, context)?).filter(|text| !text.is_empty()).unwrap_or(usual)
+        Some(response(question, context)?).filter(|text| !text.is_empty()).unwrap_or(usual)
     };
     let login = if login.is_some() {
         login
     } else {
         let question = "Log in now? The provider, or nothing:".to_owned();
-        Some(answer(question, context)?).filter(|text| !text.is_empty())
+        Some(response(question, context)?).filter(|text| !text.is_empty())
     };
     Ok(Asked { name, workspace, login })
 }
@@ -113,7 +113,7 @@ struct New {
 }
 
 impl New {
-    fn of(
+    fn from_args(
         args: &AgentsAddArgs,
         asked: &Asked,
         config: &Config,
@@ -191,7 +191,7 @@ fn write(
     let wanted = wanted
         .map(|text| Binding::parse(text, &new.id, &config.value))
         .collect::<Result<Vec<_>, _>>()?;
-    let bound = Bound::of(&wanted, &config.value);
+    let bound = Bound::plan(&wanted, &config.value);
     for binding in &wanted {
         if !binding.is_known(&config.value) {
             let channel = &binding.channel;
@@ -210,7 +210,7 @@ fn write(
         if !known.map(config::agent_id).any(|id| id == new.id) {
             changes.push(Change::push(&["agents", "list"], new.entry()));
         }
-        let bound = Bound::of(&wanted, value);
+        let bound = Bound::plan(&wanted, value);
         let rules = bound.added.iter();
         changes.extend(rules.map(|rule| Change::push(&["bindings"], rule.to_json())));
         changes
@@ -218,7 +218,7 @@ fn write(
     Ok(bound)
 }
 
-/// A folder of the person's own, or one of ours: nobody else looks into it.
+/// A folder of the user's own, or one of ours: nobody else looks into it.
 fn make(directory: &Path) -> Result<(), CliError> {
     Ok(auth_store::create_private_directory(directory)?)
 }
@@ -236,7 +236,7 @@ fn report(new: &New, bound: &Bound, context: &Context) -> Report {
     set("sessionsDir", new.sessions.display().to_string().into());
     set("bindings", bound.to_json());
 
-    let mut report = Report::of(Value::Object(value));
+    let mut report = Report::from_data(Value::Object(value));
     report.line(format_args!("Agent: {}", new.id));
     report.line(format_args!("Workspace: {}", context.display(&new.workspace)));
     report.line(format_args!("Agent dir: {}", context.display(&new.directory)));

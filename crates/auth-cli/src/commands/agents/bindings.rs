@@ -106,7 +106,7 @@ pub(crate) struct Bound {
 
 impl Bound {
     /// Compares what is wanted with the rules of the config.
-    pub(crate) fn of(wanted: &[Binding], config: &Value) -> Self {
+    pub(crate) fn plan(wanted: &[Binding], config: &Value) -> Self {
         let rules = config["bindings"].as_array().into_iter().flatten();
         let mut known: Vec<(String, String)> = rules
             .filter_map(|rule| Some((key(&rule["match"]), agent_id(rule["agentId"].as_str()?))))
@@ -183,7 +183,7 @@ mod tests {
         let wanted = ["slack:default", "telegram", "discord", "discord"];
         let wanted = wanted.map(|text| Binding::parse(text, "work", &config).unwrap());
         assert_eq!(
-            Bound::of(&wanted, &config).to_json(),
+            Bound::plan(&wanted, &config).to_json(),
             json!({
                 "added": ["discord"],
                 "skipped": ["slack accountId=default", "discord"],

@@ -46,7 +46,7 @@ pub fn run(args: &AgentsDeleteArgs, invocation: &Invocation<'_>) -> Result<Repor
     let sink = sink::for_agent(&agent, &config, context)?;
     hand_over(&sink)?;
     let revoked = if args.revoke { revoke(&going, &sink, &agent, context)? } else { Vec::new() };
-    let copy = Copy::of(&agent, context);
+    let copy = Copy::for_agent(&agent, context);
     keep(&agent, &copy, &sink, context)?;
     for reader in &readers {
         // Another agent of that id, made later, is somebody else.
@@ -101,8 +101,8 @@ fn agreed(agent: &Agent, context: &Context) -> Result<bool, CliError> {
             command("agents delete", &[&agent.id], " --force")
         )));
     }
-    let answer = prompt::line(&format!("Delete the agent `{}`? [y/N] ", agent.id), context)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    let response = prompt::line(&format!("Delete the agent `{}`? [y/N] ", agent.id), context)?;
+    Ok(matches!(response.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// What went out of the config.
@@ -148,19 +148,21 @@ fn forget(id: &str, config: &Config, invocation: &Invocation<'_>) -> Result<Remo
 fn hand_over(sink: &TokenSink) -> Result<(), CliError> {
     let mut document = sink.store.read()?;
     for _ in 0..ATTEMPTS {
-        let mut is_settled = true;
+        let mut is_unchanged = true;
         for (profile, login) in logins(&document) {
             let Some(provider) = sink.provider_of(&profile) else { continue };
             let email = profile.email.as_deref();
             // What cannot be finished stays beside the store, and goes into the copy with it.
-            if refresh::finish_begun(&login, email, provider, sink.doors()).unwrap_or(false) {
-                is_settled = false;
+            if refresh::finish_begun(&login, email, provider, sink.refresh_context())
+                .unwrap_or(false)
+            {
+                is_unchanged = false;
             } else {
-                refresh::give_to_successors(&login, provider, sink.doors())?;
+                refresh::give_to_successors(&login, provider, sink.refresh_context())?;
             }
         }
         let now = sink.store.read()?;
-        if is_settled && tokens(&now) == tokens(&document) {
+        if is_unchanged && tokens(&now) == tokens(&document) {
             return Ok(());
         }
         document = now;
@@ -201,8 +203,13 @@ fn revoke(
             Revocation::Done => {
                 // Its record says so from now on, and its other holders are named.
                 let done = async |_: &OAuthCredential| Revocation::Done;
-                let out = runtime::run(refresh::logout(id, Some(provider), done, sink.doors()))?
-                    .map_err(|error| refresh_error::explain(error, Some(provider), agent))?;
+                let out = runtime::run(refresh::logout(
+                    id,
+                    Some(provider),
+                    done,
+                    sink.refresh_context(),
+                ))?
+                .map_err(|error| refresh_error::explain(error, Some(provider), agent))?;
                 for path in out.others {
                     context.say(format_args!(
                         "warning: `{}` had the same login as `{id}`: it is dead there too",
@@ -228,7 +235,7 @@ struct Copy {
 }
 
 impl Copy {
-    fn of(agent: &Agent, context: &Context) -> Self {
+    fn for_agent(agent: &Agent, context: &Context) -> Self {
         let state = &context.paths().state_dir;
         let name = format!("{}-{}", agent.id, context.now());
         let home = paths::agent_home(state, &agent.id);
@@ -342,7 +349,7 @@ impl Deleted {
         let restore = self.copy.restore();
         let sessions = host::paths::sessions(&context.paths().state_dir, &self.agent.id);
         let kept = self.copy.of_path(&self.agent.directory);
-        let mut report = Report::of(json!({
+        let mut report = Report::from_data(json!({
             "agentId": self.agent.id,
             "workspace": self.workspace,
             "agentDir": self.agent.directory.display().to_string(),

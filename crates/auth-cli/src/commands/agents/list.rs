@@ -21,7 +21,7 @@ pub fn list(args: &AgentsListArgs, invocation: &Invocation<'_>) -> Result<Report
     };
     let agents: Vec<_> =
         agents.iter().map(|id| summary(id, args.bindings, &config, context)).collect();
-    let mut report = Report::of(json!(agents));
+    let mut report = Report::from_data(json!(agents));
     report.line("Agents:");
     for agent in &agents {
         tell(agent, context, &mut report);

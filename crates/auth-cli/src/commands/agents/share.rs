@@ -29,7 +29,7 @@ pub fn run(args: &AgentsShareArgs, invocation: &Invocation<'_>) -> Result<Report
         Some((owner, ids)) => (Some(owner), ids),
         None => (None, Vec::new()),
     };
-    let mut report = Report::of(json!({
+    let mut report = Report::from_data(json!({
         "agentId": agent.id,
         "from": owner.as_ref().map(|owner| &owner.id),
         "profiles": ids,
@@ -49,7 +49,7 @@ pub fn run(args: &AgentsShareArgs, invocation: &Invocation<'_>) -> Result<Report
     Ok(report)
 }
 
-/// The agent that a person names.
+/// The agent that a user names.
 pub(crate) fn named(name: &str, config: &Config, context: &Context) -> Result<Agent, CliError> {
     Agent::named(Some(name), config, context)
 }

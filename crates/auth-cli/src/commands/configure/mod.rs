@@ -49,7 +49,7 @@ pub fn run(command: &ConfigureCommand, invocation: &Invocation<'_>) -> Result<Re
             (format!("git config --global {}", git_key(args)), git(args, &program, invocation)?)
         }
     };
-    Ok(Report::of(json!({ "place": place, "changed": is_changed })))
+    Ok(Report::from_data(json!({ "place": place, "changed": is_changed })))
 }
 
 fn git_key(args: &ConfigureGitArgs) -> String {
@@ -151,8 +151,8 @@ fn agreed(args: &ConfigureArgs, context: &Context) -> Result<bool, CliError> {
         return Err(CliError::usage("there is nobody to ask whether to write this")
             .hint("nothing was written; say so on the command line: add --yes"));
     }
-    let answer = prompt::line("Write this? [y/N] ", context)?;
-    let agreed = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
+    let response = prompt::line("Write this? [y/N] ", context)?;
+    let agreed = matches!(response.trim().to_ascii_lowercase().as_str(), "y" | "yes");
     if !agreed {
         context.say("Nothing was written.");
     }

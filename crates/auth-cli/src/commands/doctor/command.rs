@@ -1,4 +1,4 @@
-//! `doctor`: prints what was found, and mends what is safe to mend.
+//! `doctor`: prints what was found, and fixes what is safe to fix.
 
 use serde_json::json;
 
@@ -10,9 +10,9 @@ use crate::host::error::{CliError, Exit};
 use crate::host::report::Report;
 use crate::host::text::printable;
 
-/// Looks at everything; with `--fix` mends, and looks again.
+/// Looks at everything; with `--fix` fixes, and looks again.
 pub fn run(args: &DoctorArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
-    // One that does not exist has nothing wrong with it: that is for the person to know. A config
+    // One that does not exist has nothing wrong with it: that is for the user to know. A config
     // that cannot be read is a finding of its own.
     if invocation.named().is_some() && invocation.config().is_ok() {
         invocation.agent()?;
@@ -34,7 +34,7 @@ pub fn run(args: &DoctorArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let serious = findings.iter().filter(|it| it.severity != Severity::Note).count();
     let left = findings.iter().map(|it| it.to_json(false));
     let all: Vec<_> = fixed.into_iter().chain(left).collect();
-    let mut report = Report::of(json!({ "ok": serious == 0, "findings": all }));
+    let mut report = Report::from_data(json!({ "ok": serious == 0, "findings": all }));
     for (what, outcome) in &done {
         match outcome {
             Ok(word) => report.line(format_args!("mended   {}: {word}", printable(what))),

@@ -8,29 +8,31 @@ use auth_providers::PENDING_LIFETIME;
 use auth_store::{Timestamp, paths};
 
 use crate::agent::Agent;
+use crate::commands::doctor::examination::{Examination, of_agent};
 use crate::commands::doctor::finding::{Finding, Fix, Severity};
-use crate::commands::doctor::patient::{Patient, of_agent};
 use crate::host::error::CliError;
 use crate::host::shell_quote::{moved_away, word};
 
-pub(crate) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
-    let state = &patient.context.paths().state_dir;
+pub(crate) fn examine(examination: &Examination<'_>) -> Vec<Finding> {
+    let state = &examination.context.paths().state_dir;
     let mut findings = Vec::new();
     for (directory, code) in [
         (state.clone(), "state_mode"),
         (paths::refresh_records(state), "locks_mode"),
         (paths::pending_logins(state), "logins_mode"),
     ] {
-        findings.extend(private(&directory, 0o700, code, patient));
+        findings.extend(private(&directory, 0o700, code, examination));
     }
     for entry in entries(&paths::refresh_records(state)) {
-        findings.extend(private(&entry, 0o600, "file_mode", patient));
+        findings.extend(private(&entry, 0o600, "file_mode", examination));
     }
     for entry in entries(&paths::pending_logins(state)) {
-        findings.extend(private(&entry, 0o600, "file_mode", patient));
-        if age(&entry, patient.now).is_some_and(|age| age > PENDING_LIFETIME) {
-            let what =
-                format!("{} is a login that was begun and never finished", show(&entry, patient));
+        findings.extend(private(&entry, 0o600, "file_mode", examination));
+        if age(&entry, examination.now).is_some_and(|age| age > PENDING_LIFETIME) {
+            let what = format!(
+                "{} is a login that was begun and never finished",
+                show(&entry, examination)
+            );
             findings.push(
                 Finding::new("old_login", Severity::Note, what)
                     .costs("nothing: it has run out")
@@ -40,18 +42,18 @@ pub(crate) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
             );
         }
     }
-    findings.extend(network(state, patient));
-    for agent in &patient.agents {
-        findings.extend(of_the_agent(agent, patient));
+    findings.extend(network(state, examination));
+    for agent in &examination.agents {
+        findings.extend(of_the_agent(agent, examination));
     }
     findings
 }
 
 /// The state directory on the disk of another machine.
 #[cfg(target_os = "linux")]
-fn network(state: &Path, patient: &Patient<'_>) -> Option<Finding> {
+fn network(state: &Path, examination: &Examination<'_>) -> Option<Finding> {
     let kind = u64::try_from(rustix::fs::statfs(state).ok()?.f_type).ok()?;
-    let what = format!("{} is on {}", show(state, patient), network_file_system(kind)?);
+    let what = format!("{} is on {}", show(state, examination), network_file_system(kind)?);
     Some(
         Finding::new("network_file_system", Severity::Warning, what)
             .costs("its locks are as good as the server's; a second machine that uses the logins ends them")
@@ -61,7 +63,7 @@ fn network(state: &Path, patient: &Patient<'_>) -> Option<Finding> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn network(_: &Path, _: &Patient<'_>) -> Option<Finding> {
+fn network(_: &Path, _: &Examination<'_>) -> Option<Finding> {
     None
 }
 
@@ -91,21 +93,21 @@ pub(crate) fn unreadable(directory: &Path, error: &str) -> Finding {
         .command(format!("ls -ld {}", word(directory.display())))
 }
 
-fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
+fn of_the_agent(agent: &Agent, examination: &Examination<'_>) -> Vec<Finding> {
     let mut findings: Vec<_> =
-        private(&agent.directory, 0o700, "agent_mode", patient).into_iter().collect();
+        private(&agent.directory, 0o700, "agent_mode", examination).into_iter().collect();
     let store = agent.store();
     let lock = paths::lock(&paths::store(&agent.directory));
     for file in entries(&agent.directory) {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let is_ours = paths::is_ours(&name);
         if is_ours && file.is_file() {
-            findings.extend(private(&file, 0o600, "file_mode", patient));
+            findings.extend(private(&file, 0o600, "file_mode", examination));
         } else if is_ours && file != lock {
-            findings.extend(odd_file(&file, patient));
+            findings.extend(odd_file(&file, examination));
         }
         if is_ours && paths::is_damaged_copy(&name) && file.is_file() {
-            let what = format!("{} is what was kept of a damaged file", show(&file, patient));
+            let what = format!("{} is what was kept of a damaged file", show(&file, examination));
             findings.push(
                 Finding::new("damaged_copy", Severity::Note, what)
                     .costs("credentials may be in it, also of profiles that were removed since")
@@ -114,8 +116,10 @@ fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
             );
         }
         if paths::is_unfinished(&name) {
-            let what =
-                format!("{} is left of a process that died while writing", show(&file, patient));
+            let what = format!(
+                "{} is left of a process that died while writing",
+                show(&file, examination)
+            );
             findings.push(
                 Finding::new("leftover", Severity::Note, what)
                     .costs("nothing: the next write removes it; it holds credentials until then")
@@ -125,15 +129,15 @@ fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
             );
         }
     }
-    findings.extend(link(store.path(), patient));
+    findings.extend(link(store.path(), examination));
     let lock = paths::lock(&store.canonical_path());
-    findings.extend(lock_findings(&lock, agent, patient));
+    findings.extend(lock_findings(&lock, agent, examination));
     match auth_store::superseded_by(&store.canonical_path()) {
         Ok(None) => {}
         Ok(Some(sign)) => {
             let what = format!(
                 "{} shows that a later OpenClaw keeps the credentials in its database",
-                show(&sign, patient)
+                show(&sign, examination)
             );
             findings.push(
                 Finding::new("store_superseded", Severity::Warning, what)
@@ -150,9 +154,9 @@ fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
     if matches!(store.is_untouched(), Ok(false))
         && auth_store::read_regular_text(&cache).is_ok_and(|text| text.contains("\"refresh\""))
     {
-        let what = format!("{} holds a refresh token beside the store", show(&cache, patient));
+        let what = format!("{} holds a refresh token beside the store", show(&cache, examination));
         let finding = Finding::new("runtime_cache", Severity::Warning, what).at(&cache);
-        findings.push(if is_within(&cache, &patient.context.paths().state_dir) {
+        findings.push(if is_within(&cache, &examination.context.paths().state_dir) {
             finding
                 .costs("a program that refreshes what it finds there ends the login for everybody")
                 .command(moved_away(&cache, "old"))
@@ -176,12 +180,12 @@ fn is_within(path: &Path, directory: &Path) -> bool {
 }
 
 /// Something that is no file in the place of one: it is not waited for, and nothing is read from it.
-fn odd_file(path: &Path, patient: &Patient<'_>) -> Option<Finding> {
+fn odd_file(path: &Path, examination: &Examination<'_>) -> Option<Finding> {
     let error = auth_store::open_regular(path).err()?;
     if error.kind() == std::io::ErrorKind::NotFound {
         return None;
     }
-    let what = format!("{}: {error}", show(path, patient));
+    let what = format!("{}: {error}", show(path, examination));
     Some(
         Finding::new("odd_file", Severity::Error, what)
             .costs("what belongs there can be neither read nor written")
@@ -191,8 +195,8 @@ fn odd_file(path: &Path, patient: &Patient<'_>) -> Option<Finding> {
 }
 
 /// The store as a link, or with a second name.
-fn link(path: &Path, patient: &Patient<'_>) -> Option<Finding> {
-    let shown = show(path, patient);
+fn link(path: &Path, examination: &Examination<'_>) -> Option<Finding> {
+    let shown = show(path, examination);
     let found = fs::symlink_metadata(path).ok()?;
     if found.is_symlink() && !path.exists() {
         let what = format!("{shown} is a link to nothing");
@@ -218,9 +222,9 @@ fn link(path: &Path, patient: &Patient<'_>) -> Option<Finding> {
 }
 
 /// The directory by which Clawdbot locks the store.
-fn lock_findings(lock: &Path, agent: &Agent, patient: &Patient<'_>) -> Option<Finding> {
+fn lock_findings(lock: &Path, agent: &Agent, examination: &Examination<'_>) -> Option<Finding> {
     let found = fs::symlink_metadata(lock).ok()?;
-    let shown = show(lock, patient);
+    let shown = show(lock, examination);
     if found.is_dir() && fs::read_dir(lock).ok()?.next().is_some() {
         let what = format!("{shown} is a lock with something in it");
         return Some(
@@ -230,7 +234,7 @@ fn lock_findings(lock: &Path, agent: &Agent, patient: &Patient<'_>) -> Option<Fi
                 .command(format!("look into it, then: rm -r {}", word(lock.display()))),
         );
     }
-    let is_old = age(lock, patient.now).is_some_and(|age| age > STALE);
+    let is_old = age(lock, examination.now).is_some_and(|age| age > STALE);
     if !is_old {
         return None;
     }
@@ -241,8 +245,8 @@ fn lock_findings(lock: &Path, agent: &Agent, patient: &Patient<'_>) -> Option<Fi
         .at(lock);
     Some(if found.is_dir() {
         finding
-            .command(format!("clawdbot doctor --fix{}", of_agent(agent, patient)))
-            .fix(Fix::Settle(agent.store_to_change(patient.context).with_patience(FIX_PATIENCE)))
+            .command(format!("clawdbot doctor --fix{}", of_agent(agent, examination)))
+            .fix(Fix::Recover(agent.store_to_change(examination.context).with_timeout(FIX_TIMEOUT)))
     } else {
         finding.command(format!("if no OpenClaw runs: rm {}", word(lock.display())))
     })
@@ -250,13 +254,18 @@ fn lock_findings(lock: &Path, agent: &Agent, patient: &Patient<'_>) -> Option<Fi
 
 /// Whether others could read or change `path`, or it is not ours.
 #[cfg(unix)]
-fn private(path: &Path, mode: u32, code: &'static str, patient: &Patient<'_>) -> Option<Finding> {
+fn private(
+    path: &Path,
+    mode: u32,
+    code: &'static str,
+    examination: &Examination<'_>,
+) -> Option<Finding> {
     use std::os::unix::fs::MetadataExt as _;
     let found = fs::symlink_metadata(path).ok()?;
     if found.is_symlink() {
         return None;
     }
-    let shown = show(path, patient);
+    let shown = show(path, examination);
     if found.uid() != rustix::process::geteuid().as_raw() {
         let what = format!("{shown} belongs to another user ({})", found.uid());
         let cost = "that user can read and change the credentials; writes are refused";
@@ -288,7 +297,7 @@ fn private(path: &Path, mode: u32, code: &'static str, patient: &Patient<'_>) ->
 }
 
 #[cfg(not(unix))]
-fn private(_: &Path, _: u32, _: &'static str, _: &Patient<'_>) -> Option<Finding> {
+fn private(_: &Path, _: u32, _: &'static str, _: &Examination<'_>) -> Option<Finding> {
     None
 }
 
@@ -317,14 +326,14 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn show(path: &Path, patient: &Patient<'_>) -> String {
-    patient.context.display(path)
+fn show(path: &Path, examination: &Examination<'_>) -> String {
+    examination.context.display(path)
 }
 
 /// When a lock of Clawdbot's is taken for a dead one's.
 const STALE: Duration = Duration::from_secs(32);
 /// How long a fix waits for locks.
-const FIX_PATIENCE: Duration = Duration::from_secs(5);
+const FIX_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -27,7 +27,7 @@ pub struct Finding {
     pub what: String,
     /// What it costs.
     pub cost: String,
-    /// The command that mends it.
+    /// The command that fixes it.
     pub command: Option<String>,
     /// The file it is about.
     pub path: Option<PathBuf>,
@@ -37,7 +37,7 @@ pub struct Finding {
     pub fix: Option<Fix>,
 }
 
-/// What can be done without a person: nothing is lost by any of it.
+/// What can be done without a user: nothing is lost by any of it.
 #[derive(Debug)]
 pub enum Fix {
     /// Take the rights of others away.
@@ -46,7 +46,7 @@ pub enum Fix {
     Remove(PathBuf),
     /// Lock the store and read it: that recovers it from its backup, takes a dead lock over and
     /// removes what dead processes of ours left.
-    Settle(Store),
+    Recover(Store),
 }
 
 impl Finding {
@@ -126,7 +126,7 @@ impl Fix {
                 std::fs::remove_file(path).map_err(|error| error.to_string())?;
                 Ok("removed")
             }
-            Self::Settle(store) => {
+            Self::Recover(store) => {
                 let lock = store.lock_for_refresh().map_err(|error| error.to_string())?;
                 lock.read().map_err(|error| error.to_string())?;
                 Ok("the store was locked, read and settled")

@@ -1,15 +1,15 @@
-//! `doctor`: what is wrong or about to go wrong, what it means, and the command that mends it.
+//! `doctor`: what is wrong or about to go wrong, what it means, and the command that fixes it.
 //!
 //! Looking changes nothing and sends no secret. Each file of this folder looks at one thing and
 //! returns its findings; [`examine`] puts them together.
 
 pub mod args;
 pub mod command;
+pub mod examination;
 pub mod files;
 pub mod finding;
 pub mod neighbours;
 pub mod network;
-pub mod patient;
 pub mod profiles;
 pub mod settings;
 
@@ -19,8 +19,8 @@ use auth_store::{StateDirectory, paths};
 
 use crate::agent::invocation::Invocation;
 use crate::agent::{self, Agent};
+use crate::commands::doctor::examination::Examination;
 use crate::commands::doctor::finding::{Finding, Severity};
-use crate::commands::doctor::patient::Patient;
 use crate::config::Config;
 use crate::profiles::view;
 
@@ -43,7 +43,7 @@ pub fn examine(invocation: &Invocation<'_>, online: bool) -> Vec<Finding> {
     });
     let agents =
         ids.into_iter().map(|id| Agent { directory: agent::directory(&id, &config, context), id });
-    let patient = Patient {
+    let examination = Examination {
         agents: agents.collect(),
         providers: view::providers(context),
         records: StateDirectory::at(&context.paths().state_dir).records(),
@@ -51,14 +51,14 @@ pub fn examine(invocation: &Invocation<'_>, online: bool) -> Vec<Finding> {
         config,
         context,
     };
-    findings.extend(files::examine(&patient));
-    findings.extend(settings::examine(&patient));
-    for agent in &patient.agents {
-        findings.extend(profiles::examine(agent, &patient));
+    findings.extend(files::examine(&examination));
+    findings.extend(settings::examine(&examination));
+    for agent in &examination.agents {
+        findings.extend(profiles::examine(agent, &examination));
     }
-    findings.extend(neighbours::examine(&patient));
+    findings.extend(neighbours::examine(&examination));
     if online {
-        findings.extend(network::examine(&patient));
+        findings.extend(network::examine(&examination));
     }
     findings.sort_by_key(|finding| finding.severity);
     findings

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use auth_store::{Credential, Document, Secret, TokenKey};
 
+use crate::commands::doctor::examination::Examination;
 use crate::commands::doctor::finding::{Finding, Severity};
-use crate::commands::doctor::patient::Patient;
 use crate::host::other_tools::{Tool, of_tool};
 use crate::host::shell_quote::{command, option};
 
-pub(crate) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
+pub(crate) fn examine(examination: &Examination<'_>) -> Vec<Finding> {
     let mut holders: BTreeMap<TokenKey, Vec<(String, String)>> = BTreeMap::new();
-    for agent in &patient.agents {
+    for agent in &examination.agents {
         let bytes = auth_store::read_regular(agent.store().path()).unwrap_or_default();
         let Ok(document) = Document::parse(&bytes) else { continue };
         for profile in document.profiles() {
@@ -50,7 +50,7 @@ pub(crate) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
                 .command(way_out),
         );
     }
-    let others = Tool::ALL.into_iter().flat_map(|tool| of_tool(tool, patient.context));
+    let others = Tool::ALL.into_iter().flat_map(|tool| of_tool(tool, examination.context));
     for foreign in others {
         let Credential::OAuth(login) = &foreign.credential else { continue };
         let Some(places) = holders.get(&hash(&login.refresh)) else { continue };

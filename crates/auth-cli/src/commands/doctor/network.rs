@@ -7,31 +7,31 @@ use std::time::Duration;
 use auth_providers::{HttpClient as _, HttpRequest};
 use auth_store::{Credential, Document};
 
+use crate::commands::doctor::examination::Examination;
 use crate::commands::doctor::finding::{Finding, Severity};
-use crate::commands::doctor::patient::Patient;
 use crate::host::network;
 use crate::host::process::runtime;
 use crate::host::shell_quote::word;
 
-pub(crate) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
+pub(crate) fn examine(examination: &Examination<'_>) -> Vec<Finding> {
     let mut endpoints: BTreeMap<String, String> = BTreeMap::new();
-    for agent in &patient.agents {
+    for agent in &examination.agents {
         let bytes = auth_store::read_regular(agent.store().path()).unwrap_or_default();
         let Ok(document) = Document::parse(&bytes) else { continue };
         for profile in document.profiles() {
             let Some(Credential::OAuth(login)) = document.credential(&profile.id) else { continue };
-            let target = patient.providers.find(&profile.provider);
+            let target = examination.providers.find(&profile.provider);
             let target = target.and_then(|provider| provider.refresh_target(&login).ok());
             if let Some(target) = target {
                 endpoints.entry(target.token_endpoint).or_insert(profile.provider.to_string());
             }
         }
     }
-    endpoints.iter().filter_map(|(url, provider)| ask(url, provider, patient)).collect()
+    endpoints.iter().filter_map(|(url, provider)| ask(url, provider, examination)).collect()
 }
 
-fn ask(url: &str, provider: &str, patient: &Patient<'_>) -> Option<Finding> {
-    let client = network::client(patient.context);
+fn ask(url: &str, provider: &str, examination: &Examination<'_>) -> Option<Finding> {
+    let client = network::client(examination.context);
     let asked = runtime::run(client.send(HttpRequest::get(url, TIMEOUT))).ok()?;
     let response = match asked {
         Ok(response) => response,
@@ -45,7 +45,7 @@ fn ask(url: &str, provider: &str, patient: &Patient<'_>) -> Option<Finding> {
         }
     };
     let theirs = response.date()?;
-    let ahead = patient.context.now().0.saturating_sub(theirs.0);
+    let ahead = examination.context.now().0.saturating_sub(theirs.0);
     if ahead.unsigned_abs() < SKEW {
         return None;
     }

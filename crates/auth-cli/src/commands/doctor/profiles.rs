@@ -10,8 +10,8 @@ use auth_store::{
 
 use crate::agent::Agent;
 use crate::agent::sessions::Sessions;
+use crate::commands::doctor::examination::{Examination, of_agent};
 use crate::commands::doctor::finding::{Finding, Fix, Severity};
-use crate::commands::doctor::patient::{Patient, of_agent};
 use crate::commands::doctor::settings::order_finding;
 use crate::host::shell_quote::{command, moved_away, option, word};
 use crate::host::text::utc;
@@ -19,11 +19,11 @@ use crate::profiles::kept::kept;
 use crate::profiles::key_reference;
 use crate::profiles::view::way_in;
 
-pub(crate) fn examine(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
+pub(crate) fn examine(agent: &Agent, examination: &Examination<'_>) -> Vec<Finding> {
     let store = agent.store();
     let mut findings = Vec::new();
-    for key in store.answers().unwrap_or_default() {
-        let is_busy = matches!(patient.records.try_lock(key), Ok(None));
+    for key in store.responses().unwrap_or_default() {
+        let is_busy = matches!(examination.records.try_lock(key), Ok(None));
         if !is_busy {
             let what =
                 format!("an issuer's answer lies beside the store of `{}`, not merged", agent.id);
@@ -33,7 +33,10 @@ pub(crate) fn examine(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
                         "the renewed token is in it; until it is merged the old one may be refused",
                     )
                     .at(&paths::response_file(&agent.directory, key))
-                    .command(format!("clawdbot models auth refresh{}", of_agent(agent, patient))),
+                    .command(format!(
+                        "clawdbot models auth refresh{}",
+                        of_agent(agent, examination)
+                    )),
             );
         }
     }
@@ -41,7 +44,8 @@ pub(crate) fn examine(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return findings,
         Err(error) => {
-            let what = format!("{} cannot be read: {error}", patient.context.display(store.path()));
+            let what =
+                format!("{} cannot be read: {error}", examination.context.display(store.path()));
             findings.push(
                 Finding::new("store_unreadable", Severity::Error, what)
                     .costs("no credential of this agent can be used")
@@ -52,21 +56,21 @@ pub(crate) fn examine(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
         }
     };
     match Document::parse(&bytes) {
-        Err(error) => findings.push(damaged(agent, &error, patient)),
+        Err(error) => findings.push(damaged(agent, &error, examination)),
         Ok(document) => {
-            findings.extend(of_document(agent, &document, patient));
-            findings.extend(unread(agent, &document, patient));
+            findings.extend(of_document(agent, &document, examination));
+            findings.extend(unread(agent, &document, examination));
         }
     }
     findings
 }
 
 /// The answers that could not be read and are kept: for a profile, or for a login that is gone.
-fn unread(agent: &Agent, document: &Document, patient: &Patient<'_>) -> Vec<Finding> {
+fn unread(agent: &Agent, document: &Document, examination: &Examination<'_>) -> Vec<Finding> {
     let kept_for = |document: &Document, of_agent: &str| {
-        kept(document, of_agent, &patient.providers, &patient.records)
+        kept(document, of_agent, &examination.providers, &examination.records)
     };
-    let of_profiles = kept_for(document, &of_agent(agent, patient));
+    let of_profiles = kept_for(document, &of_agent(agent, examination));
     let mut findings = Vec::new();
     for kept in of_profiles {
         let what = format!(
@@ -82,9 +86,9 @@ fn unread(agent: &Agent, document: &Document, patient: &Patient<'_>) -> Vec<Find
             None => finding,
         });
     }
-    let files = agent.store().kept_answers().unwrap_or_default();
+    let files = agent.store().kept_responses().unwrap_or_default();
     let is_known = |path: &Path| {
-        let documents = patient.agents.iter().filter_map(|agent| agent.store().read().ok());
+        let documents = examination.agents.iter().filter_map(|agent| agent.store().read().ok());
         documents.flat_map(|it| kept_for(&it, "")).any(|kept| kept.path.as_deref() == Some(path))
     };
     for (_, path) in files.iter().filter(|(_, path)| !is_known(path)) {
@@ -99,9 +103,9 @@ fn unread(agent: &Agent, document: &Document, patient: &Patient<'_>) -> Vec<Find
     findings
 }
 
-fn damaged(agent: &Agent, error: &ParseError, patient: &Patient<'_>) -> Finding {
-    let store = agent.store_to_change(patient.context);
-    let shown = patient.context.display(store.path());
+fn damaged(agent: &Agent, error: &ParseError, examination: &Examination<'_>) -> Finding {
+    let store = agent.store_to_change(examination.context);
+    let shown = examination.context.display(store.path());
     let finding = Finding::new("store_damaged", Severity::Error, format!("{shown}: {error}"))
         .at(store.path());
     if error.is_json {
@@ -117,8 +121,8 @@ fn damaged(agent: &Agent, error: &ParseError, patient: &Patient<'_>) -> Finding 
             .costs(
                 "no credential of this agent can be used until it is recovered; there is a backup",
             )
-            .command(format!("clawdbot doctor --fix{}", of_agent(agent, patient)))
-            .fix(Fix::Settle(store))
+            .command(format!("clawdbot doctor --fix{}", of_agent(agent, examination)))
+            .fix(Fix::Recover(store))
     } else {
         finding.costs("no credential of this agent can be used, and there is no backup").command(
             format!("mend it, or: {}, and log in again", moved_away(store.path(), "damaged")),
@@ -126,10 +130,10 @@ fn damaged(agent: &Agent, error: &ParseError, patient: &Patient<'_>) -> Finding 
     }
 }
 
-fn of_document(agent: &Agent, document: &Document, patient: &Patient<'_>) -> Vec<Finding> {
+fn of_document(agent: &Agent, document: &Document, examination: &Examination<'_>) -> Vec<Finding> {
     let path = agent.store().path().to_owned();
     let mut findings = Vec::new();
-    let shown = patient.context.display(&path);
+    let shown = examination.context.display(&path);
     match document.check_writable(Path::new(&shown)) {
         Ok(()) => {}
         Err(error @ StoreError::Newer { .. }) => findings.push(
@@ -177,12 +181,12 @@ fn of_document(agent: &Agent, document: &Document, patient: &Patient<'_>) -> Vec
     let profiles: Vec<_> = document.profiles().collect();
     for profile in &profiles {
         if let Some(credential) = document.credential(&profile.id) {
-            findings.extend(of_profile(agent, profile, &credential, patient));
+            findings.extend(of_profile(agent, profile, &credential, examination));
         }
     }
     for (provider, ids) in document.orders() {
         let ids: Vec<_> = ids.iter().map(ProfileId::as_str).collect();
-        let of = of_agent(agent, patient);
+        let of = of_agent(agent, examination);
         findings.extend(order_finding(
             &format!("the order of `{}` for {provider}", agent.id),
             &ids,
@@ -191,7 +195,7 @@ fn of_document(agent: &Agent, document: &Document, patient: &Patient<'_>) -> Vec
             &format!("clawdbot models auth order clear{}{of}", option("--provider", &provider)),
         ));
     }
-    findings.extend(pins(agent, &profiles, patient));
+    findings.extend(pins(agent, &profiles, examination));
     findings
 }
 
@@ -204,12 +208,12 @@ fn of_profile(
     agent: &Agent,
     profile: &Profile,
     credential: &Credential,
-    patient: &Patient<'_>,
+    examination: &Examination<'_>,
 ) -> Vec<Finding> {
     let id = &profile.id;
-    let of = of_agent(agent, patient);
-    let login = format!("{}{of}", way_in(&profile.provider, &patient.providers));
-    let ended = !credential.is_valid(patient.now);
+    let of = of_agent(agent, examination);
+    let login = format!("{}{of}", way_in(&profile.provider, &examination.providers));
+    let ended = !credential.is_valid(examination.now);
     let mut findings = Vec::new();
     if ended && !matches!(credential, Credential::OAuth(login) if !login.refresh.is_blank()) {
         let what = format!("`{id}` of `{}` has ended, and cannot be renewed", agent.id);
@@ -224,7 +228,7 @@ fn of_profile(
     if let Credential::Reference(place) = credential
         && !matches!(place, KeyReference::Exec { .. })
         && let Err(reason) =
-            key_reference::fetch(place, &|name| patient.context.env(name).map(str::to_owned))
+            key_reference::fetch(place, &|name| examination.context.env(name).map(str::to_owned))
     {
         let what = format!("the key of `{id}` of `{}` is not there ({place}): {reason}", agent.id);
         findings.push(
@@ -236,11 +240,11 @@ fn of_profile(
     }
     findings.extend(unusable_key(agent, profile, credential, &of));
     if let Credential::OAuth(oauth) = credential {
-        findings.extend(of_login(agent, profile, oauth, &login, patient));
+        findings.extend(of_login(agent, profile, oauth, &login, examination));
     }
     let usage = &profile.usage;
     let ends = [usage.cooldown_until, usage.disabled_until].into_iter().flatten().max();
-    if let Some(until) = ends.filter(|until| *until > patient.now.plus(LONG_REST)) {
+    if let Some(until) = ends.filter(|until| *until > examination.now.plus(LONG_COOLDOWN)) {
         let what = format!("`{id}` of `{}` rests until {}", agent.id, utc(until));
         findings.push(
             Finding::new("long_rest", Severity::Warning, what)
@@ -249,7 +253,7 @@ fn of_profile(
                 .command(command("models auth cooldown clear", &[id], &of)),
         );
     }
-    if usage.last_used.is_some_and(|at| at > patient.now.plus(AHEAD)) {
+    if usage.last_used.is_some_and(|at| at > examination.now.plus(AHEAD)) {
         let what = format!("`{id}` of `{}` was last used in the future", agent.id);
         findings.push(
             Finding::new("clock", Severity::Warning, what)
@@ -305,7 +309,7 @@ fn of_login(
     profile: &Profile,
     oauth: &OAuthCredential,
     login: &str,
-    patient: &Patient<'_>,
+    examination: &Examination<'_>,
 ) -> Option<Finding> {
     let id = &profile.id;
     let finding = |code, severity, what: String| Finding::new(code, severity, what).about(id);
@@ -317,7 +321,7 @@ fn of_login(
                 .command(login),
         );
     }
-    let Some(provider) = patient.providers.find(&profile.provider) else {
+    let Some(provider) = examination.providers.find(&profile.provider) else {
         let what = format!("nobody describes the provider of `{id}` (`{}`)", profile.provider);
         return Some(
             finding("unknown_provider", Severity::Warning, what)
@@ -339,7 +343,7 @@ fn of_login(
         }
     };
     let key = TokenKey::new(&target.token_endpoint, &target.client_id, &oauth.refresh);
-    let record = patient.records.peek(key).ok().flatten()?;
+    let record = examination.records.peek(key).ok().flatten()?;
     let when = utc(record.at);
     match record.state {
         State::Rejected | State::Revoked => {
@@ -351,7 +355,7 @@ fn of_login(
                     .command(login),
             )
         }
-        State::Intent if is_free(&patient.records.try_lock(key)) => {
+        State::Intent if is_free(&examination.records.try_lock(key)) => {
             let what = format!("a refresh of `{id}` of `{}` was interrupted at {when}", agent.id);
             Some(
                 finding("interrupted", Severity::Warning, what)
@@ -359,7 +363,7 @@ fn of_login(
                     .command(command(
                         "models auth refresh",
                         &[id],
-                        &format!(" --force{}", of_agent(agent, patient)),
+                        &format!(" --force{}", of_agent(agent, examination)),
                     )),
             )
         }
@@ -369,7 +373,7 @@ fn of_login(
             Some(
                 finding("stale_copy", Severity::Warning, what)
                     .costs("the next use finds its successor; another program that sends it ends the login")
-                    .command(command("models auth refresh", &[id], &of_agent(agent, patient))),
+                    .command(command("models auth refresh", &[id], &of_agent(agent, examination))),
             )
         }
         _ => None,
@@ -381,11 +385,11 @@ fn is_free(tried: &Result<Option<TokenLock>, StoreError>) -> bool {
 }
 
 /// Conversations that are tied to a profile that is not there.
-fn pins(agent: &Agent, profiles: &[Profile], patient: &Patient<'_>) -> Vec<Finding> {
-    let sessions = Sessions::of(agent, &patient.config, patient.context);
+fn pins(agent: &Agent, profiles: &[Profile], examination: &Examination<'_>) -> Vec<Finding> {
+    let sessions = Sessions::for_agent(agent, &examination.config, examination.context);
     let Ok(text) = auth_store::read_regular_text(sessions.path()) else { return Vec::new() };
     let Ok(value) = crate::config::json5::parse(&text) else {
-        let what = format!("{} is not JSON5", patient.context.display(sessions.path()));
+        let what = format!("{} is not JSON5", examination.context.display(sessions.path()));
         return vec![
             Finding::new("sessions_damaged", Severity::Error, what)
                 .costs("no pin can be read or set for this agent")
@@ -416,6 +420,6 @@ fn pins(agent: &Agent, profiles: &[Profile], patient: &Patient<'_>) -> Vec<Findi
 }
 
 /// A rest longer than any that we compute by ourselves.
-const LONG_REST: std::time::Duration = std::time::Duration::from_hours(7 * 24);
+const LONG_COOLDOWN: std::time::Duration = std::time::Duration::from_hours(7 * 24);
 /// How far ahead a time may lie before the clock is to blame.
 const AHEAD: std::time::Duration = std::time::Duration::from_hours(24);

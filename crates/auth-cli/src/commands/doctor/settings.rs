@@ -7,27 +7,27 @@ use auth_store::{Document, Kind, Profile, ProfileId, ProviderId, paths};
 use serde_json::Value;
 
 use crate::agent::Agent;
+use crate::commands::doctor::examination::Examination;
 use crate::commands::doctor::finding::{Finding, Severity};
-use crate::commands::doctor::patient::Patient;
 use crate::host::paths::usual_state_dirs;
 use crate::host::shell_quote::{option, word};
 
-pub(crate) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
-    let mut findings = manifests(patient);
-    findings.extend(config(patient));
-    findings.extend(variables(patient));
-    findings.extend(second_state(patient));
+pub(crate) fn examine(examination: &Examination<'_>) -> Vec<Finding> {
+    let mut findings = manifests(examination);
+    findings.extend(config(examination));
+    findings.extend(variables(examination));
+    findings.extend(second_state(examination));
     findings
 }
 
-fn manifests(patient: &Patient<'_>) -> Vec<Finding> {
-    let wrong = patient.providers.errors().iter().map(|error| {
+fn manifests(examination: &Examination<'_>) -> Vec<Finding> {
+    let wrong = examination.providers.errors().iter().map(|error| {
         Finding::new("manifest", Severity::Error, error.to_string())
             .costs("this provider is not known; the others are")
             .at(&error.path)
             .command(format!("mend it, then: clawdbot plugins list; see {MANIFESTS}"))
     });
-    let changed = patient.providers.all().iter().filter_map(|provider| {
+    let changed = examination.providers.all().iter().filter_map(|provider| {
         let base = provider.extends.as_ref()?;
         let what = format!("the provider `{}` is `{base}` with changes of a manifest", provider.id);
         Some(
@@ -39,8 +39,8 @@ fn manifests(patient: &Patient<'_>) -> Vec<Finding> {
     wrong.chain(changed).collect()
 }
 
-fn config(patient: &Patient<'_>) -> Vec<Finding> {
-    let config = &patient.config;
+fn config(examination: &Examination<'_>) -> Vec<Finding> {
+    let config = &examination.config;
     let path = &config.path;
     let mut findings: Vec<_> = config
         .warnings
@@ -51,7 +51,7 @@ fn config(patient: &Patient<'_>) -> Vec<Finding> {
                 .at(path)
         })
         .collect();
-    let stores: Vec<(&Agent, Vec<Profile>)> = patient
+    let stores: Vec<(&Agent, Vec<Profile>)> = examination
         .agents
         .iter()
         .filter_map(|agent| Some((agent, read(agent)?.profiles().collect())))
@@ -63,7 +63,7 @@ fn config(patient: &Patient<'_>) -> Vec<Finding> {
         let mode = entry["mode"].as_str().unwrap_or_default();
         match holder(id) {
             None => {
-                if let Some(to) = renamed(id, entry, &stores, patient) {
+                if let Some(to) = renamed(id, entry, &stores, examination) {
                     let what = format!("the config names the login `{to}` by its old id `{id}`");
                     findings.push(
                         Finding::new("legacy_id", Severity::Warning, what)
@@ -72,7 +72,7 @@ fn config(patient: &Patient<'_>) -> Vec<Finding> {
                             .about(id)
                             .command(format!(
                                 "rename `{id}` to `{to}` in auth.profiles and auth.order of {}",
-                                patient.context.display(path)
+                                examination.context.display(path)
                             )),
                     );
                     continue;
@@ -118,7 +118,7 @@ fn config(patient: &Patient<'_>) -> Vec<Finding> {
             &ids,
             &|id| holder(id).map(|profile| profile.provider.clone()),
             &ProviderId::new(provider),
-            &format!("change auth.order.{provider} in {}", patient.context.display(path)),
+            &format!("change auth.order.{provider} in {}", examination.context.display(path)),
         ));
     }
     findings
@@ -165,13 +165,13 @@ pub(crate) fn order_finding(
     Some(Finding::new("order_stale", severity, what).costs(cost).command(command))
 }
 
-fn variables(patient: &Patient<'_>) -> Vec<Finding> {
+fn variables(examination: &Examination<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in ["CLAWDBOT_CA_FILE", "NODE_EXTRA_CA_CERTS"] {
-        let Some(value) = patient.context.env(name).filter(|value| !value.is_empty()) else {
+        let Some(value) = examination.context.env(name).filter(|value| !value.is_empty()) else {
             continue;
         };
-        let path = patient.context.user_path(value);
+        let path = examination.context.user_path(value);
         let text = auth_store::read_regular_text(&path).unwrap_or_default();
         if !text.contains("-----BEGIN CERTIFICATE-----") {
             let what = format!("{name} names {}, which holds no certificate", path.display());
@@ -184,9 +184,10 @@ fn variables(patient: &Patient<'_>) -> Vec<Finding> {
         }
         break;
     }
-    findings.extend(directory_of_pi(patient));
+    findings.extend(directory_of_pi(examination));
     for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
-        let Some(value) = patient.context.env(name).filter(|value| !value.trim().is_empty()) else {
+        let Some(value) = examination.context.env(name).filter(|value| !value.trim().is_empty())
+        else {
             continue;
         };
         let with_scheme =
@@ -208,8 +209,8 @@ fn variables(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 /// pi's variable names a directory without a store of ours, so it does not count.
-fn directory_of_pi(patient: &Patient<'_>) -> Option<Finding> {
-    let context = patient.context;
+fn directory_of_pi(examination: &Examination<'_>) -> Option<Finding> {
+    let context = examination.context;
     let value = context.env("PI_CODING_AGENT_DIR").filter(|value| !value.trim().is_empty())?;
     let path = context.user_path(value);
     if context.paths().agent_dir_is_chosen || paths::store(&path).exists() {
@@ -229,13 +230,14 @@ fn directory_of_pi(patient: &Patient<'_>) -> Option<Finding> {
 }
 
 /// Both default places are in use: half of the logins may be in the other one.
-fn second_state(patient: &Patient<'_>) -> Option<Finding> {
-    let used = &patient.context.paths().state_dir;
+fn second_state(examination: &Examination<'_>) -> Option<Finding> {
+    let used = &examination.context.paths().state_dir;
     let is_other = |path: &Path| {
         paths::agents(path).is_dir() && path.canonicalize().ok() != used.canonicalize().ok()
     };
-    let other = usual_state_dirs(&patient.context.home).into_iter().find(|path| is_other(path))?;
-    let context = patient.context;
+    let other =
+        usual_state_dirs(&examination.context.home).into_iter().find(|path| is_other(path))?;
+    let context = examination.context;
     let what = format!(
         "there is a second state directory, {}; the one in use is {}",
         context.display(&other),
@@ -256,10 +258,10 @@ fn renamed(
     id: &str,
     entry: &Value,
     stores: &[(&Agent, Vec<Profile>)],
-    patient: &Patient<'_>,
+    examination: &Examination<'_>,
 ) -> Option<ProfileId> {
     let provider = ProviderId::new(entry["provider"].as_str()?);
-    let value = &patient.config.value;
+    let value = &examination.config.value;
     stores.iter().find_map(|(_, profiles)| {
         repair::repair(value, profiles, None, &provider, &ProfileId::new(id)).map(|it| it.to)
     })

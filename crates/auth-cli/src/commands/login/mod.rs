@@ -28,7 +28,7 @@ pub fn run(args: &LoginArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
         force: args.force,
     };
     match &args.finish {
-        Some(answer) => two_steps::finish(answer, &request, invocation),
+        Some(response) => two_steps::finish(response, &request, invocation),
         None => login::run(&request, invocation),
     }
 }

@@ -82,8 +82,8 @@ pub fn fallbacks(
     let now = invocation.config()?;
     let now = config::models_of(at(&now.value, &place)).fallbacks;
     let list = if now.is_empty() { "none".to_owned() } else { now.join(", ") };
-    let (answer, text) = (json!({ "fallbacks": now }), format!("{}: {list}", which.fallbacks()));
-    Ok(changed(answer, &text, invocation))
+    let (response, text) = (json!({ "fallbacks": now }), format!("{}: {list}", which.fallbacks()));
+    Ok(changed(response, &text, invocation))
 }
 
 /// `models aliases …`: they are for all agents.
@@ -115,8 +115,8 @@ pub fn aliases(command: &AliasesCommand, invocation: &Invocation<'_>) -> Result<
                     vec![Change::set(&models, json!({ "alias": alias }))]
                 }
             })?;
-            let answer = json!({ "alias": alias, "model": model });
-            Ok(changed(answer, &format!("Alias {alias} -> {model}"), invocation))
+            let response = json!({ "alias": alias, "model": model });
+            Ok(changed(response, &format!("Alias {alias} -> {model}"), invocation))
         }
         AliasesCommand::Remove(args) => {
             let alias = alias(&args.alias)?;
@@ -127,9 +127,9 @@ pub fn aliases(command: &AliasesCommand, invocation: &Invocation<'_>) -> Result<
             invocation.edit_config(Missing::LeaveAlone, |_| {
                 vec![Change::remove(&["agents", "defaults", "models", &model, "alias"])]
             })?;
-            let answer = json!({ "alias": alias, "model": model });
+            let response = json!({ "alias": alias, "model": model });
             let text = format!("`{alias}` no longer stands for {model}.");
-            Ok(changed(answer, &text, invocation))
+            Ok(changed(response, &text, invocation))
         }
     }
 }
@@ -161,7 +161,7 @@ fn show(
     if args.plain && invocation.output.json {
         return Err(CliError::usage("`--plain` and `--json` exclude each other"));
     }
-    let mut report = Report::of(json!({ key: list }));
+    let mut report = Report::from_data(json!({ key: list }));
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let lines: Vec<(Option<&String>, String)> = match list {
         Value::Object(names) => names.iter().map(|(name, it)| (Some(name), text(it))).collect(),

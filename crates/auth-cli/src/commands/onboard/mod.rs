@@ -27,7 +27,7 @@ use crate::profiles::login_method;
 use crate::profiles::table;
 use crate::profiles::view::{self, DEFAULT_PROVIDER, View};
 
-/// Takes a person from nothing to a token.
+/// Takes a user from nothing to a token.
 pub fn run(args: &OnboardArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let is_silent = args.non_interactive || !(context.terminal.stdin && context.terminal.stderr);
@@ -284,7 +284,7 @@ fn importing(args: &OnboardArgs, from: String, context: &Context) -> Act {
     Act::Import(request, provider)
 }
 
-/// The model to make the default one, if the person wants that.
+/// The model to make the default one, if the user wants that.
 fn suggested(
     provider: &Provider,
     args: &OnboardArgs,
@@ -381,7 +381,7 @@ fn finish(
             ("clawdbot models status".to_owned(), "what is stored"),
         ]
     };
-    let mut report = Report::of(json!({
+    let mut report = Report::from_data(json!({
         "agentId": view.agent.id,
         "provider": provider,
         "profileIds": stored,

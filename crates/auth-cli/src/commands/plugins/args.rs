@@ -32,9 +32,9 @@ pub struct PluginsCheckArgs {
     #[arg(long, value_name = "ID")]
     pub provider: Option<String>,
     /// What to answer, by the `id` of the question; `-` for stdin
-    #[arg(long, value_name = "FILE")]
-    pub answers: Option<PathBuf>,
-    /// How long the plugin may take for each answer; five times as long for a login
+    #[arg(long = "answers", value_name = "FILE")]
+    pub responses: Option<PathBuf>,
+    /// How long the plugin may take for each response; five times as long for a login
     #[arg(long, value_name = "DURATION", default_value = "12s", value_parser = seconds)]
     pub timeout: Duration,
 }

@@ -31,7 +31,7 @@ pub fn run(args: &PluginsCheckArgs, invocation: &Invocation<'_>) -> Result<Repor
             .hint(format!("look at it: ls -ld {}", word(path.display())))
             .path(&path)
     })?;
-    let plan = Plan { answers: answers(args, context)?, timeout: args.timeout };
+    let plan = Plan { responses: responses(args, context)?, timeout: args.timeout };
     let environment = network::plugin_environment(context);
     let shown = std::cell::RefCell::new(Vec::new());
     let show = |text: &str| shown.borrow_mut().push(text.to_owned());
@@ -44,7 +44,7 @@ pub fn run(args: &PluginsCheckArgs, invocation: &Invocation<'_>) -> Result<Repor
 
     let is_good = !checks.iter().any(|check| matches!(check.outcome, Outcome::Failed(_)));
     let all: Vec<_> = checks.iter().map(to_json).collect();
-    let mut report = Report::of(json!({
+    let mut report = Report::from_data(json!({
         "provider": id,
         "path": path.display().to_string(),
         "passed": is_good,
@@ -69,8 +69,8 @@ pub fn run(args: &PluginsCheckArgs, invocation: &Invocation<'_>) -> Result<Repor
     Ok(report.ending(if is_good { Exit::Done } else { Exit::Usage }))
 }
 
-fn answers(args: &PluginsCheckArgs, context: &Context) -> Result<Map<String, Value>, CliError> {
-    let Some(file) = &args.answers else { return Ok(Map::new()) };
+fn responses(args: &PluginsCheckArgs, context: &Context) -> Result<Map<String, Value>, CliError> {
+    let Some(file) = &args.responses else { return Ok(Map::new()) };
     let path = context.user_path(&file.to_string_lossy());
     let text = if file.as_os_str() == "-" {
         prompt::everything(context)?

@@ -35,7 +35,7 @@ pub fn list(invocation: &Invocation<'_>) -> Result<Report, CliError> {
         json!({ "path": error.path.display().to_string(), "field": error.field, "reason": error.reason })
     });
     let errors: Vec<_> = errors.collect();
-    let mut report = Report::of(json!({ "providers": all, "errors": errors }));
+    let mut report = Report::from_data(json!({ "providers": all, "errors": errors }));
     let width = providers.all().iter().map(|it| it.id.as_str().len()).max().unwrap_or(0);
     for provider in providers.all() {
         let flows: Vec<_> = provider.flows.iter().map(|flow| for_people(*flow)).collect();
@@ -70,7 +70,7 @@ fn states(
     let mut states = BTreeMap::new();
     let mut startable = Vec::new();
     for provider in providers.all() {
-        match Executable::of(provider) {
+        match Executable::from_provider(provider) {
             None => {}
             Some(Ok(executable)) => startable.push(executable),
             Some(Err(error)) => {

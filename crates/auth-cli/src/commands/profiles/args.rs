@@ -56,7 +56,7 @@ pub struct RefreshArgs {
     /// Send the refresh token although the access token is fresh, or the token was refused before
     #[arg(long)]
     pub force: bool,
-    /// Send nothing: show what is known of an answer that could not be read and is kept, and merge
+    /// Send nothing: show what is known of a response that could not be read and is kept, and merge
     /// it if it can be read by now
     #[arg(long, requires = "profiles", conflicts_with_all = ["due", "force", "all_agents"])]
     pub retry_merge: bool,

@@ -15,21 +15,22 @@ use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::host::report::Report;
 use crate::host::text::{printable, utc};
-use crate::profiles::cooldowns::resting_with;
+use crate::profiles::cooldowns::in_cooldown_with;
 use crate::profiles::view::{self, DEFAULT_PROVIDER, View, no_profile};
 
 /// Shows who rests, why and until when.
 pub fn list(args: &ListArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let view = View::read(invocation)?;
-    let mut resting = resting_with(&view, &view.model_usage());
+    let mut in_cooldown = in_cooldown_with(&view, &view.model_usage());
     if let Some(provider) = &args.provider {
-        resting.retain(|it| ProviderId::new(&it.provider) == ProviderId::new(provider));
+        in_cooldown.retain(|it| ProviderId::new(&it.provider) == ProviderId::new(provider));
     }
-    let mut report = Report::of(json!({ "agentId": view.agent.id, "profiles": resting }));
-    if resting.is_empty() {
+    let mut report =
+        Report::from_data(json!({ "agentId": view.agent.id, "profiles": in_cooldown }));
+    if in_cooldown.is_empty() {
         report.line("No profile rests.");
     }
-    for it in &resting {
+    for it in &in_cooldown {
         let model = it.model.as_deref().map(|it| format!(" with {it}")).unwrap_or_default();
         let reason = it.reason.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
         let left = health::until_text(it.until, view.now);
@@ -73,7 +74,7 @@ pub fn clear(args: &CooldownClearArgs, invocation: &Invocation<'_>) -> Result<Re
     let models = ended.iter().filter_map(|(id, model)| Some((id, model.as_ref()?)));
     let models: Vec<_> =
         models.map(|(id, model)| json!({ "profileId": id, "model": model })).collect();
-    let mut report = Report::of(json!({
+    let mut report = Report::from_data(json!({
         "agentId": agent.id, "cleared": profiles, "clearedModels": models,
     }));
     for (id, model) in &ended {
@@ -87,7 +88,7 @@ pub fn clear(args: &CooldownClearArgs, invocation: &Invocation<'_>) -> Result<Re
 }
 
 /// Ends the rests of `ids` in the files of `holder`: of the profiles, and of their models; or of
-/// the one model. What was resting.
+/// the one model. What was in cooldown.
 fn wake(
     ids: &[ProfileId],
     model: Option<&str>,
@@ -98,7 +99,7 @@ fn wake(
     let store = holder.store_to_change(context);
     let document = store.read()?;
     let now = context.now();
-    let rests = |usage: &Usage| unusable_until(usage).is_some_and(|end| now < end);
+    let cooldowns = |usage: &Usage| unusable_until(usage).is_some_and(|end| now < end);
     // The models, as they are called with each profile.
     let mut models: Vec<(ProfileId, String)> = Vec::new();
     for id in ids {
@@ -116,25 +117,25 @@ fn wake(
     }
 
     let mut ended: Vec<(ProfileId, Option<String>)> = Vec::new();
-    if model.is_none() && ids.iter().any(|id| rests(&document.usage(id))) {
+    if model.is_none() && ids.iter().any(|id| cooldowns(&document.usage(id))) {
         let awake = store.update(|document| {
-            let resting = ids.iter().filter(|id| rests(&document.usage(id)));
-            let resting: Vec<_> = resting.cloned().collect();
-            for id in &resting {
+            let in_cooldown = ids.iter().filter(|id| cooldowns(&document.usage(id)));
+            let in_cooldown: Vec<_> = in_cooldown.cloned().collect();
+            for id in &in_cooldown {
                 document.set_usage(id, &cleared(&document.usage(id)));
             }
-            resting
+            in_cooldown
         })?;
         ended.extend(awake.into_iter().map(|id| (id, None)));
     }
     if !models.is_empty() {
         let awake = store.update_model_usage(|usage| {
-            let resting = models.iter().filter(|(id, model)| rests(&usage.get(id, model)));
-            let resting: Vec<_> = resting.cloned().collect();
+            let in_cooldown = models.iter().filter(|(id, model)| cooldowns(&usage.get(id, model)));
+            let in_cooldown: Vec<_> = in_cooldown.cloned().collect();
             for (id, model) in &models {
                 usage.forget_model(id, model);
             }
-            resting
+            in_cooldown
         })?;
         ended.extend(awake.into_iter().map(|(id, model)| (id, Some(model))));
     }

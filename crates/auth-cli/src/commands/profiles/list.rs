@@ -47,7 +47,7 @@ pub fn run(args: &ListArgs, invocation: &Invocation<'_>) -> Result<Report, CliEr
         json
     });
     let profiles: Vec<_> = profiles.collect();
-    let mut report = Report::of(json!({
+    let mut report = Report::from_data(json!({
         "agentId": view.agent.id,
         "agentDir": view.agent.directory.display().to_string(),
         "storePath": store.display().to_string(),

@@ -49,7 +49,7 @@ pub fn run(args: &LogoutArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let document = sink.store.read()?;
     if !document.contains(&id) {
         // Whoever died while removing it may have left a copy.
-        refresh::clear_up(sink.doors());
+        refresh::clear_up(sink.refresh_context());
         return Err(no_profile(&id, agent));
     }
     let expires = document.credential(&id).and_then(|credential| credential.expires());
@@ -59,8 +59,9 @@ pub fn run(args: &LogoutArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
         Some(provider) => provider.revoke(login, &*sink.http, sink.clock.now()).await,
         None => Revocation::NotOffered,
     };
-    let outcome = runtime::run(refresh::logout(&id, provider.as_ref(), revoke, sink.doors()))?
-        .map_err(|error| refresh_error::explain(error, provider.as_ref(), agent))?;
+    let outcome =
+        runtime::run(refresh::logout(&id, provider.as_ref(), revoke, sink.refresh_context()))?
+            .map_err(|error| refresh_error::explain(error, provider.as_ref(), agent))?;
     forget_companions(&id, agent, invocation);
 
     let is_revoked = outcome.revocation == Revocation::Done;
@@ -84,7 +85,7 @@ pub fn run(args: &LogoutArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     }
     let others = outcome.others.iter().map(|path| path.display().to_string());
     let others: Vec<_> = others.collect();
-    let mut report = Report::of(json!({
+    let mut report = Report::from_data(json!({
         "agentId": agent.id,
         "removed": id,
         "revoked": is_revoked,

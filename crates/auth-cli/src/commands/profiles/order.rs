@@ -94,14 +94,14 @@ fn check(view: &View, provider: &ProviderId, order: &[ProfileId]) -> Result<(), 
     Ok(())
 }
 
-/// An answer about the order, with the lines that each begins with.
+/// A response about the order, with the lines that each begins with.
 fn begun(
     agent: &Agent,
     provider: &ProviderId,
     order: Option<&[ProfileId]>,
     context: &Context,
 ) -> Report {
-    let mut report = Report::of(json!({
+    let mut report = Report::from_data(json!({
         "agentId": agent.id,
         "agentDir": agent.directory.display().to_string(),
         "provider": provider.as_str(),

@@ -98,7 +98,7 @@ impl Outcome {
 
 fn report(outcomes: Vec<Outcome>) -> Report {
     let profiles: Vec<_> = outcomes.iter().map(Outcome::to_json).collect();
-    let mut report = Report::of(json!({ "profiles": profiles }));
+    let mut report = Report::from_data(json!({ "profiles": profiles }));
     let mut failure = None;
     for Outcome { id, ended, .. } in outcomes {
         match ended {

@@ -24,7 +24,7 @@ pub fn run(args: &RemoveArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let document = sink.store.read()?;
     if !document.contains(&id) {
         // Whoever died while removing it may have left a copy.
-        refresh::clear_up(sink.doors());
+        refresh::clear_up(sink.refresh_context());
         let holder = shared::holder(agent, &id, &config, context)?;
         return Err(if holder == *agent {
             no_profile(&id, agent)
@@ -35,7 +35,8 @@ pub fn run(args: &RemoveArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let profile = document.profile(&id);
     let provider = profile.as_ref().and_then(|profile| sink.provider_of(profile));
     let not_told = async |_: &OAuthCredential| Revocation::NotOffered;
-    let removed = refresh::block_on(refresh::logout(&id, provider, not_told, sink.doors()));
+    let removed =
+        refresh::block_on(refresh::logout(&id, provider, not_told, sink.refresh_context()));
     let removed = removed.and_then(|result| result);
     let removed = removed.map_err(|error| refresh_error::explain(error, provider, agent))?;
     forget_companions(&id, agent, invocation);
@@ -47,7 +48,8 @@ pub fn run(args: &RemoveArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     }
 
     let others: Vec<_> = removed.others.iter().map(|path| path.display().to_string()).collect();
-    let mut report = Report::of(json!({ "agentId": agent.id, "removed": id, "alsoIn": others }));
+    let mut report =
+        Report::from_data(json!({ "agentId": agent.id, "removed": id, "alsoIn": others }));
     report.line(format_args!("Removed `{id}` from the agent `{}`.", agent.id));
     for path in others {
         report.note(format_args!("note: the same login is still in `{path}`"));

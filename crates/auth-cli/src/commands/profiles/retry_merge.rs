@@ -1,7 +1,7 @@
 //! `models auth refresh PROFILE --retry-merge`: what is known of an issuer's answer that could not
 //! be read, and one more try to merge it. Nothing is sent, and no secret is shown.
 
-use auth_providers::refresh::{self, KeptAnswer, RefreshError};
+use auth_providers::refresh::{self, KeptResponse, RefreshError};
 use auth_store::{Document, ProfileId};
 use serde_json::{Value, json};
 
@@ -19,14 +19,14 @@ use crate::profiles::runtime_cache;
 use crate::profiles::sink;
 use crate::profiles::view::no_profile;
 
-/// Shows the answer that is kept for each of the profiles, and merges it where it can be read. The
+/// Shows the response that is kept for each of the profiles, and merges it where it can be read. The
 /// first failure is the exit code, after all were tried.
 pub(super) fn run(args: &RefreshArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let agent = invocation.agent()?;
     let mut tried = Vec::new();
     let ended = retry_all(args, invocation, &mut tried);
     let profiles: Vec<_> = tried.iter().map(Tried::to_json).collect();
-    let mut report = Report::of(json!({ "agentId": agent.id, "profiles": profiles }));
+    let mut report = Report::from_data(json!({ "agentId": agent.id, "profiles": profiles }));
     let mut failure = None;
     for tried in tried {
         report.line(tried.in_words());
@@ -59,17 +59,17 @@ fn retry_all(
 /// What became of one profile.
 struct Tried {
     id: ProfileId,
-    known: Option<KeptAnswer>,
+    known: Option<KeptResponse>,
     outcome: Result<&'static str, CliError>,
 }
 
 impl Tried {
     fn to_json(&self) -> Value {
-        let answer = self.known.as_ref().map_or(Value::Null, as_json);
+        let response = self.known.as_ref().map_or(Value::Null, as_json);
         match &self.outcome {
-            Ok(state) => json!({ "profileId": self.id, "state": state, "answer": answer }),
+            Ok(state) => json!({ "profileId": self.id, "state": state, "answer": response }),
             Err(error) => json!({
-                "profileId": self.id, "state": "kept", "answer": answer, "error": error.to_json(),
+                "profileId": self.id, "state": "kept", "answer": response, "error": error.to_json(),
             }),
         }
     }
@@ -92,7 +92,7 @@ fn retry(
     agent: &Agent,
     config: &Config,
     invocation: &Invocation<'_>,
-) -> Result<(Option<KeptAnswer>, Result<&'static str, CliError>), CliError> {
+) -> Result<(Option<KeptResponse>, Result<&'static str, CliError>), CliError> {
     let context = invocation.context;
     let sink = sink::for_agent(agent, config, context)?;
     let before = sink.store.read()?;
@@ -104,8 +104,8 @@ fn retry(
         if is_kept { explained.hint(way_out(id, provider, agent)) } else { explained }
     };
 
-    let known = refresh::kept_answer(id, provider, sink.doors()).map_err(explain)?;
-    let merged = refresh::merge_kept_answer(id, provider, sink.doors());
+    let known = refresh::kept_response(id, provider, sink.refresh_context()).map_err(explain)?;
+    let merged = refresh::merge_kept_response(id, provider, sink.refresh_context());
     let refresh_token = |document: &Document| match document.credential(id) {
         Some(auth_store::Credential::OAuth(login)) => Some((login.access, login.refresh)),
         _ => None,
@@ -129,21 +129,21 @@ fn way_out(id: &ProfileId, provider: &auth_providers::Provider, agent: &Agent) -
     )
 }
 
-/// `the answer of 2026-01-01T00:00:00Z (status 500, 80 bytes, in UTF-16, with refresh_token)`.
-fn in_words(known: &KeptAnswer) -> String {
+/// `the response of 2026-01-01T00:00:00Z (status 500, 80 bytes, in UTF-16, with refresh_token)`.
+fn in_words(known: &KeptResponse) -> String {
     let encoding = known.encoding.as_ref().map(|it| format!(", in {it}")).unwrap_or_default();
     let found = match known.found.join(" and ") {
         found if found.is_empty() => String::new(),
         found => format!(", with {found}"),
     };
-    let KeptAnswer { status, received_at, length, .. } = known;
+    let KeptResponse { status, received_at, length, .. } = known;
     format!(
         "the answer of {} (status {status}, {length} bytes{encoding}{found})",
         utc(*received_at)
     )
 }
 
-fn as_json(known: &KeptAnswer) -> Value {
+fn as_json(known: &KeptResponse) -> Value {
     json!({
         "status": known.status,
         "receivedAt": known.received_at,

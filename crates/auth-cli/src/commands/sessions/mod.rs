@@ -26,7 +26,7 @@ use crate::profiles::view::{DEFAULT_PROVIDER, View};
 pub fn model(args: &SessionModelArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let view = View::of_session(&args.key, invocation)?;
-    let sessions = Sessions::of(&view.agent, &view.config, context);
+    let sessions = Sessions::for_agent(&view.agent, &view.config, context);
     let default_model = view.agent_model();
     let aliases = Aliases::from_json(&view.config.value, &ProviderId::new(DEFAULT_PROVIDER));
     let selector = selector(&args.directive, &aliases)?;
@@ -46,7 +46,7 @@ pub fn model(args: &SessionModelArgs, invocation: &Invocation<'_>) -> Result<Rep
         return Err(refused(&error, &view));
     }
     let entry = written.unwrap_or_default();
-    let session = Session::of(&args.key, &entry, &default_model);
+    let session = Session::from_entry(&args.key, &entry, &default_model);
     say_if_unlisted(&session.model, &view.config, context);
     Ok(session.report(&view, &sessions))
 }
@@ -55,37 +55,37 @@ pub fn model(args: &SessionModelArgs, invocation: &Invocation<'_>) -> Result<Rep
 pub fn show(args: &SessionArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let view = View::of_session(&args.key, invocation)?;
-    let sessions = Sessions::of(&view.agent, &view.config, context);
+    let sessions = Sessions::for_agent(&view.agent, &view.config, context);
     let entry = sessions.entry(&args.key)?;
     let entry = entry.ok_or_else(|| unknown(&args.key, &view, &sessions))?;
     let default_model = view.agent_model();
-    Ok(Session::of(&args.key, &entry, &default_model).report(&view, &sessions))
+    Ok(Session::from_entry(&args.key, &entry, &default_model).report(&view, &sessions))
 }
 
-/// Ends what was chosen for a session, by a person or by routing. The conversation stays.
+/// Ends what was chosen for a session, by a user or by routing. The conversation stays.
 pub fn clear(args: &SessionArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let view = View::of_session(&args.key, invocation)?;
-    let sessions = Sessions::of(&view.agent, &view.config, context);
+    let sessions = Sessions::for_agent(&view.agent, &view.config, context);
     let nothing = Choice { model: None, profile: None };
     let entry = sessions
         .update(&args.key, false, context, |entry| Some(nothing.apply(entry, view.now)))?
         .ok_or_else(|| unknown(&args.key, &view, &sessions))?;
     let default_model = view.agent_model();
-    Ok(Session::of(&args.key, &entry, &default_model).report(&view, &sessions))
+    Ok(Session::from_entry(&args.key, &entry, &default_model).report(&view, &sessions))
 }
 
 /// Lists the sessions of the agent, the one that was used last first.
 pub fn list(invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let view = View::read(invocation)?;
-    let sessions = Sessions::of(&view.agent, &view.config, invocation.context);
+    let sessions = Sessions::for_agent(&view.agent, &view.config, invocation.context);
     let default_model = view.agent_model();
     let all = sessions.all()?;
     let mut all: Vec<_> =
-        all.iter().map(|(key, entry)| Session::of(key, entry, &default_model)).collect();
+        all.iter().map(|(key, entry)| Session::from_entry(key, entry, &default_model)).collect();
     all.sort_by_key(|session| Reverse(session.updated_at));
     let each: Vec<_> = all.iter().map(|session| session.to_json(&view)).collect();
-    let mut report = Report::of(json!({
+    let mut report = Report::from_data(json!({
         "agentId": view.agent.id,
         "path": sessions.path().display().to_string(),
         "sessions": each,
@@ -169,7 +169,7 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn of(key: &'a str, entry: &Entry, default: &ModelRef) -> Self {
+    fn from_entry(key: &'a str, entry: &Entry, default: &ModelRef) -> Self {
         let pinned = session::pinned(entry);
         Self {
             key,
@@ -207,7 +207,7 @@ impl<'a> Session<'a> {
     fn report(&self, view: &View, sessions: &Sessions) -> Report {
         let mut value = self.to_json(view);
         value["path"] = sessions.path().display().to_string().into();
-        let mut report = Report::of(value);
+        let mut report = Report::from_data(value);
         report.line(format_args!("Session: {}", printable(self.key)));
         report.line(format_args!("Model: {}", printable(&self.model.to_string())));
         report.line(format_args!("Profile: {}", self.profile_words()));

@@ -22,7 +22,7 @@ pub fn list(invocation: &Invocation<'_>) -> Result<Report, CliError> {
         })
     });
     let auth: Vec<_> = auth.collect();
-    let mut report = Report::of(json!({ "chat": channels, "auth": auth }));
+    let mut report = Report::from_data(json!({ "chat": channels, "auth": auth }));
     report.line("Chat channels:");
     for (name, accounts) in &channels {
         let accounts = accounts.as_array().into_iter().flatten().filter_map(Value::as_str);

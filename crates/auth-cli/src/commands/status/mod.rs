@@ -26,7 +26,7 @@ pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     if args.plain && invocation.output.json {
         return Err(CliError::usage("`--plain` and `--json` exclude each other"));
     }
-    let options = probe::Options::of(args)?;
+    let options = probe::Options::from_args(args)?;
     let view = View::read(invocation)?;
     let providers = view::providers(context);
     for error in providers.errors() {
@@ -41,8 +41,8 @@ pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
         }
     }
     let abilities = view::abilities(&view, &providers, context);
-    let overview = Overview::of(view, &providers, abilities, context);
-    for path in &overview.answers {
+    let overview = Overview::from_view(view, &providers, abilities, context);
+    for path in &overview.responses {
         context.say(format_args!(
             "warning: an issuer's answer is not in the store yet: `{}`; the next `clawdbot models auth refresh` finishes it",
             path.display()
@@ -66,7 +66,7 @@ pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     if let Some(probes) = &probes {
         json["auth"]["probes"] = probes.to_json();
     }
-    let mut report = Report::of(json);
+    let mut report = Report::from_data(json);
     if args.plain {
         report.line(&overview.default_model);
     } else if !invocation.output.json {
@@ -157,7 +157,7 @@ fn headline(provider: &ProviderId, overview: &Overview, style: Style) -> String 
     let key = overview.providers.iter().find(is_its).and_then(|it| it.env.as_ref());
     let next = match (plan.candidates.first(), key) {
         (Some(first), _) => match &first.why {
-            Why::Resting { until, .. } => {
+            Why::InCooldown { until, .. } => {
                 let left = health::until_text(*until, view.now);
                 style.paint(Level::Soon, &format!("all rest, the first one is back in {left}"))
             }

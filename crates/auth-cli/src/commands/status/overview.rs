@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::host::context::Context;
 use crate::host::error::Exit;
 use crate::host::text::{masked, shown};
-use crate::profiles::cooldowns::{Resting, resting};
+use crate::profiles::cooldowns::{InCooldown, in_cooldown};
 use crate::profiles::kept::{Kept, kept};
 use crate::profiles::view::{Abilities, DEFAULT_PROVIDER, Refresh, View};
 
@@ -36,10 +36,10 @@ pub struct Overview {
     /// How long the credentials hold.
     pub health: Health,
     /// Who rests.
-    pub resting: Vec<Resting>,
+    pub in_cooldown: Vec<InCooldown>,
     /// The issuers' answers that are not in the store yet: of a refresh that is under way, that a
     /// dead process left, or that does not fit its profile.
-    pub answers: Vec<PathBuf>,
+    pub responses: Vec<PathBuf>,
     /// The answers that could not be read.
     pub(crate) kept: Vec<Kept>,
 }
@@ -59,7 +59,12 @@ pub struct ProviderAuth {
 
 impl Overview {
     /// Puts it together.
-    pub fn of(view: View, providers: &Providers, abilities: Abilities, context: &Context) -> Self {
+    pub fn from_view(
+        view: View,
+        providers: &Providers,
+        abilities: Abilities,
+        context: &Context,
+    ) -> Self {
         let config = &view.config;
         let records = StateDirectory::at(&context.paths().state_dir).records();
         let resolved_default = view.default_model().to_string();
@@ -104,8 +109,8 @@ impl Overview {
         Self {
             missing: missing.cloned().collect(),
             providers: auth,
-            resting: resting(&view),
-            answers: answers(&view),
+            in_cooldown: in_cooldown(&view),
+            responses: responses(&view),
             kept: kept(&view.document, &view.agent.option(), providers, &records),
             default_model,
             resolved_default,
@@ -153,7 +158,8 @@ impl Overview {
         let with_tokens: Vec<_> = with_tokens.collect();
         let providers = self.providers.iter().map(|it| it.to_json(self, &store, context));
         let providers: Vec<_> = providers.collect();
-        let pending = self.answers.iter().chain(self.kept.iter().filter_map(|it| it.path.as_ref()));
+        let pending =
+            self.responses.iter().chain(self.kept.iter().filter_map(|it| it.path.as_ref()));
         json!({
             "configPath": config.path.display().to_string(),
             "agentId": self.view.agent.id,
@@ -171,7 +177,7 @@ impl Overview {
                 "providersWithOAuth": with_tokens,
                 "missingProvidersInUse": self.missing,
                 "providers": providers,
-                "unusableProfiles": self.resting,
+                "unusableProfiles": self.in_cooldown,
                 "pendingAnswers": pending.map(|it| it.display().to_string()).collect::<Vec<_>>(),
                 "unmergedAnswers": self.kept.iter().map(Kept::to_json).collect::<Vec<_>>(),
                 "oauth": {
@@ -286,8 +292,8 @@ impl ProviderAuth {
     }
 }
 
-fn answers(view: &View) -> Vec<PathBuf> {
-    let keys = view.agent.store().answers().unwrap_or_default().into_iter();
+fn responses(view: &View) -> Vec<PathBuf> {
+    let keys = view.agent.store().responses().unwrap_or_default().into_iter();
     keys.map(|key| paths::response_file(&view.agent.directory, key)).collect()
 }
 

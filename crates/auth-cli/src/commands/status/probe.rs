@@ -22,7 +22,7 @@ use crate::host::report::Report;
 use crate::host::text::printable;
 use crate::profiles::key_reference;
 
-/// What the person asked for; the names and the numbers where nothing is said are Clawdbot's.
+/// What the user asked for; the names and the numbers where nothing is said are Clawdbot's.
 #[derive(Clone, Debug)]
 pub struct Options {
     provider: Option<ProviderId>,
@@ -72,7 +72,7 @@ impl Options {
     ///
     /// # Errors
     /// A number that is none.
-    pub fn of(args: &StatusArgs) -> Result<Option<Self>, CliError> {
+    pub fn from_args(args: &StatusArgs) -> Result<Option<Self>, CliError> {
         if !args.probe && args.probe_provider.is_none() && args.probe_profile.is_empty() {
             return Ok(None);
         }
@@ -263,11 +263,11 @@ async fn ask_one(
         }
         Ok(Probed::NotSent(reason)) => ("unknown", Some(reason.to_owned()), None),
         Ok(Probed::Failed(error)) => ("unknown", Some(error.to_string()), latency),
-        Ok(Probed::Answered(answer)) => {
+        Ok(Probed::Answered(reply)) => {
             let response = Response {
-                status: Some(answer.status),
-                headers: answer.headers,
-                body: String::from_utf8_lossy(&answer.body).into_owned(),
+                status: Some(reply.status),
+                headers: reply.headers,
+                body: String::from_utf8_lossy(&reply.body).into_owned(),
             };
             match response.verdict(now) {
                 Verdict::Worked => ("ok", None, latency),

@@ -47,20 +47,20 @@ fn login(endpoint: Option<&str>) -> Credential {
 
 type Asked = Arc<Mutex<Vec<HttpRequest>>>;
 
-/// Asks with that answer to everything; the outcomes, and what was sent.
+/// Asks with that response to everything; the outcomes, and what was sent.
 fn run(
     targets: Vec<Target>,
     providers: &Providers,
-    answer: Result<(u16, &str), HttpError>,
+    response: Result<(u16, &str), HttpError>,
 ) -> (Vec<Outcome>, Vec<HttpRequest>) {
-    let options = Options::of(&StatusArgs { probe: true, ..StatusArgs::default() });
+    let options = Options::from_args(&StatusArgs { probe: true, ..StatusArgs::default() });
     let options = options.unwrap().unwrap();
     let asked = Asked::default();
     let log = Arc::clone(&asked);
-    let answer = answer.map(|(status, body)| (status, body.to_owned()));
+    let response = response.map(|(status, body)| (status, body.to_owned()));
     let http: Arc<dyn HttpClient> = Arc::new(move |request: HttpRequest| {
         log.lock().unwrap().push(request);
-        let (status, body) = answer.clone()?;
+        let (status, body) = response.clone()?;
         Ok(HttpResponse { status, headers: Vec::new(), body: body.into_bytes() })
     });
     let outcomes = runtime::run(ask(targets, &options, providers, http, NOW)).unwrap();
@@ -68,13 +68,13 @@ fn run(
     (outcomes, asked)
 }
 
-fn status(answer: Result<(u16, &str), HttpError>) -> (&'static str, Option<String>) {
-    let (outcomes, _) = run(vec![target("openai", key())], &providers(&[]), answer);
+fn status(response: Result<(u16, &str), HttpError>) -> (&'static str, Option<String>) {
+    let (outcomes, _) = run(vec![target("openai", key())], &providers(&[]), response);
     (outcomes[0].status, outcomes[0].error.clone())
 }
 
 #[test]
-fn each_answer_has_its_word() {
+fn each_response_has_its_word() {
     for (code, body, wanted) in [
         (200, "{}", "ok"),
         (401, r#"{"error":{"code":"invalid_api_key","message":"bad key"}}"#, "auth"),

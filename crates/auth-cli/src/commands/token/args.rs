@@ -85,11 +85,11 @@ pub enum TokenFormat {
     Header,
     /// `NAME=token`, with the variable that the provider's tools read
     Env,
-    /// The answer of a git credential helper
+    /// The response of a git credential helper
     Git,
-    /// The answer of a kubectl credential plugin
+    /// The response of a kubectl credential plugin
     ExecCredential,
-    /// The answer of a credential helper of Bazel or uv
+    /// The response of a credential helper of Bazel or uv
     Bazel,
 }
 
@@ -150,7 +150,7 @@ pub enum FailureWord {
     Auth,
     /// No money or no credits
     Billing,
-    /// No answer in time
+    /// No response in time
     Timeout,
     /// The request itself was refused
     Format,

@@ -1,4 +1,4 @@
-//! `models auth explain`: why which profile comes first, and what would mend the others.
+//! `models auth explain`: why which profile comes first, and what would fix the others.
 
 use std::fmt::Write as _;
 
@@ -28,7 +28,7 @@ pub fn run(args: &ExplainArgs, invocation: &Invocation<'_>) -> Result<Report, Cl
         Some(key) => View::of_session(key, invocation)?,
         None => View::read(invocation)?,
     };
-    let explanation = Explanation::of(args, &view, context)?;
+    let explanation = Explanation::from_args(args, &view, context)?;
     for warning in table::warnings(&explanation.plan, &explanation.provider) {
         context.say(warning);
     }
@@ -40,7 +40,7 @@ struct Explanation<'a> {
     view: &'a View,
     provider: ProviderId,
     model: Option<ModelRef>,
-    rests: ModelUsage,
+    cooldowns: ModelUsage,
     pin: Option<Pin>,
     plan: Plan,
     session: Option<&'a str>,
@@ -48,11 +48,15 @@ struct Explanation<'a> {
 }
 
 impl<'a> Explanation<'a> {
-    fn of(args: &'a ExplainArgs, view: &'a View, context: &Context) -> Result<Self, CliError> {
+    fn from_args(
+        args: &'a ExplainArgs,
+        view: &'a View,
+        context: &Context,
+    ) -> Result<Self, CliError> {
         let entry = match &args.session {
-            Some(key) => {
-                Sessions::of(&view.agent, &view.config, context).entry(key)?.unwrap_or_default()
-            }
+            Some(key) => Sessions::for_agent(&view.agent, &view.config, context)
+                .entry(key)?
+                .unwrap_or_default(),
             None => session::Entry::new(),
         };
         let pin = match &args.profile {
@@ -82,9 +86,9 @@ impl<'a> Explanation<'a> {
                 None => (default_model.provider, None),
             },
         };
-        let rests = view.model_usage();
+        let cooldowns = view.model_usage();
         let plan = match &model {
-            Some(model) => view.plan_for_model(model, &rests, pin.as_ref()),
+            Some(model) => view.plan_for_model(model, &cooldowns, pin.as_ref()),
             None => view.plan(&provider, pin.as_ref()),
         };
         let providers = view::providers(context);
@@ -93,7 +97,7 @@ impl<'a> Explanation<'a> {
             view,
             provider,
             model,
-            rests,
+            cooldowns,
             pin,
             plan,
             providers,
@@ -111,8 +115,8 @@ impl<'a> Explanation<'a> {
     /// Why a candidate is at its place, with what the provider said where it rests.
     fn why(&self, id: &ProfileId, why: &Why) -> String {
         let mut words = why.to_string();
-        if let Why::Resting { until, .. } = why {
-            let of_model = self.model_that_rests(id, why);
+        if let Why::InCooldown { until, .. } = why {
+            let of_model = self.model_in_cooldown(id, why);
             if let Some(model) = of_model {
                 let _ = write!(words, " with {model}");
             }
@@ -125,23 +129,23 @@ impl<'a> Explanation<'a> {
     }
 
     /// The model, if it and not the profile is what rests for so long.
-    fn model_that_rests(&self, id: &ProfileId, why: &Why) -> Option<&ModelRef> {
-        let Why::Resting { until, .. } = why else { return None };
+    fn model_in_cooldown(&self, id: &ProfileId, why: &Why) -> Option<&ModelRef> {
+        let Why::InCooldown { until, .. } = why else { return None };
         let own = self.profile(id).and_then(|it| auth_routing::unusable_until(&it.usage));
         self.model.as_ref().filter(|_| own < Some(*until))
     }
 
     fn raw(&self, id: &ProfileId, model: Option<&ModelRef>) -> Option<String> {
         match model {
-            Some(model) => self.rests.get(id, &model.to_string()).last_failure_raw,
+            Some(model) => self.cooldowns.get(id, &model.to_string()).last_failure_raw,
             None => self.profile(id)?.usage.last_failure_raw.clone(),
         }
     }
 
-    /// The command that would make a resting candidate ready.
+    /// The command that would make a in cooldown candidate ready.
     fn wake(&self, id: &ProfileId, why: &Why) -> Option<String> {
-        let Why::Resting { .. } = why else { return None };
-        let model = self.model_that_rests(id, why);
+        let Why::InCooldown { .. } = why else { return None };
+        let model = self.model_in_cooldown(id, why);
         let model = model.map(|model| option("--model", model)).unwrap_or_default();
         let options = format!("{model}{}", self.view.agent.option());
         Some(command("models auth cooldown clear", &[id], &options))
@@ -191,8 +195,8 @@ impl<'a> Explanation<'a> {
                 "type": self.profile(id).map(|it| it.kind.as_str()),
                 "charge": self.charge(id).map(Charge::as_str),
             });
-            if let Why::Resting { until, .. } = why {
-                let model = self.model_that_rests(id, why);
+            if let Why::InCooldown { until, .. } = why {
+                let model = self.model_in_cooldown(id, why);
                 value["until"] = json!(until);
                 value["model"] = json!(model.map(ToString::to_string));
                 value["raw"] = json!(self.raw(id, model));
@@ -225,7 +229,7 @@ impl<'a> Explanation<'a> {
     }
 
     fn report(&self, columns: usize) -> Report {
-        let mut report = Report::of(self.to_json());
+        let mut report = Report::from_data(self.to_json());
         let model = self.model.as_ref().map(|model| format!(" for {model}")).unwrap_or_default();
         let head = format!(
             "{}{model}, agent {}: by {}",

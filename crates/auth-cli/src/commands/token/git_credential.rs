@@ -11,7 +11,7 @@ use crate::profiles::route::RouteRequest;
 use crate::profiles::token_output::TokenOutput;
 
 /// Answers git. For another host, or where a token would cross the network unencrypted, it has
-/// no answer, and git asks somebody else.
+/// no response, and git asks somebody else.
 pub fn run(args: &GitCredentialArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     match args.verb {
         // A helper that is told to keep or to forget what is not its own says nothing.
@@ -35,7 +35,7 @@ pub fn run(args: &GitCredentialArgs, invocation: &Invocation<'_>) -> Result<Repo
     if !output.is_one_line() {
         return Err(output.not_one_line());
     }
-    Ok(Report::raw(answer(&question, args.username.as_deref(), &output)))
+    Ok(Report::raw(response(&question, args.username.as_deref(), &output)))
 }
 
 /// What git says about the credential it wants.
@@ -70,7 +70,7 @@ impl Question {
 }
 
 /// A bearer token for a git that knows how to send one, else a password.
-fn answer(question: &Question, username: Option<&str>, output: &TokenOutput) -> String {
+fn response(question: &Question, username: Option<&str>, output: &TokenOutput) -> String {
     match username {
         None if question.knows_authtype => {
             let end = output.expires.map(|at| at.0.div_euclid(1_000));

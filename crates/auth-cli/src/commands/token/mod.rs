@@ -101,9 +101,9 @@ fn fast(
     context: &Context,
 ) -> Option<String> {
     let view = View::with(Rc::new(cache::load(context)?), agent, context).ok()?;
-    let route = Route::of(request, None, &view, context).ok()?;
+    let route = Route::for_request(request, None, &view, context).ok()?;
     let first = route.candidates.first()?;
-    if !route.warnings.is_empty() || first.resting.is_some() || route.moves_session {
+    if !route.warnings.is_empty() || first.in_cooldown.is_some() || route.moves_session {
         return None;
     }
     let credential = view.document.credential(&first.profile)?;

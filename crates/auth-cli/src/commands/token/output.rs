@@ -74,7 +74,7 @@ impl TokenOutput {
         value
     }
 
-    /// The answer of a git credential helper (git-credential(1)).
+    /// The response of a git credential helper (git-credential(1)).
     pub fn git(&self) -> String {
         let end =
             self.expires.map(|at| format!("password_expiry_utc={}\n", at.0.div_euclid(1_000)));
@@ -94,7 +94,7 @@ impl TokenOutput {
         })
     }
 
-    /// The answer of a credential helper of Bazel and uv.
+    /// The response of a credential helper of Bazel and uv.
     fn bazel(&self) -> Value {
         let (name, scheme) = header(&self.provider, self.kind);
         let mut headers = serde_json::Map::new();

@@ -50,7 +50,7 @@ pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
         Verdict::Failed(failure) => Some(failure),
         Verdict::Worked => None,
     };
-    let mut report = Report::of(json!({
+    let mut report = Report::from_data(json!({
         "agentId": agent.id,
         "profileId": id,
         "model": of_model.map(ToString::to_string),
@@ -77,7 +77,7 @@ pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     Ok(report)
 }
 
-/// What the caller says, or what the answer on stdin says.
+/// What the caller says, or what the response on stdin says.
 fn verdict(
     args: &ReportArgs,
     credential: Option<&Credential>,
@@ -203,5 +203,5 @@ fn reason(word: FailureWord) -> FailureReason {
     }
 }
 
-/// Errors are short; what comes after the first mebibyte of an answer tells nothing more.
+/// Errors are short; what comes after the first mebibyte of a response tells nothing more.
 const LARGEST_ANSWER: u64 = 1 << 20;

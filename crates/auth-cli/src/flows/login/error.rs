@@ -13,11 +13,11 @@ pub(crate) fn explain(error: LoginError) -> CliError {
         LoginError::NoSuchFlow { .. } => new(Exit::Usage, "no_such_flow"),
         LoginError::Misconfigured { .. } => new(Exit::Usage, "provider")
             .hint("correct the provider's manifest or the environment, then log in again"),
-        LoginError::Answer(answer) if answer.ends_login() => new(Exit::LogInAgain, "refused")
+        LoginError::Callback(response) if response.ends_login() => new(Exit::LogInAgain, "refused")
             .hint("begin again, and agree to what the provider asks"),
-        LoginError::Answer(CallbackError::StateMismatch) => new(Exit::Usage, "state_mismatch")
+        LoginError::Callback(CallbackError::StateMismatch) => new(Exit::Usage, "state_mismatch")
             .hint("use the address that the browser ended on in this login; it is still waiting"),
-        LoginError::Answer(_) => new(Exit::Usage, "not_an_answer")
+        LoginError::Callback(_) => new(Exit::Usage, "not_an_answer")
             .hint("copy the whole address that the browser ended on; the login is still waiting"),
         LoginError::Refused { .. } => {
             new(Exit::LogInAgain, "refused").hint("begin again; a code is good for one login only")
@@ -36,7 +36,7 @@ pub(crate) fn explain(error: LoginError) -> CliError {
             new(Exit::LogInAgain, "code_ended").hint("begin again; nothing was stored")
         }
         LoginError::TimedOut(_) => new(Exit::LogInAgain, "timed_out").hint("begin again"),
-        LoginError::Deaf { .. } => new(Exit::Usage, "deaf")
+        LoginError::ListenerUnavailable { .. } => new(Exit::Usage, "deaf")
             .hint("log in in two steps: add --start, then clawdbot models auth login --finish -"),
         LoginError::Canceled => new(Exit::LogInAgain, "canceled").hint("nothing was stored"),
         LoginError::Plugin { .. } => new(Exit::Usage, "plugin")

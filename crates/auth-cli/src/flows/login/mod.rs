@@ -16,13 +16,13 @@ use crate::flows::login::error::explain;
 use crate::flows::login::request::LoginRequest;
 use crate::flows::login::saved::report;
 use crate::flows::login::two_steps::start;
-use crate::flows::login::ui::Person;
+use crate::flows::login::ui::TerminalUser;
 use crate::flows::paste;
 use crate::host::error::{CliError, Exit};
 use crate::host::process::runtime;
 use crate::host::report::Report;
 use crate::profiles::login_method::{self, Chosen};
-use crate::profiles::save::{self, Owner, Wish};
+use crate::profiles::save::{self, LoginWanted, Owner};
 use crate::profiles::sink;
 
 /// Logs in, or begins a login.
@@ -34,15 +34,15 @@ pub fn run(request: &LoginRequest, invocation: &Invocation<'_>) -> Result<Report
         None => login_method::choose_provider(&sink.providers, context)?,
     };
     let provider = login_method::find(&name, &sink.providers)?.clone();
-    let flow = match login_method::of(request.method.as_deref(), request.start, &provider, context)?
-    {
-        Chosen::Flow(Flow::Plugin) => {
-            return plugin::run(request, &provider, &sink, invocation);
-        }
-        Chosen::Flow(flow) => flow,
-        Chosen::Token => return paste::run(&request.pasted_token(&provider), invocation),
-        Chosen::ApiKey => return paste::run(&request.pasted_key(&provider), invocation),
-    };
+    let flow =
+        match login_method::choose(request.method.as_deref(), request.start, &provider, context)? {
+            Chosen::Flow(Flow::Plugin) => {
+                return plugin::run(request, &provider, &sink, invocation);
+            }
+            Chosen::Flow(flow) => flow,
+            Chosen::Token => return paste::run(&request.pasted_token(&provider), invocation),
+            Chosen::ApiKey => return paste::run(&request.pasted_key(&provider), invocation),
+        };
     save::check_store(&sink)?;
     if request.start {
         return start(request, &provider, flow, invocation);
@@ -51,25 +51,26 @@ pub fn run(request: &LoginRequest, invocation: &Invocation<'_>) -> Result<Report
 
     let mut entropy = [0; 96];
     context.fill_random(&mut entropy)?;
-    let person = Person::new(&provider.label, !flow.is_device_code(), request.no_browser, context);
-    let wish = Wish {
+    let user =
+        TerminalUser::new(&provider.label, !flow.is_device_code(), request.no_browser, context);
+    let wanted = LoginWanted {
         profile: request.profile_id.as_deref().map(ProfileId::from),
         force: request.force,
-        owner: Owner::of(agent, &config, context)?,
+        owner: Owner::from_text(agent, &config, context)?,
     };
     let ended = runtime::run(async {
         let (http, clock) = (&*sink.http, &*sink.clock);
         let logging_in = async {
             if !flow.is_device_code() {
-                return login(&provider, flow, entropy, http, &person, clock).await;
+                return login(&provider, flow, entropy, http, &user, clock).await;
             }
             let mut parts = [0; 64];
             parts.copy_from_slice(&entropy[..64]);
-            let login = device_login(&provider, flow, parts, http, &person, clock, &RealTime);
+            let login = device_login(&provider, flow, parts, http, &user, clock, &RealTime);
             Ok(Finished { login: login.await?, browser: None })
         };
-        let finished = person.until_interrupted(logging_in).await?.map_err(explain)?;
-        let saved = save::login(&finished.login, &wish, &provider, agent, &sink).await;
+        let finished = user.until_interrupted(logging_in).await?.map_err(explain)?;
+        let saved = save::login(&finished.login, &wanted, &provider, agent, &sink).await;
         let login = finished.login.clone();
         match &saved {
             Ok(_) => finished.succeed().await,
@@ -78,7 +79,7 @@ pub fn run(request: &LoginRequest, invocation: &Invocation<'_>) -> Result<Report
         }
         saved.map(|id| (id, login))
     });
-    person.give_back(context);
+    user.give_back(context);
     let (id, login) = ended??;
     report(&id, &login, agent, &provider, request.set_default, invocation)
 }

@@ -1,4 +1,4 @@
-//! `models auth login` where the provider is a program of its own: it asks, the person answers.
+//! `models auth login` where the provider is a program of its own: it asks, the user answers.
 
 use std::io::Write;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ use crate::host::prompt::{self, Lines};
 use crate::host::report::Report;
 use crate::host::shell_quote::option;
 use crate::host::text::{line_for_terminal, printable};
-use crate::profiles::save::{self, Owner, Wish};
+use crate::profiles::save::{self, LoginWanted, Owner};
 
 /// Logs in with the plugin of `provider`.
 pub(crate) fn run(
@@ -43,37 +43,37 @@ pub(crate) fn run(
     let is_terminal = context.terminal.stdin;
     let lines = prompt::lines(context);
     let talk = context.take_stderr();
-    let person = Person {
+    let user = PluginUser {
         label: printable(&provider.label),
-        opener: if request.no_browser { None } else { Opener::of(context) },
+        opener: if request.no_browser { None } else { Opener::from_environment(context) },
         talk: Mutex::new(talk),
         lines: tokio::sync::Mutex::new(lines),
         is_terminal,
         is_verbose: invocation.output.verbose,
     };
-    let wish = Wish {
+    let wanted = LoginWanted {
         profile: request.profile_id.as_deref().map(ProfileId::from),
         force: request.force,
-        owner: Owner::of(agent, &config, context)?,
+        owner: Owner::from_text(agent, &config, context)?,
     };
     let ended = runtime::run(async {
-        let logging_in = plugin::login(provider, &environment, &person, &*sink.clock);
+        let logging_in = plugin::login(provider, &environment, &user, &*sink.clock);
         let login = tokio::select! {
             login = logging_in => login.map_err(explain)?,
             // The plugin ends with us; what it was given meanwhile is for nobody.
             Ok(()) = tokio::signal::ctrl_c() => return Err(prompt::interrupted()),
         };
-        let id = save::login(&login, &wish, provider, agent, sink).await?;
+        let id = save::login(&login, &wanted, provider, agent, sink).await?;
         Ok((id, login))
     });
-    let talk = person.talk.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let talk = user.talk.into_inner().unwrap_or_else(PoisonError::into_inner);
     context.give_back_stderr(talk);
     let (id, login) = ended??;
     report(&id, &login, agent, provider, request.set_default, invocation)
 }
 
-/// The person at our standard streams.
-struct Person {
+/// The user at our standard streams.
+struct PluginUser {
     label: String,
     opener: Option<Opener>,
     talk: Mutex<Box<dyn Write + Send>>,
@@ -82,7 +82,7 @@ struct Person {
     is_verbose: bool,
 }
 
-impl Person {
+impl PluginUser {
     fn say(&self, line: &str) {
         let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
         let _nobody_listens =
@@ -108,7 +108,7 @@ impl Person {
     }
 }
 
-impl PluginUi for Person {
+impl PluginUi for PluginUser {
     fn progress(&self, text: &str) {
         if !text.is_empty() {
             self.say(&format!("{}: {text}", self.label));
@@ -142,7 +142,7 @@ impl PluginUi for Person {
             let mut lines = self.lines.lock().await;
             lines.show(self.is_terminal && prompt.kind != PromptKind::Secret);
             loop {
-                let Some(line) = lines.recv().await else { return Reply::Nobody };
+                let Some(line) = lines.recv().await else { return Reply::NoUser };
                 match reply(prompt, line.trim_end_matches(['\r', '\n'])) {
                     Ok(reply) => return reply,
                     Err(reason) => self.say(reason),
@@ -158,7 +158,7 @@ impl PluginUi for Person {
     }
 }
 
-/// What `line` answers to `prompt`, or why it is no answer.
+/// What `line` answers to `prompt`, or why it is no response.
 fn reply(prompt: &Prompt, line: &str) -> Result<Reply, &'static str> {
     let typed = line.trim();
     let text = match &prompt.default {
@@ -209,13 +209,13 @@ mod tests {
         match reply(&prompt(kind, default), line) {
             Ok(Reply::Text(text)) => text.expose().to_owned(),
             Ok(Reply::Confirmed(is_confirmed)) => is_confirmed.to_string(),
-            Ok(Reply::Nobody) => "nobody".to_owned(),
+            Ok(Reply::NoUser) => "nobody".to_owned(),
             Err(reason) => reason.to_owned(),
         }
     }
 
     #[test]
-    fn an_empty_answer_is_the_default() {
+    fn an_empty_response_is_the_default() {
         assert_eq!(said(PromptKind::Text, Some("here"), " "), "here");
         assert_eq!(said(PromptKind::Text, None, " there "), "there");
         assert_eq!(said(PromptKind::Choose, Some("1"), ""), "1");

@@ -1,4 +1,4 @@
-//! What comes after a login is saved: its mention in the config, the default model, the answer.
+//! What comes after a login is saved: its mention in the config, the default model, the response.
 
 use auth_providers::{Login, Provider};
 use auth_store::ProfileId;
@@ -31,7 +31,7 @@ pub(crate) fn report(
     save::declare(id, &login.provider, kind, login.email.as_deref(), invocation);
     invocation.store_changed(agent);
     let default = if set_default { set_default_model(provider, invocation)? } else { None };
-    let mut report = Report::of(json!({
+    let mut report = Report::from_data(json!({
         "agentId": agent.id,
         "profileId": id,
         "provider": login.provider,

@@ -11,7 +11,7 @@ use crate::agent::invocation::Invocation;
 use crate::flows::login::error::explain;
 use crate::flows::login::request::LoginRequest;
 use crate::flows::login::saved::report;
-use crate::flows::login::ui::Person;
+use crate::flows::login::ui::TerminalUser;
 use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::host::network;
@@ -19,7 +19,7 @@ use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::text::{printable, utc};
-use crate::profiles::save::{self, Owner, Wish};
+use crate::profiles::save::{self, LoginWanted, Owner};
 use crate::profiles::sink;
 
 /// `--start`: the address or the code, and nothing that runs on.
@@ -44,7 +44,7 @@ pub(super) fn start(
         .map_err(explain)?;
     Ok(match &begun.way {
         Way::Browser { url, redirect_uri } => {
-            let mut report = Report::of(json!({
+            let mut report = Report::from_data(json!({
                 "loginId": begun.id, "url": url, "redirectUri": redirect_uri, "expires": begun.expires,
             }));
             report.note(format_args!(
@@ -59,7 +59,7 @@ pub(super) fn start(
             report
         }
         Way::Device(code) => {
-            let mut report = Report::of(json!({
+            let mut report = Report::from_data(json!({
                 "loginId": begun.id,
                 "userCode": code.user_code,
                 "verificationUri": code.verification_uri,
@@ -83,14 +83,14 @@ pub(super) fn start(
 
 /// `--finish`: with the address the browser ended on, or with the id of a login by device code.
 pub fn finish(
-    answer: &str,
+    response: &str,
     request: &LoginRequest,
     invocation: &Invocation<'_>,
 ) -> Result<Report, CliError> {
     let context = invocation.context;
-    let pasted = match answer {
+    let pasted = match response {
         "-" => prompt::everything(context)?,
-        answer => answer.to_owned(),
+        response => response.to_owned(),
     };
     let config = invocation.config()?;
     let pending = pending(context);
@@ -105,20 +105,20 @@ pub fn finish(
     let sink = sink::for_agent(&agent, &config, context)?;
     save::check_room(&sink)?;
     let requested = request.profile_id.as_deref().or(note["profileId"].as_str());
-    let wish = Wish {
+    let wanted = LoginWanted {
         profile: requested.map(ProfileId::from),
         force: request.force || note["force"] == true,
-        owner: Owner::of(&agent, &config, context)?,
+        owner: Owner::from_text(&agent, &config, context)?,
     };
     let provider = answered.provider().clone();
-    let person = Person::new(&provider.label, false, true, context);
+    let user = TerminalUser::new(&provider.label, false, true, context);
     let ended = runtime::run(async {
-        let finishing = answered.finish(&*sink.http, &person, &*sink.clock, &RealTime);
-        let login = person.until_interrupted(finishing).await?.map_err(explain)?;
-        let id = save::login(&login, &wish, &provider, &agent, &sink).await?;
+        let finishing = answered.finish(&*sink.http, &user, &*sink.clock, &RealTime);
+        let login = user.until_interrupted(finishing).await?.map_err(explain)?;
+        let id = save::login(&login, &wanted, &provider, &agent, &sink).await?;
         Ok::<_, CliError>((id, login))
     });
-    person.give_back(context);
+    user.give_back(context);
     let (id, login) = ended??;
     let set_default = request.set_default || note["setDefault"] == true;
     report(&id, &login, &agent, &provider, set_default, invocation)

@@ -1,4 +1,4 @@
-//! The person at our standard streams, while they log in.
+//! The user at our standard streams, while they log in.
 
 use std::io::Write;
 use std::pin::Pin;
@@ -18,8 +18,8 @@ use crate::host::prompt::{self, Lines};
 use crate::host::style;
 use crate::host::text::{line_for_terminal, printable};
 
-/// The person at our standard streams.
-pub(crate) struct Person {
+/// The user at our standard streams.
+pub(crate) struct TerminalUser {
     label: String,
     opener: Option<Opener>,
     talk: Mutex<Box<dyn Write + Send>>,
@@ -41,14 +41,14 @@ struct Waiting {
     lifetime: Duration,
 }
 
-impl Person {
+impl TerminalUser {
     /// Takes over what is said to them; [`give_back`](Self::give_back) returns it. What they type
     /// is read where `may_paste`.
     pub(crate) fn new(label: &str, may_paste: bool, no_browser: bool, context: &Context) -> Self {
         let lines = may_paste.then(|| prompt::lines(context));
         Self {
             label: printable(label),
-            opener: if no_browser { None } else { Opener::of(context) },
+            opener: if no_browser { None } else { Opener::from_environment(context) },
             talk: Mutex::new(context.take_stderr()),
             lines: tokio::sync::Mutex::new(lines),
             is_exchanging: AtomicBool::new(false),
@@ -182,7 +182,7 @@ fn device_prompt(label: &str, prompt: &DevicePrompt<'_>, say: &dyn Fn(&str)) {
     ));
 }
 
-impl LoginUi for Person {
+impl LoginUi for TerminalUser {
     fn begin(&self, begun: &Begun<'_>) {
         if self.opener.is_none() {
             self.draw(begun.url);

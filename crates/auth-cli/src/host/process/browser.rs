@@ -1,4 +1,4 @@
-//! Opening the person's browser: an address that cannot be anything but an address, as one
+//! Opening the user's browser: an address that cannot be anything but an address, as one
 //! argument, to a program that gets no secret of ours.
 
 use std::ffi::OsString;
@@ -18,7 +18,7 @@ pub(crate) struct Opener {
 impl Opener {
     /// The opener, unless this is a session without a screen: over SSH, in a container, on a
     /// Linux without a display.
-    pub(crate) fn of(context: &Context) -> Option<Self> {
+    pub(crate) fn from_environment(context: &Context) -> Option<Self> {
         let is_set = |name: &str| context.env(name).is_some_and(|value| !value.is_empty());
         if REMOTE.iter().any(|name| is_set(name)) {
             return None;

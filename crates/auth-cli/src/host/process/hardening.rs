@@ -45,13 +45,13 @@ pub(crate) fn end() {
 /// Hears SIGXFSZ, whose default is to end the process.
 #[cfg(unix)]
 fn survive_file_limits() {
-    hear([signal_hook::consts::SIGXFSZ]);
+    handle_signals([signal_hook::consts::SIGXFSZ]);
 }
 
 /// From now on these signals do not end this process; a program that it starts or becomes has the
 /// defaults again. It takes no descriptor, and what cannot be had is no reason to fail.
 #[cfg(unix)]
-pub(crate) fn hear(signals: impl IntoIterator<Item = i32>) {
+pub(crate) fn handle_signals(signals: impl IntoIterator<Item = i32>) {
     for signal in signals {
         let _ = signal_hook::flag::register(signal, Arc::default());
     }

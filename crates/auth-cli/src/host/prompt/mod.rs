@@ -1,4 +1,4 @@
-//! What a person types, and how they are asked: the lines of standard input, Ctrl-C, the echo.
+//! What a user types, and how they are asked: the lines of standard input, Ctrl-C, the echo.
 
 pub(crate) mod typed;
 
@@ -98,7 +98,7 @@ pub(crate) fn secret(question: &str, context: &Context) -> Result<String, CliErr
     if !context.terminal.stdin {
         return everything(context);
     }
-    let attention = Attention::pay()?;
+    let interrupts = InterruptGuard::install()?;
     let terminal = RawInput::begin();
     if terminal.drop_what_was_cut() {
         context.say("What was pasted before this question is longer than the terminal keeps, and was dropped.");
@@ -107,7 +107,7 @@ pub(crate) fn secret(question: &str, context: &Context) -> Result<String, CliErr
     context.say(question);
     context.say("It is not shown. End with an empty line.");
     let editor = Editor::new(terminal.keys());
-    let text = read_with(attention, context, |stdin| typed::paragraph(stdin, editor))?;
+    let text = read_with(interrupts, context, |stdin| typed::paragraph(stdin, editor))?;
     let longest = text.split(|byte| *byte == b'\n').map(<[u8]>::len).max().unwrap_or(0);
     if !terminal.is_raw() && longest >= TERMINALS_LIMIT {
         return Err(CliError::usage(
@@ -121,15 +121,15 @@ pub(crate) fn secret(question: &str, context: &Context) -> Result<String, CliErr
 /// One line of standard input after a question, and nothing behind it; empty at its end. Ctrl-C
 /// ends it: nothing was stored.
 pub(crate) fn line(question: &str, context: &Context) -> Result<String, CliError> {
-    let attention = Attention::pay()?;
+    let interrupts = InterruptGuard::install()?;
     context.ask(question);
-    let line = read_with(attention, context, read_line)?;
+    let line = read_with(interrupts, context, read_line)?;
     Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
 /// What `read` takes from standard input, unless Ctrl-C comes first. The rest of it stays there.
 fn read_with(
-    attention: Attention,
+    interrupts: InterruptGuard,
     context: &Context,
     read: impl FnOnce(&mut Box<dyn io::Read + Send>) -> io::Result<Vec<u8>> + Send + 'static,
 ) -> Result<Vec<u8>, CliError> {
@@ -140,7 +140,7 @@ fn read_with(
         // Whoever asked may be gone.
         let _ = sender.send((bytes, stdin));
     });
-    let (bytes, stdin) = attention.until_interrupted(receiver)?.map_err(|_| interrupted())?;
+    let (bytes, stdin) = interrupts.until_interrupted(receiver)?.map_err(|_| interrupted())?;
     context.give_back_stdin(stdin);
     bytes.map_err(|error| CliError::usage(format!("the standard input could not be read: {error}")))
 }
@@ -159,7 +159,7 @@ fn read_line(stdin: &mut impl io::Read) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The answer to a question, without white space around it.
+/// The response to a question, without white space around it.
 ///
 /// # Errors
 /// Ctrl-C, or the end of the input: there is nobody any more.
@@ -208,7 +208,7 @@ pub(crate) fn interrupted() -> CliError {
 
 /// Hears Ctrl-C from the moment it is made: before a question is printed, and before what is typed
 /// is hidden, since whoever sees the one or suffers from the other may press it.
-pub(crate) struct Attention {
+pub(crate) struct InterruptGuard {
     runtime: tokio::runtime::Runtime,
     interrupt: Interrupt,
 }
@@ -218,10 +218,10 @@ type Interrupt = tokio::signal::unix::Signal;
 #[cfg(windows)]
 type Interrupt = tokio::signal::windows::CtrlC;
 
-impl Attention {
+impl InterruptGuard {
     /// Begins to listen.
-    pub(crate) fn pay() -> Result<Self, CliError> {
-        let pay = || {
+    pub(crate) fn install() -> Result<Self, CliError> {
+        let install = || {
             let runtime = runtime()?;
             let entered = runtime.enter();
             #[cfg(unix)]
@@ -232,7 +232,7 @@ impl Attention {
             drop(entered);
             Ok(Self { runtime, interrupt })
         };
-        pay().map_err(|error| not_started(&error))
+        install().map_err(|error| not_started(&error))
     }
 
     /// The outcome of `future`, unless Ctrl-C comes first.

@@ -43,7 +43,7 @@ impl KeyPlace {
     ///
     /// # Errors
     /// The name is empty.
-    pub(crate) fn of(
+    pub(crate) fn for_key(
         requested: Option<&str>,
         usual: ProfileId,
         force: bool,
@@ -165,7 +165,7 @@ mod tests {
 
     #[track_caller]
     fn check(requested: Option<&str>, force: bool, document: &Document, wanted: &str) {
-        let place = KeyPlace::of(requested, "acme:default".into(), force).unwrap();
+        let place = KeyPlace::for_key(requested, "acme:default".into(), force).unwrap();
         let decision = place.decide(&ProviderId::new("acme"), &key("new"), document);
         let text = match decision {
             Decision::Save { id, beside: None } => format!("save {id}"),

@@ -3,7 +3,8 @@
 pub(crate) mod key_place;
 
 use auth_providers::refresh::{
-    Revocation, clear_record, finish_begun, give_to_successors, holders, key_of, remove_kept_answer,
+    Revocation, clear_record, finish_begun, give_to_successors, holders, key_of,
+    remove_kept_response,
 };
 use auth_providers::token_source::TokenSink;
 use auth_providers::{Login, Provider, TakenProfile, profile_name};
@@ -21,9 +22,9 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::profiles::sink;
 
-/// What the person asked for, and what holds for their agent.
+/// What the user asked for, and what holds for their agent.
 #[derive(Debug, Default)]
-pub(crate) struct Wish {
+pub(crate) struct LoginWanted {
     /// The profile to save it as.
     pub(crate) profile: Option<ProfileId>,
     /// Whether that may be another account's.
@@ -41,7 +42,7 @@ pub(crate) struct Owner {
 
 impl Owner {
     /// The one of `agent`, if it shares.
-    pub(crate) fn of(
+    pub(crate) fn from_text(
         agent: &Agent,
         config: &Config,
         context: &Context,
@@ -55,13 +56,13 @@ impl Owner {
     fn has(
         &self,
         login: &Login,
-        wish: &Wish,
+        wanted: &LoginWanted,
         provider: &Provider,
         sink: &TokenSink,
     ) -> Result<bool, CliError> {
         let (own, theirs) = (sink.store.read()?, self.sink.store.read()?);
         let seen = own.reading_through(&theirs);
-        let id = name(login, wish, provider, &seen)?;
+        let id = name(login, wanted, provider, &seen)?;
         let Some(shared) = theirs.profile(&id).filter(|_| own.is_of_owner(&id, &theirs)) else {
             return Ok(false);
         };
@@ -78,13 +79,13 @@ impl Owner {
 /// The profile that a login is among the profiles of `document`.
 fn name(
     login: &Login,
-    wish: &Wish,
+    wanted: &LoginWanted,
     provider: &Provider,
     document: &Document,
 ) -> Result<ProfileId, CliError> {
     let profiles: Vec<Profile> = document.profiles().collect();
     let own = provider.profile_name.as_deref();
-    profile_name(login, own, wish.profile.as_ref(), wish.force, &profiles)
+    profile_name(login, own, wanted.profile.as_ref(), wanted.force, &profiles)
         .map_err(|error| taken(&error))
 }
 
@@ -107,19 +108,19 @@ pub(crate) fn check_room(sink: &TokenSink) -> Result<(), CliError> {
 /// Saves `login` and returns the profile it is.
 pub(crate) async fn login(
     login: &Login,
-    wish: &Wish,
+    wanted: &LoginWanted,
     provider: &Provider,
     agent: &Agent,
     sink: &TokenSink,
 ) -> Result<ProfileId, CliError> {
-    let (agent, sink) = match &wish.owner {
-        Some(owner) if owner.has(login, wish, provider, sink)? => (&owner.agent, &owner.sink),
+    let (agent, sink) = match &wanted.owner {
+        Some(owner) if owner.has(login, wanted, provider, sink)? => (&owner.agent, &owner.sink),
         _ => (agent, sink),
     };
-    let name = |document: &Document| name(login, wish, provider, document);
+    let name = |document: &Document| name(login, wanted, provider, document);
     if let Credential::OAuth(new) = &login.credential {
         // Whatever the name: it is only for people.
-        clear_record(new, &name(&sink.store.read()?)?, provider, sink.doors())?;
+        clear_record(new, &name(&sink.store.read()?)?, provider, sink.refresh_context())?;
     }
     let (id, superseded) = loop {
         let before = sink.store.read()?;
@@ -145,7 +146,7 @@ pub(crate) async fn login(
     };
     read_back(&id, &login.credential, agent, sink)?;
     if let Some(old) = superseded {
-        forget_kept_answer(&old, provider, sink);
+        forget_kept_response(&old, provider, sink);
         revoke_superseded(&old, &login.credential, provider, sink).await;
     }
     Ok(id)
@@ -180,7 +181,7 @@ pub(crate) fn pasted(
         })??;
         if is_saved {
             if let (Some(old), Some(known)) = (&superseded, sink.providers.find(provider)) {
-                forget_kept_answer(old, known, sink);
+                forget_kept_response(old, known, sink);
             }
             read_back(&id, credential, agent, sink)?;
             return Ok(Some(id));
@@ -249,7 +250,7 @@ pub(crate) async fn imported(
             (&take.credential, sink.providers.find(&take.provider))
             && (force || is_unknown(login, provider, sink)?)
         {
-            clear_record(login, &take.id, provider, sink.doors())?;
+            clear_record(login, &take.id, provider, sink.refresh_context())?;
         }
     }
     let superseded = loop {
@@ -355,17 +356,17 @@ fn let_go(
     };
     let email = profile.as_ref().and_then(|it| it.email.as_deref());
     // What cannot be finished stays beside the store; the new login does not depend on it.
-    if finish_begun(old, email, provider, sink.doors()).unwrap_or(false) {
+    if finish_begun(old, email, provider, sink.refresh_context()).unwrap_or(false) {
         return Ok(true);
     }
-    give_to_successors(old, provider, sink.doors())?;
+    give_to_successors(old, provider, sink.refresh_context())?;
     Ok(false)
 }
 
-/// An answer to the token of a login that was replaced is for nobody any more. Best effort: it is
+/// A response to the token of a login that was replaced is for nobody any more. Best effort: it is
 /// named by `doctor`.
-fn forget_kept_answer(old: &OAuthCredential, provider: &Provider, sink: &TokenSink) {
-    if let Err(error) = remove_kept_answer(old, provider, sink.doors()) {
+fn forget_kept_response(old: &OAuthCredential, provider: &Provider, sink: &TokenSink) {
+    if let Err(error) = remove_kept_response(old, provider, sink.refresh_context()) {
         tracing::warn!(%error, "the kept answer of a replaced login is left over");
     }
 }
@@ -410,7 +411,7 @@ async fn revoke_superseded(
     let Some(key) = key_of(provider, old).filter(|_| provider.revoke_superseded && !is_same) else {
         return;
     };
-    if holders(key, provider, sink.doors()).is_empty() {
+    if holders(key, provider, sink.refresh_context()).is_empty() {
         // It ends by itself if this fails.
         let outcome = provider.revoke(old, &*sink.http, sink.clock.now()).await;
         tracing::debug!(is_revoked = outcome == Revocation::Done, "the replaced login");

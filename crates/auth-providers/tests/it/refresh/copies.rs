@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_copy_that_was_left_behind_is_not_sent_unless_somebody_insists() {
+fn a_copy_that_was_left_by_a_crash_is_not_sent_unless_somebody_insists() {
     let world = World::new(2);
     put(&world.agents[1], PROFILE, &login("r2", LATER));
     let refused = world.ask(&nobody());
@@ -74,26 +74,26 @@ fn logins_of_their_own_are_no_copies_of_each_other() {
 
     let own = login("own", PAST);
     let siblings = [world.agents[1].clone()];
-    let doors = Doors {
+    let context = RefreshContext {
         store: &world.agents[0],
         siblings: &siblings,
         records: &world.records,
         http: &nobody(),
         clock: &NOW,
-        patience: PATIENCE,
+        timeout: TIMEOUT,
     };
-    refresh::clear_record(&own, &PROFILE.into(), &world.provider, doors).unwrap();
+    refresh::clear_record(&own, &PROFILE.into(), &world.provider, context).unwrap();
     put(&world.agents[0], PROFILE, &own);
     assert_eq!(world.ask(&issuer).unwrap(), "a");
 
     // The control: nobody gave us this one, though they gave us another.
-    refresh::clear_record(&login("another", PAST), &PROFILE.into(), &world.provider, doors)
+    refresh::clear_record(&login("another", PAST), &PROFILE.into(), &world.provider, context)
         .unwrap();
     put(&world.agents[0], PROFILE, &login("copied", PAST));
     let refused = world.ask(&nobody());
     assert!(matches!(refused, Err(RefreshError::StaleCopy { .. })), "{refused:?}");
     // Nor is it enough that it was given to us, if the other is a copy of it that was moved on.
-    refresh::clear_record(&own, &PROFILE.into(), &world.provider, doors).unwrap();
+    refresh::clear_record(&own, &PROFILE.into(), &world.provider, context).unwrap();
     put(&world.agents[0], PROFILE, &own);
     let moved_on = OAuthCredential { obtained_at: own.obtained_at, ..login("moved", LATER) };
     put(&world.agents[1], PROFILE, &moved_on);
@@ -116,10 +116,10 @@ fn copies_in_three_agents_are_refreshed_once_and_all_updated() {
 }
 
 #[test]
-fn the_answer_for_a_login_that_was_replaced_goes_to_the_copies_of_it() {
+fn the_response_for_a_login_that_was_replaced_goes_to_the_copies_of_it() {
     for asker in [None, Some(1)] {
         let world = World::new(3);
-        // While we ask, a person logs in with another account.
+        // While we ask, a user logs in with another account.
         let theirs =
             OAuthCredential { account_id: Some("you".to_owned()), ..login("theirs", LATER) };
         let store = world.agents[0].clone();
@@ -138,10 +138,10 @@ fn the_answer_for_a_login_that_was_replaced_goes_to_the_copies_of_it() {
                 let refused = world.ask(&issuer);
                 assert!(matches!(refused, Err(RefreshError::OtherAccount { .. })), "{refused:?}");
             }
-            // The process that asked died with the answer in its file.
+            // The process that asked died with the response in its file.
             Some(agent) => {
                 let body = json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600});
-                world.leave_answer("r1", &body);
+                world.leave_response("r1", &body);
                 put(&world.agents[0], PROFILE, &theirs);
                 let given = world.ask_as(agent, &wanted(Force::No), &NOW, &nobody());
                 assert_eq!(given.unwrap(), "a2");
@@ -149,7 +149,7 @@ fn the_answer_for_a_login_that_was_replaced_goes_to_the_copies_of_it() {
         }
         assert_eq!(world.refresh_token(0), "theirs");
         assert_eq!([world.refresh_token(1), world.refresh_token(2)], ["r2", "r2"]);
-        assert_eq!((world.state("r1"), world.answer_files()), (State::Consumed, 0));
+        assert_eq!((world.state("r1"), world.response_files()), (State::Consumed, 0));
         let record = world.record("r1").unwrap();
         assert_eq!(record.store, world.agents[1].canonical_path());
         assert_eq!(record.successor, Some(world.key("r2")));
@@ -157,17 +157,17 @@ fn the_answer_for_a_login_that_was_replaced_goes_to_the_copies_of_it() {
 }
 
 #[test]
-fn the_answer_for_a_login_that_nobody_has_any_more_is_kept() {
+fn the_response_for_a_login_that_nobody_has_any_more_is_kept() {
     let world = World::new(2);
     let body = json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600});
-    world.leave_answer("r1", &body);
+    world.leave_response("r1", &body);
     let theirs = OAuthCredential { account_id: Some("you".to_owned()), ..login("theirs", LATER) };
     put(&world.agents[0], PROFILE, &theirs);
     put(&world.agents[1], PROFILE, &OAuthCredential { account_id: None, ..login("r1", PAST) });
     // One that cannot be merged there either.
     let no_access = json!({"refresh_token": "r2"});
-    world.leave_answer("r1", &no_access);
+    world.leave_response("r1", &no_access);
     let kept = world.ask_as(1, &wanted(Force::No), &NOW, &nobody());
     assert!(matches!(kept, Err(RefreshError::Unmerged { .. })), "{kept:?}");
-    assert_eq!((world.state("r1"), world.answer_files()), (State::Intent, 1));
+    assert_eq!((world.state("r1"), world.response_files()), (State::Intent, 1));
 }

@@ -20,13 +20,13 @@ fn logout_while(
     meanwhile: impl Fn(&str),
 ) -> (Vec<String>, Result<LoggedOut, RefreshError>) {
     let revoked = Mutex::new(Vec::new());
-    let doors = Doors {
+    let context = RefreshContext {
         store: &world.agents[0],
         siblings: &world.agents[1..],
         records: &world.records,
         http: &nobody(),
         clock: &NOW,
-        patience: PATIENCE,
+        timeout: TIMEOUT,
     };
     let revoke = async |login: &OAuthCredential| {
         revoked.lock().unwrap().push(login.refresh.expose().to_owned());
@@ -34,7 +34,7 @@ fn logout_while(
         revocation.clone()
     };
     let profile = ProfileId::from(PROFILE);
-    let done = refresh::logout(&profile, Some(&world.provider), revoke, doors);
+    let done = refresh::logout(&profile, Some(&world.provider), revoke, context);
     let done = crate::support::block_on(done);
     (revoked.into_inner().unwrap(), done)
 }
@@ -100,12 +100,12 @@ fn nothing_is_dropped_while_nobody_can_see_who_needs_it() {
 fn what_is_revoked_is_the_token_that_lives() {
     let world = World::new(1);
     let tokens = json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600});
-    world.leave_answer("r1", &tokens);
+    world.leave_response("r1", &tokens);
     let (revoked, done) = logout(&world, &Revocation::Done);
     done.unwrap();
     assert_eq!(revoked, ["r2"]);
     assert_eq!([world.state("r1"), world.state("r2")], [State::Consumed, State::Revoked]);
-    assert_eq!((world.answer_files(), is_gone(&world)), (0, true));
+    assert_eq!((world.response_files(), is_gone(&world)), (0, true));
 
     // Nobody knows what became of it: it may live.
     let world = World::new(1);
@@ -159,15 +159,15 @@ fn nothing_is_revoked_that_could_not_be_removed() {
 }
 
 #[test]
-fn no_answer_with_the_token_in_it_is_left() {
+fn no_response_with_the_token_in_it_is_left() {
     let world = World::new(1);
     let tokens = json!({"access_token": "a2", "expires_in": 3600});
-    world.leave_answer("r1", &tokens);
-    // It was not rotated, and who stored it died before the answer was gone.
+    world.leave_response("r1", &tokens);
+    // It was not rotated, and who stored it died before the response was gone.
     world.note("r1", State::None, None);
     let (_, done) = logout(&world, &Revocation::NotOffered);
     done.unwrap();
-    assert_eq!((world.answer_files(), is_gone(&world)), (0, true));
+    assert_eq!((world.response_files(), is_gone(&world)), (0, true));
 }
 
 #[test]

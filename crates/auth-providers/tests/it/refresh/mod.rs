@@ -2,10 +2,10 @@
 //! is a number.
 
 mod copies;
-mod left_behind;
-mod lineage;
+mod crash_recovery;
 mod logout;
 mod outcomes;
+mod rotation_chain;
 mod sending;
 mod unread;
 
@@ -14,11 +14,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use auth_providers::refresh::{self, Doors, Force, RefreshError, Wanted};
+use auth_providers::refresh::{self, Force, RefreshContext, RefreshError, Wanted};
 use auth_providers::{HttpClient, HttpError, HttpRequest, HttpResponse, Provider, Sending};
 use auth_store::{
     Clock, Credential, OAuthCredential, ProfileId, Record, Records, State, StateDirectory, Store,
-    StoredAnswer, Timestamp, TokenKey,
+    StoredResponse, Timestamp, TokenKey,
 };
 use serde_json::{Map, json};
 
@@ -26,7 +26,7 @@ use crate::support::{NOW, acme, jwt, provider};
 
 const PROFILE: &str = "acme:me";
 /// A child of another test has our descriptors for an instant, and with them our locks.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const SOON: Timestamp = Timestamp(NOW.0 + 60_000);
 const PAST: Timestamp = Timestamp(NOW.0 - 60_000);
 const LATER: Timestamp = Timestamp(NOW.0 + 7_200_000);
@@ -39,7 +39,7 @@ struct World {
     agents: Vec<Store>,
 }
 
-type Answer = Result<HttpResponse, HttpError>;
+type TokenResponse = Result<HttpResponse, HttpError>;
 
 /// An issuer behind a connection: `connecting` runs before the gate is asked, `respond` after the
 /// token was sent, each with the number of times it was called before.
@@ -51,13 +51,13 @@ struct Issuer<C, R> {
     sent: Mutex<Vec<String>>,
 }
 
-impl<R: Fn(usize) -> Answer + Send + Sync> Issuer<fn(usize), R> {
+impl<R: Fn(usize) -> TokenResponse + Send + Sync> Issuer<fn(usize), R> {
     fn new(respond: R) -> Self {
         Self::behind(|_| {}, respond)
     }
 }
 
-impl<C: Fn(usize) + Send + Sync, R: Fn(usize) -> Answer + Send + Sync> Issuer<C, R> {
+impl<C: Fn(usize) + Send + Sync, R: Fn(usize) -> TokenResponse + Send + Sync> Issuer<C, R> {
     fn behind(connecting: C, respond: R) -> Self {
         Self { connecting, respond, connections: AtomicUsize::new(0), sent: Mutex::default() }
     }
@@ -67,10 +67,12 @@ impl<C: Fn(usize) + Send + Sync, R: Fn(usize) -> Answer + Send + Sync> Issuer<C,
     }
 }
 
-impl<C: Fn(usize) + Send + Sync, R: Fn(usize) -> Answer + Send + Sync> HttpClient for Issuer<C, R> {
+impl<C: Fn(usize) + Send + Sync, R: Fn(usize) -> TokenResponse + Send + Sync> HttpClient
+    for Issuer<C, R>
+{
     fn send(&self, request: HttpRequest) -> Sending<'_> {
         (self.connecting)(self.connections.fetch_add(1, Ordering::SeqCst));
-        let answer = if request.gate.as_ref().is_some_and(|gate| gate()) {
+        let response = if request.gate.as_ref().is_some_and(|gate| gate()) {
             let body = request.body.unwrap_or_default();
             let mut parameters = url::form_urlencoded::parse(&body);
             let token = parameters.find(|(name, _)| name == "refresh_token").unwrap().1;
@@ -82,22 +84,22 @@ impl<C: Fn(usize) + Send + Sync, R: Fn(usize) -> Answer + Send + Sync> HttpClien
         } else {
             Err(HttpError::NotSent("the gate is closed".to_owned()))
         };
-        Box::pin(async move { answer })
+        Box::pin(async move { response })
     }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "what a closure of the issuer returns")]
-fn answer(status: u16, body: &(impl ToString + ?Sized)) -> Answer {
+fn response(status: u16, body: &(impl ToString + ?Sized)) -> TokenResponse {
     Ok(HttpResponse { status, headers: Vec::new(), body: body.to_string().into_bytes() })
 }
 
 /// The issuer's usual answer, an hour of access.
-fn tokens(access: &str, refresh: &str) -> Answer {
-    answer(200, &json!({"access_token": access, "refresh_token": refresh, "expires_in": 3600}))
+fn tokens(access: &str, refresh: &str) -> TokenResponse {
+    response(200, &json!({"access_token": access, "refresh_token": refresh, "expires_in": 3600}))
 }
 
-fn lost() -> Answer {
-    Err(HttpError::Unanswered("cut off".to_owned()))
+fn lost() -> TokenResponse {
+    Err(HttpError::NoResponse("cut off".to_owned()))
 }
 
 /// One that must not be asked.
@@ -155,13 +157,13 @@ impl World {
             .filter(|it| it.path() != self.agents[agent].path())
             .cloned()
             .collect();
-        let doors = Doors {
+        let context = RefreshContext {
             store: &self.agents[agent],
             siblings: &siblings,
             records: &self.records,
             http,
             clock,
-            patience: PATIENCE,
+            timeout: TIMEOUT,
         };
         // Time that passes by itself, so that nobody waits for it.
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -169,8 +171,8 @@ impl World {
             .start_paused(true)
             .build()
             .unwrap();
-        let credential = refresh::refresh(wanted, &self.provider, doors, |lock, wanted| {
-            runtime.block_on(refresh::send(lock, wanted, &self.provider, doors))
+        let credential = refresh::refresh(wanted, &self.provider, context, |lock, wanted| {
+            runtime.block_on(refresh::send(lock, wanted, &self.provider, context))
         })?;
         Ok(credential.bearer().expose().to_owned())
     }
@@ -203,26 +205,26 @@ impl World {
         let path = self.agents[0].canonical_path();
         let record = Record::new(state, &path, &ProfileId::from(PROFILE), NOW);
         let record = Record { successor: successor.map(|it| self.key(it)), ..record };
-        let lock = self.records.lock(self.key(refresh), PATIENCE).unwrap();
+        let lock = self.records.lock(self.key(refresh), TIMEOUT).unwrap();
         lock.write(&record).unwrap();
     }
 
-    /// What a process leaves that dies once it has the answer to `refresh`.
-    fn leave_answer(&self, refresh: &str, body: &serde_json::Value) {
+    /// What a process leaves that dies once it has the response to `refresh`.
+    fn leave_response(&self, refresh: &str, body: &serde_json::Value) {
         self.note(refresh, State::Intent, None);
         self.leave_file(refresh, 200, body);
     }
 
-    /// Only the file of an answer to `refresh`.
+    /// Only the file of a response to `refresh`.
     fn leave_file(&self, refresh: &str, status: u16, body: &serde_json::Value) {
         let mut lock = self.agents[0].lock_for_refresh().unwrap();
         let mut file = lock.reserve(self.key(refresh)).unwrap();
         let (headers, body) = (Vec::new(), body.to_string().into_bytes());
-        file.store(&StoredAnswer { status, received_at: NOW, headers, body }).unwrap();
+        file.store(&StoredResponse { status, received_at: NOW, headers, body }).unwrap();
     }
 
-    fn answer_files(&self) -> usize {
-        self.agents.iter().map(|store| store.answers().unwrap().len()).sum()
+    fn response_files(&self) -> usize {
+        self.agents.iter().map(|store| store.responses().unwrap().len()).sum()
     }
 
     /// Everything on the disk but the stores and their backups.

@@ -7,7 +7,7 @@ fn what_was_obtained_in_the_future_is_refreshed_once_and_used_meanwhile() {
     let world = World::new(1);
     let years = Duration::from_hours(24 * 3650);
     put(&world.agents[0], PROFILE, &login("r1", NOW.plus(years)));
-    let away = Issuer::new(|_| answer(503, ""));
+    let away = Issuer::new(|_| response(503, ""));
     assert_eq!(world.ask(&away).unwrap(), "access-of-r1");
     let issuer = Issuer::new(|_| tokens("a2", "r2"));
     let later = NOW.plus(Duration::from_mins(2));
@@ -32,7 +32,7 @@ fn a_fresh_token_takes_no_lock_and_sends_nothing() {
 }
 
 #[test]
-fn a_refresh_stores_the_successor_then_its_record_and_leaves_no_answer() {
+fn a_refresh_stores_the_successor_then_its_record_and_leaves_no_response() {
     let world = World::new(1);
     let issuer = Issuer::new(|_| tokens("a2", "r2"));
     assert_eq!(world.ask(&issuer).unwrap(), "a2");
@@ -43,13 +43,13 @@ fn a_refresh_stores_the_successor_then_its_record_and_leaves_no_answer() {
     assert_eq!((record.state, record.successor), (State::Consumed, Some(world.key("r2"))));
     let backup = world.agents[0].backup().unwrap().unwrap().credential(&PROFILE.into()).unwrap();
     assert_eq!(backup.bearer().expose(), "a2");
-    assert_eq!((world.answer_files(), issuer.sent()), (0, vec!["r1".to_owned()]));
+    assert_eq!((world.response_files(), issuer.sent()), (0, vec!["r1".to_owned()]));
 }
 
 #[test]
 fn a_refused_token_is_not_sent_again_unless_somebody_insists() {
     let world = World::new(1);
-    let issuer = Issuer::new(|_| answer(400, &json!({"error": "invalid_grant"})));
+    let issuer = Issuer::new(|_| response(400, &json!({"error": "invalid_grant"})));
     for _ in 0..3 {
         let refused = world.ask(&issuer);
         assert!(matches!(refused, Err(RefreshError::Rejected { .. })), "{refused:?}");
@@ -85,7 +85,7 @@ fn a_time_set_by_the_issuer_is_waited_for_by_all_but_force() {
 
     let world = World::new(1);
     let issuer = Issuer::new(|number| match number {
-        0 => answer(503, ""),
+        0 => response(503, ""),
         _ => tokens("a2", "r2"),
     });
     assert!(world.ask(&issuer).is_err());
@@ -97,7 +97,7 @@ fn a_time_set_by_the_issuer_is_waited_for_by_all_but_force() {
 fn a_refused_client_is_tried_again_after_five_seconds() {
     let world = World::new(1);
     let issuer = Issuer::new(|number| match number {
-        0 => answer(401, &json!({"error": "invalid_client"})),
+        0 => response(401, &json!({"error": "invalid_client"})),
         _ => tokens("a2", "r2"),
     });
     let refused = world.ask(&issuer);
@@ -112,7 +112,7 @@ fn a_refused_client_is_tried_again_after_five_seconds() {
 fn a_valid_token_is_used_while_the_issuer_is_away() {
     let world = World::new(1);
     put(&world.agents[0], PROFILE, &login("r1", SOON));
-    let issuer = Issuer::new(|_| answer(503, ""));
+    let issuer = Issuer::new(|_| response(503, ""));
     assert_eq!(world.ask(&issuer).unwrap(), "access-of-r1");
     assert_eq!(world.ask(&nobody()).unwrap(), "access-of-r1");
     assert_eq!(issuer.sent().len(), 1);
@@ -124,7 +124,7 @@ fn a_valid_token_is_used_while_the_issuer_is_away() {
 fn a_valid_token_is_used_while_somebody_else_refreshes_it() {
     let world = World::new(1);
     put(&world.agents[0], PROFILE, &login("r1", SOON));
-    let held = world.records.lock(world.key("r1"), PATIENCE).unwrap();
+    let held = world.records.lock(world.key("r1"), TIMEOUT).unwrap();
     assert_eq!(world.ask(&nobody()).unwrap(), "access-of-r1");
     drop(held);
     let issuer = Issuer::new(|_| tokens("a2", "r2"));
@@ -141,7 +141,7 @@ fn force_is_about_the_access_token_that_failed() {
     assert_eq!(world.ask_as(0, &other, &NOW, &nobody()).unwrap(), "access-of-r1");
     // SHA-256 of `access-of-r1`.
     let this = with_hash("812cb34822a1cc971c984556df1c231587eddb8f0625a36e3a8e1e769a45b1e6");
-    let issuer = Issuer::new(|_| answer(200, &json!({"access_token": "a2", "expires_in": 3600})));
+    let issuer = Issuer::new(|_| response(200, &json!({"access_token": "a2", "expires_in": 3600})));
     assert_eq!(world.ask_as(0, &this, &NOW, &issuer).unwrap(), "a2");
     assert_eq!(world.ask_as(0, &this, &NOW, &nobody()).unwrap(), "a2");
     assert_eq!(issuer.sent().len(), 1);
@@ -170,7 +170,7 @@ fn another_accounts_token_is_not_what_was_asked_for() {
             document.put(&PROFILE.into(), "acme", &Credential::OAuth(theirs.clone()), &Map::new());
             auth_store::write_atomic(store.path(), &document.to_bytes()).unwrap();
         },
-        |_| answer(503, ""),
+        |_| response(503, ""),
     );
     assert!(world.ask(&issuer).is_err());
     assert_eq!(world.ask(&nobody()).unwrap(), "access-of-theirs", "the next caller gets it");
@@ -181,7 +181,7 @@ fn an_access_token_that_came_too_late_is_stored_and_not_used() {
     let world = World::new(1);
     let ended = jwt(&json!({"exp": PAST.0 / 1000}));
     let tokens = json!({"access_token": ended, "refresh_token": "r2"});
-    let refused = world.ask(&Issuer::new(move |_| answer(200, &tokens)));
+    let refused = world.ask(&Issuer::new(move |_| response(200, &tokens)));
     assert!(matches!(refused, Err(RefreshError::Unavailable { .. })), "{refused:?}");
     assert_eq!((world.refresh_token(0), world.state("r1")), ("r2".to_owned(), State::Consumed));
 }

@@ -1,9 +1,9 @@
-//! The request itself: what is sent, how often, under which locks, and what becomes of the answer.
+//! The request itself: what is sent, how often, under which locks, and what becomes of the response.
 
 use super::*;
 
 #[test]
-fn a_lost_answer_is_asked_for_three_times_and_then_by_the_next_caller() {
+fn a_lost_response_is_asked_for_three_times_and_then_by_the_next_caller() {
     let world = World::new(1);
     let issuer = Issuer::new(|number| if number < 3 { lost() } else { tokens("a2", "r2") });
     let refused = world.ask(&issuer);
@@ -11,7 +11,7 @@ fn a_lost_answer_is_asked_for_three_times_and_then_by_the_next_caller() {
     assert_eq!((issuer.sent().len(), world.state("r1")), (3, State::Intent));
     // Those who wait for it are told.
     assert_eq!(world.record("r1").unwrap().code.as_deref(), Some("cut off"));
-    assert_eq!((world.answer_files(), world.refresh_token(0)), (0, "r1".to_owned()));
+    assert_eq!((world.response_files(), world.refresh_token(0)), (0, "r1".to_owned()));
     assert_eq!(world.ask(&issuer).unwrap(), "a2");
     assert_eq!(issuer.sent(), ["r1"; 4]);
 }
@@ -21,7 +21,7 @@ fn a_refusal_of_what_was_sent_again_is_the_outcome() {
     let world = World::new(1);
     let issuer = Issuer::new(|number| match number {
         0 => lost(),
-        _ => answer(400, &json!({"error": "refresh_token_reused"})),
+        _ => response(400, &json!({"error": "refresh_token_reused"})),
     });
     let refused = world.ask(&issuer);
     assert!(matches!(refused, Err(RefreshError::Rejected { .. })), "{refused:?}");
@@ -45,7 +45,7 @@ fn what_could_not_be_sent_is_waited_for_by_all() {
     }
     assert_eq!((connections.load(Ordering::SeqCst), world.state("r1")), (1, State::Waiting));
     assert_eq!(world.record("r1").unwrap().code.as_deref(), Some("no route"));
-    assert_eq!(world.answer_files(), 0);
+    assert_eq!(world.response_files(), 0);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_directory_lock_lost_while_connecting_sends_nothing_and_starts_again() {
 }
 
 #[test]
-fn a_directory_lock_lost_after_sending_does_not_lose_the_answer() {
+fn a_directory_lock_lost_after_sending_does_not_lose_the_response() {
     let world = World::new(1);
     let lock = world.agents[0].canonical_path().with_extension("json.lock");
     let issuer = Issuer::new(|_| {
@@ -98,29 +98,29 @@ fn what_others_write_without_the_lock_is_kept() {
 }
 
 #[test]
-fn an_answer_for_another_account_stays_in_its_file_and_is_never_stored() {
+fn a_response_for_another_account_stays_in_its_file_and_is_never_stored() {
     let world = World::new(1);
     let id_token = jwt(&json!({"sub": "you"}));
     let body = json!({"access_token": "a2", "refresh_token": "r2", "id_token": id_token});
-    let issuer = Issuer::new(|_| answer(200, &body));
+    let issuer = Issuer::new(|_| response(200, &body));
     for _ in 0..3 {
         let kept = world.ask(&issuer);
         let Err(RefreshError::Unmerged { reason, .. }) = &kept else { panic!("{kept:?}") };
         assert!(reason.contains("another account"), "{reason}");
-        assert_eq!((world.refresh_token(0), world.answer_files()), ("r1".to_owned(), 1));
+        assert_eq!((world.refresh_token(0), world.response_files()), ("r1".to_owned(), 1));
     }
     assert!(world.force(Force::Send, &issuer).is_err());
-    assert_eq!((issuer.sent().len(), world.answer_files()), (1, 1));
+    assert_eq!((issuer.sent().len(), world.response_files()), (1, 1));
 }
 
 #[test]
-fn an_answer_without_an_access_token_stays_in_its_file() {
+fn a_response_without_an_access_token_stays_in_its_file() {
     let world = World::new(1);
-    let issuer = Issuer::new(|_| answer(200, &json!({"refresh_token": "r2"})));
+    let issuer = Issuer::new(|_| response(200, &json!({"refresh_token": "r2"})));
     let kept = world.ask(&issuer);
     assert!(matches!(kept, Err(RefreshError::Unmerged { .. })), "{kept:?}");
-    let answer = world.agents[0].stored_answer(world.key("r1")).unwrap().unwrap();
-    assert_eq!(answer.body, br#"{"refresh_token":"r2"}"#);
+    let response = world.agents[0].stored_response(world.key("r1")).unwrap().unwrap();
+    assert_eq!(response.body, br#"{"refresh_token":"r2"}"#);
 }
 
 #[test]
@@ -131,9 +131,9 @@ fn without_rotation_the_token_stays_and_so_does_the_right_to_send_it() {
         json!({"access_token": "a2", "refresh_token": "", "expires_in": 3600}),
     ] {
         let world = World::new(2);
-        let issuer = Issuer::new(|_| answer(200, &body));
+        let issuer = Issuer::new(|_| response(200, &body));
         assert_eq!(world.ask(&issuer).unwrap(), "a2");
-        assert_eq!((world.state("r1"), world.answer_files()), (State::None, 0));
+        assert_eq!((world.state("r1"), world.response_files()), (State::None, 0));
         assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r1", "r1"]);
         assert_eq!(world.stored(1).access.expose(), "a2");
         let next = NOW.plus(Duration::from_hours(2));
@@ -150,7 +150,7 @@ fn an_issuer_that_repeats_the_token_does_not_make_us_repeat_it() {
     let said = format!("the token {secret} is odd");
     for (status, code) in [(400, "odd"), (401, "invalid_client"), (400, "invalid_grant")] {
         let body = json!({"error": code, "error_description": said});
-        let issuer = Issuer::new(|_| answer(status, &body));
+        let issuer = Issuer::new(|_| response(status, &body));
         let refused = world.force(Force::Send, &issuer).unwrap_err();
         assert!(!format!("{refused} {refused:?}").contains(secret), "{code}");
         let other_files = world.other_files();
@@ -175,7 +175,7 @@ fn a_store_that_could_not_be_written_is_found_out_before_anything_is_sent() {
     std::fs::create_dir(&next).unwrap();
     let refused = world.ask(&nobody());
     assert!(matches!(refused, Err(RefreshError::CannotSave { .. })), "{refused:?}");
-    assert_eq!((world.answer_files(), world.state("r1")), (0, State::None));
+    assert_eq!((world.response_files(), world.state("r1")), (0, State::None));
     std::fs::remove_dir(&next).unwrap();
     let issuer = Issuer::new(|_| tokens("a2", "r2"));
     assert_eq!(world.ask(&issuer).unwrap(), "a2");
@@ -190,7 +190,7 @@ fn who_waited_for_a_request_that_was_not_answered_does_not_send_another() {
         let ended = NOW.plus(Duration::from_millis(1));
         let record = Record::new(state, &path, &ProfileId::from(PROFILE), ended);
         let record = Record { code: Some("no answer".to_owned()), retry_at, ..record };
-        world.records.lock(world.key("r1"), PATIENCE).unwrap().write(&record).unwrap();
+        world.records.lock(world.key("r1"), TIMEOUT).unwrap().write(&record).unwrap();
         let waiting = Ticking::from(NOW);
         let shared = world.ask_as(0, &wanted(Force::No), &waiting, &nobody());
         assert!(matches!(shared, Err(RefreshError::Unavailable { .. })), "{shared:?}");
@@ -200,7 +200,7 @@ fn who_waited_for_a_request_that_was_not_answered_does_not_send_another() {
             let issuer = Issuer::new(|_| tokens("a2", next));
             assert_eq!(world.ask_as(0, &wanted(Force::No), &clock, &issuer).unwrap(), "a2");
             put(&world.agents[0], PROFILE, &login("r1", Timestamp(0)));
-            world.records.lock(world.key("r1"), PATIENCE).unwrap().write(&record).unwrap();
+            world.records.lock(world.key("r1"), TIMEOUT).unwrap().write(&record).unwrap();
         }
     }
 }
@@ -221,7 +221,7 @@ fn a_store_that_keeps_changing_is_given_up_after_five_restarts() {
         |_| panic!("something was sent"),
     );
     let given_up = world.ask(&issuer);
-    assert!(matches!(given_up, Err(RefreshError::Unsettled { .. })), "{given_up:?}");
+    assert!(matches!(given_up, Err(RefreshError::Unfinished { .. })), "{given_up:?}");
     assert_eq!(connections.into_inner(), 6);
 }
 
@@ -230,7 +230,7 @@ fn what_was_perhaps_sent_stays_so_though_it_cannot_be_sent_again() {
     let world = World::new(1);
     let attempts = AtomicUsize::new(0);
     let unplugged = |_: HttpRequest| match attempts.fetch_add(1, Ordering::SeqCst) {
-        0 => Err(HttpError::Unanswered("cut off".to_owned())),
+        0 => Err(HttpError::NoResponse("cut off".to_owned())),
         _ => Err(HttpError::NotSent("no route".to_owned())),
     };
     let refused = world.ask(&unplugged);
@@ -254,7 +254,7 @@ fn why_nothing_came_is_recorded_for_those_who_wait() {
         (400, json!({"error": "invalid_grant"}), State::Rejected, "invalid_grant"),
     ] {
         let world = World::new(1);
-        assert!(world.ask(&Issuer::new(|_| answer(status, &body))).is_err());
+        assert!(world.ask(&Issuer::new(|_| response(status, &body))).is_err());
         let record = world.record("r1").unwrap();
         assert_eq!(record.state, state);
         assert!(record.code.as_ref().is_some_and(|it| it.contains(code)), "{record:?}");
@@ -269,27 +269,27 @@ fn an_access_token_alone_is_not_put_into_another_login() {
     let world = World::new(1);
     let store = world.agents[0].clone();
     let issuer = Issuer::new(|_| {
-        // While we ask, a person logs in again.
+        // While we ask, a user logs in again.
         let mut document = store.read().unwrap();
         document.renew(&PROFILE.into(), &Credential::OAuth(login("r9", LATER)));
         auth_store::write_atomic(store.path(), &document.to_bytes()).unwrap();
-        answer(200, &json!({"access_token": "a2", "expires_in": 3600}))
+        response(200, &json!({"access_token": "a2", "expires_in": 3600}))
     });
     assert_eq!(world.ask(&issuer).unwrap(), "access-of-r9");
     assert_eq!(world.stored(0).access.expose(), "access-of-r9");
-    assert_eq!((world.state("r1"), world.answer_files()), (State::Intent, 1));
+    assert_eq!((world.state("r1"), world.response_files()), (State::Intent, 1));
 }
 
 #[test]
-fn a_copy_under_another_name_gets_the_answer_whatever_became_of_the_others() {
-    // One whose account the answer is not for is left as it is, and the other is renewed.
+fn a_copy_under_another_name_gets_the_response_whatever_became_of_the_others() {
+    // One whose account the response is not for is left as it is, and the other is renewed.
     let world = World::new(1);
     let other = OAuthCredential { account_id: Some("you".to_owned()), ..login("r1", PAST) };
     put(&world.agents[0], "acme:other", &other);
     let id_token = jwt(&json!({"sub": "me"}));
     let body = json!({"access_token": "a2", "refresh_token": "r2", "id_token": id_token});
-    assert_eq!(world.ask(&Issuer::new(|_| answer(200, &body))).unwrap(), "a2");
-    assert_eq!((world.state("r1"), world.answer_files()), (State::Consumed, 0));
+    assert_eq!(world.ask(&Issuer::new(|_| response(200, &body))).unwrap(), "a2");
+    assert_eq!((world.state("r1"), world.response_files()), (State::Consumed, 0));
     let left = world.agents[0].read().unwrap().credential(&"acme:other".into()).unwrap();
     assert_eq!(left.bearer().expose(), "access-of-r1");
 
@@ -307,12 +307,12 @@ fn a_copy_under_another_name_gets_the_answer_whatever_became_of_the_others() {
     let _ = world.ask(&issuer);
     let copy = store.read().unwrap().credential(&"acme:copy".into()).unwrap();
     assert_eq!((world.refresh_token(0).as_str(), copy.bearer().expose()), ("r9", "a2"));
-    assert_eq!((world.state("r1"), world.answer_files()), (State::Consumed, 0));
+    assert_eq!((world.state("r1"), world.response_files()), (State::Consumed, 0));
     assert_eq!(world.record("r1").unwrap().successor, Some(world.key("r2")));
 }
 
 #[test]
-fn an_answer_takes_the_place_of_what_was_there_before_and_of_nothing_else() {
+fn a_response_takes_the_place_of_what_was_there_before_and_of_nothing_else() {
     let sent = login("r1", PAST);
     let earlier = Some(Timestamp(PAST.0 - 60_000));
     let before =
@@ -339,10 +339,10 @@ fn an_answer_takes_the_place_of_what_was_there_before_and_of_nothing_else() {
             tokens("a2", "r2")
         });
         let _ = world.ask(&issuer);
-        let (token, answers) = if is_replaced { ("r2", 0) } else { ("r0", 1) };
+        let (token, responses) = if is_replaced { ("r2", 0) } else { ("r0", 1) };
         assert_eq!(
-            (world.refresh_token(0).as_str(), world.answer_files()),
-            (token, answers),
+            (world.refresh_token(0).as_str(), world.response_files()),
+            (token, responses),
             "{there:?}"
         );
     }
@@ -353,7 +353,8 @@ fn each_failure_in_a_row_is_waited_for_twice_as_long() {
     let world = World::new(1);
     let mut now = NOW;
     for longest in [5_000, 10_000, 20_000, 40_000, 60_000, 60_000] {
-        let refused = world.ask_as(0, &wanted(Force::No), &now, &Issuer::new(|_| answer(503, "")));
+        let refused =
+            world.ask_as(0, &wanted(Force::No), &now, &Issuer::new(|_| response(503, "")));
         let Err(RefreshError::Unavailable { retry_at: Some(at), .. }) = refused else {
             panic!("{refused:?}");
         };

@@ -12,7 +12,7 @@ use super::*;
 
 const TOKENS: &str = r#"{"access_token":"n","refresh_token":"r2-of-it","expires_in":3600}"#;
 
-/// An answer with header fields.
+/// A response with header fields.
 #[derive(Clone)]
 struct Shape {
     status: u16,
@@ -42,7 +42,7 @@ impl Shape {
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "what a closure of the issuer returns")]
-    fn answer(&self) -> Answer {
+    fn response(&self) -> TokenResponse {
         let Self { status, headers, body } = self.clone();
         Ok(HttpResponse { status, headers, body })
     }
@@ -87,22 +87,26 @@ impl World {
     /// The bytes that are kept for a token at the first agent.
     fn kept(&self, refresh: &str) -> Option<Vec<u8>> {
         let lock = self.agents[0].lock_for_refresh().unwrap();
-        lock.kept_answer(self.key(refresh)).unwrap().map(|kept| kept.body)
+        lock.kept_response(self.key(refresh)).unwrap().map(|kept| kept.body)
     }
 
-    fn doors<'a>(&'a self, http: &'a dyn HttpClient) -> Doors<'a> {
-        Doors {
+    fn refresh_context<'a>(&'a self, http: &'a dyn HttpClient) -> RefreshContext<'a> {
+        RefreshContext {
             store: &self.agents[0],
             siblings: &self.agents[1..],
             records: &self.records,
             http,
             clock: &NOW,
-            patience: PATIENCE,
+            timeout: TIMEOUT,
         }
     }
 
     fn merge_kept(&self) -> Result<bool, RefreshError> {
-        refresh::merge_kept_answer(&PROFILE.into(), &self.provider, self.doors(&nobody()))
+        refresh::merge_kept_response(
+            &PROFILE.into(),
+            &self.provider,
+            self.refresh_context(&nobody()),
+        )
     }
 }
 
@@ -143,12 +147,12 @@ fn what_can_be_understood_is_merged_whatever_it_looks_like() {
         let start = String::from_utf8_lossy(&shape.body[..shape.body.len().min(80)]).into_owned();
         let told = format!("{} {:?} {start}", shape.status, shape.headers);
         let world = World::new(1);
-        let issuer = Issuer::new(|_| shape.answer());
+        let issuer = Issuer::new(|_| shape.response());
         assert_eq!(world.ask(&issuer).ok().as_deref(), Some("n"), "{told}");
         assert_eq!((world.refresh_token(0).as_str(), world.state("r1")), {
             ("r2-of-it", State::Consumed)
         });
-        assert_eq!((world.answer_files(), world.kept("r1")), (0, None), "{told}");
+        assert_eq!((world.response_files(), world.kept("r1")), (0, None), "{told}");
         assert_eq!(world.stored(0).expires, Some(NOW.plus(Duration::from_hours(1))), "{told}");
     }
 }
@@ -189,9 +193,9 @@ fn what_is_not_understood_is_kept_and_the_old_token_is_not_sent_again() {
     for shape in unread().into_iter().chain(sealed()) {
         let told = format!("{} {:?}", shape.status, shape.headers);
         let world = World::new(2);
-        let issuer = Issuer::new(|_| shape.answer());
+        let issuer = Issuer::new(|_| shape.response());
         is_unmerged(&world.ask(&issuer));
-        assert_eq!((world.state("r1"), world.answer_files()), (State::Unmerged, 0), "{told}");
+        assert_eq!((world.state("r1"), world.response_files()), (State::Unmerged, 0), "{told}");
         assert!(world.kept("r1").unwrap() == shape.body, "{told}");
         for agent in [0, 1] {
             for force in [Force::No, Force::Refresh] {
@@ -199,7 +203,7 @@ fn what_is_not_understood_is_kept_and_the_old_token_is_not_sent_again() {
                 is_unmerged(&world.ask_as(agent, &wanted(force), &later, &nobody()));
             }
         }
-        refresh::clear_up(world.doors(&nobody()));
+        refresh::clear_up(world.refresh_context(&nobody()));
         assert!(world.kept("r1").unwrap() == shape.body, "{told}");
         assert_eq!((world.refresh_token(0).as_str(), issuer.sent().len()), ("r1", 1), "{told}");
     }
@@ -223,7 +227,7 @@ fn what_has_no_token_in_it_is_not_kept() {
     ] {
         let told = format!("{shape:?}");
         let world = World::new(1);
-        let issuer = Issuer::new(|_| shape.answer());
+        let issuer = Issuer::new(|_| shape.response());
         let refused = world.ask(&issuer);
         let Err(RefreshError::Unavailable { reason, .. }) = &refused else {
             panic!("{told}: {refused:?}")
@@ -232,7 +236,7 @@ fn what_has_no_token_in_it_is_not_kept() {
             reason.contains("a web page"),
             told.contains("hotel") || shape.body == page.as_bytes()
         );
-        assert_eq!((world.kept("r1"), world.answer_files()), (None, 0), "{told}");
+        assert_eq!((world.kept("r1"), world.response_files()), (None, 0), "{told}");
         assert_eq!(world.state("r1"), State::Waiting, "{told}");
         assert_eq!(
             world.force(Force::Refresh, &Issuer::new(|_| tokens("a2", "r2"))).unwrap(),
@@ -245,7 +249,7 @@ fn what_has_no_token_in_it_is_not_kept() {
 fn an_understood_refusal_is_not_kept_whatever_else_is_in_it() {
     let world = World::new(1);
     let body = json!({"error": "invalid_grant", "sent": {"refresh_token": "something"}});
-    let refused = world.ask(&Issuer::new(|_| answer(400, &body)));
+    let refused = world.ask(&Issuer::new(|_| response(400, &body)));
     assert!(matches!(refused, Err(RefreshError::Rejected { .. })), "{refused:?}");
     assert_eq!((world.state("r1"), world.kept("r1")), (State::Rejected, None));
 }
@@ -255,14 +259,14 @@ fn who_insists_sends_the_old_token_and_loses_nothing_by_it() {
     let wrapped = Shape::new(format!(r#"{{"data":{TOKENS}}}"#));
     let keeps = || {
         let world = World::new(1);
-        is_unmerged(&world.ask(&Issuer::new(|_| wrapped.answer())));
+        is_unmerged(&world.ask(&Issuer::new(|_| wrapped.response())));
         world
     };
-    let failures: [(fn() -> Answer, State); 4] = [
-        (|| answer(503, ""), State::Waiting),
+    let failures: [(fn() -> TokenResponse, State); 4] = [
+        (|| response(503, ""), State::Waiting),
         (lost, State::Intent),
         (|| Err(HttpError::NotSent("no route".to_owned())), State::Waiting),
-        (|| answer(400, &json!({"error": "invalid_grant"})), State::Rejected),
+        (|| response(400, &json!({"error": "invalid_grant"})), State::Rejected),
     ];
     for (reply, state) in failures {
         let world = keeps();
@@ -279,10 +283,10 @@ fn who_insists_sends_the_old_token_and_loses_nothing_by_it() {
 }
 
 #[test]
-fn a_person_has_it_merged_and_the_copies_follow() {
+fn a_user_has_it_merged_and_the_copies_follow() {
     for shape in unread() {
         let world = World::new(2);
-        is_unmerged(&world.ask(&Issuer::new(|_| shape.answer())));
+        is_unmerged(&world.ask(&Issuer::new(|_| shape.response())));
         assert!(world.merge_kept().unwrap(), "{shape:?}");
         assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r2-of-it"; 2]);
         assert_eq!((world.state("r1"), world.kept("r1")), (State::Consumed, None));
@@ -291,19 +295,21 @@ fn a_person_has_it_merged_and_the_copies_follow() {
     }
     for shape in sealed() {
         let world = World::new(1);
-        is_unmerged(&world.ask(&Issuer::new(|_| shape.answer())));
+        is_unmerged(&world.ask(&Issuer::new(|_| shape.response())));
         assert!(matches!(world.merge_kept(), Err(RefreshError::Unmerged { .. })), "{shape:?}");
         assert_eq!(world.kept("r1").unwrap(), shape.body);
     }
 }
 
 #[test]
-fn what_is_told_of_a_kept_answer_has_no_secret_in_it() {
+fn what_is_told_of_a_kept_response_has_no_secret_in_it() {
     let world = World::new(1);
-    let known = || refresh::kept_answer(&PROFILE.into(), &world.provider, world.doors(&nobody()));
+    let known = || {
+        refresh::kept_response(&PROFILE.into(), &world.provider, world.refresh_context(&nobody()))
+    };
     assert_eq!(known().unwrap(), None);
     let shape = Shape::new(utf_16(TOKENS, u16::to_le_bytes)).status(500);
-    let asked = world.ask(&Issuer::new(|_| shape.answer()));
+    let asked = world.ask(&Issuer::new(|_| shape.response()));
     let reason = is_unmerged(&asked);
     let known = known().unwrap().unwrap();
     assert_eq!((known.status, known.received_at, known.length), (500, NOW, shape.body.len()));
@@ -320,7 +326,7 @@ fn a_newer_program_merges_what_an_older_one_kept() {
     let tokens = serde_json::from_str(TOKENS).unwrap();
     world.leave_file("r1", 200, &tokens);
     let lock = world.agents[0].lock_for_refresh().unwrap();
-    lock.keep_answer(world.key("r1")).unwrap();
+    lock.keep_response(world.key("r1")).unwrap();
     drop(lock);
     world.note("r1", State::Unmerged, None);
     assert_eq!(world.ask(&nobody()).unwrap(), "n");
@@ -328,7 +334,7 @@ fn a_newer_program_merges_what_an_older_one_kept() {
     // And it may know it for a refusal.
     let world = World::new(1);
     world.leave_file("r1", 400, &json!({"error": "invalid_grant"}));
-    world.agents[0].lock_for_refresh().unwrap().keep_answer(world.key("r1")).unwrap();
+    world.agents[0].lock_for_refresh().unwrap().keep_response(world.key("r1")).unwrap();
     world.note("r1", State::Unmerged, None);
     assert!(matches!(world.ask(&nobody()), Err(RefreshError::Rejected { .. })));
     assert_eq!(world.kept("r1"), None);
@@ -340,9 +346,9 @@ fn what_a_process_left_that_died_before_it_was_kept_is_kept_by_the_next() {
     for is_renamed in [false, true] {
         for agent in [0, 1] {
             let world = World::new(2);
-            world.leave_answer("r1", &wrapped);
+            world.leave_response("r1", &wrapped);
             if is_renamed {
-                world.agents[0].lock_for_refresh().unwrap().keep_answer(world.key("r1")).unwrap();
+                world.agents[0].lock_for_refresh().unwrap().keep_response(world.key("r1")).unwrap();
             }
             is_unmerged(&world.ask_as(agent, &wanted(Force::No), &NOW, &nobody()));
             assert_eq!(world.state("r1"), State::Unmerged, "{is_renamed} {agent}");
@@ -352,13 +358,13 @@ fn what_a_process_left_that_died_before_it_was_kept_is_kept_by_the_next() {
     // The same beside a store whose other token is asked for.
     let world = World::new(1);
     put(&world.agents[0], PROFILE, &login("r9", PAST));
-    world.leave_answer("r1", &wrapped);
+    world.leave_response("r1", &wrapped);
     assert_eq!(world.ask(&Issuer::new(|_| tokens("a2", "r2"))).unwrap(), "a2");
     assert_eq!((world.state("r1"), world.kept("r1").is_some()), (State::Unmerged, true));
 }
 
 #[test]
-fn a_gzip_answer_is_read_again_after_its_process_died() {
+fn a_gzip_response_is_read_again_after_its_process_died() {
     // Its header fields are in the file, too.
     for coding in ["br", "gzip"] {
         let world = World::new(1);
@@ -368,14 +374,14 @@ fn a_gzip_answer_is_read_again_after_its_process_died() {
         let bytes = TOKENS.as_bytes();
         let body = if coding == "br" { brotli(bytes) } else { gzip(bytes) };
         let headers = vec![("content-encoding".to_owned(), coding.to_owned())];
-        file.store(&StoredAnswer { status: 200, received_at: NOW, headers, body }).unwrap();
+        file.store(&StoredResponse { status: 200, received_at: NOW, headers, body }).unwrap();
         drop((file, lock));
         assert_eq!(world.ask(&nobody()).unwrap(), "n", "{coding}");
     }
 }
 
 #[test]
-fn an_answer_that_is_gone_leaves_the_token_unsent() {
+fn a_response_that_is_gone_leaves_the_token_unsent() {
     let world = World::new(1);
     world.note("r1", State::Unmerged, None);
     is_unmerged(&world.ask(&nobody()));
@@ -383,10 +389,10 @@ fn an_answer_that_is_gone_leaves_the_token_unsent() {
 }
 
 #[test]
-fn a_valid_access_token_is_used_while_an_answer_is_kept() {
+fn a_valid_access_token_is_used_while_a_response_is_kept() {
     let world = World::new(1);
     put(&world.agents[0], PROFILE, &login("r1", SOON));
-    let issuer = Issuer::new(|_| Shape::new(TOKENS).status(500).answer());
+    let issuer = Issuer::new(|_| Shape::new(TOKENS).status(500).response());
     assert_eq!(world.ask(&issuer).unwrap(), "access-of-r1");
     assert_eq!((world.ask(&nobody()).unwrap().as_str(), world.state("r1")), {
         ("access-of-r1", State::Unmerged)
@@ -397,14 +403,14 @@ fn a_valid_access_token_is_used_while_an_answer_is_kept() {
 fn what_was_kept_goes_with_its_login() {
     let keeps = |agents| {
         let world = World::new(agents);
-        is_unmerged(&world.ask(&Issuer::new(|_| Shape::new(TOKENS).status(500).answer())));
+        is_unmerged(&world.ask(&Issuer::new(|_| Shape::new(TOKENS).status(500).response())));
         world
     };
     let world = keeps(1);
-    let told_nobody = async |_: &OAuthCredential| refresh::Revocation::NotOffered;
+    let not_offered = async |_: &OAuthCredential| refresh::Revocation::NotOffered;
     let http = nobody();
     let (profile, provider) = (PROFILE.into(), Some(&world.provider));
-    let logout = refresh::logout(&profile, provider, told_nobody, world.doors(&http));
+    let logout = refresh::logout(&profile, provider, not_offered, world.refresh_context(&http));
     crate::support::block_on(logout).unwrap();
     assert_eq!(world.kept("r1"), None);
 
@@ -412,7 +418,7 @@ fn what_was_kept_goes_with_its_login() {
         let world = keeps(agents);
         put(&world.agents[0], PROFILE, &login("r9", LATER));
         let old = login("r1", PAST);
-        refresh::remove_kept_answer(&old, &world.provider, world.doors(&http)).unwrap();
+        refresh::remove_kept_response(&old, &world.provider, world.refresh_context(&http)).unwrap();
         assert_eq!(world.kept("r1").is_some(), is_left, "another agent has a copy: {is_left}");
     }
 }
@@ -420,10 +426,10 @@ fn what_was_kept_goes_with_its_login() {
 #[test]
 fn tokens_that_need_a_proof_are_not_stored() {
     let world = World::new(1);
-    let issuer = Issuer::new(|_| Shape::new(and(r#""token_type":"DPoP""#)).answer());
+    let issuer = Issuer::new(|_| Shape::new(and(r#""token_type":"DPoP""#)).response());
     let reason = is_unmerged(&world.ask(&issuer));
     assert!(reason.contains("`dpop`"), "{reason}");
-    assert_eq!((world.refresh_token(0).as_str(), world.answer_files()), ("r1", 1));
+    assert_eq!((world.refresh_token(0).as_str(), world.response_files()), ("r1", 1));
     is_unmerged(&world.ask(&nobody()));
 }
 
@@ -432,11 +438,11 @@ fn an_access_token_is_not_good_for_longer_than_it_says_itself() {
     let world = World::new(1);
     let soon = jwt(&json!({"exp": NOW.0 / 1000 + 2}));
     let body = json!({"access_token": soon, "refresh_token": "r2", "expires_in": 86_400});
-    world.ask(&Issuer::new(|_| answer(200, &body))).unwrap();
+    world.ask(&Issuer::new(|_| response(200, &body))).unwrap();
     assert_eq!(world.stored(0).expires, Some(NOW.plus(Duration::from_secs(2))));
 }
 
-/// What became of an answer.
+/// What became of a response.
 #[derive(Debug, PartialEq)]
 enum Fate {
     Stored,
@@ -447,7 +453,7 @@ enum Fate {
 /// Gives `shape` to the driver, and looks where `refresh` is then.
 fn fate(shape: &Shape, refresh: &str) -> Fate {
     let world = World::new(1);
-    let issuer = Issuer::new(|_| shape.answer());
+    let issuer = Issuer::new(|_| shape.response());
     let _asked = world.ask(&issuer);
     if world.refresh_token(0) == refresh {
         return Fate::Stored;

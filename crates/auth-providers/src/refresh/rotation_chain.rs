@@ -10,7 +10,7 @@ use auth_store::{
 use crate::provider::Provider;
 use crate::refresh::account::is_same_account;
 use crate::refresh::error::RefreshError;
-use crate::refresh::request::{Current, Doors, Wanted, key_of};
+use crate::refresh::request::{Current, RefreshContext, Wanted, key_of};
 
 /// The token at the end of a chain of successors, and the record that leads there.
 pub(super) struct End {
@@ -111,12 +111,12 @@ pub(super) fn note_successor(
     before: &Current,
     current: &Current,
     wanted: &Wanted,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) -> Result<(), RefreshError> {
-    let (profile, at) = (&wanted.profile, doors.clock.now());
-    match relation(before, current, doors.records)? {
+    let (profile, at) = (&wanted.profile, context.clock.now());
+    match relation(before, current, context.records)? {
         Relation::Successor => {
-            let path = doors.store.canonical_path();
+            let path = context.store.canonical_path();
             let consumed = Record::new(State::Consumed, &path, profile, at);
             lock.write(&Record { successor: Some(current.key), ..consumed })?;
             Ok(())
@@ -142,18 +142,23 @@ pub(super) fn logins(
 
 /// An issuer may give us a token once more that was used up before: it is living again, so its
 /// record is cleared, as a login would. `lock` is that of the token which was sent.
-pub(super) fn revive(lock: TokenLock, successor: TokenKey, wanted: &Wanted, doors: Doors<'_>) {
+pub(super) fn revive(
+    lock: TokenLock,
+    successor: TokenKey,
+    wanted: &Wanted,
+    context: RefreshContext<'_>,
+) {
     let key = lock.key();
     // Never two locks of one kind.
     drop(lock);
     // Should it fail, the chain is closed, and whoever comes makes the best of it.
-    if successor == key || !leads_to(successor, key, doors.records).unwrap_or(false) {
+    if successor == key || !leads_to(successor, key, context.records).unwrap_or(false) {
         return;
     }
-    let path = doors.store.canonical_path();
-    let living = Record::new(State::None, &path, &wanted.profile, doors.clock.now());
+    let path = context.store.canonical_path();
+    let living = Record::new(State::None, &path, &wanted.profile, context.clock.now());
     let written =
-        doors.records.lock(successor, doors.patience).and_then(|lock| lock.write(&living));
+        context.records.lock(successor, context.timeout).and_then(|lock| lock.write(&living));
     if let Err(error) = written {
         tracing::warn!(%error, "the record of a token that came back was not cleared");
     }
@@ -165,17 +170,17 @@ pub fn clear_record(
     login: &OAuthCredential,
     profile: &ProfileId,
     provider: &Provider,
-    doors: Doors<'_>,
+    context: RefreshContext<'_>,
 ) -> Result<(), StoreError> {
     let Some(key) = key_of(provider, login) else { return Ok(()) };
-    let path = doors.store.canonical_path();
-    let begun = Record::new(State::None, &path, profile, doors.clock.now());
-    if doors.records.peek(key)?.is_none() {
+    let path = context.store.canonical_path();
+    let begun = Record::new(State::None, &path, profile, context.clock.now());
+    if context.records.peek(key)?.is_none() {
         // Without the note it counts as a copy, should another agent have a later login.
-        if let Ok(Some(lock)) = doors.records.try_lock(key) {
+        if let Ok(Some(lock)) = context.records.try_lock(key) {
             let _ = lock.write(&begun);
         }
         return Ok(());
     }
-    doors.records.lock(key, doors.patience)?.write(&begun)
+    context.records.lock(key, context.timeout)?.write(&begun)
 }

@@ -90,7 +90,7 @@ fn a_successor_that_may_be_in_a_store_that_cannot_be_read_is_not_said_to_be_gone
     assert!(damaged, "{refused:?}");
     assert_eq!(world.refresh_token(0), "r1");
 
-    // The control: where there is nothing else, a person has to log in.
+    // The control: where there is nothing else, a user has to log in.
     std::fs::remove_file(other).unwrap();
     let refused = world.ask(&nobody());
     assert!(matches!(refused, Err(RefreshError::NeedsLogin { .. })), "{refused:?}");
@@ -212,7 +212,7 @@ fn what_became_of_the_end_of_a_chain_while_it_was_waited_for_is_found() {
         let world = World::new(2);
         world.note("r1", State::Consumed, Some("r2"));
         world.agents[1].update(|document| document.remove(&PROFILE.into())).unwrap();
-        let lock = world.records.lock(world.key("r2"), PATIENCE).unwrap();
+        let lock = world.records.lock(world.key("r2"), TIMEOUT).unwrap();
         let path = world.directory.path().join("locks/refresh").join(world.key("r2").to_string());
         let asked = while_it_waits(
             &path,
@@ -239,14 +239,14 @@ fn what_became_of_the_end_of_a_chain_while_it_was_waited_for_is_found() {
 }
 
 #[test]
-fn the_end_of_a_chain_that_nobody_has_is_settled_or_needs_a_login() {
-    // Its process died with the answer: that is finished.
+fn the_end_of_a_chain_that_nobody_has_is_finished_or_needs_a_login() {
+    // Its process died with the response: that is finished.
     let world = World::new(1);
     world.note("r1", State::Consumed, Some("r2"));
     let body = json!({"access_token": "a3", "refresh_token": "r3", "expires_in": 3600});
-    world.leave_answer("r2", &body);
+    world.leave_response("r2", &body);
     assert_eq!(world.ask(&nobody()).unwrap(), "a3");
-    assert_eq!((world.refresh_token(0).as_str(), world.answer_files()), ("r3", 0));
+    assert_eq!((world.refresh_token(0).as_str(), world.response_files()), ("r3", 0));
 
     for state in [State::Intent, State::Waiting] {
         let world = World::new(1);

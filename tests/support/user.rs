@@ -14,7 +14,7 @@ const REFUSE: [&str; 5] = ["deny", "abort", "cancel", "refuse", "no"];
 
 /// Who sits at the browser.
 #[derive(Clone, Debug)]
-pub struct Person {
+pub struct User {
     name: String,
     password: String,
     refuses: bool,
@@ -33,7 +33,7 @@ struct Cookie {
     path: String,
 }
 
-impl Person {
+impl User {
     /// Somebody who logs in under this name and consents to everything.
     pub fn named(name: &str) -> Self {
         Self {
@@ -112,20 +112,20 @@ impl Person {
     fn choose(&self, page: &str) -> Option<Step> {
         let (forms, links) = html::read(page);
         if let Some(form) = forms.iter().find(|form| form.fields.iter().any(asks_who)) {
-            let answer = |field: &html::Field| match field.kind.as_str() {
+            let reply = |field: &html::Field| match field.kind.as_str() {
                 "password" => self.password.clone(),
                 _ if asks_who(field) => self.name.clone(),
                 _ => field.value.clone(),
             };
-            let fields = form.fields.iter().map(|field| (field.name.clone(), answer(field)));
+            let fields = form.fields.iter().map(|field| (field.name.clone(), reply(field)));
             return Some((form.action.clone(), form.post, fields.collect()));
         }
         let asks_code = |field: &html::Field| field.kind != "hidden" && field.name == "user_code";
         if let Some(form) = forms.iter().find(|form| form.fields.iter().any(asks_code)) {
-            let answer = |field: &html::Field| {
+            let reply = |field: &html::Field| {
                 if asks_code(field) { self.code.clone() } else { field.value.clone() }
             };
-            let fields = form.fields.iter().map(|field| (field.name.clone(), answer(field)));
+            let fields = form.fields.iter().map(|field| (field.name.clone(), reply(field)));
             return Some((form.action.clone(), form.post, fields.collect()));
         }
         if self.refuses

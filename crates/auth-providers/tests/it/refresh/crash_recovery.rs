@@ -1,34 +1,34 @@
-//! What processes left behind that died with a token sent, or with its answer not yet stored.
+//! What processes left behind that died with a token sent, or with its response not yet stored.
 
 use super::*;
 
 #[test]
-fn an_answer_that_a_dead_process_left_is_finished_by_whoever_comes() {
+fn a_response_that_a_dead_process_left_is_finished_by_whoever_comes() {
     for agent in [0, 1] {
         let world = World::new(2);
-        world.leave_answer(
+        world.leave_response(
             "r1",
             &json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600}),
         );
-        assert_eq!(world.answer_files(), 1);
+        assert_eq!(world.response_files(), 1);
         assert_eq!(world.ask_as(agent, &wanted(Force::No), &NOW, &nobody()).unwrap(), "a2");
-        assert_eq!((world.state("r1"), world.answer_files()), (State::Consumed, 0));
+        assert_eq!((world.state("r1"), world.response_files()), (State::Consumed, 0));
         assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r2", "r2"]);
     }
 }
 
 #[test]
-fn an_answer_whose_token_was_used_up_since_is_finished_all_the_same() {
+fn a_response_whose_token_was_used_up_since_is_finished_all_the_same() {
     // It was stored, its process died before the record, and its successor was refreshed.
     let world = World::new(2);
-    world.leave_answer(
+    world.leave_response(
         "r1",
         &json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600}),
     );
     put(&world.agents[0], PROFILE, &login("r3", LATER));
     world.note("r2", State::Consumed, Some("r3"));
     let healed = world.ask_as(1, &wanted(Force::No), &NOW, &nobody()).unwrap();
-    assert_eq!((healed.as_str(), world.answer_files()), ("access-of-r3", 0));
+    assert_eq!((healed.as_str(), world.response_files()), ("access-of-r3", 0));
     assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r3", "r3"]);
 }
 
@@ -42,7 +42,7 @@ fn put_behind_our_back(store: &Store, login: &OAuthCredential) {
 /// What a process leaves that dies between the store and the record: `r2` has the place of `r1`.
 fn killed_before_the_record(agents: usize) -> World {
     let world = World::new(agents);
-    world.leave_answer(
+    world.leave_response(
         "r1",
         &json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600}),
     );
@@ -55,7 +55,7 @@ fn killed_before_the_record(agents: usize) -> World {
 }
 
 #[test]
-fn an_answer_that_was_left_behind_is_finished_before_its_token_is_sent() {
+fn a_response_that_was_left_by_a_crash_is_finished_before_its_token_is_sent() {
     let world = killed_before_the_record(2);
     let issuer = Issuer::new(|_| tokens("a3", "r3"));
     let ask = |agent, http: &dyn HttpClient| {
@@ -63,7 +63,7 @@ fn an_answer_that_was_left_behind_is_finished_before_its_token_is_sent() {
     };
     assert_eq!(ask(0, &issuer), "a3");
     assert_eq!(issuer.sent(), ["r2"]);
-    assert_eq!((world.state("r1"), world.answer_files()), (State::Consumed, 0));
+    assert_eq!((world.state("r1"), world.response_files()), (State::Consumed, 0));
     // A Clawdbot saves an old copy: the chain leads on, and nothing is written over its end.
     put_behind_our_back(&world.agents[0], &login("r1", PAST));
     assert_eq!(ask(0, &nobody()), "a3");
@@ -72,18 +72,18 @@ fn an_answer_that_was_left_behind_is_finished_before_its_token_is_sent() {
 }
 
 #[test]
-fn what_a_clawdbot_made_of_an_unfinished_answer_is_its_successor() {
+fn what_a_clawdbot_made_of_an_unfinished_response_is_its_successor() {
     let world = killed_before_the_record(2);
     // It keeps the time at which we obtained what it refreshed.
     let moved_on = OAuthCredential { obtained_at: Some(NOW), ..login("r3", LATER) };
     put(&world.agents[0], PROFILE, &moved_on);
     let healed = world.ask_as(1, &wanted(Force::No), &NOW, &nobody()).unwrap();
     assert_eq!((healed.as_str(), world.state("r1")), ("access-of-r3", State::Consumed));
-    assert_eq!(world.answer_files(), 0);
+    assert_eq!(world.response_files(), 0);
 }
 
 #[test]
-fn what_a_clawdbot_used_up_before_and_saved_again_makes_room_for_the_answer() {
+fn what_a_clawdbot_used_up_before_and_saved_again_makes_room_for_the_response() {
     let world = World::new(1);
     let (store, before) = (world.agents[0].clone(), login("r1", PAST));
     // Of which we have no record.
@@ -97,24 +97,24 @@ fn what_a_clawdbot_used_up_before_and_saved_again_makes_room_for_the_answer() {
         tokens("a2", "r2")
     });
     assert_eq!(world.ask(&issuer).unwrap(), "a2");
-    assert_eq!((world.refresh_token(0).as_str(), world.answer_files()), ("r2", 0));
+    assert_eq!((world.refresh_token(0).as_str(), world.response_files()), ("r2", 0));
 }
 
 #[test]
 fn before_a_login_is_replaced_its_refresh_is_finished_and_given_to_the_copies() {
     let world = World::new(2);
     let tokens = json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600});
-    world.leave_answer("r1", &tokens);
+    world.leave_response("r1", &tokens);
     let siblings = [world.agents[1].clone()];
-    let doors = Doors {
+    let context = RefreshContext {
         store: &world.agents[0],
         siblings: &siblings,
         records: &world.records,
         http: &nobody(),
         clock: &NOW,
-        patience: PATIENCE,
+        timeout: TIMEOUT,
     };
-    let finish = || refresh::finish_begun(&login("r1", PAST), None, &world.provider, doors);
+    let finish = || refresh::finish_begun(&login("r1", PAST), None, &world.provider, context);
     assert!(finish().unwrap());
     assert!(!finish().unwrap(), "there is nothing more to finish");
     assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r2", "r2"]);
@@ -156,7 +156,7 @@ fn only_a_later_token_of_the_same_account_is_taken_for_the_successor() {
 }
 
 #[test]
-fn an_answer_that_was_left_behind_does_not_make_us_repeat_the_token() {
+fn a_response_that_was_left_by_a_crash_does_not_make_us_repeat_the_token() {
     let token = "a-token-that-nobody-else-has";
     let words = json!({"error": "invalid_client", "error_description": format!("no {token} here")});
     // The token is in the store for which it was sent, beside another; or the caller has it.
@@ -188,16 +188,16 @@ fn when_a_successor_was_found_is_recorded() {
 }
 
 #[test]
-fn the_answers_of_others_are_left_beside_a_store() {
+fn the_responses_of_others_are_left_beside_a_store() {
     let tokens_of = json!({"access_token": "a9", "refresh_token": "r9", "expires_in": 3600});
     for (status, body) in [(200, tokens_of), (400, json!({"error": "invalid_grant"}))] {
         let world = World::new(2);
         world.leave_file("r8", status, &body);
         let other = world.agents[1].canonical_path();
         let theirs = Record::new(State::Intent, &other, &ProfileId::from(PROFILE), NOW);
-        world.records.lock(world.key("r8"), PATIENCE).unwrap().write(&theirs).unwrap();
+        world.records.lock(world.key("r8"), TIMEOUT).unwrap().write(&theirs).unwrap();
         assert_eq!(world.ask(&Issuer::new(|_| tokens("a2", "r2"))).unwrap(), "a2");
-        assert_eq!((world.state("r8"), world.answer_files()), (State::Intent, 1));
+        assert_eq!((world.state("r8"), world.response_files()), (State::Intent, 1));
         assert_eq!(world.refresh_token(0), "r2");
     }
 }
@@ -205,76 +205,76 @@ fn the_answers_of_others_are_left_beside_a_store() {
 #[test]
 fn what_is_in_the_store_already_is_cleared_up() {
     let tidy = |world: &World| {
-        let doors = Doors {
+        let context = RefreshContext {
             store: &world.agents[0],
             siblings: &[],
             records: &world.records,
             http: &nobody(),
             clock: &NOW,
-            patience: PATIENCE,
+            timeout: TIMEOUT,
         };
-        refresh::clear_up(doors);
+        refresh::clear_up(context);
     };
     let refresh = |world: &World| {
         world.ask(&Issuer::new(|_| tokens("a2", "r2"))).unwrap();
     };
     for tidy in [&tidy as &dyn Fn(&World), &refresh] {
         let world = World::new(1);
-        world.leave_answer("r0", &json!({"access_token": "a1", "refresh_token": "r1"}));
+        world.leave_response("r0", &json!({"access_token": "a1", "refresh_token": "r1"}));
         world.note("r0", State::Consumed, Some("r1"));
         tidy(&world);
-        assert_eq!(world.answer_files(), 0);
+        assert_eq!(world.response_files(), 0);
     }
     // The control: one that is not.
     let world = World::new(1);
-    world.leave_answer("r0", &json!({"access_token": "a1", "refresh_token": "r1"}));
+    world.leave_response("r0", &json!({"access_token": "a1", "refresh_token": "r1"}));
     tidy(&world);
-    assert_eq!(world.answer_files(), 1);
+    assert_eq!(world.response_files(), 1);
 }
 
 #[test]
 fn a_token_that_was_used_up_since_it_came_is_given_to_nobody() {
     let world = World::new(2);
     let body = json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600});
-    world.leave_answer("r1", &body);
+    world.leave_response("r1", &body);
     put(&world.agents[0], PROFILE, &login("r3", LATER));
     let used_up = |successor: &str, state| {
         let path = world.agents[0].canonical_path();
         let at = NOW.plus(Duration::from_secs(1));
         let record = Record::new(state, &path, &ProfileId::from(PROFILE), at);
         let record = Record { successor: Some(world.key(successor)), ..record };
-        world.records.lock(world.key("r2"), PATIENCE).unwrap().write(&record).unwrap();
+        world.records.lock(world.key("r2"), TIMEOUT).unwrap().write(&record).unwrap();
     };
     used_up("r3", State::Consumed);
     assert_eq!(world.ask(&nobody()).unwrap(), "access-of-r3");
     let siblings = [world.agents[1].clone()];
-    let doors = Doors {
+    let context = RefreshContext {
         store: &world.agents[0],
         siblings: &siblings,
         records: &world.records,
         http: &nobody(),
         clock: &NOW,
-        patience: PATIENCE,
+        timeout: TIMEOUT,
     };
-    refresh::finish_begun(&login("r1", PAST), None, &world.provider, doors).unwrap();
+    refresh::finish_begun(&login("r1", PAST), None, &world.provider, context).unwrap();
     assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r3", "r1"]);
     assert_eq!(world.state("r1"), State::Consumed);
 }
 
 #[test]
-fn the_answer_that_refused_a_token_goes_with_the_next_who_asks() {
+fn the_response_that_refused_a_token_goes_with_the_next_who_asks() {
     let world = World::new(1);
-    world.leave_answer("r1", &json!({"error": "invalid_grant"}));
+    world.leave_response("r1", &json!({"error": "invalid_grant"}));
     // Its process died after the record.
     world.note("r1", State::Rejected, None);
-    assert_eq!(world.answer_files(), 1);
+    assert_eq!(world.response_files(), 1);
     let refused = world.ask(&nobody());
     assert!(matches!(refused, Err(RefreshError::Rejected { .. })), "{refused:?}");
-    assert_eq!(world.answer_files(), 0);
+    assert_eq!(world.response_files(), 0);
 }
 
 #[test]
-fn what_was_rescued_stays_until_it_is_settled() {
+fn what_was_rescued_stays_until_it_is_finished() {
     for (state, is_left) in
         [(State::Intent, true), (State::Unmerged, true), (State::Rejected, false)]
     {
@@ -282,19 +282,19 @@ fn what_was_rescued_stays_until_it_is_settled() {
         world.records = world.records.clone().with_rescue(world.directory.path().join("rescue"));
         world.note("r0", state, None);
         let (headers, body) = (Vec::new(), Vec::new());
-        let answer = StoredAnswer { status: 200, received_at: NOW, headers, body };
-        let lock = world.records.lock(world.key("r0"), PATIENCE).unwrap();
-        lock.rescue(&answer).unwrap();
+        let response = StoredResponse { status: 200, received_at: NOW, headers, body };
+        let lock = world.records.lock(world.key("r0"), TIMEOUT).unwrap();
+        lock.rescue(&response).unwrap();
         drop(lock);
-        let doors = Doors {
+        let context = RefreshContext {
             store: &world.agents[0],
             siblings: &[],
             records: &world.records,
             http: &nobody(),
             clock: &NOW,
-            patience: PATIENCE,
+            timeout: TIMEOUT,
         };
-        refresh::clear_up(doors);
+        refresh::clear_up(context);
         assert_eq!(world.records.rescued().len(), usize::from(is_left), "{state:?}");
     }
 }

@@ -11,7 +11,7 @@ use crate::host::context::Context;
 use crate::host::shell_quote::option;
 
 /// What is looked at.
-pub struct Patient<'a> {
+pub struct Examination<'a> {
     /// The outside world.
     pub context: &'a Context,
     /// The user's file, if it can be read.
@@ -27,8 +27,8 @@ pub struct Patient<'a> {
 }
 
 /// ` --agent <id>`, unless it is the default one.
-pub(super) fn of_agent(agent: &Agent, patient: &Patient<'_>) -> String {
-    if agent.id == patient.config.default_agent() {
+pub(super) fn of_agent(agent: &Agent, examination: &Examination<'_>) -> String {
+    if agent.id == examination.config.default_agent() {
         String::new()
     } else {
         option("--agent", &agent.id)

@@ -118,15 +118,15 @@ fn the_real_git_gets_its_credential_from_us_and_only_for_that_host() {
     assert_eq!(helpers.lines().count(), 1, "{helpers}");
 
     let question = "protocol=https\nhost=git.acme.example\n\n";
-    let (code, answer) = git(&["credential", "fill"], question);
-    assert_eq!(code, Some(0), "{answer}");
-    assert!(answer.contains(&format!("password={KEY}\n")), "{answer}");
+    let (code, reply) = git(&["credential", "fill"], question);
+    assert_eq!(code, Some(0), "{reply}");
+    assert!(reply.contains(&format!("password={KEY}\n")), "{reply}");
     let bearer = format!("capability[]=authtype\n{question}");
-    let (_, answer) = git(&["credential", "fill"], &bearer);
-    assert!(answer.contains(&format!("credential={KEY}\n")) || answer.contains(KEY), "{answer}");
+    let (_, reply) = git(&["credential", "fill"], &bearer);
+    assert!(reply.contains(&format!("credential={KEY}\n")) || reply.contains(KEY), "{reply}");
 
-    let (code, answer) = git(&["credential", "fill"], "protocol=https\nhost=evil.example\n\n");
-    assert!(code != Some(0) && !answer.contains(KEY), "{answer}");
+    let (code, reply) = git(&["credential", "fill"], "protocol=https\nhost=evil.example\n\n");
+    assert!(code != Some(0) && !reply.contains(KEY), "{reply}");
 
     configured(&["--undo"]);
     assert_eq!(git(&["config", "--global", "--get-regexp", "credential"], "").1, "");
