@@ -19,7 +19,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use auth_pkce::{AnswerRules, Attempt, AuthorizationRequest, Loopback, Redirect};
+//! use auth_pkce::{ResponseRules, Attempt, AuthorizationRequest, Loopback, Redirect};
 //! # use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -53,7 +53,7 @@
 //! #     Ok::<_, std::io::Error>(page)
 //! # });
 //! // 4. Wait until it comes back, but not for ever.
-//! let rules = AnswerRules::default();
+//! let rules = ResponseRules::default();
 //! let waiting = loopback.wait(&attempt, &rules);
 //! let arrival = tokio::time::timeout(Duration::from_secs(300), waiting).await??;
 //!

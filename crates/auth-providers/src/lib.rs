@@ -21,7 +21,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use auth_providers::{Answer, Providers};
+//! use auth_providers::{TokenResponse, Providers};
 //! use auth_store::{OAuthCredential, ProviderId, Timestamp};
 //!
 //! let providers = Providers::load(None, &|_variable| None);
@@ -36,7 +36,7 @@
 //! // What does the response mean, and what is the login then?
 //! let received_at = Timestamp(1_800_000_000_000);
 //! let body = br#"{"access_token": "new", "expires_in": 3600}"#;
-//! let Answer::Tokens(tokens) = codex.read_answer(200, &[], body, received_at) else {
+//! let TokenResponse::Tokens(tokens) = codex.read_response(200, &[], body, received_at) else {
 //!     return Err("no tokens".into());
 //! };
 //! let renewed = tokens.merge(&login, received_at)?;

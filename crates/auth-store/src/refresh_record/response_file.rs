@@ -38,7 +38,7 @@ pub struct StoredResponse {
 impl std::fmt::Debug for StoredResponse {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { status, received_at, body, .. } = self;
-        write!(formatter, "StoredAnswer({status} at {received_at}, {} bytes)", body.len())
+        write!(formatter, "StoredResponse({status} at {received_at}, {} bytes)", body.len())
     }
 }
 
