@@ -1,4 +1,4 @@
-//! From the response of a token endpoint to a login: what was granted, and whose it is.
+//! Reads a login from the response of a token endpoint: the granted tokens, and their account.
 
 use std::time::Duration;
 
@@ -14,22 +14,22 @@ use crate::oauth::response::TokenResponse;
 use crate::oauth::tokens::{MergeError, Tokens};
 use crate::provider::{IdentitySource, Provider, Yields};
 
-/// Who was asked for tokens, and as whom.
+/// The request for tokens: endpoint, provider, and client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grant<'a> {
-    /// The provider, its endpoints discovered.
+    /// The provider, with its endpoints discovered.
     pub(crate) provider: &'a Provider,
-    /// Where the tokens came from.
+    /// The endpoint that issued the tokens.
     pub(crate) endpoint: &'a TokenEndpoint,
-    /// The nonce that was sent, if one was.
+    /// The nonce that was sent, if any.
     pub(crate) nonce: Option<&'a Nonce>,
-    /// What is made of the tokens.
+    /// What kind of credential the tokens become.
     pub(crate) yields: Yields,
 }
 
 impl Grant<'_> {
-    /// The login that `answer`, received at `received_at`, gives for `sent` (a code, and a verifier
-    /// with it), which no message repeats.
+    /// Reads the login from the response to `sent` (a code and its verifier), which no message may
+    /// repeat. The response arrived at `received_at`.
     pub(crate) async fn login(
         &self,
         response: &HttpResponse,
@@ -90,7 +90,7 @@ impl Grant<'_> {
             );
         }
         if let Some(granted) = &tokens.scope {
-            // GitHub separates them with commas.
+            // GitHub separates scopes with commas.
             let granted: Vec<_> = granted.split([' ', ',']).collect();
             let asked = self.provider.scopes.iter();
             let missing: Vec<_> = asked
@@ -127,8 +127,9 @@ impl Grant<'_> {
         })
     }
 
-    /// `OpenID` Connect Core §3.1.3.7, as far as a token that came over TLS from its issuer needs
-    /// it. One that cannot be read proves nothing and harms nothing: it names nobody.
+    /// The checks of `OpenID` Connect Core §3.1.3.7, as far as they apply to a token that came over
+    /// TLS from its issuer. An unreadable token is ignored: it proves nothing and identifies no
+    /// account.
     fn check_id_token(&self, tokens: &Tokens, now: Timestamp) -> Result<(), LoginError> {
         let claims = tokens.id_token().and_then(|token| unverified_claims(token.expose()));
         let Some(claims) = claims else { return Ok(()) };
@@ -166,7 +167,7 @@ impl Grant<'_> {
         Ok(())
     }
 
-    /// Asks who the user is (`OpenID` Connect Core §5.3). Not to know it is no reason to fail.
+    /// Requests the userinfo (`OpenID` Connect Core §5.3). A failure does not fail the login.
     async fn ask_userinfo(&self, tokens: &mut Tokens, http: &dyn HttpClient) -> Result<(), String> {
         let unknown = |why: String| format!("the account is not known: {why}");
         let (Some(url), Some(access)) = (&self.provider.endpoints.userinfo, tokens.access()) else {
@@ -191,5 +192,5 @@ impl Grant<'_> {
     }
 }
 
-/// How far the clocks of issuer and machine may be apart.
+/// The tolerated difference between the issuer's clock and ours.
 const CLOCK_SKEW: Duration = Duration::from_mins(10);

@@ -1,4 +1,4 @@
-//! Asking a provider whether a credential works: one request that reads and costs nothing.
+//! Checks whether a credential works, with one read-only request that costs nothing.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use crate::oauth::discovery::{Metadata, discover};
 use crate::provider::Provider;
 use crate::provider::probe_request::Probe;
 
-/// What came of asking.
+/// The result of a probe.
 #[derive(Debug)]
 pub enum Probed {
-    /// The provider's answer, whatever it says.
+    /// The provider's response, with any status.
     Answered(HttpResponse),
     /// No response came.
     Failed(HttpError),
-    /// Nothing was sent: the reason.
+    /// Nothing was sent, for this reason.
     NotSent(&'static str),
 }
 
 impl Provider {
-    /// Asks whether `credential` works. It is sent as it is, and never renewed; a login's token
-    /// goes only to the provider whose token endpoint it came from.
+    /// Checks whether `credential` works. The credential is sent unchanged and never refreshed. The
+    /// token of a login is sent only to the provider whose token endpoint issued it.
     ///
-    /// Where the entry says nothing about probes, a login is asked about at the userinfo endpoint.
+    /// If the entry has no probe, a login is checked at the userinfo endpoint.
     pub async fn probe(
         &self,
         credential: &Credential,
