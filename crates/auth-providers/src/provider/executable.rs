@@ -1,4 +1,4 @@
-//! Which program may be started as a plugin, and what it gets to see.
+//! Checks which program may be started as a plugin, and builds its environment.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -8,13 +8,13 @@ use auth_store::ProviderId;
 
 use crate::provider::{Flow, Origin, Provider};
 
-/// A program that may be started as the plugin of a provider: an absolute path to a file that
-/// nobody else could have put there or changed.
+/// A program that may be started as the plugin of a provider: an absolute path to a file that no
+/// other user could have put there or changed.
 #[derive(Clone, Debug)]
 pub struct Executable {
     /// The provider's id.
     pub id: ProviderId,
-    /// The file, symbolic links followed.
+    /// The file, with symbolic links resolved.
     pub path: PathBuf,
 }
 
@@ -26,16 +26,16 @@ pub enum Unusable {
     Missing {
         /// The path.
         path: PathBuf,
-        /// What the system says.
+        /// The operating system's error.
         reason: String,
     },
-    /// It is no program: make it executable.
+    /// The file is not executable: make it executable.
     #[error("the plugin `{}` is not executable", path.display())]
     NotExecutable {
         /// The path.
         path: PathBuf,
     },
-    /// Somebody else could have put it there: correct owner and mode.
+    /// Another user could have put it there: correct owner and mode.
     #[error("the plugin is not started, since `{}` {reason}", path.display())]
     Unsafe {
         /// The file or directory.
@@ -45,8 +45,8 @@ pub enum Unusable {
     },
 }
 
-/// What a plugin finds in its environment: no secret of ours, and nothing that leads to the
-/// working directory.
+/// The environment of a plugin: no secret of ours, and nothing that depends on the working
+/// directory.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     variables: Vec<(OsString, OsString)>,
@@ -54,12 +54,11 @@ pub struct Environment {
 }
 
 impl Executable {
-    /// The plugin of `provider`; `None` if it has none. Whether it can be started is looked at
-    /// now.
+    /// The plugin of `provider`; `None` if it has none. Whether it may be started is checked now.
     pub fn from_provider(provider: &Provider) -> Option<Result<Self, Unusable>> {
         let command = provider.plugin()?;
         let manifest = match &provider.origin {
-            // Who can change the manifest chooses the program.
+            // A user who can change the manifest chooses the program.
             Origin::Manifest(path) => check_owner(path),
             Origin::BuiltIn | Origin::Plugin(_) => Ok(()),
         };
@@ -77,19 +76,19 @@ impl Executable {
         if !metadata.is_file() || !is_executable(&metadata) {
             return Err(Unusable::NotExecutable { path: path.to_owned() });
         }
-        // Both ways: a link that others can change leads where they like.
+        // Both paths are checked: a symbolic link that others can change may lead anywhere.
         for way in [path, file.as_path()] {
             check_owner(way)?;
         }
         Ok(Self { id: id.clone(), path: file })
     }
 
-    /// The provider's id in the name of a plugin's file.
+    /// The provider id in the file name of a plugin.
     pub fn id_in(name: &OsStr) -> Option<ProviderId> {
         let name = name.to_str()?;
         let name = if cfg!(windows) { name.strip_suffix(".exe")? } else { name };
         let id = name.strip_prefix(PREFIX)?;
-        // What differs from its canonical form would be another provider.
+        // An id that differs from its canonical form would be another provider.
         Some(ProviderId::new(id)).filter(|canonical| !id.is_empty() && canonical.as_str() == id)
     }
 
@@ -100,15 +99,15 @@ impl Executable {
 }
 
 impl Provider {
-    /// The program that logs in to this provider, if that is one of its ways.
+    /// The plugin of this provider, if it has a login by plugin.
     pub fn plugin(&self) -> Option<&Path> {
         self.command.as_deref().filter(|_| self.flows.contains(&Flow::Plugin))
     }
 }
 
 impl Environment {
-    /// What of `all` variables a plugin gets: where programs, the home and temporary files are,
-    /// the language, the proxies and the certificates.
+    /// The variables from `all` that a plugin gets: the paths of programs, home directory and
+    /// temporary files, the language, the proxies and the certificates.
     pub fn scrubbed(all: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let variables = all.into_iter().filter_map(|(name, value)| {
             let text = name.to_str()?;
@@ -121,8 +120,8 @@ impl Environment {
         Self { variables: variables.collect(), launcher: None }
     }
 
-    /// The same, with plugins started through `program __plugin PATH`, which first leaves the
-    /// terminal and then becomes the plugin.
+    /// This environment, with plugins started through `program __plugin PATH`, which first leaves
+    /// the terminal's session and then becomes the plugin.
     #[must_use]
     pub fn launched_by(self, program: Option<PathBuf>) -> Self {
         Self { launcher: program.filter(|_| cfg!(unix)), ..self }
@@ -134,7 +133,7 @@ impl Environment {
     }
 }
 
-/// `PATH` without what depends on the working directory.
+/// `PATH` without entries that depend on the working directory.
 fn absolute(path: &OsStr) -> Option<OsString> {
     std::env::join_paths(std::env::split_paths(path).filter(|entry| entry.is_absolute())).ok()
 }
@@ -150,7 +149,7 @@ fn is_executable(_: &fs::Metadata) -> bool {
     true
 }
 
-/// Whether only we and the administrator can change what `path` leads to: the file, and each
+/// Whether only the current user and root can change what `path` refers to: the file, and each
 /// directory above it.
 #[cfg(unix)]
 fn check_owner(path: &Path) -> Result<(), Unusable> {
@@ -166,8 +165,8 @@ fn check_owner(path: &Path) -> Result<(), Unusable> {
         if metadata.uid() != our_own && metadata.uid() != 0 {
             return Err(bad("belongs to somebody else"));
         }
-        // The mode of a link means nothing. Others may add files to a sticky directory, and not
-        // change ours.
+        // The mode of a symbolic link means nothing. In a sticky directory other users may add
+        // files but not change ours.
         let is_sticky = depth > 0 && metadata.mode() & 0o1000 != 0;
         if !metadata.is_symlink() && metadata.mode() & 0o022 != 0 && !is_sticky {
             return Err(bad("can be changed by others"));
@@ -204,7 +203,7 @@ const KEPT: [&str; 29] = [
     "SSL_CERT_DIR",
     "NODE_EXTRA_CA_CERTS",
     "CLAWDBOT_CA_FILE",
-    // Windows starts hardly anything without these.
+    // Windows can start hardly any program without these.
     "APPDATA",
     "LOCALAPPDATA",
     "PATHEXT",
@@ -269,7 +268,7 @@ mod tests {
             assert!(matches!(judge(&path), Err(Unusable::Unsafe { .. })), "{file:o} {directory:o}");
         }
 
-        // A link is as good as the directories on both of its ends.
+        // A symbolic link is as safe as the directories on both of its ends.
         mode(&path, 0o755);
         mode(&bin, 0o755);
         let elsewhere = home.path().join("elsewhere");

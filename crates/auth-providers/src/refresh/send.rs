@@ -1,5 +1,4 @@
-//! The request, from the first lock under which it may be sent to the last record of what came
-//! of it.
+//! The request of a refresh, from the first lock to the final record.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,8 +15,8 @@ use crate::refresh::recovery::Recovered;
 use crate::refresh::request::{Look, RefreshContext, Wanted, look};
 use crate::refresh::{copies, recovery, rotation_chain};
 
-/// Sends the refresh token whose lock this is, and saves what comes back, before anything else is
-/// done with it. `true`: something was sent and saved; `false`: start again, nothing was sent.
+/// Sends the refresh token of `lock`, and saves the response before anything else is done with it.
+/// `true`: something was sent and saved; `false`: nothing was sent, start again.
 ///
 /// Nothing may stop this function between the request and its end.
 pub async fn send(
@@ -41,7 +40,7 @@ pub async fn send(
     let record = |state: State| Record::new(state, &path, profile, context.clock.now());
 
     if current.key != lock.key() {
-        // Somebody else was here since: a login, or a Clawdbot.
+        // Another process changed the token since: a login, or Clawdbot.
         rotation_chain::note_successor(&lock, &before, &current, wanted, context)?;
         return Ok(false);
     }
@@ -80,7 +79,8 @@ pub async fn send(
             Err(HttpError::NotSent(reason)) if !was_sent => {
                 let _ = response_file.remove();
                 if !(store.witness())() {
-                    // The directory lock was taken from us: as if nothing had happened.
+                    // Another process took the directory lock from us: restore the record and start
+                    // again.
                     lock.write(&lock.unmerged()?.unwrap_or_else(|| record(State::None)))?;
                     return Ok(false);
                 }
@@ -99,13 +99,14 @@ pub async fn send(
                 reason
             }
         };
-        // Nobody knows whether the token was used up. Sending it again is never worse than not
-        // sending it: if it was not, it works; if it was, its successor exists nowhere.
+        // The token may or may not have been used up. Sending it again is never worse than not
+        // sending it: if it was not used up, it works; if it was, its successor exists nowhere.
         match delays.next() {
             Some(delay) if store.age() + *delay < DEADLINE => tokio::time::sleep(*delay).await,
             _ => {
                 let _ = response_file.remove();
-                // Those who wait for us share what became of it. Best effort: the intent is there.
+                // Callers that wait for us share this outcome. Best effort: the intent is already
+                // recorded.
                 let without_response =
                     Record { code: Some(reason.clone()), ..record(State::Intent) };
                 let _ = lock.write(&without_response);
@@ -125,7 +126,7 @@ pub async fn send(
     store.commit_whatever_happens();
     if let Err(error) = written {
         tracing::warn!(%error, "the answer goes to another disk");
-        // Should this fail too, it still goes into the store from memory.
+        // If this fails too, the response still goes into the store from memory.
         if let Err(error) = lock.rescue(&stored) {
             tracing::warn!(%error, "the answer is in memory only");
         }
@@ -146,7 +147,7 @@ pub async fn send(
         )
     };
     let applied = match apply_response() {
-        // Once more, with a new file: what failed may have been that of the old one.
+        // Try once more, with a new file: the error may have been in the old one.
         Err(RefreshError::Store(StoreError::Io { .. })) => apply_response(),
         applied => applied,
     };
@@ -169,7 +170,7 @@ pub async fn send(
     }
 }
 
-/// [`send`] on a runtime of this thread.
+/// Runs [`send`] on a new runtime in this thread.
 pub fn send_blocking(
     lock: TokenLock,
     wanted: &Wanted,
@@ -179,7 +180,7 @@ pub fn send_blocking(
     block_on(send(lock, wanted, provider, context))?
 }
 
-/// Runs `future` on a runtime of this thread.
+/// Runs `future` on a new runtime in this thread.
 pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, RefreshError> {
     let started = runtime().map_err(|source| StoreError::Io {
         action: "start the network for",
@@ -189,7 +190,8 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, RefreshError> {
     Ok(started?.block_on(future))
 }
 
-/// What the operating system refuses before anything is sent is about saving the result.
+/// An error of the operating system before anything is sent means that the result could not be
+/// saved.
 fn cannot_save(wanted: &Wanted, error: StoreError) -> RefreshError {
     match error {
         source @ StoreError::Io { .. } => {
@@ -199,7 +201,8 @@ fn cannot_save(wanted: &Wanted, error: StoreError) -> RefreshError {
     }
 }
 
-/// Whether a header field is needed to read the body, now or from its file. Others may be secret.
+/// Whether a header field is needed to read the body, now or from its file. Other fields may be
+/// secret.
 fn says_how_to_read((name, value): &(String, String)) -> bool {
     READING.iter().any(|known| name.eq_ignore_ascii_case(known)) && value.len() <= LONGEST_FIELD
 }
@@ -208,11 +211,11 @@ fn unavailable(wanted: &Wanted, reason: String, retry_at: Option<Timestamp>) -> 
     RefreshError::Unavailable { profile: wanted.profile.clone(), reason, retry_at }
 }
 
-/// From the moment the directory lock is ours: Clawdbot waits for it 43 s at least.
+/// Counted from when we hold the directory lock: Clawdbot waits for it for at least 43 s.
 const DEADLINE: Duration = Duration::from_secs(20);
 const FIRST_ATTEMPT: Duration = Duration::from_secs(12);
-/// What a response cannot be read without.
+/// The header fields that are needed to read a response.
 const READING: [&str; 4] = ["content-encoding", "content-type", "date", "retry-after"];
 const LONGEST_FIELD: usize = 200;
-/// How long after a lost response the same token is sent again.
+/// The delays before the same token is sent again after a lost response.
 const REPLAYS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
