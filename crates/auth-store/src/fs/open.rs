@@ -1,8 +1,7 @@
-//! The one door for reading. It never waits for another process: a named pipe, a device, a socket or
-//! a directory in place of a file is an error that says so.
+//! The only way to read a file. It never waits for another process: a named pipe, a device, a
+//! socket or a directory in place of a file is an error that says so.
 //!
-//! `…_regular` reads a file of any user, `…_trusted` only a file of this user or of the
-//! administrator.
+//! `…_regular` reads a file of any user, `…_trusted` only a file of this user or of root.
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -20,7 +19,7 @@ pub fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
     open(path, 0)
 }
 
-/// The same, unless it is a link.
+/// Like [`open_regular`], but refuses a link.
 pub(crate) fn open_regular_unless_link(path: &Path) -> io::Result<(File, Metadata)> {
     open(path, NO_LINK)
 }
@@ -33,7 +32,7 @@ pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     let (file, metadata) = open_regular(path)?;
     let length = usize::try_from(metadata.len()).unwrap_or_default();
     let mut bytes = Vec::with_capacity(length.min(LARGEST_GUESS) + 1);
-    // Without a limit, the file would be asked for its length once more.
+    // Without a limit, `read_to_end` would request the length of the file once more.
     file.take(u64::MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
@@ -57,7 +56,7 @@ pub fn read_regular_text(path: &Path) -> io::Result<String> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
-/// Opens a file of this user or of the administrator. A link is followed only if it is theirs too.
+/// Opens a file of this user or of root. A link is followed only if it belongs to one of them too.
 fn open_trusted(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {
     let opened = match open_regular_unless_link(path) {
         Err(error) if is_link(&error, path) => {
@@ -74,13 +73,13 @@ fn open_trusted(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {
     }
 }
 
-/// The bytes of a file of this user or of the administrator; `None` if there is no file. A file that
-/// cannot be read is an error, not an empty file.
+/// The bytes of a file of this user or of root; `None` if there is no file. A file that cannot be
+/// read is an error, not an empty file.
 pub(crate) fn read_trusted(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(read_trusted_open(path)?.map(|(bytes, _file, _as_it_was)| bytes))
 }
 
-/// The same, with the open file and its metadata from before it was read.
+/// Like [`read_trusted`], with the open file and its metadata from before it was read.
 pub(crate) fn read_trusted_open(
     path: &Path,
 ) -> Result<Option<(Vec<u8>, File, Metadata)>, StoreError> {
@@ -106,8 +105,8 @@ fn open(path: &Path, flags: i32) -> io::Result<(File, Metadata)> {
     }
 }
 
-/// Sets the flags with which opening a named pipe or a terminal does not wait, and a terminal does
-/// not become ours. They have no effect on a regular file.
+/// Sets flags so that opening a named pipe or a terminal does not block, and a terminal does not
+/// become ours. They have no effect on a regular file.
 pub(crate) fn never_wait(options: &mut OpenOptions, flags: i32) {
     #[cfg(unix)]
     {
@@ -120,7 +119,7 @@ pub(crate) fn never_wait(options: &mut OpenOptions, flags: i32) {
     let _ = (options, flags);
 }
 
-/// Says more about an error of opening `path`: a socket cannot be opened at all, and a directory not
+/// Adds detail to an error of opening `path`: a socket cannot be opened at all, and a directory not
 /// for writing.
 pub(crate) fn explained(error: io::Error, path: &Path) -> io::Error {
     if error.kind() == io::ErrorKind::NotFound {
@@ -130,13 +129,13 @@ pub(crate) fn explained(error: io::Error, path: &Path) -> io::Error {
     reason.map_or(error, |reason| NotRegular(reason).into())
 }
 
-/// Whether opening failed because of a link. Systems have different errors for that.
+/// Whether opening failed because of a link. The error differs between systems.
 fn is_link(error: &io::Error, path: &Path) -> bool {
     error.kind() != io::ErrorKind::NotFound
         && fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
-/// What it is instead of a regular file.
+/// What the path is instead of a regular file.
 pub(crate) fn oddity(kind: FileType) -> Option<&'static str> {
     if kind.is_file() {
         return None;
@@ -170,7 +169,7 @@ pub(crate) const NO_LINK: i32 = 0;
 /// The largest store that is read.
 pub(crate) const LARGEST: usize = 512 << 20;
 
-/// At most this much memory is reserved before a file is read.
+/// At most this many bytes of memory are reserved before a file is read.
 const LARGEST_GUESS: usize = 1 << 20;
 
 #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! The locked store: what is read, written and reserved while no other process writes.
+//! The locked store: reading, writing and reserving while no other process of ours writes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::time::{Clock as _, SystemClock};
 pub struct StoreLock {
     place: Place,
     flock: FileLock,
-    /// `None` only during a drop or while it is taken again.
+    /// `None` only while the store is dropped or the lock is taken again.
     directory: Option<DirectoryLock>,
     reserved: Option<NextFile>,
     must_commit: bool,
@@ -47,7 +47,7 @@ impl StoreLock {
         let directory =
             DirectoryLock::acquire(&place.lock, &flock.file, left).map_err(|error| {
                 match error {
-                    // The whole timeout, not the part that the first lock left.
+                    // Report the whole timeout, not the remainder after the first lock.
                     StoreError::Busy { path, holder, .. } => {
                         StoreError::Busy { path, seconds: timeout.as_secs(), holder }
                     }
@@ -101,8 +101,8 @@ impl StoreLock {
         }
     }
 
-    /// Keeps the damaged file under another name, and puts the backup in its place: at every moment there
-    /// is one or the other. `None`: somebody wrote something else there meanwhile.
+    /// Keeps the damaged file under another name, and replaces it with the backup: at every moment
+    /// one or the other exists. `None`: another program wrote something else there meanwhile.
     fn recover(
         &self,
         damaged: &[u8],
@@ -120,11 +120,11 @@ impl StoreLock {
             return Ok(None);
         }
         if let Err(error) = self.put(file, &bytes) {
-            // It is where it was.
+            // The damaged file is still in its place.
             atomic::remove(&copy)?;
             return Err(error);
         }
-        // Whoever was writing in place has written there.
+        // A program that was writing in place has written to the copy.
         if let Some(theirs) = read_trusted(&copy)?.filter(|it| Document::parse(it).is_ok()) {
             self.put(file, &theirs)?;
             atomic::remove(&copy)?;
@@ -147,8 +147,8 @@ impl StoreLock {
     /// Changes the document with `edit`, and writes it. See [`Store::update`](crate::Store::update).
     pub fn update<T>(&mut self, mut edit: impl FnMut(&mut Document) -> T) -> Result<T, StoreError> {
         self.refuse_if_superseded()?;
-        // What another program wrote at the moment of our rename, to be merged with the present
-        // content.
+        // Content that another program wrote at the moment of our rename, to be merged with the
+        // present content.
         let mut overwritten: Option<(Document, Vec<u8>)> = None;
         loop {
             let theirs = overwritten.take();
@@ -175,7 +175,8 @@ impl StoreLock {
                 overwritten = theirs.filter(|_| is_as_read);
                 continue;
             }
-            // A removed profile leaves the backup first, because it would never be looked for there.
+            // A removed profile is removed from the backup first: after the commit nothing would
+            // look for it there.
             let removes = document.touched().any(|id| !document.contains(id));
             if removes {
                 self.write_backup(&document)?;
@@ -255,13 +256,13 @@ impl StoreLock {
         next.install()
     }
 
-    /// Brings the backup up to date. Best effort: the store itself is committed.
+    /// Updates the backup. Best effort: the store itself is committed.
     fn back_up(&self, committed: &Document) {
         let _ = self.write_backup(committed);
     }
 
     /// Writes the touched profiles into the backup as they were just committed. All others stay as
-    /// they were committed before, whatever other programs changed since.
+    /// they were last committed, even if other programs have changed them since.
     fn write_backup(&self, committed: &Document) -> Result<(), StoreError> {
         if committed.touched().len() == 0 {
             return Ok(());
@@ -283,8 +284,8 @@ impl StoreLock {
         next.install_without_sync()
     }
 
-    /// Reserves space on the disk for a token response and for the next store, so that neither write
-    /// can run out of space after the request was sent.
+    /// Reserves disk space for a token response and for the next store, so that neither write can
+    /// run out of space after the request was sent.
     ///
     /// # Errors
     /// Send nothing, because the response could not be saved.
@@ -308,7 +309,7 @@ impl StoreLock {
         Ok(bytes)
     }
 
-    /// The response file of the token `key` beside this store, if it has a whole response.
+    /// The response file of the token `key` beside this store, if it has a complete response.
     pub fn stored_response(&self, key: TokenKey) -> Result<Option<StoredResponse>, StoreError> {
         response_file::read(&self.response_path(key))
     }
@@ -324,7 +325,7 @@ impl StoreLock {
         response_file::keep(paths::directory_of(&self.place.file), key)
     }
 
-    /// The response of the token `key` that was [kept](Self::keep_answer), if there is one.
+    /// The response of the token `key` that was [kept](Self::keep_response), if there is one.
     pub fn kept_response(&self, key: TokenKey) -> Result<Option<StoredResponse>, StoreError> {
         response_file::read(&paths::kept_response(paths::directory_of(&self.place.file), key))
     }
@@ -363,7 +364,7 @@ impl StoreLock {
         self.directory.as_ref().map_or(Duration::ZERO, DirectoryLock::age)
     }
 
-    /// Answers later, from any thread, whether the directory lock is still ours.
+    /// A function that checks later, from any thread, whether the directory lock is still ours.
     pub fn witness(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let held: Option<Arc<Held>> = self.directory.as_ref().map(DirectoryLock::witness);
         move || held.as_ref().is_some_and(|held| held.is_ours())
@@ -374,7 +375,7 @@ impl StoreLock {
     }
 
     /// Another program removed our lock: takes it again, and the caller starts over. If that fails
-    /// and a new token would be lost, the caller commits all the same. `true`: commit.
+    /// and a new token would be lost, the caller commits anyway. `true`: commit.
     fn retake_directory(&mut self) -> Result<bool, StoreError> {
         if let Some(lost) = self.directory.take() {
             lost.release(&self.flock.file);
@@ -389,7 +390,7 @@ impl StoreLock {
         }
     }
 
-    /// Later versions of OpenClaw keep the credentials in a database, and leave the file as it is.
+    /// Later versions of OpenClaw keep the credentials in a database, and leave the file unchanged.
     fn refuse_if_superseded(&self) -> Result<(), StoreError> {
         match superseded_by(&self.place.file)? {
             Some(database) => {
@@ -410,7 +411,7 @@ impl StoreLock {
 
 impl Drop for StoreLock {
     fn drop(&mut self) {
-        // Before the lock is released, because the next holder uses the same name.
+        // Dropped before the lock is released, because the next holder uses the same name.
         self.reserved = None;
         if let Some(directory) = self.directory.take() {
             directory.release(&self.flock.file);
@@ -420,10 +421,10 @@ impl Drop for StoreLock {
 
 /// The timeout for a directory lock that another program removed.
 const RETAKE: Duration = Duration::from_secs(2);
-/// How often, and after what pause, a damaged file is read again before it counts as damaged.
+/// How often, and after what pause, a damaged file is read again before it is treated as damaged.
 const REREADS: u32 = 5;
 const REREAD_AFTER: Duration = Duration::from_millis(100);
-/// What a refresh may add to the file.
+/// The space by which a refresh may enlarge the file.
 const ROOM_TO_GROW: usize = 64 << 10;
 
 #[cfg(test)]
