@@ -1,4 +1,4 @@
-//! `completion` and `man`: what shells and `man` want to know of the command line.
+//! `completion` and `man`: shell completions and manual pages, generated from the command line.
 
 use clap::CommandFactory as _;
 
@@ -14,7 +14,7 @@ pub fn completion(args: &CompletionArgs) -> Report {
     Report::raw(String::from_utf8_lossy(&script).into_owned())
 }
 
-/// Prints the page of the program, or writes the pages of all commands into a directory.
+/// Prints the manual page of the program, or writes the pages of all commands into a directory.
 pub fn man(args: &ManArgs, context: &Context) -> Result<Report, CliError> {
     let Some(directory) = &args.dir else {
         let mut page = Vec::new();

@@ -4,8 +4,8 @@ use auth_store::trim;
 
 use crate::host::paths::MAIN_AGENT;
 
-/// The id of an agent in its canonical form: lower case letters, digits, `_` and `-`, at most 64
-/// of them. Nothing usable is `main`.
+/// The canonical id of an agent: lower case letters, digits, `_` and `-`, at most 64 of them. A
+/// text without any of these becomes `main`.
 pub fn agent_id(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let mut id = String::new();

@@ -1,4 +1,4 @@
-//! Durations as people write them.
+//! Parses durations.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(crate) fn days(text: &str) -> Result<Duration, String> {
     duration(text, 86_400_000.0)
 }
 
-/// A number and a unit; without a unit, `bare` milliseconds each.
+/// A number and a unit; a bare number counts in units of `bare` milliseconds.
 fn duration(text: &str, bare: f64) -> Result<Duration, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

@@ -1,4 +1,4 @@
-//! The credentials of other tools, where they keep them. Their files are only ever read.
+//! Credentials in the files of other tools. Those files are only ever read.
 
 use std::path::{Path, PathBuf};
 
@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 use crate::host::context::Context;
 use crate::host::text::printable;
 
-/// A credential in a file that is not ours.
+/// A credential in another tool's file.
 #[derive(Clone, Debug)]
 pub(crate) struct Foreign {
-    /// Whose file it is, for people.
+    /// The name of the tool, for messages.
     pub(crate) tool: &'static str,
     /// The file.
     pub(crate) path: PathBuf,
@@ -23,22 +23,22 @@ pub(crate) struct Foreign {
     pub(crate) provider: ProviderId,
     /// The credential itself.
     pub(crate) credential: Credential,
-    /// The profile it is there, if the file knows profiles.
+    /// Its profile there, if the file has profiles.
     pub(crate) id: Option<String>,
-    /// The e-mail address, where the file or the token says it.
+    /// The e-mail address, if the file or the token has it.
     pub(crate) email: Option<String>,
-    /// Further members of the profile.
+    /// Additional members of the profile.
     pub(crate) fields: Map<String, Value>,
-    /// The profile as it is written there, if the file knows profiles.
+    /// The raw profile, if the file has profiles.
     pub(crate) entry: Option<Entry>,
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
-    /// What can be imported.
+    /// The credentials that can be imported.
     pub(crate) found: Vec<Foreign>,
-    /// What cannot.
+    /// The entries that cannot be imported.
     pub(crate) left_out: Vec<LeftOut>,
 }
 
@@ -47,11 +47,11 @@ pub(crate) struct Contents {
 pub(crate) struct LeftOut {
     /// Its name there.
     pub(crate) entry: String,
-    /// Why. No word of its content but the name of a type is in it.
+    /// Why. It repeats nothing of its content except the name of a type.
     pub(crate) reason: String,
 }
 
-/// A tool whose logins are known.
+/// A tool with a known login format.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Tool {
     /// The Codex command line.
@@ -65,10 +65,10 @@ pub(crate) enum Tool {
 }
 
 impl Tool {
-    /// All of them.
+    /// All tools.
     pub(crate) const ALL: [Self; 4] = [Self::Codex, Self::Claude, Self::Qwen, Self::Gemini];
 
-    /// Its name, for people.
+    /// Its name, for messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Codex => "Codex",
@@ -88,7 +88,7 @@ impl Tool {
         }
     }
 
-    /// Where it keeps its login.
+    /// The file with its login.
     pub(crate) fn file(self, context: &Context) -> PathBuf {
         let folder = |variable: &str, name: &str| match context.env(variable) {
             Some(path) if !path.is_empty() => context.user_path(path),
@@ -112,19 +112,20 @@ impl Tool {
     }
 }
 
-/// What a tool has, if it has a login that can be read.
+/// The credentials of a tool, if it has a readable login.
 pub(crate) fn of_tool(tool: Tool, context: &Context) -> Vec<Foreign> {
     let path = tool.file(context);
     let bytes = auth_store::read_regular(&path).unwrap_or_default();
     contents(Some(tool), &path, &bytes).unwrap_or_default().found
 }
 
-/// What a file has, whatever tool it is of. Nothing is found in a file of another shape.
+/// The credentials in a file of any tool. Nothing is found in an unknown format.
 pub(crate) fn of_file(path: &Path, bytes: &[u8]) -> Vec<Foreign> {
     contents(None, path, bytes).unwrap_or_default().found
 }
 
-/// What a file has, and what of it is left out. Without a `tool` its shape tells whose it is.
+/// The credentials in a file, and the entries that are skipped. Without a `tool` the format
+/// determines it.
 ///
 /// # Errors
 /// Why nothing of it can be read, as the end of a sentence about the file.
@@ -152,14 +153,14 @@ pub(crate) fn contents(tool: Option<Tool>, path: &Path, bytes: &[u8]) -> Result<
     }
 }
 
-/// A version above the one of every format that is known here.
+/// The version, if it is later than that of every known format.
 fn later_version(value: &Value) -> Option<String> {
     let version = &value["version"];
     let number = version.as_f64().or_else(|| version.as_str()?.trim().parse().ok());
     number.filter(|number| *number > 1.0).map(|number| number.to_string())
 }
 
-/// What a file says. Behind a byte order mark too: editors on Windows write one.
+/// The value of a file. A byte order mark is accepted, because editors on Windows write one.
 fn parse(bytes: &[u8]) -> Result<Value, String> {
     if bytes.starts_with(b"SQLite format 3\0") {
         return Err("is a database, and credentials are imported from JSON files only".to_owned());
@@ -177,7 +178,7 @@ fn parse(bytes: &[u8]) -> Result<Value, String> {
 fn read(tool: Tool, value: &Value, path: &Path) -> Vec<Foreign> {
     let text = |pointer: &str| {
         let text = value.pointer(pointer).and_then(Value::as_str).map(auth_store::trim);
-        // Nothing that is of use to anybody has a line break or a NUL in it.
+        // No usable value has a line break or a NUL in it.
         text.filter(|text| !text.is_empty() && !text.contains(char::is_control))
     };
     let milliseconds =
@@ -237,7 +238,7 @@ fn read(tool: Tool, value: &Value, path: &Path) -> Vec<Foreign> {
     found
 }
 
-/// What a tool keeps with its login that is neither a token nor known by another name here.
+/// Additional members of a tool's login that are neither tokens nor known here under another name.
 fn further(tool: Tool, value: &Value) -> Map<String, Value> {
     let login = match tool {
         Tool::Codex => &value["tokens"],
@@ -251,7 +252,7 @@ fn further(tool: Tool, value: &Value) -> Map<String, Value> {
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// The members of tools' logins that have another name here, or say nothing that lasts.
+/// Members of tools' logins that have another name here, or are not worth keeping.
 const OF_A_LOGIN: [&str; 12] = [
     "access_token",
     "refresh_token",
@@ -267,7 +268,7 @@ const OF_A_LOGIN: [&str; 12] = [
     "tokens",
 ];
 
-/// A store of Clawdbot's or OpenClaw's.
+/// A store of Clawdbot or OpenClaw.
 fn of_store(path: &Path, bytes: &[u8], value: &Value) -> Result<Contents, String> {
     let document = Document::parse(bytes).map_err(|error| format!("is damaged: {error}"))?;
     let mut contents = Contents::default();
@@ -287,7 +288,7 @@ fn of_store(path: &Path, bytes: &[u8], value: &Value) -> Result<Contents, String
     Ok(contents)
 }
 
-/// A file of names with a credential each: an older file of Clawdbot's, pi's, opencode's.
+/// A map from names to credentials: a legacy file of Clawdbot, or a file of pi or opencode.
 fn of_names(path: &Path, bytes: &[u8], value: &Value) -> Result<Contents, String> {
     let mut contents = Contents::default();
     let Some(members) = value.as_object() else { return Ok(contents) };
@@ -325,7 +326,7 @@ fn of_names(path: &Path, bytes: &[u8], value: &Value) -> Result<Contents, String
     Ok(contents)
 }
 
-/// The credentials of such a file as a store has them, each as it is written where that is
+/// The credentials of such a file in the format of a store, each with its original text if
 /// possible.
 fn named(bytes: &[u8], members: &Map<String, Value>) -> Result<Document, String> {
     let read = |read: fn(&[u8]) -> Result<LegacyEntries, ParseError>| {
@@ -385,7 +386,7 @@ impl Contents {
         self.left_out.push(LeftOut { entry: entry.to_owned(), reason: reason.to_owned() });
     }
 
-    /// Adds the profile `id` of `document`, if there is a secret in it; `raw` is what the file says.
+    /// Adds the profile `id` of `document`, if it has a secret; `raw` is its text in the file.
     fn add(
         &mut self,
         document: &Document,
@@ -421,7 +422,7 @@ impl Contents {
     }
 }
 
-/// The end of a token that says it itself (RFC 7519 §4.1.4).
+/// The expiry in a token (RFC 7519 §4.1.4).
 fn expiry_of(token: &str) -> Option<Timestamp> {
     let seconds = unverified_claims(token)?["exp"].as_i64()?;
     seconds.checked_mul(1_000).map(Timestamp)

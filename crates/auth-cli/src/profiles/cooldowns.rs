@@ -1,4 +1,4 @@
-//! The profiles that rest after a failure, and the models that rest with some of them.
+//! The profiles in cooldown after a failure, and the models in cooldown with some of them.
 
 use auth_routing::unusable_until;
 use auth_store::{ModelUsage, ProfileId, Timestamp, Usage};
@@ -19,24 +19,24 @@ pub struct InCooldown {
     /// Why it is disabled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The end of the rest.
+    /// The end of the cooldown.
     pub until: Timestamp,
-    /// How long that is, in milliseconds.
+    /// Its remaining time in milliseconds.
     pub remaining_ms: i64,
     /// The model that is in cooldown; `None`: the whole profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// What the provider said.
+    /// The provider's own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
 }
 
-/// The profiles that rest, the one that is back soonest first.
+/// The profiles in cooldown, the one that ends soonest first.
 pub fn in_cooldown(view: &View) -> Vec<InCooldown> {
     in_cooldown_with(view, &ModelUsage::default())
 }
 
-/// The same with the models that rest.
+/// The profiles and the models in cooldown.
 pub(crate) fn in_cooldown_with(view: &View, models: &ModelUsage) -> Vec<InCooldown> {
     let mut in_cooldown = Vec::new();
     for profile in &view.profiles {

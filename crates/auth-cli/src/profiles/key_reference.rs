@@ -1,7 +1,7 @@
-//! Fetching keys that are kept elsewhere: in the environment, in a file, in another program.
+//! Fetches keys that are kept elsewhere: in the environment, in a file, in another program.
 //!
-//! Nothing is kept here: a key is fetched each time it is handed out, and a place that cannot give
-//! it is an error of that profile.
+//! Nothing is cached here: a key is fetched each time it is used, and a place without a usable key
+//! is an error of that profile.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ use crate::host::error::{CliError, Exit};
 use crate::host::process::forward::path_folders;
 use crate::host::process::launch::is_executable;
 
-/// `credential`, its key fetched if it is kept elsewhere.
+/// `credential`, with its key fetched if it is kept elsewhere.
 ///
 /// # Errors
-/// Exit code 3: the place has no key. The message names the place and never what is in it.
+/// Exit code 3: the place has no key. The message names the place and never its content.
 pub fn fetched(
     credential: Credential,
     profile: &ProfileId,
@@ -36,7 +36,7 @@ pub fn fetched(
     })
 }
 
-/// The key that `reference` names; else why there is none.
+/// The key at the place `reference`, or why there is none.
 pub fn fetch(
     reference: &KeyReference,
     env: &dyn Fn(&str) -> Option<String>,
@@ -44,7 +44,7 @@ pub fn fetch(
     look(reference, env).map(|found| found.secret)
 }
 
-/// The same with what was taken off it: a place holds what somebody pasted, too.
+/// The key, and what was removed from it: a place may contain pasted text, too.
 pub(crate) fn look(
     reference: &KeyReference,
     env: &dyn Fn(&str) -> Option<String>,
@@ -65,8 +65,8 @@ pub(crate) fn look(
     }
 }
 
-/// A place that a user named: where a program is, is settled once, so that a later `PATH` cannot
-/// put another in its place.
+/// A command that a user named. The path of its program is resolved once, so that a later `PATH`
+/// cannot substitute another one.
 ///
 /// # Errors
 /// What is wrong with the name.
@@ -84,7 +84,7 @@ pub fn command(text: &str, context: &Context) -> Result<KeyReference, String> {
     Ok(KeyReference::Exec { command })
 }
 
-/// The words of a command, as a shell splits them. Of what else a shell knows nothing is meant.
+/// The words of a command, as a shell splits them. All other shell syntax is literal.
 fn words(text: &str) -> Result<Vec<String>, String> {
     shlex::split(text).ok_or_else(|| "a quote or an escape in it is not closed".to_owned())
 }
@@ -96,7 +96,7 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// What `command` prints. It gets our environment, and no input.
+/// The output of `command`. It gets our environment, and no input.
 fn output(command: &[String], timeout: Duration) -> Result<String, String> {
     let [program, arguments @ ..] = command else { return Err("it is empty".to_owned()) };
     if !Path::new(program).is_absolute() {
@@ -104,7 +104,7 @@ fn output(command: &[String], timeout: Duration) -> Result<String, String> {
     }
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    // It ends with all that it started.
+    // A process group, so that the program can be killed with everything it started.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = command.spawn().map_err(|error| format!("it does not start: {error}"))?;
@@ -113,7 +113,7 @@ fn output(command: &[String], timeout: Duration) -> Result<String, String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let read = stdout.take(LARGEST).read_to_end(&mut bytes);
-        // Nobody may wait any more.
+        // The receiver may be gone.
         let _ = sender.send(read.map(|_| bytes));
     });
     let Ok(read) = receiver.recv_timeout(timeout) else {
@@ -125,7 +125,7 @@ fn output(command: &[String], timeout: Duration) -> Result<String, String> {
         end(&mut child);
         return Err("it prints more than any key is long".to_owned());
     }
-    // It closed its output; what it does after that must not take long either.
+    // The program has closed its output; it must not run much longer either.
     match ended(&mut child) {
         Some(status) if status.success() => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Some(status) => Err(format!("it ended with {status}; try it by hand")),
@@ -162,10 +162,10 @@ pub(crate) fn file(text: &str, context: &Context) -> KeyReference {
     KeyReference::File { path }
 }
 
-/// How long another program may take.
+/// The time limit for another program.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Of a file, or of what a program prints.
+/// For a file, or the output of a program, in bytes.
 const LARGEST: u64 = 64 << 10;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A token for a request: the profiles of its route are tried in turn, each refreshed first if that
+//! A token for a request: the profiles of its route are tried in turn, each refreshed first if it
 //! is due; the environment's key is the last resort.
 
 use std::fmt::Write as _;
@@ -23,22 +23,22 @@ use crate::profiles::sink;
 use crate::profiles::token_output::TokenOutput;
 use crate::profiles::view::{self, View, way_in};
 
-/// Which token is asked for.
+/// The request for a token.
 #[derive(Clone, Debug, Default)]
 pub struct TokenRequest {
-    /// Whose.
+    /// The profile, session, model or provider.
     pub route: RouteRequest,
-    /// It must be valid for at least that long.
+    /// The minimum remaining lifetime of the token.
     pub min_ttl: Duration,
-    /// It is renewed although it looks valid.
+    /// Refresh it even if it looks valid.
     pub force_refresh: bool,
-    /// … but only if the token is still the one with this SHA-256 (hexadecimal).
+    /// … but only if the token still has this SHA-256 (hexadecimal).
     pub if_token_sha256: Option<String>,
-    /// It is never renewed: what is stored and valid, or an error.
+    /// Never refresh: return a stored, valid token, or an error.
     pub no_refresh: bool,
 }
 
-/// A valid token of the profile that routing chooses, refreshed first if that is due; else the
+/// A valid token of the profile that routing chooses, refreshed first if it is due; else the
 /// environment's.
 ///
 /// # Errors
@@ -76,7 +76,7 @@ pub(crate) fn obtain(
     Err(failure)
 }
 
-/// A token by one route: of the first candidate that has one, else the environment's.
+/// A token for one route: of the first candidate that has one, else the environment's.
 fn follow(
     request: &TokenRequest,
     model: Option<&ModelRef>,
@@ -119,7 +119,8 @@ fn follow(
                 }
                 return Ok(output_of(&route, view, &candidate.profile, &credential));
             }
-            // Another account may do; a damaged store or a lock will not get better by it.
+            // Another account may work; another profile does not help with a damaged store or a
+            // lock.
             Err(error) if is_about_the_profile(&error) => failure = failure.or(Some(error)),
             Err(error) => return Err(error),
         }
@@ -136,7 +137,7 @@ pub(crate) fn output_of(
     profile: &ProfileId,
     credential: &Credential,
 ) -> TokenOutput {
-    // As the profile spells it.
+    // With the profile's own spelling.
     let found = view.profile(profile).ok();
     let provider = found.map_or(&route.provider, |found| &found.provider);
     let output = TokenOutput::for_profile(provider, profile, &view.agent.id, credential);
@@ -152,7 +153,7 @@ fn wanted(candidate: &Candidate, request: &TokenRequest) -> Wanted {
     }
 }
 
-/// `--no-refresh`: what is stored, if it can be used.
+/// `--no-refresh`: the stored token, if it can be used.
 fn stored(
     candidate: &Candidate,
     request: &TokenRequest,
@@ -172,7 +173,7 @@ fn stored(
     })
 }
 
-/// Whether a fallback model may do.
+/// Whether a fallback model may work.
 fn is_about_the_model(error: &CliError) -> bool {
     error.exit == Exit::AllRest || is_about_the_profile(error)
 }
@@ -205,8 +206,8 @@ fn all_in_cooldown(route: &Route, until: Timestamp, first: &Candidate, view: &Vi
     .profile(&first.profile)
 }
 
-/// No profile can be used: the environment's key is the last resort, unless somebody asked for a
-/// certain profile.
+/// No profile can be used: the environment's key is the last resort, unless the request names a
+/// profile.
 fn from_environment(
     route: &Route,
     view: &View,
@@ -240,7 +241,7 @@ fn from_environment(
         }
         (None, None) => return Err(no_credential(route, view, context)),
     };
-    // A subscription that ended must not turn into a bill unseen.
+    // An expired subscription must not silently be replaced by a metered key.
     let ended = route.plan.iter().flat_map(|plan| &plan.excluded).find(|(id, reason)| {
         let is_key = |it: &auth_store::Profile| it.kind == Kind::ApiKey;
         matches!(reason, Exclusion::Expired(_) | Exclusion::NoSecret)
@@ -272,7 +273,7 @@ fn no_credential(route: &Route, view: &View, context: &Context) -> CliError {
         Some(unpin) => format!("unpin it: {unpin}"),
         None => format!("{way_in}{}", view.agent.option()),
     };
-    // Who comes from Clawdbot may have lived on the main agent's login without knowing it.
+    // A user who comes from Clawdbot may have used the main agent's login without knowing it.
     let others = agent::others(&view.agent, &view.config, context).unwrap_or_default();
     let holder = others.into_iter().find(|other| {
         let document = other.store_to_change(context).read();

@@ -1,4 +1,4 @@
-//! What the user is told when a refresh fails, and which command helps.
+//! The error messages of a refresh, and the commands that help.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::agent::Agent;
 use crate::host::error::{CliError, Exit, chain};
 use crate::host::shell_quote::{command, option};
 
-/// What a user is told, and which command helps.
+/// The error message, with the command that helps.
 pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) -> CliError {
     let message = chain(&error);
     let log_in = |profile: &ProfileId| log_in_command(profile, provider, agent);
@@ -86,8 +86,8 @@ pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) 
     }
 }
 
-/// The command by which the agent reads through to the one whose store this is, with what follows
-/// it; empty if the path does not tell which agent that is.
+/// The command with which the agent shares the profiles of the agent that owns this store, and the
+/// words that follow it; empty if the path does not reveal that agent.
 fn share_command(store: &Path, agent: &Agent) -> String {
     match paths::agent_of(store).and_then(OsStr::to_str) {
         Some(owner) => format!(
@@ -98,7 +98,7 @@ fn share_command(store: &Path, agent: &Agent) -> String {
     }
 }
 
-/// The command that makes a new login of that profile.
+/// The command that logs in again to that profile.
 pub(crate) fn log_in_command(
     profile: &ProfileId,
     provider: Option<&Provider>,

@@ -1,4 +1,4 @@
-//! What the commands know of an agent's credentials and of the way between them, read once.
+//! The commands' view of an agent's credentials and of routing, read once.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -22,28 +22,28 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::shell_quote::option;
 
-/// An agent's credentials, and everything that decides about them.
+/// An agent's credentials, and everything that affects them.
 #[derive(Debug)]
 pub struct View {
     /// The agent.
     pub agent: Agent,
     /// The user's file.
     pub config: Rc<Config>,
-    /// What of it matters to routing.
+    /// The routing configuration.
     pub routing: auth_routing::Config,
-    /// What it sees: its own store, and what it reads through to. Nothing writes this.
+    /// The agent's view: its own store, and the shared profiles. It is read-only.
     pub document: Document,
-    /// The agent it reads through to, with that agent's profiles.
+    /// The agent whose profiles are shared, with those profiles.
     pub shared: Option<(Agent, Vec<ProfileId>)>,
     /// Its usable profiles, in the order of the file.
     pub profiles: Vec<Profile>,
-    /// The instant by which all is judged.
+    /// The time used for all checks.
     pub now: Timestamp,
 }
 
 impl View {
-    /// Reads the store and the config of the agent that the command means. What is odd about
-    /// them is said on stderr.
+    /// Reads the store and the config of the command's agent. Warnings about them are printed on
+    /// stderr.
     pub fn read(invocation: &Invocation<'_>) -> Result<Self, CliError> {
         let context = invocation.context;
         let config = invocation.config()?;
@@ -87,8 +87,8 @@ impl View {
         })
     }
 
-    /// What [`read`](Self::read) gives for the agent whose session `key` is: `agent:work:main` is
-    /// one of the agent `work`.
+    /// Like [`read`](Self::read), for the agent of the session `key`: `agent:work:main` belongs to
+    /// the agent `work`.
     pub fn of_session(key: &str, invocation: &Invocation<'_>) -> Result<Self, CliError> {
         let config = invocation.config()?;
         let named = agent::of_session(key, invocation.named(), &config)?;
@@ -100,7 +100,7 @@ impl View {
         self.plan_over(&self.profiles, provider, pin)
     }
 
-    /// The plan for a request for `model`, which may rest with some of the profiles.
+    /// The plan for a request for `model`, which may be in cooldown with some of the profiles.
     pub fn plan_for_model(
         &self,
         model: &ModelRef,
@@ -125,7 +125,7 @@ impl View {
         plan(profiles, &routing, pin, self.now)
     }
 
-    /// What is known of single models of the profiles.
+    /// The usage of individual models of the profiles.
     pub fn model_usage(&self) -> ModelUsage {
         let mut usage = self.agent.store().model_usage();
         let Some((owner, ids)) = &self.shared else { return usage };
@@ -141,7 +141,7 @@ impl View {
         usage
     }
 
-    /// The agent in whose file the profile `id` is.
+    /// The agent whose file has the profile `id`.
     pub fn holder(&self, id: &ProfileId) -> &Agent {
         match &self.shared {
             Some((owner, ids)) if ids.contains(id) => owner,
@@ -163,7 +163,7 @@ impl View {
         default_model(&self.config)
     }
 
-    /// The model that this agent uses when nobody names one: its own, else the default one.
+    /// The default model of this agent: its own, else the common one.
     pub fn agent_model(&self) -> ModelRef {
         let own = self.config.models_of_agent(&self.agent.id).primary;
         let anthropic = ProviderId::new(DEFAULT_PROVIDER);
@@ -171,7 +171,7 @@ impl View {
         own.unwrap_or_else(|| self.default_model())
     }
 
-    /// Those providers, and those that somebody wrote an order for.
+    /// The providers of the stored profiles, and those with an explicit order.
     pub fn routed_providers(&self) -> Vec<ProviderId> {
         let stored = self.document.orders();
         let stored = stored.iter().map(|(name, _)| ProviderId::new(name));
@@ -192,7 +192,7 @@ impl View {
     }
 }
 
-/// There is no such profile in this agent's store.
+/// The error for a profile that is not in this agent's store.
 pub fn no_profile(id: &ProfileId, agent: &Agent) -> CliError {
     let message = format!("the agent `{}` has no profile `{id}`", agent.id);
     CliError::new(Exit::NoCredential, "unknown_profile", message)
@@ -211,28 +211,28 @@ pub fn default_model(config: &Config) -> ModelRef {
     configured.unwrap_or(ModelRef { provider: anthropic, model: DEFAULT_MODEL.to_owned() })
 }
 
-/// The model a user means: an alias of the config, `provider/model`, or the bare name of one of
-/// `provider`'s.
+/// The model that a user named: an alias of the config, `provider/model`, or the bare name of a
+/// model of `provider`.
 ///
 /// # Errors
-/// There is nothing in it that could be a model.
+/// The text names no model.
 pub fn model_of(text: &str, provider: &ProviderId, config: &Config) -> Result<ModelRef, CliError> {
     let aliases = Aliases::from_json(&config.value, &ProviderId::new(DEFAULT_PROVIDER));
     let found = aliases.resolve(text, provider).map(|(model, _)| model);
     found.ok_or_else(|| CliError::usage(format!("`{text}` names no model")))
 }
 
-/// The provider of a model that names none.
+/// The provider of a model without one.
 pub const DEFAULT_PROVIDER: &str = "anthropic";
 const DEFAULT_MODEL: &str = "claude-opus-4-5";
 
-/// The providers there are: the catalogue and the manifests of the state directory.
+/// The known providers: the catalogue and the manifests of the state directory.
 pub fn providers(context: &Context) -> Providers {
     let manifests = host::paths::providers(&context.paths().state_dir);
     Providers::load(Some(&manifests), &|name| context.env(name).map(str::to_owned))
 }
 
-/// What a user does to get a credential of `provider`.
+/// How a user gets a credential of `provider`.
 pub fn way_in(provider: &ProviderId, providers: &Providers) -> String {
     let of = option("--provider", provider);
     match providers.find(provider) {
@@ -253,20 +253,20 @@ pub fn way_in(provider: &ProviderId, providers: &Providers) -> String {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
-    /// It can, and for a while.
+    /// Yes, and for a while.
     Valid,
-    /// It can, and ends soon: inside the margin in which it is renewed, or, if nobody can renew
-    /// it, within a day.
+    /// Yes, but it expires soon: inside the margin for a refresh, or, if it cannot be refreshed,
+    /// within a day.
     Expiring,
-    /// It cannot.
+    /// No.
     Expired,
-    /// It can, and does not end.
+    /// Yes, and it does not expire.
     Static,
-    /// It can, unless it has ended: nobody can read when that is.
+    /// Unknown, because its expiry cannot be read.
     Unknown,
 }
 
-/// Whether it can be renewed without a user.
+/// Whether it can be refreshed without a user.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refresh {
@@ -274,16 +274,17 @@ pub enum Refresh {
     Yes,
     /// It has none.
     No,
-    /// It has one, and the issuer refused it, it was revoked, or the response to it could not be read.
+    /// It has one, but the issuer refused it, it was revoked, or the response to it could not be
+    /// read.
     NeedsLogin,
 }
 
 /// What can be done with a credential.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Ability {
-    /// Now.
+    /// Whether it can be used now.
     pub access: Access,
-    /// Later.
+    /// Whether it can be refreshed.
     pub refresh: Refresh,
 }
 
@@ -323,8 +324,8 @@ pub fn abilities(view: &View, providers: &Providers, context: &Context) -> Abili
 /// What can be done with each profile.
 pub type Abilities = BTreeMap<ProfileId, Ability>;
 
-/// Whether `credential` can be renewed: it has a refresh token, we know where that belongs, and
-/// nobody has refused it.
+/// Whether `credential` can be refreshed: it has a refresh token with a known target, and the
+/// issuer has not refused it.
 fn refresh(
     provider: &ProviderId,
     credential: &Credential,

@@ -191,7 +191,7 @@ impl Document {
         }
     }
 
-    /// Removes sections that are ignored on reading, if this document has no content for them.
+    /// Removes sections with an unexpected type, which reading ignores.
     pub(crate) fn drop_unusable(&mut self) {
         for name in SECTIONS {
             if is_something(self.members.get(name)) {

@@ -1,4 +1,4 @@
-//! `agents delete`: an agent goes, and a copy stays from which it can be brought back.
+//! `agents delete`: removes an agent, and keeps a copy from which it can be restored.
 
 use std::fs;
 use std::io;
@@ -28,8 +28,8 @@ use crate::host::text::printable;
 use crate::profiles::refresh_error;
 use crate::profiles::sink;
 
-/// Deletes the agent: first what may be refused, then what cannot be undone, then the move of its
-/// folders, under the lock of its store.
+/// Deletes the agent: first the checks that may refuse, then the steps that cannot be undone, then
+/// the move of its folders, under the lock of its store.
 pub fn run(args: &AgentsDeleteArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (config, context) = (invocation.config()?, invocation.context);
     let agent = subject(&args.id, &config, context)?;
@@ -49,7 +49,7 @@ pub fn run(args: &AgentsDeleteArgs, invocation: &Invocation<'_>) -> Result<Repor
     let copy = Copy::for_agent(&agent, context);
     keep(&agent, &copy, &sink, context)?;
     for reader in &readers {
-        // Another agent of that id, made later, is somebody else.
+        // A later agent with the same id is a different agent, so the sharing ends.
         let directory = agent::directory(reader, &config, context);
         shared::set(&Agent { id: reader.clone(), directory }, None)?;
     }
@@ -67,7 +67,7 @@ fn subject(name: &str, config: &Config, context: &Context) -> Result<Agent, CliE
     crate::commands::agents::share::named(&id, config, context)
 }
 
-/// Says what goes, before anybody is asked.
+/// Says what will be deleted, before the user is asked.
 fn announce(
     agent: &Agent,
     going: &[ProfileId],
@@ -105,14 +105,15 @@ fn agreed(agent: &Agent, context: &Context) -> Result<bool, CliError> {
     Ok(matches!(response.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// What went out of the config.
+/// What was removed from the config.
 #[derive(Clone, Copy, Debug, Default)]
 struct Removed {
     bindings: usize,
     allowed: usize,
 }
 
-/// Takes the agent out of the config: its entry, its rules, its name where agents may talk to it.
+/// Removes the agent from the config: its entry, its rules, its name in the lists of agents that
+/// may be called.
 fn forget(id: &str, config: &Config, invocation: &Invocation<'_>) -> Result<Removed, CliError> {
     const ALLOW: [&str; 3] = ["tools", "agentToAgent", "allow"];
     let places = |list: &Value, is_it: &dyn Fn(&Value) -> bool| -> Vec<usize> {
@@ -143,8 +144,8 @@ fn forget(id: &str, config: &Config, invocation: &Invocation<'_>) -> Result<Remo
     Ok(Removed { bindings: rules(&config.value).len(), allowed: allowed(&config.value).len() })
 }
 
-/// Finishes what a dead process left of a refresh, and gives each living token to the agents
-/// whose own token was used up in its favour: they could not find it any more.
+/// Finishes refreshes that a crashed process left unfinished, and writes each current token to the
+/// agents that hold an earlier token of its rotation chain: they could not find it afterwards.
 fn hand_over(sink: &TokenSink) -> Result<(), CliError> {
     let mut document = sink.store.read()?;
     for _ in 0..ATTEMPTS {
@@ -152,7 +153,8 @@ fn hand_over(sink: &TokenSink) -> Result<(), CliError> {
         for (profile, login) in logins(&document) {
             let Some(provider) = sink.provider_of(&profile) else { continue };
             let email = profile.email.as_deref();
-            // What cannot be finished stays beside the store, and goes into the copy with it.
+            // A response that cannot be finished stays beside the store, and is moved into the copy
+            // with it.
             if refresh::finish_begun(&login, email, provider, sink.refresh_context())
                 .unwrap_or(false)
             {
@@ -178,13 +180,13 @@ fn logins(document: &Document) -> Vec<(auth_store::Profile, OAuthCredential)> {
     document.profiles().filter_map(login).collect()
 }
 
-/// What must not change between the hand-over and the move.
+/// The tokens, which must not change between the hand-over and the move.
 fn tokens(document: &Document) -> Vec<(ProfileId, auth_store::Secret)> {
     logins(document).into_iter().map(|(profile, login)| (profile.id, login.refresh)).collect()
 }
 
-/// Ends the logins at their issuers; those that could be ended. A revoked login is not in the
-/// copy: it would be of no use.
+/// Revokes the logins at their issuers; returns the revoked ones. A revoked login is not kept in
+/// the copy, where it would be useless.
 fn revoke(
     going: &[ProfileId],
     sink: &TokenSink,
@@ -201,7 +203,8 @@ fn revoke(
         let outcome = runtime::run(provider.revoke(&login, &*sink.http, sink.clock.now()))?;
         match outcome {
             Revocation::Done => {
-                // Its record says so from now on, and its other holders are named.
+                // The record then says that the token is revoked, and the other agents that hold it
+                // are named.
                 let done = async |_: &OAuthCredential| Revocation::Done;
                 let out = runtime::run(refresh::logout(
                     id,
@@ -228,9 +231,9 @@ fn revoke(
     Ok(revoked)
 }
 
-/// Where the agent's folders go.
+/// The destination of the agent's folders.
 struct Copy {
-    /// What is moved, from where to where.
+    /// The moves, as source and destination.
     moves: Vec<(PathBuf, PathBuf)>,
 }
 
@@ -241,7 +244,8 @@ impl Copy {
         let home = paths::agent_home(state, &agent.id);
         let root = host::paths::deleted(state).join(&name);
         let mut moves = Vec::new();
-        // All that the state directory has of it: credentials, sessions, and what others put there.
+        // Everything that the state directory has of the agent: credentials, sessions, and files of
+        // other programs.
         if home.exists() {
             moves.push((home.clone(), root.clone()));
         }
@@ -253,7 +257,7 @@ impl Copy {
         Self { moves }
     }
 
-    /// Where what was at `path` is now.
+    /// The new location of `path`.
     fn of_path(&self, path: &Path) -> PathBuf {
         let moved = self
             .moves
@@ -262,14 +266,14 @@ impl Copy {
         moved.unwrap_or_else(|| path.to_owned())
     }
 
-    /// The commands that bring it back.
+    /// The commands that restore the agent.
     fn restore(&self) -> Vec<String> {
         let word = |path: &Path| shell_word(&path.to_string_lossy());
         self.moves.iter().map(|(from, to)| format!("mv {} {}", word(to), word(from))).collect()
     }
 }
 
-/// Moves the folders away, while nobody can be in the middle of a refresh.
+/// Moves the folders away, while no process can be in the middle of a refresh.
 fn keep(agent: &Agent, copy: &Copy, sink: &TokenSink, context: &Context) -> Result<(), CliError> {
     if copy.moves.is_empty() {
         return Ok(());
@@ -277,7 +281,7 @@ fn keep(agent: &Agent, copy: &Copy, sink: &TokenSink, context: &Context) -> Resu
     let deleted = host::paths::deleted(&context.paths().state_dir);
     auth_store::create_private_directory(&deleted)?;
     let lock = sink.store.lock_for_refresh()?;
-    // Elsewhere a folder with an open file in it cannot be moved.
+    // Other systems cannot move a folder with an open file in it.
     let lock = if cfg!(unix) { Some(lock) } else { None };
     for (from, to) in &copy.moves {
         fs::rename(from, to).map_err(|error| {
@@ -293,7 +297,7 @@ fn keep(agent: &Agent, copy: &Copy, sink: &TokenSink, context: &Context) -> Resu
     }
     drop(lock);
     let directory = copy.of_path(&agent.directory);
-    // Our own lock, which was moved with it, and the note of a sharing that is over.
+    // Our own lock, which was moved with the store, and the sharing note, which no longer applies.
     let leftovers = [paths::lock(&paths::store(&directory)), paths::sharing_note(&directory)];
     let gone = [fs::remove_dir(&leftovers[0]), fs::remove_file(&leftovers[1])];
     for (result, path) in gone.into_iter().zip(&leftovers) {
@@ -306,7 +310,7 @@ fn keep(agent: &Agent, copy: &Copy, sink: &TokenSink, context: &Context) -> Resu
     make_private(&directory)
 }
 
-/// What is kept is for its owner only, whatever it was.
+/// The copy is accessible to its owner only, whatever its mode was.
 #[cfg(unix)]
 fn make_private(directory: &Path) -> Result<(), CliError> {
     use std::os::unix::fs::PermissionsExt as _;

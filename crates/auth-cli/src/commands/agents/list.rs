@@ -12,7 +12,7 @@ use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::host::report::Report;
 
-/// Lists the agents of the config, and those that only the disk knows.
+/// Lists the agents of the config, and those that exist only on the disk.
 pub fn list(args: &AgentsListArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (config, context) = (invocation.config()?, invocation.context);
     let agents = match invocation.named() {
@@ -34,7 +34,7 @@ pub fn list(args: &AgentsListArgs, invocation: &Invocation<'_>) -> Result<Report
     Ok(report)
 }
 
-/// One agent, in the original's shape.
+/// One agent, in Clawdbot's JSON format.
 fn summary(
     id: &str,
     with_bindings: bool,
@@ -82,14 +82,15 @@ fn summary(
     agent
 }
 
-/// Where the agent `id` of the config works.
+/// The workspace of the agent `id` of the config.
 pub(crate) fn workspace_of(id: &str, config: &Config, context: &Context) -> String {
     let own = config.agent(id).and_then(|entry| entry["workspace"].as_str()).map(auth_store::trim);
     let own = own.filter(|text| !text.is_empty()).map(str::to_owned);
     workspace(id, own, id == config.default_agent(), config, context)
 }
 
-/// Where the agent works: its own folder, the default agent's common one, or one by its name.
+/// The workspace of the agent: its own folder, the default agent's shared one, or one with its
+/// name.
 pub(crate) fn workspace(
     id: &str,
     own: Option<String>,
@@ -110,7 +111,7 @@ pub(crate) fn workspace(
     path.display().to_string()
 }
 
-/// The name of the original's `--profile`, under which it keeps another default workspace.
+/// The name of Clawdbot's `--profile`, which changes the default workspace.
 fn profile(context: &Context) -> Option<&str> {
     let names = ["MOLTBOT_PROFILE", "CLAWDBOT_PROFILE"];
     let profile = names.iter().find_map(|name| context.env(name).map(auth_store::trim))?;

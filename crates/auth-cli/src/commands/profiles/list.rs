@@ -1,4 +1,4 @@
-//! `models auth list`: the profiles of an agent, and what can be done with each.
+//! `models auth list`: the profiles of an agent, and the state of each.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,7 @@ use crate::host::report::Report;
 use crate::profiles::table;
 use crate::profiles::view::{self, Ability, View};
 
-/// Lists them by provider, in the order in which routing tries them; in JSON in the order of the
-/// store.
+/// Lists the profiles by provider, in routing order; in JSON in the order of the store.
 pub fn run(args: &ListArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let view = View::read(invocation)?;
@@ -71,7 +70,7 @@ pub fn run(args: &ListArgs, invocation: &Invocation<'_>) -> Result<Report, CliEr
     Ok(report)
 }
 
-/// What the plans say of each profile: whether it can be used, and why.
+/// The verdict of the plans on each profile: whether it can be used, and why.
 type Judged<'a> = BTreeMap<(&'a ProviderId, &'a ProfileId), (bool, String)>;
 
 fn judged<'a>(plans: &'a [(&'a ProviderId, Plan)]) -> Judged<'a> {
@@ -125,7 +124,7 @@ fn to_json(
     Value::Object(object)
 }
 
-/// What is known of one model of a profile.
+/// The usage of one model of a profile.
 fn of_model((model, usage): (String, Usage)) -> Value {
     json!({
         "model": model,

@@ -1,4 +1,4 @@
-//! `models status`: whether every credential in use is there, valid and able to stay so.
+//! `models status`: whether every credential in use exists, is valid and can stay valid.
 
 pub mod args;
 pub mod channels;
@@ -20,7 +20,7 @@ use crate::host::text::printable;
 use crate::profiles::table;
 use crate::profiles::view::{self, View, way_in};
 
-/// Shows the state of everything; with `--check` the exit code tells it.
+/// Shows the complete state; with `--check` the exit code reports it.
 pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     if args.plain && invocation.output.json {
@@ -32,7 +32,7 @@ pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     for error in providers.errors() {
         context.say(format_args!("warning: {error}"));
     }
-    // Only an order that somebody wrote down can be odd.
+    // Only an explicit order can cause warnings.
     let is_ordered =
         |it: &ProviderId| view.document.order(it).is_some() || view.routing.order(it).is_some();
     for provider in view.routed_providers().into_iter().filter(is_ordered) {
@@ -70,7 +70,7 @@ pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     if args.plain {
         report.line(&overview.default_model);
     } else if !invocation.output.json {
-        // Each provider's plan looks at all profiles, and only the text shows plans.
+        // Building each provider's plan examines all profiles, and only the text shows plans.
         tell(&overview, &providers, invocation.style(), context, &mut report);
         if let Some(probes) = &probes {
             probes.tell(&mut report);
@@ -149,7 +149,7 @@ fn tell(
     }
 }
 
-/// The provider, and what it would use now.
+/// The provider, and the profile it would use now.
 fn headline(provider: &ProviderId, overview: &Overview, style: Style) -> String {
     let view = &overview.view;
     let plan = view.plan(provider, None);

@@ -1,5 +1,5 @@
-//! `models status` as a value: which models are in use, which credentials there are for them, and
-//! how long those hold. The shape of its JSON is Clawdbot's; keys were added, none changed.
+//! `models status` as a value: the models in use, their credentials, and how long those are valid.
+//! The JSON has Clawdbot's format; keys were added, none changed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,36 +18,36 @@ use crate::profiles::cooldowns::{InCooldown, in_cooldown};
 use crate::profiles::kept::{Kept, kept};
 use crate::profiles::view::{Abilities, DEFAULT_PROVIDER, Refresh, View};
 
-/// What `models status` shows.
+/// The content of `models status`.
 #[derive(Debug)]
 pub struct Overview {
     /// The agent's credentials.
     pub view: View,
-    /// What can be done with each.
+    /// What can be done with each credential.
     pub abilities: Abilities,
     /// The default model: as configured, else the built-in one.
     pub default_model: String,
     /// The same with its alias resolved.
     pub resolved_default: String,
-    /// The providers that have something to send, by name.
+    /// The providers with a credential, by name.
     pub providers: Vec<ProviderAuth>,
-    /// The providers of models in use that have nothing to send.
+    /// The providers of models in use that have no credential.
     pub missing: Vec<String>,
-    /// How long the credentials hold.
+    /// How long the credentials are valid.
     pub health: Health,
-    /// Who rests.
+    /// The profiles in cooldown.
     pub in_cooldown: Vec<InCooldown>,
-    /// The issuers' answers that are not in the store yet: of a refresh that is under way, that a
-    /// dead process left, or that does not fit its profile.
+    /// The response files that are not in the store yet: of a refresh in progress, of a crashed
+    /// process, or of a response that does not match its profile.
     pub responses: Vec<PathBuf>,
-    /// The answers that could not be read.
+    /// The responses that could not be read.
     pub(crate) kept: Vec<Kept>,
 }
 
-/// What one provider has to send.
+/// The credentials of one provider.
 #[derive(Debug)]
 pub struct ProviderAuth {
-    /// Its name, as written where it was first met.
+    /// Its name, as written at its first occurrence.
     pub name: String,
     /// Its profiles, in the order of the store.
     pub profiles: Vec<Profile>,
@@ -58,7 +58,7 @@ pub struct ProviderAuth {
 }
 
 impl Overview {
-    /// Puts it together.
+    /// Builds the overview.
     pub fn from_view(
         view: View,
         providers: &Providers,
@@ -120,8 +120,8 @@ impl Overview {
         }
     }
 
-    /// How `--check` ends: 1 if something expired or is missing, 2 if something expires soon or
-    /// cannot be renewed any more.
+    /// The exit code of `--check`: 1 if something expired or is missing, 2 if something expires
+    /// soon or cannot be refreshed any more.
     pub fn check(&self) -> Exit {
         let ending = || self.health.profiles.iter().filter(|it| it.kind != Kind::ApiKey.as_str());
         let has = |status| ending().any(|it| it.status == status);
@@ -135,7 +135,7 @@ impl Overview {
         }
     }
 
-    /// The first of the models in use that is this provider's, with its name.
+    /// The first of the models in use that belongs to this provider, with its name.
     pub(crate) fn model_of(&self, provider: &ProviderId) -> Option<String> {
         let default = ProviderId::new(DEFAULT_PROVIDER);
         let used = models_in_use(&self.default_model, &self.view);
@@ -189,7 +189,7 @@ impl Overview {
         })
     }
 
-    /// A profile's health, and what that means: whether it can be used, and renewed.
+    /// A profile's health, and what it means: whether it can be used, and refreshed.
     fn profile(&self, health: &health::ProfileHealth) -> Value {
         let mut value = json!(health);
         if let (Some(ability), Some(object)) =
@@ -210,7 +210,7 @@ impl Overview {
         value
     }
 
-    /// One profile in a word, its secret masked.
+    /// One profile in short, its secret masked.
     fn label(&self, profile: &Profile) -> String {
         let id = &profile.id;
         let secret = || {
@@ -254,7 +254,7 @@ impl ProviderAuth {
         (count > 0).then(|| format!("{} ({count})", self.name))
     }
 
-    /// What may be shown of the key from the environment.
+    /// The displayable form of a key from the environment.
     fn env_value(key: &EnvKey) -> String {
         if key.is_oauth { "OAuth (env)".to_owned() } else { masked(&key.value) }
     }
@@ -297,7 +297,7 @@ fn responses(view: &View) -> Vec<PathBuf> {
     keys.map(|key| paths::response_file(&view.agent.directory, key)).collect()
 }
 
-/// The models that may be used without anybody choosing one.
+/// The models that are used unless the user chooses one.
 fn models_in_use(default: &str, view: &View) -> Vec<String> {
     let (models, image) = (view.config.models(), view.config.image_models());
     let mut all = vec![default.to_owned()];

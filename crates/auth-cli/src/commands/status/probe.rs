@@ -1,5 +1,5 @@
-//! `models status --probe`: asks each provider whether its credentials work, with requests that
-//! read and cost nothing. Nothing is renewed and nothing is stored.
+//! `models status --probe`: asks each provider whether its credentials work, with read-only
+//! requests that cost nothing. Nothing is refreshed and nothing is stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::host::report::Report;
 use crate::host::text::printable;
 use crate::profiles::key_reference;
 
-/// What the user asked for; the names and the numbers where nothing is said are Clawdbot's.
+/// The requested options; names and default numbers are Clawdbot's.
 #[derive(Clone, Debug)]
 pub struct Options {
     provider: Option<ProviderId>,
@@ -32,7 +32,7 @@ pub struct Options {
     max_tokens: u32,
 }
 
-/// All answers.
+/// All results.
 #[derive(Debug)]
 pub struct Summary {
     options: Options,
@@ -41,7 +41,7 @@ pub struct Summary {
     results: Vec<Outcome>,
 }
 
-/// A credential to ask about.
+/// A credential to probe.
 #[derive(Debug)]
 struct Target {
     provider: ProviderId,
@@ -58,7 +58,7 @@ struct Target {
 /// A status and its explanation.
 type Reason = (&'static str, String);
 
-/// What became of one.
+/// The result of one probe.
 #[derive(Debug)]
 struct Outcome {
     target: Target,
@@ -68,10 +68,10 @@ struct Outcome {
 }
 
 impl Options {
-    /// The options, if any of them asks for a probe.
+    /// The options, if any of them requests a probe.
     ///
     /// # Errors
-    /// A number that is none.
+    /// An invalid number.
     pub fn from_args(args: &StatusArgs) -> Result<Option<Self>, CliError> {
         if !args.probe && args.probe_provider.is_none() && args.probe_profile.is_empty() {
             return Ok(None);
@@ -101,7 +101,7 @@ impl Options {
     }
 }
 
-/// Asks.
+/// Runs the probes.
 pub fn run(
     options: Options,
     overview: &Overview,
@@ -184,7 +184,7 @@ fn targets(
     targets
 }
 
-/// What can be sent now. An access token that has ended is not renewed for a probe.
+/// The credential to send now. An expired access token is not refreshed for a probe.
 fn usable(
     credential: Credential,
     profile: &ProfileId,
@@ -222,7 +222,7 @@ async fn ask(
         let provider = providers.find(&target.provider).cloned();
         let timeout = options.timeout;
         asking.spawn(async move {
-            // It is never closed.
+            // The semaphore is never closed.
             let _turn = turns.acquire().await;
             (place, ask_one(target, provider.as_ref(), &*http, timeout, now).await)
         });

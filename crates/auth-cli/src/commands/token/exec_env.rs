@@ -18,10 +18,10 @@ use crate::profiles::runtime_cache;
 use crate::profiles::token_output::TokenOutput;
 use crate::profiles::view;
 
-/// Becomes the program, with the tokens in its environment.
+/// Replaces this process with the program, with the tokens in its environment.
 pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let variables = variables(&args.wanted, invocation)?;
-    // Nothing comes after the other program.
+    // Now, because no code of ours runs after the other program starts.
     runtime_cache::follow_changes(invocation);
     invocation.context.flush()?;
     let mut command = launch::program(&args.command[0]);
@@ -45,7 +45,7 @@ pub fn env(args: &EnvArgs, invocation: &Invocation<'_>) -> Result<Report, CliErr
     let mut report = Report::default();
     if shell == Shell::GithubActions {
         for (_, output) in &variables {
-            // The runner reads this line, hides it, and everything like it from then on.
+            // The runner reads this line, and masks the token in its log from then on.
             report.note(format_args!("::add-mask::{}", output.token.expose().replace('%', "%25")));
         }
     }
@@ -92,7 +92,8 @@ fn variables(
     Ok(variables)
 }
 
-/// The line that sets a variable (JSON is printed whole, not here). The value is one line of text.
+/// The line that sets a variable (JSON is printed as a whole, not here). The value is one line of
+/// text.
 fn line(shell: Shell, name: &str, value: &str) -> String {
     match shell {
         Shell::Sh => format!("export {name}={}", shell_word(value)),
@@ -100,7 +101,7 @@ fn line(shell: Shell, name: &str, value: &str) -> String {
             format!("set -gx {name} '{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
         }
         Shell::Powershell => {
-            // Typographic quotes end a string there, too; each stands for itself when doubled.
+            // Typographic quotes end a string there, too; each is escaped by doubling it.
             let doubled = |c: char| match c {
                 '\'' | '\u{2018}'..='\u{201b}' => format!("{c}{c}"),
                 _ => c.to_string(),
@@ -112,7 +113,7 @@ fn line(shell: Shell, name: &str, value: &str) -> String {
             format!("{name}=\"{escaped}\"")
         }
         Shell::Dotenv | Shell::Json => format!("{name}='{value}'"),
-        // One line of text cannot end it: it holds no line break.
+        // A value of one line cannot contain the delimiter line.
         Shell::GithubActions => format!("{name}<<CLAWDBOT_END\n{value}\nCLAWDBOT_END"),
     }
 }
@@ -123,7 +124,7 @@ mod tests {
 
     const HARD: &str = "a'b\"c$d\\e`f g";
 
-    /// What a shell makes of the line.
+    /// What a shell reads from the line.
     #[cfg(unix)]
     fn echoed(program: &str, script: &str) -> String {
         let output = std::process::Command::new(program).args(["-c", script]).output().unwrap();

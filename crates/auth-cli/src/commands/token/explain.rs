@@ -1,4 +1,5 @@
-//! `models auth explain`: why which profile comes first, and what would fix the others.
+//! `models auth explain`: why the profiles are in this order, and how to fix those that are
+//! excluded.
 
 use std::fmt::Write as _;
 
@@ -35,7 +36,7 @@ pub fn run(args: &ExplainArgs, invocation: &Invocation<'_>) -> Result<Report, Cl
     Ok(explanation.report(context.terminal.width.unwrap_or(80)))
 }
 
-/// A plan with everything that its words need.
+/// A plan with everything needed to describe it.
 struct Explanation<'a> {
     view: &'a View,
     provider: ProviderId,
@@ -112,7 +113,7 @@ impl<'a> Explanation<'a> {
         self.profile(id).map(|profile| charge(&profile.provider, profile.kind))
     }
 
-    /// Why a candidate is at its place, with what the provider said where it rests.
+    /// Why a candidate is at its place, with the provider's words if it is in cooldown.
     fn why(&self, id: &ProfileId, why: &Why) -> String {
         let mut words = why.to_string();
         if let Why::InCooldown { until, .. } = why {
@@ -128,7 +129,7 @@ impl<'a> Explanation<'a> {
         words
     }
 
-    /// The model, if it and not the profile is what rests for so long.
+    /// The model, if the model and not the profile has the longer cooldown.
     fn model_in_cooldown(&self, id: &ProfileId, why: &Why) -> Option<&ModelRef> {
         let Why::InCooldown { until, .. } = why else { return None };
         let own = self.profile(id).and_then(|it| auth_routing::unusable_until(&it.usage));
@@ -142,7 +143,7 @@ impl<'a> Explanation<'a> {
         }
     }
 
-    /// The command that would make a in cooldown candidate ready.
+    /// The command that would end a candidate's cooldown.
     fn wake(&self, id: &ProfileId, why: &Why) -> Option<String> {
         let Why::InCooldown { .. } = why else { return None };
         let model = self.model_in_cooldown(id, why);
@@ -151,7 +152,7 @@ impl<'a> Explanation<'a> {
         Some(command("models auth cooldown clear", &[id], &options))
     }
 
-    /// What would make an excluded profile a candidate: a command wherever there is one.
+    /// How to make an excluded profile a candidate: a command if there is one.
     fn fix(&self, id: &ProfileId, reason: &Exclusion) -> String {
         let (provider, config) = (&self.provider, self.view.config.path.display());
         let order = |more: Option<&ProfileId>| self.set_order(more);
@@ -178,7 +179,7 @@ impl<'a> Explanation<'a> {
         }
     }
 
-    /// The command for an order that has the candidates, and one more.
+    /// The command for an order with the candidates, and one more profile.
     fn set_order(&self, more: Option<&ProfileId>) -> String {
         let ids = self.plan.candidates.iter().map(|it| &it.id).chain(more);
         let ids: Vec<_> = ids.map(|id| id as &dyn ToString).collect();

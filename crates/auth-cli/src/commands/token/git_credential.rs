@@ -1,4 +1,4 @@
-//! `models auth git-credential`: the other side of git-credential(1).
+//! `models auth git-credential`: a credential helper for git-credential(1).
 
 use crate::agent::invocation::Invocation;
 use crate::commands::token::exec_args::GitCredentialArgs;
@@ -10,11 +10,11 @@ use crate::profiles::obtain::{TokenRequest, obtain};
 use crate::profiles::route::RouteRequest;
 use crate::profiles::token_output::TokenOutput;
 
-/// Answers git. For another host, or where a token would cross the network unencrypted, it has
-/// no response, and git asks somebody else.
+/// Responds to Git. For another host, or if a token would be sent unencrypted, the response is
+/// empty, and Git asks its next helper.
 pub fn run(args: &GitCredentialArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     match args.verb {
-        // A helper that is told to keep or to forget what is not its own says nothing.
+        // A helper ignores requests to store or erase credentials that are not its own.
         GitVerb::Store | GitVerb::Erase => return Ok(Report::default()),
         GitVerb::Capability => {
             return Ok(Report::raw("version 0\ncapability authtype\n".to_owned()));
@@ -38,7 +38,7 @@ pub fn run(args: &GitCredentialArgs, invocation: &Invocation<'_>) -> Result<Repo
     Ok(Report::raw(response(&question, args.username.as_deref(), &output)))
 }
 
-/// What git says about the credential it wants.
+/// Git's description of the credential it wants.
 #[derive(Debug, Default)]
 struct Question {
     protocol: String,
@@ -47,7 +47,7 @@ struct Question {
 }
 
 impl Question {
-    /// Lines of `key=value` up to an empty one; keys that are not known mean nothing to us.
+    /// Lines of `key=value` up to an empty line; unknown keys are ignored.
     fn read(text: &str) -> Self {
         let mut question = Self::default();
         for line in text.split('\n').take_while(|line| !line.is_empty()) {
@@ -69,7 +69,7 @@ impl Question {
     }
 }
 
-/// A bearer token for a git that knows how to send one, else a password.
+/// A bearer token for a Git that can send one, else a password.
 fn response(question: &Question, username: Option<&str>, output: &TokenOutput) -> String {
     match username {
         None if question.knows_authtype => {

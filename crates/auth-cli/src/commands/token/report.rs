@@ -1,4 +1,4 @@
-//! `models auth report`: what became of a request, so that routing learns from it.
+//! `models auth report`: the result of a request, so that routing learns from it.
 
 use auth_routing::cooldown::response::{Failure, Response, Verdict};
 use auth_routing::session::selector::ModelRef;
@@ -20,12 +20,12 @@ use crate::host::shell_quote::command;
 use crate::host::text::{printable, utc};
 use crate::profiles::view::{self, no_profile};
 
-/// Writes a success or a failure into the store, or, if it is about one model only, beside it.
+/// Writes a success or a failure into the store, or, if it concerns one model only, beside it.
 /// Credentials are not touched.
 pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (config, asked, context) = (invocation.config()?, invocation.agent()?, invocation.context);
     let id = ProfileId::new(args.profile.as_str());
-    // What is learned about a shared profile is for all who use it.
+    // A report about a shared profile applies to all agents that use it.
     let agent = shared::holder(asked, &id, &config, context)?;
     let now = context.now();
     let store = agent.store_to_change(context);
@@ -77,7 +77,7 @@ pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     Ok(report)
 }
 
-/// What the caller says, or what the response on stdin says.
+/// The verdict from the arguments, or from the response on stdin.
 fn verdict(
     args: &ReportArgs,
     credential: Option<&Credential>,
@@ -94,7 +94,7 @@ fn verdict(
     let read = context.read_stdin(LARGEST_ANSWER);
     let mut text =
         read.map_err(|error| CliError::usage(format!("could not read the answer: {error}")))?;
-    // Providers quote keys in their messages.
+    // Some providers quote keys in their messages.
     let secret = credential.map(|it| auth_store::trim(it.bearer().expose()));
     if let Some(secret) = secret.filter(|secret| secret.len() > 3) {
         text = text.replace(secret, "…");
@@ -114,7 +114,7 @@ fn verdict(
     Ok(response.verdict(now))
 }
 
-/// The model that was asked for; it must be one of the profile's provider.
+/// The requested model; it must belong to the profile's provider.
 fn model(text: &str, profile: &Profile, config: &Config) -> Result<ModelRef, CliError> {
     let model = view::model_of(text, &profile.provider, config)?;
     if model.provider == profile.provider {
@@ -125,7 +125,7 @@ fn model(text: &str, profile: &Profile, config: &Config) -> Result<ModelRef, Cli
     Err(CliError::usage(message).hint("nothing was reported").profile(&profile.id))
 }
 
-/// Who is reported about.
+/// The profile and the model of the report.
 struct Told<'a> {
     id: &'a ProfileId,
     model: Option<&'a ModelRef>,
@@ -134,15 +134,16 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    /// Whether the rest belongs to the model alone. What is wrong with the credential or its
-    /// account concerns all models.
+    /// Whether the cooldown applies to the model only. A problem with the credential or its account
+    /// concerns all models.
     fn is_about_the_model(&self, verdict: &Verdict) -> bool {
         let is_account = |reason| matches!(reason, FailureReason::Auth | FailureReason::Billing);
         self.model.is_some()
             && matches!(verdict, Verdict::Failed(failure) if !is_account(failure.reason))
     }
 
-    /// The profile, and the model it was used with, are ready. `None`: the profile is gone.
+    /// Marks the profile, and the model it was used with, as ready. `None`: the profile no longer
+    /// exists.
     fn worked(&self, store: &Store) -> Result<Option<Usage>, CliError> {
         let usage = store.update(|document| {
             let profile = document.profile(self.id)?;
@@ -160,7 +161,8 @@ impl Told<'_> {
         Ok(usage)
     }
 
-    /// The profile, or the one model, rests. `None`: the profile is gone.
+    /// Starts a cooldown for the profile, or for the one model. `None`: the profile no longer
+    /// exists.
     fn failed(
         &self,
         failure: &Failure,
@@ -203,5 +205,5 @@ fn reason(word: FailureWord) -> FailureReason {
     }
 }
 
-/// Errors are short; what comes after the first mebibyte of a response tells nothing more.
+/// Errors are short; nothing after the first mebibyte of a response adds information.
 const LARGEST_ANSWER: u64 = 1 << 20;

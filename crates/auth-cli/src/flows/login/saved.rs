@@ -1,4 +1,4 @@
-//! What comes after a login is saved: its mention in the config, the default model, the response.
+//! The steps after a login is saved: its entry in the config, the default model, the report.
 
 use auth_providers::{Login, Provider};
 use auth_store::ProfileId;
@@ -13,7 +13,7 @@ use crate::host::report::Report;
 use crate::host::text::printable;
 use crate::profiles::save;
 
-/// What was saved, and what the user should know about it.
+/// The saved profile, and messages about it.
 pub(crate) fn report(
     id: &ProfileId,
     login: &Login,
@@ -57,7 +57,7 @@ pub(crate) fn report(
     Ok(report)
 }
 
-/// The model that is the default one now.
+/// Sets the default model, and returns it.
 fn set_default_model(
     provider: &Provider,
     invocation: &Invocation<'_>,

@@ -1,5 +1,5 @@
-//! Opening the user's browser: an address that cannot be anything but an address, as one
-//! argument, to a program that gets no secret of ours.
+//! Opens the user's browser: a validated address, as a single argument, to a program that gets none
+//! of our secrets.
 
 use std::ffi::OsString;
 use std::process::Stdio;
@@ -9,15 +9,16 @@ use url::Url;
 use crate::host::context::Context;
 use crate::host::process::launch;
 
-/// What opens an address, prepared from the context; `None` where nobody would see it.
+/// The program that opens an address, prepared from the context; `None` if the user would not see
+/// it.
 #[derive(Debug)]
 pub(crate) struct Opener {
     env: Vec<(OsString, OsString)>,
 }
 
 impl Opener {
-    /// The opener, unless this is a session without a screen: over SSH, in a container, on a
-    /// Linux without a display.
+    /// The opener, unless this session has no screen: over SSH, in a container, on Linux without a
+    /// display.
     pub(crate) fn from_environment(context: &Context) -> Option<Self> {
         let is_set = |name: &str| context.env(name).is_some_and(|value| !value.is_empty());
         if REMOTE.iter().any(|name| is_set(name)) {
@@ -29,7 +30,7 @@ impl Opener {
         Some(Self { env: context.env_without_secrets(&[]) })
     }
 
-    /// Opens `address`. Whether a browser comes up nobody knows, so the address is shown too.
+    /// Opens `address`. It is unknown whether a browser appears, so the address is shown too.
     pub(crate) fn open(&self, address: &str) {
         let Some(address) = harmless(address) else { return };
         let (program, words): (_, &[_]) = if cfg!(target_os = "macos") {
@@ -42,7 +43,7 @@ impl Opener {
         let mut command = launch::program_seeing(program, &self.env);
         command.args(words).arg(address);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // Ctrl-C in our terminal is not for the browser.
+        // Ctrl-C in our terminal must not reach the browser.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         if let Ok(mut child) = command.spawn() {
@@ -51,8 +52,8 @@ impl Opener {
     }
 }
 
-/// The address, if no program could read anything else in it: `https`, or `http` on this machine,
-/// nothing that a shell or a flag parser knows.
+/// The address, if no program can interpret it as anything else: `https`, or `http` on this
+/// machine, without characters that a shell or an option parser treats specially.
 fn harmless(address: &str) -> Option<String> {
     let url = Url::parse(address).ok()?;
     let is_local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));

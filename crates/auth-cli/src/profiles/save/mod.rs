@@ -1,4 +1,4 @@
-//! Saving what a login or a paste gave, and reading it back.
+//! Saves the result of a login or a paste, and reads it back.
 
 pub(crate) mod key_place;
 
@@ -22,18 +22,19 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::profiles::sink;
 
-/// What the user asked for, and what holds for their agent.
+/// The user's request, and the settings of their agent.
 #[derive(Debug, Default)]
 pub(crate) struct LoginWanted {
     /// The profile to save it as.
     pub(crate) profile: Option<ProfileId>,
-    /// Whether that may be another account's.
+    /// Whether it may replace another account's profile.
     pub(crate) force: bool,
-    /// The agent that theirs reads through to: a login of one of its accounts is its own.
+    /// The agent whose profiles are shared with this one: a login to one of its accounts belongs to
+    /// it.
     pub(crate) owner: Option<Owner>,
 }
 
-/// An agent whose profiles others read.
+/// An agent whose profiles other agents share.
 #[derive(Debug)]
 pub(crate) struct Owner {
     agent: Agent,
@@ -41,7 +42,7 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// The one of `agent`, if it shares.
+    /// The owner for `agent`, if it shares.
     pub(crate) fn from_text(
         agent: &Agent,
         config: &Config,
@@ -52,7 +53,8 @@ impl Owner {
         Ok(Some(Self { sink: sink::for_agent(&agent, config, context)?, agent }))
     }
 
-    /// Whether the login is of one of its accounts, as the agent with the store of `sink` sees it.
+    /// Whether the login belongs to one of the owner's accounts, as seen by the agent with the
+    /// store of `sink`.
     fn has(
         &self,
         login: &Login,
@@ -76,7 +78,7 @@ impl Owner {
     }
 }
 
-/// The profile that a login is among the profiles of `document`.
+/// The profile name for a login among the profiles of `document`.
 fn name(
     login: &Login,
     wanted: &LoginWanted,
@@ -89,12 +91,12 @@ fn name(
         .map_err(|error| taken(&error))
 }
 
-/// Refuses before anything is spent: a store that could not be written.
+/// Fails early if the store cannot be written, before anything is used up.
 pub(crate) fn check_store(sink: &TokenSink) -> Result<(), CliError> {
     Ok(sink.store.read()?.check_writable(sink.store.path())?)
 }
 
-/// The same right before something is spent, and a disk with no room for what it brings.
+/// The same check right before something is used up, plus a check for disk space.
 pub(crate) fn check_room(sink: &TokenSink) -> Result<(), CliError> {
     check_store(sink)?;
     sink.store.check_room().map_err(|error| {
@@ -105,7 +107,7 @@ pub(crate) fn check_room(sink: &TokenSink) -> Result<(), CliError> {
     })
 }
 
-/// Saves `login` and returns the profile it is.
+/// Saves `login` and returns its profile.
 pub(crate) async fn login(
     login: &Login,
     wanted: &LoginWanted,
@@ -119,7 +121,7 @@ pub(crate) async fn login(
     };
     let name = |document: &Document| name(login, wanted, provider, document);
     if let Credential::OAuth(new) = &login.credential {
-        // Whatever the name: it is only for people.
+        // The name in the record is only for people, so it need not be final.
         clear_record(new, &name(&sink.store.read()?)?, provider, sink.refresh_context())?;
     }
     let (id, superseded) = loop {
@@ -152,8 +154,8 @@ pub(crate) async fn login(
     Ok(id)
 }
 
-/// Saves a pasted token or key as the profile that `choose` picks among those that are there when
-/// it is written, and returns that. `None`: there is nothing to write.
+/// Saves a pasted token or key as the profile that `choose` picks at the time of the write, and
+/// returns it. `None`: there is nothing to write.
 pub(crate) fn pasted(
     choose: &dyn Fn(&Document) -> Result<Option<ProfileId>, CliError>,
     provider: &ProviderId,
@@ -189,7 +191,8 @@ pub(crate) fn pasted(
     }
 }
 
-/// A key in the place of the same key gets a new end at most, and its profile keeps all else.
+/// If the same key is stored already, at most its expiry changes, and its profile keeps everything
+/// else.
 fn put_key(document: &mut Document, id: &ProfileId, provider: &ProviderId, new: &Credential) {
     let stored = document.credential(id);
     if stored.is_some_and(|stored| key_place::is_same(&stored, new)) {
@@ -202,24 +205,24 @@ fn put_key(document: &mut Document, id: &ProfileId, provider: &ProviderId, new: 
 /// A credential that is imported.
 #[derive(Debug)]
 pub(crate) struct Take {
-    /// The profile that it becomes.
+    /// The new profile.
     pub(crate) id: ProfileId,
     /// Its provider.
     pub(crate) provider: ProviderId,
-    /// What is stored.
+    /// The credential to store.
     pub(crate) credential: Credential,
-    /// The profile as it is written where it comes from, if that has profiles.
+    /// The raw profile in its source, if that has profiles.
     pub(crate) entry: Option<Entry>,
-    /// Whether the credential is the one that is written there.
+    /// Whether the credential equals the one in the source.
     pub(crate) is_as_written: bool,
-    /// Else the further members of the new one.
+    /// Additional members of the profile, if there is no raw one.
     pub(crate) fields: Map<String, Value>,
-    /// Whether it takes the place of a profile.
+    /// Whether it replaces a profile.
     pub(crate) replaces: bool,
 }
 
 impl Take {
-    /// Puts it into `document`, with all that belongs to it.
+    /// Adds it to `document`, with everything that belongs to it.
     pub(crate) fn put(&self, document: &mut Document) {
         if let Some(entry) = &self.entry {
             let other = (!self.is_as_written).then_some(&self.credential);
@@ -231,8 +234,8 @@ impl Take {
     }
 }
 
-/// Saves all of `takes` in one step, or none. What is known of a refresh token stays known, unless
-/// `force` says otherwise: a file is no issuer.
+/// Saves all of `takes` in one step, or none. Records of known refresh tokens are kept unless
+/// `force` is set, because a file, unlike an issuer, proves nothing about a token.
 ///
 /// # Errors
 /// Nothing was stored.
@@ -310,7 +313,7 @@ fn taken_meanwhile(id: &ProfileId) -> CliError {
         .profile(id)
 }
 
-/// Names the profile in the user's file. The credential is saved whatever comes of it.
+/// Adds the profile to the config. The credential is saved even if this fails.
 pub(crate) fn declare(
     id: &ProfileId,
     provider: &ProviderId,
@@ -336,14 +339,14 @@ fn login_of(document: &Document, id: &ProfileId) -> Option<OAuthCredential> {
     }
 }
 
-/// Whether a profile still holds the refresh token that was let go. If not, a refresh was faster:
-/// what it brought must be given away first, too.
+/// Whether a profile still holds the refresh token that was given away. If not, a refresh came in
+/// between: its new token must be given away first, too.
 fn is_same_token(now: Option<&OAuthCredential>, before: Option<&OAuthCredential>) -> bool {
     now.map(|it| &it.refresh) == before.map(|it| &it.refresh)
 }
 
-/// Before a login is replaced, whoever waits for it gets it. `true`: its refresh was finished
-/// first, so look again.
+/// Before a login is replaced: writes it to the agents that need it. `true`: its refresh was
+/// finished first, so look again.
 fn let_go(
     old: &OAuthCredential,
     document: &Document,
@@ -355,7 +358,8 @@ fn let_go(
         return Ok(false);
     };
     let email = profile.as_ref().and_then(|it| it.email.as_deref());
-    // What cannot be finished stays beside the store; the new login does not depend on it.
+    // A response that cannot be finished stays beside the store; the new login does not depend on
+    // it.
     if finish_begun(old, email, provider, sink.refresh_context()).unwrap_or(false) {
         return Ok(true);
     }
@@ -363,15 +367,15 @@ fn let_go(
     Ok(false)
 }
 
-/// A response to the token of a login that was replaced is for nobody any more. Best effort: it is
-/// named by `doctor`.
+/// Removes the response that was kept for a replaced login, because it has no further use. Best
+/// effort: `doctor` reports what is left.
 fn forget_kept_response(old: &OAuthCredential, provider: &Provider, sink: &TokenSink) {
     if let Err(error) = remove_kept_response(old, provider, sink.refresh_context()) {
         tracing::warn!(%error, "the kept answer of a replaced login is left over");
     }
 }
 
-/// A new credential does not rest for the failures of the old one.
+/// Clears the cooldown: a new credential has not failed yet.
 fn wake(document: &mut Document, id: &ProfileId) {
     let usage = document.usage(id);
     let awake = Usage { last_used: usage.last_used, ..Usage::default() };
@@ -400,7 +404,7 @@ fn read_back(
         .path(&auth_store::paths::store(&agent.directory)))
 }
 
-/// Where the provider's entry says so, and nobody else has the token.
+/// Revokes the replaced token, if the provider's entry says so, and no other agent holds it.
 async fn revoke_superseded(
     old: &OAuthCredential,
     new: &Credential,
@@ -412,7 +416,7 @@ async fn revoke_superseded(
         return;
     };
     if holders(key, provider, sink.refresh_context()).is_empty() {
-        // It ends by itself if this fails.
+        // Best effort: the token expires anyway.
         let outcome = provider.revoke(old, &*sink.http, sink.clock.now()).await;
         tracing::debug!(is_revoked = outcome == Revocation::Done, "the replaced login");
     }
