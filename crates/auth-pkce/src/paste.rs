@@ -1,4 +1,4 @@
-//! Pasted responses: the address on which the browser ended, or the code that a page showed.
+//! Pasted responses: the browser's final address, or the code that a page showed.
 
 use url::Url;
 
@@ -6,23 +6,23 @@ use crate::callback::{Callback, CallbackError, MAX_CALLBACK_BYTES, malformed};
 use crate::redirect::is_loopback;
 use crate::secret::SecretText;
 
-/// What pasted text is held against.
+/// The rules for pasted text.
 #[derive(Clone, Copy, Debug)]
 pub struct PasteRules<'a> {
-    /// The redirect URI of this login: a pasted address must have its host and path. Any way to
-    /// write the loopback host and any port will do, since the state binds the response.
+    /// The redirect URI of this login: a pasted address must have its host and path. Any spelling
+    /// of the loopback host and any port are accepted, since the state binds the response.
     pub redirect_uri: &'a str,
-    /// Whether a code without state is taken. PKCE alone then binds it to this login, so only for
-    /// issuers whose page shows nothing else.
+    /// Whether to accept a code without state. Then only PKCE binds it to this login, so use this
+    /// only for issuers whose page shows nothing else.
     pub bare_code: bool,
 }
 
 impl Callback {
-    /// Reads pasted text: the whole address, its query, `code#state`, or, where the rules
-    /// allow it, a bare code.
+    /// Reads pasted text: the whole address, its query, `code#state`, or, if the rules allow it, a
+    /// bare code.
     ///
     /// White space anywhere (wrapped lines), the markers of a bracketed paste, and quotation marks
-    /// around the text do not matter. The message of the error never repeats the text.
+    /// around the text are ignored. The message of the error never repeats the text.
     ///
     /// # Errors
     /// [`CallbackError::Malformed`] says what to paste instead; ask again.
@@ -50,7 +50,7 @@ impl Callback {
     }
 }
 
-/// The text without what terminals and editors add to it.
+/// The text without additions of terminals and editors.
 fn clean(text: &str) -> Result<String, CallbackError> {
     if text.len() > MAX_CALLBACK_BYTES {
         return Err(malformed("it is longer than 8 KiB"));
@@ -72,7 +72,7 @@ fn clean(text: &str) -> Result<String, CallbackError> {
     Ok(text.to_owned())
 }
 
-/// An address, also without its `http://`, which browsers hide and users do not copy.
+/// An address, possibly without its `http://`, which browsers hide and users do not copy.
 fn as_address(text: &str) -> Option<String> {
     if text
         .split_once("://")
@@ -111,7 +111,7 @@ fn is_query(text: &str) -> bool {
     text.starts_with('?') || text.contains('&') || names.iter().any(|name| text.starts_with(name))
 }
 
-/// The characters codes are made of in practice; a colon would let other kinds of address through.
+/// The characters that occur in real codes; a colon would also accept other kinds of addresses.
 fn is_code(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~/+=|%!*".contains(&byte))
@@ -129,7 +129,7 @@ mod tests {
         Callback::from_pasted(text, &PasteRules { redirect_uri: LOOPBACK, bare_code })
     }
 
-    /// Expects what the same parameters yield when the listener gets them.
+    /// Expects the same result as for a request with these parameters at the listener.
     fn check(text: &str, wanted: &str) {
         assert_eq!(read(text, false), Callback::from_target(&format!("/?{wanted}")), "{text:?}");
         assert_eq!(read(text, true), Callback::from_target(&format!("/?{wanted}")), "{text:?}");

@@ -1,6 +1,7 @@
-//! Who owns a loopback socket, by Linux' `/proc`: defence in depth, and better error messages.
+//! Finds the owner of a loopback socket with Linux's `/proc`: defense in depth, and better error
+//! messages.
 //!
-//! Everything here is best effort. What `/proc` does not say is taken to be harmless.
+//! Everything here is best effort. Missing information in `/proc` counts as harmless.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,7 +24,7 @@ pub(crate) fn is_peer_someone_else(local: SocketAddr, peer: SocketAddr) -> bool 
     differ(&tables(), local, peer)
 }
 
-/// Who listens on `port`, if it is a process of the same user: `` `node` (process 1234)``.
+/// The listener on `port`, if it is a process of the same user: `` `node` (process 1234)``.
 pub(crate) fn listener_on(port: u16) -> Option<String> {
     let inode = tables()
         .into_iter()
@@ -49,8 +50,8 @@ pub(crate) fn listener_on(port: u16) -> Option<String> {
     None
 }
 
-/// Both ends are looked up, so that our own user id is not needed. An end without an inode
-/// has been closed and says nothing about its user any more.
+/// Both ends are looked up, so that our own user id is not needed. An end without an inode is
+/// closed and no longer has a user.
 fn differ(sockets: &[Socket], local: SocketAddr, peer: SocketAddr) -> bool {
     let user = |local: SocketAddr, remote: SocketAddr| {
         let mut ends = sockets
@@ -87,7 +88,7 @@ fn parse_line(line: &str) -> Option<Socket> {
     })
 }
 
-/// `0100007F:05AF`: words of 32 bits in the byte order of the machine, then the port.
+/// `0100007F:05AF`: 32-bit words in the byte order of the machine, then the port.
 fn parse_address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let mut bytes = Vec::with_capacity(16);

@@ -208,7 +208,7 @@ fn child(_: &[OsString], _: &Context) -> Result<bool, CliError> {
     Err(CliError::usage(format!("`{WORD}` is not for people")))
 }
 
-/// From now on only SIGKILL can end us: the response must be saved first. The deadline of the
+/// From now on ordinary signals do not end us: the response must be saved first. The deadline of the
 /// request limits how long that can take.
 #[cfg(unix)]
 fn ignore_signals() {

@@ -1,7 +1,7 @@
-//! The quota windows that the headers of a response tell of.
+//! The quota windows in the headers of a response.
 //!
-//! Providers name them in four ways: Anthropic's subscription and API, OpenAI's API, the windows of
-//! Codex, and the snapshots of Copilot. All become a [`Window`].
+//! Providers describe them in four ways: Anthropic's subscription and API, OpenAI's API, the
+//! windows of Codex, and the snapshots of Copilot. All become a [`Window`].
 
 use auth_store::{Timestamp, trim};
 
@@ -12,13 +12,13 @@ use crate::cooldown::reset_time;
 pub struct Window {
     /// The provider's name for it: `5h`, `7d`, `requests`, `primary`.
     pub name: String,
-    /// The part that is used, from 0 to 1.
+    /// The used fraction, from 0 to 1.
     pub used: Option<f64>,
-    /// When it begins anew.
+    /// When it resets.
     pub resets: Option<Timestamp>,
     /// Whether requests are refused because of it. `None`: the headers do not say.
     pub is_used_up: Option<bool>,
-    /// Whether it is about one model family, and not about the whole account.
+    /// Whether it applies to one model family, and not to the whole account.
     pub is_of_one_model: bool,
 }
 
@@ -63,14 +63,14 @@ pub fn windows(headers: &[(&str, &str)], now: Timestamp) -> Vec<Window> {
     found.collect()
 }
 
-/// When the account serves again: the latest reset among the windows that are used up. Where the
-/// headers do not say of a window whether it is used up, it counts.
+/// When the account can be used again: the latest reset among the exhausted windows. A window
+/// counts as exhausted if the headers do not say.
 pub fn exhausted_until(windows: &[Window]) -> Option<Timestamp> {
     let used_up = windows.iter().filter(|window| window.is_used_up.unwrap_or(true));
     used_up.filter_map(|window| window.resets).max()
 }
 
-/// Whether the windows that are used up are all about one model family.
+/// Whether all exhausted windows apply to one model family.
 pub fn is_of_one_model(windows: &[Window]) -> bool {
     let mut used_up = windows.iter().filter(|window| window.is_used_up == Some(true)).peekable();
     used_up.peek().is_some() && used_up.all(|window| window.is_of_one_model)
@@ -91,7 +91,8 @@ impl Headers<'_> {
         self.get(name)?.parse().ok()
     }
 
-    /// The reset without a window's name is that of one of them, and counts where none is named.
+    /// The reset without a window's name belongs to one of the windows, and counts only if none is
+    /// named.
     fn unified_alone(&self, reset: &str) -> Option<Window> {
         let is_of_a_window = |name: &str| {
             let name = name.to_ascii_lowercase();
@@ -111,7 +112,7 @@ impl Headers<'_> {
         })
     }
 
-    /// `anthropic-ratelimit-unified-5h-reset` and its like.
+    /// `anthropic-ratelimit-unified-5h-reset` and similar.
     fn unified(&self, window: &str) -> Option<Window> {
         let prefix = format!("anthropic-ratelimit-unified-{window}");
         let used = self.number(&format!("{prefix}-utilization"));
@@ -128,7 +129,7 @@ impl Headers<'_> {
         })
     }
 
-    /// `x-codex-primary-used-percent` and its like; a family of zeros means nothing.
+    /// `x-codex-primary-used-percent` and similar; a family of zeros is ignored.
     fn codex(&self, window: &str, used: &str) -> Option<Window> {
         let used: f64 = used.parse().ok()?;
         let at = self.get(&format!("x-codex-{window}-reset-at"));
@@ -152,7 +153,7 @@ impl Headers<'_> {
     fn counted(&self, name: &str, reset: &str) -> Window {
         let remaining = self.number(&name.replacen("reset", "remaining", 1));
         let limit = self.number(&name.replacen("reset", "limit", 1)).filter(|limit| *limit > 0.0);
-        // Azure sends -1 where it does not know.
+        // Azure sends -1 if the value is unknown.
         let remaining = remaining.filter(|remaining| *remaining >= 0.0);
         let kind = name.replace("x-ratelimit-", "").replace("anthropic-ratelimit-", "");
         let kind = kind.replace("-reset", "").replace("reset-", "");
@@ -188,7 +189,7 @@ fn is_zero(text: &str) -> bool {
     text.parse::<f64>().is_ok_and(|number| number == 0.0)
 }
 
-/// The statuses of a window whose requests are refused.
+/// The statuses of a window that cause requests to be refused.
 const REFUSING: [&str; 5] =
     ["rejected", "blocked", "rate_limited", "queueing_hard", "payment_required"];
 
