@@ -1,4 +1,4 @@
-//! The APIs of the providers that are built in.
+//! The APIs of the built-in providers.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use auth_store::ProviderId;
 
 use crate::api::{Api, ApiData};
 
-/// The APIs that are built in, by provider.
+/// The built-in APIs, by provider.
 pub fn built_in() -> HashMap<ProviderId, Api> {
     let data: HashMap<String, ApiData> = serde_json::from_str(DATA).unwrap_or_default();
-    // A test holds that there is nothing wrong with them.
+    // A test checks that all of them are valid.
     data.iter().filter_map(|(id, data)| Some((ProviderId::new(id), data.build().ok()?))).collect()
 }
 
