@@ -31,8 +31,7 @@ pub enum DoorError {
         /// The address.
         address: SocketAddr,
     },
-    /// The address is not a loopback address. Other addresses need protection that is not
-    /// implemented.
+    /// The address is not a loopback address; no other address is supported.
     #[error("{address} is not an address of this machine alone")]
     NotLoopback {
         /// The address.
