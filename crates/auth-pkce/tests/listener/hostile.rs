@@ -2,10 +2,10 @@
 
 use crate::support::{Response, Waiting};
 
-/// A value no page may repeat.
+/// A value that no page may repeat.
 const CANARY: &str = "%3Csvg%2Fonload%3D1%3ECANARY";
 
-/// Sends it, checks the status and the headers, and that the login goes on waiting.
+/// Sends the request, checks the status and the headers, and that the login continues to wait.
 async fn check(waiting: &Waiting, request: &str, status: u16) {
     let response = waiting.send(request).await;
     assert_eq!(response.status(), status, "{request}\n{}", response.0);
@@ -126,7 +126,7 @@ async fn a_request_beyond_the_limits_is_noise() {
     let many = "X: x\r\n".repeat(64);
     check(&waiting, &waiting.request_with("GET", &reply, &many), 431).await;
 
-    // Far beyond, the connection is closed while the request is still coming.
+    // Far beyond the limit, the connection is closed while the request is still arriving.
     let response = waiting.send(&waiting.request(&format!("/?{}", long(4_000_000)))).await;
     assert!([0, 414, 431].contains(&response.status()), "{}", response.0);
     let header = format!("X: {}\r\n", long(4_000_000));
@@ -163,13 +163,13 @@ async fn a_second_request_on_a_connection_is_ignored() {
     waiting.still_succeeds().await;
 }
 
-/// Needs the right to become another user; without it there is nothing to see.
+/// Needs permission to become another user; otherwise there is nothing to test.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn another_user_of_the_machine_does_not_end_the_login() {
     use std::os::unix::process::CommandExt as _;
 
-    // The same client as ourselves is the control.
+    // The control: a client of the same user.
     for (user, ends) in [(65534, false), (0, true)] {
         let waiting = Waiting::new();
         let script = "exec 3<>/dev/tcp/127.0.0.1/$1; printf '%s' \"$2\" >&3; cat <&3";
