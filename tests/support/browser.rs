@@ -64,7 +64,7 @@ impl Browser {
         reply.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits for an element, and returns its WebDriver handle.
+    /// Waits for an element, and returns its `WebDriver` handle.
     #[track_caller]
     fn element(&self, selector: &str) -> String {
         let found = self.post("element", &json!({ "using": "css selector", "value": selector }));
@@ -122,7 +122,7 @@ impl Drop for Browser {
     }
 }
 
-/// Sends a WebDriver command; returns the value of its response, which may be an error.
+/// Sends a `WebDriver` command; returns the value of its response, which may be an error.
 fn ask(method: &str, url: &str, body: &Value) -> Value {
     let body = if method == "GET" { String::new() } else { body.to_string() };
     let kind = [("content-type", "application/json")];

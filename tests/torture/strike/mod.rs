@@ -260,7 +260,7 @@ pub(crate) fn choose<T: Copy, K: Ord>(
     chosen
 }
 
-/// The next number of a sequence that depends on the seed alone (SplitMix64).
+/// The next number of a sequence that depends on the seed alone (splitmix64).
 pub(crate) fn next_random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut mixed = *state;
