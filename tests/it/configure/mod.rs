@@ -1,3 +1,3 @@
-//! Settings of other programs.
+//! `models auth configure`: settings of other programs.
 
 mod codex;
