@@ -1,5 +1,5 @@
-//! `cargo run -p model --release [-- --full]`: explores the protocols, then shows that each
-//! mistake is found. Ends with a table, and with 1 if a property failed or a mistake was not found.
+//! `cargo run -p model --release [-- --full]`: explores the protocols, then shows that each mistake
+//! is found. Prints a table, and exits with 1 if a property failed or a mistake was not found.
 #![allow(clippy::print_stdout, reason = "a command line tool for developers")]
 
 use std::process::ExitCode;

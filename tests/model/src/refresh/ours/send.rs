@@ -1,12 +1,12 @@
-//! Sending a token: what arrives at the issuer, and what does not come back.
+//! Sending a token: what arrives at the issuer, and which responses are lost.
 
 use super::super::issuer::{Kind, Reply, Status, Who};
 use super::super::state::{Answer, At, Directory, End, Process, Record, State, Token, Wrongs};
 use super::super::{Refresh, index};
 use super::go;
 
-/// How often a token is sent again when no answer came. The code does it twice; the second time
-/// differs from the first in nothing that the model knows.
+/// How often a token is sent again after a lost response. The code does it twice; in the model the
+/// second time would not differ from the first.
 const REPLAYS: u8 = 1;
 
 impl Refresh {
@@ -25,7 +25,7 @@ impl Refresh {
         go(state, id, At::Store(reply));
     }
 
-    /// The token arrives at the issuer. Whether that was right is judged here.
+    /// The token arrives at the issuer. This checks whether sending it was correct.
     pub(super) fn spend(&self, state: &mut State, id: u8, key: Token) -> Reply {
         let process = &state.processes[index(id)];
         if matches!(self.record(state, process.agent, key), Record::Consumed(..)) {
@@ -35,7 +35,8 @@ impl Refresh {
             Status::Used(Who::Ours, next) if !state.is_in_window(next) => {
                 state.wrongs.add(Wrongs::SENT_TWICE);
             }
-            // It was in the store while this one had the lock: no look could have told.
+            // The token was in the store while this process had the lock: no check could have
+            // detected the use.
             Status::Used(Who::Clawdbot, _) if process.seen & (1 << key) != 0 => {
                 state.by_clawdbot |= 1 << state.issuer.lineage[index(key)];
             }
@@ -45,7 +46,7 @@ impl Refresh {
         state.issuer.spend(key, Who::Ours, self.scope.issuer)
     }
 
-    /// The request arrives, and no answer comes.
+    /// The request arrives, and the response is lost.
     pub(in crate::refresh) fn lose(&self, state: &mut State, id: u8, replays: u8) {
         let process = &state.processes[index(id)];
         let (agent, key) = (process.agent, process.lock.unwrap_or(0));
@@ -59,7 +60,7 @@ impl Refresh {
         }
     }
 
-    /// The issuer says that it cannot answer now.
+    /// The issuer responds that it is temporarily unavailable.
     pub(in crate::refresh) fn turn_away(&self, state: &mut State, id: u8) {
         let process = &state.processes[index(id)];
         let (agent, key) = (process.agent, process.lock.unwrap_or(0));
