@@ -89,7 +89,8 @@ impl Callback {
     /// Reads the target of a request: `/auth/callback?code=…&state=…`. The path is not checked.
     ///
     /// # Errors
-    /// [`CallbackError::Malformed`]: longer than 8 KiB, a repeated parameter (RFC 6749 §3.1), both `code` and `error`, or incorrectly encoded bytes.
+    /// [`CallbackError::Malformed`]: longer than 8 KiB, a repeated parameter (RFC 6749 §3.1), both
+    /// `code` and `error`, or incorrectly encoded bytes.
     pub fn from_target(target: &str) -> Result<Self, CallbackError> {
         if target.len() > MAX_CALLBACK_BYTES {
             return Err(malformed("it is longer than 8 KiB"));
