@@ -327,7 +327,7 @@ impl Context {
         }
     }
 
-    /// Flushes both streams.
+    /// Flushes standard output.
     pub fn flush(&self) -> Result<(), CliError> {
         self.stdout.borrow_mut().flush().map_err(CliError::stdout)
     }

@@ -15,7 +15,7 @@ pub(crate) struct Rates(Mutex<HashMap<String, Rate>>);
 
 #[derive(Debug)]
 struct Rate {
-    /// Each request in progress holds a clone, so the count is the number of requests.
+    /// Each request in progress holds a clone, so its reference count limits them.
     open: Arc<()>,
     /// How many requests may start at once.
     left: f64,
