@@ -88,6 +88,18 @@ pub enum LoginError {
     Store(#[from] auth_store::StoreError),
 }
 
+impl LoginError {
+    /// Whether a login that was begun can still be finished: nothing was proved, or what was handed
+    /// over is no answer to it.
+    pub(crate) fn leaves_login(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } => true,
+            Self::Callback(error) => !error.ends_login(),
+            _ => false,
+        }
+    }
+}
+
 pub(crate) fn misconfigured(provider: &Provider, reason: &dyn fmt::Display) -> LoginError {
     LoginError::Misconfigured { provider: provider.id.clone(), reason: reason.to_string() }
 }

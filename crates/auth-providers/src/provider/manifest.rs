@@ -70,6 +70,9 @@ pub(crate) fn build(
     if is_openid && provider.identity.source.is_none() {
         // Whoever asks for `openid` is told who logged in (OpenID Connect Core §2).
         provider.identity.source = Some(IdentitySource::IdToken);
+    }
+    if is_openid && provider.identity.source != Some(IdentitySource::AccessToken) {
+        // The names of both: OpenID Connect Core §5.1.
         provider.identity.account.get_or_insert_with(|| "/sub".to_owned());
         provider.identity.email.get_or_insert_with(|| "/email".to_owned());
     }
