@@ -83,6 +83,10 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &C
 
 fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     host::process::logging::start(invocation.output.verbose, invocation.context);
+    if !matches!(cli.command, Command::Completion(_) | Command::Man(_)) {
+        invocation.context.check_paths()?;
+        invocation.context.check_state_directory()?;
+    }
     if !matches!(
         cli.command,
         Command::Agents(_)

@@ -29,7 +29,14 @@ pub(crate) fn read_stamped(path: &Path) -> io::Result<Option<(String, Option<Sta
     };
     match read() {
         Ok(read) => Ok(Some(read)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match path.read_link() {
+            // Whoever put a link there has a config: it is not taken for none.
+            Ok(to) => Err(io::Error::other(format!(
+                "it is a link to `{}`, which is not there",
+                to.display()
+            ))),
+            Err(_) => Ok(None),
+        },
         Err(error) => Err(error),
     }
 }

@@ -237,9 +237,60 @@ impl Context {
         })
     }
 
+    /// Whether the paths are those that somebody means. No file is looked at.
+    ///
+    /// # Errors
+    /// Something in the environment makes them others.
+    pub(crate) fn check_paths(&self) -> Result<(), CliError> {
+        let inputs = Inputs {
+            env: &|name| self.env.get(OsStr::new(name)).cloned(),
+            home: &self.home,
+            cwd: &self.cwd,
+            exists: &|_| false,
+        };
+        match paths::problem(&inputs, self.paths()) {
+            None => Ok(()),
+            Some((message, hint)) => Err(CliError::new(Exit::Usage, "paths", message).hint(hint)),
+        }
+    }
+
+    /// Whether the state directory is there, or may be made.
+    ///
+    /// # Errors
+    /// It is a link to nothing, as that to a disk that is not mounted: no reason to begin anew.
+    pub(crate) fn check_state_directory(&self) -> Result<(), CliError> {
+        let state = &self.paths().state_dir;
+        match state.read_link() {
+            Ok(to) if !state.exists() => {
+                let (state, to) = (state.display(), to.display());
+                let message = format!("`{state}` is a link to `{to}`, which is not there");
+                Err(CliError::new(Exit::CannotWrite, "dangling_link", message)
+                    .hint("is a disk not mounted? Bring back what it leads to, or remove the link"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The absolute path a user means by `text`.
     pub fn user_path(&self, text: &str) -> PathBuf {
         paths::resolve_user_path(OsStr::new(text), &self.home, &self.cwd)
+    }
+
+    /// The absolute path that `text` means; `what` says where it is written.
+    ///
+    /// # Errors
+    /// A variable in it was not replaced, or it begins at a directory that there is not.
+    pub(crate) fn path_of(&self, what: &str, text: &str) -> Result<PathBuf, CliError> {
+        if let Some(part) = paths::unresolved(text) {
+            let message = format!("`{part}` in {what} (`{text}`) stands for nothing here");
+            return Err(CliError::new(Exit::Usage, "paths", message).hint("write the whole path"));
+        }
+        let path = self.user_path(text);
+        if path.is_absolute() || path.as_os_str().is_empty() {
+            return Ok(path);
+        }
+        let message = format!("{what} (`{text}`) begins at a directory that is not there");
+        Err(CliError::new(Exit::Usage, "paths", message).hint("write the whole path"))
     }
 
     /// `path` as people read it: `~` for their home directory.
@@ -344,16 +395,9 @@ fn is_secret(name: &str) -> bool {
     ["KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL"].iter().any(|word| name.contains(word))
 }
 
-/// Whether there is anything at `path`, by the cheapest question there is.
+/// Whether there is anything at `path`, be it a link to nothing.
 fn exists(path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok()
-    }
-    #[cfg(not(unix))]
-    {
-        path.exists()
-    }
+    path.symlink_metadata().is_ok()
 }
 
 #[cfg(unix)]

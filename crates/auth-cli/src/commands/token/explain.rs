@@ -54,7 +54,7 @@ impl<'a> Explanation<'a> {
         context: &Context,
     ) -> Result<Self, CliError> {
         let entry = match &args.session {
-            Some(key) => Sessions::for_agent(&view.agent, &view.config, context)
+            Some(key) => Sessions::for_agent(&view.agent, &view.config, context)?
                 .entry(key)?
                 .unwrap_or_default(),
             None => session::Entry::new(),

@@ -100,6 +100,7 @@ fn fast(
     agent: Option<&str>,
     context: &Context,
 ) -> Option<String> {
+    context.check_paths().ok()?;
     let view = View::with(Rc::new(cache::load(context)?), agent, context).ok()?;
     let route = Route::for_request(request, None, &view, context).ok()?;
     let first = route.candidates.first()?;
