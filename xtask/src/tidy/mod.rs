@@ -44,6 +44,7 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("invariants_are_held", text::invariants_are_held),
     ("examples_are_tried", pages::examples_are_tried),
     ("security_is_tested", security::security_is_tested),
+    ("outside_is_tested", security::outside_is_tested),
 ];
 
 /// The project's files: path and text, ignored ones left out.
