@@ -83,6 +83,9 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &C
 
 fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     host::process::logging::start(invocation.output.verbose, invocation.context);
+    if !matches!(cli.command, Command::Doctor(_) | Command::Completion(_) | Command::Man(_)) {
+        host::state::check(invocation.context)?;
+    }
     if !matches!(
         cli.command,
         Command::Agents(_)

@@ -81,15 +81,10 @@ fn find(args: &ImportRequest, context: &Context) -> Result<(PathBuf, Contents), 
     let name = if args.from == "claude-code" { "claude" } else { args.from.as_str() };
     let tool = Tool::ALL.into_iter().find(|tool| tool.word() == name);
     let path = tool.map_or_else(|| context.user_path(&args.from), |tool| tool.file(context));
-    let bytes = if tool.is_some() {
-        auth_store::read_regular(&path).map_err(|error| unreadable(&path, &error))?
-    } else {
-        std::fs::read(&path).map_err(|error| {
-            CliError::usage(format!("{}: {error}", path.display()))
-                .hint("--from takes codex, claude, qwen, gemini or the path of a file")
-                .path(&path)
-        })?
-    };
+    let bytes = auth_store::read_regular(&path).map_err(|error| match tool {
+        Some(_) => unreadable(&path, &error),
+        None => named_wrong(&path, &error),
+    })?;
     let mut contents = contents(tool, &path, &bytes).map_err(|reason| {
         let hint = "nothing was stored; log in there once more, or here instead";
         nothing(format!("{} {reason}", path.display()), hint, &path)
@@ -107,6 +102,19 @@ fn find(args: &ImportRequest, context: &Context) -> Result<(PathBuf, Contents), 
             .hint("leave out --profile-id"));
     }
     Ok((path, contents))
+}
+
+/// The file that `--from` names cannot be read, or is not believed.
+fn named_wrong(path: &Path, error: &std::io::Error) -> CliError {
+    let (file, reason) = (word(path.display()), error.to_string());
+    let hint = if auth_store::is_open_to_others(&reason) {
+        format!("look at what is in it, then: chmod go-w {file}")
+    } else if auth_store::is_refused(error) {
+        format!("look at it: ls -lL {file}; then import a copy of your own")
+    } else {
+        "--from takes codex, claude, qwen, gemini or the path of a file".to_owned()
+    };
+    CliError::usage(format!("{}: {reason}", path.display())).hint(hint).path(path)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> CliError {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use auth_store::{ProfileId, StoreError};
+use auth_store::{ProfileId, StoreError, is_open_to_others};
 use serde_json::{Map, Value};
 
 use crate::host::shell_quote::{moved_away, word};
@@ -194,9 +194,15 @@ impl From<StoreError> for CliError {
             StoreError::Busy { path, .. } => Self::new(Exit::Locked, "locked", message)
                 .hint("nothing was written; try again")
                 .path(&path),
-            StoreError::Unsafe { path, .. } => Self::new(Exit::CannotWrite, "unsafe_file", message)
-                .hint(format!("look at it: ls -ld {}", word(path.display())))
-                .path(&path),
+            StoreError::Unsafe { path, reason } => {
+                let shown = word(path.display());
+                let hint = if is_open_to_others(reason) {
+                    format!("look at what is in it, then: chmod go-w {shown}")
+                } else {
+                    format!("look at it: ls -ld {shown}")
+                };
+                Self::new(Exit::CannotWrite, "unsafe_file", message).hint(hint).path(&path)
+            }
             StoreError::Io { path, source, .. } => {
                 let hint = hint_at(source.kind());
                 Self::new(Exit::CannotWrite, "cannot_write", message).hint(hint).path(&path)

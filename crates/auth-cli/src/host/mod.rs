@@ -11,5 +11,6 @@ pub mod process;
 pub mod prompt;
 pub mod report;
 pub mod shell_quote;
+pub(crate) mod state;
 pub mod style;
 pub mod text;

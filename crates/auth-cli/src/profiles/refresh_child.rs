@@ -23,6 +23,7 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::process::{hardening, launch};
 use crate::host::report::Output;
+use crate::host::state;
 use crate::profiles::refresh_error::explain;
 use crate::profiles::{key_reference, runtime_cache, sink};
 
@@ -185,6 +186,7 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
 
     // Ctrl-C in the terminal, and its end, are for the one who asked.
     let _ = rustix::process::setsid();
+    state::check(context)?;
     let invocation = Invocation::new(context, Output::default(), None);
     let config = invocation.config()?;
     let sink = sink::for_agent(&agent, &config, context)?;

@@ -13,6 +13,7 @@ use crate::agent::sessions::Sessions;
 use crate::commands::doctor::examination::{Examination, of_agent};
 use crate::commands::doctor::finding::{Finding, Fix, Severity};
 use crate::commands::doctor::settings::order_finding;
+use crate::host::error::CliError;
 use crate::host::shell_quote::{command, moved_away, option, word};
 use crate::host::text::utc;
 use crate::profiles::kept::kept;
@@ -40,10 +41,11 @@ pub(crate) fn examine(agent: &Agent, examination: &Examination<'_>) -> Vec<Findi
             );
         }
     }
-    let bytes = match auth_store::read_regular(store.path()) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return findings,
+    let bytes = match store.bytes() {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return findings,
         Err(error) => {
+            let error = CliError::from(error).message;
             let what =
                 format!("{} cannot be read: {error}", examination.context.display(store.path()));
             findings.push(
