@@ -28,7 +28,7 @@ pub(crate) fn examine(examination: &Examination<'_>) -> Vec<Finding> {
             stores.insert(agent.store_file(), other);
             continue;
         }
-        let bytes = auth_store::read_regular(agent.store().path()).unwrap_or_default();
+        let Ok(Some(bytes)) = agent.store().bytes() else { continue };
         let Ok(document) = Document::parse(&bytes) else { continue };
         for profile in document.profiles() {
             if let Some(Credential::OAuth(login)) = document.credential(&profile.id)
