@@ -183,6 +183,8 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
         Command::Sessions(SessionsCommand::Clear(args)) => {
             commands::sessions::clear(args, invocation)
         }
+        Command::Serve(args) => commands::serve::run(args, invocation),
+        Command::Clients(command) => commands::clients::run(command, invocation),
         Command::Onboard(args) => commands::onboard::run(args, invocation),
         Command::Completion(args) => Ok(completions::completion(args)),
         Command::Man(args) => completions::man(args, invocation.context),
@@ -288,5 +290,5 @@ fn wants_json(arguments: &[OsString]) -> bool {
 }
 
 const COVERED: &str = "it covers `onboard`, `models status|set|aliases|fallbacks`, `models auth …`, `channels list`, \
-     `agents list|add|delete|share`, \
+     `agents list|add|delete|share`, `serve`, `clients add|list|rotate|revoke`, \
      `sessions model|list|show|clear`, `plugins list`, `doctor`, `completion` and `man`; see `clawdbot --help`";

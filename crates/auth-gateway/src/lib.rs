@@ -44,13 +44,16 @@ mod gateway;
 mod http;
 mod limits;
 mod metrics;
+mod own;
 mod proxy;
 mod reaction;
 mod upstream;
 mod windows;
 
 pub use accounts::memory::{MemoryAccounts, overload_end};
-pub use accounts::{Accounts, AccountsError, Candidate, Cooldown, Fingerprint, Live, Question};
+pub use accounts::{
+    Accounts, AccountsError, Candidate, Cooldown, Fingerprint, Live, Question, Reason,
+};
 pub use api::catalogue::built_in;
 pub use api::shape::Shape;
 pub use api::{Api, ApiData, WrongApi};

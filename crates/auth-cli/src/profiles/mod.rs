@@ -13,4 +13,5 @@ pub mod save;
 pub mod sink;
 pub mod table;
 pub mod token_output;
+pub(crate) mod usage;
 pub mod view;

@@ -370,6 +370,7 @@ mod tests {
             kind: Kind::OAuth,
             secret: auth_store::Secret::new("token"),
             account: Some("account-1".to_owned()),
+            expires: None,
         };
         api.put_credential(&mut headers, &login).unwrap();
         assert_eq!(headers["authorization"], "Bearer token");

@@ -1,7 +1,7 @@
 //! The doors: where clients come in, and that there is one server for a state directory.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,12 @@ pub enum DoorError {
     AlreadyServed {
         /// The state directory.
         path: PathBuf,
+        /// Its process, if it said so.
+        process: Option<u32>,
     },
+    /// A server without a state directory has no socket in it.
+    #[error("a server without a state directory has no socket for its user")]
+    NoState,
     /// Take another port.
     #[error("the port {address} is taken by another program")]
     PortTaken {
@@ -76,12 +81,16 @@ pub(crate) fn take(state: &Path) -> Result<File, DoorError> {
     auth_store::create_private_directory(state)
         .map_err(io::Error::other)
         .map_err(failed("create", state))?;
-    let file = open_private(&path).map_err(failed("open", &path))?;
+    let mut file = open_private(&path).map_err(failed("open", &path))?;
     if auth_store::hold(&file, &path) {
-        Ok(file)
-    } else {
-        Err(DoorError::AlreadyServed { path: state.to_owned() })
+        // It is only for the words of another server: that it cannot be written is no reason to
+        // fail.
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        return Ok(file);
     }
+    let mut text = String::new();
+    let _ = file.take(20).read_to_string(&mut text);
+    Err(DoorError::AlreadyServed { path: state.to_owned(), process: text.trim().parse().ok() })
 }
 
 impl Listener {

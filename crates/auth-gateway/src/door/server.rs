@@ -31,8 +31,8 @@ use crate::http::stall::{Examination, Stream};
 pub struct Server<A: Accounts> {
     gateway: Arc<Gateway<A>>,
     listeners: Vec<Listener>,
-    state: PathBuf,
-    _lock: File,
+    /// The state directory, which no other server has meanwhile.
+    state: Option<(PathBuf, File)>,
 }
 
 /// Whether a server goes on.
@@ -53,7 +53,13 @@ impl<A: Accounts> Server<A> {
     /// There is another one.
     pub fn new(gateway: Arc<Gateway<A>>, state: &Path) -> Result<Self, DoorError> {
         let lock = listeners::take(state)?;
-        Ok(Self { gateway, listeners: Vec::new(), state: state.to_owned(), _lock: lock })
+        let state = Some((state.to_owned(), lock));
+        Ok(Self { gateway, listeners: Vec::new(), state })
+    }
+
+    /// A server beside others, which opens no socket for its user.
+    pub fn without_state(gateway: Arc<Gateway<A>>) -> Self {
+        Self { gateway, listeners: Vec::new(), state: None }
     }
 
     /// Opens a port of this machine, for clients with a token. Returns its address.
@@ -69,7 +75,8 @@ impl<A: Accounts> Server<A> {
 
     /// Opens the socket for programs of this user. Returns where it is.
     pub fn listen_for_owner(&mut self) -> Result<PathBuf, DoorError> {
-        let path = self.state.join(SOCKET);
+        let Some((state, _)) = &self.state else { return Err(DoorError::NoState) };
+        let path = state.join(SOCKET);
         self.listeners.push(Listener::unix(&path, None)?);
         Ok(path)
     }
@@ -108,8 +115,8 @@ impl<A: Accounts> Server<A> {
             yield_now().await;
         }
         // A new server may open the doors while this one finishes.
-        let Self { listeners, _lock: lock, .. } = self;
-        drop((listeners, lock));
+        let Self { listeners, state, .. } = self;
+        drop((listeners, state));
         let finished = timeout(FINISH_WITHIN, connections.finish());
         tokio::select! {
             _ = finished => {}

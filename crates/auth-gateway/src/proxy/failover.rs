@@ -25,6 +25,7 @@ use crate::http::headers::{clean_query, clean_request, is_event_stream};
 use crate::http::keep::{Outgoing, Taken, too_large};
 use crate::http::peek::{self, Held};
 use crate::http::veil::Veil;
+use crate::own::refusal;
 use crate::proxy::order::Order;
 use crate::proxy::relay::{Reply, Trip};
 use crate::reaction::{Reaction, reaction};
@@ -185,8 +186,7 @@ impl<A: Accounts> Gateway<A> {
             self.say_when(&ready.asked, &mut received);
             return Ok(received);
         }
-        let error = failed.unwrap_or_else(|| AccountsError::new("there is no profile"));
-        Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+        Err(refusal(&failed.unwrap_or_else(|| AccountsError::new("there is no profile"))))
     }
 
     fn may_go_on(&self, attempts: &Attempts) -> bool {

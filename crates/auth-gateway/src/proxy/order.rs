@@ -12,6 +12,7 @@ use crate::api::shape::Refusal;
 use crate::client::asked::Asked;
 use crate::conversation::facts::{RequestFacts, id_key};
 use crate::gateway::Gateway;
+use crate::own::refusal;
 
 /// Where a request may go.
 #[derive(Debug)]
@@ -31,10 +32,16 @@ impl<A: Accounts> Gateway<A> {
         path: &str,
     ) -> Result<Order, Refusal> {
         let plan = self.accounts.plan(&asked.question());
-        let mut candidates =
-            plan.map_err(|error| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
-        if !asked.caller.may_use_subscriptions() {
-            candidates.retain(|candidate| !candidate.is_subscription());
+        let mut candidates = plan.map_err(|error| refusal(&error))?;
+        if candidates.is_empty() {
+            let message = format!("there is no profile of `{}` that can be used", asked.provider);
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message));
+        }
+        if !asked.caller.may_use_subscriptions()
+            && candidates.iter().any(Candidate::is_subscription)
+        {
+            let keys = candidates.iter().filter(|candidate| !candidate.is_subscription());
+            candidates = keys.cloned().collect();
             if candidates.is_empty() {
                 let message = format!(
                     "the profiles of `{}` are logins of a person, which this client was not \
@@ -148,7 +155,8 @@ fn only(candidates: &[Candidate], owner: &ProfileId, now: Timestamp) -> Result<O
     }
 }
 
-fn all_in_cooldown(candidates: &[Candidate], now: Timestamp) -> Refusal {
+/// The refusal where nothing is sent at all.
+pub(crate) fn all_in_cooldown(candidates: &[Candidate], now: Timestamp) -> Refusal {
     let ends = candidates.iter().filter_map(|it| it.cooldown);
     let soonest = ends.map(|it| it.until.since(now)).min();
     let message = format!("all {} profiles are in cooldown", candidates.len());
