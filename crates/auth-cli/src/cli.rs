@@ -15,6 +15,7 @@ use crate::commands::profiles::args::{
 };
 use crate::commands::serve::args::ServeArgs;
 use crate::commands::sessions::args::SessionsCommand;
+use crate::commands::sink::args::SinkCommand;
 use crate::commands::status::args::{ChannelsCommand, StatusArgs};
 use crate::commands::token::args::{ExplainArgs, ReportArgs, TokenArgs};
 use crate::commands::token::exec_args::{EnvArgs, ExecArgs, GitCredentialArgs};
@@ -153,6 +154,9 @@ pub enum Command {
     /// The programs that may come in at `serve`
     #[command(subcommand)]
     Clients(ClientsCommand),
+    /// The sink on another machine from which this one takes its tokens
+    #[command(subcommand)]
+    Sink(SinkCommand),
     /// Providers that are not compiled in
     #[command(subcommand)]
     Plugins(PluginsCommand),

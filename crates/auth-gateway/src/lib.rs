@@ -47,8 +47,11 @@ mod metrics;
 mod own;
 mod proxy;
 mod reaction;
+mod remote;
 mod upstream;
 mod windows;
+
+pub use rustls;
 
 pub use accounts::memory::{MemoryAccounts, overload_end};
 pub use accounts::{
@@ -64,4 +67,5 @@ pub use door::server::{Phase, Server};
 pub use gateway::{Gateway, Settings};
 pub use http::entry::Hosts;
 pub use limits::Limits;
+pub use remote::{Place, Remote, Told, trusting};
 pub use windows::Seen;

@@ -11,5 +11,6 @@ pub mod plugins;
 pub mod profiles;
 pub mod serve;
 pub mod sessions;
+pub mod sink;
 pub mod status;
 pub mod token;

@@ -59,6 +59,12 @@ impl Report {
         Self { data: Some(data), ..Self::default() }
     }
 
+    /// The same text with this as data.
+    #[must_use]
+    pub(crate) fn with_data(self, data: Value) -> Self {
+        Self { data: Some(data), ..self }
+    }
+
     /// A response that is the same in both forms, to the byte.
     pub fn raw(text: String) -> Self {
         Self { lines: vec![Line::Raw(text)], ..Self::default() }

@@ -7,6 +7,7 @@ pub mod login_method;
 pub mod obtain;
 pub mod refresh_child;
 pub mod refresh_error;
+pub(crate) mod remote;
 pub mod route;
 pub mod runtime_cache;
 pub mod save;

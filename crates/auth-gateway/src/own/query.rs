@@ -29,14 +29,21 @@ pub(super) struct Written {
 }
 
 impl Wanted {
-    /// Holds what was written against the grant.
-    pub(super) fn of(written: Written, caller: &Caller) -> Result<Self, Refusal> {
+    /// Holds what was written against the grant. `found` is the provider of the profile that was
+    /// named without one.
+    pub(super) fn within_grant(
+        written: Written,
+        caller: &Caller,
+        found: impl FnOnce(&ProfileId) -> Option<ProviderId>,
+    ) -> Result<Self, Refusal> {
         let Written { provider, profile, model, agent, session } = written;
         let provider = match (provider, caller.client().map(|it| &it.providers[..])) {
             (Some(name), _) => ProviderId::new(&name),
             (None, Some([only])) => only.clone(),
             (None, _) => {
-                return Err(Refusal::new(StatusCode::BAD_REQUEST, "`provider` is missing"));
+                let found = profile.as_deref().map(ProfileId::new).and_then(|id| found(&id));
+                let missing = || Refusal::new(StatusCode::BAD_REQUEST, "`provider` is missing");
+                found.ok_or_else(missing)?
             }
         };
         if !caller.is_granted(&provider) {

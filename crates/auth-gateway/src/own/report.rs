@@ -55,7 +55,7 @@ impl<A: Accounts> Gateway<A> {
             agent: told.agent,
             session: told.session,
         };
-        let wanted = Wanted::of(written, caller)?;
+        let wanted = Wanted::within_grant(written, caller, |id| self.provider_of(caller, id))?;
         let question = wanted.question();
         let plan = || self.accounts.plan(&question).map_err(|error| refusal(&error));
         if plan()?.is_empty() {

@@ -1,6 +1,7 @@
 //! `GET /v1/status`: the profiles that a client may know of, which of them is next, and why the
 //! others are not.
 
+use auth_store::{ProfileId, ProviderId};
 use serde_json::{Value, json};
 
 use crate::accounts::{Accounts, Question};
@@ -8,13 +9,34 @@ use crate::client::asked::Caller;
 use crate::gateway::Gateway;
 
 impl<A: Accounts> Gateway<A> {
-    /// All of it, as a value. There is no secret in it.
-    pub(crate) fn status(&self, caller: &Caller) -> Value {
+    /// The providers that a client may know of.
+    fn known_to(&self, caller: &Caller) -> Vec<ProviderId> {
         let mut providers: Vec<_> = match caller.client() {
             Some(client) => client.providers.clone(),
             None => self.apis.keys().cloned().collect(),
         };
         providers.sort_unstable();
+        providers
+    }
+
+    /// The provider of a profile that a client may know of.
+    pub(super) fn provider_of(&self, caller: &Caller, id: &ProfileId) -> Option<ProviderId> {
+        self.known_to(caller).into_iter().find(|provider| {
+            let client = caller.client();
+            let question = Question {
+                provider,
+                agent: client.and_then(|client| client.agent.as_deref()),
+                profile: Some(id),
+                session: client.and_then(|client| client.session.as_deref()),
+                model: None,
+            };
+            self.accounts.plan(&question).is_ok_and(|plan| !plan.is_empty())
+        })
+    }
+
+    /// All of it, as a value. There is no secret in it.
+    pub(crate) fn status(&self, caller: &Caller) -> Value {
+        let providers = self.known_to(caller);
         let providers = providers.iter().filter_map(|provider| {
             let client = caller.client();
             let question = Question {

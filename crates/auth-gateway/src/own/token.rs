@@ -21,7 +21,7 @@ impl<A: Accounts> Gateway<A> {
     ) -> Result<Value, Refusal> {
         let (written, refused) = read(query)?;
         let is_named = written.profile.is_some();
-        let wanted = Wanted::of(written, caller)?;
+        let wanted = Wanted::within_grant(written, caller, |id| self.provider_of(caller, id))?;
         let question = wanted.question();
         let candidates = self.accounts.plan(&question).map_err(|error| refusal(&error))?;
         // Who names a profile gets it, in cooldown or not.

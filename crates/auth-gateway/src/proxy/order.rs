@@ -23,6 +23,22 @@ pub(crate) struct Order {
     pub(crate) home: Option<ProfileId>,
 }
 
+impl Order {
+    /// Nobody could look into the request: it may name what one account alone knows, so it goes
+    /// where its conversation is, or where there is but one account.
+    pub(crate) fn must_be_sure(&self) -> Result<(), Refusal> {
+        if self.home.is_some() || self.profiles.len() == 1 {
+            return Ok(());
+        }
+        let message = "the request cannot be looked into now, and its conversation may belong to \
+                       one account; try again, or send it without compression";
+        Err(Refusal {
+            retry_after: Some(Duration::from_secs(2)),
+            ..Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message)
+        })
+    }
+}
+
 impl<A: Accounts> Gateway<A> {
     /// The order for a request, or why it can go nowhere.
     pub(crate) fn order(

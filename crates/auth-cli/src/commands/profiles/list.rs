@@ -10,6 +10,7 @@ use crate::agent::invocation::Invocation;
 use crate::commands::profiles::args::ListArgs;
 use crate::host::error::CliError;
 use crate::host::report::Report;
+use crate::profiles::remote;
 use crate::profiles::table;
 use crate::profiles::view::{self, Ability, View};
 
@@ -17,6 +18,9 @@ use crate::profiles::view::{self, Ability, View};
 /// store.
 pub fn run(args: &ListArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
+    if let Some(sink) = remote::configured(context)? {
+        return remote::profiles(&sink, args.provider.as_deref());
+    }
     let view = View::read(invocation)?;
     let abilities = view::abilities(&view, &view::providers(context), context);
     let wanted = args.provider.as_deref().map(ProviderId::new);

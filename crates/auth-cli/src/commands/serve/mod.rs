@@ -1,6 +1,7 @@
 //! `serve`: failover that happens by itself, and one door instead of the whole store.
 
 pub mod args;
+mod tls;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,10 +11,10 @@ use tokio::sync::watch;
 
 use crate::agent::invocation::Invocation;
 use crate::commands::serve::args::ServeArgs;
-use crate::flows::gateway;
 use crate::flows::gateway::accounts::StoreAccounts;
+use crate::flows::gateway::{self, not_open};
 use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
+use crate::host::error::CliError;
 use crate::host::process::{notify, runtime};
 use crate::host::report::Report;
 use crate::host::shell_quote::word;
@@ -32,7 +33,7 @@ pub fn run(args: &ServeArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
         return Err(CliError::usage(format!("there is no client `{name}`"))
             .hint(format!("clawdbot clients add {} --provider PROVIDER", word(name))));
     }
-    let hosts = Hosts { allowed: args.allow_host.clone() };
+    let hosts = Hosts { allowed: hosts(args) };
     let runtime = gateway::runtime()?;
     let gateway = gateway::gateway(clients, hosts, context)?;
     let ended = runtime.block_on(async {
@@ -49,6 +50,13 @@ pub fn run(args: &ServeArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
     });
     gateway.accounts().finish();
     ended.map(|()| Report::default())
+}
+
+/// The names by which it may be called: those that were given, and the address of other machines.
+fn hosts(args: &ServeArgs) -> Vec<String> {
+    let own = args.tls_listen.filter(|address| !address.ip().is_unspecified());
+    let own = own.map(|address| address.ip().to_string());
+    args.allow_host.iter().cloned().chain(own).collect()
 }
 
 /// Opens the doors. Returns how each is called.
@@ -70,6 +78,13 @@ async fn open(
             // A machine without IPv6.
             Err(_) => {}
         }
+    }
+    if let (Some(address), Some(certificate), Some(key)) =
+        (args.tls_listen, &args.tls_cert, &args.tls_key)
+    {
+        let config = tls::config(certificate, key, args.tls_client_ca.as_deref(), context)?;
+        let address = server.listen_with_tls(address, config).await.map_err(not_open)?;
+        doors.push(format!("https://{address}"));
     }
     let path = server.listen_for_owner().map_err(not_open)?;
     doors.push(format!("unix:{}", path.display()));
@@ -105,30 +120,4 @@ fn signals() -> Result<watch::Receiver<Phase>, CliError> {
         });
     }
     Ok(receiver)
-}
-
-fn not_open(error: DoorError) -> CliError {
-    let message = error.to_string();
-    match error {
-        DoorError::AlreadyServed { process, .. } => {
-            let hint = match process {
-                Some(process) => format!("use that one, or end it: kill {process}"),
-                None => "use that one, or end it first".to_owned(),
-            };
-            CliError::new(Exit::TryLater, "already_served", message).hint(hint)
-        }
-        DoorError::PortTaken { address } => {
-            let other = SocketAddr::new(address.ip(), address.port().wrapping_add(1).max(1024));
-            CliError::new(Exit::TryLater, "port_taken", message).hint(format!(
-                "see whose it is: ss -ltnp 'sport = :{}'; or take another: clawdbot serve --listen {other}", address.port()
-            ))
-        }
-        DoorError::NotLoopback { address } => CliError::usage(message).hint(format!(
-            "other machines come in with TLS: clawdbot serve --tls-listen {address} --tls-cert FILE --tls-key FILE"
-        )),
-        DoorError::InTheWay { path } => CliError::new(Exit::CannotWrite, "in_the_way", message)
-            .hint(format!("move it away: mv {0} {0}.old", word(path.display())))
-            .path(&path),
-        DoorError::Io { .. } | DoorError::NoState => CliError::new(Exit::CannotWrite, "not_open", message),
-    }
 }

@@ -17,13 +17,16 @@ use crate::host::error::CliError;
 use crate::host::report::Report;
 use crate::host::shell_quote::{command, option};
 use crate::host::text::{printable, utc};
-use crate::profiles::refresh_error;
+use crate::profiles::{refresh_error, remote};
 use crate::profiles::table;
 use crate::profiles::view::{self, View};
 
 /// Shows the plan that `models auth token` follows.
 pub fn run(args: &ExplainArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
+    if let Some(sink) = remote::configured(context)? {
+        return remote::profiles(&sink, args.provider.as_deref());
+    }
     let view = match &args.session {
         Some(key) => View::of_session(key, invocation)?,
         None => View::read(invocation)?,

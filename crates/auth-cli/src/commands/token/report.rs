@@ -16,12 +16,16 @@ use crate::host::error::CliError;
 use crate::host::report::Report;
 use crate::host::shell_quote::command;
 use crate::host::text::{printable, utc};
+use crate::profiles::remote::{self, RemoteSink};
 use crate::profiles::usage::{Failed, Worked, is_about_the_account};
 use crate::profiles::view::{self, no_profile};
 
 /// Writes a success or a failure into the store, or, if it is about one model only, beside it.
 /// Credentials are not touched.
 pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    if let Some(sink) = remote::configured(invocation.context)? {
+        return to_sink(args, &sink, invocation.context);
+    }
     let (config, asked, context) = (invocation.config()?, invocation.agent()?, invocation.context);
     let id = ProfileId::new(args.profile.as_str());
     // What is learned about a shared profile is for all who use it.
@@ -80,6 +84,28 @@ pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
         }
         None => report.note(format_args!("{what} is ready{why}")),
     }
+    Ok(report)
+}
+
+/// The same at the sink that this machine asks.
+fn to_sink(args: &ReportArgs, sink: &RemoteSink, context: &Context) -> Result<Report, CliError> {
+    let mut told = json!({ "profileId": args.profile, "ok": args.ok });
+    if let Some(model) = &args.model {
+        let bare = model.split_once('/').map_or(model.as_str(), |(_, bare)| bare);
+        told["model"] = bare.into();
+    }
+    if let Some(word) = args.failed {
+        told["failed"] = reason(word).as_str().into();
+        told["retryAfter"] = json!(args.retry_after.map(|wait| wait.as_secs()));
+        told["resetAt"] = json!(args.reset_at);
+    } else if !args.ok {
+        let read = context.read_stdin(LARGEST_ANSWER);
+        let text = read.map_err(|error| CliError::usage(format!("no response: {error}")))?;
+        told["response"] = text.into();
+    }
+    let answer = sink.report(&told, context)?;
+    let mut report = Report::from_data(answer);
+    report.note(format_args!("`{}`: reported to the sink at {}", args.profile, sink.address));
     Ok(report)
 }
 

@@ -64,8 +64,10 @@ impl StoreAccounts {
             agent: question.agent.map(str::to_owned),
             session: question.session.map(str::to_owned),
         };
-        let known = self.snapshots.read().unwrap_or_else(PoisonError::into_inner);
-        let known = known.get(&whose).cloned();
+        let known = {
+            let all = self.snapshots.read().unwrap_or_else(PoisonError::into_inner);
+            all.get(&whose).cloned()
+        };
         if let Some(known) = known.filter(|known| known.is_current()) {
             return Ok(known);
         }
