@@ -58,10 +58,8 @@ impl Upstream {
     /// Starts one that refuses whatever it does not know.
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let upstream = Self {
-            address: listener.local_addr().expect("an address"),
-            state: Arc::default(),
-        };
+        let upstream =
+            Self { address: listener.local_addr().expect("an address"), state: Arc::default() };
         let ours = upstream.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {

@@ -65,13 +65,17 @@ fn what_is_in_the_way_is_named_and_a_leftover_socket_is_not() {
     let world = World::with_keys(&["key-one"]);
     let server = world.serve(&[]);
     let second = world.run("serve --listen 127.0.0.1:0").expect_code(5).stderr.clone();
-    assert!(second.contains("another server") && second.contains(&format!("kill {}", server.id())), "{second}");
+    assert!(
+        second.contains("another server") && second.contains(&format!("kill {}", server.id())),
+        "{second}"
+    );
     let port = server.address.port();
     server.kill();
     // Its socket is left over, and its lock is not.
     assert!(world.sandbox.state().join("serve.sock").exists());
     let holder = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
-    let taken = world.run(&format!("serve --listen 127.0.0.1:{port}")).expect_code(5).stderr.clone();
+    let taken =
+        world.run(&format!("serve --listen 127.0.0.1:{port}")).expect_code(5).stderr.clone();
     assert!(taken.contains(&port.to_string()) && taken.contains("--listen"), "{taken}");
     drop(holder);
     let wide = world.run("serve --listen 0.0.0.0:0").expect_code(64).stderr.clone();

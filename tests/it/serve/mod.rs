@@ -87,8 +87,7 @@ impl Server {
 
     pub(crate) fn post(&self, path: &str, token: &str, body: &Value) -> Response {
         let bearer = format!("Bearer {token}");
-        let headers =
-            [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
         http::send("POST", &self.url(path), &headers, body.to_string().as_bytes()).unwrap()
     }
 

@@ -65,7 +65,7 @@ fn what_the_command_line_changes_counts_for_the_next_request() {
     assert_eq!(asked("c"), "key-one");
     world.run("models auth cooldown clear acme:key-two").expect_code(0);
     assert_eq!(asked("d"), "key-two");
-    world.run("models auth remove acme:key-two --yes").expect_code(0);
+    world.run("models auth remove acme:key-two").expect_code(0);
     assert_eq!(asked("e"), "key-one");
     // An editor's change, too.
     world.upstream.set("key-new", Behaviour::Serve);

@@ -135,8 +135,15 @@ fn other_machines_come_in_with_tls_and_a_token() {
     certificate(&folder);
     let token = world.client("laptop --provider acme --may token,proxy");
     let mut running = world.sandbox.start(&[
-        "serve", "--listen", "127.0.0.1:0", "--tls-listen", "127.0.0.1:0", "--tls-cert",
-        "cert.pem", "--tls-key", "key.pem",
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--tls-listen",
+        "127.0.0.1:0",
+        "--tls-cert",
+        "cert.pem",
+        "--tls-key",
+        "key.pem",
     ]);
     let lines: Vec<String> = std::iter::from_fn(|| running.next_line()).take(2).collect();
     let url = lines[1].trim_start_matches("listening on ").to_owned();
@@ -157,13 +164,19 @@ fn other_machines_come_in_with_tls_and_a_token() {
         .output()
         .unwrap();
     assert!(String::from_utf8_lossy(&asked.stdout).contains("pong"), "{asked:?}");
+    drop(running);
     for wrong in [["--tls-cert", "key.pem"], ["--tls-cert", "nothing.pem"]] {
         let refused = world.sandbox.run(&[
-            "serve", "--tls-listen", "127.0.0.1:0", wrong[0], wrong[1], "--tls-key", "key.pem",
+            "serve",
+            "--tls-listen",
+            "127.0.0.1:0",
+            wrong[0],
+            wrong[1],
+            "--tls-key",
+            "key.pem",
         ]);
         refused.expect_code(64);
     }
-    drop(running);
 }
 
 #[test]
@@ -171,8 +184,7 @@ fn a_socket_in_a_container_is_a_sink_too() {
     let world = World::with_keys(&["key-one"]);
     world.client("box --provider acme --may token,proxy");
     let path = world.sandbox.home().join("box.sock");
-    let server: Server =
-        world.serve(&["--socket", path.to_str().unwrap(), "--client", "box"]);
+    let server: Server = world.serve(&["--socket", path.to_str().unwrap(), "--client", "box"]);
     let (inside, set) = machine(&format!("unix:{}", path.display()), "", &[]);
     set.expect_code(0);
     assert_eq!(run(&inside, "models auth token --provider acme").expect_code(0).line(), "key-one");

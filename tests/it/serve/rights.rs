@@ -62,7 +62,10 @@ fn a_token_and_a_report_are_as_those_of_the_command_line() {
     let token = || -> serde_json::Value {
         serde_json::from_slice(&server.get("/v1/token?provider=acme", &taker).body).unwrap()
     };
-    assert_eq!((&token()["token"], &token()["profileId"]), (&json!("key-one"), &json!("acme:key-one")));
+    assert_eq!(
+        (&token()["token"], &token()["profileId"]),
+        (&json!("key-one"), &json!("acme:key-one"))
+    );
     let told = server.post(
         "/v1/report",
         &taker,

@@ -118,8 +118,7 @@ fn what_began_is_never_sent_again_and_the_sdk_is_told() {
 #[test]
 fn the_providers_own_error_is_shown_where_no_account_is_left() {
     for dialect in DIALECTS {
-        let refusal =
-            || Behaviour::Refuse(429, Vec::new(), error(dialect, "rate_limit_exceeded"));
+        let refusal = || Behaviour::Refuse(429, Vec::new(), error(dialect, "rate_limit_exceeded"));
         let (world, server, token) = world(dialect, refusal());
         world.upstream.set("key-two-0123", refusal());
         let output = ask(dialect, &server, &token);

@@ -64,11 +64,7 @@ pub(crate) fn configured(context: &Context) -> Result<Option<RemoteSink>, CliErr
 }
 
 /// Has this machine ask that sink from now on.
-pub(crate) fn set(
-    sink: &RemoteSink,
-    ca: Option<&str>,
-    context: &Context,
-) -> Result<(), CliError> {
+pub(crate) fn set(sink: &RemoteSink, ca: Option<&str>, context: &Context) -> Result<(), CliError> {
     let kept = Kept {
         version: 1,
         address: sink.address.clone(),
@@ -146,8 +142,9 @@ impl RemoteSink {
 
     fn unreachable(&self, words: &str) -> CliError {
         let message = format!("the sink at {} cannot be reached: {words}", self.address);
-        CliError::new(Exit::TryLater, "sink_unreachable", message)
-            .hint("see whether it runs there: clawdbot serve; what is asked here: clawdbot sink show")
+        CliError::new(Exit::TryLater, "sink_unreachable", message).hint(
+            "see whether it runs there: clawdbot serve; what is asked here: clawdbot sink show",
+        )
     }
 
     fn refused(&self, told: &Told) -> CliError {
@@ -354,9 +351,8 @@ pub(crate) fn profiles(sink: &RemoteSink, only: Option<&str>) -> Result<Report, 
 /// What only the sink's own machine does.
 pub(crate) fn not_here(sink: &RemoteSink) -> CliError {
     let message = format!("that is the business of the sink at {}", sink.address);
-    CliError::new(Exit::Usage, "remote_sink", message).hint(
-        "run it on that machine; or stop asking it here: clawdbot sink unset",
-    )
+    CliError::new(Exit::Usage, "remote_sink", message)
+        .hint("run it on that machine; or stop asking it here: clawdbot sink unset")
 }
 
 /// A token is asked for anew so long before its end.

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use auth_routing::cooldown::response::Failure;
 use auth_routing::session::selector::ModelRef;
-use auth_routing::{
-    CooldownPolicy, FailureReason, after_failure, after_success, unusable_until,
-};
+use auth_routing::{CooldownPolicy, FailureReason, after_failure, after_success, unusable_until};
 use auth_store::{Document, ProfileId, ProviderId, Store, Timestamp, Usage};
 
 use crate::host::error::CliError;

@@ -1,6 +1,6 @@
 //! `clients.json` in the state directory: the clients, for their owner's eyes only.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,8 +120,7 @@ fn load(path: &Path) -> Result<Content, ClientsError> {
             return Err(ClientsError::Io { action: "read", path: path.to_owned(), source });
         }
     };
-    let content: Content =
-        serde_json::from_slice(&bytes).map_err(|error| damaged(path, &error))?;
+    let content: Content = serde_json::from_slice(&bytes).map_err(|error| damaged(path, &error))?;
     if content.version > VERSION {
         return Err(damaged(path, &"it was written by a newer version"));
     }
@@ -131,14 +130,10 @@ fn load(path: &Path) -> Result<Content, ClientsError> {
 /// The lock, which the kernel drops with the file.
 fn lock(clients: &Path) -> Result<File, ClientsError> {
     let path = paths::clients_lock(clients);
-    let io = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| ClientsError::Io { action, path, source }
-    };
     if let Some(directory) = path.parent() {
         auth_store::create_private_directory(directory)?;
     }
-    let file = open_private(&path).map_err(io("open", &path))?;
+    let file = auth_store::open_lock_file(&path)?;
     for _ in 0..TRIES {
         if auth_store::hold(&file, &path) {
             return Ok(file);
@@ -150,23 +145,6 @@ fn lock(clients: &Path) -> Result<File, ClientsError> {
 
 fn damaged(path: &Path, reason: &dyn ToString) -> ClientsError {
     ClientsError::Damaged { path: path.to_owned(), reason: reason.to_string() }
-}
-
-/// Opens a file that is there to be locked, and makes it if need be.
-pub(crate) fn open_private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        options.mode(0o600).custom_flags(flags.bits().cast_signed());
-    }
-    let file = options.open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    Ok(file)
 }
 
 /// What a file looks like from outside. Every atomic write makes another inode.

@@ -14,7 +14,6 @@ use tokio_rustls::TlsAcceptor;
 
 use auth_store::paths;
 
-use crate::client::clients_file::open_private;
 use crate::gateway::Door;
 use crate::http::stall::Stream;
 
@@ -84,7 +83,9 @@ pub(crate) fn take(state: &Path) -> Result<File, DoorError> {
     auth_store::create_private_directory(state)
         .map_err(io::Error::other)
         .map_err(failed("create", state))?;
-    let mut file = open_private(&path).map_err(failed("open", &path))?;
+    let mut file = auth_store::open_lock_file(&path)
+        .map_err(io::Error::other)
+        .map_err(failed("open", &path))?;
     if auth_store::hold(&file, &path) {
         // It is only for the words of another server: that it cannot be written is no reason to
         // fail.

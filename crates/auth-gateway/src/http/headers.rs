@@ -1,7 +1,9 @@
 //! Which headers go on, and where a client puts its token.
 
 use hyper::HeaderMap;
-use hyper::header::{self, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, TE};
+use hyper::header::{
+    self, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, TE,
+};
 
 use crate::client;
 

@@ -92,10 +92,13 @@ impl<A: Accounts> Gateway<A> {
         let read = Limited::new(body, LARGEST_BODY).collect();
         match timeout(self.limits.client_idle, read).await {
             Ok(Ok(whole)) => Ok(whole.to_bytes()),
-            Ok(Err(_)) => {
-                Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the report is cut off or too large"))
+            Ok(Err(_)) => Err(Refusal::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the report is cut off or too large",
+            )),
+            Err(_) => {
+                Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))
             }
-            Err(_) => Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
         }
     }
 }

@@ -76,7 +76,9 @@ impl<A: Accounts> Body for Reply<A> {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(body) => body.is_end_stream(),
-            Self::Relayed(relay) => relay.held.is_empty() && relay.veil.held() == 0 && relay.body.is_end_stream(),
+            Self::Relayed(relay) => {
+                relay.held.is_empty() && relay.veil.held() == 0 && relay.body.is_end_stream()
+            }
         }
     }
 

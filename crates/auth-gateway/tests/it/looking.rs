@@ -68,7 +68,10 @@ fn large(bytes: usize, id: &str) -> String {
 fn echo() -> Provider {
     Provider::start(|request, stream| {
         let refuses = request.secret() == "a" && request.body.windows(7).any(|it| it == b"refused");
-        let good = format!("200\ncontent-type: application/json\n\n{{\"id\":\"resp_of_{}\"}}", request.secret());
+        let good = format!(
+            "200\ncontent-type: application/json\n\n{{\"id\":\"resp_of_{}\"}}",
+            request.secret()
+        );
         let answer = if refuses { "429\nretry-after: 60\n\n{}" } else { &good };
         stream.write_all(http(answer).as_bytes()).unwrap();
     })
@@ -113,7 +116,8 @@ fn a_secret_that_comes_in_two_pieces_is_covered_too() {
     const SECRET: &str = "sk-very-secret-credential-2";
     let provider = Provider::start(|request, stream| {
         let secret = request.secret();
-        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n";
+        let head =
+            "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n";
         stream.write_all(head.as_bytes()).unwrap();
         for part in [&secret[..9], &secret[9..], " and more"] {
             stream.write_all(format!("{:x}\r\n{part}\r\n", part.len()).as_bytes()).unwrap();

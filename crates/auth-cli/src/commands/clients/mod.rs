@@ -27,11 +27,7 @@ pub fn run(command: &ClientsCommand, invocation: &Invocation<'_>) -> Result<Repo
     }
 }
 
-fn add(
-    args: &AddArgs,
-    clients: &Clients,
-    invocation: &Invocation<'_>,
-) -> Result<Report, CliError> {
+fn add(args: &AddArgs, clients: &Clients, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let providers = providers(args, context)?;
     let may = rights(&args.may)?;

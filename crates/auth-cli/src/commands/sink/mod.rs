@@ -32,8 +32,12 @@ fn set(args: &SetArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> 
     refuse_own_profiles(invocation)?;
     let read = context.read_stdin(LONGEST_TOKEN);
     let token = read.map_err(|error| CliError::usage(format!("no token: {error}")))?;
-    let sink =
-        RemoteSink::new(&args.address, auth_store::trim(&token).into(), args.ca.as_deref(), context)?;
+    let sink = RemoteSink::new(
+        &args.address,
+        auth_store::trim(&token).into(),
+        args.ca.as_deref(),
+        context,
+    )?;
     // Whether it is there and knows us; it need not have granted this.
     match sink.ask("/v1/status", None) {
         Err(error) if error.code != "not_granted" => return Err(error),

@@ -25,8 +25,11 @@ pub(super) fn run(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report
     let apis = gateway::apis(context);
     let providers = view::providers(context);
     if let Some(unknown) = client.providers.iter().find(|it| !apis.contains_key(it)) {
-        let message = format!("the API of `{unknown}` is not known here, so there is no proxy to it");
-        return Err(CliError::usage(message).hint("leave out --proxy, or describe its `api` in a manifest"));
+        let message =
+            format!("the API of `{unknown}` is not known here, so there is no proxy to it");
+        return Err(
+            CliError::usage(message).hint("leave out --proxy, or describe its `api` in a manifest")
+        );
     }
     let mut variables = Variables::default();
     for provider in &client.providers {
@@ -99,7 +102,13 @@ struct Variables {
 }
 
 impl Variables {
-    fn add(&mut self, provider: &ProviderId, api: &auth_gateway::Api, env: &[String], args: &ExecArgs) {
+    fn add(
+        &mut self,
+        provider: &ProviderId,
+        api: &auth_gateway::Api,
+        env: &[String],
+        args: &ExecArgs,
+    ) {
         let name = args.wanted.name.clone();
         let of_keys = env.iter().find(|name| !name.contains("OAUTH_TOKEN")).cloned();
         let own = |end: &str| format!("{}_{end}", in_capitals(provider));

@@ -139,10 +139,9 @@ impl Accounts for StoreAccounts {
     fn report(&self, question: &Question<'_>, profile: &ProfileId, judgement: &Judgement) {
         let Ok(snapshot) = self.snapshot(question) else { return };
         let (holder, at) = (snapshot.holder(profile).clone(), self.now());
-        let model = question.model.map(|model| ModelRef {
-            provider: question.provider.clone(),
-            model: model.to_owned(),
-        });
+        let model = question
+            .model
+            .map(|model| ModelRef { provider: question.provider.clone(), model: model.to_owned() });
         let Some(failure) = &judgement.failure else {
             let plan = snapshot.plan(question.provider, question.model, &self.notes, at);
             if plan.is_rotating {

@@ -10,7 +10,9 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use auth_gateway::{Api, ApiData, Clients, ClientsError, DoorError, Gateway, Hosts, Limits, Settings};
+use auth_gateway::{
+    Api, ApiData, Clients, ClientsError, DoorError, Gateway, Hosts, Limits, Settings,
+};
 use auth_store::ProviderId;
 use tokio::runtime::{Builder, Runtime};
 

@@ -17,6 +17,7 @@ use crate::flows::gateway::accounts::told;
 use crate::flows::gateway::snapshot::live;
 use crate::host::context::{Context, Surroundings};
 use crate::host::error::CliError;
+use crate::profiles::view::no_profile;
 use crate::profiles::{refresh_child, sink};
 
 /// What is being renewed.
@@ -90,9 +91,9 @@ fn renewed(what: &What, holder: &Agent, context: &Context) -> Result<Live, CliEr
         ..Wanted::now(profile.clone())
     };
     let credential = refresh_child::credential(&wanted, holder, &sink, context)?;
-    let known = sink.store.read()?.profile(profile);
-    let account = known.and_then(|profile| profile.account_id);
-    live(&credential, account.as_ref()).ok_or_else(|| crate::profiles::view::no_profile(profile, holder))
+    let document = sink.store.read()?;
+    let account = document.profile(profile).and_then(|profile| profile.account_id);
+    live(&credential, account.as_ref()).ok_or_else(|| no_profile(profile, &document, holder))
 }
 
 impl fmt::Debug for Renewals {

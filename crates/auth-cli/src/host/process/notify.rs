@@ -17,14 +17,15 @@ pub(crate) fn stopping(context: &Context) {
 fn tell(what: &str, context: &Context) {
     use std::os::linux::net::SocketAddrExt as _;
     use std::os::unix::net::{SocketAddr, UnixDatagram};
-    let Some(place) = context.env("NOTIFY_SOCKET").filter(|place| !place.is_empty()) else { return };
+    let Some(place) = context.env("NOTIFY_SOCKET").filter(|place| !place.is_empty()) else {
+        return;
+    };
     let address = match place.strip_prefix('@') {
         Some(name) => SocketAddr::from_abstract_name(name),
         None => SocketAddr::from_pathname(place),
     };
-    let sent = address.and_then(|address| {
-        UnixDatagram::unbound()?.send_to_addr(what.as_bytes(), &address)
-    });
+    let sent = address
+        .and_then(|address| UnixDatagram::unbound()?.send_to_addr(what.as_bytes(), &address));
     if let Err(error) = sent {
         tracing::debug!("the service manager was not told: {error}");
     }
