@@ -10,5 +10,7 @@ mod login;
 mod plugins;
 mod profiles;
 mod program;
+#[cfg(unix)]
+mod serve;
 mod sessions;
 mod token;

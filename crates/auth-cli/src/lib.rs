@@ -50,7 +50,7 @@ use crate::flows::model::Use;
 use crate::host::context::{AGENT_VARIABLE, Context};
 use crate::host::error::{CliError, Exit};
 use crate::host::report::Report;
-use crate::profiles::runtime_cache;
+use crate::profiles::{remote, runtime_cache};
 
 /// Runs the program with `arguments` (the first is its own name), and returns its exit code.
 ///
@@ -105,6 +105,11 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
         agent::legacy::import_legacy_files(invocation)?;
     }
     check_agent(cli, invocation)?;
+    if !works_with_a_remote_sink(&cli.command)
+        && let Some(sink) = remote::configured(invocation.context)?
+    {
+        return Err(remote::not_here(&sink));
+    }
     match &cli.command {
         Command::Models(ModelsArgs { command: None, status_plain, .. }) => {
             let args = StatusArgs { plain: *status_plain, ..StatusArgs::default() };
@@ -206,6 +211,9 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
         Command::Sessions(SessionsCommand::Clear(args)) => {
             commands::sessions::clear(args, invocation)
         }
+        Command::Serve(args) => commands::serve::run(args, invocation),
+        Command::Clients(command) => commands::clients::run(command, invocation),
+        Command::Sink(command) => commands::sink::run(command, invocation),
         Command::Onboard(args) => commands::onboard::run(args, invocation),
         Command::Completion(args) => Ok(completions::completion(args)),
         Command::Man(args) => completions::man(args, invocation.context),
@@ -214,6 +222,30 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
         Command::Plugins(PluginsCommand::Check(args)) => {
             commands::plugins::check::run(args, invocation)
         }
+    }
+}
+
+/// Whether a command works on a machine that takes its tokens from another one.
+fn works_with_a_remote_sink(command: &Command) -> bool {
+    match command {
+        Command::Sink(_) | Command::Completion(_) | Command::Man(_) | Command::Doctor(_) => true,
+        Command::Models(ModelsArgs { command, .. }) => match command {
+            None | Some(ModelsCommand::Status(_)) => true,
+            Some(ModelsCommand::Auth(auth)) => {
+                matches!(
+                    auth,
+                    AuthCommand::Token(_)
+                        | AuthCommand::Report(_)
+                        | AuthCommand::List(_)
+                        | AuthCommand::Explain(_)
+                        | AuthCommand::Env(_)
+                        | AuthCommand::Configure(_)
+                        | AuthCommand::GitCredential(_)
+                ) || matches!(auth, AuthCommand::Exec(args) if !args.proxy)
+            }
+            Some(_) => false,
+        },
+        _ => false,
     }
 }
 
@@ -316,5 +348,5 @@ fn wants_json(arguments: &[OsString]) -> bool {
 }
 
 const COVERED: &str = "it covers `onboard`, `models status|set|aliases|fallbacks`, `models auth …`, `channels list`, \
-     `agents list|add|delete|share`, \
+     `agents list|add|delete|share`, `serve`, `clients add|list|rotate|revoke`, `sink set|show|unset`, \
      `sessions model|list|show|clear`, `plugins list`, `doctor`, `completion` and `man`; see `clawdbot --help`";

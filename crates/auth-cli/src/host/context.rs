@@ -77,12 +77,62 @@ pub struct Terminal {
     pub has_keys: bool,
 }
 
+/// What contexts in other threads are made of: all of a context but its streams.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    env: Arc<BTreeMap<OsString, OsString>>,
+    cwd: PathBuf,
+    home: PathBuf,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<Entropy>,
+    process_id: u32,
+    program: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// A context that says what it has to say on standard error, and prints nothing.
+    pub(crate) fn context(&self) -> Context {
+        Context {
+            env: BTreeMap::clone(&self.env),
+            cwd: self.cwd.clone(),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            process_id: self.process_id,
+            program: self.program.clone(),
+            stderr: RefCell::new(Box::new(io::stderr())),
+            ..Context::sealed(&self.home, Timestamp(0))
+        }
+    }
+
+    /// The current time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A variable of the environment, if it is text.
+    pub(crate) fn env(&self, name: &str) -> Option<String> {
+        Some(self.env.get(OsStr::new(name))?.to_str()?.to_owned())
+    }
+}
 /// The agent that is meant when no option names one.
 pub(crate) const AGENT_VARIABLE: &str = "CLAWDBOT_AGENT";
 /// The profile that is meant when no option names one.
 pub(crate) const PROFILE_VARIABLE: &str = "CLAWDBOT_AUTH_PROFILE";
 
 impl Context {
+    /// What contexts in other threads are made of.
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            env: Arc::new(self.env.clone()),
+            cwd: self.cwd.clone(),
+            home: self.home.clone(),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            process_id: self.process_id,
+            program: self.program.clone(),
+        }
+    }
+
     /// The real world.
     #[expect(clippy::disallowed_methods, reason = "the one place where the environment enters")]
     pub fn real() -> Self {

@@ -18,6 +18,7 @@ use crate::host::remedy::Remedy;
 use crate::host::shell_quote::{command, option};
 use crate::profiles::key_reference;
 use crate::profiles::refresh_child;
+use crate::profiles::remote;
 use crate::profiles::route::{self, Candidate, Route, RouteRequest};
 use crate::profiles::sink;
 use crate::profiles::token_output::TokenOutput;
@@ -47,6 +48,9 @@ pub(crate) fn obtain(
     request: &TokenRequest,
     invocation: &Invocation<'_>,
 ) -> Result<TokenOutput, CliError> {
+    if let Some(sink) = remote::configured(invocation.context)? {
+        return sink.token(request, invocation.context);
+    }
     let view = match &request.route.session {
         Some(key) => View::of_session(key, invocation)?,
         None => View::read(invocation)?,

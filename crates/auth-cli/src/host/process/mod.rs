@@ -5,4 +5,5 @@ pub mod forward;
 pub mod hardening;
 pub mod launch;
 pub mod logging;
+pub(crate) mod notify;
 pub mod runtime;
