@@ -1,6 +1,7 @@
 //! One folder per feature, its arguments inside.
 
 pub mod agents;
+pub mod audit;
 pub mod configure;
 pub mod doctor;
 pub mod login;
@@ -9,5 +10,6 @@ pub mod onboard;
 pub mod plugins;
 pub mod profiles;
 pub mod sessions;
+pub mod settings;
 pub mod status;
 pub mod token;

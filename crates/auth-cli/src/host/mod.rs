@@ -10,6 +10,7 @@ pub mod paths;
 pub mod process;
 pub mod prompt;
 pub mod report;
+pub mod settings;
 pub mod shell_quote;
 pub mod style;
 pub mod text;

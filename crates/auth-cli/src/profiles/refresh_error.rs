@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use auth_providers::Provider;
 use auth_providers::refresh::RefreshError;
+use auth_providers::{Provider, TargetError};
 use auth_store::{ProfileId, paths};
 
 use crate::agent::Agent;
@@ -54,6 +54,11 @@ pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) 
             ))
             .profile(profile)
             .path(store),
+        RefreshError::Target { profile, target: TargetError::Foreign(_) } => {
+            new(Exit::Usage, "destination")
+                .hint(destination_hint(profile, &agent.option()))
+                .profile(profile)
+        }
         RefreshError::Target { profile, .. } => new(Exit::Usage, "provider")
             .hint("correct the provider's manifest in the `providers` directory, or log in again")
             .profile(profile),
@@ -84,6 +89,15 @@ pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) 
         }
         _ => new(Exit::TryLater, "refresh"),
     }
+}
+
+/// What helps where a secret was to be sent to an origin that it is not for.
+pub(crate) fn destination_hint(profile: &ProfileId, options: &str) -> String {
+    format!(
+        "see both sides: {}; if you trust the new one: {}",
+        command("models auth destination show", &[profile], options),
+        command("models auth destination accept", &[profile], options),
+    )
 }
 
 /// The command by which the agent reads through to the one whose store this is, with what follows

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::http::address;
+use crate::http::destination::listener;
 use crate::http::{
     Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
 };
@@ -87,12 +88,17 @@ impl ReqwestClient {
     async fn perform(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let host = host_of(&request.url);
         let is_plain = address::parse(&request.url).is_ok_and(|url| url.scheme() == "http");
+        let checked = (is_plain && request.carries_secret).then(|| request.url.clone());
         let client = self.client_for(&request.url);
         let client = client.map_err(|reason| HttpError::NotSent(format!("{host}: {reason}")))?;
         let method = match request.method {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
         };
+        if let Some(url) = &checked {
+            let foreign = |reason| HttpError::NotSent(format!("{host}: {reason}"));
+            listener::check(url, false).map_err(foreign)?;
+        }
         let mut builder = client.request(method, &request.url).timeout(request.timeout);
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
@@ -103,6 +109,7 @@ impl ReqwestClient {
             builder = builder.body(reqwest::Body::wrap(GatedBody {
                 bytes: reqwest::Body::from(body),
                 gate: request.gate,
+                checked,
                 handed_over: Arc::clone(&handed_over),
             }));
         }
@@ -198,6 +205,8 @@ fn host_of(url: &str) -> String {
 struct GatedBody {
     bytes: reqwest::Body,
     gate: Option<Gate>,
+    /// The address whose listener is looked at once more, since the connection stands now.
+    checked: Option<String>,
     handed_over: Arc<AtomicBool>,
 }
 
@@ -213,6 +222,11 @@ impl Body for GatedBody {
             && !gate()
         {
             return Poll::Ready(Some(Err("the sender withdrew it".into())));
+        }
+        if let Some(url) = self.checked.take()
+            && let Err(reason) = listener::check(&url, true)
+        {
+            return Poll::Ready(Some(Err(reason.into())));
         }
         let frame = Pin::new(&mut self.bytes).poll_frame(context);
         if matches!(frame, Poll::Ready(Some(Ok(_)))) {
@@ -268,7 +282,10 @@ mod tests {
     }
 
     fn post(url: &str, gate: Option<Gate>) -> HttpRequest {
-        HttpRequest { gate, ..HttpRequest::post(url, "text/plain", b"secret".to_vec(), TIMEOUT) }
+        let mut request = HttpRequest::get(url, TIMEOUT);
+        request.method = Method::Post;
+        request.headers.push(("content-type".to_owned(), "text/plain".to_owned()));
+        HttpRequest { gate, body: Some(b"secret".to_vec()), carries_secret: true, ..request }
     }
 
     fn send(request: HttpRequest) -> Result<HttpResponse, HttpError> {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use auth_pkce::Nonce;
 use auth_store::{Credential, OAuthCredential, Secret, Timestamp, unverified_claims};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::http::{HttpClient, HttpRequest, HttpResponse};
+use crate::http::{HttpClient, HttpResponse};
 use crate::login::error::{LoginError, misconfigured};
 use crate::login::{Login, TIMEOUT};
 use crate::oauth::endpoint::TokenEndpoint;
@@ -75,7 +75,8 @@ impl Grant<'_> {
     ) -> Result<Login, LoginError> {
         let nothing_yet = OAuthCredential {
             client_id: Some(self.endpoint.client_id.clone()),
-            token_endpoint: Some(self.endpoint.url.clone()),
+            token_endpoint: Some(self.endpoint.url().to_owned()),
+            destinations: Some(self.provider.destinations().origins()),
             issuer: self.provider.issuer.clone(),
             ..OAuthCredential::default()
         };
@@ -113,6 +114,7 @@ impl Grant<'_> {
             if let Some(account) = &account_id {
                 fields.insert("accountId".to_owned(), account.as_str().into());
             }
+            fields.extend(destination_fields(self.provider));
             Credential::Token { token: login.access, expires: None }
         } else {
             Credential::OAuth(login)
@@ -172,8 +174,10 @@ impl Grant<'_> {
         let (Some(url), Some(access)) = (&self.provider.endpoints.userinfo, tokens.access()) else {
             return Err(unknown("there is no userinfo endpoint".to_owned()));
         };
-        let mut request = HttpRequest::get(url, TIMEOUT);
-        request.headers.push(("authorization".to_owned(), format!("Bearer {}", access.expose())));
+        let to = self.provider.destinations().admit(url, "userinfo endpoint");
+        let to = to.map_err(|error| unknown(error.to_string()))?;
+        let bearer = ("authorization".to_owned(), format!("Bearer {}", access.expose()));
+        let request = to.get(vec![bearer], TIMEOUT);
         let response = http.send(request).await.map_err(|error| unknown(error.to_string()))?;
         if !(200..300).contains(&response.status) {
             return Err(unknown(format!("the userinfo endpoint answered {}", response.status)));
@@ -189,6 +193,13 @@ impl Grant<'_> {
         tokens.identify(self.provider, &claims);
         Ok(())
     }
+}
+
+/// What the profile of a key or token records: the origins it is for.
+pub(crate) fn destination_fields(provider: &Provider) -> Map<String, Value> {
+    let mut fields = Map::new();
+    fields.insert(Credential::DESTINATIONS.to_owned(), provider.destinations().origins().into());
+    fields
 }
 
 /// How far the clocks of issuer and machine may be apart.

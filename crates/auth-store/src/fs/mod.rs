@@ -3,6 +3,7 @@
 pub(crate) mod atomic;
 pub(crate) mod exists;
 pub(crate) mod flock;
+pub(crate) mod journal;
 pub(crate) mod locate;
 pub(crate) mod open;
 pub(crate) mod owner;

@@ -76,6 +76,9 @@ pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
             probes.tell(&mut report);
         }
     }
+    if let Some(failure) = probes.as_ref().and_then(|probes| probes.foreign(&overview.view.agent)) {
+        return Ok(report.failed(failure));
+    }
     if !args.check {
         return Ok(report);
     }

@@ -5,7 +5,7 @@ use auth_routing::session::selector::ModelRef;
 use auth_routing::{
     CooldownPolicy, FailureReason, after_failure, after_success, health, unusable_until,
 };
-use auth_store::{Credential, Profile, ProfileId, ProviderId, Store, Timestamp, Usage};
+use auth_store::{AuditKind, Credential, Profile, ProfileId, ProviderId, Store, Timestamp, Usage};
 use serde_json::json;
 
 use crate::agent::invocation::Invocation;
@@ -18,6 +18,7 @@ use crate::host::error::CliError;
 use crate::host::report::Report;
 use crate::host::shell_quote::command;
 use crate::host::text::{printable, utc};
+use crate::profiles::audit;
 use crate::profiles::view::{self, no_profile};
 
 /// Writes a success or a failure into the store, or, if it is about one model only, beside it.
@@ -50,6 +51,12 @@ pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
         Verdict::Failed(failure) => Some(failure),
         Verdict::Worked => None,
     };
+    if let Some(failure) = failure {
+        let until = rests_until.map(|end| format!(", in cooldown until {}", utc(end)));
+        let detail = format!("{}{}", failure.reason.as_str(), until.unwrap_or_default());
+        let what = AuditKind::Failover;
+        audit::note(what, &profile.provider, &id, &agent, Some(detail), context);
+    }
     let mut report = Report::from_data(json!({
         "agentId": agent.id,
         "profileId": id,

@@ -5,4 +5,5 @@ pub mod forward;
 pub mod hardening;
 pub mod launch;
 pub mod logging;
+pub mod parent;
 pub mod runtime;
