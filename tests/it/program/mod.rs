@@ -17,4 +17,5 @@ mod pages;
 mod shell;
 mod terminal;
 mod tools;
+mod truth;
 mod written;

@@ -23,6 +23,7 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::process::{hardening, launch, parent};
 use crate::host::report::Output;
+use crate::host::state;
 use crate::profiles::audit::Noted;
 use crate::profiles::refresh_error::explain;
 use crate::profiles::{key_reference, runtime_cache, sink};
@@ -41,7 +42,7 @@ pub fn credential(
         send(lock, wanted, agent, provider, sink, context)
     };
     let credential = sink.credential_by(wanted, sender).map_err(|failure| match failure {
-        Failure::Here(error) => explain(error, provider_of(&wanted.profile, sink), agent),
+        Failure::Here(error) => explain(error, provider_of(&wanted.profile, sink), agent, context),
         Failure::InChild(error) => error,
     })?;
     key_reference::fetched(credential, &wanted.profile, context)
@@ -191,6 +192,7 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
 
     // Ctrl-C in the terminal, and its end, are for the one who asked.
     let _ = rustix::process::setsid();
+    state::check(context)?;
     let invocation = Invocation::new(context, Output::default(), None);
     let config = invocation.config()?;
     let sink = sink::for_agent(&agent, &config, context)?;
@@ -204,7 +206,7 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
     let noted = Noted::new(&*sink.http, &provider.id, &wanted.profile, &agent, context);
     let refreshing = RefreshContext { http: &noted, ..sink.refresh_context() };
     let sent = refresh::send_blocking(lock, &wanted, provider, refreshing)
-        .map_err(|error| explain(error, Some(provider), &agent))?;
+        .map_err(|error| explain(error, Some(provider), &agent, context))?;
     // Here, since the one who asked may be gone.
     runtime_cache::changed_with_copies(&agent, &config, &invocation);
     runtime_cache::follow_changes(&invocation);

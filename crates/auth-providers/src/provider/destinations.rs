@@ -2,6 +2,8 @@
 
 use auth_store::{Credential, OAuthCredential, Secret};
 
+use serde_json::Value;
+
 use crate::http::PLUGIN_SCHEME;
 use crate::http::destination::{Destination, Destinations, ForeignDestination};
 use crate::provider::Provider;
@@ -22,7 +24,11 @@ impl Provider {
             self.probe.as_ref().map(|probe| probe.url.as_str()),
             plugin.as_deref(),
         ];
-        Destinations::from_urls(addresses.into_iter().flatten())
+        let mut addresses: Vec<&str> = addresses.into_iter().flatten().collect();
+        if let Some(api) = &self.api {
+            collect_addresses(api, &mut addresses);
+        }
+        Destinations::from_urls(addresses)
     }
 
     /// The origins that the secrets of `login` may be sent to: those recorded when it was made.
@@ -99,5 +105,17 @@ impl Provider {
             return Ok(None);
         }
         known.admit(own, "token endpoint").map(|_| None)
+    }
+}
+
+/// The addresses of an API as its entry describes it: the base, and where usage is told.
+fn collect_addresses<'a>(api: &'a Value, addresses: &mut Vec<&'a str>) {
+    match api {
+        Value::String(text) if text.contains("://") => addresses.push(text),
+        Value::Array(items) => items.iter().for_each(|item| collect_addresses(item, addresses)),
+        Value::Object(members) => {
+            members.values().for_each(|member| collect_addresses(member, addresses));
+        }
+        _ => {}
     }
 }

@@ -32,7 +32,7 @@ pub fn accept(args: &DestinationArgs, invocation: &Invocation<'_>) -> Result<Rep
     record.insert(Credential::DESTINATIONS.to_owned(), all.origins().into());
     let is_there = invocation.change(&holder, |document| document.set_fields(&id, &record))?;
     if !is_there {
-        return Err(no_profile(&id, agent));
+        return Err(no_profile(&id, &seen.document, agent));
     }
     let mut report = Found { known: all, source: "recorded", ..found }.report(agent);
     report.note(format_args!("Accepted: the secrets of `{id}` may be sent to these origins."));
@@ -56,8 +56,8 @@ impl Found {
         agent: &Agent,
         invocation: &Invocation<'_>,
     ) -> Result<Self, CliError> {
-        let profile = document.profile(id).ok_or_else(|| no_profile(id, agent))?;
-        let credential = document.credential(id).ok_or_else(|| no_profile(id, agent))?;
+        let profile = document.profile(id).ok_or_else(|| no_profile(id, document, agent))?;
+        let credential = document.credential(id).ok_or_else(|| no_profile(id, document, agent))?;
         let providers = view::providers(invocation.context);
         let provider = providers.find(&profile.provider).cloned().ok_or_else(|| {
             CliError::usage(format!("no entry describes the provider `{}`", profile.provider))

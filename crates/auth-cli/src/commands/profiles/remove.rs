@@ -28,7 +28,7 @@ pub fn run(args: &RemoveArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
         refresh::clear_up(sink.refresh_context());
         let holder = shared::holder(agent, &id, &config, context)?;
         return Err(if holder == *agent {
-            no_profile(&id, agent)
+            no_profile(&id, &document, agent)
         } else {
             shared::not_ours(&id, agent, &holder, "remove")
         });
@@ -39,7 +39,8 @@ pub fn run(args: &RemoveArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let removed =
         refresh::block_on(refresh::logout(&id, provider, not_told, sink.refresh_context()));
     let removed = removed.and_then(|result| result);
-    let removed = removed.map_err(|error| refresh_error::explain(error, provider, agent))?;
+    let removed =
+        removed.map_err(|error| refresh_error::explain(error, provider, agent, context))?;
     forget_companions(&id, agent, invocation);
     if let Some(profile) = &profile {
         let detail = Some("removed, not revoked".to_owned());

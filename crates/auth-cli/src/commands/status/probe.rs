@@ -19,6 +19,7 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::network;
 use crate::host::process::runtime;
+use crate::host::remedy::Remedy;
 use crate::host::report::Report;
 use crate::host::shell_quote::option;
 use crate::host::text::printable;
@@ -133,7 +134,7 @@ fn targets(
     providers: &Providers,
     context: &Context,
 ) -> Vec<Target> {
-    let view = &overview.view;
+    let view = &overview.standing.view;
     let canonical =
         |name: &ProviderId| providers.find(name).map_or(name.clone(), |it| it.id.clone());
     let wanted = options.provider.as_ref().map(canonical);
@@ -320,12 +321,13 @@ impl Summary {
         let message = found.error.clone().unwrap_or_default();
         let failure = CliError::new(Exit::Usage, "destination", message);
         Some(match &found.target.profile {
-            Some(id) => failure
-                .hint(refresh_error::destination_hint(id, &agent.option()))
-                .profile(id),
-            None => failure.hint(format!(
-                "a key of the environment is sent to built-in providers only; store it: clawdbot models auth paste-api-key{} --from-env NAME",
-                option("--provider", &found.target.provider)
+            Some(id) => refresh_error::with_destination(failure, id, &agent.option()),
+            None => failure.remedy(Remedy::new(
+                "a key of the environment is sent to built-in providers only; store it",
+                format!(
+                    "clawdbot models auth paste-api-key{} --from-env NAME",
+                    option("--provider", &found.target.provider)
+                ),
             )),
         })
     }
