@@ -70,6 +70,7 @@ pub use refresh_record::token_key::TokenKey;
 pub use refresh_record::{Record, Records, State, TokenLock};
 pub use secret::Secret;
 pub use store::Store;
+pub use store::audit::{AuditEvent, AuditKind, AuditLog};
 pub use store::legacy_import::{Imported, LegacyEntries, import_legacy};
 pub use store::lock::StoreLock;
 pub use store::model_usage::ModelUsage;

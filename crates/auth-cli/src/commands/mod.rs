@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod clients;
+pub mod audit;
 pub mod configure;
 pub mod doctor;
 pub mod login;
@@ -12,5 +13,6 @@ pub mod profiles;
 pub mod serve;
 pub mod sessions;
 pub mod sink;
+pub mod settings;
 pub mod status;
 pub mod token;

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use auth_providers::Provider;
-use auth_providers::refresh::{self, Force, RefreshError, Wanted};
+use auth_providers::refresh::{self, Force, RefreshContext, RefreshError, Wanted};
 use auth_providers::token_source::TokenSink;
 use auth_store::{Credential, ProfileId, Recovery, TokenKey, TokenLock};
 use serde_json::{Value, json};
@@ -21,9 +21,10 @@ use crate::agent::Agent;
 use crate::agent::invocation::Invocation;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::process::{hardening, launch};
+use crate::host::process::{hardening, launch, parent};
 use crate::host::report::Output;
 use crate::host::state;
+use crate::profiles::audit::Noted;
 use crate::profiles::refresh_error::explain;
 use crate::profiles::{key_reference, runtime_cache, sink};
 
@@ -83,10 +84,15 @@ fn send(
             ];
             let needs = needs.concat();
             let mut command = launch::program_seeing(program, &context.env_without_secrets(&needs));
+            command.envs(parent::program(context).map(|asking| (parent::ASKED_BY, asking)));
             command.args(request.arguments());
             in_child(command, lock, sink).map_err(Failure::InChild)
         }
-        _ => Ok(refresh::send_blocking(lock, wanted, provider, sink.refresh_context())?),
+        _ => {
+            let http = Noted::new(&*sink.http, &provider.id, &wanted.profile, agent, context);
+            let refreshing = RefreshContext { http: &http, ..sink.refresh_context() };
+            Ok(refresh::send_blocking(lock, wanted, provider, refreshing)?)
+        }
     }
 }
 
@@ -197,7 +203,9 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
         .map_err(|_| bad_arguments())?;
     let lock = sink.records.inherited(key, File::from(stdin))?;
     ignore_signals();
-    let sent = refresh::send_blocking(lock, &wanted, provider, sink.refresh_context())
+    let noted = Noted::new(&*sink.http, &provider.id, &wanted.profile, &agent, context);
+    let refreshing = RefreshContext { http: &noted, ..sink.refresh_context() };
+    let sent = refresh::send_blocking(lock, &wanted, provider, refreshing)
         .map_err(|error| explain(error, Some(provider), &agent, context))?;
     // Here, since the one who asked may be gone.
     runtime_cache::changed_with_copies(&agent, &config, &invocation);

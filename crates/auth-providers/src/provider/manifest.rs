@@ -79,9 +79,18 @@ pub(crate) fn build(
     if provider.label.is_empty() {
         provider.label = provider.id.to_string();
     }
-    provider.builtin = entry_of(&provider.id).map(|entry| Builtin {
-        token_endpoint: entry["endpoints"]["token"].as_str().map(str::to_owned),
-        client_id: provider.client_id_from(env).or(entry["client_id"].as_str().map(str::to_owned)),
+    provider.builtin = entry_of(&provider.id).map(|entry| {
+        let changed = provider.extends.is_some();
+        let original = changed.then(|| serde_json::from_value::<Provider>(entry.clone()).ok());
+        let original = original.flatten();
+        let original = original.as_ref().unwrap_or(&provider);
+        let client_id = entry["client_id"].as_str().map(str::to_owned);
+        Builtin {
+            token_endpoint: original.endpoints.token.clone(),
+            client_id: provider.client_id_from(env).or(client_id),
+            client_secret_env: original.client_secret_env.clone(),
+            destinations: original.destinations(),
+        }
     });
     provider.read_environment(env);
     Ok(provider)

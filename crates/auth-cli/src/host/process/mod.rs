@@ -6,4 +6,5 @@ pub mod hardening;
 pub mod launch;
 pub mod logging;
 pub(crate) mod notify;
+pub mod parent;
 pub mod runtime;
