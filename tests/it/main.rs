@@ -10,5 +10,7 @@ mod login;
 mod plugins;
 mod profiles;
 mod program;
+#[cfg(unix)]
+mod security;
 mod sessions;
 mod token;

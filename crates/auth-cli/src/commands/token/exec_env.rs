@@ -9,7 +9,7 @@ use crate::commands::token::exec_args::Shell;
 use crate::commands::token::exec_args::WantedArgs;
 use crate::commands::token::output::pretty;
 use crate::host::error::{CliError, Exit};
-use crate::host::process::launch;
+use crate::host::process::launch::{self, Program};
 use crate::host::report::Report;
 use crate::host::shell_quote::shell_word;
 use crate::profiles::obtain::{TokenRequest, obtain};
@@ -24,7 +24,13 @@ pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
     // Nothing comes after the other program.
     runtime_cache::follow_changes(invocation);
     invocation.context.flush()?;
-    let mut command = launch::program(&args.command[0]);
+    let program =
+        Program::chosen_by_user(&args.command[0], invocation.context).map_err(|reason| {
+            let name = args.command[0].to_string_lossy();
+            CliError::new(Exit::Usage, "exec", format!("`{name}` is not started: {reason}"))
+                .hint("nothing was run; a program that you trust all the same: name it by its path")
+        })?;
+    let mut command = program.command_with_everything();
     command.args(&args.command[1..]);
     command.envs(variables.iter().map(|(name, output)| (name, output.token.expose())));
     let error = launch::become_it(&mut command);

@@ -1,18 +1,19 @@
 //! Opening the user's browser: an address that cannot be anything but an address, as one
 //! argument, to a program that gets no secret of ours.
 
-use std::ffi::OsString;
 use std::process::Stdio;
 
 use url::Url;
 
 use crate::host::context::Context;
-use crate::host::process::launch;
+use crate::host::process::environment::Sees;
+use crate::host::process::launch::Program;
 
 /// What opens an address, prepared from the context; `None` where nobody would see it.
 #[derive(Debug)]
 pub(crate) struct Opener {
-    env: Vec<(OsString, OsString)>,
+    program: Program,
+    sees: Sees,
 }
 
 impl Opener {
@@ -26,20 +27,16 @@ impl Opener {
         if cfg!(all(unix, not(target_os = "macos"))) && !DISPLAYS.iter().any(|name| is_set(name)) {
             return None;
         }
-        Some(Self { env: context.env_without_secrets(&[]) })
+        // The address is shown in any case.
+        let program = Program::named(OPENER.as_ref(), context).ok()?;
+        Some(Self { program, sees: Sees::browser(context) })
     }
 
     /// Opens `address`. Whether a browser comes up nobody knows, so the address is shown too.
     pub(crate) fn open(&self, address: &str) {
         let Some(address) = harmless(address) else { return };
-        let (program, words): (_, &[_]) = if cfg!(target_os = "macos") {
-            ("open", &[])
-        } else if cfg!(windows) {
-            ("rundll32.exe", &["url.dll,FileProtocolHandler"])
-        } else {
-            ("xdg-open", &[])
-        };
-        let mut command = launch::program_seeing(program, &self.env);
+        let words: &[_] = if cfg!(windows) { &["url.dll,FileProtocolHandler"] } else { &[] };
+        let mut command = self.program.command(&self.sees);
         command.args(words).arg(address);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // Ctrl-C in our terminal is not for the browser.
@@ -63,6 +60,13 @@ fn harmless(address: &str) -> Option<String> {
     (is_web && !has_user && text.bytes().all(is_plain)).then_some(text)
 }
 
+const OPENER: &str = if cfg!(target_os = "macos") {
+    "open"
+} else if cfg!(windows) {
+    "rundll32.exe"
+} else {
+    "xdg-open"
+};
 const REMOTE: [&str; 5] =
     ["SSH_CLIENT", "SSH_TTY", "SSH_CONNECTION", "REMOTE_CONTAINERS", "CODESPACES"];
 const DISPLAYS: [&str; 3] = ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"];
