@@ -417,7 +417,7 @@ fn pasted_way_out(error: &PasteError, provider: &ProviderId, what: &What, comman
 
 /// Fetches the key once, to warn. It may well come to its place later.
 fn try_out(place: &KeyReference, provider: &ProviderId, looks: &Looks, context: &Context) {
-    let found = key_reference::look(place, &|name| context.env(name).map(str::to_owned));
+    let found = key_reference::look(place, context);
     let warnings = match found {
         Ok(found) => {
             say_removed(&found.removed, "key", context);

@@ -304,17 +304,6 @@ impl Context {
         self.env(name).map(str::trim).filter(|value| !value.is_empty())
     }
 
-    /// The environment for a program that has no business with our secrets: without the variables
-    /// whose names say that they hold one, but for those it `needs`.
-    pub fn env_without_secrets(&self, needs: &[String]) -> Vec<(OsString, OsString)> {
-        let may_see = |name: &OsStr| {
-            let name = name.to_string_lossy();
-            !is_secret(&name) || needs.iter().any(|needed| *needed == name)
-        };
-        let seen = self.env.iter().filter(|(name, _)| may_see(name));
-        seen.map(|(name, value)| (name.clone(), value.clone())).collect()
-    }
-
     /// Where everything is.
     pub fn paths(&self) -> &Paths {
         self.paths.get_or_init(|| {
@@ -487,12 +476,6 @@ impl fmt::Debug for Context {
     }
 }
 
-/// Whether a variable of that name holds a secret, as far as a name can tell.
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    ["KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL"].iter().any(|word| name.contains(word))
-}
-
 /// Whether there is anything at `path`, be it a link to nothing.
 fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
@@ -529,26 +512,5 @@ impl Write for Captured {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_program_sees_no_secret_but_the_one_it_needs() {
-        let mut context = Context::sealed(Path::new("/home"), Timestamp(0));
-        for name in ["HOME", "DISPLAY", "ANTHROPIC_API_KEY", "gh_token", "ACME_CLIENT_SECRET"] {
-            context.env.insert(name.into(), "x".into());
-        }
-        let seen = |needs: &[String]| -> Vec<OsString> {
-            context.env_without_secrets(needs).into_iter().map(|(name, _)| name).collect()
-        };
-        assert_eq!(seen(&[]), ["DISPLAY", "HOME"]);
-        assert_eq!(
-            seen(&["ACME_CLIENT_SECRET".to_owned()]),
-            ["ACME_CLIENT_SECRET", "DISPLAY", "HOME"]
-        );
     }
 }

@@ -1,5 +1,6 @@
 //! `models auth exec` and `models auth env`: tokens as variables.
 
+use auth_store::UnsafeProgram;
 use serde_json::Value;
 
 use crate::agent::invocation::Invocation;
@@ -10,7 +11,7 @@ use crate::commands::token::exec_args::WantedArgs;
 use crate::commands::token::exec_proxy;
 use crate::commands::token::output::pretty;
 use crate::host::error::{CliError, Exit};
-use crate::host::process::launch;
+use crate::host::process::launch::{self, Program};
 use crate::host::remedy::Remedy;
 use crate::host::report::Report;
 use crate::host::shell_quote::{shell_word, word};
@@ -29,7 +30,8 @@ pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
     // Nothing comes after the other program.
     runtime_cache::follow_changes(invocation);
     invocation.context.flush()?;
-    let mut command = launch::program(&args.command[0]);
+    let program = chosen(args, invocation)?;
+    let mut command = program.command_with_everything();
     command.args(&args.command[1..]);
     command.envs(variables.iter().map(|(name, output)| (name, output.token.expose())));
     let error = launch::become_it(&mut command);
@@ -40,9 +42,27 @@ pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
     } else {
         Exit::NotExecutable
     };
-    let find = format!("command -v {}", word(&program));
-    Err(CliError::new(exit, "exec", format!("could not run `{program}`: {error}"))
-        .remedy(Remedy::new("nothing was run; look for it", find)))
+    Err(not_run(exit, &program, &error))
+}
+
+/// The program of the command line.
+pub(super) fn chosen(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Program, CliError> {
+    let text = &args.command[0];
+    Program::chosen_by_user(text, invocation.context).map_err(|reason| {
+        let name = text.to_string_lossy();
+        match reason {
+            UnsafeProgram::Missing { .. } => not_run(Exit::NotFound, &name, &reason),
+            _ => CliError::new(Exit::NotExecutable, "exec", format!("`{name}` is not started: {reason}"))
+                .hint("nothing was run; if you trust the program all the same, name it by its path"),
+        }
+    })
+}
+
+/// As shells end when they cannot run a program.
+pub(super) fn not_run(exit: Exit, program: &str, reason: &dyn std::fmt::Display) -> CliError {
+    let find = format!("command -v {}", word(program));
+    CliError::new(exit, "exec", format!("could not run `{program}`: {reason}"))
+        .remedy(Remedy::new("nothing was run; look for it", find))
 }
 
 /// Prints the lines that set the variables.

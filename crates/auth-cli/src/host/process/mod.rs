@@ -1,6 +1,7 @@
 //! This process, and the programs it starts or becomes.
 
 pub mod browser;
+pub(crate) mod environment;
 pub mod forward;
 pub mod hardening;
 pub mod launch;
