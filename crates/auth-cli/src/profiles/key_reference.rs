@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use auth_providers::{KeyValue, PasteError, Removed, key_value};
-use auth_store::{Credential, KeyReference, ProfileId, Secret, UnsafeProgram};
+use auth_store::{Credential, KeyReference, ProfileId, Secret, UnsafeProgram, VariableName};
 
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
@@ -43,7 +43,10 @@ pub fn fetch(reference: &KeyReference, context: &Context) -> Result<Secret, Stri
 /// The same with what was taken off it: a place holds what somebody pasted, too.
 pub(crate) fn look(reference: &KeyReference, context: &Context) -> Result<KeyValue, String> {
     let text = match reference {
-        KeyReference::Env { id } => context.env(id).ok_or("the variable is not set")?.to_owned(),
+        KeyReference::Env { id } => {
+            VariableName::parse(id).map_err(|reason| reason.to_string())?;
+            context.env(id).ok_or("the variable is not set")?.to_owned()
+        }
         KeyReference::File { path } => read(path).map_err(|error| error.to_string())?,
         KeyReference::Exec { command } => output(command, context)?,
     };

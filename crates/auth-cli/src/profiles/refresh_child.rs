@@ -85,7 +85,8 @@ fn send(
                 &provider.scopes_env,
                 &provider.redirect_uri_env,
             ];
-            let mut needs = needs.concat();
+            let needs = needs.concat();
+            let mut needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
             // It reads the config, too.
             needs.extend(Config::load(context).into_iter().flat_map(|config| config.variables));
             let mut command = Program::ourselves(program).command(&Sees::worker(context, &needs));

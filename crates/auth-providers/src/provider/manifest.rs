@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use auth_store::{ProviderId, Secret};
+use auth_store::{ProviderId, Secret, VariableName};
 use serde_json::Value;
 
 use crate::http::address;
@@ -165,9 +165,12 @@ fn redirect_data(uri: String) -> RedirectData {
 }
 
 /// The first of the variables that is set and not blank, without white space around it.
-pub(crate) fn first_set(names: &[String], env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+pub(crate) fn first_set(
+    names: &[VariableName],
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Option<String> {
     names.iter().find_map(|name| {
-        let value = env(name)?;
+        let value = env(name.as_str())?;
         let value = auth_store::trim(&value);
         (!value.is_empty()).then(|| value.to_owned())
     })
@@ -339,6 +342,20 @@ mod tests {
             "command",
             "absolute",
         );
+        for name in ["X; id; Y", "PATH", "LD_PRELOAD", ""] {
+            let env = format!("\"env\": [\"{name}\"]");
+            let refused = acme("\"env\": [\"ACME_API_KEY\"]", &env);
+            refuses(
+                "acme",
+                &refused,
+                "env[0]",
+                if name.len() > 3 && !name.contains(' ') || name == "PATH" {
+                    "no key"
+                } else {
+                    "letters"
+                },
+            );
+        }
         refuses(
             "acme",
             &acme("\"bare_code\": false", "\"bare_code\": 3"),
