@@ -176,7 +176,7 @@ impl Grant<'_> {
         else {
             return Err(unknown("there is no userinfo endpoint".to_owned()));
         };
-        let to = self.provider.destinations().admit(url, "userinfo endpoint");
+        let to = self.provider.destinations().admit(&url, "userinfo endpoint");
         let to = to.map_err(|error| unknown(error.to_string()))?;
         let bearer = ("authorization".to_owned(), format!("Bearer {}", access.expose()));
         let request = to.get(vec![bearer], TIMEOUT);
@@ -212,7 +212,7 @@ impl Grant<'_> {
         let has_one = |metadata: &Metadata| metadata.endpoints.userinfo.is_some();
         let issuer = self.provider.issuer.as_deref()?;
         let found = discover(issuer, &has_one, http, TIMEOUT).await.ok()?.endpoints;
-        found.userinfo.filter(|_| found.token.as_ref() == Some(&self.endpoint.url))
+        found.userinfo.filter(|_| found.token.as_deref() == Some(self.endpoint.url()))
     }
 }
 

@@ -328,7 +328,7 @@ pub enum Origin {
 pub(crate) struct Builtin {
     pub(crate) token_endpoint: Option<String>,
     pub(crate) client_id: Option<String>,
-    pub(crate) client_secret_env: Vec<String>,
+    pub(crate) client_secret_env: Vec<VariableName>,
     pub(crate) destinations: Destinations,
 }
 

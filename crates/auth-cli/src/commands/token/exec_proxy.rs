@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use auth_gateway::{Client, ClientToken, Clients, Hosts, Phase, Server};
-use auth_store::{ProfileId, ProviderId};
+use auth_store::{ProfileId, ProviderId, VariableName};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
@@ -109,14 +109,15 @@ impl Variables {
         &mut self,
         provider: &ProviderId,
         api: &auth_gateway::Api,
-        env: &[String],
+        env: &[VariableName],
         args: &ExecArgs,
     ) {
-        let name = args.wanted.name.clone();
-        let of_keys = env.iter().find(|name| !name.contains("OAUTH_TOKEN")).cloned();
+        let name = args.wanted.name.as_ref().map(|name| name.as_str().to_owned());
+        let mut names = env.iter().map(VariableName::as_str);
+        let of_keys = names.find(|name| !name.contains("OAUTH_TOKEN")).map(str::to_owned);
         let own = |end: &str| format!("{}_{end}", in_capitals(provider));
         self.tokens.push(name.or(of_keys).unwrap_or_else(|| own("API_KEY")));
-        self.without.extend(env.iter().cloned());
+        self.without.extend(env.iter().map(|name| name.as_str().to_owned()));
         let beside = BESIDE.iter().filter(|(id, _)| provider.as_str() == *id);
         self.without.extend(beside.flat_map(|(_, names)| names.iter().map(|&it| it.to_owned())));
         let bases = api.base_variables();

@@ -169,7 +169,7 @@ pub(crate) fn become_it(command: &mut Command) -> io::Error {
 
 /// Ends this process as another one ended.
 #[expect(clippy::exit, reason = "stands for exec: the other program's exit code is ours")]
-pub(crate) fn end_like(status: std::process::ExitStatus) -> ! {
+pub(crate) fn end_like(status: ExitStatus) -> ! {
     #[cfg(unix)]
     let by_signal = std::os::unix::process::ExitStatusExt::signal(&status).map(|it| 128 + it);
     #[cfg(not(unix))]
