@@ -1,8 +1,8 @@
 //! The command line as types. Words are validated here; nothing is touched.
 
 use crate::commands::agents::args::AgentsArgs;
-use crate::commands::clients::args::ClientsCommand;
 use crate::commands::audit::args::AuditArgs;
+use crate::commands::clients::args::ClientsCommand;
 use crate::commands::configure::args::ConfigureCommand;
 use crate::commands::doctor::args::DoctorArgs;
 use crate::commands::login::args::{
@@ -17,8 +17,8 @@ use crate::commands::profiles::args::{
 };
 use crate::commands::serve::args::ServeArgs;
 use crate::commands::sessions::args::SessionsCommand;
-use crate::commands::sink::args::SinkCommand;
 use crate::commands::settings::args::SettingsCommand;
+use crate::commands::sink::args::SinkCommand;
 use crate::commands::status::args::{ChannelsCommand, StatusArgs};
 use crate::commands::token::args::{ExplainArgs, ReportArgs, TokenArgs};
 use crate::commands::token::exec_args::{EnvArgs, ExecArgs, GitCredentialArgs};

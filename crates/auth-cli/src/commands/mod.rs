@@ -1,8 +1,8 @@
 //! One folder per feature, its arguments inside.
 
 pub mod agents;
-pub mod clients;
 pub mod audit;
+pub mod clients;
 pub mod configure;
 pub mod doctor;
 pub mod login;
@@ -12,7 +12,7 @@ pub mod plugins;
 pub mod profiles;
 pub mod serve;
 pub mod sessions;
-pub mod sink;
 pub mod settings;
+pub mod sink;
 pub mod status;
 pub mod token;

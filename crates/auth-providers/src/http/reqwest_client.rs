@@ -11,8 +11,8 @@ use http_body::{Body, Frame, SizeHint};
 use url::Url;
 
 use crate::http::address;
-use crate::http::proxy::Proxy;
 use crate::http::destination::listener;
+use crate::http::proxy::Proxy;
 use crate::http::{
     Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
 };

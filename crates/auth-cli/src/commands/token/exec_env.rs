@@ -52,8 +52,12 @@ pub(super) fn chosen(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Pro
         let name = text.to_string_lossy();
         match reason {
             UnsafeProgram::Missing { .. } => not_run(Exit::NotFound, &name, &reason),
-            _ => CliError::new(Exit::NotExecutable, "exec", format!("`{name}` is not started: {reason}"))
-                .hint("nothing was run; if you trust the program all the same, name it by its path"),
+            _ => CliError::new(
+                Exit::NotExecutable,
+                "exec",
+                format!("`{name}` is not started: {reason}"),
+            )
+            .hint("nothing was run; if you trust the program all the same, name it by its path"),
         }
     })
 }

@@ -153,9 +153,7 @@ fn start(
         command.env(name, token.expose());
     }
     let program = args.command[0].to_string_lossy();
-    Command::from(command)
-        .spawn()
-        .map_err(|error| not_run(Exit::NotExecutable, &program, &error))
+    Command::from(command).spawn().map_err(|error| not_run(Exit::NotExecutable, &program, &error))
 }
 
 /// Waits for the end of the program. What a terminal tells us it tells the program, too; what
