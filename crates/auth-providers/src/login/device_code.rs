@@ -13,7 +13,8 @@ use crate::login::TIMEOUT;
 use crate::login::error::{LoginError, misconfigured, target};
 use crate::oauth::endpoint::TokenEndpoint;
 use crate::oauth::response::error_of;
-use crate::oauth::tokens::{Expiry, number};
+use crate::oauth::numbers::number;
+use crate::oauth::tokens::Expiry;
 use crate::provider::{Flow, Provider};
 use crate::text;
 
