@@ -50,18 +50,18 @@ impl Wanted {
             return Err(no_right(&format!("--provider {provider}")));
         }
         let granted = caller.client();
-        let only =
-            |wanted: Option<String>, granted: Option<String>, is_client: bool, what: &str| match (
-                wanted, granted,
-            ) {
-                (Some(wanted), Some(granted)) if wanted != granted => {
-                    Err(no_right(&format!("--{what} {wanted}")))
-                }
-                (Some(wanted), None) if is_client && what != "profile" => {
-                    Err(no_right(&format!("--{what} {wanted}")))
-                }
-                (wanted, granted) => Ok(wanted.or(granted)),
-            };
+        let only = |wanted: Option<String>,
+                    granted: Option<String>,
+                    is_client: bool,
+                    what: &str| match (wanted, granted) {
+            (Some(wanted), Some(granted)) if wanted != granted => {
+                Err(no_right(&format!("--{what} {wanted}")))
+            }
+            (Some(wanted), None) if is_client && what != "profile" => {
+                Err(no_right(&format!("--{what} {wanted}")))
+            }
+            (wanted, granted) => Ok(wanted.or(granted)),
+        };
         let is_client = granted.is_some();
         let of = |pick: fn(&crate::client::Client) -> Option<String>| granted.and_then(pick);
         let granted_profile = of(|it| it.profile.as_ref().map(ToString::to_string));
