@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use stateright::Property;
 
 use super::issuer::{Kind, Reply, Status, Who};
-use super::state::{Answer, At, Doing, End, Record, State, TOKENS, Token, Wrongs};
+use super::state::{Answer, At, Directory, Doing, End, Record, State, TOKENS, Token, Wrongs};
 use super::{Refresh, index};
 use crate::mistakes::Mistake;
 
@@ -23,6 +23,18 @@ pub(super) fn properties() -> Vec<Property<Refresh>> {
         }),
         Property::always("what is returned is valid", |_, state: &State| {
             !state.wrongs.has(Wrongs::RETURNED_ENDED)
+        }),
+        Property::always("no profile is written over by one who is not about it", |_, state: &State| {
+            !state.wrongs.has(Wrongs::REVERTED)
+        }),
+        Property::always("an endpoint that wants to be left alone is", |_, state: &State| {
+            !state.wrongs.has(Wrongs::ASKED_TOO_SOON)
+        }),
+        Property::always("a kept directory keeps its token from every Clawdbot", |_, state: &State| {
+            !state.wrongs.has(Wrongs::LEFT_OPEN)
+        }),
+        Property::always("nobody waits for a store because of a request", |model: &Refresh, state: &State| {
+            (0..model.scope.processes).all(|id| !model.waits_for_a_request(state, id, 0))
         }),
         Property::always("nothing is lost outside the window", |model: &Refresh, state: &State| {
             (0..model.scope.logins)
@@ -107,6 +119,35 @@ impl Refresh {
         processes.iter().any(|process| !matches!(process.at, At::Ended(_)))
             && !(0..self.scope.processes).any(|id| self.is_enabled(state, id))
             && !(0..self.scope.clawdbots).any(|id| Self::is_busy(state, id))
+    }
+
+    /// Whether the process waits, for anything but its own token, until somebody of ours has its
+    /// answer from the issuer.
+    fn waits_for_a_request(&self, state: &State, id: u8, depth: u8) -> bool {
+        let process = &state.processes[index(id)];
+        let target = index(process.store.unwrap_or(process.agent));
+        let asks = |other: u8| {
+            matches!(state.processes[index(other)].at, At::Transmit(_))
+                || depth < self.scope.processes
+                    && !self.is_enabled(state, other)
+                    && self.waits_for_a_request(state, other, depth + 1)
+        };
+        let holder_asks = |lock: u8| lock != 0 && lock != id + 1 && asks(lock - 1);
+        match process.at {
+            At::LockStore(_) => {
+                let is_kept_out = |all: u8| {
+                    !self.may_take(state, id, target)
+                        && (0..self.scope.processes).any(|it| it != id && all & (1 << it) != 0 && asks(it))
+                };
+                holder_asks(state.store_locks[target])
+                    || matches!(state.directories[target], Directory::Ours(all) if is_kept_out(all))
+            }
+            At::Await(token) if !self.is_enabled(state, id) => {
+                holder_asks(state.token_locks[self.slot(process.agent, token)])
+            }
+            At::LockEndpoint => holder_asks(state.endpoint_lock),
+            _ => false,
+        }
     }
 
     /// Whether, if all died now and all access tokens ended, the next call for each agent, alone

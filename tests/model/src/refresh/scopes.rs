@@ -33,6 +33,8 @@ pub struct Scope {
     pub ends: u8,
     /// How often a lock is taken from one who was stopped.
     pub thefts: u8,
+    /// Whether ours keep Clawdbot's directory while they ask the issuer.
+    pub keeps_directory: bool,
 }
 
 impl Scope {
@@ -51,6 +53,7 @@ impl Scope {
             faults: 0,
             ends: 0,
             thefts: 0,
+            keeps_directory: true,
         }
     }
 
@@ -103,6 +106,7 @@ impl Scope {
             logins: 2,
             work: [(0, 0), (1, 1), (0, 1)],
             crashes: 1 + u8::from(is_full),
+            faults: 1,
             ends: u8::from(is_full),
             ..Self::ours("two logins crosswise", issuer)
         }
@@ -120,15 +124,41 @@ impl Scope {
         }
     }
 
+    /// Two logins of one agent, and a Clawdbot that refreshes there.
+    fn side_by_side(issuer: Kind, is_full: bool) -> Self {
+        Self {
+            logins: 2,
+            processes: 2 + u8::from(is_full),
+            work: [(0, 0), (0, 1), (1, 0)],
+            clawdbots: 1,
+            whims: [(0, u8::from(is_full), 1), (0, 0, 0)],
+            crashes: 1,
+            ..Self::ours("two logins and a Clawdbot", issuer)
+        }
+    }
+
+    /// The same where ours do not keep the directory while they ask the issuer.
+    fn unkept(self, name: &'static str) -> Self {
+        Self { name, keeps_directory: false, ..self }
+    }
+
     /// All of them.
-    pub fn all(issuer: Kind, is_full: bool) -> [Self; 6] {
-        [
+    pub fn all(issuer: Kind, is_full: bool) -> Vec<Self> {
+        vec![
             Self::kills(issuer, is_full),
+            Self::kills(issuer, is_full).unkept("kills and lost answers, D not kept"),
             Self::stale_saves(issuer, is_full),
+            Self::stale_saves(issuer, is_full).unkept("kills and stale saves, D not kept"),
             Self::clawdbots(issuer, is_full),
+            Self::clawdbots(issuer, is_full).unkept("Clawdbots that refresh, D not kept"),
             Self::moved_on(issuer, is_full),
+            Self::moved_on(issuer, is_full).unkept("kills, then a Clawdbot, D not kept"),
             Self::stopped(issuer, is_full),
+            Self::stopped(issuer, is_full).unkept("stopped for too long, D not kept"),
+            Self::side_by_side(issuer, is_full),
+            Self::side_by_side(issuer, is_full).unkept("two logins and a Clawdbot, D not kept"),
             Self::crosswise(issuer, is_full),
+            Self::crosswise(issuer, is_full).unkept("two logins crosswise, D not kept"),
         ]
     }
 
@@ -150,6 +180,7 @@ impl Scope {
             named: (0, 0),
             seen: 0,
             has_sent: false,
+            snapshot: None,
         };
         let clawdbot = |id: usize| Clawdbot {
             agent: self.homes[id],
@@ -167,6 +198,8 @@ impl Scope {
             token_locks: [0; 2 * TOKENS],
             store_locks: [0; AGENTS],
             directories: [Directory::Free; AGENTS],
+            is_endpoint_waiting: false,
+            endpoint_lock: 0,
             issuer: Issuer::new(self.logins),
             processes: [process(0), process(1), process(2)],
             clawdbots: [clawdbot(0), clawdbot(1)],

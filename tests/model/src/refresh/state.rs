@@ -61,10 +61,8 @@ pub enum Answer {
 pub enum Directory {
     /// There is no directory.
     Free,
-    /// This process of ours has it.
+    /// Ours have it in common: a bit for each process that does. None, if all of these died.
     Ours(u8),
-    /// A process of ours died with it.
-    OfOurDead,
     /// This Clawdbot has it.
     Clawdbot(u8),
     /// A Clawdbot died with it; in time that is seen.
@@ -76,6 +74,8 @@ pub enum Directory {
 pub enum Task {
     /// To send its token.
     Send,
+    /// To save what came of it.
+    Merge(Reply),
     /// To find out what became of a token whose process died.
     Resolve,
     /// To replace a used-up token by the end of its chain.
@@ -111,8 +111,13 @@ pub enum At {
     Await(Token),
     /// Records the intent.
     Intend,
-    /// Sends, if the directory is still ours. So many answers were lost before.
+    /// Sends without the lock of the store, if nothing has changed. So many answers were lost
+    /// before.
     Transmit(u8),
+    /// Was turned away, and waits for the lock of the endpoint.
+    LockEndpoint,
+    /// Notes that the endpoint asked to be left alone.
+    NoteEndpoint,
     /// Has the answer in memory, and writes it to its file.
     Store(Reply),
     /// Looks for an answer file, or another trace, of a token whose process died.
@@ -179,6 +184,8 @@ pub struct Process {
     pub seen: u16,
     /// Whether it has sent something and got an answer.
     pub has_sent: bool,
+    /// The store as it was when its token was sent, which only a mistake remembers.
+    pub snapshot: Option<Document>,
 }
 
 /// What a Clawdbot does next.
@@ -226,6 +233,13 @@ impl Wrongs {
     pub const OVERWROTE: u8 = 4;
     /// One of ours returned an access token that had ended.
     pub const RETURNED_ENDED: u8 = 8;
+    /// One of ours wrote over a profile that it was not about.
+    pub const REVERTED: u8 = 16;
+    /// One of ours asked an endpoint that was known to want to be left alone.
+    pub const ASKED_TOO_SOON: u8 = 32;
+    /// A Clawdbot had the directory and sent a token that one of ours had just sent, which had kept
+    /// the directory for that.
+    pub const LEFT_OPEN: u8 = 64;
 
     /// Adds one.
     pub fn add(&mut self, wrong: u8) {
@@ -255,6 +269,10 @@ pub struct State {
     pub store_locks: [u8; AGENTS],
     /// Clawdbot's lock beside each store.
     pub directories: [Directory; AGENTS],
+    /// Whether the endpoint has asked to be left alone, and that is noted.
+    pub is_endpoint_waiting: bool,
+    /// Who has the lock of that note.
+    pub endpoint_lock: u8,
     /// The issuer.
     pub issuer: Issuer,
     /// Ours.
@@ -289,6 +307,11 @@ impl State {
     /// Whether the answer with this token was lost.
     pub fn is_in_window(&self, token: Token) -> bool {
         self.in_window & (1 << token) != 0
+    }
+
+    /// Whether a process of ours is among those that have the directory of an agent.
+    pub fn has_directory(&self, id: u8, agent: u8) -> bool {
+        matches!(self.directories[usize::from(agent)], Directory::Ours(all) if all & (1 << id) != 0)
     }
 
     /// Whether a Clawdbot has harmed the login that a token descends from.

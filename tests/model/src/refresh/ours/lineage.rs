@@ -74,7 +74,7 @@ impl Refresh {
     }
 
     /// Where the record and the lock of a token are.
-    pub(super) fn slot(&self, agent: u8, token: Token) -> usize {
+    pub(in crate::refresh) fn slot(&self, agent: u8, token: Token) -> usize {
         let of = if self.makes(Mistake::RecordsPerAgent) { index(agent) } else { 0 };
         of * TOKENS + index(token)
     }

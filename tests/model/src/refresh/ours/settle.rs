@@ -10,7 +10,10 @@ impl Refresh {
     pub(super) fn read(&self, state: &mut State, id: u8, task: Task, reply: Reply) {
         let process = &state.processes[index(id)];
         let (agent, key) = (process.agent, process.key());
-        let before = state.stores[index(process.store.unwrap_or(agent))];
+        let before = match (task, process.snapshot) {
+            (Task::Merge(_), Some(snapshot)) => snapshot,
+            _ => state.stores[index(process.store.unwrap_or(agent))],
+        };
         let mut after = before;
         let mut touched = 0;
         let mut successor = None;
@@ -113,7 +116,7 @@ impl Refresh {
     ) {
         match task {
             Task::Heal(login) => self.adopted(state, id, Some(login.access)),
-            Task::Send | Task::Resolve => go(state, id, At::Settle(reply, successor)),
+            Task::Send | Task::Merge(_) | Task::Resolve => go(state, id, At::Settle(reply, successor)),
             Task::Give(_) => self.again(state, id),
         }
     }
@@ -134,8 +137,16 @@ impl Refresh {
 
 /// Judges what was just written over. An issuer that gives grace may leave a login with several
 /// living tokens; then one of them in the place of another takes nothing away.
-pub(super) fn note_overwritten(state: &mut State, replaced: Document, after: Document) {
-    for (login, now) in replaced.into_iter().zip(after) {
+pub(super) fn note_overwritten(
+    state: &mut State,
+    replaced: Document,
+    after: Document,
+    touched: u8,
+) {
+    for (profile, (login, now)) in replaced.into_iter().zip(after).enumerate() {
+        if touched & (1 << profile) == 0 && login != now {
+            state.wrongs.add(Wrongs::REVERTED);
+        }
         let Some(Login { refresh: token, .. }) = login else { continue };
         let issuer = &state.issuer;
         let is_living = |token: Token| issuer.status(token) == Status::Live;
