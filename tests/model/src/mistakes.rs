@@ -57,11 +57,15 @@ pub enum Mistake {
     EndpointIgnored,
     /// The note of an endpoint is locked before the token is.
     EndpointBeforeToken,
+    /// A login is replaced without the lock of its token, which may be on its way.
+    ReplacedWithoutItsLock,
+    /// Who waits for a login is looked for before its store is locked, and not again.
+    HandedOverTooEarly,
 }
 
 impl Mistake {
     /// Those of refreshing.
-    pub const OF_REFRESH: [Self; 22] = [
+    pub const OF_REFRESH: [Self; 24] = [
         Self::NoRereadAfterDirectory,
         Self::PropagationUnderStoreLock,
         Self::RecordsPerAgent,
@@ -84,6 +88,8 @@ impl Mistake {
         Self::NoLookBeforeSending,
         Self::EndpointIgnored,
         Self::EndpointBeforeToken,
+        Self::ReplacedWithoutItsLock,
+        Self::HandedOverTooEarly,
     ];
     /// Those of the directory lock.
     pub const OF_DIRECTORY: [Self; 5] = [
@@ -124,6 +130,8 @@ impl fmt::Display for Mistake {
             Self::NoLookBeforeSending => "no look at the store right before sending",
             Self::EndpointIgnored => "asking an endpoint that wants to be left alone",
             Self::EndpointBeforeToken => "locking the endpoint's note before the token",
+            Self::ReplacedWithoutItsLock => "replacing a login without the lock of its token",
+            Self::HandedOverTooEarly => "looking for who waits for a login too early",
         };
         formatter.pad(text)
     }

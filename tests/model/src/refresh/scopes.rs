@@ -33,6 +33,10 @@ pub struct Scope {
     pub ends: u8,
     /// How often a lock is taken from one who was stopped.
     pub thefts: u8,
+    /// Whether the second agent has copies of the logins.
+    pub has_copies: bool,
+    /// Whether the last process saves a new login, in the place of the old one.
+    pub logs_in: bool,
     /// Whether ours keep Clawdbot's directory while they ask the issuer.
     pub keeps_directory: bool,
 }
@@ -53,6 +57,8 @@ impl Scope {
             faults: 0,
             ends: 0,
             thefts: 0,
+            has_copies: true,
+            logs_in: false,
             keeps_directory: true,
         }
     }
@@ -137,6 +143,28 @@ impl Scope {
         }
     }
 
+    /// A person logs in anew in one agent.
+    fn new_login(issuer: Kind, is_full: bool) -> Self {
+        Self {
+            work: [(0, 0), (1, 0), (0, 0)],
+            logs_in: true,
+            crashes: 1 + u8::from(is_full),
+            faults: 1,
+            ends: 1,
+            ..Self::ours("a new login meanwhile", issuer)
+        }
+    }
+
+    /// The same where nobody else has the old one.
+    fn new_login_alone(issuer: Kind, is_full: bool) -> Self {
+        Self {
+            name: "a new login meanwhile, of one agent",
+            work: [(0, 0), (0, 0), (0, 0)],
+            has_copies: false,
+            ..Self::new_login(issuer, is_full)
+        }
+    }
+
     /// The same where ours do not keep the directory while they ask the issuer.
     fn unkept(self, name: &'static str) -> Self {
         Self { name, keeps_directory: false, ..self }
@@ -157,6 +185,8 @@ impl Scope {
             Self::stopped(issuer, is_full).unkept("stopped for too long, D not kept"),
             Self::side_by_side(issuer, is_full),
             Self::side_by_side(issuer, is_full).unkept("two logins and a Clawdbot, D not kept"),
+            Self::new_login(issuer, is_full),
+            Self::new_login_alone(issuer, is_full),
             Self::crosswise(issuer, is_full),
             Self::crosswise(issuer, is_full).unkept("two logins crosswise, D not kept"),
         ]
@@ -180,8 +210,14 @@ impl Scope {
             named: (0, 0),
             seen: 0,
             has_sent: false,
+            new: None,
             snapshot: None,
         };
+        let mut issuer = Issuer::new(self.logins);
+        let mut processes = [process(0), process(1), process(2)];
+        if self.logs_in {
+            processes[2].new = Some(issuer.log_in());
+        }
         let clawdbot = |id: usize| Clawdbot {
             agent: self.homes[id],
             doing: Doing::Idle,
@@ -191,7 +227,7 @@ impl Scope {
             refreshes: self.whims[id].2,
         };
         State {
-            stores: [store; AGENTS],
+            stores: [store, if self.has_copies { store } else { Document::default() }],
             backups: [Document::default(); AGENTS],
             answers: [[Answer::None; TOKENS]; AGENTS],
             records: [Record::None; 2 * TOKENS],
@@ -200,8 +236,8 @@ impl Scope {
             directories: [Directory::Free; AGENTS],
             is_endpoint_waiting: false,
             endpoint_lock: 0,
-            issuer: Issuer::new(self.logins),
-            processes: [process(0), process(1), process(2)],
+            issuer,
+            processes,
             clawdbots: [clawdbot(0), clawdbot(1)],
             crashes: self.crashes,
             faults: self.faults,

@@ -82,6 +82,12 @@ pub enum Task {
     Heal(Login),
     /// To give an answer to another agent.
     Give(Reply),
+    /// To give an answer for which there is no place any more to another agent.
+    Home(Reply),
+    /// To give the login that is about to be replaced to another agent.
+    Hand,
+    /// To put a new login in the place of the old one.
+    Replace(Login),
 }
 
 /// What a process of ours does next. Each is one access to something that others see.
@@ -130,10 +136,14 @@ pub enum At {
     Backup(Task, Reply, Document, u8, Option<Token>),
     /// Records what came of the token.
     Settle(Reply, Option<Token>),
+    /// Records that another agent has what came, and removes the answer file.
+    SettleHome(Token),
     /// Removes the answer file.
     Unfile(Reply),
     /// Gives the answer to the agents that still hold the token.
     Give(Reply),
+    /// Gives the login that is about to be replaced to the agents whose own was used up for it.
+    Hand,
     /// It is over.
     Ended(End),
 }
@@ -184,6 +194,8 @@ pub struct Process {
     pub seen: u16,
     /// Whether it has sent something and got an answer.
     pub has_sent: bool,
+    /// The login that it is to put in the place of the old one: then it refreshes nothing.
+    pub new: Option<Login>,
     /// The store as it was when its token was sent, which only a mistake remembers.
     pub snapshot: Option<Document>,
 }

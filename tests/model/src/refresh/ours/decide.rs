@@ -19,6 +19,16 @@ impl Refresh {
         };
         let key = before.refresh;
         let record = self.record(state, agent, key);
+        if state.processes[index(id)].new.is_some() {
+            return match record {
+                _ if current.refresh != key => self.again(state, id),
+                Record::Intent(of, profile) if !self.makes(Mistake::ReplacedWithoutItsLock) => {
+                    state.processes[index(id)].named = (of, profile);
+                    lock_store(state, id, of, Task::Resolve);
+                }
+                _ => go(state, id, At::Hand),
+            };
+        }
         if current.refresh != key {
             if record == Record::None && self.is_successor(state, agent, before, current) {
                 return go(state, id, At::Note(current.refresh));
@@ -154,7 +164,9 @@ impl Refresh {
             return go(state, id, At::Note(there.refresh));
         }
         self.release_store(state, id);
-        if before.is_some_and(|before| before.refresh == key) {
+        if state.processes[index(id)].new.is_some() {
+            go(state, id, At::Hand);
+        } else if before.is_some_and(|before| before.refresh == key) {
             lock_store(state, id, agent, Task::Send);
         } else {
             self.again_if_found(state, id, key);

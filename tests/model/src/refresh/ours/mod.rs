@@ -26,7 +26,7 @@ impl Refresh {
         match process.at {
             At::LockToken => {
                 let key = process.before.map_or(0, |login| login.refresh);
-                self.makes(Mistake::RecordWithoutItsLock)
+                self.goes_without_its_lock(process)
                     || state.token_locks[self.slot(process.agent, key)] == 0
             }
             At::LockEnd(token) => state.token_locks[self.slot(process.agent, token)] == 0,
@@ -63,7 +63,7 @@ impl Refresh {
             At::Look => self.look(state, id),
             At::LockToken => {
                 let key = process.before.map_or(0, |login| login.refresh);
-                if !self.makes(Mistake::RecordWithoutItsLock) {
+                if !self.goes_without_its_lock(&process) {
                     state.token_locks[self.slot(agent, key)] = id + 1;
                 }
                 state.processes[index(id)].lock = Some(key);
@@ -182,6 +182,13 @@ impl Refresh {
                 state.records[self.slot(agent, key)] = record;
                 go(state, id, At::Unfile(reply));
             }
+            At::SettleHome(successor) => {
+                let record =
+                    if successor == key { Record::None } else { Record::Consumed(successor, target) };
+                state.records[self.slot(agent, key)] = record;
+                state.answers[index(process.named.0)][self.file(key)] = Answer::None;
+                self.again(state, id);
+            }
             At::Unfile(reply) => {
                 state.answers[index(target)][self.file(key)] = Answer::None;
                 if !self.makes(Mistake::PropagationUnderStoreLock) {
@@ -203,7 +210,31 @@ impl Refresh {
                     self.again(state, id);
                 }
             }
+            At::Hand => {
+                let other = 1 - agent;
+                let held = state.stores[index(other)].iter().flatten();
+                if held.into_iter().any(|it| self.leads_to(state, agent, it.refresh, key)) {
+                    lock_store(state, id, other, Task::Hand);
+                } else {
+                    self.replace(state, id);
+                }
+            }
             At::Ended(_) => {}
+        }
+    }
+
+    fn goes_without_its_lock(&self, process: &Process) -> bool {
+        self.makes(Mistake::RecordWithoutItsLock)
+            || self.makes(Mistake::ReplacedWithoutItsLock) && process.new.is_some()
+    }
+
+    /// Goes on to put the new login in the place of the old one.
+    pub(super) fn replace(&self, state: &mut State, id: u8) {
+        self.release_store(state, id);
+        let Process { agent, new, .. } = state.processes[index(id)];
+        match new {
+            Some(new) => lock_store(state, id, agent, Task::Replace(new)),
+            None => self.again(state, id),
         }
     }
 
@@ -212,7 +243,7 @@ impl Refresh {
         let Some(login) = state.login(process.agent, process.profile) else {
             return self.end(state, id, End::NeedsLogin);
         };
-        if state.issuer.is_valid(login) {
+        if process.new.is_none() && state.issuer.is_valid(login) {
             self.end(state, id, End::Valid(login.access));
         } else if process.has_sent {
             self.end(state, id, End::Unavailable);
@@ -270,9 +301,9 @@ impl Refresh {
         let next = match task {
             Task::Send => At::Reread,
             Task::Resolve => At::Resolve,
-            Task::Heal(_) => At::Read(task, Reply::Refused),
+            Task::Heal(_) | Task::Hand | Task::Replace(_) => At::Read(task, Reply::Refused),
             Task::Merge(reply) => merging(task, reply),
-            Task::Give(reply) => At::Read(task, reply),
+            Task::Give(reply) | Task::Home(reply) => At::Read(task, reply),
         };
         go(state, id, next);
     }
