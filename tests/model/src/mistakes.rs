@@ -92,12 +92,13 @@ impl Mistake {
         Self::HandedOverTooEarly,
     ];
     /// Those of the directory lock.
-    pub const OF_DIRECTORY: [Self; 5] = [
+    pub const OF_DIRECTORY: [Self; 6] = [
         Self::NoRereadAfterDirectory,
         Self::ReleaseWithoutOwnerCheck,
         Self::TakeoverByRmdir,
         Self::IdentityByInodeNumber,
         Self::AdoptInTheMiddleOfATakeover,
+        Self::SharedDirectoryRemoved,
     ];
 }
 
