@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use auth_cli::profiles::store_cache::Warm;
-use auth_cli::profiles::token_sink::{Flights, TokenSink};
 use auth_providers::refresh::Wanted;
+use auth_providers::token_source::{Flights, TokenSink, Warm};
 use auth_providers::{HttpRequest, HttpResponse, Providers};
 use auth_routing::{Config, Routing, plan};
 use auth_store::{Clock as _, Document, ProviderId, StateDirectory, Store, SystemClock};

@@ -1,39 +1,14 @@
-//! The whole-program tests: the real binary against our issuer and against a certified one.
+//! The whole-program tests: the real binary against our issuer and against a certified one. One folder for each folder
+//! of `commands/` in the command line; `program/` has what is about all commands.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod agents;
-mod canary;
-mod certified;
-mod codex;
-mod config;
-mod crash;
-mod django;
+mod configure;
 mod doctor;
-mod failover;
-mod files;
-mod goldens;
-#[cfg(unix)]
-mod hints;
-mod import;
-mod injection;
 mod login;
-mod login_page;
-mod logout;
-mod mistakes;
-#[cfg(unix)]
-mod odd_files;
-#[cfg(unix)]
-mod pages;
-mod paste;
-mod plug_in;
 #[cfg(unix)]
 mod plugins;
-mod providers;
-mod refresh;
-mod routing;
-mod runtime_cache;
+mod profiles;
+mod program;
 mod sessions;
-mod shell;
-mod terminal;
-mod tools;
-mod written;
+mod token;

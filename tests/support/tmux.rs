@@ -21,7 +21,11 @@ impl Terminal {
     /// Runs the binary with these arguments in a terminal of that size. When it ends, the terminal shows `exit N`, and
     /// `echo on` if what is typed would be seen.
     pub fn start(sandbox: &Sandbox, columns: usize, rows: usize, args: &[&str]) -> Self {
-        let command = sandbox.command(args);
+        Self::of(&sandbox.command(args), sandbox, columns, rows)
+    }
+
+    /// The same with another program.
+    pub fn of(command: &Command, sandbox: &Sandbox, columns: usize, rows: usize) -> Self {
         let mut script = "trap : INT\nenv -i".to_owned();
         for (name, value) in command.get_envs() {
             let value = value.unwrap_or_default();

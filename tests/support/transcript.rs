@@ -95,9 +95,9 @@ impl World {
         context.terminal.stdout = self.width.is_some();
         context.terminal.width = self.width;
         context.program = Some("/usr/local/bin/clawdbot".into());
-        context.stdin = Box::new(Cursor::new(input.into_bytes()));
-        context.stdout = Box::new(stdout.clone());
-        context.stderr = Box::new(stderr.clone());
+        context.set_stdin(Cursor::new(input.into_bytes()));
+        context.set_stdout(stdout.clone());
+        context.set_stderr(stderr.clone());
         let words = words.iter().map(String::as_str);
         let exit = auth_cli::run(["clawdbot"].into_iter().chain(words), &mut context);
         let head = self.head.take().unwrap_or(usize::MAX);

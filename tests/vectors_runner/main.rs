@@ -17,6 +17,7 @@ mod callback;
 mod compare;
 mod directive;
 mod health;
+mod label;
 mod migrate;
 mod places;
 mod reference;
@@ -195,7 +196,7 @@ fn answer(case: &Case) -> Result<Value, String> {
         "repair" => repair::repair(input),
         "health" => health::health(input),
         "remaining" => Ok(health::remaining(input)),
-        "auth_label" => health::label(input),
+        "auth_label" => label::label(input),
         "callback" => callback::run(case),
         "resolve" => resolve::run(input),
         other => Err(format!("nothing answers `{other}` yet")),

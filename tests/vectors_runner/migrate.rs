@@ -66,7 +66,7 @@ fn seen(input: &Value, path: &dyn Fn(&str) -> PathBuf) -> Result<Document, Store
         return Ok(document);
     }
     let oauth = path("credentials/oauth.json");
-    import_legacy(&store, &legacy, (!is_sub).then_some(oauth.as_path()))?;
+    import_legacy(&store, &legacy, (!is_sub).then_some(oauth.as_path()), &path(""))?;
     store.read()
 }
 

@@ -6,9 +6,20 @@ use std::path::{Path, PathBuf};
 use auth_cli::host::paths::{self, Inputs, Paths};
 use serde_json::{Value, json};
 
+use crate::reference::On;
 use crate::routing::text;
 
 pub(crate) fn paths(input: &Value) -> Value {
+    answer(input, true)
+}
+
+/// The original's answer, with our difference or without: pi's own variable counts wherever it
+/// leads.
+pub(crate) fn reference(input: &Value, on: On<'_>) -> Value {
+    answer(input, on("other program"))
+}
+
+fn answer(input: &Value, needs_store: bool) -> Value {
     let root = Path::new("/root-of-the-case");
     let absolute = |text: &str| text.replace("$ROOT", &root.to_string_lossy());
     let relative = |path: &Path| path.to_string_lossy().replace(&*root.to_string_lossy(), "$ROOT");
@@ -18,11 +29,17 @@ pub(crate) fn paths(input: &Value) -> Value {
         .map(|path| PathBuf::from(absolute(text(path))))
         .collect();
     let (home, cwd) = (root.join("home"), root.join("cwd"));
+    let of_pi = absolute(text(&input["env"]["PI_CODING_AGENT_DIR"]));
+    let of_pi = paths::resolve_user_path(OsStr::new(&of_pi), &home, &cwd);
+    let store_of_pi = auth_store::paths::store(&of_pi);
     let inputs = Inputs {
         env: &|name| input["env"][name].as_str().map(|value| OsString::from(absolute(value))),
         home: &home,
         cwd: &cwd,
-        exists: &|path| existing.iter().any(|known| known.starts_with(path)),
+        exists: &|path| {
+            let is_assumed = !needs_store && path == store_of_pi;
+            is_assumed || existing.iter().any(|known| known.starts_with(path))
+        },
     };
     let found = Paths::resolve(&inputs);
     let given = input["agentDir"].as_str().map(absolute);

@@ -10,7 +10,7 @@ use auth_store::{Document, Kind, ProfileId, ProviderId, Timestamp, Usage, trim};
 use serde_json::{Map, Value, json};
 
 use crate::routing::{self, document, text};
-use crate::{Case, callback, directive, health, migrate, repair, resolve, store, usage};
+use crate::{Case, callback, directive, label, migrate, places, repair, resolve, store, usage};
 
 /// The differences that are switched on.
 pub(crate) type On<'a> = &'a dyn Fn(&str) -> bool;
@@ -28,10 +28,11 @@ pub(crate) fn answer(case: &Case, on: On<'_>) -> Option<Answer> {
         "migrate" => Ok(migrate::reference(input, on)),
         "directive" => Ok(directive(input, on)),
         "profile_override" => profile_override(input, on),
-        "auth_label" => label(input, on),
+        "auth_label" => auth_label(input, on),
         "repair" => repair(input, on),
         "resolve" => Ok(resolve::reference(input, on)),
         "callback" => Ok(callback::reference(input, on)),
+        "paths" => Ok(places::reference(input, on)),
         _ => return None,
     })
 }
@@ -364,7 +365,7 @@ fn profile_override(input: &Value, on: On<'_>) -> Result<Value, String> {
 }
 
 /// The original calls a profile missing whose provider the config spells in another way.
-fn label(input: &Value, on: On<'_>) -> Result<Value, String> {
+fn auth_label(input: &Value, on: On<'_>) -> Result<Value, String> {
     let document = document(&input["store"])?;
     let mut planned = routing::planned(input, &document);
     let declared = &input["config"]["auth"]["profiles"];
@@ -377,9 +378,9 @@ fn label(input: &Value, on: On<'_>) -> Result<Value, String> {
         }
     }
     let masked = |id: &ProfileId| {
-        if missing.contains(id) { "missing".to_owned() } else { health::masked(&document, id) }
+        if missing.contains(id) { "missing".to_owned() } else { label::masked(&document, id) }
     };
-    let mut answer = health::label_with(input, &document, &planned, &masked);
+    let mut answer = label::label_with(input, &document, &planned, &masked);
     if !missing.is_empty() {
         answer["label"] = text(&answer["label"]).replace(" api-key missing", " missing").into();
     }

@@ -4,9 +4,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use auth_cli::profiles::store_cache::Warm;
-use auth_cli::profiles::token_sink::{Flights, TokenSink};
 use auth_providers::refresh::{RefreshError, Wanted};
+use auth_providers::token_source::{Flights, TokenSink, Warm};
 use auth_providers::{HttpError, HttpRequest, HttpResponse, Method, Providers, RefreshTarget};
 use auth_routing::health::repair;
 use auth_routing::{Config, Pin, Routing, plan};

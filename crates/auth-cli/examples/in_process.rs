@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let run = |words: &str| {
         let stdout = Captured::default();
         let mut context = Context::sealed(home.path(), Timestamp(1_769_644_800_000));
-        context.stdout = Box::new(stdout.clone());
+        context.set_stdout(stdout.clone());
         let exit = auth_cli::run(words.split(' '), &mut context);
         println!("$ {words}\n{}(exit code {exit})\n", stdout.text());
     };

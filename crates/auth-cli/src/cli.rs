@@ -16,7 +16,7 @@ use crate::commands::sessions::args::SessionsCommand;
 use crate::commands::status::args::{ChannelsCommand, StatusArgs};
 use crate::commands::token::args::{ExplainArgs, ReportArgs, TokenArgs};
 use crate::commands::token::exec_args::{EnvArgs, ExecArgs, GitCredentialArgs};
-use crate::host::global::Global;
+use crate::host::report::Output;
 use clap::{Args, Parser, Subcommand};
 
 /// `models …`; alone it is `models status`.
@@ -174,15 +174,13 @@ pub struct GlobalArgs {
     pub no_color: bool,
 }
 
-impl GlobalArgs {
-    /// The options as values.
-    pub fn resolved(&self) -> Global {
-        Global {
-            agent: self.agent.clone(),
-            json: self.json,
-            verbose: self.verbose,
-            no_color: self.no_color,
-        }
+impl Cli {
+    /// The form of the answer.
+    pub fn output(&self) -> Output {
+        let GlobalArgs { json, verbose, no_color, .. } = self.global;
+        let is_status =
+            matches!(&self.command, Command::Models(it) if it.status_json && it.command.is_none());
+        Output { json: json || is_status, verbose, no_color }
     }
 }
 

@@ -5,22 +5,21 @@ use clap::CommandFactory as _;
 use crate::cli::{Cli, CompletionArgs, ManArgs};
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
+use crate::host::report::Report;
 
 /// Prints the completion script of a shell.
-pub fn completion(args: &CompletionArgs, context: &mut Context) -> Result<Exit, CliError> {
+pub fn completion(args: &CompletionArgs) -> Report {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "clawdbot", &mut script);
-    context.stdout.write_all(&script).map_err(CliError::stdout)?;
-    Ok(Exit::Done)
+    Report::raw(String::from_utf8_lossy(&script).into_owned())
 }
 
 /// Prints the page of the program, or writes the pages of all commands into a directory.
-pub fn man(args: &ManArgs, context: &mut Context) -> Result<Exit, CliError> {
+pub fn man(args: &ManArgs, context: &Context) -> Result<Report, CliError> {
     let Some(directory) = &args.dir else {
         let mut page = Vec::new();
         clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(CliError::stdout)?;
-        context.stdout.write_all(&page).map_err(CliError::stdout)?;
-        return Ok(Exit::Done);
+        return Ok(Report::raw(String::from_utf8_lossy(&page).into_owned()));
     };
     let directory = context.user_path(directory);
     let written = std::fs::create_dir_all(&directory)
@@ -29,6 +28,7 @@ pub fn man(args: &ManArgs, context: &mut Context) -> Result<Exit, CliError> {
         let message = format!("{}: {error}", directory.display());
         CliError::new(Exit::CannotWrite, "cannot_write", message).path(&directory)
     })?;
-    context.print(format_args!("Written to {}.", context.display(&directory)))?;
-    Ok(Exit::Done)
+    let mut report = Report::default();
+    report.line(format_args!("Written to {}.", context.display(&directory)));
+    Ok(report)
 }

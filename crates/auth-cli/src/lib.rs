@@ -4,12 +4,12 @@
 //! same function on a context of their own:
 //!
 //! ```
-//! use auth_cli::context::{Captured, Context};
+//! use auth_cli::host::context::{Captured, Context};
 //! use auth_store::Timestamp;
 //!
 //! let home = std::path::Path::new("/nowhere/home");
 //! let (stdout, mut context) = (Captured::default(), Context::sealed(home, Timestamp(0)));
-//! context.stdout = Box::new(stdout.clone());
+//! context.set_stdout(stdout.clone());
 //!
 //! let exit = auth_cli::run(["clawdbot", "models", "status", "--plain"], &mut context);
 //! assert_eq!(exit, 0);
@@ -31,6 +31,7 @@ use std::ffi::OsString;
 use clap::Parser as _;
 use clap::error::{ContextKind, ErrorKind};
 
+use crate::agent::invocation::Invocation;
 use crate::cli::AuthCommand;
 use crate::cli::Cli;
 use crate::cli::Command;
@@ -48,20 +49,25 @@ use crate::commands::status::args::StatusArgs;
 use crate::flows::model::Use;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::report::Report;
+use crate::profiles::runtime_cache;
 
 /// Runs the program with `arguments` (the first is its own name), and returns its exit code.
 ///
 /// Data goes to `context.stdout`, everything else to `context.stderr`; an error is reported there
 /// and becomes the exit code. A word that is not ours is handed on to the next `clawdbot` or
 /// `moltbot` on PATH: then this function does not return.
-pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &mut Context) -> u8 {
+pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &Context) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let (json, result) = match Cli::try_parse_from(&arguments) {
         Ok(cli) => {
-            let global = cli.global.resolved();
-            let result = dispatch(&cli, &global, context);
-            let result = result.map_err(|error| agent::shared::with_offer(error, &global, context));
+            let output = cli.output();
+            let invocation = Invocation::new(context, output, cli.global.agent.clone());
+            let result = dispatch(&cli, &invocation);
+            runtime_cache::follow_changes(&invocation);
+            let better = |error| agent::shared::with_offer(error, &invocation);
+            let result = result.map(|report| report.map_failure(better)).map_err(better);
+            let result = result.and_then(|report| report.render(output, context));
             (wants_json(&arguments), result)
         }
         Err(error) => (wants_json(&arguments), not_parsed(&error, &arguments, context)),
@@ -74,8 +80,8 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &m
     exit as u8
 }
 
-fn dispatch(cli: &Cli, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    host::logging::start(global.verbose, context);
+fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    host::process::logging::start(invocation.output.verbose, invocation.context);
     if !matches!(
         cli.command,
         Command::Agents(_)
@@ -84,130 +90,114 @@ fn dispatch(cli: &Cli, global: &Global, context: &mut Context) -> Result<Exit, C
             | Command::Completion(_)
             | Command::Man(_)
     ) {
-        agent::import_legacy_files(global, context)?;
+        agent::legacy::import_legacy_files(invocation)?;
     }
-    check_agent(cli, global, context)?;
+    check_agent(cli, invocation)?;
     match &cli.command {
-        Command::Models(ModelsArgs { command: None, status_plain, status_json }) => {
+        Command::Models(ModelsArgs { command: None, status_plain, .. }) => {
             let args = StatusArgs { plain: *status_plain, ..StatusArgs::default() };
-            let global = Global { json: global.json || *status_json, ..global.clone() };
-            commands::status::run(&args, &global, context)
+            commands::status::run(&args, invocation)
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Status(args)), .. }) => {
-            commands::status::run(args, global, context)
+            commands::status::run(args, invocation)
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Set(args)), .. }) => {
-            flows::model::set(&args.model, Use::Chat, global, context)
+            flows::model::set(&args.model, Use::Chat, invocation)
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::SetImage(args)), .. }) => {
-            flows::model::set(&args.model, Use::Image, global, context)
+            flows::model::set(&args.model, Use::Image, invocation)
         }
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Aliases(command)), .. }) => {
-            commands::models::aliases(command, global, context)
+            commands::models::aliases(command, invocation)
         }
         Command::Models(ModelsArgs {
             command: Some(ModelsCommand::Fallbacks(command)), ..
-        }) => commands::models::fallbacks(command, Use::Chat, global, context),
+        }) => commands::models::fallbacks(command, Use::Chat, invocation),
         Command::Models(ModelsArgs {
             command: Some(ModelsCommand::ImageFallbacks(command)),
             ..
-        }) => commands::models::fallbacks(command, Use::Image, global, context),
+        }) => commands::models::fallbacks(command, Use::Image, invocation),
         Command::Models(ModelsArgs { command: Some(ModelsCommand::Auth(auth)), .. }) => {
             match auth {
-                AuthCommand::Login(args) => commands::login::run(args, global, context),
-                AuthCommand::LoginGithubCopilot(args) => {
-                    commands::login::copilot(args, global, context)
-                }
-                AuthCommand::Add => commands::login::add(global, context),
-                AuthCommand::SetupToken(args) => {
-                    commands::login::setup_token(args, global, context)
-                }
-                AuthCommand::PasteToken(args) => {
-                    commands::login::paste_token(args, global, context)
-                }
-                AuthCommand::PasteApiKey(args) => {
-                    commands::login::paste_api_key(args, global, context)
-                }
-                AuthCommand::Import(args) => commands::login::import(args, global, context),
-                AuthCommand::List(args) => commands::profiles::list::run(args, global, context),
-                AuthCommand::Logout(args) => commands::profiles::logout::run(args, global, context),
-                AuthCommand::Remove(args) => commands::profiles::remove::run(args, global, context),
-                AuthCommand::Refresh(args) => {
-                    commands::profiles::refresh::run(args, global, context)
-                }
-                AuthCommand::Report(args) => commands::token::report::run(args, global, context),
-                AuthCommand::Explain(args) => commands::token::explain::run(args, global, context),
-                AuthCommand::Token(args) => commands::token::run(args, global, context),
-                AuthCommand::Exec(args) => commands::token::exec_env::exec(args, global, context),
-                AuthCommand::Env(args) => commands::token::exec_env::env(args, global, context),
-                AuthCommand::Configure(what) => commands::configure::run(what, global, context),
+                AuthCommand::Login(args) => commands::login::run(args, invocation),
+                AuthCommand::LoginGithubCopilot(args) => commands::login::copilot(args, invocation),
+                AuthCommand::Add => commands::login::add(invocation),
+                AuthCommand::SetupToken(args) => commands::login::setup_token(args, invocation),
+                AuthCommand::PasteToken(args) => commands::login::paste_token(args, invocation),
+                AuthCommand::PasteApiKey(args) => commands::login::paste_api_key(args, invocation),
+                AuthCommand::Import(args) => commands::login::import(args, invocation),
+                AuthCommand::List(args) => commands::profiles::list::run(args, invocation),
+                AuthCommand::Logout(args) => commands::profiles::logout::run(args, invocation),
+                AuthCommand::Remove(args) => commands::profiles::remove::run(args, invocation),
+                AuthCommand::Refresh(args) => commands::profiles::refresh::run(args, invocation),
+                AuthCommand::Report(args) => commands::token::report::run(args, invocation),
+                AuthCommand::Explain(args) => commands::token::explain::run(args, invocation),
+                AuthCommand::Token(args) => commands::token::run(args, invocation),
+                AuthCommand::Exec(args) => commands::token::exec_env::exec(args, invocation),
+                AuthCommand::Env(args) => commands::token::exec_env::env(args, invocation),
+                AuthCommand::Configure(what) => commands::configure::run(what, invocation),
                 AuthCommand::GitCredential(args) => {
-                    commands::token::git_credential::run(args, global, context)
+                    commands::token::git_credential::run(args, invocation)
                 }
                 AuthCommand::Order(OrderCommand::Get(args)) => {
-                    commands::profiles::order::get(args, global, context)
+                    commands::profiles::order::get(args, invocation)
                 }
                 AuthCommand::Order(OrderCommand::Set(args)) => {
-                    commands::profiles::order::set(args, global, context)
+                    commands::profiles::order::set(args, invocation)
                 }
                 AuthCommand::Order(OrderCommand::Clear(args)) => {
-                    commands::profiles::order::clear(args, global, context)
+                    commands::profiles::order::clear(args, invocation)
                 }
                 AuthCommand::Cooldown(CooldownCommand::List(args)) => {
-                    commands::profiles::cooldown::list(args, global, context)
+                    commands::profiles::cooldown::list(args, invocation)
                 }
                 AuthCommand::Cooldown(CooldownCommand::Clear(args)) => {
-                    commands::profiles::cooldown::clear(args, global, context)
+                    commands::profiles::cooldown::clear(args, invocation)
                 }
             }
         }
-        Command::Channels(ChannelsCommand::List(args)) => {
-            commands::status::channels::list(args, global, context)
-        }
+        Command::Channels(ChannelsCommand::List(_)) => commands::status::channels::list(invocation),
         Command::Agents(AgentsArgs { command: None }) => {
-            commands::agents::list::list(&AgentsListArgs::default(), global, context)
+            commands::agents::list::list(&AgentsListArgs::default(), invocation)
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::List(args)) }) => {
-            commands::agents::list::list(args, global, context)
+            commands::agents::list::list(args, invocation)
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::Add(args)) }) => {
-            commands::agents::add::run(args, global, context)
+            commands::agents::add::run(args, invocation)
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::Delete(args)) }) => {
-            commands::agents::delete::run(args, global, context)
+            commands::agents::delete::run(args, invocation)
         }
         Command::Agents(AgentsArgs { command: Some(AgentsCommand::Share(args)) }) => {
-            commands::agents::share::run(args, global, context)
+            commands::agents::share::run(args, invocation)
         }
         Command::Sessions(SessionsCommand::Model(args)) => {
-            commands::sessions::model(args, global, context)
+            commands::sessions::model(args, invocation)
         }
-        Command::Sessions(SessionsCommand::List) => commands::sessions::list(global, context),
+        Command::Sessions(SessionsCommand::List) => commands::sessions::list(invocation),
         Command::Sessions(SessionsCommand::Show(args)) => {
-            commands::sessions::show(args, global, context)
+            commands::sessions::show(args, invocation)
         }
         Command::Sessions(SessionsCommand::Clear(args)) => {
-            commands::sessions::clear(args, global, context)
+            commands::sessions::clear(args, invocation)
         }
-        Command::Onboard(args) => commands::onboard::run(args, global, context),
-        Command::Completion(args) => completions::completion(args, context),
-        Command::Man(args) => completions::man(args, context),
-        Command::Doctor(args) => commands::doctor::command::run(args, global, context),
-        Command::Plugins(PluginsCommand::List) => commands::plugins::list(global, context),
+        Command::Onboard(args) => commands::onboard::run(args, invocation),
+        Command::Completion(args) => Ok(completions::completion(args)),
+        Command::Man(args) => completions::man(args, invocation.context),
+        Command::Doctor(args) => commands::doctor::command::run(args, invocation),
+        Command::Plugins(PluginsCommand::List) => commands::plugins::list(invocation),
         Command::Plugins(PluginsCommand::Check(args)) => {
-            commands::plugins::check::run(args, global, context)
+            commands::plugins::check::run(args, invocation)
         }
     }
 }
 
 /// Commands that are about no certain agent, or name it themselves, do not pass over `--agent`.
-fn check_agent(cli: &Cli, global: &Global, context: &Context) -> Result<(), CliError> {
-    let Some(name) = &global.agent else { return Ok(()) };
+fn check_agent(cli: &Cli, invocation: &Invocation<'_>) -> Result<(), CliError> {
+    let Some(name) = invocation.named() else { return Ok(()) };
     match &cli.command {
-        Command::Plugins(_) => {
-            let config = config::Config::load(context)?;
-            agent::Agent::of(global, &config, context).map(|_| ())
-        }
+        Command::Plugins(_) => invocation.agent().map(|_| ()),
         Command::Agents(AgentsArgs {
             command:
                 Some(AgentsCommand::Add(_) | AgentsCommand::Delete(_) | AgentsCommand::Share(_)),
@@ -221,7 +211,7 @@ fn check_agent(cli: &Cli, global: &Global, context: &Context) -> Result<(), CliE
 fn not_parsed(
     error: &clap::Error,
     arguments: &[OsString],
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let (text, had_secret) = without_secrets(&error.render().to_string(), arguments);
     match error.kind() {

@@ -7,19 +7,19 @@ use auth_cli::commands::token;
 use auth_cli::host::context::Context;
 use auth_cli::host::process::hardening;
 use auth_cli::plugin_launcher;
-use auth_cli::profiles::worker;
+use auth_cli::profiles::refresh_child;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let exit = match arguments.get(1) {
-        Some(word) if word == worker::WORD => {
+        Some(word) if word == refresh_child::WORD => {
             hardening::start();
-            worker::run(&arguments, &mut Context::real())
+            refresh_child::run(&arguments, &Context::real())
         }
         Some(word) if word == plugin_launcher::WORD => plugin_launcher::run(&arguments),
         _ => token::try_fast(&arguments).unwrap_or_else(|| {
             hardening::start();
-            auth_cli::run(arguments, &mut Context::real())
+            auth_cli::run(arguments, &Context::real())
         }),
     };
     ExitCode::from(exit)

@@ -3,6 +3,9 @@
 
 use std::ffi::OsString;
 
+#[cfg(unix)]
+use crate::host::process::launch;
+
 /// The first argument, before the path of the plugin. Nobody types it.
 pub const WORD: &str = auth_providers::plugin::LAUNCH;
 
@@ -14,14 +17,14 @@ pub fn run(arguments: &[OsString]) -> u8 {
 
     let [_, _, path] = arguments else { return crate::host::error::Exit::Usage as u8 };
     let _ = rustix::process::setsid();
-    let mut error = std::process::Command::new(path).exec();
+    let mut error = launch::program(path).exec();
     for _ in 0..20 {
         if error.kind() != std::io::ErrorKind::ExecutableFileBusy {
             break;
         }
         // Some other process still has it open for writing, if only for a moment.
         std::thread::sleep(std::time::Duration::from_millis(10));
-        error = std::process::Command::new(path).exec();
+        error = launch::program(path).exec();
     }
     let _nobody_listens = writeln!(std::io::stderr(), "it cannot be started: {error}");
     crate::host::error::Exit::Usage as u8

@@ -55,8 +55,8 @@ impl Home {
         let mut context = Context::sealed(self.root.path(), Timestamp(self.now));
         let (stdout, stderr) = (Captured::default(), Captured::default());
         context.env.insert("CLAWDBOT_LOCK_TIMEOUT".into(), "0".into());
-        context.stdout = Box::new(stdout.clone());
-        context.stderr = Box::new(stderr.clone());
+        context.set_stdout(stdout.clone());
+        context.set_stderr(stderr.clone());
         let exit = auth_cli::run([&["clawdbot"], words].concat(), &mut context);
         Run { exit, stdout: stdout.text(), stderr: stderr.text() }
     }

@@ -23,9 +23,9 @@ fn onboard(
     let mut context = Context::sealed(home, NOW);
     let (stdout, stderr) = (Captured::default(), Captured::default());
     context.env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
-    context.stdin = Box::new(Cursor::new(input.to_owned().into_bytes()));
-    context.stdout = Box::new(stdout.clone());
-    context.stderr = Box::new(stderr.clone());
+    context.set_stdin(Cursor::new(input.to_owned().into_bytes()));
+    context.set_stdout(stdout.clone());
+    context.set_stderr(stderr.clone());
     context.terminal.stdin = is_terminal;
     context.terminal.stderr = is_terminal;
     let words = words.split(' ').filter(|word| !word.is_empty());

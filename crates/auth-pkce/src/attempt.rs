@@ -1,4 +1,4 @@
-//! One login between departure and return: what was made before the browser opened.
+//! One login, from before the browser opens until the response comes.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use zeroize::Zeroize as _;
 use crate::pkce::Verifier;
 use crate::secret::{InvalidPart, SecretText};
 
-/// The value that ties an answer to this login (RFC 6749 §10.12): 256 random bits.
+/// The value that binds a response to this login (RFC 6749 §10.12): 256 random bits.
 #[derive(Clone)]
 pub struct State(SecretText);
 
@@ -80,7 +80,7 @@ impl fmt::Debug for Nonce {
 
 /// One login: verifier, state, nonce, and the address the browser comes back to.
 ///
-/// It is used for one answer. A login that begins in one process and ends in another stores the
+/// It is used for one response. A login that begins in one process and ends in another stores the
 /// four parts (in a file only its owner can read) and comes back through [`Attempt::from_parts`].
 #[derive(Clone, Debug)]
 pub struct Attempt {
@@ -140,7 +140,7 @@ impl Attempt {
         &self.verifier
     }
 
-    /// What the answer must repeat.
+    /// What the response must repeat.
     pub fn state(&self) -> &State {
         &self.state
     }

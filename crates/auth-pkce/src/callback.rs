@@ -6,10 +6,10 @@ use std::fmt;
 use crate::attempt::Attempt;
 use crate::secret::SecretText;
 
-/// The most an answer may be, as a request target or as pasted text: 8 KiB.
+/// The most a response may be, as a request target or as pasted text: 8 KiB.
 pub const MAX_CALLBACK_BYTES: usize = 8 * 1024;
 
-/// An answer that has been read and not yet judged: see [`Attempt::accept`].
+/// A response that has been read and not yet judged: see [`Attempt::accept`].
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Callback {
     pub(crate) code: Option<SecretText>,
@@ -17,16 +17,16 @@ pub struct Callback {
     pub(crate) error: Option<String>,
     pub(crate) error_description: Option<String>,
     pub(crate) issuer: Option<String>,
-    /// A code that a person pasted alone, where the caller allows it: there is no state to judge.
+    /// A code that was pasted alone, if the caller allows it. There is no state to check.
     pub(crate) is_bare: bool,
 }
 
-/// What the answer must satisfy beyond its state: the issuer's name, by RFC 9207.
+/// What the response must satisfy beyond its state: the issuer's name, by RFC 9207.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AnswerRules {
-    /// The issuer that was asked. An answer that names another one is refused.
+    /// The issuer that was asked. A response that names another one is refused.
     pub issuer: Option<String>,
-    /// Whether the answer must name the issuer: its metadata says
+    /// Whether the response must name the issuer: its metadata says
     /// `authorization_response_iss_parameter_supported`, or the provider is known to (RFC 9207 §2.4).
     pub issuer_required: bool,
 }
@@ -34,22 +34,22 @@ pub struct AnswerRules {
 /// The authorization code: to be exchanged once, with the verifier of the same attempt.
 pub struct Code(SecretText);
 
-/// Why an answer yields no code.
+/// Why a response yields no code.
 ///
 /// [`CallbackError::ends_login`] tells the two sorts apart: noise, after which the login goes on,
-/// and the issuer's own answer, after which it is over.
+/// and the issuer's own response, after which it is over.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum CallbackError {
-    /// Not an answer at all. Ask for the paste again; a listener goes on waiting.
+    /// Not a response at all. Ask for the paste again; a listener goes on waiting.
     #[error("this is not the answer of a login: {reason}")]
     Malformed {
         /// What is wrong, without any of the text.
         reason: &'static str,
     },
-    /// An answer to another login, or to none. Ask for the paste again; a listener goes on waiting.
+    /// A response to another login, or to none. Ask for the paste again; a listener goes on waiting.
     #[error("this answer belongs to another login")]
     StateMismatch,
-    /// The issuer, or the person there, said no. The login is over.
+    /// The issuer or the user refused. The login is over.
     #[error("the provider refused the login: {error}{}", describe(.description.as_ref()))]
     Denied {
         /// The `error` code of RFC 6749 §4.1.2.1, made printable.
@@ -57,7 +57,7 @@ pub enum CallbackError {
         /// The `error_description`, made printable and cut at 300 characters.
         description: Option<String>,
     },
-    /// The answer comes from another issuer than the one asked (RFC 9207). The login is over.
+    /// The response comes from another issuer than the one asked (RFC 9207). The login is over.
     #[error("the answer names another issuer than the one that was asked")]
     IssuerMismatch,
     /// The issuer answered this login with neither a code nor an error. The login is over.
@@ -66,7 +66,7 @@ pub enum CallbackError {
 }
 
 impl Callback {
-    /// An answer with this code and this state, to compare one that was read with.
+    /// A response with this code and this state, to compare one that was read with.
     pub fn of(code: &str, state: &str) -> Self {
         let state = Some(SecretText::new(state.to_owned()));
         Self { state, is_bare: false, ..Self::bare(code) }
@@ -128,7 +128,7 @@ impl Callback {
 }
 
 impl Attempt {
-    /// Judges an answer: first whether it belongs to this login at all, then whether it comes from
+    /// Judges a response: first whether it belongs to this login at all, then whether it comes from
     /// the right issuer, then whether it is an error; only then it yields the code.
     ///
     /// # Errors
@@ -162,7 +162,7 @@ impl Attempt {
 }
 
 impl CallbackError {
-    /// Whether the login is over. If not, the answer was noise and the right one may still come.
+    /// Whether the login is over. If not, the response was noise and the right one may still come.
     pub fn ends_login(&self) -> bool {
         match self {
             Self::Malformed { .. } | Self::StateMismatch => false,

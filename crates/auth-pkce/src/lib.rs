@@ -1,17 +1,17 @@
 //! The loopback login of a native program: OAuth 2.0 authorization code with PKCE.
 //!
-//! A program opens a listener on the loopback interface, sends the person's browser to the issuer,
+//! A program opens a listener on the loopback interface, sends the user's browser to the issuer,
 //! and gets a code back (RFC 8252, RFC 7636). This crate does that part and nothing else: it knows
 //! no provider, keeps no credential, asks no clock and no environment, and takes its random bytes
 //! as an argument. Exchanging the code and saving the result are the caller's.
 //!
 //! * [`Attempt`] holds verifier, state and nonce, makes the authorization URL and judges answers.
-//! * [`Callback`] reads an answer, from a request or from [what a person pasted](PasteRules).
+//! * [`Callback`] reads a response, from a request or from [pasted text](PasteRules).
 //! * [`Redirect`] and [`Loopback`] are the listener, and [`Browser`] the page that waits for its end.
 //!
-//! What holds whatever happens: only the answer that carries this login's state counts, and its
+//! What holds whatever happens: only the response that carries this login's state counts, and its
 //! state is judged before anything else; everything else is noise, after which the login goes on.
-//! No value of a request ever gets into a page. Nobody is told "signed in" before the caller says
+//! No value of a request ever gets into a page. No browser is told "signed in" before the caller says
 //! so. Secrets do not print themselves.
 //!
 //! # The whole flow
@@ -26,7 +26,7 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! // 1. Listen, on the ports the issuer has registered; none given means any free port.
 //! let redirect = Redirect::new("127.0.0.1", vec![], "/callback")?;
-//! let loopback = Loopback::bind(&redirect)?; // An error? Let the person paste the answer.
+//! let loopback = Loopback::bind(&redirect)?; // An error? Let the user paste the response.
 //!
 //! // 2. Begin the login, with random bytes of the system.
 //! let entropy: [u8; 96] = rand::random();

@@ -13,9 +13,9 @@ use crate::redirect::{LoopbackHost, Redirect};
 use crate::request::{Place, mismatch};
 use crate::server::{Hit, Server};
 
-/// A listener that is open and waits for the answer to one login.
+/// A listener that is open and waits for the response to one login.
 ///
-/// Open it before the browser, so that the answer cannot come too early. Dropping it, or the
+/// Open it before the browser, so that the response cannot come too early. Dropping it, or the
 /// future of [`Loopback::wait`], closes it.
 #[derive(Debug)]
 pub struct Loopback {
@@ -25,7 +25,7 @@ pub struct Loopback {
     place: Place,
 }
 
-/// No port could be opened: let the person paste the answer instead, and show this error.
+/// No port could be opened: let the user paste the response instead, and show this error.
 #[derive(Debug, thiserror::Error)]
 #[error("no port could be opened for the login: {}", list(.failures))]
 pub struct BindError {
@@ -47,11 +47,11 @@ pub struct BindFailure {
 /// Why waiting ended without a code.
 #[derive(Debug, thiserror::Error)]
 pub enum WaitError {
-    /// The issuer's answer ends the login ([`CallbackError::ends_login`]); the browser has been
+    /// The issuer's response ends the login ([`CallbackError::ends_login`]); the browser has been
     /// told. Log in again.
     #[error(transparent)]
     Refused(#[from] CallbackError),
-    /// The listener broke. Let the person paste the answer instead.
+    /// The listener broke. Let the user paste the response instead.
     #[error("the listener of the login stopped working")]
     Listener(#[source] io::Error),
 }
@@ -67,7 +67,7 @@ pub struct Arrival {
 
 /// The browser that brought the code. Its response is held until the login has ended.
 ///
-/// Meanwhile the listener stays open and answers everybody else. Dropped, it shows
+/// Meanwhile the listener stays open for all other requests. Dropped, it shows
 /// [`Failure::NotSaved`], so that "signed in" is never shown by accident; held for more than 90 s,
 /// the browser is told that the login has expired.
 #[must_use = "the browser waits until it is told how the login ended"]
@@ -79,11 +79,11 @@ impl Loopback {
     /// Opens the listener on the first port of `redirect` that is free and safe.
     ///
     /// It binds `127.0.0.1`, and for `localhost` also `[::1]` on the same port, since a browser may
-    /// take either: if somebody else holds that one, the code would go to them, so the port counts
+    /// take either: if another program holds that one, it would get the code, so the port counts
     /// as taken. A machine without IPv6 gets IPv4 alone. Environment variables have no say in it.
     ///
     /// # Errors
-    /// [`BindError`] with the reason for each port; let the person paste the answer instead.
+    /// [`BindError`] with the reason for each port; let the user paste the response instead.
     pub fn bind(redirect: &Redirect) -> Result<Self, BindError> {
         let ports = if redirect.ports().is_empty() {
             &[0; TRIES_FOR_ANY_PORT][..]
@@ -111,10 +111,10 @@ impl Loopback {
         &self.redirect_uri
     }
 
-    /// Waits for the answer to `attempt`, however many other requests come.
+    /// Waits for the response to `attempt`, however many other requests come.
     ///
     /// Needs a tokio runtime with I/O and time. It never gives up by itself: race it with a
-    /// timeout, and with the person who may paste the answer; dropping the future closes the
+    /// timeout, and with the user who may paste the response; dropping the future closes the
     /// listener. Of the requests only the first that answers this login counts.
     ///
     /// # Errors
@@ -139,7 +139,7 @@ impl Loopback {
                 continue;
             }
 
-            // From here on whoever else comes is told that the login has been answered.
+            // From here on every other request is told that the login got its response.
             drop(hits);
             return match judged {
                 Ok(code) => Ok(Arrival { code, browser: Browser { held: Some((server, hit)) } }),

@@ -11,11 +11,11 @@ use hyper::{Response, StatusCode};
 /// Why a login that came back with a code failed after all; each shows a page of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Failure {
-    /// The issuer, the person or a rule about accounts refused the login.
+    /// The issuer, the user or a rule about accounts refused the login.
     Denied,
-    /// The answer does not belong to this login or comes from another issuer.
+    /// The response does not belong to this login or comes from another issuer.
     Mismatch,
-    /// The answer came too late.
+    /// The response came too late.
     Expired,
     /// The issuer did not exchange the code for a credential.
     NotExchanged,

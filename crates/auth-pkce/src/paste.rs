@@ -1,4 +1,4 @@
-//! Answers that a person carries over: the address their browser ended on, or what a page showed.
+//! Pasted responses: the address on which the browser ended, or the code that a page showed.
 
 use url::Url;
 
@@ -10,7 +10,7 @@ use crate::secret::SecretText;
 #[derive(Clone, Copy, Debug)]
 pub struct PasteRules<'a> {
     /// The redirect URI of this login: a pasted address must have its host and path. Any way to
-    /// write the loopback host and any port will do, since the state binds the answer.
+    /// write the loopback host and any port will do, since the state binds the response.
     pub redirect_uri: &'a str,
     /// Whether a code without state is taken. PKCE alone then binds it to this login, so only for
     /// issuers whose page shows nothing else.
@@ -18,7 +18,7 @@ pub struct PasteRules<'a> {
 }
 
 impl Callback {
-    /// Reads what a person pasted: the whole address, its query, `code#state`, or, where the rules
+    /// Reads pasted text: the whole address, its query, `code#state`, or, where the rules
     /// allow it, a bare code.
     ///
     /// White space anywhere (wrapped lines), the markers of a bracketed paste, and quotation marks
@@ -72,7 +72,7 @@ fn clean(text: &str) -> Result<String, CallbackError> {
     Ok(text.to_owned())
 }
 
-/// An address, also without its `http://`, which browsers hide and people therefore do not copy.
+/// An address, also without its `http://`, which browsers hide and users do not copy.
 fn as_address(text: &str) -> Option<String> {
     if text
         .split_once("://")

@@ -49,7 +49,7 @@ pub(crate) fn listener_on(port: u16) -> Option<String> {
     None
 }
 
-/// Both ends are looked up, so that nobody's own user id has to be known. An end without an inode
+/// Both ends are looked up, so that our own user id is not needed. An end without an inode
 /// has been closed and says nothing about its user any more.
 fn differ(sockets: &[Socket], local: SocketAddr, peer: SocketAddr) -> bool {
     let user = |local: SocketAddr, remote: SocketAddr| {

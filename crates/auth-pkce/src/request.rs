@@ -1,4 +1,4 @@
-//! What one request to the listener is: the answer, the final page, or noise. Pure.
+//! What one request to the listener is: the response, the final page, or noise. Pure.
 
 use hyper::header::{
     CONTENT_LENGTH, HOST, HeaderMap, HeaderName, ORIGIN, TRANSFER_ENCODING, UPGRADE,
@@ -56,7 +56,7 @@ pub fn is_wanted<B>(request: &Request<B>, path: &str, port: u16) -> bool {
     read_request(request, &Place::new(path, port)).is_ok()
 }
 
-/// Judges everything about a request but the state of its answer.
+/// Judges everything about a request but the state of its response.
 pub(crate) fn read_request<B>(request: &Request<B>, place: &Place) -> Result<Wanted, Refusal> {
     let (uri, headers) = (request.uri(), request.headers());
     let target = uri.path_and_query().map_or("", |target| target.as_str());
@@ -106,8 +106,8 @@ pub(crate) fn read_request<B>(request: &Request<B>, place: &Place) -> Result<Wan
         return Err(Refusal { status, page, reason: "the path is not that of the redirect" });
     }
 
-    // From here on a request could settle the login, so it must come from a window of a browser
-    // (or from no browser at all), and because somebody went there.
+    // From here on a request could end the login, so it must come from a navigation in a window of a
+    // browser, or from no browser at all.
     if headers.contains_key(ORIGIN)
         || !is_only(headers, &SEC_FETCH_MODE, b"navigate")
         || !is_only(headers, &SEC_FETCH_DEST, b"document")
@@ -129,7 +129,7 @@ pub(crate) fn read_request<B>(request: &Request<B>, place: &Place) -> Result<Wan
     }
 }
 
-/// The refusal of an answer that was read but belongs to another login.
+/// The refusal of a response that was read but belongs to another login.
 pub(crate) fn mismatch(reason: &'static str) -> Refusal {
     Refusal { status: StatusCode::BAD_REQUEST, page: Page::Failed(Failure::Mismatch), reason }
 }
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn only_get_settles() {
+    fn only_get_ends_the_login() {
         for method in ["HEAD", "POST", "OPTIONS", "PUT", "DELETE", "TRACE", "PATCH", "BREW"] {
             check(method, GOOD, &[("host", "localhost:1455")], "405");
         }
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_exact_path_settles() {
+    fn only_the_exact_path_ends_the_login() {
         for path in [
             "/",
             "/favicon.ico",
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_page_or_a_prefetch_asks_does_not_settle() {
+    fn a_request_of_a_page_or_a_prefetch_does_not_end_the_login() {
         for header in [
             ("origin", "https://login.acme.example"),
             ("origin", "null"),
@@ -282,18 +282,6 @@ mod tests {
         {
             check_get(GOOD, &[header], "503");
         }
-    }
-
-    #[test]
-    fn a_request_beyond_the_limits_is_refused() {
-        let target = |len: usize| {
-            format!("/auth/callback?code={}", "a".repeat(len - "/auth/callback?code=".len()))
-        };
-        let longest = MAX_REQUEST_LINE_BYTES - "GET  HTTP/1.1".len();
-        check_get(&target(longest), &[], "callback");
-        check_get(&target(longest + 1), &[], "414");
-        check_get(GOOD, &[("x", &"a".repeat(MAX_HEADER_BYTES - 64))], "callback");
-        check_get(GOOD, &[("x", &"a".repeat(MAX_HEADER_BYTES))], "431");
     }
 
     #[test]

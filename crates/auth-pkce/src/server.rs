@@ -1,5 +1,5 @@
 //! The task behind the listener: it accepts, bounds and answers connections, and hands what may be
-//! the answer of the login to [`Loopback::wait`](crate::Loopback::wait), which judges it.
+//! the response of the login to [`Loopback::wait`](crate::Loopback::wait), which judges it.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -24,14 +24,14 @@ use crate::callback::Callback;
 use crate::pages::{Failure, Page, PageResponse};
 use crate::request::{Place, Refusal, Wanted, read_request};
 
-/// A request that may settle the login, and the browser that waits for its response.
+/// A request that may end the login, and the browser that waits for its page.
 pub(crate) struct Hit {
     pub(crate) callback: Callback,
-    /// A browser that shows the answer in a window.
+    /// A browser that shows the response in a window.
     pub(crate) navigates: bool,
     /// Our end of the connection, and the other.
     pub(crate) ends: (SocketAddr, SocketAddr),
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<Reply>,
     closed: watch::Receiver<()>,
 }
 
@@ -51,7 +51,7 @@ struct Shared {
     refusals: AtomicU32,
 }
 
-enum Answer {
+enum Reply {
     Page(Page),
     /// Send the browser on to the final page.
     SeeDone,
@@ -73,11 +73,11 @@ impl Server {
         (Self { task, shared }, receiver)
     }
 
-    /// Shows the last page to the browser that brought the answer, and closes the listener: at
+    /// Shows the last page to the browser that brought the response, and closes the listener: at
     /// once when the page is out, and after a second in any case.
     pub(crate) async fn end(mut self, hit: Hit, page: Page) {
         let is_sent_on = hit.navigates && self.shared.done.set(page).is_ok();
-        let answer = if is_sent_on { Answer::SeeDone } else { Answer::Page(page) };
+        let answer = if is_sent_on { Reply::SeeDone } else { Reply::Page(page) };
         let shown = async {
             let mut closed = hit.closed;
             if hit.answer.send(answer).is_ok() {
@@ -93,10 +93,10 @@ impl Server {
         let _ = (&mut self.task).await;
     }
 
-    /// Answers a hit that does not settle the login.
+    /// Refuses a request that does not end the login.
     pub(crate) fn refuse(hit: Hit, refusal: Refusal) {
-        // If the browser has gone away there is nobody to tell.
-        let _ = hit.answer.send(Answer::Refuse(refusal));
+        // If the browser has closed the connection, there is nothing to send.
+        let _ = hit.answer.send(Reply::Refuse(refusal));
     }
 }
 
@@ -215,16 +215,16 @@ async fn converse(
 
 impl Shared {
     /// Has a hit judged. The response may have to wait until the credential is saved.
-    async fn ask(&self, hit: Hit, answered: oneshot::Receiver<Answer>) -> PageResponse {
+    async fn ask(&self, hit: Hit, answered: oneshot::Receiver<Reply>) -> PageResponse {
         if self.hits.send(hit).await.is_err() {
             return self.refuse(&already_answered());
         }
         match timeout(HOLD_AT_MOST, answered).await {
-            Ok(Ok(Answer::Page(page))) => page.response(),
-            Ok(Ok(Answer::SeeDone)) => {
+            Ok(Ok(Reply::Page(page))) => page.response(),
+            Ok(Ok(Reply::SeeDone)) => {
                 self.done.get().unwrap_or(&Page::NotHere).response_at(&self.place.done)
             }
-            Ok(Ok(Answer::Refuse(refusal))) => self.refuse(&refusal),
+            Ok(Ok(Reply::Refuse(refusal))) => self.refuse(&refusal),
             Ok(Err(_)) => self.refuse(&already_answered()),
             Err(_) => Page::Failed(Failure::Expired).response(),
         }

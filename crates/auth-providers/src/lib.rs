@@ -55,9 +55,11 @@ pub mod plugin;
 mod provider;
 pub mod refresh;
 mod text;
+pub mod token_source;
 
 pub use backend::target::RefreshTarget;
 pub use http::reqwest_client::ReqwestClient;
+pub use http::runtime::runtime;
 pub use http::{
     Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
 };
@@ -65,7 +67,8 @@ pub use login::authorization::Departure;
 pub use login::browser::{PATIENCE, login, resolve};
 pub use login::device::{DeviceLogin, RealTime, Waiting, device_login};
 pub use login::error::LoginError;
-pub use login::pasted::{PasteError, Pasted, pasted};
+pub use login::key_value::{KeyValue, PasteError, Removed, key_value};
+pub use login::pasted::{Pasted, pasted};
 pub use login::pending::{Answered, DeviceCode, PENDING_LIFETIME, Pending, PendingLogins, Way};
 pub use login::profile_id::{TakenProfile, default_profile_id, profile_name};
 pub use login::{Begun, DevicePrompt, Finished, Login, LoginUi};
@@ -73,7 +76,7 @@ pub use oauth::discovery::{DiscoveryError, Metadata, discover};
 pub use oauth::endpoint::{Missing, TargetError, TokenEndpoint};
 pub use oauth::probe::Probed;
 pub use oauth::response::{Answer, retry_after};
-pub use oauth::tokens::{MergeError, Tokens};
+pub use oauth::tokens::{MergeError, Tokens, earlier_end};
 pub use provider::probe_request::Probe;
 pub use provider::registry::{EnvKey, ManifestError, Providers};
 pub use provider::{

@@ -1,7 +1,7 @@
-//! Which credential is used next, which one rests, and why.
+//! Which credential is used next, which one is in cooldown, and why.
 //!
-//! Everything here is a pure function of values: no file, no network, no clock, no environment,
-//! and never a secret. The same inputs give the same answer, and the answer explains itself.
+//! Everything here is a pure function of values: no file, no network, no clock, no environment, and
+//! never a secret. Equal inputs give equal results, and a result explains itself.
 //!
 //! # The order of profiles
 //!
@@ -14,9 +14,10 @@
 //! 2. Left out, each with its [`Exclusion`]: ids that are not stored, profiles of other providers,
 //!    profiles whose kind is not the configured one (`oauth` admits a token), profiles with nothing
 //!    to send, expired tokens. An expired OAuth login stays: it can be refreshed.
-//! 3. An order that somebody wrote down is kept. Otherwise OAuth goes before token before API key,
+//! 3. An explicit order is kept. Otherwise OAuth goes before token before API key,
 //!    and among equals the one used longest ago goes first.
-//! 4. Profiles that rest are candidates too, after all others, the one that is back soonest first.
+//! 4. Profiles in cooldown are candidates too, after all others, and the one with the earliest end
+//!    first.
 //! 5. A [`Pin`] moves its profile to the front, or leaves no other.
 //!
 //! ```
@@ -45,11 +46,13 @@
 //!
 //! # Around it
 //!
-//! [`cooldown`] says how long a failure makes a profile rest, [`response`](cooldown::response) what a provider's answer
-//! says about it, [`session`] which profile a session stays with, [`selector`](session::selector) and [`choice`](session::choice) what
-//! `/model Opus@anthropic:work` means and does, [`charge()`] who pays, [`health`] and [`label`](health::label) how
-//! long credentials still hold, in data and in words, and [`repair`](health::repair) mends configs that
-//! name a login by its old id.
+//! - [`cooldown`]: how long a cooldown lasts after a failure, and
+//!   [`response`](cooldown::response): what an HTTP response of a provider says about it.
+//! - [`session`]: which profile a session uses, [`selector`](session::selector) and
+//!   [`choice`](session::choice): what `/model Opus@anthropic:work` means and does.
+//! - [`charge()`]: how use is paid for.
+//! - [`health`]: how long credentials last, and [`repair`](health::repair), which fixes configs that
+//!   name a login by its old id.
 
 pub mod cooldown;
 pub mod health;

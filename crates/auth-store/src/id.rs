@@ -1,4 +1,4 @@
-//! Names: providers and profiles.
+//! The ids of providers and profiles.
 
 use std::fmt;
 
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 /// A provider's canonical id: trimmed, lower case, aliases resolved (`z.ai` → `zai`).
 ///
-/// Any text has a canonical form, so making one never fails. Two providers are the same iff
-/// their canonical ids are equal.
+/// Any text has a canonical form, so this never fails. Two providers are the same if their canonical
+/// ids are equal.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(from = "String", into = "String")]
 pub struct ProviderId(String);
 
 impl ProviderId {
-    /// The canonical id of `text`, as the original computes it: ECMAScript white space is
-    /// trimmed, letters are lowered, and three old names are replaced.
+    /// The canonical id of `text`, as Clawdbot computes it: ECMAScript white space is trimmed,
+    /// letters are lowered, and three old names are replaced.
     pub fn new(text: &str) -> Self {
         let lowered = trim(text).to_lowercase();
         Self(match lowered.as_str() {
@@ -43,15 +43,16 @@ impl From<ProviderId> for String {
     }
 }
 
-/// For people: what could change a terminal is replaced. Programs take [`as_str`](ProviderId::as_str).
+/// For display: characters that could change a terminal are replaced. Programs use
+/// [`as_str`](ProviderId::as_str).
 impl fmt::Display for ProviderId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&crate::text::printable(&self.0))
     }
 }
 
-/// The name of one profile: by convention `provider:name`, but any text is accepted, because
-/// people edit the file by hand.
+/// The id of a profile: by convention `provider:name`. Any text is accepted, because users edit the
+/// file by hand.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct ProfileId(String);
@@ -68,7 +69,8 @@ impl ProfileId {
     }
 }
 
-/// For people: what could change a terminal is replaced. Programs take [`as_str`](ProfileId::as_str).
+/// For display: characters that could change a terminal are replaced. Programs use
+/// [`as_str`](ProfileId::as_str).
 impl fmt::Display for ProfileId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&crate::text::printable(&self.0))
@@ -87,10 +89,15 @@ impl From<String> for ProfileId {
     }
 }
 
-/// `text` without leading and trailing white space as ECMAScript's `String.prototype.trim`
-/// defines it: like Rust's, but with U+FEFF and without U+0085.
+/// `text` without leading and trailing [white space](is_white_space), as ECMAScript's
+/// `String.prototype.trim` gives it.
 pub fn trim(text: &str) -> &str {
-    text.trim_matches(|c: char| c == '\u{feff}' || (c != '\u{85}' && c.is_whitespace()))
+    text.trim_matches(is_white_space)
+}
+
+/// White space as ECMAScript defines it: Rust's, but with U+FEFF and without U+0085.
+pub fn is_white_space(c: char) -> bool {
+    c == '\u{feff}' || (c != '\u{85}' && c.is_whitespace())
 }
 
 #[cfg(test)]

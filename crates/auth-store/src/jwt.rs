@@ -1,4 +1,4 @@
-//! What a JWT says, read without verifying it.
+//! The claims of a JWT, without verification.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use serde_json::Value;
 
 /// The claims of `token`, if it is a JWT (RFC 7519 §3) whose payload is a JSON object.
 ///
-/// The signature is not looked at: use the claims for display, expiry and account ids of tokens
-/// that came from their issuer over TLS, never to authorise anybody.
+/// The signature is not checked. Use the claims for display, expiry and account ids of tokens that
+/// came from their issuer over TLS, never for authorization.
 pub fn unverified_claims(token: &str) -> Option<Value> {
     serde_json::from_slice(&payload(token)?).ok().filter(Value::is_object)
 }
@@ -24,9 +24,9 @@ fn payload(token: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()
 }
 
-/// How long `token` lives in all, by its `exp` and `iat` (RFC 7519 §4.1).
+/// The whole lifetime of `token`, by its `exp` and `iat` (RFC 7519 §4.1).
 pub(crate) fn lifetime(token: &str) -> Option<Duration> {
-    /// Read without the others, since this is asked for every token that is handed out.
+    /// Only these two claims, because this runs for every token request.
     #[derive(Deserialize)]
     struct Times {
         exp: f64,

@@ -1,9 +1,8 @@
 //! The credential store of an agent: one file, `auth-profiles.json`, its locks, its atomic
-//! writes, and the records of what became of each refresh token.
+//! writes, and a record for each refresh token.
 //!
-//! The whole surface of a [`Store`] is three verbs: [read](Store::read),
-//! [update](Store::update) with a closure, and [lock for refresh](Store::lock_for_refresh).
-//! Nobody else writes the file.
+//! A [`Store`] has three verbs: [read](Store::read), [update](Store::update) with a closure, and
+//! [lock for refresh](Store::lock_for_refresh). No other code writes the file.
 //!
 //! ```
 //! use auth_store::{Credential, ProfileId, Store};
@@ -22,14 +21,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The file belongs to Clawdbot and to people too. So every write is atomic and happens under two
-//! locks: a kernel lock among processes of ours, and the directory that Clawdbot takes for a lock.
-//! What we do not understand survives an edit; a file that does not parse is an error, never an
-//! empty store; a file of a newer version is only read.
+//! Clawdbot and users edit the file too. So every write is atomic and happens under two locks: a
+//! kernel lock for our processes, and the directory that Clawdbot uses as a lock. Unknown members
+//! survive an edit. A file that does not parse is an error, never an empty store. A file of a newer
+//! version is only read.
 //!
-//! A refresh token that an issuer rotates may be sent once. [`Records`] has a lock and a durable
-//! record for each, named by a hash of the token, so that agents with copies of it find each
-//! other. The protocol itself is in the crate `auth-providers`.
+//! A refresh token that an issuer rotates may be sent only once. [`Records`] has a lock and a durable
+//! record for each token, named by a hash of it, so that agents with copies of one token find each
+//! other. The refresh protocol itself is in the crate `auth-providers`.
 
 mod clawdbot_lock;
 mod document;
@@ -47,17 +46,18 @@ mod time;
 #[doc(hidden)]
 pub use clawdbot_lock::openclaw::{LockHolder, holder_of_lock};
 pub use document::credential::{Credential, Kind, OAuthCredential, Profile};
+pub use document::entry::Entry;
 pub use document::reference::KeyReference;
 pub use document::usage::Usage;
 pub use document::{Document, Malformed};
-pub use error::{ParseError, StoreError};
+pub use error::{ParseError, StoreError, Unusable};
 pub use fs::atomic::{
     create_private_directory, replace_if_unchanged, write_atomic, write_atomic_unsynced,
 };
 pub use fs::flock::hold;
 pub use fs::open::{open_regular, read_regular, read_regular_text};
 pub use fs::stamp::Stamp;
-pub use id::{ProfileId, ProviderId, trim};
+pub use id::{ProfileId, ProviderId, is_white_space, trim};
 pub use jwt::unverified_claims;
 pub use refresh_record::response_file::{AnswerFile, StoredAnswer};
 pub use refresh_record::token_key::TokenKey;

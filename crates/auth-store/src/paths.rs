@@ -1,5 +1,4 @@
-//! The names of files and folders, spelled here and nowhere else, as pure functions from path to
-//! path. Nothing here looks at the disk.
+//! The names of files and folders. They are spelled here and nowhere else. All functions are pure.
 //!
 //! ```text
 //! state directory
@@ -25,8 +24,7 @@ pub fn agents(state_directory: &Path) -> PathBuf {
     state_directory.join(AGENTS)
 }
 
-/// Everything that a state directory has of one agent: credentials, sessions, what others put
-/// there.
+/// The folder of one agent in a state directory: credentials, sessions, and files of other programs.
 pub fn agent_home(state_directory: &Path, agent: &str) -> PathBuf {
     agents(state_directory).join(agent)
 }
@@ -36,12 +34,12 @@ pub fn agent_directory(state_directory: &Path, agent: &str) -> PathBuf {
     agent_home(state_directory, agent).join("agent")
 }
 
-/// The agent whose store this is, if the path tells it: `…/agents/<id>/agent/auth-profiles.json`.
+/// The agent that a store belongs to, if its path is `…/agents/<id>/agent/auth-profiles.json`.
 pub fn agent_of(store: &Path) -> Option<&OsStr> {
     store.ancestors().nth(2).filter(|_| is_below_agents(store))?.file_name()
 }
 
-/// Whether the path of a store leads through the folder of all agents.
+/// Whether a store is in the folder of all agents.
 pub(crate) fn is_below_agents(store: &Path) -> bool {
     store.ancestors().nth(3).and_then(Path::file_name).is_some_and(|name| name == AGENTS)
 }
@@ -51,7 +49,7 @@ pub fn refresh_records(state_directory: &Path) -> PathBuf {
     state_directory.join("locks").join("refresh")
 }
 
-/// The folder of logins that began in one process and end in another.
+/// The folder of logins that begin in one process and end in another.
 pub fn pending_logins(state_directory: &Path) -> PathBuf {
     state_directory.join("logins")
 }
@@ -61,31 +59,41 @@ pub fn store(agent_directory: &Path) -> PathBuf {
     agent_directory.join(STORE)
 }
 
-/// The file of bare keys that runtimes inside other programs read; once the store of an older
-/// version.
+/// The keys for runtimes inside other programs. An older version used the name for its store.
 pub fn runtime_cache(agent_directory: &Path) -> PathBuf {
     agent_directory.join(RUNTIME_CACHE)
 }
 
-/// What is known of single models of profiles.
+/// The usage of single models of profiles.
 pub fn model_usage(agent_directory: &Path) -> PathBuf {
     agent_directory.join(MODEL_USAGE)
 }
 
-/// The next content of that file. Its name has been without a second dot from the beginning.
+/// The next content of that file. Unlike [`next`]'s, its name has one dot at the start.
 pub(crate) fn next_model_usage(agent_directory: &Path) -> PathBuf {
     agent_directory.join(format!("{MODEL_USAGE}{NEXT}"))
 }
 
-/// The agent whose profiles this one reads too.
+/// The note that names the agent whose profiles this one reads too.
 pub fn sharing_note(agent_directory: &Path) -> PathBuf {
     agent_directory.join(".auth-share.json")
 }
 
-/// The raw token response to the refresh token with this [key](crate::TokenKey), until it is
-/// merged into the store.
+/// The token response for the refresh token with this [key](crate::TokenKey), until it is merged into
+/// the store.
 pub fn response_file(agent_directory: &Path, key: impl Display) -> PathBuf {
     agent_directory.join(format!("{RESPONSE_START}{key}{RESPONSE_END}"))
+}
+
+/// A token response that could not be read and is kept. An older version does not know the name, so
+/// it does not remove the file.
+pub fn kept_response(agent_directory: &Path, key: impl Display) -> PathBuf {
+    agent_directory.join(format!("{RESPONSE_START}{key}{KEPT_END}"))
+}
+
+/// The key in the name of a kept response.
+pub(crate) fn key_of_kept_response(name: &str) -> Option<&str> {
+    name.strip_prefix(RESPONSE_START)?.strip_suffix(KEPT_END)
 }
 
 /// The key in the name of a response file.
@@ -98,7 +106,7 @@ pub fn legacy_logins(oauth_directory: &Path) -> PathBuf {
     oauth_directory.join("oauth.json")
 }
 
-/// The lock of a file that Clawdbot knows.
+/// The lock of a file, as Clawdbot names it.
 pub fn lock(file: &Path) -> PathBuf {
     let mut lock = file.as_os_str().to_owned();
     lock.push(".lock");
@@ -111,18 +119,18 @@ pub(crate) fn flock(store: &Path) -> PathBuf {
     store.with_file_name(format!(".{stem}.flock"))
 }
 
-/// The credentials as they were last committed by us.
+/// The backup of a store: the credentials as we committed them last.
 pub fn backup(store: &Path) -> PathBuf {
     sibling(store, ".bak")
 }
 
-/// A copy of damaged bytes, kept at a time under a name that nobody else gives.
+/// A copy of a damaged store.
 pub(crate) fn damaged_copy(store: &Path, at: impl Display, random: u32) -> PathBuf {
     let name = store.file_name().unwrap_or_default().to_string_lossy();
     store.with_file_name(format!("{name}.corrupt.{at}.{random:08x}"))
 }
 
-/// The next content of a file, or the next lock, before it takes its place. Only the holder of
+/// The next content of a file, or the next lock, before it replaces the old one. Only the holder of
 /// the lock makes one.
 pub(crate) fn next(file: &Path) -> PathBuf {
     sibling(file, NEXT)
@@ -133,7 +141,7 @@ pub(crate) fn next_beside_reserved(file: &Path) -> PathBuf {
     sibling(file, ".put")
 }
 
-/// A stale lock, moved out of the way.
+/// A stale lock that was moved out of the way.
 pub(crate) fn stale_lock(lock: &Path) -> PathBuf {
     sibling(lock, ".stale")
 }
@@ -143,7 +151,7 @@ pub(crate) fn waiting_for_import(legacy: &Path) -> PathBuf {
     sibling(legacy, ".import")
 }
 
-/// A temporary file that anybody may make, without a lock.
+/// A temporary file of a write without a lock.
 pub(crate) fn temporary(file: &Path, random: u64) -> PathBuf {
     sibling(file, &format!(".{random:016x}.tmp"))
 }
@@ -156,21 +164,20 @@ pub(crate) fn is_temporary(name: &str) -> bool {
     })
 }
 
-/// Whether a file of this name in an agent's directory is ours, and holds credentials or belongs
-/// to those that do.
+/// Whether this is the name of a file of ours in an agent's directory: one with credentials, or one
+/// that belongs to them.
 pub fn is_ours(name: &str) -> bool {
     name.starts_with(STORE) || name.starts_with(".auth-") || name == RUNTIME_CACHE
 }
 
-/// Whether a file of this name in an agent's directory is left of a process that died while
-/// writing, unless another is writing now.
+/// Whether this is the name of an unfinished write in an agent's directory: of a running process, or
+/// the stale file of a crashed one.
 pub fn is_unfinished(name: &str) -> bool {
     is_ours(name) && name.ends_with(NEXT)
 }
 
-/// Whether a file of this name, beside the store, shows that a later OpenClaw keeps the
-/// credentials elsewhere now: its database, or the copy of the store that it made when it took
-/// the credentials over.
+/// Whether a file of this name beside the store shows that a later OpenClaw keeps the credentials in
+/// a database: the database itself, or the copy of the store that it made when it imported it.
 pub(crate) fn is_sign_of_a_database(name: &str, store: &Path) -> bool {
     let store = store.file_name().unwrap_or_default().to_string_lossy();
     let copy = name.strip_suffix(".bak").and_then(|name| name.strip_prefix(store.as_ref()));
@@ -197,6 +204,7 @@ const RUNTIME_CACHE: &str = "auth.json";
 const MODEL_USAGE: &str = ".auth-models.json";
 const RESPONSE_START: &str = ".auth-refresh.";
 const RESPONSE_END: &str = ".answer";
+const KEPT_END: &str = ".unmerged.answer";
 const NEXT: &str = ".new";
 
 #[cfg(test)]

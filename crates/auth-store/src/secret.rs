@@ -1,16 +1,15 @@
-//! A string that will not print itself.
+//! A string that does not print itself.
 
 use std::fmt;
 
 use zeroize::Zeroize;
 
-/// A credential's secret text. It has no `Display`, its `Debug` hides it, and its memory is
-/// wiped when it is dropped.
+/// The secret text of a credential. It has no `Display`, its `Debug` hides it, and its memory is wiped
+/// on drop.
 #[derive(Clone, Default)]
 pub struct Secret(String);
 
 impl Secret {
-    /// No secret at all.
     pub(crate) const BLANK: &'static Self = &Self(String::new());
 
     /// Wraps `text`.
@@ -18,13 +17,12 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The secret itself. Use of this method marks the boundary behind which it is no longer
-    /// hidden.
+    /// The text. Each call marks a place where the secret is no longer hidden.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether nothing but white space is in it; such a secret is as good as none.
+    /// Whether it is empty or white space. Such a secret counts as none.
     pub fn is_blank(&self) -> bool {
         crate::id::trim(&self.0).is_empty()
     }
@@ -42,7 +40,7 @@ impl Drop for Secret {
     }
 }
 
-/// Compares in time that depends on the lengths only.
+/// The time of a comparison depends on the lengths only.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         self.0.len() == other.0.len()

@@ -1,10 +1,10 @@
-//! Text of others, which may want to do something to a terminal.
+//! Text from outside, which could change a terminal.
 
 use std::borrow::Cow;
 
-/// Whether `c` could change what a terminal shows: control characters (C0, C1, DEL), what changes
-/// the direction of text, and the line ends of Unicode. What is merely not seen is a letter of
-/// some names, and stays.
+/// Whether `c` could change what a terminal shows: control characters (C0, C1, DEL), characters that
+/// change the direction of text, and the line ends of Unicode. Characters that are only invisible
+/// occur in names, and are not hostile.
 pub fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -18,8 +18,7 @@ pub fn is_hostile(c: char) -> bool {
         )
 }
 
-/// `text` with U+FFFD in the place of every [hostile](is_hostile) character, line breaks among
-/// them.
+/// `text` with U+FFFD in place of every [hostile](is_hostile) character, including line breaks.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().any(is_hostile) {
         text.chars().map(|c| if is_hostile(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()

@@ -6,12 +6,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use auth_providers::plugin::{Conversation, Event, Operation};
+use auth_providers::refresh::read_answer;
 use auth_providers::{
     Answer, HttpError, HttpRequest, HttpResponse, Metadata, Providers, discover,
     retry_after as read_retry,
 };
 use auth_routing::cooldown::response::Response;
-use auth_store::{OAuthCredential, ProviderId, Secret, Timestamp, unverified_claims};
+use auth_store::{OAuthCredential, ProviderId, Secret, StoredAnswer, Timestamp, unverified_claims};
 use serde_json::Value;
 
 use crate::is_harmless;
@@ -41,7 +42,13 @@ pub(crate) fn token_response(bytes: &[u8]) {
     CATALOGUE.with(|providers| {
         for name in ["openai-codex", "qwen-portal", "github-copilot"] {
             let Some(provider) = providers.find(&ProviderId::new(name)) else { continue };
-            match provider.read_answer(status, &headers, body, NOW) {
+            let came = StoredAnswer {
+                status,
+                received_at: NOW,
+                headers: headers.to_vec(),
+                body: body.to_vec(),
+            };
+            match read_answer(&came, Some(&old.refresh), provider) {
                 Answer::Tokens(tokens) => {
                     assert!((200..300).contains(&status), "tokens in an answer of {status}");
                     if let Some(access) = tokens.access() {
@@ -56,13 +63,26 @@ pub(crate) fn token_response(bytes: &[u8]) {
                 | Answer::Misconfigured { code, description } => {
                     assert!(is_harmless(&code) && is_harmless(&description.unwrap_or_default()));
                 }
+                Answer::Unread { reason } => assert!(is_harmless(&reason)),
                 Answer::Unavailable { reason, retry_after } => {
                     assert!(is_harmless(&reason));
+                    assert!(!has_refresh_token(body), "an answer with a refresh token was dropped");
                     assert!(retry_after.is_none_or(|wait| wait <= Duration::from_hours(1)));
                 }
             }
         }
     });
+}
+
+/// Whether there is a member `refresh_token` with a token in it, to the letter.
+fn has_refresh_token(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    let mut values = text.match_indices("\"refresh_token\":\"").filter_map(|(at, name)| {
+        let rest = &text[at + name.len()..];
+        let value = &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric())?];
+        (value.len() >= 8 && rest[value.len()..].starts_with('"')).then_some(value)
+    });
+    values.any(|value| value != "undefined")
 }
 
 /// The claims of a token, which nobody verified.

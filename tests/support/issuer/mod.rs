@@ -9,7 +9,7 @@ mod fault;
 mod ledger;
 mod server;
 
-pub use fault::Fault;
+pub use fault::{Fault, Shape};
 pub use ledger::{Policy, TokenState, Tokens};
 
 use crate::{PATIENCE, now_ms};

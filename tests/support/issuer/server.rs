@@ -107,6 +107,11 @@ fn play(shared: &Shared, number: usize, request: &Request, fault: Fault) -> Vec<
             outcome = act(shared, number, request).1;
             Response::new(200, "application/json", "").to_bytes()
         }
+        Fault::Reshaped { shape } => {
+            let (answer, carried_out) = act(shared, number, request);
+            outcome = carried_out;
+            shape.of(answer).to_bytes()
+        }
         Fault::Oversized { bytes } => {
             let body = format!("{{\"error\":\"{}\"}}", "x".repeat(bytes));
             Response::new(200, "application/json", body).to_bytes()

@@ -5,7 +5,7 @@ use super::Tree;
 /// Where the Rust examples are compiled.
 const COMPILED: &str = "tests/support/pages.rs";
 
-/// Languages of blocks that are run in `tests/it/pages`, and of those that could hide one.
+/// Languages of blocks that are run in `tests/it/program/pages`, and of those that could hide one.
 const COMMANDS: [&str; 5] = ["sh", "bash", "shell", "console", "text"];
 
 /// A Rust example is compiled, a block of commands is run, and any other of these has its reason in the line before:

@@ -1,5 +1,7 @@
 //! Whose credentials: from `--agent`, the environment and the config to a directory.
 
+pub mod invocation;
+pub mod legacy;
 pub mod sessions;
 pub mod sessions_text;
 pub mod shared;
@@ -7,12 +9,11 @@ pub mod shared;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use auth_store::{Imported, ProfileId, StateDirectory, Store, import_legacy};
+use auth_store::{StateDirectory, Store};
 
 use crate::config::{self, Config};
 use crate::host::context::Context;
 use crate::host::error::CliError;
-use crate::host::global::Global;
 use crate::host::paths;
 use crate::host::shell_quote::option;
 
@@ -31,9 +32,9 @@ impl Agent {
     ///
     /// # Errors
     /// `--agent` names one that neither the config nor the disk knows.
-    pub fn of(global: &Global, config: &Config, context: &Context) -> Result<Self, CliError> {
+    pub fn named(name: Option<&str>, config: &Config, context: &Context) -> Result<Self, CliError> {
         let paths = context.paths();
-        let Some(name) = &global.agent else {
+        let Some(name) = name else {
             let id = config.default_agent();
             let directory = if paths.agent_dir_is_chosen {
                 paths.agent_dir.clone()
@@ -71,57 +72,30 @@ impl Agent {
     }
 }
 
-/// Imports what older versions left of the agent's credentials, if it has no store yet, and says
-/// so. The state directory's own file goes to the default agent only: it is one login, and agents
-/// do not share one unless they are told to.
-pub fn import_legacy_files(global: &Global, context: &mut Context) -> Result<(), CliError> {
-    // A config or an agent that is wrong is the command's to complain about.
-    let Ok(config) = Config::load(context) else { return Ok(()) };
-    let Ok(agent) = Agent::of(global, &config, context) else { return Ok(()) };
-    let (auth, oauth) =
-        (auth_store::paths::runtime_cache(&agent.directory), context.paths().oauth_file());
-    let oauth = (agent.id == config.default_agent()).then_some(oauth.as_path());
-    let Imported { from_auth_json, from_oauth_json, problem } =
-        import_legacy(&agent.store_to_change(context), &auth, oauth)?;
-    let list = |ids: &[ProfileId]| {
-        let ids: Vec<_> = ids.iter().map(|id| format!("`{id}`")).collect();
-        ids.join(", ")
-    };
-    if !from_auth_json.is_empty() {
-        let (ids, path) = (list(&from_auth_json), context.display(&auth));
-        context.say(format_args!("note: imported {ids} from `{path}`, which is removed"));
-    }
-    if let (false, Some(path)) = (from_oauth_json.is_empty(), oauth) {
-        let (ids, path) = (list(&from_oauth_json), context.display(path));
-        context.say(format_args!("note: imported {ids} from `{path}`, which is left in place"));
-    }
-    if let Some(problem) = problem {
-        let error = CliError::from(problem);
-        context.say(format_args!("warning: nothing is imported: {error}"));
-    }
-    Ok(())
-}
-
 /// How long to wait for locks.
 pub fn lock_patience(context: &Context) -> Duration {
     let seconds = context.env("CLAWDBOT_LOCK_TIMEOUT").and_then(|text| text.trim().parse().ok());
     seconds.map_or(Duration::from_mins(1), Duration::from_secs)
 }
 
-/// `global` with the agent whose session `key` is, where the key says so (`agent:<id>:…`) and it
-/// is not the default one.
+/// The name of the agent whose session `key` is, where the key says so (`agent:<id>:…`) and it is
+/// not the default one; else what `--agent` names.
 ///
 /// # Errors
 /// `--agent` names another one.
-pub fn of_session(key: &str, global: &Global, config: &Config) -> Result<Global, CliError> {
-    let Some(id) = session_agent(key) else { return Ok(global.clone()) };
-    match &global.agent {
+pub fn of_session(
+    key: &str,
+    named: Option<&str>,
+    config: &Config,
+) -> Result<Option<String>, CliError> {
+    let Some(id) = session_agent(key) else { return Ok(named.map(str::to_owned)) };
+    match named {
         Some(name) if config::agent_id(name) != id => Err(CliError::usage(format!(
             "the session `{key}` belongs to the agent `{id}`, not to `{name}`"
         ))
         .hint("leave out --agent")),
-        None if id != config.default_agent() => Ok(Global { agent: Some(id), ..global.clone() }),
-        _ => Ok(global.clone()),
+        None if id != config.default_agent() => Ok(Some(id)),
+        _ => Ok(named.map(str::to_owned)),
     }
 }
 
@@ -188,8 +162,8 @@ mod tests {
     /// Runs a command in a home directory; its exit code and what it said.
     fn run(home: &Path, arguments: &[&str]) -> (u8, String) {
         let (said, mut context) = (Captured::default(), Context::sealed(home, Timestamp(0)));
-        context.stdout = Box::new(said.clone());
-        context.stderr = Box::new(said.clone());
+        context.set_stdout(said.clone());
+        context.set_stderr(said.clone());
         let exit = crate::run([&["clawdbot", "models"], arguments].concat(), &mut context);
         (exit, said.text())
     }
@@ -221,6 +195,42 @@ mod tests {
         assert_eq!(run(home.path(), &["auth", "token", "--provider", "acme"]).1, "s3cret\n");
     }
 
+    /// What `models auth list` says in that environment, and how it ends.
+    fn listed(home: &Path, env: &[(&str, &Path)]) -> (u8, String) {
+        let (said, mut context) = (Captured::default(), Context::sealed(home, Timestamp(0)));
+        context.env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        context.set_stdout(said.clone());
+        context.set_stderr(said.clone());
+        let exit = crate::run(["clawdbot", "models", "auth", "list"], &mut context);
+        (exit, said.text())
+    }
+
+    #[test]
+    fn the_directory_of_another_program_is_left_alone_by_the_legacy_import() {
+        let home = home_with(&[]);
+        let pi = home.path().join(".pi/agent");
+        auth_store::create_private_directory(&pi).unwrap();
+        let login = r#"{"zai":{"type":"api_key","key":"s3cret"}}"#;
+        let auth = pi.join("auth.json");
+        write_atomic(&auth, login.as_bytes()).unwrap();
+        let names = || std::fs::read_dir(&pi).unwrap().count();
+        // Without a store of ours there, pi's variable does not count at all.
+        let (exit, said) = listed(home.path(), &[("PI_CODING_AGENT_DIR", &pi)]);
+        assert!(exit == 0 && !said.contains(".pi") && !said.contains("zai"), "{said}");
+        assert_eq!((std::fs::read_to_string(&auth).unwrap().as_str(), names()), (login, 1));
+        // Ours does, and says why nothing was taken, with the command that takes it.
+        let (exit, said) = listed(home.path(), &[("CLAWDBOT_AGENT_DIR", &pi)]);
+        assert!(exit == 0 && said.contains("may be another program's"), "{said}");
+        assert!(said.contains(&format!("import --from {}", auth.display())), "{said}");
+        assert_eq!((std::fs::read_to_string(&auth).unwrap().as_str(), names()), (login, 1));
+        // The control: where a store of ours is, pi's variable counts.
+        let store = r#"{"version":1,"profiles":{"acme:a":{"type":"api_key","provider":"acme","key":"k-0123456789"}}}"#;
+        write_atomic(&pi.join("auth-profiles.json"), store.as_bytes()).unwrap();
+        let (exit, said) = listed(home.path(), &[("PI_CODING_AGENT_DIR", &pi)]);
+        assert!(exit == 0 && said.contains("acme:a"), "{said}");
+        assert_eq!(std::fs::read_to_string(&auth).unwrap(), login);
+    }
+
     #[test]
     fn the_file_of_the_state_directory_goes_to_the_default_agent_only() {
         let home = home_with(&[(OAUTH, LOGIN), ("agents/work/agent/x", "")]);
@@ -231,37 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_helps_names_the_agent() {
-        use auth_providers::refresh::RefreshError;
-
-        let profile = || ProfileId::from("acme:me");
-        let errors: [fn(ProfileId) -> RefreshError; 3] = [
-            |profile| RefreshError::UnknownProfile { profile },
-            |profile| RefreshError::NeedsLogin { profile, reason: "it ended" },
-            |profile| RefreshError::Unavailable {
-                profile,
-                reason: "away".to_owned(),
-                retry_at: Some(Timestamp(9)),
-            },
-        ];
-        for error in errors {
-            let hint = |id: &str| {
-                let agent = Agent { id: id.to_owned(), directory: PathBuf::new() };
-                crate::profiles::worker::explain(error(profile()), None, &agent).hint.unwrap()
-            };
-            assert!(hint("work").contains(" --agent work"), "{}", hint("work"));
-            assert!(!hint("main").contains("--agent"), "{}", hint("main"));
-        }
-    }
-
-    #[test]
     fn reading_what_another_program_may_be_writing_waits_as_long_as_it_should() {
         let home = home_with(&[
             ("agents/main/agent/auth-profiles.json", "{"),
             ("agents/main/agent/auth-profiles.json.lock/x", ""),
         ]);
         let (said, mut context) = (Captured::default(), Context::sealed(home.path(), Timestamp(0)));
-        context.stderr = Box::new(said.clone());
+        context.set_stderr(said.clone());
         context.env.insert("CLAWDBOT_LOCK_TIMEOUT".into(), "0".into());
         let exit =
             crate::run(["clawdbot", "models", "auth", "token", "--provider", "acme"], &mut context);

@@ -7,11 +7,11 @@ use std::path::Path;
 use auth_store::{Document, ProfileId, paths};
 use serde_json::{Value, json};
 
+use crate::agent::invocation::Invocation;
 use crate::agent::{self, Agent};
 use crate::config::{self, Config};
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
 use crate::host::shell_quote::{command, option};
 
 /// What an agent sees: its own profiles, and those it reads through to.
@@ -124,16 +124,15 @@ pub fn not_ours(id: &ProfileId, agent: &Agent, holder: &Agent, verb: &str) -> Cl
 
 /// The same error with the way to a profile that the agent lacks and another agent has: agents do
 /// not share by themselves, and who comes from Clawdbot may have lived on another's login.
-pub fn with_offer(error: CliError, global: &Global, context: &Context) -> CliError {
+pub fn with_offer(error: CliError, invocation: &Invocation<'_>) -> CliError {
     let missing = error.profile.as_ref().filter(|_| error.exit == Exit::NoCredential);
     let offer = missing.filter(|_| error.code != NOT_OURS).and_then(|id| {
-        let config = Config::load(context).ok()?;
-        let agent = Agent::of(global, &config, context).ok()?;
-        let (profile, other) = agent::others(&agent, &config, context)
+        let (config, agent) = (invocation.config().ok()?, invocation.agent().ok()?);
+        let (profile, other) = agent::others(agent, &config, invocation.context)
             .ok()?
             .into_iter()
             .find_map(|other| Some((other.store().read().ok()?.profile(id)?, other)))?;
-        Some(offer(&agent, &other, profile.provider.as_str()))
+        Some(offer(agent, &other, profile.provider.as_str()))
     });
     let Some(offer) = offer else { return error };
     let hint = match &error.hint {

@@ -3,13 +3,12 @@
 use auth_store::ProviderId;
 use serde_json::{Value, json};
 
-use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
 use crate::config::edit::{self, Change, Missing};
 use crate::config::json5::Step;
 use crate::config::{self, Config};
-use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::error::CliError;
+use crate::host::report::Report;
 use crate::profiles::view::{self, DEFAULT_PROVIDER};
 
 /// Which model of an agent is meant.
@@ -45,16 +44,11 @@ impl Use {
 }
 
 /// Makes a model the first one, for all agents or for one.
-pub fn set(
-    text: &str,
-    which: Use,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let config = Config::load(context)?;
-    let place = place(which, global, &config, context)?;
+pub fn set(text: &str, which: Use, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let config = invocation.config()?;
+    let place = place(which, invocation)?;
     let model = model_named(text, &config)?;
-    edit::edit(&config.path, Missing::Create, |value| {
+    invocation.edit_config(Missing::Create, |value| {
         let mut primary = place.clone();
         if !at(value, &place).is_string() {
             primary.push("primary".into());
@@ -63,9 +57,10 @@ pub fn set(
         changes.extend(edit::list_model(value, &model));
         changes
     })?;
-    let of = named(global).map(|id| format!(" of `{id}`")).unwrap_or_default();
-    let answer = json!({ "agentId": named(global), which.key(): model });
-    changed(&answer, &format!("{}{of}: {model}", which.name()), &config, global, context)
+    let named = invocation.named().map(config::agent_id);
+    let of = named.as_ref().map(|id| format!(" of `{id}`")).unwrap_or_default();
+    let answer = json!({ "agentId": named, which.key(): model });
+    Ok(changed(answer, &format!("{}{of}: {model}", which.name()), invocation))
 }
 
 /// `provider/model` of what a person wrote.
@@ -74,16 +69,11 @@ pub(crate) fn model_named(text: &str, config: &Config) -> Result<String, CliErro
 }
 
 /// Where in the config the model is: that of all agents, or that of the one that is named.
-pub(crate) fn place(
-    which: Use,
-    global: &Global,
-    config: &Config,
-    context: &Context,
-) -> Result<Vec<Step>, CliError> {
-    if global.agent.is_none() {
+pub(crate) fn place(which: Use, invocation: &Invocation<'_>) -> Result<Vec<Step>, CliError> {
+    if invocation.named().is_none() {
         return Ok(vec!["agents".into(), "defaults".into(), which.key().into()]);
     }
-    let agent = Agent::of(global, config, context)?;
+    let (config, agent) = (invocation.config()?, invocation.agent()?);
     if which == Use::Image {
         return Err(CliError::usage("the image model is for all agents").hint("leave out --agent"));
     }
@@ -107,23 +97,11 @@ pub(crate) fn at<'a>(value: &'a Value, path: &[Step]) -> &'a Value {
     found.unwrap_or(NOTHING)
 }
 
-fn named(global: &Global) -> Option<String> {
-    global.agent.as_deref().map(config::agent_id)
-}
-
-/// Tells what the config says now.
-pub(crate) fn changed(
-    answer: &Value,
-    text: &str,
-    config: &Config,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    if global.json {
-        context.print_json(answer)?;
-    } else {
-        context.say(format_args!("Updated {}", context.display(&config.path)));
-        context.print(text)?;
-    }
-    Ok(Exit::Done)
+/// What the config says now.
+pub(crate) fn changed(answer: Value, text: &str, invocation: &Invocation<'_>) -> Report {
+    let context = invocation.context;
+    let mut report = Report::of(answer);
+    report.note(format_args!("Updated {}", context.display(&context.paths().config)));
+    report.line(text);
+    report
 }

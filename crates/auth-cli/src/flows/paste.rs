@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use auth_providers::{Looks, default_profile_id, pasted};
-use auth_store::{Credential, KeyReference, Kind, ProfileId, ProviderId};
+use auth_providers::{Looks, PasteError, Removed, default_profile_id, earlier_end, pasted};
+use auth_store::{Credential, Document, KeyReference, Kind, ProfileId, ProviderId};
 use serde_json::json;
 
 use crate::agent::Agent;
-use crate::agent::shared;
+use crate::agent::shared::{self, Seen};
 use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
@@ -17,9 +17,9 @@ use crate::host::prompt;
 use crate::host::shell_quote::option;
 use crate::host::text::utc;
 use crate::profiles::key_reference;
-use crate::profiles::runtime_cache;
-use crate::profiles::save;
-use crate::profiles::worker;
+use crate::profiles::save::key_place::{self, Decision, KeyPlace, Taken, holding};
+use crate::profiles::sink;
+use crate::profiles::{runtime_cache, save};
 
 /// A token or a key to store.
 #[derive(Clone, Debug)]
@@ -30,6 +30,12 @@ pub struct PasteRequest {
     pub profile_id: Option<String>,
     /// What it is.
     pub secret: Pasted,
+    /// The command that stores it, for hints.
+    pub command: &'static str,
+    /// Whether it replaces what the profile holds.
+    pub force: bool,
+    /// Whether the user may be asked about that.
+    pub may_ask: bool,
 }
 
 /// What is pasted.
@@ -55,20 +61,32 @@ pub enum Place {
 impl PasteRequest {
     /// A token without an end that is known.
     pub fn token(provider: &str, profile_id: Option<&str>) -> Self {
-        let profile_id = profile_id.map(str::to_owned);
-        Self { provider: provider.to_owned(), profile_id, secret: Pasted::Token(None) }
+        Self {
+            provider: provider.to_owned(),
+            profile_id: profile_id.map(str::to_owned),
+            secret: Pasted::Token(None),
+            command: "paste-token",
+            force: false,
+            may_ask: true,
+        }
+    }
+
+    /// A token that the provider's own tool prints.
+    pub fn setup_token(provider: &str, profile_id: Option<&str>) -> Self {
+        Self { command: "setup-token", ..Self::token(provider, profile_id) }
     }
 
     /// A key that is copied.
     pub fn api_key(provider: &str, profile_id: Option<&str>) -> Self {
-        Self { secret: Pasted::ApiKey(None), ..Self::token(provider, profile_id) }
+        let secret = Pasted::ApiKey(None);
+        Self { secret, command: "paste-api-key", ..Self::token(provider, profile_id) }
     }
 }
 
 impl Place {
     fn reference(&self, context: &Context) -> Result<KeyReference, CliError> {
         match self {
-            Self::Env(name) => Ok(KeyReference::Env { id: name.trim().to_owned() }),
+            Self::Env(name) => variable(name),
             Self::File(path) => Ok(key_reference::file(path, context)),
             Self::Command(text) => key_reference::command(text, context).map_err(|reason| {
                 CliError::usage(format!("the command cannot be used: {reason}"))
@@ -78,38 +96,69 @@ impl Place {
     }
 }
 
-/// What is pasted, with its place looked up.
+/// Stores a token or a key of any provider.
+pub fn run(request: &PasteRequest, global: &Global, context: &Context) -> Result<Exit, CliError> {
+    let what = What::from_request(request, context)?;
+    store(&request.provider, request.profile_id.as_deref(), &what, global, context)
+}
+
+/// The place of a key in the environment.
+///
+/// # Errors
+/// That can be the name of no variable. It is not repeated: it may be the key itself.
+fn variable(name: &str) -> Result<KeyReference, CliError> {
+    let id = name.trim();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if id.is_empty() || id.len() > 128 || !id.chars().all(is_plain) || id.starts_with("sk-") {
+        return Err(CliError::usage("what follows --from-env is no name of a variable").hint(
+            "give its name alone, without `$` and without a value: --from-env OPENAI_API_KEY",
+        ));
+    }
+    Ok(KeyReference::Env { id: id.to_owned() })
+}
+
+/// What is pasted.
 struct What {
+    /// The command that stores it.
+    command: &'static str,
     kind: Kind,
     expires_in: Option<Duration>,
     /// The name of the profile after the colon, where none is given.
     name: &'static str,
     /// Where it stays, if it is not to be copied.
     place: Option<KeyReference>,
+    /// Whether it replaces what the profile holds.
+    force: bool,
+    /// Whether the user may be asked about that.
+    may_ask: bool,
 }
 
 impl What {
-    fn of(secret: &Pasted, context: &Context) -> Result<Self, CliError> {
-        Ok(match secret {
+    fn from_request(request: &PasteRequest, context: &Context) -> Result<Self, CliError> {
+        let PasteRequest { command, force, may_ask, .. } = *request;
+        Ok(match &request.secret {
             Pasted::Token(expires_in) => {
-                Self { kind: Kind::Token, expires_in: *expires_in, name: "manual", place: None }
+                let (kind, name) = (Kind::Token, "manual");
+                Self { command, kind, expires_in: *expires_in, name, place: None, force, may_ask }
             }
             Pasted::ApiKey(place) => {
                 let place = place.as_ref().map(|it| it.reference(context)).transpose()?;
-                Self { kind: Kind::ApiKey, expires_in: None, name: "default", place }
+                let (kind, name) = (Kind::ApiKey, "default");
+                Self { command, kind, expires_in: None, name, place, force, may_ask }
             }
         })
     }
-}
 
-/// Stores a token or a key of any provider.
-pub fn run(
-    request: &PasteRequest,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let what = What::of(&request.secret, context)?;
-    store(&request.provider, request.profile_id.as_deref(), &what, global, context)
+    /// `key` or `token`.
+    fn noun(&self) -> &'static str {
+        if self.kind == Kind::ApiKey { "key" } else { "token" }
+    }
+
+    /// The command that stores one of `provider`, for that agent.
+    fn command(&self, provider: &ProviderId, agent: &Agent) -> String {
+        let of = option("--provider", provider);
+        format!("clawdbot models auth {}{of}{}", self.command, agent.option())
+    }
 }
 
 fn store(
@@ -117,11 +166,11 @@ fn store(
     profile: Option<&str>,
     what: &What,
     global: &Global,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Exit, CliError> {
     let config = Config::load(context)?;
-    let agent = Agent::of(global, &config, context)?;
-    let sink = worker::sink(&agent, &config, context)?;
+    let agent = Agent::named(global.agent.as_deref(), &config, context)?;
+    let sink = sink::for_agent(&agent, &config, context)?;
     let typed = ProviderId::new(provider);
     if typed.as_str().is_empty() {
         return Err(CliError::usage("the provider has no name"));
@@ -133,57 +182,155 @@ fn store(
         _ => known.map(|known| known.token.clone()),
     };
     let looks = looks.unwrap_or_default();
-    let id = match profile {
-        Some(id) if id.trim().is_empty() => return Err(CliError::usage("the profile has no name")),
-        Some(id) => ProfileId::new(id),
-        None => default_profile_id(&provider, what.name),
-    };
-    // A write goes to the file that has the profile.
-    let agent = shared::holder(&agent, &id, &config, context)?;
-    let sink = worker::sink(&agent, &config, context)?;
+    let mut place = KeyPlace::of(profile, default_profile_id(&provider, what.name), what.force)?;
     save::check_store(&sink)?;
-    let holder = sink.store.read()?.profile(&id);
-    if profile.is_none()
-        && let Some(holder) = holder.filter(|it| it.kind != what.kind || it.provider != provider)
-    {
-        let message = format!("`{id}` is a profile of type `{}` already", holder.kind.as_str());
-        return Err(CliError::usage(message)
-            .hint(format!(
-                "choose another name:{}",
-                option("--profile-id", format!("{provider}:NAME"))
-            ))
-            .profile(&id));
-    }
 
     let credential = match &what.place {
         Some(place) => {
             try_out(place, &provider, &looks, context);
             Credential::Reference(place.clone())
         }
-        None => secret(&provider, what, &looks, context)?,
+        None => secret(&provider, what, &looks, &agent, context)?,
     };
-    save::pasted(&id, &provider, &credential, &agent, &sink)?;
+    let seen = Seen::by(&agent, &config, context)?;
+    let decision = settled(&mut place, &provider, &credential, &seen.document, what, context)?;
+    let (id, beside) = match decision {
+        Decision::Save { id, beside } => (id, beside),
+        Decision::Same(id) if what.expires_in.is_none() => {
+            return unchanged(&id, &provider, &credential, what, &agent, global, context);
+        }
+        Decision::Same(id) => (id, None),
+        Decision::Refused => {
+            return Err(refused(&place.id, &provider, &credential, &seen.document, what, &agent));
+        }
+    };
+    // A write goes to the file that has the profile.
+    let holder = seen.holder(&id, &agent).clone();
+    let shared = shared::owner_of(&agent, &config, context)?.filter(|owner| *owner != holder);
+    let shared = shared.map(|owner| owner.store().read()).transpose()?;
+    let sink = sink::for_agent(&holder, &config, context)?;
+    save::check_store(&sink)?;
+    let choose = |document: &Document| {
+        let all = shared.as_ref().map(|shared| document.reading_through(shared));
+        let all = all.as_ref().unwrap_or(document);
+        match place.decide(&provider, &credential, all) {
+            Decision::Save { id, .. } => Ok(Some(id)),
+            Decision::Same(id) => Ok(what.expires_in.is_some().then_some(id)),
+            Decision::Refused => Err(refused(&place.id, &provider, &credential, all, what, &agent)),
+        }
+    };
+    let Some(id) = save::pasted(&choose, &provider, &credential, &holder, &sink)? else {
+        return unchanged(&id, &provider, &credential, what, &holder, global, context);
+    };
     save::declare(&id, &provider, what.kind, None, context);
-    runtime_cache::follow_anew(&agent, context);
+    runtime_cache::follow_anew(&holder, context);
 
-    if global.json {
-        context.print_json(&json!({
-            "agentId": agent.id,
-            "profileId": id,
-            "provider": provider,
-            "type": what.kind.as_str(),
-            "expires": credential.expires(),
-            "reference": what.place.as_ref().map(ToString::to_string),
-        }))?;
-    } else {
+    if let Some(other) = &beside {
+        let held = holding(other, &credential, &seen.document);
+        context.say(format_args!(
+            "note: {held}, so this one is stored as `{id}`; to replace that one: {}{} --force",
+            what.command(&provider, &agent),
+            option("--profile-id", other)
+        ));
+    }
+    if !global.json {
         let until = credential.expires().map(|end| format!(" It ends {}.", utc(end)));
         context.print(format_args!(
             "Stored: profile `{id}` of the agent `{}`.{}",
-            agent.id,
+            holder.id,
             until.unwrap_or_default()
+        ))?;
+        return Ok(Exit::Done);
+    }
+    context.print_json(&told(&id, &provider, &credential, &holder, true))?;
+    Ok(Exit::Done)
+}
+
+/// Where it goes; at a terminal the user decides whether it replaces what is there.
+fn settled(
+    place: &mut KeyPlace,
+    provider: &ProviderId,
+    credential: &Credential,
+    document: &Document,
+    what: &What,
+    context: &Context,
+) -> Result<Decision, CliError> {
+    let decision = place.decide(provider, credential, document);
+    let Decision::Save { id, beside: Some(other) } = &decision else { return Ok(decision) };
+    let is_terminal = context.terminal.stdin && context.terminal.stderr;
+    if is_terminal
+        && what.may_ask
+        && key_place::ask(&holding(other, credential, document), id, context)?
+    {
+        place.taken = Taken::Replace;
+        return Ok(place.decide(provider, credential, document));
+    }
+    Ok(decision)
+}
+
+/// Says that it is stored already.
+fn unchanged(
+    id: &ProfileId,
+    provider: &ProviderId,
+    credential: &Credential,
+    what: &What,
+    agent: &Agent,
+    global: &Global,
+    context: &Context,
+) -> Result<Exit, CliError> {
+    if global.json {
+        context.print_json(&told(id, provider, credential, agent, false))?;
+    } else {
+        context.print(format_args!(
+            "Unchanged: profile `{id}` of the agent `{}` holds this {} already.",
+            agent.id,
+            what.noun()
         ))?;
     }
     Ok(Exit::Done)
+}
+
+fn told(
+    id: &ProfileId,
+    provider: &ProviderId,
+    credential: &Credential,
+    agent: &Agent,
+    changed: bool,
+) -> serde_json::Value {
+    let place = match credential {
+        Credential::Reference(place) => Some(place.to_string()),
+        _ => None,
+    };
+    json!({
+        "agentId": agent.id,
+        "profileId": id,
+        "provider": provider,
+        "type": credential.kind().as_str(),
+        "expires": credential.expires(),
+        "reference": place,
+        "changed": changed,
+    })
+}
+
+/// The profile that was named holds something else.
+fn refused(
+    id: &ProfileId,
+    provider: &ProviderId,
+    credential: &Credential,
+    document: &Document,
+    what: &What,
+    agent: &Agent,
+) -> CliError {
+    let command = what.command(provider, agent);
+    let message = format!("{}; nothing was stored", holding(id, credential, document));
+    let (to_replace, beside) = match what.place {
+        None => (format!("{command}{} --force", option("--profile-id", id)), command),
+        // The place need not be repeated, and may have a secret in it.
+        Some(_) => ("add --force".to_owned(), "leave out --profile-id".to_owned()),
+    };
+    CliError::usage(message)
+        .hint(format!("to replace it: {to_replace}; to store this one beside it: {beside}"))
+        .profile(id)
 }
 
 /// Asks for the secret itself.
@@ -191,30 +338,71 @@ fn secret(
     provider: &ProviderId,
     what: &What,
     looks: &Looks,
-    context: &mut Context,
+    agent: &Agent,
+    context: &Context,
 ) -> Result<Credential, CliError> {
     let text = prompt::secret(&question(provider, what, looks), context)?;
+    let noun = what.noun();
     let pasted = pasted(&text, provider, looks).map_err(|error| {
-        let noun = if what.kind == Kind::ApiKey { "key" } else { "token" };
+        let command = what.command(provider, agent);
         CliError::usage(format!("no {noun} was stored: {error}"))
-            .hint(format!("give the {noun} of `{provider}` on standard input"))
+            .hint(pasted_way_out(&error, provider, what, &command))
     })?;
+    say_removed(&pasted.removed, noun, context);
     for warning in &pasted.warnings {
         context.say(format_args!("warning: {warning}"));
     }
     Ok(match what.kind {
         Kind::ApiKey => Credential::ApiKey(pasted.secret),
         _ => Credential::Token {
+            expires: what
+                .expires_in
+                .map(|lifetime| earlier_end(&pasted.secret, context.now().plus(lifetime))),
             token: pasted.secret,
-            expires: what.expires_in.map(|lifetime| context.now().plus(lifetime)),
         },
     })
 }
 
+/// Says what was taken off a pasted key.
+fn say_removed(removed: &[Removed], noun: &str, context: &Context) {
+    if !removed.is_empty() {
+        let removed: Vec<_> = removed.iter().map(ToString::to_string).collect();
+        context.say(format_args!("note: removed from the {noun}: {}", removed.join(", ")));
+    }
+}
+
+/// What to do instead of what was pasted.
+fn pasted_way_out(error: &PasteError, provider: &ProviderId, what: &What, command: &str) -> String {
+    let (noun, is_key) = (what.noun(), what.kind == Kind::ApiKey);
+    match error {
+        PasteError::Variable(Some(name)) if is_key => format!(
+            "to use the variable where it is: {command} --from-env {name}; to copy its value: printenv {name} | {command}"
+        ),
+        PasteError::Variable(Some(name)) => {
+            format!("to copy its value: printenv {name} | {command}")
+        }
+        PasteError::Assignment(_) | PasteError::Variable(None) => {
+            format!("give the value alone, without the name: {command}")
+        }
+        PasteError::Command if is_key => format!(
+            "to have it print the {noun} each time: {command} --from-command \"sh -c '…'\"; to store the {noun} alone: {command}"
+        ),
+        PasteError::Shortened => {
+            format!("copy the {noun} from where it was made, whole; then: {command}")
+        }
+        PasteError::Empty => format!("give the {noun} of `{provider}` on standard input"),
+        _ => format!("give the {noun} of `{provider}` alone: {command}"),
+    }
+}
+
 /// Fetches the key once, to warn. It may well come to its place later.
-fn try_out(place: &KeyReference, provider: &ProviderId, looks: &Looks, context: &mut Context) {
-    let warnings = match key_reference::fetch(place, &|name| context.env(name).map(str::to_owned)) {
-        Ok(key) => pasted(key.expose(), provider, looks).map(|it| it.warnings).unwrap_or_default(),
+fn try_out(place: &KeyReference, provider: &ProviderId, looks: &Looks, context: &Context) {
+    let found = key_reference::look(place, &|name| context.env(name).map(str::to_owned));
+    let warnings = match found {
+        Ok(found) => {
+            say_removed(&found.removed, "key", context);
+            pasted(found.secret.expose(), provider, looks).map(|it| it.warnings).unwrap_or_default()
+        }
         Err(reason) => vec![format!("there is no key yet ({place}): {reason}")],
     };
     for warning in warnings {
@@ -251,9 +439,9 @@ mod tests {
     /// Runs `clawdbot models auth …` with that input; the exit code and what was said.
     fn run(home: &Path, arguments: &[&str], input: &str) -> (u8, String) {
         let (said, mut context) = (Captured::default(), Context::sealed(home, NOW));
-        context.stdin = Box::new(Cursor::new(input.to_owned().into_bytes()));
-        context.stdout = Box::new(said.clone());
-        context.stderr = Box::new(said.clone());
+        context.set_stdin(Cursor::new(input.to_owned().into_bytes()));
+        context.set_stdout(said.clone());
+        context.set_stderr(said.clone());
         let arguments = [&["clawdbot", "models", "auth"], arguments].concat();
         let exit = crate::run(arguments, &mut context);
         (exit, said.text())
@@ -317,7 +505,7 @@ mod tests {
     fn token(home: &Path, env: &[(&str, &str)]) -> (u8, String) {
         let (said, mut context) = (Captured::default(), Context::sealed(home, NOW));
         context.env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        context.stdout = Box::new(said.clone());
+        context.set_stdout(said.clone());
         let arguments = ["clawdbot", "models", "auth", "token", "--provider", "acme"];
         (crate::run(arguments, &mut context), said.text())
     }
@@ -342,8 +530,9 @@ mod tests {
         assert_eq!((exit, said.contains(r#""reference": "env: ACME_WORK""#)), (0, true), "{said}");
         let (_, said) = run(home.path(), &["list"], "");
         assert!(said.contains("env: ACME_WORK"), "{said}");
-        // A key that is pasted takes its place.
-        assert_eq!(run(home.path(), &["paste-api-key", "--provider", "acme"], "k-3").0, 0);
+        // A key that is pasted takes its place, if it shall.
+        let paste = ["paste-api-key", "--provider", "acme", "--force"];
+        assert_eq!(run(home.path(), &paste, "k-3").0, 0);
         assert_eq!(token(home.path(), &[]), (0, "k-3\n".to_owned()));
         let file = std::fs::read_to_string(store_at(home.path()).path()).unwrap();
         assert!(!file.contains("keyRef"), "{file}");
@@ -358,7 +547,7 @@ mod tests {
         assert_eq!(run(home.path(), &paste, "").0, 0);
         assert_eq!(token(home.path(), &[]), (0, "k-1\n".to_owned()));
         let command = "/bin/sh -c 'echo k-2'";
-        let paste = ["paste-api-key", "--provider", "acme", "--from-command", command];
+        let paste = ["paste-api-key", "--provider", "acme", "--force", "--from-command", command];
         assert_eq!(run(home.path(), &paste, "").0, 0);
         assert_eq!(token(home.path(), &[]), (0, "k-2\n".to_owned()));
         for wrong in ["", "/nowhere/program", "no-such-program-anywhere", "'"] {
@@ -385,14 +574,14 @@ mod tests {
     fn a_subscription_that_ended_does_not_turn_into_a_bill_unseen() {
         let home = tempfile::tempdir().unwrap();
         let credential = Credential::Token { token: "t".into(), expires: Some(Timestamp(1)) };
-        let put = |document: &mut auth_store::Document| {
+        let put = |document: &mut Document| {
             let id = ProfileId::from("anthropic:manual");
             document.put(&id, "anthropic", &credential, &serde_json::Map::new());
         };
         store_at(home.path()).update(put).unwrap();
         let (said, mut context) = (Captured::default(), Context::sealed(home.path(), NOW));
         context.env = [("ANTHROPIC_API_KEY".into(), "metered".into())].into();
-        context.stderr = Box::new(said.clone());
+        context.set_stderr(said.clone());
         let arguments = ["clawdbot", "models", "auth", "token", "--provider", "anthropic"];
         assert_eq!(crate::run(arguments, &mut context), 0);
         let said = said.text();
@@ -409,7 +598,7 @@ mod tests {
             project_id: Some("p-1".to_owned()),
             ..auth_store::OAuthCredential::default()
         });
-        let put = |document: &mut auth_store::Document| {
+        let put = |document: &mut Document| {
             let id = ProfileId::from("google-gemini-cli:me");
             document.put(&id, "google-gemini-cli", &login, &serde_json::Map::new());
         };
@@ -423,16 +612,134 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let id = ProfileId::from("acme:default");
         let token = Credential::Token { token: "t".into(), expires: None };
-        let put = |document: &mut auth_store::Document| {
+        let put = |document: &mut Document| {
             document.put(&id, "acme", &token, &serde_json::Map::new());
         };
         store_at(home.path()).update(put).unwrap();
         let paste = ["paste-api-key", "--provider", "acme"];
         let (exit, said) = run(home.path(), &paste, "k");
-        assert_eq!(exit, 64, "{said}");
-        assert!(said.contains("--profile-id acme:NAME"), "{said}");
+        assert_eq!((exit, said.contains("stored as `acme:default-2`")), (0, true), "{said}");
         let named = [&paste[..], &["--profile-id", "acme:default"]].concat();
-        assert_eq!(run(home.path(), &named, "k").0, 0);
+        let (exit, said) = run(home.path(), &named, "k");
+        assert_eq!((exit, said.contains("is a profile of type `token`")), (64, true), "{said}");
+        let forced = [&named[..], &["--force"]].concat();
+        assert_eq!(run(home.path(), &forced, "k").0, 0);
+        let stored = store_at(home.path()).read().unwrap().credential(&id);
+        assert!(matches!(stored, Some(Credential::ApiKey(key)) if key.expose() == "k"));
+    }
+
+    fn key_of(home: &Path, id: &str) -> Option<String> {
+        let stored = store_at(home).read().unwrap().credential(&id.into())?;
+        Some(stored.bearer().expose().to_owned())
+    }
+
+    #[test]
+    fn a_second_key_is_stored_beside_the_first_and_the_same_one_changes_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        for (command, name) in
+            [("paste-api-key", "default"), ("paste-token", "manual"), ("setup-token", "manual")]
+        {
+            let provider = command;
+            let (first, second) = (format!("{provider}:{name}"), format!("{provider}:{name}-2"));
+            let paste = [command, "--provider", provider];
+            assert_eq!(run(home.path(), &paste, "one-0123456789").0, 0);
+            let before = std::fs::read(store_at(home.path()).path()).unwrap();
+            let (exit, said) = run(home.path(), &paste, " one-0123456789\n");
+            assert_eq!((exit, said.contains("Unchanged")), (0, true), "{said}");
+            assert_eq!(std::fs::read(store_at(home.path()).path()).unwrap(), before);
+
+            let (exit, said) = run(home.path(), &paste, "two-0123456789");
+            assert_eq!((exit, said.contains(&format!("`{second}`"))), (0, true), "{said}");
+            let command = format!(
+                "clawdbot models auth {command} --provider {provider} --profile-id {first} --force"
+            );
+            assert!(said.contains(&command), "{said}");
+            assert_eq!(key_of(home.path(), &first).as_deref(), Some("one-0123456789"));
+            assert_eq!(key_of(home.path(), &second).as_deref(), Some("two-0123456789"));
+
+            let named = [&paste[..], &["--profile-id", &first]].concat();
+            let (exit, said) = run(home.path(), &named, "three-0123456789");
+            assert_eq!((exit, said.contains(&command)), (64, true), "{said}");
+            assert!(!said.contains("three"), "{said}");
+            assert_eq!(key_of(home.path(), &first).as_deref(), Some("one-0123456789"));
+            let forced = [&named[..], &["--force"]].concat();
+            assert_eq!(run(home.path(), &forced, "three-0123456789").0, 0);
+            assert_eq!(key_of(home.path(), &first).as_deref(), Some("three-0123456789"));
+        }
+    }
+
+    #[test]
+    fn of_keys_that_are_pasted_at_the_same_time_none_is_lost() {
+        let home = tempfile::tempdir().unwrap();
+        let keys: Vec<_> = (0..6).map(|number| format!("key-{number}-0123456789")).collect();
+        std::thread::scope(|scope| {
+            for key in &keys {
+                scope.spawn(|| {
+                    let paste = ["paste-api-key", "--provider", "acme"];
+                    assert_eq!(run(home.path(), &paste, key).0, 0);
+                });
+            }
+        });
+        let document = store_at(home.path()).read().unwrap();
+        let ids = document.profiles().map(|profile| profile.id);
+        let stored = ids.filter_map(|id| key_of(home.path(), id.as_str()));
+        let mut stored: Vec<_> = stored.collect();
+        stored.sort();
+        assert_eq!(stored, keys);
+    }
+
+    #[test]
+    fn the_name_of_a_variable_is_no_reference_to_it_and_no_key() {
+        let home = tempfile::tempdir().unwrap();
+        for wrong in ["$ACME_KEY", "${ACME_KEY}", "A=b", "", "sk-0123456789abcdef"] {
+            let paste = ["paste-api-key", "--provider", "acme", "--from-env", wrong];
+            let (exit, said) = run(home.path(), &paste, "");
+            assert_eq!((exit, said.contains("sk-0123")), (64, false), "{wrong}: {said}");
+        }
+    }
+
+    #[test]
+    fn the_same_token_may_get_another_end_and_keeps_what_else_is_in_its_profile() {
+        let home = tempfile::tempdir().unwrap();
+        let paste = ["paste-token", "--provider", "acme"];
+        assert_eq!(run(home.path(), &paste, "t-0123456789").0, 0);
+        let path = store_at(home.path()).path().to_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.replace("\"token\": \"t-", "\"label\": \"mine\", \"token\": \"t-");
+        auth_store::write_atomic(&path, text.as_bytes()).unwrap();
+        let (exit, said) =
+            run(home.path(), &[&paste[..], &["--expires-in", "1d"]].concat(), "t-0123456789");
+        assert_eq!((exit, said.contains("It ends")), (0, true), "{said}");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("mine") && !text.contains("manual-2"), "{text}");
+    }
+
+    #[test]
+    fn what_is_copied_along_with_a_key_is_taken_off_and_what_is_none_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let paste = ["paste-api-key", "--provider", "openai"];
+        let (exit, said) =
+            run(home.path(), &paste, " \"Bearer sk-0123456789abcdefghij\u{200b}\"\n");
+        assert_eq!(exit, 0, "{said}");
+        assert_eq!(
+            key_of(home.path(), "openai:default").as_deref(),
+            Some("sk-0123456789abcdefghij")
+        );
+        for part in ["note: removed from the key", "invisible", "spaces", "quotes", "`Bearer`"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        for (input, wanted) in [
+            ("$OPENAI_API_KEY", "paste-api-key --provider openai --from-env OPENAI_API_KEY"),
+            ("export OPENAI_API_KEY=sk-1", "without the name"),
+            ("curl https://api.openai.com -H 'x: sk-1'", "--from-command"),
+            ("sk-0123...89ab", "whole"),
+            ("https://platform.openai.com/api-keys", "alone: clawdbot models auth paste-api-key"),
+        ] {
+            let (exit, said) = run(home.path(), &paste, input);
+            assert_eq!((exit, said.contains(wanted)), (64, true), "{input}: {said}");
+            assert!(said.contains("no key was stored") && !said.contains("sk-"), "{said}");
+        }
+        assert_eq!(store_at(home.path()).read().unwrap().profiles().count(), 1);
     }
 
     #[test]
@@ -440,6 +747,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let paste = ["paste-api-key", "--provider", "acme"];
         run(home.path(), &paste, "old");
+        let paste = [&paste[..], &["--force"]].concat();
         let id = ProfileId::from("acme:default");
         let usage = auth_store::Usage {
             cooldown_until: Some(NOW.plus(Duration::from_hours(1))),
@@ -475,7 +783,7 @@ mod tests {
             expires: Some(NOW),
             ..auth_store::OAuthCredential::default()
         });
-        let put = |document: &mut auth_store::Document| {
+        let put = |document: &mut Document| {
             document.put(&"acme:me".into(), "acme", &login, &serde_json::Map::new());
         };
         store_at(home.path()).update(put).unwrap();

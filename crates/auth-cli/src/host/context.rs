@@ -37,14 +37,19 @@ pub struct Context {
     /// The path of this program.
     pub program: Option<PathBuf>,
     /// What we are told.
-    pub stdin: Box<dyn Read + Send>,
+    stdin: RefCell<Reader>,
     /// Data: what was asked for, and nothing else.
-    pub stdout: Box<dyn Write + Send>,
+    stdout: RefCell<Writer>,
     /// Talk: progress, questions, warnings, errors.
-    pub stderr: Box<dyn Write + Send>,
+    stderr: RefCell<Writer>,
     /// Looked for once: nothing of it changes while we run.
     paths: OnceLock<Paths>,
 }
+
+/// What is read from.
+pub(crate) type Reader = Box<dyn Read + Send>;
+/// What is written to.
+pub(crate) type Writer = Box<dyn Write + Send>;
 
 /// Fills a buffer with random bytes.
 pub type Entropy = dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync;
@@ -82,9 +87,9 @@ impl Context {
             },
             process_id: std::process::id(),
             program: std::env::current_exe().ok(),
-            stdin: Box::new(io::stdin()),
-            stdout: Box::new(io::stdout()),
-            stderr: Box::new(io::stderr()),
+            stdin: RefCell::new(Box::new(io::stdin())),
+            stdout: RefCell::new(Box::new(io::stdout())),
+            stderr: RefCell::new(Box::new(io::stderr())),
             paths: OnceLock::new(),
         }
     }
@@ -107,7 +112,7 @@ impl Context {
             cwd: cwd.unwrap_or_default(),
             home: std::env::home_dir().unwrap_or_default(),
             clock: Arc::new(SystemClock),
-            stdout: Box::new(io::stdout()),
+            stdout: RefCell::new(Box::new(io::stdout())),
             ..Self::sealed(Path::new(""), Timestamp(0))
         }
     }
@@ -127,11 +132,60 @@ impl Context {
             terminal: Terminal::default(),
             process_id: 0,
             program: None,
-            stdin: Box::new(io::empty()),
-            stdout: Box::new(io::sink()),
-            stderr: Box::new(io::sink()),
+            stdin: RefCell::new(Box::new(io::empty())),
+            stdout: RefCell::new(Box::new(io::sink())),
+            stderr: RefCell::new(Box::new(io::sink())),
             paths: OnceLock::new(),
         }
+    }
+
+    /// Has what we are told come from `stdin`.
+    pub fn set_stdin(&mut self, stdin: impl Read + Send + 'static) {
+        self.stdin = RefCell::new(Box::new(stdin));
+    }
+
+    /// Has data go to `stdout`.
+    pub fn set_stdout(&mut self, stdout: impl Write + Send + 'static) {
+        self.stdout = RefCell::new(Box::new(stdout));
+    }
+
+    /// Has talk go to `stderr`.
+    pub fn set_stderr(&mut self, stderr: impl Write + Send + 'static) {
+        self.stderr = RefCell::new(Box::new(stderr));
+    }
+
+    /// What we are told, for a reader in another thread. Until it is
+    /// [given back](Self::give_back_stdin), nothing more can be read here.
+    pub(crate) fn take_stdin(&self) -> Reader {
+        self.stdin.replace(Box::new(io::empty()))
+    }
+
+    /// Gives back what [`take_stdin`](Self::take_stdin) gave.
+    pub(crate) fn give_back_stdin(&self, stdin: Reader) {
+        self.stdin.replace(stdin);
+    }
+
+    /// Where talk goes, for a writer in another thread. Until it is
+    /// [given back](Self::give_back_stderr), what is said here goes nowhere.
+    pub(crate) fn take_stderr(&self) -> Writer {
+        self.stderr.replace(Box::new(io::sink()))
+    }
+
+    /// Gives back what [`take_stderr`](Self::take_stderr) gave.
+    pub(crate) fn give_back_stderr(&self, stderr: Writer) {
+        self.stderr.replace(stderr);
+    }
+
+    /// Has data go elsewhere; where it went before.
+    pub(crate) fn replace_stdout(&self, stdout: Writer) -> Writer {
+        self.stdout.replace(stdout)
+    }
+
+    /// All of what we are told, to a limit.
+    pub(crate) fn read_stdin(&self, limit: u64) -> io::Result<String> {
+        let mut bytes = Vec::new();
+        self.stdin.borrow_mut().by_ref().take(limit).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The current time.
@@ -194,47 +248,56 @@ impl Context {
     }
 
     /// Writes a line of data, without what could change a terminal or begin another line.
-    pub fn print(&mut self, line: impl fmt::Display) -> Result<(), CliError> {
+    pub fn print(&self, line: impl fmt::Display) -> Result<(), CliError> {
         let line = text::line_for_terminal(&line.to_string());
-        writeln!(self.stdout, "{line}").map_err(CliError::stdout)
+        writeln!(self.stdout.borrow_mut(), "{line}").map_err(CliError::stdout)
     }
 
     /// The same with our own colours. Text of others in it must be printable already.
-    pub(crate) fn print_styled(&mut self, line: &str) -> Result<(), CliError> {
-        writeln!(self.stdout, "{}", text::styled_for_terminal(line)).map_err(CliError::stdout)
+    pub(crate) fn print_styled(&self, line: &str) -> Result<(), CliError> {
+        writeln!(self.stdout.borrow_mut(), "{}", text::styled_for_terminal(line))
+            .map_err(CliError::stdout)
     }
 
     /// The same of several lines, of which none is somebody else's text.
-    pub fn print_lines(&mut self, lines: &str) -> Result<(), CliError> {
-        writeln!(self.stdout, "{}", text::for_terminal(lines)).map_err(CliError::stdout)
+    pub fn print_lines(&self, lines: &str) -> Result<(), CliError> {
+        writeln!(self.stdout.borrow_mut(), "{}", text::for_terminal(lines))
+            .map_err(CliError::stdout)
     }
 
     /// Writes a value as two-space JSON.
-    pub fn print_json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
+    pub fn print_json(&self, value: &impl Serialize) -> Result<(), CliError> {
         let text =
             serde_json::to_string_pretty(value).map_err(|json| CliError::stdout(json.into()))?;
-        writeln!(self.stdout, "{}", text::json_for_terminal(&text)).map_err(CliError::stdout)
+        writeln!(self.stdout.borrow_mut(), "{}", text::json_for_terminal(&text))
+            .map_err(CliError::stdout)
+    }
+
+    /// Writes data as it is: what the caller asked for to the byte.
+    pub(crate) fn write(&self, data: &[u8]) -> Result<(), CliError> {
+        self.stdout.borrow_mut().write_all(data).map_err(CliError::stdout)
     }
 
     /// Says a line to the person, without what could change a terminal or begin another line. That
     /// nobody can hear it is no reason to fail.
-    pub fn say(&mut self, line: impl fmt::Display) {
+    pub fn say(&self, line: impl fmt::Display) {
         let line = text::line_for_terminal(&line.to_string());
-        let _nobody_listens = writeln!(self.stderr, "{line}");
+        let _nobody_listens = writeln!(self.stderr.borrow_mut(), "{line}");
     }
 
     /// The same of several lines, of which none is somebody else's text.
-    pub fn say_lines(&mut self, lines: &str) {
-        let _nobody_listens = writeln!(self.stderr, "{}", text::for_terminal(lines));
+    pub fn say_lines(&self, lines: &str) {
+        let _nobody_listens = writeln!(self.stderr.borrow_mut(), "{}", text::for_terminal(lines));
     }
 
     /// Asks the person something, the answer to be typed on the same line.
-    pub(crate) fn ask(&mut self, question: &str) {
-        let _nobody_listens = write!(self.stderr, "{question}").and_then(|()| self.stderr.flush());
+    pub(crate) fn ask(&self, question: &str) {
+        let mut stderr = self.stderr.borrow_mut();
+        let _nobody_listens = write!(stderr, "{question}").and_then(|()| stderr.flush());
     }
 
     /// Says why a command failed: on stderr, or with `json` as data on stdout.
-    pub fn report(&mut self, error: &CliError, json: bool) {
+    pub fn report(&self, error: &CliError, json: bool) {
         if json {
             // If stdout is what failed, there is no reader left.
             let _no_reader = self.print_json(&serde_json::json!({ "error": error.to_json() }));
@@ -248,8 +311,8 @@ impl Context {
     }
 
     /// Hands on what was written.
-    pub fn flush(&mut self) -> Result<(), CliError> {
-        self.stdout.flush().map_err(CliError::stdout)
+    pub fn flush(&self) -> Result<(), CliError> {
+        self.stdout.borrow_mut().flush().map_err(CliError::stdout)
     }
 }
 

@@ -177,8 +177,14 @@ impl From<StoreError> for CliError {
                     moved_away(&path, "damaged")
                 ))
                 .path(&path),
-            StoreError::Newer { path } => Self::new(Exit::Store, "store_newer", message)
+            StoreError::Newer { path, .. } => Self::new(Exit::Store, "store_newer", message)
                 .hint("update this program, or use the one that wrote the file")
+                .path(&path),
+            StoreError::Unusable { path, .. } => Self::new(Exit::Store, "store_unusable", message)
+                .hint(format!(
+                    "nothing was written; correct it or remove it in the file: \"${{EDITOR:-vi}}\" {}",
+                    word(path.display())
+                ))
                 .path(&path),
             StoreError::Superseded { path, .. } => {
                 Self::new(Exit::Store, "store_superseded", message)
@@ -213,7 +219,7 @@ fn hint_at(kind: io::ErrorKind) -> &'static str {
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

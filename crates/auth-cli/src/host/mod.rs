@@ -1,16 +1,16 @@
 //! The process and the terminal.
 
-pub mod browser;
 pub mod context;
 pub mod duration;
 pub mod error;
 pub mod fallback_directories;
 pub mod global;
-pub mod logging;
+pub mod network;
 pub mod other_tools;
 pub mod paths;
 pub mod process;
 pub mod prompt;
+pub mod report;
 pub mod shell_quote;
 pub mod style;
 pub mod text;

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use auth_store::{
-    Credential, Document, LegacyEntries, OAuthCredential, ProviderId, Secret, Timestamp,
-    unverified_claims,
+    Credential, Document, Entry, Kind, LegacyEntries, OAuthCredential, ParseError, ProfileId,
+    ProviderId, Secret, Timestamp, unverified_claims,
 };
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::host::context::Context;
+use crate::host::text::printable;
 
 /// A credential in a file that is not ours.
 #[derive(Clone, Debug)]
@@ -23,12 +25,30 @@ pub(crate) struct Foreign {
     pub(crate) credential: Credential,
     /// The profile it is there, if the file knows profiles.
     pub(crate) id: Option<String>,
-    /// The account, where the file or the token says it.
-    pub(crate) account_id: Option<String>,
-    /// The e-mail address, likewise.
+    /// The e-mail address, where the file or the token says it.
     pub(crate) email: Option<String>,
     /// Further members of the profile.
     pub(crate) fields: Map<String, Value>,
+    /// The profile as it is written there, if the file knows profiles.
+    pub(crate) entry: Option<Entry>,
+}
+
+/// What a file holds.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    /// What can be imported.
+    pub(crate) found: Vec<Foreign>,
+    /// What cannot.
+    pub(crate) left_out: Vec<LeftOut>,
+}
+
+/// An entry of a file that is not imported.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub(crate) struct LeftOut {
+    /// Its name there.
+    pub(crate) entry: String,
+    /// Why. No word of its content but the name of a type is in it.
+    pub(crate) reason: String,
 }
 
 /// A tool whose logins are known.
@@ -96,13 +116,26 @@ impl Tool {
 pub(crate) fn of_tool(tool: Tool, context: &Context) -> Vec<Foreign> {
     let path = tool.file(context);
     let bytes = auth_store::read_regular(&path).unwrap_or_default();
-    read(tool, &json(&bytes), &path)
+    contents(Some(tool), &path, &bytes).unwrap_or_default().found
 }
 
 /// What a file has, whatever tool it is of. Nothing is found in a file of another shape.
 pub(crate) fn of_file(path: &Path, bytes: &[u8]) -> Vec<Foreign> {
-    let value = json(bytes);
-    let tool = if value["tokens"].is_object() || value["OPENAI_API_KEY"].is_string() {
+    contents(None, path, bytes).unwrap_or_default().found
+}
+
+/// What a file has, and what of it is left out. Without a `tool` its shape tells whose it is.
+///
+/// # Errors
+/// Why nothing of it can be read, as the end of a sentence about the file.
+pub(crate) fn contents(tool: Option<Tool>, path: &Path, bytes: &[u8]) -> Result<Contents, String> {
+    let value = parse(bytes)?;
+    if let Some(version) = later_version(&value) {
+        return Err(format!(
+            "has the format of a later version ({version}), which this program cannot read"
+        ));
+    }
+    let shape = if value["tokens"].is_object() || value["OPENAI_API_KEY"].is_string() {
         Some(Tool::Codex)
     } else if value["claudeAiOauth"].is_object() {
         Some(Tool::Claude)
@@ -112,25 +145,33 @@ pub(crate) fn of_file(path: &Path, bytes: &[u8]) -> Vec<Foreign> {
     } else {
         None
     };
-    match tool {
-        Some(tool) => read(tool, &value, path),
-        None => of_store(path, bytes).unwrap_or_default(),
+    match (tool.or(shape), &value["profiles"]) {
+        (Some(tool), _) => Ok(Contents { found: read(tool, &value, path), left_out: Vec::new() }),
+        (None, Value::Object(_)) => of_store(path, bytes, &value),
+        (None, _) => of_names(path, bytes, &value),
     }
 }
 
-/// Why a file is not JSON, if it is not. No word of it is in that.
-pub(crate) fn damage(bytes: &[u8]) -> Option<String> {
-    parse(bytes).err().map(|error| error.to_string())
+/// A version above the one of every format that is known here.
+fn later_version(value: &Value) -> Option<String> {
+    let version = &value["version"];
+    let number = version.as_f64().or_else(|| version.as_str()?.trim().parse().ok());
+    number.filter(|number| *number > 1.0).map(|number| number.to_string())
 }
 
-/// What a file says; null for anything that is not JSON.
-fn json(bytes: &[u8]) -> Value {
-    parse(bytes).unwrap_or_default()
-}
-
-/// Behind a byte order mark too: editors on Windows write one.
-fn parse(bytes: &[u8]) -> serde_json::Result<Value> {
-    serde_json::from_slice(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
+/// What a file says. Behind a byte order mark too: editors on Windows write one.
+fn parse(bytes: &[u8]) -> Result<Value, String> {
+    if bytes.starts_with(b"SQLite format 3\0") {
+        return Err("is a database, and credentials are imported from JSON files only".to_owned());
+    }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err("is UTF-16 text; save it as UTF-8".to_owned());
+    }
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Err("is empty".to_owned());
+    }
+    serde_json::from_slice(text).map_err(|error| format!("is damaged: {error}"))
 }
 
 fn read(tool: Tool, value: &Value, path: &Path) -> Vec<Foreign> {
@@ -147,9 +188,9 @@ fn read(tool: Tool, value: &Value, path: &Path) -> Vec<Foreign> {
         provider: ProviderId::new(provider),
         credential,
         id: None,
-        account_id: None,
         email: None,
         fields: Map::new(),
+        entry: None,
     };
     let (access, refresh, expires) = match tool {
         Tool::Codex => ("/tokens/access_token", "/tokens/refresh_token", None),
@@ -182,52 +223,202 @@ fn read(tool: Tool, value: &Value, path: &Path) -> Vec<Foreign> {
             None => Credential::Token { token: access, expires },
         };
         let claims = text("/tokens/id_token").and_then(unverified_claims).unwrap_or_default();
-        let mut fields = Map::new();
+        let email = claims["email"].as_str().map(str::to_owned);
+        let mut fields = further(tool, value);
         if let Some(address) = text("/resource_url") {
             fields.insert("resourceUrl".to_owned(), address.into());
         }
-        found.push(Foreign {
-            account_id,
-            email: claims["email"].as_str().map(str::to_owned),
-            fields,
-            ..foreign(tool.provider(), credential)
-        });
+        let known = [("email", &email), ("accountId", &account_id)];
+        for (name, value) in known.into_iter().filter_map(|(name, it)| Some((name, it.as_ref()?))) {
+            fields.insert(name.to_owned(), value.as_str().into());
+        }
+        found.push(Foreign { email, fields, ..foreign(tool.provider(), credential) });
     }
     found
 }
 
-/// A store of Clawdbot's, of this version or an older one.
-fn of_store(path: &Path, bytes: &[u8]) -> Option<Vec<Foreign>> {
-    let value: Value = serde_json::from_slice(bytes).ok()?;
-    let document = if value["profiles"].is_object() {
-        Document::parse(bytes).ok()?
-    } else {
-        let mut document = Document::empty();
-        let entries = match LegacyEntries::from_auth_json(bytes) {
-            Ok(entries) if !entries.is_empty() => entries,
-            _ => LegacyEntries::from_oauth_json(bytes).ok()?,
-        };
-        entries.add_to(&mut document);
-        document
+/// What a tool keeps with its login that is neither a token nor known by another name here.
+fn further(tool: Tool, value: &Value) -> Map<String, Value> {
+    let login = match tool {
+        Tool::Codex => &value["tokens"],
+        Tool::Claude => &value["claudeAiOauth"],
+        Tool::Qwen | Tool::Gemini => value,
     };
-    let further = |id: &str| {
-        let members = value["profiles"][id].as_object().into_iter().flatten();
-        let unknown = members.filter(|(name, _)| !Credential::MEMBERS.contains(&name.as_str()));
-        unknown.map(|(name, value)| (name.clone(), value.clone())).collect()
-    };
-    let found = document.profiles().filter_map(|profile| {
-        Some(Foreign {
-            tool: "another Clawdbot",
-            path: path.to_owned(),
-            provider: profile.provider.clone(),
-            credential: document.credential(&profile.id)?,
-            id: Some(profile.id.as_str().to_owned()),
-            account_id: profile.account_id.clone(),
-            email: profile.email.clone(),
-            fields: further(profile.id.as_str()),
-        })
+    let members = login.as_object().into_iter().flatten();
+    let kept = members.filter(|(name, _)| {
+        !OF_A_LOGIN.contains(&name.as_str()) && !Credential::MEMBERS.contains(&name.as_str())
     });
-    Some(found.collect())
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// The members of tools' logins that have another name here, or say nothing that lasts.
+const OF_A_LOGIN: [&str; 12] = [
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "account_id",
+    "accessToken",
+    "refreshToken",
+    "expiresAt",
+    "expiry_date",
+    "expires_in",
+    "token_type",
+    "resource_url",
+    "tokens",
+];
+
+/// A store of Clawdbot's or OpenClaw's.
+fn of_store(path: &Path, bytes: &[u8], value: &Value) -> Result<Contents, String> {
+    let document = Document::parse(bytes).map_err(|error| format!("is damaged: {error}"))?;
+    let mut contents = Contents::default();
+    for profile in document.profiles() {
+        let raw = &value["profiles"][profile.id.as_str()];
+        contents.add(&document, &profile.id, "another Clawdbot", path, raw);
+    }
+    for malformed in document.malformed() {
+        contents.leave_out(malformed.id.as_str(), malformed.reason);
+    }
+    if value["order"].as_object().is_some_and(|orders| !orders.is_empty()) {
+        contents.leave_out(
+            "order",
+            "orders of profiles belong to an agent: clawdbot models auth order set",
+        );
+    }
+    Ok(contents)
+}
+
+/// A file of names with a credential each: an older file of Clawdbot's, pi's, opencode's.
+fn of_names(path: &Path, bytes: &[u8], value: &Value) -> Result<Contents, String> {
+    let mut contents = Contents::default();
+    let Some(members) = value.as_object() else { return Ok(contents) };
+    let is_known = |entry: &Value| {
+        let kind = entry["type"].as_str();
+        kind.is_some_and(|kind| NAMED_TYPES.contains(&kind)) || is_login_without_type(entry)
+    };
+    if !members.values().any(is_known) {
+        return Ok(contents);
+    }
+    let tool = if path.components().any(|part| part.as_os_str() == ".pi") {
+        "pi"
+    } else if members.values().any(|it| matches!(it["type"].as_str(), Some("api" | "wellknown"))) {
+        "opencode"
+    } else {
+        "another Clawdbot"
+    };
+    let document = named(bytes, members)?;
+    for (name, entry) in members {
+        let id = ProfileId::new(format!("{name}:default"));
+        match entry["type"].as_str() {
+            _ if !entry.is_object() => contents.leave_out(name, "it is not an object"),
+            Some("wellknown") => contents.leave_out(name, "it is for one address of its own"),
+            Some(kind) if !NAMED_TYPES.contains(&kind) => {
+                let reason = format!("its type `{}` is not known here", printable(kind));
+                contents.leave_out(name, &reason);
+            }
+            None if !is_login_without_type(entry) => contents.leave_out(name, "it has no `type`"),
+            _ if document.profile(&id).is_some() => {
+                contents.add(&document, &id, tool, path, entry);
+            }
+            _ => contents.leave_out(name, "it has no name or no provider"),
+        }
+    }
+    Ok(contents)
+}
+
+/// The credentials of such a file as a store has them, each as it is written where that is
+/// possible.
+fn named(bytes: &[u8], members: &Map<String, Value>) -> Result<Document, String> {
+    let read = |read: fn(&[u8]) -> Result<LegacyEntries, ParseError>| {
+        let entries = read(bytes).map_err(|error| format!("is damaged: {error}"))?;
+        let mut document = Document::empty();
+        entries.add_to(&mut document);
+        Ok::<_, String>(document)
+    };
+    let typed = read(LegacyEntries::from_auth_json)?;
+    let untyped = read(LegacyEntries::from_oauth_json)?;
+    let mut document = Document::empty();
+    for (name, entry) in members {
+        let text = |member: &str| entry[member].as_str().unwrap_or_default();
+        let id = ProfileId::new(format!("{name}:default"));
+        let written = if entry["type"].is_null() { &untyped } else { &typed };
+        if let Some(written) = written.entry(&id) {
+            document.put_copy(&id, &written, None);
+        }
+        let credential = match text("type") {
+            "api" => Credential::ApiKey(text("key").into()),
+            // A ChatGPT login is not what `openai` means elsewhere.
+            "oauth" if name == "openai" && is_of_chatgpt(text("access")) => {
+                Credential::OAuth(OAuthCredential {
+                    access: text("access").into(),
+                    refresh: text("refresh").into(),
+                    expires: entry["expires"].as_i64().map(Timestamp),
+                    ..OAuthCredential::default()
+                })
+            }
+            _ => continue,
+        };
+        let provider = if credential.kind() == Kind::OAuth { "openai-codex" } else { name };
+        let mut fields = entry.as_object().cloned().unwrap_or_default();
+        fields.retain(|member, _| !OF_THE_ENTRY.contains(&member.as_str()));
+        document.put(&id, provider, &credential, &fields);
+    }
+    Ok(document)
+}
+
+/// The members of an entry that the credential itself writes.
+const OF_THE_ENTRY: [&str; 6] = ["type", "provider", "key", "access", "refresh", "expires"];
+
+/// The types of credentials in such files.
+const NAMED_TYPES: [&str; 5] = ["api_key", "api", "token", "oauth", "wellknown"];
+
+fn is_login_without_type(entry: &Value) -> bool {
+    entry["type"].is_null() && (entry["access"].is_string() || entry["refresh"].is_string())
+}
+
+fn is_of_chatgpt(access: &str) -> bool {
+    let claims = unverified_claims(access).unwrap_or_default();
+    claims["https://api.openai.com/auth"].is_object()
+}
+
+impl Contents {
+    fn leave_out(&mut self, entry: &str, reason: &str) {
+        self.left_out.push(LeftOut { entry: entry.to_owned(), reason: reason.to_owned() });
+    }
+
+    /// Adds the profile `id` of `document`, if there is a secret in it; `raw` is what the file says.
+    fn add(
+        &mut self,
+        document: &Document,
+        id: &ProfileId,
+        tool: &'static str,
+        path: &Path,
+        raw: &Value,
+    ) {
+        let Some((profile, credential)) = document.profile(id).zip(document.credential(id)) else {
+            return self.leave_out(id.as_str(), "it cannot be read");
+        };
+        if !profile.has_secret {
+            let is_elsewhere = raw.get("keyRef").or_else(|| raw.get("tokenRef")).is_some();
+            return self.leave_out(
+                id.as_str(),
+                if is_elsewhere {
+                    "its secret is kept elsewhere, in a way that is not known here"
+                } else {
+                    "there is no secret in it"
+                },
+            );
+        }
+        self.found.push(Foreign {
+            tool,
+            path: path.to_owned(),
+            provider: profile.provider,
+            credential,
+            id: Some(id.as_str().to_owned()),
+            email: profile.email,
+            fields: Map::new(),
+            entry: document.entry(id),
+        });
+    }
 }
 
 /// The end of a token that says it itself (RFC 7519 §4.1.4).
@@ -262,7 +453,7 @@ mod tests {
             json!({"tokens": {"access_token": "a", "refresh_token": "r", "account_id": "x"}});
         let codex = only("f", &codex);
         assert_eq!(
-            (codex.provider.as_str(), codex.account_id.as_deref()),
+            (codex.provider.as_str(), codex.fields["accountId"].as_str()),
             ("openai-codex", Some("x"))
         );
         let claude =
@@ -283,6 +474,76 @@ mod tests {
     fn a_login_without_a_refresh_token_is_a_token() {
         let claude = json!({"claudeAiOauth": {"accessToken": "a", "expiresAt": 7}});
         assert!(matches!(only("f", &claude).credential, Credential::Token { .. }));
+    }
+
+    fn of(text: &str) -> (Vec<String>, Vec<String>) {
+        let contents = contents(None, Path::new("auth.json"), text.as_bytes()).unwrap();
+        let found = contents.found.iter().map(|it| {
+            format!("{} {}", it.id.as_deref().unwrap_or_default(), it.credential.kind().as_str())
+        });
+        let left_out = contents.left_out.iter().map(|it| format!("{}: {}", it.entry, it.reason));
+        (found.collect(), left_out.collect())
+    }
+
+    #[test]
+    fn what_opencode_and_pi_keep_is_found_or_left_out_by_name() {
+        let (found, left_out) = of(
+            r#"{"openai": {"type": "api", "key": "k", "metadata": {"a": "b"}},
+                "anthropic": {"type": "oauth", "refresh": "r", "access": "a", "expires": 7},
+                "https://x.example": {"type": "wellknown", "key": "K", "token": "t"},
+                "new": {"type": "passkey", "blob": 1}, "text": "sk-1", "empty": {"type": "api", "key": " "}}"#,
+        );
+        assert_eq!(found, ["openai:default api_key", "anthropic:default oauth"]);
+        assert_eq!(left_out.len(), 4, "{left_out:?}");
+        for part in
+            ["https://x.example: it is for one", "new: its type `passkey`", "text: it is not"]
+        {
+            assert!(left_out.iter().any(|it| it.starts_with(part)), "{part}: {left_out:?}");
+        }
+        assert!(left_out.iter().any(|it| it == "empty:default: there is no secret in it"));
+        assert!(left_out.iter().all(|it| !it.contains("sk-1")));
+
+        let (found, _) = of(r#"{"zai": {"type": "api_key", "key": "k"}, "acme": {"access": "a"}}"#);
+        assert_eq!(found, ["zai:default api_key", "acme:default oauth"]);
+    }
+
+    #[test]
+    fn a_chatgpt_login_of_opencode_is_one_of_codex() {
+        // {"https://api.openai.com/auth":{"chatgpt_account_id":"x"}}
+        let payload =
+            "eyJodHRwczovL2FwaS5vcGVuYWkuY29tL2F1dGgiOnsiY2hhdGdwdF9hY2NvdW50X2lkIjoieCJ9fQ";
+        let login = |access: &str| {
+            only(
+                "f",
+                &json!({"openai": {"type": "oauth", "access": access, "refresh": "r", "accountId": "x"}}),
+            )
+        };
+        let found = login(&format!("h.{payload}.s"));
+        assert_eq!(found.provider.as_str(), "openai-codex");
+        assert!(format!("{:?}", found.entry).contains("Entry"));
+        assert_eq!(login("opaque").provider.as_str(), "openai");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_says_why() {
+        let why = |bytes: &[u8]| contents(None, Path::new("f"), bytes).unwrap_err();
+        assert!(why(b"{\"tokens\": {\"access_").starts_with("is damaged: EOF"));
+        assert!(why(br#"{"version": 2, "profiles": {}}"#).contains("later version (2)"));
+        assert!(why(br#"{"version": "3", "accounts": []}"#).contains("later version (3)"));
+        assert!(why(b"SQLite format 3\0...").contains("database"));
+        assert!(why(b"\xff\xfe{\0}\0").contains("UTF-16"));
+        assert_eq!(why(b" \n"), "is empty");
+    }
+
+    #[test]
+    fn what_a_tool_keeps_with_its_login_is_kept() {
+        let claude = json!({"claudeAiOauth": {"accessToken": "a", "refreshToken": "r", "expiresAt": 7,
+            "subscriptionType": "max", "scopes": ["x"]}});
+        let fields = only("f", &claude).fields;
+        assert_eq!(
+            serde_json::to_value(fields).unwrap(),
+            json!({"subscriptionType": "max", "scopes": ["x"]})
+        );
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Paths {
     pub fn resolve(inputs: &Inputs<'_>) -> Self {
         let state_dir = state_dir(inputs);
         let canonical_config = canonical_config(inputs, &state_dir);
-        let chosen_agent_dir = AGENT_DIR_VARIABLES.iter().find_map(|name| path(inputs, name));
+        let chosen_agent_dir = chosen_agent_dir(inputs);
         let found = found_config(inputs, &state_dir);
         Self {
             config_is_absent: found.is_none() && explicit_config(inputs).is_none(),
@@ -110,6 +110,14 @@ fn chosen_state_dir(inputs: &Inputs<'_>) -> Option<PathBuf> {
 fn home_state_dirs(inputs: &Inputs<'_>) -> [PathBuf; 2] {
     let [clawdbot, moltbot, _] = usual_state_dirs(inputs.home);
     [clawdbot, moltbot]
+}
+
+/// The directory of the agent that a variable names. The second variable belongs to pi, which
+/// keeps files of its own there: it counts only where a store of ours is.
+fn chosen_agent_dir(inputs: &Inputs<'_>) -> Option<PathBuf> {
+    let [own, of_pi] = AGENT_DIR_VARIABLES;
+    path(inputs, own)
+        .or_else(|| path(inputs, of_pi).filter(|dir| (inputs.exists)(&paths::store(dir))))
 }
 
 fn explicit_config(inputs: &Inputs<'_>) -> Option<PathBuf> {
@@ -267,6 +275,16 @@ mod tests {
         check(&[("CLAWDBOT_STATE_DIR", "/s")], &home, |paths| &paths.config, "/s/moltbot.json");
         let chosen = [home[0], "/s/clawdbot.json"];
         check(&[("CLAWDBOT_STATE_DIR", "/s")], &chosen, |paths| &paths.config, "/s/clawdbot.json");
+    }
+
+    #[test]
+    fn the_variable_of_pi_counts_only_where_a_store_of_ours_is() {
+        let usual = "/home/p/.clawdbot/agents/main/agent";
+        let of_pi = [("PI_CODING_AGENT_DIR", "/pi")];
+        check(&of_pi, &["/pi", "/pi/auth.json"], |paths| &paths.agent_dir, usual);
+        check(&of_pi, &["/pi/auth-profiles.json"], |paths| &paths.agent_dir, "/pi");
+        let both = [("PI_CODING_AGENT_DIR", "/pi"), ("CLAWDBOT_AGENT_DIR", "/ours")];
+        check(&both, &["/pi/auth-profiles.json"], |paths| &paths.agent_dir, "/ours");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use auth_providers::{KeyValue, PasteError, Removed, key_value};
 use auth_store::{Credential, KeyReference, ProfileId, Secret};
 
 use crate::host::context::Context;
@@ -38,6 +39,14 @@ pub fn fetch(
     reference: &KeyReference,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Secret, String> {
+    look(reference, env).map(|found| found.secret)
+}
+
+/// The same with what was taken off it: a place holds what somebody pasted, too.
+pub(crate) fn look(
+    reference: &KeyReference,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<KeyValue, String> {
     let text = match reference {
         KeyReference::Env { id } => env(id).ok_or("the variable is not set")?,
         KeyReference::File { path } => read(path).map_err(|error| error.to_string())?,
@@ -45,10 +54,13 @@ pub fn fetch(
     };
     let line = text.lines().map(auth_store::trim).find(|line| !line.is_empty());
     let line = line.ok_or("it is empty")?;
-    if !line.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("it has a character that no key has".to_owned());
+    match key_value(line) {
+        Ok(found) if !found.removed.contains(&Removed::Inside) => Ok(found),
+        Ok(_) | Err(PasteError::NotPlain(_)) => {
+            Err("it has a character that no key has".to_owned())
+        }
+        Err(error) => Err(error.to_string()),
     }
-    Ok(line.into())
 }
 
 /// A place that a person named: where a program is, is settled once, so that a later `PATH` cannot
@@ -210,6 +222,22 @@ mod tests {
         let of = |id: &str| key(&KeyReference::Env { id: id.to_owned() });
         assert_eq!(of("KEY").unwrap(), "from-env");
         assert_eq!(of("OTHER").unwrap_err(), "the variable is not set");
+    }
+
+    #[test]
+    fn a_place_may_hold_what_somebody_pasted_and_nothing_else_than_a_key() {
+        let of = |value: &str| {
+            let env = |_: &str| Some(value.to_owned());
+            let found = fetch(&KeyReference::Env { id: "KEY".to_owned() }, &env);
+            found.map(|key| key.expose().to_owned())
+        };
+        for value in ["Bearer k-1", "'k-1'", "\u{feff}k-1\u{200b}\n", "\n \"k-1\",\n"] {
+            assert_eq!(of(value).unwrap(), "k-1", "{value:?}");
+        }
+        for value in ["${OTHER}", "export K=k-1", "curl -H k-1", "k-1...9", "k 1"] {
+            let refused = of(value).unwrap_err();
+            assert!(!refused.contains("k-1"), "{value}: {refused}");
+        }
     }
 
     #[test]

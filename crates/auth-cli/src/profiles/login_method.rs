@@ -59,7 +59,7 @@ pub(crate) fn of(
 /// Asks which provider, at a terminal; elsewhere that is an error which lists them.
 pub(crate) fn choose_provider(
     providers: &Providers,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<String, CliError> {
     let all = providers.all();
     let ids: Vec<_> = all.iter().map(|provider| provider.id.as_str()).collect();
@@ -113,7 +113,7 @@ pub(crate) fn find<'a>(name: &str, providers: &'a Providers) -> Result<&'a Provi
 /// Asks which way, where the provider has several.
 pub(crate) fn choose_method(
     provider: &Provider,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Option<String>, CliError> {
     if provider.flows.len() < 2 {
         return Ok(None);

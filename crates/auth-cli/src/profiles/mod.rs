@@ -1,15 +1,16 @@
 //! What commands share about profiles.
 
 pub mod cooldowns;
+pub(crate) mod kept;
 pub mod key_reference;
 pub mod login_method;
 pub mod obtain;
+pub mod refresh_child;
+pub mod refresh_error;
 pub mod route;
 pub mod runtime_cache;
 pub mod save;
-pub mod store_cache;
+pub mod sink;
 pub mod table;
 pub mod token_output;
-pub mod token_sink;
 pub mod view;
-pub mod worker;

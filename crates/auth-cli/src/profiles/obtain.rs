@@ -10,18 +10,18 @@ use auth_routing::{Exclusion, Pin};
 use auth_store::{Credential, Kind, ProfileId, Secret, Timestamp};
 
 use crate::agent;
+use crate::agent::invocation::Invocation;
 use crate::agent::shared;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
 use crate::host::shell_quote::{command, option};
 use crate::host::text::utc;
 use crate::profiles::key_reference;
+use crate::profiles::refresh_child;
 use crate::profiles::route::{self, Candidate, Route, RouteRequest};
-use crate::profiles::runtime_cache;
+use crate::profiles::sink;
 use crate::profiles::token_output::TokenOutput;
 use crate::profiles::view::{self, View, way_in};
-use crate::profiles::worker;
 
 /// Which token is asked for.
 #[derive(Clone, Debug, Default)]
@@ -45,23 +45,22 @@ pub struct TokenRequest {
 /// Why there is none, with the exit code for it.
 pub(crate) fn obtain(
     request: &TokenRequest,
-    global: &Global,
-    context: &mut Context,
+    invocation: &Invocation<'_>,
 ) -> Result<TokenOutput, CliError> {
     let view = match &request.route.session {
-        Some(key) => View::of_session(key, global, context)?,
-        None => View::read(global, context)?,
+        Some(key) => View::of_session(key, invocation)?,
+        None => View::read(invocation)?,
     };
     let mut models = route::models(&request.route, &view)?.into_iter();
-    let Some(asked) = models.next() else { return follow(request, None, &view, context) };
-    let failure = match follow(request, Some(&asked), &view, context) {
+    let Some(asked) = models.next() else { return follow(request, None, &view, invocation) };
+    let failure = match follow(request, Some(&asked), &view, invocation) {
         Err(error) if is_about_the_model(&error) => error,
         outcome => return outcome,
     };
     for model in models {
-        match follow(request, Some(&model), &view, context) {
+        match follow(request, Some(&model), &view, invocation) {
             Ok(mut output) => {
-                context.say(format_args!(
+                invocation.context.say(format_args!(
                     "warning: {}; using the fallback {model} ({}, {})",
                     failure.message,
                     output.source,
@@ -82,8 +81,9 @@ fn follow(
     request: &TokenRequest,
     model: Option<&ModelRef>,
     view: &View,
-    context: &mut Context,
+    invocation: &Invocation<'_>,
 ) -> Result<TokenOutput, CliError> {
+    let context = invocation.context;
     let route = Route::of(&request.route, model, view, context)?;
     for warning in &route.warnings {
         context.say(format_args!("warning: {warning}"));
@@ -100,8 +100,8 @@ fn follow(
                 .and_then(|it| key_reference::fetched(it, &candidate.profile, context))
         } else {
             let holder = view.holder(&candidate.profile);
-            let sink = worker::sink(holder, &view.config, context)?;
-            worker::credential(wanted(candidate, request), holder, &sink, context)
+            let sink = sink::for_agent(holder, &view.config, context)?;
+            refresh_child::credential(wanted(candidate, request), holder, &sink, context)
         };
         match outcome {
             Ok(credential) => {
@@ -115,7 +115,7 @@ fn follow(
                 }
                 let before = view.document.credential(&candidate.profile);
                 if before.is_none_or(|before| before.bearer() != credential.bearer()) {
-                    runtime_cache::follow(&view.agent, &view.config, context);
+                    invocation.store_changed(&view.agent);
                 }
                 return Ok(output_of(&route, view, &candidate.profile, &credential));
             }
@@ -210,7 +210,7 @@ fn all_rest(route: &Route, until: Timestamp, first: &Candidate, view: &View) -> 
 fn from_environment(
     route: &Route,
     view: &View,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<TokenOutput, CliError> {
     if matches!(route.pin, Some(Pin::Require(_))) {
         return Err(no_credential(route, view, context));

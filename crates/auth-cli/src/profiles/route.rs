@@ -198,7 +198,7 @@ impl Route {
     }
 
     /// Writes the session's pin where it moved. It is a preference, so a failure is only said.
-    pub(crate) fn move_session(&self, request: &RouteRequest, view: &View, context: &mut Context) {
+    pub(crate) fn move_session(&self, request: &RouteRequest, view: &View, context: &Context) {
         let Some(key) = self.session.as_deref().filter(|_| self.moves_session) else { return };
         let sessions = Sessions::of(&view.agent, &view.config, context);
         let moved = sessions.update(key, request.new_session, context, |entry| {

@@ -6,15 +6,29 @@ use std::time::Duration;
 use auth_routing::{Config as RoutingConfig, Routing, plan};
 use auth_store::{Document, ProviderId, RuntimeCache, Timestamp, paths};
 
-use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
 use crate::agent::shared;
+use crate::agent::{self, Agent};
 use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::CliError;
 
+/// Brings the runtime caches of the agents whose stores this run changed up to date.
+pub(crate) fn follow_changes(invocation: &Invocation<'_>) {
+    let changed = invocation.take_changed();
+    if changed.is_empty() {
+        return;
+    }
+    // A config that is wrong was complained about when it was read.
+    let Ok(config) = invocation.config() else { return };
+    for agent in changed {
+        follow(&agent, &config, invocation.context);
+    }
+}
+
 /// Brings the runtime cache of `agent` up to date. Nothing depends on it, so a failure is only
 /// said.
-pub(crate) fn follow(agent: &Agent, config: &Config, context: &mut Context) {
+fn follow(agent: &Agent, config: &Config, context: &Context) {
     let (routing, now) = (config.routing(), context.now());
     let path = paths::runtime_cache(&agent.directory);
     let store = agent.store().with_patience(PATIENCE);
@@ -31,17 +45,22 @@ pub(crate) fn follow(agent: &Agent, config: &Config, context: &mut Context) {
 }
 
 /// The same where the config may have changed since it was read.
-pub(crate) fn follow_anew(agent: &Agent, context: &mut Context) {
+pub(crate) fn follow_anew(agent: &Agent, context: &Context) {
     // A config that is wrong was complained about when it was read.
     if let Ok(config) = Config::load(context) {
         follow(agent, &config, context);
     }
 }
 
-/// The same for an agent that nobody asked about, if it has a cache.
-pub(crate) fn follow_if_there(agent: &Agent, config: &Config, context: &mut Context) {
-    if paths::runtime_cache(&agent.directory).exists() {
-        follow(agent, config, context);
+/// Notes that a token of `agent` changed, of which other agents may have had copies: those that
+/// have a cache follow, too.
+pub(crate) fn changed_with_copies(agent: &Agent, config: &Config, invocation: &Invocation<'_>) {
+    invocation.store_changed(agent);
+    // Best effort: the token is stored.
+    for other in agent::others(agent, config, invocation.context).unwrap_or_default() {
+        if paths::runtime_cache(&other.directory).exists() {
+            invocation.store_changed(&other);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the commands know of an agent's credentials and of the way between them, read once.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use auth_providers::{Providers, TargetError};
@@ -12,13 +13,13 @@ use auth_store::{
 };
 use serde::Serialize;
 
+use crate::agent::invocation::Invocation;
 use crate::agent::shared::Seen;
 use crate::agent::{self, Agent};
 use crate::config::Config;
 use crate::host;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
 use crate::host::shell_quote::option;
 
 /// An agent's credentials, and everything that decides about them.
@@ -27,7 +28,7 @@ pub struct View {
     /// The agent.
     pub agent: Agent,
     /// The user's file.
-    pub config: Config,
+    pub config: Rc<Config>,
     /// What of it matters to routing.
     pub routing: auth_routing::Config,
     /// What it sees: its own store, and what it reads through to. Nothing writes this.
@@ -43,12 +44,13 @@ pub struct View {
 impl View {
     /// Reads the store and the config of the agent that the command means. What is odd about
     /// them is said on stderr.
-    pub fn read(global: &Global, context: &mut Context) -> Result<Self, CliError> {
-        let config = Config::load(context)?;
+    pub fn read(invocation: &Invocation<'_>) -> Result<Self, CliError> {
+        let context = invocation.context;
+        let config = invocation.config()?;
         for warning in &config.warnings {
             context.say(format_args!("warning: {warning}"));
         }
-        let view = Self::with(config, global, context)?;
+        let view = Self::of(invocation.agent()?.clone(), config, context)?;
         if let Some(copy) = view.document.recovered_from() {
             context.say(format_args!(
                 "warning: the store was damaged and has been recovered from its backup; the damaged file is kept as `{}`",
@@ -65,8 +67,16 @@ impl View {
     }
 
     /// Reads the store, with a config that was read before.
-    pub fn with(config: Config, global: &Global, context: &Context) -> Result<Self, CliError> {
-        let agent = Agent::of(global, &config, context)?;
+    pub fn with(
+        config: Rc<Config>,
+        named: Option<&str>,
+        context: &Context,
+    ) -> Result<Self, CliError> {
+        let agent = Agent::named(named, &config, context)?;
+        Self::of(agent, config, context)
+    }
+
+    fn of(agent: Agent, config: Rc<Config>, context: &Context) -> Result<Self, CliError> {
         let Seen { document, shared } = Seen::by(&agent, &config, context)?;
         Ok(Self {
             profiles: document.profiles().collect(),
@@ -81,9 +91,10 @@ impl View {
 
     /// What [`read`](Self::read) gives for the agent whose session `key` is: `agent:work:main` is
     /// one of the agent `work`.
-    pub fn of_session(key: &str, global: &Global, context: &mut Context) -> Result<Self, CliError> {
-        let global = agent::of_session(key, global, &Config::load(context)?)?;
-        Self::read(&global, context)
+    pub fn of_session(key: &str, invocation: &Invocation<'_>) -> Result<Self, CliError> {
+        let config = invocation.config()?;
+        let named = agent::of_session(key, invocation.named(), &config)?;
+        Self::read(&invocation.about(named))
     }
 
     /// The plan for `provider`.
@@ -258,7 +269,7 @@ pub enum Refresh {
     Yes,
     /// It has none.
     No,
-    /// It has one, and the issuer refused it or it was revoked.
+    /// It has one, and the issuer refused it, it was revoked, or the answer to it could not be read.
     NeedsLogin,
 }
 
@@ -321,7 +332,9 @@ fn refresh(
         Err(_) => return Refresh::No,
     };
     match records.peek(key) {
-        Ok(Some(record)) if matches!(record.state, State::Rejected | State::Revoked) => {
+        Ok(Some(record))
+            if matches!(record.state, State::Rejected | State::Revoked | State::Unmerged) =>
+        {
             Refresh::NeedsLogin
         }
         _ => Refresh::Yes,

@@ -54,7 +54,7 @@ async fn at_the_cap_the_oldest_idle_connection_is_closed() {
     for _ in 0..31 {
         others.push(TcpStream::connect(waiting.address()).await.unwrap());
     }
-    // One more, with an answer that shows it was served.
+    // One more, with a response that shows it was served.
     waiting.get("/").await.expect(404, "There is nothing here");
     let mut received = Vec::new();
     assert_eq!(oldest.read_to_end(&mut received).await.unwrap_or(0), 0);

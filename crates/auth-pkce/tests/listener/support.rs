@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-/// A login that waits for its answer at `/auth/callback` on a free port.
+/// A login that waits for its response at `/auth/callback` on a free port.
 pub(crate) struct Waiting {
     pub(crate) port: u16,
     pub(crate) state: String,

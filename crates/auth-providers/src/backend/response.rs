@@ -2,6 +2,7 @@
 
 use auth_store::Timestamp;
 
+use crate::http;
 use crate::oauth::response::Answer;
 use crate::plugin;
 use crate::provider::Provider;
@@ -21,7 +22,7 @@ impl Provider {
         body: &[u8],
         now: Timestamp,
     ) -> Answer {
-        if status == plugin::NO_STATUS {
+        if status == http::NO_STATUS {
             return self.without_client_secret(plugin::read_answer(self, body, now));
         }
         self.read_token_response(status, headers, body, now)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use auth_store::{OAuthCredential, Timestamp};
 
-use crate::http::HttpClient;
+use crate::http::{HttpClient, HttpResponse};
 use crate::oauth::discovery::{Metadata, discover};
 use crate::oauth::response::retry_after;
 use crate::plugin::{self, Event, FailureKind, Operation};
@@ -70,7 +70,7 @@ impl Provider {
                 Ok(answer) => answer,
                 Err(error) => return Revocation::Failed(error.to_string()),
             };
-            match judge(answer.status, &answer.body) {
+            match judge(&answer) {
                 Ok(true) => outcome = Revocation::Done,
                 Ok(false) => {}
                 Err(reason) => {
@@ -106,12 +106,13 @@ fn said_by_plugin(provider: &Provider, line: &[u8], login: &OAuthCredential) -> 
 }
 
 /// `true`: revoked. `false`: this sort of token cannot be (RFC 7009 §2.2.1).
-fn judge(status: u16, body: &[u8]) -> Result<bool, String> {
+fn judge(answer: &HttpResponse) -> Result<bool, String> {
+    let status = answer.status;
     if (200..300).contains(&status) {
         return Ok(true);
     }
-    let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    let code = body.as_ref().and_then(|body| body.get("error")?.as_str()).unwrap_or_default();
+    let body = answer.object();
+    let code = body.get("error").and_then(serde_json::Value::as_str).unwrap_or_default();
     match code {
         // Servers that answer so mean: nobody can use it.
         "invalid_token" | "invalid_grant" => Ok(true),

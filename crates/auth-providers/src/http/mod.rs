@@ -2,7 +2,10 @@
 //! between.
 
 pub(crate) mod address;
+pub(crate) mod body;
+pub(crate) mod json;
 pub(crate) mod reqwest_client;
+pub(crate) mod runtime;
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,6 +14,11 @@ use std::time::Duration;
 
 use auth_store::Timestamp;
 use serde_json::{Map, Value};
+
+use crate::http::body::Body;
+
+pub use crate::http::body::LARGEST_BODY;
+pub(crate) use crate::http::body::header;
 
 /// The methods OAuth needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -88,9 +96,6 @@ where
     }
 }
 
-/// The largest body of an answer that is read.
-pub const LARGEST_BODY: usize = 1 << 20;
-
 impl HttpRequest {
     /// A `GET` of `url` that asks for JSON.
     pub fn get(url: impl Into<String>, timeout: Duration) -> Self {
@@ -119,20 +124,10 @@ impl HttpRequest {
 }
 
 /// What an answer should be: JSON, and as it is. Who names no coding accepts every coding (RFC 9110
-/// §12.5.3), and we could read none of them.
+/// §12.5.3), and some of them we cannot undo.
 fn wanted() -> [(String, String); 2] {
     [("accept", "application/json"), ("accept-encoding", "identity")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
-}
-
-/// The JSON value that `body` begins with. A byte order mark before it is passed over (RFC 8259
-/// §8.1), and so are a guard against scripts (`)]}'`) and whatever follows; a name in Latin-1 spoils
-/// only itself. The tokens in it are there only once.
-pub(crate) fn json(body: &[u8]) -> Option<Value> {
-    let text = String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
-    let text = text.trim_start();
-    let text = text.strip_prefix(")]}'").map_or(text, |text| text.trim_start_matches(','));
-    serde_json::Deserializer::from_str(text).into_iter().next()?.ok()
 }
 
 impl HttpResponse {
@@ -141,19 +136,19 @@ impl HttpResponse {
         header(&self.headers, name)
     }
 
-    /// The JSON object in its body; an empty one if that is anything else.
+    /// The object in its body; an empty one if that is anything else.
     pub(crate) fn object(&self) -> Map<String, Value> {
-        match json(&self.body) {
-            Some(Value::Object(object)) => object,
-            _ => Map::new(),
-        }
+        self.readable().object().unwrap_or_default()
+    }
+
+    /// Its body, as far as it can be read.
+    pub(crate) fn readable(&self) -> Body {
+        Body::read(&self.headers, &self.body)
     }
 
     /// When the server says it answered (RFC 9110 §6.6.1), to the second.
     pub fn date(&self) -> Option<Timestamp> {
-        let date = httpdate::parse_http_date(self.header("date")?).ok()?;
-        let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-        i64::try_from(since.as_millis()).ok().map(Timestamp)
+        date(self.header("date")?)
     }
 }
 
@@ -169,15 +164,17 @@ impl fmt::Debug for HttpResponse {
     }
 }
 
+/// A date as header fields have it (RFC 9110 §5.6.7).
+pub(crate) fn date(text: &str) -> Option<Timestamp> {
+    let date = httpdate::parse_http_date(text).ok()?;
+    let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok().map(Timestamp)
+}
+
 /// Whether a status is no verdict on the request, which may be made again later.
 pub(crate) fn is_passing(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..)
 }
 
-/// The value of the header field `name` in `headers`, whatever the case of the names there.
-pub(crate) fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers
-        .iter()
-        .find(|(found, _)| found.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.as_str())
-}
+/// Stands in the place of an HTTP status in the answers of plugins, which have none.
+pub(crate) const NO_STATUS: u16 = 0;

@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::http::address;
 use crate::http::{
-    Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending, json,
+    Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
 };
 use crate::text;
 
@@ -123,30 +123,28 @@ impl ReqwestClient {
         };
         let mut response = builder.send().await.map_err(&failed)?;
         let status = response.status().as_u16();
-        let headers = response
-            .headers()
-            .iter()
-            .map(|(name, value)| {
-                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-            })
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let fields = response.headers().iter();
+        let headers: Vec<_> = fields
+            .map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())))
             .collect();
-        let mut body = Vec::new();
+        let mut answer = HttpResponse { status, headers, body: Vec::new() };
         loop {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,
                 // The end of an object is its last brace. A connection that ends otherwise than it
                 // promised (a wrong length, TLS without a farewell) takes nothing of it away.
                 Ok(None) => break,
-                Err(_) if json(&body).is_some_and(|value| value.is_object()) => break,
+                Err(_) if answer.readable().json().is_some() => break,
                 Err(error) => return Err(failed(error)),
             };
-            let room = LARGEST_BODY - body.len();
-            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            let room = LARGEST_BODY - answer.body.len();
+            answer.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if chunk.len() > room {
                 break;
             }
         }
-        Ok(HttpResponse { status, headers, body })
+        Ok(answer)
     }
 }
 

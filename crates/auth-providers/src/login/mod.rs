@@ -5,6 +5,7 @@ pub(crate) mod browser;
 pub(crate) mod device;
 pub(crate) mod device_code;
 pub(crate) mod error;
+pub(crate) mod key_value;
 pub(crate) mod pasted;
 pub(crate) mod pending;
 pub(crate) mod profile_id;

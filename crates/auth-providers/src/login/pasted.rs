@@ -2,6 +2,7 @@
 
 use auth_store::{ProviderId, Secret};
 
+use crate::login::key_value::{PasteError, Removed, key_value};
 use crate::provider::Looks;
 
 /// What a person pasted, made whole.
@@ -9,40 +10,17 @@ use crate::provider::Looks;
 pub struct Pasted {
     /// The token or key, without any white space.
     pub secret: Secret,
+    /// What was taken off it.
+    pub removed: Vec<Removed>,
     /// What looks odd about it: a reason to look again, never to refuse it.
     pub warnings: Vec<String>,
 }
 
-/// Why what was pasted cannot be a token or a key.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum PasteError {
-    /// Nothing but white space.
-    #[error("nothing was pasted")]
-    Empty,
-    /// It could not be sent in a header field.
-    #[error("it has a character that no token has, at position {0}")]
-    NotPlain(usize),
-    /// Longer than 64 KiB.
-    #[error("it is longer than 64 KiB")]
-    TooLong,
-}
-
-/// Reads a token or key of `provider` from `text`: joins wrapped lines, removes white space and
-/// what terminals add to a paste. What does not look like one is accepted with a warning.
+/// Reads a token or key of `provider` from `text`: [`key_value`], and a warning where it does not
+/// look like what that provider gives out.
 pub fn pasted(text: &str, provider: &ProviderId, looks: &Looks) -> Result<Pasted, PasteError> {
-    if text.len() > LONGEST {
-        return Err(PasteError::TooLong);
-    }
-    let text = text.replace("\u{1b}[200~", "").replace("\u{1b}[201~", "");
-    let is_invisible = |c: char| c.is_whitespace() || matches!(c, '\u{200b}' | '\u{feff}');
-    let text: String = text.chars().filter(|c| !is_invisible(*c)).collect();
-    if text.is_empty() {
-        return Err(PasteError::Empty);
-    }
-    if let Some(position) = text.chars().position(|c| !c.is_ascii_graphic()) {
-        return Err(PasteError::NotPlain(position + 1));
-    }
-
+    let value = key_value(text)?;
+    let text = value.secret.expose();
     let mut warnings = Vec::new();
     if let Some(prefix) = &looks.prefix
         && !text.starts_with(prefix.as_str())
@@ -56,16 +34,14 @@ pub fn pasted(text: &str, provider: &ProviderId, looks: &Looks) -> Result<Pasted
     if looks.longest.is_some_and(|longest| length > longest) {
         warnings.push(format!("it is {length} characters long: was something pasted twice?"));
     }
-    Ok(Pasted { secret: text.into(), warnings })
+    Ok(Pasted { secret: value.secret, removed: value.removed, warnings })
 }
-
-const LONGEST: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(text: &str, wanted: Result<(&str, usize), PasteError>) {
+    fn check(text: &str, wanted: &Result<(&str, usize), PasteError>) {
         let looks = Looks {
             prefix: Some("sk-".to_owned()),
             shortest: Some(6),
@@ -74,28 +50,27 @@ mod tests {
         };
         let got = pasted(text, &ProviderId::new("acme"), &looks);
         let got = got.as_ref().map(|got| (got.secret.expose(), got.warnings.len()));
-        assert_eq!(got.map_err(|error| *error), wanted);
+        assert_eq!(got.map_err(Clone::clone), *wanted);
     }
 
     #[test]
     fn a_token_is_read_across_line_wraps() {
-        check(" sk-12\r\n  34\t56\n", Ok(("sk-123456", 0)));
-        check("\u{1b}[200~sk-1234\u{1b}[201~\n", Ok(("sk-1234", 0)));
+        check(" sk-12\r\n  34\t56\n", &Ok(("sk-123456", 0)));
+        check("\u{1b}[200~sk-1234\u{1b}[201~\n", &Ok(("sk-1234", 0)));
     }
 
     #[test]
     fn what_looks_odd_is_accepted_with_a_warning() {
-        check("pk-1234", Ok(("pk-1234", 1)));
-        check("sk-1", Ok(("sk-1", 1)));
-        check("sk-1234567890", Ok(("sk-1234567890", 1)));
-        check("x", Ok(("x", 2)));
+        check("pk-1234", &Ok(("pk-1234", 1)));
+        check("sk-1", &Ok(("sk-1", 1)));
+        check("sk-1234567890", &Ok(("sk-1234567890", 1)));
+        check("x", &Ok(("x", 2)));
     }
 
     #[test]
     fn what_no_header_field_can_carry_is_refused() {
-        check(" \n", Err(PasteError::Empty));
-        check("sk-1\u{1b}[31m", Err(PasteError::NotPlain(5)));
-        check("sk-é", Err(PasteError::NotPlain(4)));
-        check(&"x".repeat(LONGEST + 1), Err(PasteError::TooLong));
+        check(" \n", &Err(PasteError::Empty));
+        check("sk-1\u{1b}[31m", &Err(PasteError::NotPlain(5)));
+        check("sk-é", &Err(PasteError::NotPlain(4)));
     }
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use auth_pkce::Nonce;
 use auth_store::{Credential, OAuthCredential, Secret, Timestamp, unverified_claims};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::http::{HttpClient, HttpRequest, HttpResponse};
-use crate::login::error::LoginError;
+use crate::login::error::{LoginError, misconfigured};
 use crate::login::{Login, TIMEOUT};
 use crate::oauth::endpoint::TokenEndpoint;
 use crate::oauth::response::Answer;
-use crate::oauth::tokens::Tokens;
+use crate::oauth::tokens::{MergeError, Tokens};
 use crate::provider::{IdentitySource, Provider, Yields};
 
 /// Who was asked for tokens, and as whom.
@@ -50,8 +50,13 @@ impl Grant<'_> {
             | Answer::Misconfigured { code, description } => {
                 return Err(LoginError::Refused { code, description });
             }
-            Answer::Unavailable { reason, .. } => return Err(LoginError::Unavailable { reason }),
+            Answer::Unavailable { reason, .. } | Answer::Unread { reason } => {
+                return Err(LoginError::Unavailable { reason });
+            }
         };
+        if let Some(kind) = tokens.proof() {
+            return Err(misconfigured(self.provider, &MergeError::NeedsProof(kind)));
+        }
         self.check_id_token(&tokens, received_at)?;
         let mut warnings = Vec::new();
         if self.provider.identity.source == Some(IdentitySource::Userinfo)
@@ -170,10 +175,10 @@ impl Grant<'_> {
         let mut request = HttpRequest::get(url, TIMEOUT);
         request.headers.push(("authorization".to_owned(), format!("Bearer {}", access.expose())));
         let answer = http.send(request).await.map_err(|error| unknown(error.to_string()))?;
-        if answer.status != 200 {
+        if !(200..300).contains(&answer.status) {
             return Err(unknown(format!("the userinfo endpoint answered {}", answer.status)));
         }
-        let claims: Map<String, Value> = serde_json::from_slice(&answer.body).map_err(|_| {
+        let claims = answer.readable().json().ok_or_else(|| {
             unknown("the userinfo endpoint did not answer with a JSON object".to_owned())
         })?;
         let id_claims = tokens.id_token().and_then(|token| unverified_claims(token.expose()));

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use url::Url;
 
 use crate::http::address;
-use crate::http::{self, HttpClient, HttpRequest};
+use crate::http::{self, HttpClient, HttpRequest, HttpResponse};
 use crate::provider::{Endpoints, Provider};
 use crate::text;
 
@@ -68,19 +68,21 @@ pub async fn discover(
     let mut known: Option<Metadata> = None;
     for url in well_known(issuer).map_err(unusable)? {
         match http.send(HttpRequest::get(url.clone(), timeout)).await {
-            Ok(answer) if answer.status == 200 => match Metadata::parse(issuer, &answer.body) {
-                Ok(found) => {
-                    let all = match known {
-                        Some(known) => known.completed_by(found),
-                        None => found,
-                    };
-                    if is_enough(&all) {
-                        return Ok(all);
+            Ok(answer) if (200..300).contains(&answer.status) => {
+                match Metadata::parse(issuer, &answer) {
+                    Ok(found) => {
+                        let all = match known {
+                            Some(known) => known.completed_by(found),
+                            None => found,
+                        };
+                        if is_enough(&all) {
+                            return Ok(all);
+                        }
+                        known = Some(all);
                     }
-                    known = Some(all);
+                    Err(reason) => wrong = wrong.or(Some(format!("{reason} (at `{url}`)"))),
                 }
-                Err(reason) => wrong = wrong.or(Some(format!("{reason} (at `{url}`)"))),
-            },
+            }
             Ok(answer) if http::is_passing(answer.status) => {
                 unreachable = Some(format!("`{url}` answered {}", answer.status));
             }
@@ -117,10 +119,13 @@ fn well_known(issuer: &str) -> Result<Vec<String>, &'static str> {
 }
 
 impl Metadata {
-    /// Reads the document `body` that was found for `issuer`.
-    fn parse(issuer: &str, body: &[u8]) -> Result<Self, String> {
-        let document: Map<String, Value> =
-            serde_json::from_slice(body).map_err(|_| "it is not a JSON object".to_owned())?;
+    /// Reads the document that was found for `issuer`.
+    fn parse(issuer: &str, answer: &HttpResponse) -> Result<Self, String> {
+        let body = answer.readable();
+        let document = body.json().ok_or_else(|| {
+            let what = if body.is_page() { "a web page" } else { "not a JSON object" };
+            format!("it is {what}")
+        })?;
         let named = document.get("issuer").and_then(Value::as_str).unwrap_or_default();
         if named != issuer {
             return Err(format!("it is the one of `{}`", text::clean(named)));
@@ -130,6 +135,10 @@ impl Metadata {
         let mut endpoint = |name: &str| {
             let url = document.get(name).and_then(Value::as_str)?;
             let reason = match address::parse(url) {
+                // What parses an address passes over line breaks in it; nobody else does.
+                _ if url.contains(|c: char| c.is_control() || c.is_whitespace()) => {
+                    "it has a space or a line break"
+                }
                 Ok(parsed) if parsed.origin() == origin => return Some(url.to_owned()),
                 Ok(_) => "it is not of the issuer's origin",
                 Err(reason) => reason,
@@ -207,7 +216,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::http::{HttpError, HttpResponse};
+    use crate::http::HttpError;
 
     const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -328,6 +337,7 @@ mod tests {
     fn endpoints_elsewhere_are_named_and_not_used() {
         let document = r#"{"issuer":"https://a.example","token_endpoint":"https://evil.example/t",
             "authorization_endpoint":"http://a.example/auth","userinfo_endpoint":"https://a.example:444/u",
+            "device_authorization_endpoint":"https://a.exa\nmple/d",
             "revocation_endpoint":"https://a.example/revoke"}"#;
         let url = "https://a.example/.well-known/openid-configuration";
         let metadata = ask("https://a.example", &[(url, document)]).0.unwrap();
@@ -335,7 +345,8 @@ mod tests {
         assert_eq!(metadata.endpoints.authorization, None);
         assert_eq!(metadata.endpoints.userinfo, None);
         assert!(metadata.endpoints.revocation.is_some());
-        assert_eq!(metadata.refused.len(), 3);
+        assert_eq!(metadata.endpoints.device_authorization, None);
+        assert_eq!(metadata.refused.len(), 4);
     }
 
     #[test]

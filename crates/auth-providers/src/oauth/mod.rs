@@ -5,3 +5,4 @@ pub(crate) mod endpoint;
 pub(crate) mod probe;
 pub(crate) mod response;
 pub(crate) mod tokens;
+pub(crate) mod unread;

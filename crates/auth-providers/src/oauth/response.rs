@@ -6,6 +6,7 @@ use auth_store::{Secret, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::http;
+use crate::http::body::Body;
 use crate::oauth::tokens::Tokens;
 use crate::provider::Provider;
 use crate::text;
@@ -37,6 +38,12 @@ pub enum Answer {
         /// When the server wants to be asked again: 1 s to 1 h from now.
         retry_after: Option<Duration>,
     },
+    /// It was not understood, and may hold tokens that are nowhere else: keep its bytes, and do not
+    /// send the old token again unasked.
+    Unread {
+        /// What came instead of an answer.
+        reason: String,
+    },
 }
 
 impl Provider {
@@ -67,15 +74,18 @@ impl Provider {
         body: &[u8],
         now: Timestamp,
     ) -> Answer {
-        let object = http::json(body);
-        let object = object.as_ref().and_then(Value::as_object);
+        let body = Body::read(headers, body);
+        let object = body.object();
+        let object = object.as_ref();
         let unavailable = |what: &str| {
             let retry_after =
                 http::header(headers, "retry-after").and_then(|text| retry_after(text, now));
-            Answer::Unavailable {
-                reason: format!("the server answered {status}{what}"),
-                retry_after,
-            }
+            let reason = if object.is_none() && body.is_page() {
+                format!("the server answered with a web page (status {status})")
+            } else {
+                format!("the server answered {status}{what}")
+            };
+            Answer::Unavailable { reason, retry_after }
         };
         if http::is_passing(status) {
             return unavailable("");
@@ -83,7 +93,7 @@ impl Provider {
         if (200..300).contains(&status)
             && let Some(tokens) = object.and_then(|object| self.tokens(object))
         {
-            return Answer::Tokens(Box::new(tokens));
+            return Answer::Tokens(Box::new(tokens.by_clock(headers, now)));
         }
         if !matches!(status, 200..300 | 400..500) {
             return unavailable("");
@@ -131,6 +141,7 @@ impl Answer {
             Self::Unavailable { reason, retry_after } => {
                 Self::Unavailable { reason: text::without(&reason, secret), retry_after }
             }
+            Self::Unread { reason } => Self::Unread { reason: text::without(&reason, secret) },
         }
     }
 
@@ -139,7 +150,8 @@ impl Answer {
     #[must_use]
     pub(crate) fn without_words(self) -> Self {
         match self {
-            Self::Tokens(_) => self,
+            // The reason is in words of our own.
+            Self::Tokens(_) | Self::Unread { .. } => self,
             Self::Rejected { code, .. } => Self::Rejected { code, description: None },
             Self::Misconfigured { code, .. } => Self::Misconfigured { code, description: None },
             Self::Unavailable { retry_after, .. } => {
@@ -158,11 +170,7 @@ pub fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
         Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
             Duration::MAX
         }
-        Err(_) => {
-            let date = httpdate::parse_http_date(text).ok()?;
-            let date = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-            Timestamp(date.as_millis().try_into().ok()?).since(now)
-        }
+        Err(_) => http::date(text)?.since(now),
     };
     Some(delay.clamp(Duration::from_secs(1), Duration::from_hours(1)))
 }
@@ -230,6 +238,7 @@ mod tests {
             Answer::Rejected { code, .. } => format!("rejected {code}"),
             Answer::Misconfigured { code, .. } => format!("misconfigured {code}"),
             Answer::Unavailable { .. } => "unavailable".to_owned(),
+            Answer::Unread { .. } => "unread".to_owned(),
         }
     }
 
@@ -279,6 +288,14 @@ mod tests {
             (200, "{}", "unavailable"),
             (200, r#"{"access_token":""}"#, "unavailable"),
             (200, r#"{"access_token":7}"#, "unavailable"),
+            (200, r#"{"access_token":"a","refresh_token":7}"#, "unavailable"),
+            (200, r#"{"access_token":"a","refresh_token":"r\ud83d"}"#, "unavailable"),
+            (200, r#"{"access_token":"a","refresh_token":false}"#, "tokens"),
+            (206, r#"{"access_token":"a","name":"Team \ud83d","n":1e999,"x":NaN}"#, "tokens"),
+            (200, r#"{"access_token":"a","refresh_token":"r","account":{"na"#, "tokens"),
+            (200, "access_token=a&refresh_token=r&expires_in=3600", "tokens"),
+            (200, "error=bad_refresh_token&error_description=x", "rejected bad_refresh_token"),
+            (400, "error=invalid_grant", "rejected invalid_grant"),
             (200, r#"{"access_token":"a"#, "unavailable"),
             (204, "", "unavailable"),
             (200, "\u{feff}{\"access_token\":\"a\"}", "tokens"),
@@ -299,6 +316,19 @@ mod tests {
         );
         let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(outcome(&read(200, &deep)), "unavailable");
+        assert_eq!(outcome(&read(200, &format!(r#"{{"x":{deep},"access_token":"a"}}"#))), "tokens");
+    }
+
+    #[test]
+    fn a_page_is_called_one() {
+        for (status, body) in
+            [(200, "<html>sign in</html>"), (403, "<!DOCTYPE html>"), (503, "<html>")]
+        {
+            let Answer::Unavailable { reason, .. } = read(status, body) else { panic!("{body}") };
+            assert_eq!(reason, format!("the server answered with a web page (status {status})"));
+        }
+        let Answer::Unavailable { reason, .. } = read(503, "out of order") else { panic!() };
+        assert_eq!(reason, "the server answered 503");
     }
 
     #[test]
@@ -387,6 +417,7 @@ mod tests {
             if let Answer::Tokens(tokens) = codex.read_answer(status, &[], &body, NOW) {
                 prop_assert!((200..300).contains(&status));
                 let sent: Value = serde_json::from_slice(&body).unwrap();
+                prop_assert!(matches!(sent["refresh_token"], Value::Null | Value::Bool(_) | Value::String(_)));
                 if let Ok(merged) = tokens.merge(&previous, NOW) {
                     prop_assert!(!merged.access.is_blank());
                     let new = sent["refresh_token"].as_str().unwrap_or_default();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use auth_store::{OAuthCredential, Secret, Timestamp, unverified_claims};
 use serde_json::{Map, Value};
 
+use crate::http;
 use crate::provider::{IdentitySource, Provider};
 use crate::text;
 
@@ -14,7 +15,10 @@ pub struct Tokens {
     access: Option<Secret>,
     refresh: Secret,
     id_token: Option<Secret>,
+    proof: Option<&'static str>,
     expiry: Option<Expiry>,
+    /// What the clock of the server says, should it be another time than ours.
+    server_time: Option<Timestamp>,
     /// The account id, where the provider says it in its tokens.
     pub account_id: Option<String>,
     /// The e-mail address, where the provider says it in its tokens.
@@ -57,6 +61,11 @@ pub enum MergeError {
     /// There is no access token that could be sent to anybody.
     #[error("the answer has no usable access token")]
     NoAccessToken,
+    /// Whoever sends such a token must prove that it is theirs, with each request.
+    #[error(
+        "its tokens are of the type `{0}`: every request needs a proof, which is not supported"
+    )]
+    NeedsProof(&'static str),
 }
 
 impl Provider {
@@ -68,20 +77,18 @@ impl Provider {
         };
         // A refresh token goes back to the issuer as it came; others see no padding.
         let trimmed = |token: Secret| Secret::from(auth_store::trim(token.expose()));
-        let is_bearer = object
-            .get("token_type")
-            .and_then(Value::as_str)
-            .is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));
         let access = secret("access_token").map(trimmed);
         let refresh = secret("refresh_token");
-        if access.is_none() && refresh.is_none() {
+        if access.is_none() && refresh.is_none() || is_spoilt(object.get("refresh_token")) {
             return None;
         }
         let mut tokens = Tokens {
-            access: access.filter(|access| is_bearer && is_sendable(access.expose())),
+            access: access.filter(|access| is_sendable(access.expose())),
             refresh: refresh.unwrap_or_default(),
             id_token: secret("id_token"),
+            proof: proof_of(object.get("token_type")),
             expiry: self.expiry(object),
+            server_time: None,
             account_id: None,
             email: None,
             fields: Map::new(),
@@ -124,9 +131,24 @@ impl Tokens {
         &self.refresh
     }
 
-    /// The access token, if there is one that can be sent in a header field.
+    /// The access token, if there is one that can be sent in a header field, and with nothing else.
     pub fn access(&self) -> Option<&Secret> {
-        self.access.as_ref()
+        self.access.as_ref().filter(|_| self.proof.is_none())
+    }
+
+    /// The type of the tokens, if it is one that needs a proof with each request: nothing here can
+    /// use them.
+    pub fn proof(&self) -> Option<&'static str> {
+        self.proof
+    }
+
+    /// These tokens, which came with `headers` at `now`: a token's own end is by the clock of its
+    /// server, which may be another than ours.
+    #[must_use]
+    pub(crate) fn by_clock(self, headers: &[(String, String)], now: Timestamp) -> Self {
+        let date = http::header(headers, "date").and_then(http::date);
+        let is_other = |date: &Timestamp| date.since(now).max(now.since(*date)) > SAME_CLOCK;
+        Self { server_time: date.filter(is_other), ..self }
     }
 
     /// The ID token, if there is one.
@@ -147,6 +169,9 @@ impl Tokens {
             && old != new
         {
             return Err(MergeError::OtherAccount);
+        }
+        if let Some(kind) = self.proof {
+            return Err(MergeError::NeedsProof(kind));
         }
         let access = self.access.clone().ok_or(MergeError::NoAccessToken)?;
         let refresh = if self.has_rotated() { &self.refresh } else { &previous.refresh };
@@ -182,19 +207,57 @@ impl Tokens {
         }
     }
 
-    /// When the access token ends: by the answer, else by its own `exp`, else an hour from its
-    /// receipt, since a login without an end would be refreshed for ever.
+    /// When the access token ends: when the answer says or when the token itself says, whichever is
+    /// earlier; if neither does, an hour from its receipt, since a login without an end would be
+    /// refreshed for ever.
     fn expires(&self, access: &Secret, received_at: Timestamp) -> Timestamp {
-        let end = match self.expiry {
-            Some(Expiry::In(lifetime)) => Some(received_at.plus(lifetime)),
-            Some(Expiry::At(end)) => Some(end),
-            None => unverified_claims(access.expose())
-                .and_then(|claims| number(claims.get("exp")?))
-                .map(|seconds| timestamp(seconds * 1000.0)),
-        };
+        let said = self.expiry.map(|expiry| match expiry {
+            Expiry::In(lifetime) => received_at.plus(lifetime),
+            Expiry::At(end) => end,
+        });
+        let own = own_end(access).map(|(end, issued)| match (self.server_time, issued) {
+            (Some(server_time), _) => received_at.plus(end.since(server_time)),
+            // Nobody gives out what has ended, so it is our clock that is wrong.
+            (None, Some(issued)) if end <= received_at => received_at.plus(end.since(issued)),
+            _ => end,
+        });
+        let end = said.into_iter().chain(own).min();
         let end = end.unwrap_or_else(|| received_at.plus(ASSUMED_LIFETIME));
         end.min(received_at.plus(LONGEST_LIFETIME))
     }
+}
+
+/// The end of a token of which somebody says that it ends at `said`: its own end, should that be
+/// earlier.
+pub fn earlier_end(token: &Secret, said: Timestamp) -> Timestamp {
+    own_end(token).map_or(said, |(own, _)| own.min(said))
+}
+
+/// When a token ends by its own words, if it is a JWT, and when it was issued (RFC 7519 §4.1).
+fn own_end(token: &Secret) -> Option<(Timestamp, Option<Timestamp>)> {
+    let claims = unverified_claims(token.expose())?;
+    let time = |name: &str| {
+        let seconds = number(claims.get(name)?)?;
+        Some(timestamp(seconds * 1000.0))
+    };
+    Some((time("exp")?, time("iat")))
+}
+
+/// Whether a refresh token is there, and not as it was sent: no text, or with characters that could
+/// not be read.
+fn is_spoilt(refresh: Option<&Value>) -> bool {
+    match refresh {
+        None | Some(Value::Null | Value::Bool(_)) => false,
+        Some(Value::String(text)) => text.contains(char::REPLACEMENT_CHARACTER),
+        Some(_) => true,
+    }
+}
+
+/// The type of tokens that need a proof. All others are sent as they are: servers write "Bearer" in
+/// many ways, or what sort of token it is instead (RFC 6749 §7.1).
+fn proof_of(token_type: Option<&Value>) -> Option<&'static str> {
+    let kind = token_type?.as_str().map(auth_store::trim)?;
+    PROOFS.into_iter().find(|proof| kind.eq_ignore_ascii_case(proof))
 }
 
 /// What a JSON pointer (RFC 6901) leads to.
@@ -229,6 +292,12 @@ fn timestamp(milliseconds: f64) -> Timestamp {
 pub(crate) fn is_sendable(token: &str) -> bool {
     token.bytes().all(|byte| byte.is_ascii_graphic())
 }
+
+/// Types of tokens that need a proof: RFC 9449, and two drafts that some servers still follow.
+const PROOFS: [&str; 3] = ["dpop", "mac", "pop"];
+
+/// Clocks that differ by less are the same: the field has seconds, and the answer was on its way.
+const SAME_CLOCK: Duration = Duration::from_mins(1);
 
 /// How long an access token is taken to live if nobody says it.
 const ASSUMED_LIFETIME: Duration = Duration::from_hours(1);
@@ -322,6 +391,86 @@ mod tests {
         let claims = format!(r#"{{"exp":{}}}"#, NOW.0 / 1000 + 120);
         check(&format!(r#"{{"access_token":"{}"}}"#, jwt(&claims)), 120);
         check(&format!(r#"{{"access_token":"{}","expires_in":60}}"#, jwt(&claims)), 60);
+        check(&format!(r#"{{"access_token":"{}","expires_in":86400}}"#, jwt(&claims)), 120);
+        // What is no time says nothing.
+        let odd = jwt(r#"{"exp":"soon"}"#);
+        check(&format!(r#"{{"access_token":"{odd}","expires_in":86400}}"#), 86_400);
+    }
+
+    #[test]
+    fn the_end_in_a_token_is_by_the_clock_of_its_server() {
+        let hour = Duration::from_hours(1);
+        let claims = format!(r#"{{"exp":{}}}"#, NOW.plus(hour).0 / 1000);
+        let body = format!(r#"{{"access_token":"{}","expires_in":86400}}"#, jwt(&claims));
+        let end = |date: &str, received_at: Timestamp| {
+            let headers = [("Date".to_owned(), date.to_owned())];
+            let tokens = tokens(&body).by_clock(&headers, received_at);
+            tokens.merge(&previous(), received_at).unwrap().expires.unwrap()
+        };
+        // The server's clock says what `NOW` is, ours is two hours ahead, or behind.
+        let date = "Fri, 15 Jan 2027 08:00:00 GMT";
+        for ours in [NOW.plus(2 * hour), Timestamp(NOW.0 - 7_200_000)] {
+            assert_eq!(end(date, ours), ours.plus(hour));
+        }
+        // The controls: without a date, and with one that is ours but for the way.
+        let ours = Timestamp(NOW.0 + 30_000);
+        for date in ["", date] {
+            assert_eq!(end(date, ours), NOW.plus(hour), "{date}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_has_ended_when_it_comes_lives_as_long_as_it_was_issued_for() {
+        let end = |claims: &str, received_at: Timestamp| {
+            let body = format!(r#"{{"access_token":"{}","expires_in":7200}}"#, jwt(claims));
+            tokens(&body).merge(&previous(), received_at).unwrap().expires.unwrap()
+        };
+        let (at, hour) = (NOW.0 / 1000, Duration::from_hours(1));
+        let issued = format!(r#"{{"iat":{at},"exp":{}}}"#, at + 3600);
+        // Our clock is a day ahead.
+        let ours = NOW.plus(24 * hour);
+        assert_eq!(end(&issued, ours), ours.plus(hour));
+        // The controls: it has not ended, or does not say when it was issued.
+        let ours = NOW.plus(hour / 2);
+        assert_eq!(end(&issued, ours), NOW.plus(hour));
+        assert_eq!(end(&format!(r#"{{"exp":{at}}}"#), ours), NOW);
+    }
+
+    #[test]
+    fn the_end_somebody_knows_is_not_later_than_the_tokens_own() {
+        let token = Secret::from(jwt(&format!(r#"{{"exp":{}}}"#, NOW.0 / 1000)));
+        let later = NOW.plus(Duration::from_hours(1));
+        let earlier = Timestamp(NOW.0 - 1);
+        assert_eq!(earlier_end(&token, later), NOW);
+        assert_eq!(earlier_end(&token, earlier), earlier);
+        assert_eq!(earlier_end(&"opaque".into(), later), later);
+    }
+
+    #[test]
+    fn only_a_type_that_needs_a_proof_is_refused() {
+        let merged = |kind: &str| {
+            let body = format!(r#"{{"access_token":"a","refresh_token":"r","token_type":{kind}}}"#);
+            tokens(&body).merge(&previous(), NOW).map(|merged| merged.access)
+        };
+        for kind in [
+            r#""Bearer""#,
+            r#"" bearer\n""#,
+            r#""BEARER""#,
+            r#""bearer_token""#,
+            r#""Bearer, Bearer""#,
+            r#""""#,
+            r#""  ""#,
+            "null",
+            "7",
+            r#""urn:ietf:params:oauth:token-type:access_token""#,
+            r#""token""#,
+            r#""N_A""#,
+        ] {
+            assert_eq!(merged(kind), Ok("a".into()), "{kind}");
+        }
+        for (kind, proof) in [(r#""DPoP""#, "dpop"), (r#"" mac ""#, "mac"), (r#""PoP""#, "pop")] {
+            assert_eq!(merged(kind), Err(MergeError::NeedsProof(proof)), "{kind}");
+        }
     }
 
     #[test]
@@ -377,7 +526,6 @@ mod tests {
             r#"{"refresh_token":"r"}"#,
             r#"{"refresh_token":"r","access_token":" "}"#,
             r#"{"refresh_token":"r","access_token":"a\r\nx: y"}"#,
-            r#"{"refresh_token":"r","access_token":"a","token_type":"mac"}"#,
         ] {
             let tokens = tokens(body);
             assert_eq!(tokens.merge(&previous(), NOW).unwrap_err(), MergeError::NoAccessToken);

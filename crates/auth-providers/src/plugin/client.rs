@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use auth_store::{ProviderId, Secret};
 
-use crate::http::{HttpClient, HttpError, HttpRequest, HttpResponse, Sending};
+use crate::http::{HttpClient, HttpError, HttpRequest, HttpResponse, NO_STATUS, Sending};
+use crate::oauth::unread;
 use crate::plugin::message::FailureKind;
 use crate::plugin::process::Process;
-use crate::plugin::protocol::{HELLO_TIMEOUT, NO_STATUS, SCHEME};
+use crate::plugin::protocol::{HELLO_TIMEOUT, SCHEME};
 use crate::plugin::session::{Conversation, Event, Hello, Operation, Violation};
 use crate::provider::executable::{Environment, Executable, Unusable};
 use crate::provider::registry::Providers;
@@ -91,7 +92,14 @@ impl WithPlugins {
             else {
                 return Err("the plugin ended without an answer".to_owned());
             };
-            let body = match conversation.accept(&line).map_err(|it| it.to_string())? {
+            let event = match conversation.accept(&line) {
+                // Whatever is wrong with the line, the tokens are in it only.
+                Err(_) if unread::holds_tokens(&line) => {
+                    return Ok(HttpResponse { status: NO_STATUS, headers: Vec::new(), body: line });
+                }
+                event => event.map_err(|it| it.to_string())?,
+            };
+            let body = match event {
                 Event::Result(answer) => answer.line,
                 Event::Error(failure) if failure.kind == FailureKind::Unknown => {
                     return Err(failure.words());

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::login::Login;
 use crate::oauth::response::{self, retry_after};
-use crate::oauth::tokens::{Tokens, is_sendable};
+use crate::oauth::tokens::{MergeError, Tokens, earlier_end, is_sendable};
 use crate::plugin::message::{Failure, FailureKind};
 use crate::plugin::protocol::{SCHEME, VERSIONS};
 use crate::plugin::session::{Answer, Conversation, Event, Operation, Violation};
@@ -33,9 +33,10 @@ pub(crate) fn login_of(
                 token_endpoint: Some(format!("{SCHEME}{}", provider.id)),
                 ..OAuthCredential::default()
             };
-            let login = tokens
-                .merge(&nothing_yet, now)
-                .map_err(|_| bad("`access_token` is missing, or cannot be sent in a header"))?;
+            let login = tokens.merge(&nothing_yet, now).map_err(|error| match error {
+                MergeError::NeedsProof(_) => bad(&error.to_string()),
+                _ => bad("`access_token` is missing, or cannot be sent in a header"),
+            })?;
             if login.refresh.is_blank() {
                 warnings.push(
                     "the plugin gave no refresh token: the login ends with its access token"
@@ -45,8 +46,11 @@ pub(crate) fn login_of(
             Credential::OAuth(login)
         }
         Some("token") => Credential::Token {
+            expires: match expires_in(object)? {
+                Some(lifetime) => Some(earlier_end(&secret(object, "token")?, now.plus(lifetime))),
+                None => None,
+            },
             token: secret(object, "token")?,
-            expires: expires_in(object)?.map(|lifetime| now.plus(lifetime)),
         },
         Some("api_key") => Credential::ApiKey(secret(object, "key")?),
         _ => return Err(bad("its `type` is none of `oauth`, `token`, `api_key`")),

@@ -34,4 +34,4 @@ pub use protocol::{
 pub use session::{Conversation, Event, Hello, Operation, Violation};
 
 pub(crate) use credential::{last_event, read_answer};
-pub(crate) use protocol::{NO_STATUS, SCHEME};
+pub(crate) use protocol::SCHEME;

@@ -12,9 +12,6 @@ pub(crate) const SCHEME: &str = "plugin:";
 /// path follows.
 pub const LAUNCH: &str = "__plugin";
 
-/// Stands in the place of an HTTP status in the answers of plugins, which have none.
-pub(crate) const NO_STATUS: u16 = 0;
-
 /// The longest line of a plugin, in bytes without its end.
 pub const LONGEST_LINE: usize = 64 << 10;
 /// The most bytes a plugin may write to standard output.

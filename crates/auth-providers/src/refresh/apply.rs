@@ -9,21 +9,27 @@ use auth_store::{
 
 use crate::oauth::response::Answer;
 use crate::oauth::tokens::Tokens;
+use crate::oauth::unread;
 use crate::provider::Provider;
 use crate::refresh::account::is_same_account;
 use crate::refresh::error::RefreshError;
 use crate::refresh::lineage;
 use crate::refresh::request::{Doors, Wanted, key, key_of};
 
-/// What an answer says, without the token that was sent: issuers are known to repeat it. Where
-/// nobody has that token any more, the issuer's own words are left out.
-pub(super) fn read(
-    answer: &StoredAnswer,
-    headers: &[(String, String)],
-    sent: Option<&Secret>,
-    provider: &Provider,
-) -> Answer {
-    let read = provider.read_answer(answer.status, headers, &answer.body, answer.received_at);
+/// What an answer to a refresh says, without the token that was sent: issuers are known to repeat it. Where
+/// nobody has that token any more, the issuer's own words are left out. What proves nothing and may
+/// hold tokens is [`Answer::Unread`].
+pub fn read(answer: &StoredAnswer, sent: Option<&Secret>, provider: &Provider) -> Answer {
+    let StoredAnswer { status, received_at, headers, body } = answer;
+    let read = match provider.read_answer(*status, headers, body, *received_at) {
+        unavailable @ Answer::Unavailable { .. } => {
+            match unread::why_kept(*status, headers, body, sent) {
+                Some(reason) => Answer::Unread { reason },
+                None => unavailable,
+            }
+        }
+        read => read,
+    };
     match sent {
         Some(sent) => read.without(sent),
         None => read.without_words(),
@@ -82,6 +88,7 @@ pub(super) fn settle(
             let consumed = Record { successor: Some(successor), ..record(state) };
             lock.write(&consumed)?;
             remove_answer(lock, store)?;
+            store.remove_kept_answer(lock.key())?;
             Ok(Settled::Stored { tokens, successor })
         }
         Answer::Rejected { code, .. } => {
@@ -116,6 +123,13 @@ pub(super) fn settle(
                 reason,
                 retry_at: Some(retry_at),
             })
+        }
+        Answer::Unread { reason } => {
+            store.keep_answer(lock.key())?;
+            if lock.record()?.is_none_or(|known| known.state != State::Unmerged) {
+                lock.write(&Record { code: Some(reason.clone()), ..record(State::Unmerged) })?;
+            }
+            Err(RefreshError::Unmerged { profile: profile.clone(), store: path, reason })
         }
     }
 }

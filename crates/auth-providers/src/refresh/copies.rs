@@ -143,7 +143,9 @@ pub(super) fn find_home(
     let state = if successor == sent { State::None } else { State::Consumed };
     let consumed = Record::new(state, &path, &profile, doors.clock.now());
     lock.write(&Record { successor: Some(successor), ..consumed })?;
-    apply::remove_answer(lock, &left.lock_for_refresh()?)?;
+    let left = left.lock_for_refresh()?;
+    apply::remove_answer(lock, &left)?;
+    left.remove_kept_answer(sent)?;
     Ok(true)
 }
 

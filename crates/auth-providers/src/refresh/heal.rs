@@ -66,7 +66,7 @@ pub(super) fn heal(
     let lock = doors.records.lock(end.key, doors.patience)?;
     match lock.record()? {
         Some(record) => match record.state {
-            State::Intent
+            State::Intent | State::Unmerged
                 if settle_intent(&lock, &record, current.identity(), provider, doors)? =>
             {
                 Ok(())

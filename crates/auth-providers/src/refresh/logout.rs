@@ -61,10 +61,14 @@ pub async fn logout(
         if !is_unchanged(&document) {
             continue;
         }
-        if let Some(record) = lock.record()?.filter(|record| record.state == State::Intent) {
+        let is_open = |record: &Record| matches!(record.state, State::Intent | State::Unmerged);
+        if let Some(record) = lock.record()?.filter(is_open) {
             let email = document.profile(profile).and_then(|profile| profile.email);
-            if settle_intent(&lock, &record, (&login, email.as_deref()), provider, doors)? {
-                continue;
+            match settle_intent(&lock, &record, (&login, email.as_deref()), provider, doors) {
+                // What nobody can read goes with the login it was for.
+                Ok(false) | Err(RefreshError::Unmerged { .. }) => {}
+                Ok(true) => continue,
+                Err(error) => return Err(error),
             }
         }
         give_to_successors(&login, provider, doors)?;
@@ -89,6 +93,7 @@ pub async fn logout(
         remove_settled_answers(&store, doors);
         // With a record that says nothing it counts as one that nobody knows of.
         store.remove_answer(key)?;
+        store.remove_kept_answer(key)?;
         lock.remove_rescued()?;
         return Ok(LoggedOut { revocation, others });
     }

@@ -1,8 +1,8 @@
 //! Refreshing: one function for every caller, and one request however many of them there are.
 //!
-//! Read [`refresh`] first; it is the whole protocol in a dozen lines. [`prepare`] is the part
-//! before anything is sent, [`send`](send()) the part after which a token may have been used up. A
-//! caller that may be killed at any time runs the second in another process.
+//! Read [`refresh`] first; it is the whole protocol in a dozen lines. `prepare` is the part before
+//! anything is sent, [`send`](send()) the part after which a token may have been used up. A caller
+//! that may be killed at any time runs the second in another process.
 //!
 //! Locks are always taken in the order *token* (one refresh token, for all agents) → *store* →
 //! *directory* (Clawdbot's), never two of a kind at once, and whoever holds a store never waits
@@ -13,6 +13,7 @@ mod apply;
 mod copies;
 mod error;
 mod heal;
+mod kept;
 mod lineage;
 mod logout;
 mod recovery;
@@ -25,37 +26,35 @@ use auth_store::{Credential, Record, State, Timestamp, TokenLock};
 
 use crate::provider::Provider;
 use account::is_of_same_account;
-use request::{Current, Look, look};
+use request::{Attempts, Current, Look, attempts, look};
 
 pub use crate::backend::revoke::Revocation;
+pub use apply::read as read_answer;
 pub use copies::{give_to_successors, holders};
 pub use error::RefreshError;
+pub use kept::{KeptAnswer, kept_answer, merge_kept_answer, remove_kept_answer};
 pub use lineage::clear_record;
 pub use logout::{LoggedOut, logout};
 pub use recovery::{clear_up, finish_begun};
-pub use request::{Attempts, Doors, Force, Wanted, attempts, key_of};
-pub use send::send;
-
-/// What there is to do after looking.
-#[derive(Debug)]
-pub enum Prepared {
-    /// Nothing: this can be used.
-    Valid(Credential),
-    /// Send the refresh token whose lock this is.
-    Send(TokenLock),
-}
+pub use request::{Doors, Force, Wanted, key_of};
+pub use send::{block_on, send, send_blocking};
 
 /// The credential of a profile, refreshed first if that is due.
 ///
 /// However many processes call this at once, one of them spends the refresh token; the others
 /// wait for it and read what it stored. It blocks while it waits for locks, so give it a thread
-/// of its own, and do not drop it: once the request is sent, only its end saves the answer.
-pub async fn refresh(
+/// of its own.
+///
+/// `sender` is given the lock of the refresh token and returns what [`send`](send()) does: it is
+/// [`send_blocking`], or something that runs it in a process that outlives the caller. Once the
+/// request is sent, only the end of `send` saves the token response.
+pub fn refresh<E: From<RefreshError>>(
     wanted: &Wanted,
     provider: &Provider,
     doors: Doors<'_>,
-) -> Result<Credential, RefreshError> {
-    let document = doors.store.read()?;
+    mut sender: impl FnMut(TokenLock, &Wanted) -> Result<bool, E>,
+) -> Result<Credential, E> {
+    let document = doors.store.read().map_err(RefreshError::from)?;
     let before = document.credential(&wanted.profile);
     let mut wanted = wanted.about(&document);
     let mut attempts = attempts();
@@ -63,9 +62,8 @@ pub async fn refresh(
         match prepare(&wanted, provider, doors, &mut attempts)? {
             Prepared::Valid(credential) => return Ok(credential),
             Prepared::Send(lock) => {
-                let sent = send(lock, &wanted, provider, doors).await;
-                let ended = |error| error;
-                let usable = after_send(sent, &mut wanted, before.as_ref(), doors, ended)?;
+                let sent = sender(lock, &wanted);
+                let usable = after_send(sent, &mut wanted, before.as_ref(), doors)?;
                 if let Some(credential) = usable {
                     return Ok(credential);
                 }
@@ -74,15 +72,22 @@ pub async fn refresh(
     }
 }
 
-/// Judges the end of [`send`](send()): the credential if it can be used now, `None` to start
-/// again. What was forced is done, so from now on `wanted` forces nothing. `before` is what the
-/// store had when the caller began, `ended` makes the caller's kind of error.
-pub fn after_send<E>(
+/// What there is to do after looking.
+enum Prepared {
+    /// Nothing: this can be used.
+    Valid(Credential),
+    /// Send the refresh token whose lock this is.
+    Send(TokenLock),
+}
+
+/// Judges the end of a send: the credential if it can be used now, `None` to start again. What
+/// was forced is done, so from now on `wanted` forces nothing. `before` is what the store had when
+/// the caller began.
+fn after_send<E: From<RefreshError>>(
     sent: Result<bool, E>,
     wanted: &mut Wanted,
     before: Option<&Credential>,
     doors: Doors<'_>,
-    ended: impl Fn(RefreshError) -> E,
 ) -> Result<Option<Credential>, E> {
     let was_forced = wanted.force != Force::No;
     let now = doors.clock.now();
@@ -94,7 +99,7 @@ pub fn after_send<E>(
             wanted.force = Force::No;
             match stored {
                 Some(credential) if credential.is_valid(now) => Ok(Some(credential)),
-                Some(_) => Err(ended(RefreshError::Unavailable {
+                Some(_) => Err(E::from(RefreshError::Unavailable {
                     profile: wanted.profile.clone(),
                     reason: "the issuer gave an access token that has already ended".to_owned(),
                     retry_at: None,
@@ -120,7 +125,7 @@ pub fn after_send<E>(
 /// Everything before the request: finds that nothing is due, adopts what somebody else did,
 /// obeys the record of the token, recovers what a dead process left. Sends nothing. Each time it
 /// has to look again it uses up one of the caller's `attempts`.
-pub fn prepare(
+fn prepare(
     wanted: &Wanted,
     provider: &Provider,
     doors: Doors<'_>,
@@ -204,6 +209,18 @@ fn decide(
         }
         return Ok(Decision::Send(lock));
     };
+    let settle = |record: &Record, insists: bool| match recovery::settle_intent(
+        &lock,
+        record,
+        current.identity(),
+        provider,
+        doors,
+    ) {
+        Err(RefreshError::Unmerged { .. }) if insists && record.state == State::Unmerged => {
+            Ok(false)
+        }
+        settled => settled,
+    };
     match record.state {
         State::Consumed => {
             heal::heal(lock, &current, wanted, provider, doors)?;
@@ -227,16 +244,17 @@ fn decide(
                 return Err(unavailable(record, ahead));
             }
         }
-        State::Intent
-            if recovery::settle_intent(&lock, &record, current.identity(), provider, doors)? =>
-        {
-            return Ok(Decision::Again);
-        }
+        // The same bytes may be more to a newer program.
+        State::Intent | State::Unmerged if settle(&record, insists)? => return Ok(Decision::Again),
         // No answer came to somebody for whom we waited: that is ours too. The next caller asks.
         State::Intent if !forced && record.code.is_some() && is_of_our_wait(&record) => {
             return Err(unavailable(record, None));
         }
         _ => {}
+    }
+    if !insists && let Some(kept) = lock.unmerged()? {
+        let reason = kept.code.unwrap_or_else(|| "it could not be read".to_owned());
+        return Err(RefreshError::Unmerged { profile: profile.clone(), store: kept.store, reason });
     }
     Ok(Decision::Send(lock))
 }

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use auth_store::{OAuthCredential, Record, State, Store, StoreLock, TokenKey, TokenLock};
+use auth_store::{
+    OAuthCredential, Record, Secret, State, Store, StoreError, StoreLock, StoredAnswer, TokenKey,
+    TokenLock,
+};
 
+use crate::oauth::response::Answer;
 use crate::provider::Provider;
 use crate::refresh::account::{Identity, is_same_account};
 use crate::refresh::apply::{self, Settled};
@@ -12,14 +16,27 @@ use crate::refresh::error::RefreshError;
 use crate::refresh::lineage::{leads_to, logins};
 use crate::refresh::request::{Doors, Wanted, key_of};
 
-/// Finds out what became of a token whose process died with it, at the store on whose behalf it
-/// was sent. `true`: it is known now, start again. `false`: nobody knows, so it is sent again.
+/// Finds out what became of a token whose process died with it, or whose answer nobody could read,
+/// at the store on whose behalf it was sent. `true`: it is known now, start again. `false`: nobody
+/// knows.
 pub(super) fn settle_intent(
     lock: &TokenLock,
     record: &Record,
     account: Identity<'_>,
     provider: &Provider,
     doors: Doors<'_>,
+) -> Result<bool, RefreshError> {
+    settle_intent_by(lock, record, account, provider, doors, apply::read)
+}
+
+/// The same, with another way to read the answer.
+pub(super) fn settle_intent_by(
+    lock: &TokenLock,
+    record: &Record,
+    account: Identity<'_>,
+    provider: &Provider,
+    doors: Doors<'_>,
+    read: fn(&StoredAnswer, Option<&Secret>, &Provider) -> Answer,
 ) -> Result<bool, RefreshError> {
     let named = Store::at(&record.store).with_patience(doors.patience);
     if !named.has_directory()? {
@@ -29,18 +46,17 @@ pub(super) fn settle_intent(
     let wanted = Wanted::now(record.profile.clone());
     let document = store.read()?;
     let held = logins(&document, provider);
-    let stored = match store.stored_answer(lock.key())? {
-        None => lock.rescued()?,
-        stored => stored,
-    };
-    if let Some(stored) = stored {
+    if let Some(stored) = answer_to(lock, &store)? {
         let holder = held.iter().find(|(_, _, key)| *key == lock.key()).map(|(_, login, _)| login);
         let holder =
             holder.or(Some(account.0).filter(|it| key_of(provider, it) == Some(lock.key())));
-        let answer = apply::read(&stored, &[], holder.map(|login| &login.refresh), provider);
+        let answer = read(&stored, holder.map(|login| &login.refresh), provider);
         let (at, key) = (stored.received_at, lock.key());
         let settled = apply::settle(answer, at, holder, lock, &mut store, &wanted, provider, doors);
         let path = store.path().to_owned();
+        if is_judged(&settled) {
+            store.remove_kept_answer(key)?;
+        }
         drop(store);
         return match settled {
             Ok(Settled::Stored { tokens, .. }) => {
@@ -56,13 +72,12 @@ pub(super) fn settle_intent(
                 }
             }
             // The record says so now; the caller reads it.
-            Err(
-                RefreshError::Rejected { .. }
-                | RefreshError::Misconfigured { .. }
-                | RefreshError::Unavailable { .. },
-            ) => Ok(true),
+            Err(_) if is_judged(&settled) => Ok(true),
             Err(error) => Err(error),
         };
+    }
+    if record.state == State::Unmerged {
+        return Ok(false);
     }
     // Without the answer, a later token of that account in that profile is the only trace that a
     // finished refresh leaves.
@@ -88,6 +103,30 @@ pub(super) fn settle_intent(
     Ok(true)
 }
 
+/// The answer to the token of `lock`: the one that its process left, or the one that was kept.
+pub(super) fn answer_to(
+    lock: &TokenLock,
+    store: &StoreLock,
+) -> Result<Option<StoredAnswer>, StoreError> {
+    if let Some(left) = store.stored_answer(lock.key())? {
+        return Ok(Some(left));
+    }
+    match lock.rescued()? {
+        None => store.kept_answer(lock.key()),
+        rescued => Ok(rescued),
+    }
+}
+
+/// Whether the issuer said no, and the record says so now.
+fn is_judged(settled: &Result<Settled, RefreshError>) -> bool {
+    matches!(
+        settled,
+        Err(RefreshError::Rejected { .. }
+            | RefreshError::Misconfigured { .. }
+            | RefreshError::Unavailable { .. })
+    )
+}
+
 /// Before a login is replaced: finishes what a dead process left of its refresh. `true`: the
 /// store was changed, so look again.
 pub fn finish_begun(
@@ -97,12 +136,11 @@ pub fn finish_begun(
     doors: Doors<'_>,
 ) -> Result<bool, RefreshError> {
     let Some(key) = key_of(provider, login) else { return Ok(false) };
-    let is_begun = |record: &Record| record.state == State::Intent;
-    if !doors.records.peek(key)?.is_some_and(|record| is_begun(&record)) {
+    if !doors.records.peek(key)?.is_some_and(|record| is_open(&record)) {
         return Ok(false);
     }
     let lock = doors.records.lock(key, doors.patience)?;
-    match lock.record()?.filter(is_begun) {
+    match lock.record()?.filter(is_open) {
         Some(record) => settle_intent(&lock, &record, (login, email), provider, doors),
         None => Ok(true),
     }
@@ -157,7 +195,7 @@ pub(super) fn finish_left_behind(
         };
         let Some(record) = lock.record()?.filter(is_ours) else { continue };
         let wanted = Wanted::now(record.profile);
-        let answer = apply::read(&stored, &[], None, provider);
+        let answer = apply::read(&stored, None, provider);
         let at = stored.received_at;
         // The other agents find their way by the record.
         match apply::settle(answer, at, None, &lock, store, &wanted, provider, doors) {
@@ -176,7 +214,7 @@ pub(super) fn remove_settled_answers(store: &StoreLock, doors: Doors<'_>) {
     for key in store.answers().unwrap_or_default() {
         // Without any record nobody knows, so it stays.
         if let Ok(Some(record)) = doors.records.peek(key)
-            && record.state != State::Intent
+            && !is_open(&record)
         {
             // Whoever comes next tries again.
             let _ = store.remove_answer(key);
@@ -186,11 +224,16 @@ pub(super) fn remove_settled_answers(store: &StoreLock, doors: Doors<'_>) {
         // Whoever holds its lock takes care of it.
         if let Ok(Some(lock)) = doors.records.try_lock(key)
             && let Ok(Some(record)) = lock.record()
-            && record.state != State::Intent
+            && !is_open(&record)
         {
             let _ = lock.remove_rescued();
         }
     }
+}
+
+/// Whether the answer to a token is not in any store yet.
+fn is_open(record: &Record) -> bool {
+    matches!(record.state, State::Intent | State::Unmerged)
 }
 
 /// After a process of ours died: gives its lock on the store back, and clears up after it, so

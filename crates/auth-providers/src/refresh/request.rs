@@ -163,10 +163,10 @@ pub fn key_of(provider: &Provider, login: &OAuthCredential) -> Option<TokenKey> 
 }
 
 /// The attempts of one caller: the first, and five times it may start again.
-pub type Attempts = std::ops::RangeInclusive<u32>;
+pub(super) type Attempts = std::ops::RangeInclusive<u32>;
 
 /// All the attempts of a caller who begins.
-pub fn attempts() -> Attempts {
+pub(super) fn attempts() -> Attempts {
     0..=RESTARTS
 }
 

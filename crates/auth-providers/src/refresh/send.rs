@@ -1,11 +1,13 @@
 //! The request, from the first lock under which it may be sent to the last record of what came
 //! of it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use auth_store::{Credential, Record, State, StoreError, StoredAnswer, Timestamp, TokenLock};
 
+use crate::http::runtime::runtime;
 use crate::http::{HttpError, HttpResponse};
 use crate::provider::Provider;
 use crate::refresh::apply::{self, Settled};
@@ -78,7 +80,7 @@ pub async fn send(
                 let _ = answer_file.remove();
                 if !(store.witness())() {
                     // The directory lock was taken from us: as if nothing had happened.
-                    lock.write(&record(State::None))?;
+                    lock.write(&lock.unmerged()?.unwrap_or_else(|| record(State::None)))?;
                     return Ok(false);
                 }
                 let retry_at = apply::wait(&lock, None, doors.clock.now());
@@ -111,9 +113,14 @@ pub async fn send(
     };
 
     let received_at = doors.clock.now();
-    let written = answer_file.store(answer.status, received_at, &answer.body);
+    let stored = StoredAnswer {
+        status: answer.status,
+        received_at,
+        headers: answer.headers.into_iter().filter(says_how_to_read).collect(),
+        body: answer.body,
+    };
+    let written = answer_file.store(&stored);
     store.commit_whatever_happens();
-    let stored = StoredAnswer { status: answer.status, received_at, body: answer.body };
     if let Err(error) = written {
         tracing::warn!(%error, "the answer goes to another disk");
         // Should this fail too, it still goes into the store from memory.
@@ -123,7 +130,7 @@ pub async fn send(
     }
     let sent = &current.login;
     let mut settle = || {
-        let answer = apply::read(&stored, &answer.headers, Some(&sent.refresh), provider);
+        let answer = apply::read(&stored, Some(&sent.refresh), provider);
         let of = Some(sent);
         apply::settle(answer, received_at, of, &lock, &mut store, wanted, provider, doors)
     };
@@ -151,6 +158,26 @@ pub async fn send(
     }
 }
 
+/// [`send`] on a runtime of this thread.
+pub fn send_blocking(
+    lock: TokenLock,
+    wanted: &Wanted,
+    provider: &Provider,
+    doors: Doors<'_>,
+) -> Result<bool, RefreshError> {
+    block_on(send(lock, wanted, provider, doors))?
+}
+
+/// Runs `future` on a runtime of this thread.
+pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, RefreshError> {
+    let started = runtime().map_err(|source| StoreError::Io {
+        action: "start the network for",
+        path: PathBuf::new(),
+        source,
+    });
+    Ok(started?.block_on(future))
+}
+
 /// What the operating system refuses before anything is sent is about saving the result.
 fn cannot_save(wanted: &Wanted, error: StoreError) -> RefreshError {
     match error {
@@ -161,6 +188,11 @@ fn cannot_save(wanted: &Wanted, error: StoreError) -> RefreshError {
     }
 }
 
+/// Whether a header field is needed to read the body, now or from its file. Others may be secret.
+fn says_how_to_read((name, value): &(String, String)) -> bool {
+    READING.iter().any(|known| name.eq_ignore_ascii_case(known)) && value.len() <= LONGEST_FIELD
+}
+
 fn unavailable(wanted: &Wanted, reason: String, retry_at: Option<Timestamp>) -> RefreshError {
     RefreshError::Unavailable { profile: wanted.profile.clone(), reason, retry_at }
 }
@@ -168,5 +200,8 @@ fn unavailable(wanted: &Wanted, reason: String, retry_at: Option<Timestamp>) -> 
 /// From the moment the directory lock is ours: Clawdbot waits for it 43 s at least.
 const DEADLINE: Duration = Duration::from_secs(20);
 const FIRST_ATTEMPT: Duration = Duration::from_secs(12);
+/// What an answer cannot be read without.
+const READING: [&str; 4] = ["content-encoding", "content-type", "date", "retry-after"];
+const LONGEST_FIELD: usize = 200;
 /// How long after a lost answer the same token is sent again.
 const REPLAYS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];

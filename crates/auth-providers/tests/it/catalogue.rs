@@ -114,6 +114,7 @@ fn refused(provider: &Provider, status: u16, body: &Value) -> &'static str {
         Answer::Rejected { .. } => "rejected",
         Answer::Misconfigured { .. } => "misconfigured",
         Answer::Unavailable { .. } => "unavailable",
+        Answer::Unread { .. } => "unread",
     }
 }
 
@@ -127,7 +128,7 @@ mod openai {
         jwt(&json!({
             "https://api.openai.com/auth": {"chatgpt_account_id": "acc-1", "chatgpt_plan_type": "plus"},
             "https://api.openai.com/profile": {"email": "me@example.com"},
-            "exp": NOW.0 / 1000 + 3600,
+            "exp": NOW.0 / 1000 + 864_000,
         }))
     }
 

@@ -12,3 +12,4 @@ mod plugin;
 mod refresh;
 mod revoke;
 mod support;
+mod token_source;

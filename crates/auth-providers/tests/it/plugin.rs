@@ -104,8 +104,10 @@ impl World {
         let network = self.network();
         let wanted = Wanted::now(ProfileId::new(PROFILE));
         let provider = self.provider();
-        let asking = refresh::refresh(&wanted, &provider, self.doors(&network));
-        block_on(asking).map(|credential| credential.bearer().expose().to_owned())
+        let doors = self.doors(&network);
+        let sender = |lock, wanted: &Wanted| refresh::send_blocking(lock, wanted, &provider, doors);
+        let credential = refresh::refresh(&wanted, &provider, doors, sender)?;
+        Ok(credential.bearer().expose().to_owned())
     }
 
     fn stored(&self) -> (String, String) {
@@ -328,6 +330,23 @@ fn an_answer_for_another_account_is_kept_and_not_merged() {
     let key = TokenKey::new("plugin:acme", "", &"r1".into());
     let kept = std::fs::read(directory.join(format!(".auth-refresh.{key}.answer"))).unwrap();
     assert!(String::from_utf8_lossy(&kept).contains("\"you\""));
+}
+
+#[test]
+fn a_result_that_is_no_proper_line_is_kept_with_its_tokens() {
+    for line in [
+        r#"{"type":"result","credential":{"type":"oauth","access_token":"a2","refresh_token":"r2","n":"\ud83d"}}"#,
+        r#"{"type":"outcome","access_token":"a2","refresh_token":"r2"}"#,
+    ] {
+        let world = World::new(&format!("{HELLO}echo '{line}'"));
+        let error = world.ask().unwrap_err();
+        assert!(matches!(error, RefreshError::Unmerged { .. }), "{error}");
+        assert_eq!(world.stored(), ("a1".to_owned(), "r1".to_owned()));
+        assert_eq!(world.state_of("r1"), Some(State::Unmerged));
+        let [(_, path)] = &world.store.kept_answers().unwrap()[..] else { panic!("{line}") };
+        let kept = std::fs::read(path).unwrap();
+        assert!(String::from_utf8_lossy(&kept).contains("\"r2\""));
+    }
 }
 
 #[test]

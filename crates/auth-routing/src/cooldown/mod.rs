@@ -1,4 +1,4 @@
-//! How long a profile rests after a failure, and what ends the rest.
+//! How long a cooldown lasts after a failure, and what ends it.
 
 pub mod redact;
 pub mod reset_time;
@@ -18,9 +18,9 @@ pub enum FailureReason {
     Format,
     /// Too many requests.
     RateLimit,
-    /// The account has to pay first.
+    /// The account has to be paid first.
     Billing,
-    /// No answer in time.
+    /// The provider did not answer in time.
     Timeout,
     /// Anything else.
     Unknown,
@@ -43,7 +43,7 @@ impl FailureReason {
         }
     }
 
-    /// The reason of that name, if there is one.
+    /// The reason with this name, if there is one.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == text)
     }
@@ -52,14 +52,14 @@ impl FailureReason {
 /// How long failures count: `auth.cooldowns` of the config.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CooldownPolicy {
-    /// The first rest after a billing failure; each further one doubles it.
+    /// The first cooldown after a billing failure. Each further failure doubles it.
     pub billing_back_off: Duration,
-    /// The same for single providers, in the order of the config; the first that matches counts.
-    /// `None`: a value that cannot be used, which is replaced by the built-in one.
+    /// The same for single providers, in the order of the config. The first that matches counts.
+    /// `None`: the value is not usable, and the built-in one counts.
     pub billing_back_off_by_provider: Vec<(ProviderId, Option<Duration>)>,
-    /// The longest rest after a billing failure.
+    /// The longest cooldown after a billing failure.
     pub billing_longest: Duration,
-    /// Failures older than this are forgotten.
+    /// Older failures do not count.
     pub failure_window: Duration,
 }
 
@@ -75,7 +75,7 @@ impl Default for CooldownPolicy {
 }
 
 impl CooldownPolicy {
-    /// Reads `auth.cooldowns`. What is absent, not a number, or not positive has its default.
+    /// Reads `auth.cooldowns`. A value that is absent, not a number, or not positive has its default.
     pub fn from_json(cooldowns: &Value) -> Self {
         let default = Self::default();
         let by_provider = cooldowns.get("billingBackoffHoursByProvider").and_then(Value::as_object);
@@ -95,8 +95,8 @@ impl CooldownPolicy {
         }
     }
 
-    /// The rest after the `failures`-th billing failure of a profile of `provider`.
-    fn billing_rest(&self, provider: &ProviderId, failures: u64) -> Duration {
+    /// The cooldown after the `failures`-th billing failure of a profile of `provider`.
+    fn billing_cooldown(&self, provider: &ProviderId, failures: u64) -> Duration {
         let own = self.billing_back_off_by_provider.iter().find(|(id, _)| id == provider);
         let base = match own {
             Some((_, base)) => base.unwrap_or(BILLING_BACK_OFF),
@@ -110,9 +110,9 @@ impl CooldownPolicy {
 
 /// The usage of a profile of `provider` after it failed at `now`.
 ///
-/// It rests for [`back_off`] (5 hours and doubling after a billing failure), or until
-/// `known_reset`, if the provider said when it will serve the profile again. No report moves an
-/// end that is already set to an earlier time.
+/// It is in cooldown for [`back_off`] (5 hours and doubling after a billing failure), or until
+/// `known_reset`, if the provider said when it will serve the profile again. A report never moves an
+/// end to an earlier time.
 #[must_use]
 pub fn after_failure(
     usage: &Usage,
@@ -140,8 +140,8 @@ pub fn after_failure(
         ..usage.clone()
     };
     if reason == FailureReason::Billing {
-        let end =
-            known_reset.unwrap_or_else(|| now.plus(policy.billing_rest(provider, of_this_reason)));
+        let end = known_reset
+            .unwrap_or_else(|| now.plus(policy.billing_cooldown(provider, of_this_reason)));
         next.disabled_until = usage.disabled_until.max(Some(end));
         next.disabled_reason = Some(reason.as_str().to_owned());
     } else {
@@ -152,13 +152,13 @@ pub fn after_failure(
     next
 }
 
-/// The usage of a profile that was handed out at `now` and worked: whatever made it rest is over.
+/// The usage of a profile that was used at `now` and worked: every cooldown is over.
 #[must_use]
 pub fn after_success(usage: &Usage, now: Timestamp) -> Usage {
     Usage { last_used: Some(now), failure_counts: None, ..cleared(usage) }
 }
 
-/// The usage of a profile whose rest somebody ended by hand, the one for billing too.
+/// The usage of a profile whose cooldowns the user ended, the one for billing too.
 #[must_use]
 pub fn cleared(usage: &Usage) -> Usage {
     Usage {
@@ -171,7 +171,8 @@ pub fn cleared(usage: &Usage) -> Usage {
     }
 }
 
-/// A profile as a request for one model sees it: that model may rest while the others do not.
+/// A profile as a request for one model sees it: that model may be in cooldown while the others
+/// are not.
 #[must_use]
 pub fn for_model(mut profile: Profile, of_model: &Usage) -> Profile {
     let usage = &mut profile.usage;
@@ -180,17 +181,17 @@ pub fn for_model(mut profile: Profile, of_model: &Usage) -> Profile {
 }
 
 /// When the profile may be used again: the later end of cooldown and disabling, past or future.
-/// `None` if it never rested.
+/// `None` if it never was in cooldown.
 pub fn unusable_until(usage: &Usage) -> Option<Timestamp> {
     usage.cooldown_until.max(usage.disabled_until).filter(|end| end.0 > 0)
 }
 
-/// Whether the profile rests at `now`.
+/// Whether the profile is in cooldown at `now`.
 pub fn is_resting(usage: &Usage, now: Timestamp) -> bool {
     unusable_until(usage).is_some_and(|end| now < end)
 }
 
-/// The rest after `errors` failures in a row: 1, 5, 25, then 60 minutes.
+/// The cooldown after `errors` failures in a row: 1, 5, 25, then 60 minutes.
 pub fn back_off(errors: u32) -> Duration {
     Duration::from_mins(match errors {
         ..=1 => 1,
@@ -200,9 +201,9 @@ pub fn back_off(errors: u32) -> Duration {
     })
 }
 
-/// The same curve in milliseconds, for counts as JavaScript may have written them: fractions lie
-/// between, and what is not a number has no rest. Kept out of [`back_off`], so that a program
-/// which only counts whole failures need not load the library of mathematics.
+/// The same curve in milliseconds, for counts that JavaScript wrote: fractions lie between, and a
+/// value that is not a number has no cooldown. It is not part of [`back_off`], so that a program that
+/// counts whole failures does not load the library of mathematics.
 pub fn back_off_ms(errors: f64) -> f64 {
     let step = (errors - 1.0).clamp(0.0, 3.0);
     (60_000.0 * 5_f64.powf(step)).clamp(0.0, 3_600_000.0)
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn success_and_clearing_end_every_rest() {
+    fn success_and_clearing_end_every_cooldown() {
         let usage = fail(&Usage::default(), FailureReason::Billing, None, 1);
         let usage = fail(&usage, FailureReason::Auth, None, 1);
         assert!(is_resting(&usage, Timestamp(1)));
@@ -298,8 +299,8 @@ mod tests {
         assert_eq!(policy.billing_back_off, Duration::from_hours(5));
         assert_eq!(policy.billing_longest, Duration::from_hours(24));
         assert_eq!(policy.failure_window, Duration::from_mins(30));
-        assert_eq!(policy.billing_rest(&ProviderId::new("zai"), 1), Duration::from_hours(2));
-        assert_eq!(policy.billing_rest(&ProviderId::new("openai"), 1), Duration::from_hours(5));
+        assert_eq!(policy.billing_cooldown(&ProviderId::new("zai"), 1), Duration::from_hours(2));
+        assert_eq!(policy.billing_cooldown(&ProviderId::new("openai"), 1), Duration::from_hours(5));
     }
 
     fn usage() -> impl Strategy<Value = Usage> {

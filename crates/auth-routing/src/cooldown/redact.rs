@@ -1,13 +1,15 @@
-//! A provider's own words about a failure, made fit to keep and to show.
+//! The provider's message about a failure, cleaned for the store and for display.
 
-/// `429 insufficient_quota: You exceeded …`: in one line, at most 240 characters, without control
-/// characters and without what looks like a secret.
+use auth_store::is_hostile;
+
+/// `429 insufficient_quota: You exceeded …`: one line of at most 240 characters, without control
+/// characters and without text that looks like a secret.
 pub(crate) fn of(status: Option<u16>, code: Option<&str>, message: &str) -> String {
     let mut parts = Vec::new();
     if let Some(status) = status {
         parts.push(status.to_string());
     }
-    // What is no word is no code.
+    // A code is one word.
     let is_word = |it: &&str| it.len() <= 64 && it.chars().all(|c| c.is_ascii_graphic());
     if let Some(code) = code.filter(is_word) {
         parts.push(code.to_owned());
@@ -23,8 +25,8 @@ pub(crate) fn of(status: Option<u16>, code: Option<&str>, message: &str) -> Stri
     text.chars().take(LONGEST - 1).chain(['…']).collect()
 }
 
-/// `text` as one line, its words separated by single spaces, with `…` for each word that may hold
-/// a secret: providers quote keys in their messages, masked or not.
+/// `text` as one line, its words separated by single spaces, with `…` for each word that may be a
+/// secret. Providers quote keys in their messages, masked or not.
 fn without_secrets(text: &str) -> String {
     let plain: String =
         text.chars().take(FAR_MORE_THAN_KEPT).map(|c| if is_plain(c) { c } else { ' ' }).collect();
@@ -39,13 +41,12 @@ fn without_secrets(text: &str) -> String {
 }
 
 fn is_plain(c: char) -> bool {
-    // Marks that turn the direction of writing change what a reader sees, too.
-    !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    // An invisible character could hide the start of a key.
+    !is_hostile(c) && !matches!(c, '\u{200b}'..='\u{200d}' | '\u{feff}')
 }
 
-/// Whether a word starts as keys do, or has a part that is too long and mixed to be one of a
-/// language or a model's name.
+/// Whether a word starts like a key, or has a part that is too long and too mixed for a word or for
+/// the name of a model.
 fn is_secret_like(word: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '*' || c == '…';
     let start = word.find(|c: char| c.is_ascii_alphanumeric()).unwrap_or(0);

@@ -1,11 +1,11 @@
-//! The order in which people expect names, as JavaScript's `localeCompare` sorts them.
+//! The order of names, as JavaScript's `localeCompare` sorts them.
 
 use std::cmp::Ordering;
 
-/// Compares two names as the root collation of Unicode does (UTS #10), as far as names of
-/// providers and profiles need it: white space, punctuation, symbols, digits, letters; then
-/// accents; then lower case before upper case. Other scripts follow in the order of their code
-/// points. Names that differ in control characters only are equal.
+/// Compares two names by the root collation of Unicode (UTS #10), as far as names of providers and
+/// profiles need it: white space, punctuation, symbols, digits, letters; then accents; then lower
+/// case before upper case. Other scripts follow in the order of their code points. Names that differ
+/// only in control characters are equal.
 pub(crate) fn compare(a: &str, b: &str) -> Ordering {
     let primary = |text: &str| text.chars().filter_map(weight).map(|it| it.0).collect::<Vec<_>>();
     let accents = |text: &str| text.chars().filter_map(weight).map(|it| it.1).collect::<Vec<_>>();
@@ -16,7 +16,7 @@ pub(crate) fn compare(a: &str, b: &str) -> Ordering {
         .then_with(|| case(a).cmp(&case(b)))
 }
 
-/// What counts of a character: its letter, its accent, whether it is upper case. `None`: nothing.
+/// The weight of a character: its letter, its accent, and whether it is upper case. `None`: ignored.
 fn weight(c: char) -> Option<(u32, u32, bool)> {
     if let Some(place) = BEFORE_LETTERS.chars().position(|known| known == c) {
         return Some((u32::try_from(place).unwrap_or(u32::MAX), 0, false));
@@ -33,7 +33,7 @@ fn weight(c: char) -> Option<(u32, u32, bool)> {
     Some((after.saturating_add(base as u32), accent, lower != c))
 }
 
-/// The letter under the accent, for those of Latin-1.
+/// The letter without its accent, for Latin-1.
 fn plain(c: char) -> Option<char> {
     Some(match c {
         'à'..='å' => 'a',
@@ -48,7 +48,7 @@ fn plain(c: char) -> Option<char> {
     })
 }
 
-/// What sorts before the letters, in its order.
+/// The characters that sort before the letters, in their order.
 const BEFORE_LETTERS: &str =
     "\t\n\u{b}\u{c}\r\u{85}\u{2028}\u{2029} _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$0123456789";
 
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_sort_as_people_expect() {
+    fn names_sort_as_javascript_sorts_them() {
         let sorted = [
             " z", "a", "A", "a b", "a-b", "a:b", "a.b", "a1", "ab", "José", "work", "Work", "ключ",
             "日本",

@@ -1,8 +1,6 @@
-//! How long the credentials still hold: `auth.oauth` of `models status --json`, and the words for
-//! it.
+//! How long credentials last: `auth.oauth` of `models status --json`, and its text.
 
-pub mod collate;
-pub mod label;
+pub(crate) mod collate;
 pub mod repair;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +21,7 @@ pub enum Status {
     Expiring,
     /// It has ended.
     Expired,
-    /// There is none, or nobody knows when it ends.
+    /// There is none, or its end is not known.
     Missing,
     /// It does not end.
     Static,
@@ -45,10 +43,10 @@ pub struct ProfileHealth {
     /// When it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// How long that is from now, in milliseconds; negative if it has ended.
+    /// The time until then in milliseconds. It is negative if it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remaining_ms: Option<i64>,
-    /// Where it is kept: always `store`.
+    /// Always `store`.
     pub source: &'static str,
     /// The id, with the e-mail address if there is one.
     pub label: String,
@@ -67,7 +65,7 @@ pub struct ProviderHealth {
     /// When the first of them ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// How long that is from now, in milliseconds; negative if it has ended.
+    /// The time until then in milliseconds. It is negative if it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remaining_ms: Option<i64>,
 }
@@ -76,7 +74,7 @@ pub struct ProviderHealth {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
-    /// The time by which all was judged.
+    /// The time of the judgement.
     pub now: Timestamp,
     /// What "soon" means, in milliseconds.
     pub warn_after_ms: u64,
@@ -86,11 +84,11 @@ pub struct Health {
     pub providers: Vec<ProviderHealth>,
 }
 
-/// What "soon" means where nobody says so.
+/// What "soon" means by default.
 pub const WARN_AFTER: Duration = Duration::from_hours(24);
 
-/// Judges `profiles` at `now`. With `providers`, only theirs, compared as written; one without
-/// any profile is `missing`.
+/// Judges `profiles` at `now`. With `providers`, only the profiles of these, compared as written. A
+/// provider without a profile is `missing`.
 pub fn health(
     profiles: &[Profile],
     config: &Config,
@@ -192,8 +190,7 @@ pub fn display_label(profile: &Profile, config: &Config) -> String {
     }
 }
 
-/// A remaining time in one word: `59m`, `47h`, `4d`; `0m` if it is over, `unknown` if there is
-/// none.
+/// A remaining time in one word: `59m`, `47h`, `4d`. `0m` if it is over, `unknown` if there is none.
 pub fn remaining_text(remaining_ms: Option<i64>) -> String {
     match remaining_ms {
         None => "unknown".to_owned(),
@@ -202,7 +199,7 @@ pub fn remaining_text(remaining_ms: Option<i64>) -> String {
     }
 }
 
-/// The time from `now` until `end` in one word; `soon` if it is less than half a minute.
+/// The time from `now` until `end` in one word. `soon` if it is less than half a minute.
 pub fn until_text(end: Timestamp, now: Timestamp) -> String {
     match rounded_minutes(end.0.saturating_sub(now.0).max(0)) {
         0 => "soon".to_owned(),
@@ -235,7 +232,7 @@ mod tests {
 
     use super::*;
 
-    const NOW: i64 = 1_000_000_000;
+    const NOW: i64 = 1_769_644_800_000;
     const HOUR: i64 = 3_600_000;
 
     #[track_caller]
@@ -264,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_somebody_asks_for_and_has_no_profile_of_is_missing() {
+    fn a_wanted_provider_without_a_profile_is_missing() {
         let health = health(&[], &Config::default(), Some(&[" x "]), WARN_AFTER, Timestamp(NOW));
         assert_eq!(
             (&*health.providers[0].provider, health.providers[0].status),

@@ -8,27 +8,27 @@ use serde_json::Value;
 pub struct Repair {
     /// The old id.
     pub from: ProfileId,
-    /// The stored login it stands for.
+    /// The stored login that it means.
     pub to: ProfileId,
     /// The config with the new id in `auth.profiles` and in the provider's `auth.order`.
     pub config: Value,
 }
 
 impl Repair {
-    /// What it does, for people.
+    /// The changes, for display.
     pub fn summary(&self) -> String {
         format!("Auth: migrate {} → {} (OAuth profile id)", self.from, self.to)
     }
 }
 
-/// The id an old config names the login of `provider` by.
+/// The id that an old config uses for the login of `provider`.
 pub fn legacy_id(provider: &ProviderId) -> ProfileId {
     ProfileId::new(format!("{provider}:default"))
 }
 
-/// The stored login that `legacy` (an id that ends in `:default`) most likely stands for: the one
-/// with the configured e-mail address, the last that worked, the only other one, or the only
-/// other one with an e-mail address in its id.
+/// The stored login that `legacy` (an id that ends in `:default`) most likely means: the one with the
+/// configured e-mail address, the last that worked, the only other one, or the only other one with an
+/// e-mail address in its id.
 pub fn suggestion(
     config: &Value,
     profiles: &[Profile],
@@ -67,8 +67,8 @@ pub fn suggestion(
     only(others()).or_else(|| only(with_email())).cloned()
 }
 
-/// Replaces the old id in `config`, if it is there as an OAuth login of `provider` and the
-/// [`suggestion`] is another one. `None`: there is nothing to repair.
+/// Replaces the old id in `config`, if it is an OAuth login of `provider` there and the
+/// [`suggestion`] is another one. `None`: there is nothing to fix.
 pub fn repair(
     config: &Value,
     profiles: &[Profile],
@@ -112,7 +112,7 @@ pub fn repair(
     Some(Repair { from: legacy.clone(), to, config })
 }
 
-/// What follows the first colon of the id.
+/// The part after the first colon of the id.
 fn suffix(id: &ProfileId) -> &str {
     id.as_str().split_once(':').map_or("", |(_, suffix)| suffix)
 }

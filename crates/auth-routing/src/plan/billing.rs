@@ -1,4 +1,4 @@
-//! Whether the use of a credential is paid by a subscription or by the token.
+//! Whether use is paid by subscription or by the amount.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ pub enum Charge {
     Subscription,
     /// By what is used.
     Metered,
-    /// Nobody here knows.
+    /// It is not known.
     Unknown,
 }
 
-/// How the use of a credential of that kind is paid for: an API key is metered; a login or a
-/// setup token belongs to a plan with the providers that are known to sell one.
+/// How the use of a credential of this kind is paid for. An API key is metered. A login or a setup
+/// token belongs to a plan if the provider is known to sell one.
 pub fn charge(provider: &ProviderId, kind: Kind) -> Charge {
     match kind {
         Kind::ApiKey => Charge::Metered,

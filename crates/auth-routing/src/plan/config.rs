@@ -1,4 +1,4 @@
-//! What of `clawdbot.json` matters to routing, as plain data.
+//! The part of `clawdbot.json` that matters to routing, as plain data.
 
 use auth_store::{Kind, ProfileId, ProviderId, trim};
 use serde_json::Value;
@@ -8,10 +8,10 @@ use crate::cooldown::CooldownPolicy;
 /// `auth` of the config.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// `auth.order`: which profile first, by provider, as written. The first entry of a provider
+    /// `auth.order`: the order of profiles by provider, as written. The first entry of a provider
     /// counts.
     pub orders: Vec<(ProviderId, Vec<ProfileId>)>,
-    /// `auth.profiles`: what the user says about profiles, in the order of the file.
+    /// `auth.profiles`, in the order of the file.
     pub profiles: Vec<(ProfileId, Declared)>,
     /// `auth.cooldowns`.
     pub cooldowns: CooldownPolicy,
@@ -29,16 +29,15 @@ pub struct Declared {
 }
 
 impl Declared {
-    /// Whether a stored credential of `kind` is what the entry speaks of. `oauth` also means a
-    /// stored token.
+    /// Whether the entry means a stored credential of `kind`. `oauth` also means a stored token.
     pub fn admits(&self, kind: Kind) -> bool {
         self.mode == kind.as_str() || (self.mode == "oauth" && kind == Kind::Token)
     }
 }
 
 impl Config {
-    /// Reads a parsed config. Parts that are absent, or not of the expected type, count as absent:
-    /// whoever edits the config validates it, routing never stops at it.
+    /// Reads a parsed config. Parts of an unexpected type count as absent: edits of the config are
+    /// validated, and routing must always work.
     pub fn from_json(config: &Value) -> Self {
         let auth = &config["auth"];
         let orders = auth["order"].as_object().into_iter().flatten();

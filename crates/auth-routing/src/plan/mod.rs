@@ -11,26 +11,26 @@ use auth_store::{Kind, Profile, ProfileId, ProviderId, Timestamp};
 use crate::cooldown;
 use crate::plan::config::{Config, Declared};
 
-/// Hashed alike in every run: ids are the user's own, and a seed would cost a system call.
+/// Without a seed: ids are the user's own, and a seed would cost a system call.
 type Hasher = BuildHasherDefault<DefaultHasher>;
 type Map<K, V> = std::collections::HashMap<K, V, Hasher>;
 type Set<K> = std::collections::HashSet<K, Hasher>;
 
-/// What decides about the profiles of one provider, besides the profiles themselves.
+/// The inputs of a plan besides the profiles.
 #[derive(Clone, Debug)]
 pub struct Routing<'a> {
-    /// The provider somebody wants a credential for.
+    /// The provider that a credential is needed for.
     pub provider: ProviderId,
-    /// The agent's own order for it (`models auth order set`), if there is one.
+    /// The agent's stored order for it (`models auth order set`), if there is one.
     pub stored_order: Option<Vec<ProfileId>>,
     /// What the user's config says.
     pub config: &'a Config,
 }
 
-/// The profile somebody asked for.
+/// A profile that was chosen by name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Pin {
-    /// First this one, if it is among the candidates; then the others.
+    /// First this one, if it is a candidate, then the others.
     Prefer(ProfileId),
     /// This one or none.
     Require(ProfileId),
@@ -44,11 +44,11 @@ pub enum Pin {
 pub struct Plan {
     /// Where the order came from.
     pub source: Source,
-    /// First the one to use now.
+    /// The first one is to be used now.
     pub candidates: Vec<Candidate>,
-    /// What was left out.
+    /// The other profiles, and why.
     pub excluded: Vec<(ProfileId, Exclusion)>,
-    /// What the user should know about the order itself.
+    /// Warnings about the order itself.
     pub warnings: Vec<Warning>,
 }
 
@@ -75,7 +75,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Whether somebody wrote the order down, so that it is kept as it is.
+    /// Whether the user set the order, so that it is kept.
     pub fn is_explicit(self) -> bool {
         matches!(self, Self::StoredOrder | Self::ConfigOrder)
     }
@@ -84,22 +84,22 @@ impl Source {
 /// Why a candidate is at its place.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Why {
-    /// Somebody asked for it.
+    /// It was chosen by name.
     Pinned,
     /// It is at this place of an explicit order, counted from 1.
     Listed(usize),
-    /// Its kind goes first, and among its kind it was used longest ago.
+    /// Its kind goes first, and it is the least recently used one of its kind.
     LeastRecentlyUsed {
         /// Its kind.
         kind: Kind,
         /// When it was last used; `None`: never.
         last_used: Option<Timestamp>,
     },
-    /// It rests, and is back then.
+    /// It is in cooldown.
     Resting {
-        /// The end of the rest.
+        /// The end of the cooldown.
         until: Timestamp,
-        /// Why it rests, where the store says so (`billing`).
+        /// Why it is in cooldown, where the store says so (`billing`).
         reason: Option<String>,
     },
 }
@@ -113,16 +113,16 @@ pub enum Exclusion {
     ForeignProvider(ProviderId),
     /// The config says that it is a profile of another provider.
     DeclaredForeign(ProviderId),
-    /// The config says another kind of credential than is stored.
+    /// The config names another kind of credential than the stored one.
     ModeMismatch {
         /// `auth.profiles[id].mode`.
         declared: String,
         /// What is stored.
         stored: Kind,
     },
-    /// There is nothing in it that could be sent.
+    /// It has no secret that could be sent.
     NoSecret,
-    /// A token that nobody can refresh ended then.
+    /// It is a token that cannot be refreshed, and it ended then.
     Expired(Timestamp),
     /// The order does not name it.
     NotListed(Source),
@@ -130,7 +130,7 @@ pub enum Exclusion {
     NotRequired,
 }
 
-/// Something about the order that is followed, and that its author may not have meant.
+/// A property of the order that the user may not have intended. The order is followed all the same.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Warning {
     /// The order is empty, so there is no profile for the provider.
@@ -158,7 +158,7 @@ pub fn plan(
 
     let mut excluded = Vec::new();
     let mut awake = Vec::new();
-    let mut resting = Vec::new();
+    let mut in_cooldown = Vec::new();
     for (place, id) in listed.iter().enumerate() {
         let Some(profile) = by_id.get(id) else {
             excluded.push((id.clone(), Exclusion::Unknown));
@@ -171,7 +171,7 @@ pub fn plan(
         }
         let usage = &profile.usage;
         match cooldown::unusable_until(usage).filter(|until| now < *until) {
-            Some(until) => resting.push((until, *profile)),
+            Some(until) => in_cooldown.push((until, *profile)),
             None => awake.push((place + 1, *profile)),
         }
     }
@@ -180,7 +180,7 @@ pub fn plan(
     if !source.is_explicit() {
         awake.sort_by_key(|(_, it)| (rank(it.kind), it.usage.last_used.unwrap_or_default()));
     }
-    resting.sort_by_key(|(until, _)| *until);
+    in_cooldown.sort_by_key(|(until, _)| *until);
     let awake = awake.into_iter().map(|(place, profile)| Candidate {
         id: profile.id.clone(),
         why: if source.is_explicit() {
@@ -190,11 +190,11 @@ pub fn plan(
             Why::LeastRecentlyUsed { kind: profile.kind, last_used }
         },
     });
-    let resting = resting.into_iter().map(|(until, profile)| Candidate {
+    let in_cooldown = in_cooldown.into_iter().map(|(until, profile)| Candidate {
         id: profile.id.clone(),
-        why: Why::Resting { until, reason: rest_reason(profile, until) },
+        why: Why::Resting { until, reason: cooldown_reason(profile, until) },
     });
-    let mut candidates: Vec<_> = awake.chain(resting).collect();
+    let mut candidates: Vec<_> = awake.chain(in_cooldown).collect();
 
     let listed: Set<&ProfileId> = listed.iter().collect();
     let others = profiles.iter().filter(|it| it.provider == routing.provider);
@@ -204,7 +204,7 @@ pub fn plan(
     Plan { source, candidates, excluded, warnings }
 }
 
-/// The ids to consider, each once, and who named them.
+/// The ids to consider, each once, and their source.
 fn base_order(profiles: &[Profile], routing: &Routing<'_>) -> (Source, Vec<ProfileId>) {
     let declared = || {
         let of_provider =
@@ -258,7 +258,7 @@ fn judge(
     }
 }
 
-/// Which kind goes first where nobody wrote an order down.
+/// Which kind goes first if there is no explicit order.
 fn rank(kind: Kind) -> u8 {
     match kind {
         Kind::OAuth => 0,
@@ -267,7 +267,7 @@ fn rank(kind: Kind) -> u8 {
     }
 }
 
-fn rest_reason(profile: &Profile, until: Timestamp) -> Option<String> {
+fn cooldown_reason(profile: &Profile, until: Timestamp) -> Option<String> {
     let is_disabled = profile.usage.disabled_until == Some(until);
     profile.usage.disabled_reason.clone().filter(|_| is_disabled)
 }
@@ -315,13 +315,13 @@ fn obey(
 }
 
 impl Plan {
-    /// The profile to use now: the first candidate, rested or not.
+    /// The profile to use now: the first candidate, in cooldown or not.
     pub fn first(&self) -> Option<&ProfileId> {
         self.candidates.first().map(|it| &it.id)
     }
 
-    /// Whether every candidate rests, and until when at least. `None`: one is ready, or there is
-    /// no candidate at all.
+    /// The earliest end of a cooldown, if all candidates are in cooldown. `None`: one is ready, or
+    /// there is no candidate.
     pub fn all_rest_until(&self) -> Option<Timestamp> {
         let ends = self.candidates.iter().map(|it| match it.why {
             Why::Resting { until, .. } => Some(until),

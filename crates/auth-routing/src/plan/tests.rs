@@ -1,4 +1,4 @@
-//! What a plan is, case by case and in general.
+//! Plans, case by case and in general.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -82,7 +82,7 @@ fn configured_profiles_limit_the_choice_and_their_mode_must_fit() {
 }
 
 #[test]
-fn resting_profiles_come_last_and_the_soonest_back_first() {
+fn profiles_in_cooldown_come_last_and_the_soonest_back_first() {
     let usage = json!({
         "work": { "cooldownUntil": NOW + 9 },
         "home": { "disabledUntil": NOW + 5, "disabledReason": "billing" },
@@ -210,7 +210,7 @@ proptest! {
             let profile = profiles.iter().find(|it| it.id == candidate.id).unwrap();
             prop_assert!(profile.has_secret && profile.provider == provider);
         }
-        // Who rests comes after who does not, and the soonest back first.
+        // Profiles in cooldown come after the others, and the soonest back first.
         let ends = plan.candidates.iter().skip(usize::from(pin.is_some()));
         let ends: Vec<_> = ends.map(|it| match it.why {
             Why::Resting { until, .. } => Some(until),

@@ -1,4 +1,4 @@
-//! What a person's `/model` directive makes of a session.
+//! The effect of a `/model` directive on a session.
 //!
 //! A runtime that has its own sessions uses the parser like this; `clawdbot sessions model` does
 //! the same with `sessions.json`:
@@ -45,30 +45,30 @@ use auth_store::{Profile, ProfileId, Timestamp};
 use crate::session::selector::{Aliases, ModelRef, ProfileError, Selector, profile_override};
 use crate::session::{self, Entry};
 
-/// What the words of a directive can mean.
+/// The possible meanings of a directive.
 #[derive(Clone, Copy, Debug)]
 pub struct Meanings<'a> {
-    /// The names that users gave to models.
+    /// The names that the user gave to models.
     pub aliases: &'a Aliases,
-    /// The model of a session that nobody chose one for; its provider is that of a bare model.
+    /// The model of a session without a choice. Its provider is that of a bare model.
     pub default_model: &'a ModelRef,
     /// The agent's profiles.
     pub profiles: &'a [Profile],
 }
 
-/// What a person chose for a session.
+/// The user's choice for a session.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Choice {
-    /// The model; `None`: the default one, whatever that will be.
+    /// The model. `None`: the default model at the time of use.
     pub model: Option<ModelRef>,
-    /// The profile; `None`: whichever routing chooses.
+    /// The profile. `None`: routing chooses.
     pub profile: Option<ProfileId>,
 }
 
-/// Why a directive cannot be followed. The session stays as it is; tell the person.
+/// Why a directive cannot be followed. The session stays as it is. Show the error to the user.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ChoiceError {
-    /// The words before the `@` are no model.
+    /// The text before the `@` is no model.
     #[error("`{0}` names no model")]
     NoModel(String),
     /// The profile cannot be used with the model.
@@ -76,8 +76,8 @@ pub enum ChoiceError {
     Profile(#[from] ProfileError),
 }
 
-/// What `selector` asks for in the session `entry`: a model by alias, by `provider/model`, or by
-/// its bare name; `default`; or, with a profile alone, the model that the session has.
+/// The choice of `selector` in the session `entry`: a model by alias, by `provider/model`, or by its
+/// bare name; `default`; or, with a profile alone, the present model of the session.
 ///
 /// # Errors
 /// The model is empty, the profile does not exist, or it is another provider's.
@@ -103,7 +103,7 @@ pub fn choose(
 }
 
 impl Choice {
-    /// The entry with this choice in it. It is a person's, so the profile stays for the session.
+    /// The entry with this choice. It is the user's, so the profile stays for the whole session.
     #[must_use]
     pub fn apply(&self, entry: &Entry, now: Timestamp) -> Entry {
         let mut entry = session::unpinned(entry, now);

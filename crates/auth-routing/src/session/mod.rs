@@ -1,4 +1,4 @@
-//! Which profile a session uses: its pin, and when the pin moves.
+//! The profile of a session: its pin, and when the pin moves.
 
 pub mod choice;
 pub mod selector;
@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 use crate::plan::{Pin, Plan, Why};
 use crate::session::selector::ModelRef;
 
-/// An entry of `sessions.json`. Members that we do not know stay as they are.
+/// An entry of `sessions.json`. Unknown members stay as they are.
 pub type Entry = Map<String, Value>;
 
-/// What [`resolve`] found.
+/// The result of [`resolve`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
     /// The profile for this turn; `None` if the plan has none.
@@ -21,17 +21,17 @@ pub struct Resolved {
     pub entry: Option<Entry>,
 }
 
-/// Who chose the profile of a session.
+/// The source of the pin of a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PinSource {
-    /// A person, with `/model X@profile`: it stays for the rest of the session.
+    /// The user, with `/model X@profile`. The pin stays for the whole session.
     User,
-    /// Routing: it stays as long as nothing happens, so that caches of the provider stay warm.
+    /// Routing. The pin stays as long as the profile works, so that caches of the provider stay warm.
     Auto,
 }
 
-/// The model that the session uses: the one that was chosen for it, else `default`. An entry that
-/// names a model without a provider means one of `default`'s.
+/// The model of the session: the chosen one, else `default`. A model without a provider belongs to
+/// the provider of `default`.
 pub fn model(entry: &Entry, default: &ModelRef) -> ModelRef {
     let text = |name: &str| entry.get(name).and_then(Value::as_str).map(trim);
     let text = |name| text(name).filter(|text| !text.is_empty());
@@ -44,13 +44,13 @@ pub fn model(entry: &Entry, default: &ModelRef) -> ModelRef {
     }
 }
 
-/// The profile the entry names, as it stands.
+/// The profile that the entry names.
 pub fn pinned(entry: &Entry) -> Option<ProfileId> {
     let text = trim(entry.get(PROFILE)?.as_str()?);
     (!text.is_empty()).then(|| ProfileId::from(text))
 }
 
-/// Who chose it. Older entries do not say; one that counts compactions was chosen by routing.
+/// The source of the pin. Older entries have none: a pin that counts compactions is routing's.
 pub fn source(entry: &Entry) -> PinSource {
     match entry.get(SOURCE).and_then(Value::as_str) {
         Some("user") => PinSource::User,
@@ -60,8 +60,8 @@ pub fn source(entry: &Entry) -> PinSource {
     }
 }
 
-/// The entry's pin as a demand on a [plan](crate::plan::plan): a person's choice is required,
-/// routing's own is a preference.
+/// The pin of the entry for a [plan](crate::plan::plan): the user's choice is required, routing's own
+/// is preferred.
 pub fn pin(entry: &Entry) -> Option<Pin> {
     let id = pinned(entry)?;
     Some(match source(entry) {
@@ -72,9 +72,10 @@ pub fn pin(entry: &Entry) -> Option<Pin> {
 
 /// Decides which profile the session uses for `provider`, and moves its pin where needed.
 ///
-/// A pin to a profile that is gone, foreign, or not a candidate is dropped. A person's pin stays
-/// until the next session. Routing's own moves on to the next candidate that does not rest: in a
-/// new session, after a compaction, and when its profile rests. `plan` must be made without a pin.
+/// A pin to a profile that is gone, foreign, or not a candidate is dropped. The user's pin stays until
+/// the next session. Routing's own pin moves to the next candidate that is not in cooldown: in a new
+/// session, after a compaction, and when its profile is in cooldown. `plan` must be made without a
+/// pin.
 pub fn resolve(
     entry: &Entry,
     profiles: &[Profile],
@@ -111,7 +112,7 @@ pub fn resolve(
         Some(id) if is_new_session || compactions > compactions_then.unwrap_or(compactions) => {
             first_awake(plan, place(id).map_or(0, |place| place + 1)).or(Some(id))
         }
-        Some(id) if !is_resting(plan, id) => Some(id),
+        Some(id) if !is_in_cooldown(plan, id) => Some(id),
         _ => first_awake(plan, 0).or(candidates.first().copied()),
     };
     let Some(next) = next else { return Resolved { profile: None, entry: changed } };
@@ -140,14 +141,14 @@ pub fn unpinned(entry: &Entry, now: Timestamp) -> Entry {
     entry
 }
 
-/// The first candidate that does not rest, looking from `start` on and then from the front.
+/// The first candidate that is not in cooldown, from `start` on and then from the front.
 fn first_awake(plan: &Plan, start: usize) -> Option<&ProfileId> {
     let (front, back) = plan.candidates.split_at_checked(start)?;
     let mut round = back.iter().chain(front);
     round.find(|it| !matches!(it.why, Why::Resting { .. })).map(|it| &it.id)
 }
 
-fn is_resting(plan: &Plan, id: &ProfileId) -> bool {
+fn is_in_cooldown(plan: &Plan, id: &ProfileId) -> bool {
     plan.candidates.iter().any(|it| it.id == *id && matches!(it.why, Why::Resting { .. }))
 }
 
@@ -168,10 +169,10 @@ mod tests {
 
     const NOW: i64 = 1_000;
 
-    /// Resolves a session over the order `a`, `b`, `c`, of which some rest.
-    fn check(entry: &Value, resting: &[&str], is_new_session: bool) -> Resolved {
+    /// Resolves a session over the order `a`, `b`, `c`, of which some are in cooldown.
+    fn check(entry: &Value, in_cooldown: &[&str], is_new_session: bool) -> Resolved {
         let profile = json!({ "type": "api_key", "provider": "acme", "key": "k" });
-        let usage: Map<_, _> = resting
+        let usage: Map<_, _> = in_cooldown
             .iter()
             .map(|id| ((*id).to_owned(), json!({ "cooldownUntil": NOW + 1 })))
             .collect();
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_session_gets_the_first_profile_that_does_not_rest_and_keeps_other_fields() {
+    fn a_new_session_gets_the_first_profile_that_is_not_in_cooldown_and_keeps_other_fields() {
         let resolved = check(&json!({ "sessionId": "s", "x": 1 }), &["a"], true);
         assert_eq!(profile(&resolved), "b");
         let entry = json!({
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_persons_pin_is_required_and_routings_own_preferred() {
+    fn the_users_pin_is_required_and_routings_own_is_preferred() {
         let pinned_by = |source: &str| {
             let entry =
                 json!({ "authProfileOverride": " b ", "authProfileOverrideSource": source });

@@ -1,33 +1,33 @@
-//! What a person writes to choose a model and a profile: `/model Opus@anthropic:work`.
+//! The text with which a user chooses a model and a profile: `/model Opus@anthropic:work`.
 
 use std::fmt;
 use std::ops::Range;
 
-use auth_store::{Profile, ProfileId, ProviderId, trim};
+use auth_store::{Profile, ProfileId, ProviderId, is_white_space, trim};
 use serde_json::Value;
 
 /// A `/model` directive, cut out of a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Directive {
-    /// What it asks for; `None` if it stands alone.
+    /// The chosen model and profile. `None` if the directive has no argument.
     pub selector: Option<Selector>,
-    /// Where it is in the message, in bytes, with the white space before it.
+    /// Its bytes in the message, with the white space before it.
     pub range: Range<usize>,
-    /// The message without it, white space collapsed.
+    /// The message without it, with white space collapsed.
     pub rest: String,
 }
 
 /// A model or alias, and the profile to use it with: `model` or `model@profile`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Selector {
-    /// The model as written; may be empty (`@profile`).
+    /// The model as written. It may be empty (`@profile`).
     pub model: String,
     /// The profile as written.
     pub profile: Option<String>,
 }
 
 impl Selector {
-    /// Splits `text` at its first `@`: the ids of profiles may contain more of them.
+    /// Splits `text` at its first `@`. The id of a profile may have more of them.
     pub fn parse(text: &str) -> Self {
         match text.split_once('@') {
             None => Self { model: trim(text).to_owned(), profile: None },
@@ -78,13 +78,13 @@ pub fn directive(message: &str, aliases: &[&str]) -> Option<Directive> {
     Some(Directive { selector, range: start..end, rest: collapse(&rest) })
 }
 
-/// The first place where a `/` starts the message or follows white space and `name` accepts what
-/// comes after it: where the directive starts (with that white space), and where its name ends.
+/// The first `/` at the start or after white space with a following name that `name` accepts. Returns
+/// the start of the directive (with that white space) and the end of its name.
 fn find(message: &str, name: impl Fn(&str) -> Option<usize>) -> Option<(usize, usize)> {
     message.match_indices('/').find_map(|(slash, _)| {
         let start = match message[..slash].chars().next_back() {
             None => slash,
-            Some(before) if is_space(before) => slash - before.len_utf8(),
+            Some(before) if is_white_space(before) => slash - before.len_utf8(),
             Some(_) => return None,
         };
         let length = name(&message[slash + 1..])?;
@@ -101,7 +101,7 @@ fn word(text: &str, name: &str) -> Option<usize> {
         }
     }
     let after = rest.as_str();
-    let ends = after.chars().next().is_none_or(|next| next == ':' || is_space(next));
+    let ends = after.chars().next().is_none_or(|next| next == ':' || is_white_space(next));
     ends.then_some(text.len() - after.len())
 }
 
@@ -112,8 +112,8 @@ fn colon(text: &str) -> usize {
     text.len() - after.len()
 }
 
-/// The length of `model[@profile]` at the start of `text`. A model is made of few characters,
-/// with single slashes between; a profile is anything without white space.
+/// The length of `model[@profile]` at the start of `text`. A model has few kinds of characters, and
+/// single slashes between its parts. A profile is any text without white space.
 fn selector_length(text: &str) -> usize {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.:@-".contains(c);
     let mut end = text.find(|c| !is_plain(c)).unwrap_or(text.len());
@@ -126,7 +126,7 @@ fn selector_length(text: &str) -> usize {
         }
         end += 1 + length;
     }
-    if text[..end].contains('@') { text.find(is_space).unwrap_or(text.len()) } else { end }
+    if text[..end].contains('@') { text.find(is_white_space).unwrap_or(text.len()) } else { end }
 }
 
 /// A model of a provider.
@@ -161,12 +161,12 @@ impl fmt::Display for ModelRef {
     }
 }
 
-/// The names of models that users gave in `agents.defaults.models`.
+/// The names of models that the user gave in `agents.defaults.models`.
 #[derive(Clone, Debug, Default)]
 pub struct Aliases(Vec<(String, ModelRef)>);
 
 impl Aliases {
-    /// Reads them from a parsed config; entries without a usable alias are passed over.
+    /// Reads them from a parsed config. Entries without a usable alias are ignored.
     pub fn from_json(config: &Value, default_provider: &ProviderId) -> Self {
         let models = config["agents"]["defaults"]["models"].as_object().into_iter().flatten();
         Self(
@@ -185,8 +185,8 @@ impl Aliases {
         self.0.iter().map(|(alias, _)| alias.as_str()).collect()
     }
 
-    /// The model `text` means, and the alias it was found by: an alias in any letter case (of
-    /// two equal ones the later counts), else `provider/model`, else a model of the default
+    /// The model that `text` names, and its alias if it was found by one: an alias in any letter case
+    /// (of two equal ones the later counts), else `provider/model`, else a model of the default
     /// provider.
     pub fn resolve(
         &self,
@@ -202,7 +202,7 @@ impl Aliases {
     }
 }
 
-/// Why a profile that somebody asked for cannot be used.
+/// Why a chosen profile cannot be used.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ProfileError {
     /// There is none of that id.
@@ -215,13 +215,13 @@ pub enum ProfileError {
         id: ProfileId,
         /// Its provider, as written in the store.
         stored: String,
-        /// The provider it was asked for, as written.
+        /// The wanted provider, as written.
         wanted: String,
     },
 }
 
-/// The profile of `provider` that a person named in a [`Selector`]; `None` if there is only white
-/// space. The texts of the errors are those people know.
+/// The profile of `provider` that was named in a [`Selector`]. `None` if there is only white space. The
+/// texts of the errors are Clawdbot's.
 pub fn profile_override(
     text: &str,
     profiles: &[Profile],
@@ -241,7 +241,7 @@ pub fn profile_override(
     Ok(Some(id))
 }
 
-/// The provider's own name of a model that people abbreviate.
+/// The provider's own name of an abbreviated model.
 fn full_name<'a>(provider: &ProviderId, model: &'a str) -> &'a str {
     match (provider.as_str(), model.to_lowercase().as_str()) {
         ("anthropic", "opus-4.5") => "claude-opus-4-5",
@@ -252,18 +252,13 @@ fn full_name<'a>(provider: &ProviderId, model: &'a str) -> &'a str {
     }
 }
 
-/// White space as ECMAScript's `\s` has it.
-fn is_space(c: char) -> bool {
-    c == '\u{feff}' || (c != '\u{85}' && c.is_whitespace())
-}
-
 fn trim_start(text: &str) -> &str {
-    text.trim_start_matches(is_space)
+    text.trim_start_matches(is_white_space)
 }
 
 /// The words of `text`, one space between.
 pub fn collapse(text: &str) -> String {
-    text.split(is_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    text.split(is_white_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// `c` as a regular expression with the flag `i` compares it (ECMA-262 §22.2.2.7.3).

@@ -1,5 +1,5 @@
-//! What the flock file remembers of the directory lock: the directory that one of us last made, and
-//! how long the lock was held.
+//! What the flock file remembers of the directory lock: the directory that a process of ours made
+//! last, and how long it held the lock.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
-/// What a directory is recognised by. The birth time tells it from a later one that was given
-/// the same inode number.
+/// Identifies a directory. The birth time tells it from a later one with the same inode number.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Identity {
     device: u64,
@@ -21,7 +20,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    pub(crate) fn of(directory: &File) -> Option<Self> {
+    pub(crate) fn from_file(directory: &File) -> Option<Self> {
         directory.metadata().ok().map(|metadata| Self::new(&metadata))
     }
 
@@ -44,7 +43,7 @@ pub(crate) fn identity_at(path: &Path) -> Option<Identity> {
     fs::symlink_metadata(path).ok().map(|metadata| Identity::new(&metadata))
 }
 
-/// What the flock file remembers.
+/// The content of the flock file.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Memory {
@@ -52,14 +51,14 @@ pub(crate) struct Memory {
     pub(crate) directory: Option<Identity>,
     pub(crate) held_ms: u64,
     pub(crate) released_at: Timestamp,
-    /// When one of us found the lock in other hands.
+    /// When a process of ours last found another program holding the lock.
     pub(crate) met_others_at: Timestamp,
 }
 
 impl Memory {
-    /// How long the lock stays free after we had it: as long as we had it. Where others wanted it
-    /// lately, three times as long, so that each of Clawdbot's eleven looks finds it free more
-    /// often than not, however many of us there are.
+    /// How long the lock stays free after we held it: as long as we held it. If other programs
+    /// wanted it lately, three times as long: then each of Clawdbot's eleven attempts finds it free
+    /// more often than not, however many processes of ours there are.
     pub(crate) fn turn(&self, now: Timestamp) -> Duration {
         let held = Duration::from_millis(self.held_ms);
         if self.met_others_at.0 > 0 && now.since(self.met_others_at) < LATELY {
@@ -69,8 +68,8 @@ impl Memory {
         }
     }
 
-    /// What is remembered; nothing, if that is unreadable. A directory whose birth is not known
-    /// is not remembered: it could be anyone's by now.
+    /// Reads it; empty if it is not readable. A directory without a birth time does not count: it
+    /// may be another one by now.
     pub(crate) fn read(file: &File) -> Self {
         let mut text = String::new();
         let mut file = file;
@@ -82,7 +81,7 @@ impl Memory {
         memory
     }
 
-    /// Best effort: without it, the next of us waits until a dead one's directory is stale.
+    /// Best effort: without it, the next process waits until the directory is stale.
     pub(crate) fn write(&self, file: &File) {
         let mut file = file;
         let text = serde_json::to_string(self).unwrap_or_default();
@@ -92,9 +91,9 @@ impl Memory {
     }
 }
 
-/// The longest we wait for others to have their turn.
+/// The longest time for which the lock is left free.
 pub(crate) const LONGEST_TURN: Duration = Duration::from_millis(50);
-/// The same, if there are others.
+/// The same if other programs want it.
 const LONGEST_TURN_AMONG_OTHERS: Duration = Duration::from_secs(1);
-/// How long others are reckoned with after they were met.
+/// How long "lately" is.
 pub(crate) const LATELY: Duration = Duration::from_mins(1);

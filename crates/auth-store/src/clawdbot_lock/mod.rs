@@ -1,14 +1,14 @@
 //! The lock that Clawdbot knows: an empty directory beside the store (npm proper-lockfile 4.1).
 //!
-//! The directory's existence is the lock, its modification time says that the holder is alive,
-//! and anyone may remove it: so its protocol excludes nobody for certain, and everything here is
-//! about knowing whether the directory at the path is still *ours*. It is ours iff the path leads
-//! to the directory whose descriptor we keep open; an inode number alone proves nothing, since
-//! file systems give it out again at once.
+//! The directory's existence is the lock. Its modification time shows that the holder is alive.
+//! Any process may remove it, so it never excludes another process for certain: the code here
+//! finds out whether the directory at the path is still *ours*. It is ours if the path leads to
+//! the directory whose descriptor we keep open. An inode number alone proves nothing, because file
+//! systems reuse it at once.
 //!
-//! All of this happens under the kernel lock on the flock file, so at most one process of ours
-//! is ever here. That file's content remembers the directory we last made: should we die, the
-//! next of us knows it for a dead one's and goes on at once.
+//! All of this happens under the kernel lock on the flock file, so only one process of ours is
+//! here at a time. The flock file remembers the directory that we made last. If we crash, the next
+//! process of ours recognises that directory and takes it at once.
 
 pub(crate) mod memory;
 pub(crate) mod openclaw;
@@ -32,13 +32,13 @@ use crate::time::{Clock, SystemClock, Timestamp};
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
     held: Arc<Held>,
-    /// Dropping it ends the thread that keeps the lock alive.
+    /// The thread that keeps the lock alive ends when this is dropped.
     pub(crate) keeper: Option<mpsc::Sender<()>>,
-    /// Somebody else had it when we wanted it.
+    /// Another process held it when we asked for it.
     met_others: bool,
 }
 
-/// What proves that the lock is ours.
+/// The proof that the lock is ours.
 #[derive(Debug)]
 pub(crate) struct Held {
     path: PathBuf,
@@ -47,12 +47,12 @@ pub(crate) struct Held {
 }
 
 impl DirectoryLock {
-    /// Waits at most `patience` for the lock at `path`. `memory` is the flock file, which the
+    /// Waits at most `timeout` for the lock at `path`. `memory` is the flock file, which the
     /// caller has locked.
     pub(crate) fn acquire(
         path: &Path,
         memory: &File,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Self, StoreError> {
         let started = Instant::now();
         leave_a_turn_to_others(memory);
@@ -66,10 +66,10 @@ impl DirectoryLock {
                 Attempt::Occupied(holder) => holder,
             };
             met_others = true;
-            if started.elapsed() >= patience {
+            if started.elapsed() >= timeout {
                 return Err(StoreError::Busy {
                     path: path.to_owned(),
-                    seconds: patience.as_secs(),
+                    seconds: timeout.as_secs(),
                     holder,
                 });
             }
@@ -82,17 +82,17 @@ impl DirectoryLock {
         self.held.is_ours()
     }
 
-    /// For those who must ask later, from elsewhere, whether it is still ours.
+    /// Answers later, from any thread, whether it is still ours.
     pub(crate) fn witness(&self) -> Arc<Held> {
         Arc::clone(&self.held)
     }
 
-    /// How long we have had it.
+    /// How long we have held it.
     pub(crate) fn age(&self) -> Duration {
         self.held.taken.elapsed()
     }
 
-    /// Has a thread say every 5 s that we are alive, for holds across the network.
+    /// Starts a thread that touches the lock every 5 s, for requests over the network.
     pub(crate) fn keep_alive(&mut self) {
         self.touch_every(HEARTBEAT);
     }
@@ -113,14 +113,14 @@ impl DirectoryLock {
         }
     }
 
-    /// Gives it up, and notes how long we had it.
+    /// Releases it, and notes how long we held it.
     pub(crate) fn release(self, memory: &File) {
-        // What may still be there is remembered: the next of us knows it for ours, and goes on.
+        // A directory that may still be there is remembered, so the next process of ours can take it.
         let is_gone = self.is_ours() && fs::remove_dir(&self.held.path).is_ok();
         let now = SystemClock.now();
         let met_others_at = if self.met_others { now } else { Memory::read(memory).met_others_at };
         Memory {
-            directory: Identity::of(&self.held.directory).filter(|_| !is_gone),
+            directory: Identity::from_file(&self.held.directory).filter(|_| !is_gone),
             held_ms: u64::try_from(self.age().as_millis()).unwrap_or(u64::MAX),
             released_at: now,
             met_others_at,
@@ -132,7 +132,8 @@ impl DirectoryLock {
 impl Held {
     /// Whether the path still leads to the directory we hold.
     pub(crate) fn is_ours(&self) -> bool {
-        identity_at(&self.path).is_some_and(|there| Identity::of(&self.directory) == Some(there))
+        identity_at(&self.path)
+            .is_some_and(|there| Identity::from_file(&self.directory) == Some(there))
     }
 
     fn touch(&self) {
@@ -140,7 +141,7 @@ impl Held {
         {
             let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
             let times = rustix::fs::Timestamps { last_access: now, last_modification: now };
-            // A lock that looks stale to others is found out before anything is sent or renamed.
+            // If this fails, the lock may be taken over, which we notice before we send or rename.
             let _ = rustix::fs::futimens(&self.directory, &times);
         }
     }
@@ -151,7 +152,7 @@ enum Attempt {
     Occupied(String),
 }
 
-/// One try: look at what is at the path, and take it if it may be taken.
+/// One attempt: looks at the path, and takes the lock if that is allowed.
 fn attempt(path: &Path, memory: &File) -> Result<Attempt, StoreError> {
     let there = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return place(path, memory),
@@ -187,7 +188,7 @@ fn attempt(path: &Path, memory: &File) -> Result<Attempt, StoreError> {
     )))
 }
 
-/// The path is free: put a directory of ours there, unless somebody is faster.
+/// The path is free: puts our directory there, unless another process is faster.
 fn place(path: &Path, memory: &File) -> Result<Attempt, StoreError> {
     let (private, directory) = make_private(path, memory)?;
     // A plain rename would silently replace a live holder's empty directory.
@@ -201,7 +202,7 @@ fn place(path: &Path, memory: &File) -> Result<Attempt, StoreError> {
     }
 }
 
-/// What follows where our directory could not be put at the path.
+/// What to do if our directory could not be put at the path.
 fn not_placed(error: io::Error, path: &Path, memory: &File) -> Result<Attempt, StoreError> {
     if is_occupied(&error) {
         Ok(Attempt::Occupied("another program was faster".to_owned()))
@@ -212,7 +213,7 @@ fn not_placed(error: io::Error, path: &Path, memory: &File) -> Result<Attempt, S
     }
 }
 
-/// Where the file system cannot rename without replacing: `mkdir` at the path, as Clawdbot does.
+/// For file systems that cannot rename without replacing: `mkdir` at the path, as Clawdbot does.
 fn place_without_rename(path: &Path, memory: &File) -> Result<Attempt, StoreError> {
     match atomic::create_lock_directory(path) {
         Ok(()) => {}
@@ -222,15 +223,15 @@ fn place_without_rename(path: &Path, memory: &File) -> Result<Attempt, StoreErro
         Err(error) => return Err(StoreError::io("lock", path)(error)),
     }
     let directory = open_directory(path).map_err(StoreError::io("open", path))?;
-    Memory { directory: Identity::of(&directory), ..Memory::read(memory) }.write(memory);
+    Memory { directory: Identity::from_file(&directory), ..Memory::read(memory) }.write(memory);
     Ok(Attempt::Taken(directory))
 }
 
-/// A directory of ours beside the path, remembered before it can be seen there. Its name is
-/// fixed, since only the holder of the flock makes one: one that is left over is a dead one's.
+/// Makes our directory beside the path, and remembers it before it appears at the path. Its name
+/// is fixed because only the holder of the flock makes one. An old one is from a crashed process.
 fn make_private(path: &Path, memory: &File) -> Result<(PathBuf, File), StoreError> {
     let private = paths::next(path);
-    // Whoever could put something into it could keep it from ever being removed.
+    // Private: a file inside would keep the lock from being removed.
     let make = || atomic::create_lock_directory(&private);
     match make() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -240,13 +241,13 @@ fn make_private(path: &Path, memory: &File) -> Result<(PathBuf, File), StoreErro
     }
     .map_err(StoreError::io("create", &private))?;
     let directory = open_directory(&private).map_err(StoreError::io("open", &private))?;
-    Memory { directory: Identity::of(&directory), ..Memory::read(memory) }.write(memory);
+    Memory { directory: Identity::from_file(&directory), ..Memory::read(memory) }.write(memory);
     Ok((private, directory))
 }
 
-/// The directory at the path is that of a process of ours which died. If that was in the middle of
-/// a take-over, what it took out is still beside the path: another program that took the lock
-/// over just before it may be alive, and gets it back.
+/// The directory at the path belongs to a process of ours that crashed. If it crashed during a
+/// take-over, the directory that it took out is still beside the path. Its holder may be alive,
+/// and gets it back.
 fn adopt(path: &Path, identity: Option<Identity>) -> Result<Attempt, StoreError> {
     let occupied = || Ok(Attempt::Occupied("another program holds it".to_owned()));
     let private = paths::next(path);
@@ -256,21 +257,21 @@ fn adopt(path: &Path, identity: Option<Identity>) -> Result<Attempt, StoreError>
             let _ = fs::remove_dir(&private);
             return occupied();
         }
-        // Otherwise it is as dead as the one who took it out.
+        // It is stale too.
         let _ = fs::remove_dir(&private);
     }
     let Ok(directory) = open_directory(path) else { return occupied() };
     let held = Held { path: path.to_owned(), directory, taken: Instant::now() };
-    if Identity::of(&held.directory) != identity || !held.is_ours() {
+    if Identity::from_file(&held.directory) != identity || !held.is_ours() {
         return occupied();
     }
     held.touch();
     Ok(Attempt::Taken(held.directory))
 }
 
-/// Nobody has been heard of for too long: exchange the directory for ours, so that the path is
-/// never free and no third can slip in; look at what came out; give it back if that is not what
-/// was judged.
+/// The lock is stale: exchanges the directory for ours, so that the path is never free for a third
+/// process. Then looks at what came out, and gives it back if it is not the directory that was
+/// judged stale.
 fn take_over(
     path: &Path,
     judged: Option<Identity>,
@@ -288,7 +289,7 @@ fn take_over(
     let is_judged = identity_at(&private) == judged && came_out.is_ok_and(|at| at == touched);
     let removed = if is_judged { fs::remove_dir(&private) } else { Ok(()) };
     if is_judged && removed.is_ok() {
-        return Ok(settle(ours));
+        return Ok(wait_for_rivals(ours));
     }
     if ours.is_ours() && exchange(&private, path).is_ok() {
         let _ = fs::remove_dir(&private);
@@ -301,7 +302,7 @@ fn take_over(
     }
 }
 
-/// What follows where the directory at the path could not be exchanged for ours.
+/// What to do if the directory at the path could not be exchanged for ours.
 fn not_exchanged(
     error: io::Error,
     path: &Path,
@@ -318,8 +319,8 @@ fn not_exchanged(
     }
 }
 
-/// The same without an exchange: move the stale directory aside, look at it, and race for the
-/// free path.
+/// The same for file systems that cannot exchange names: moves the stale directory aside, looks
+/// at it, and tries to take the free path.
 fn take_over_aside(
     path: &Path,
     judged: Option<Identity>,
@@ -339,15 +340,15 @@ fn take_over_aside(
     fs::remove_dir(&aside).map_err(StoreError::io("remove", &aside))?;
     match place(path, memory)? {
         Attempt::Taken(directory) => {
-            Ok(settle(Held { path: path.to_owned(), directory, taken: Instant::now() }))
+            Ok(wait_for_rivals(Held { path: path.to_owned(), directory, taken: Instant::now() }))
         }
         occupied @ Attempt::Occupied(_) => Ok(occupied),
     }
 }
 
-/// Others judge a stale lock, remove it and make theirs, one after the other: whoever judged
-/// before we took over may still remove ours. So wait until they are done, and look again.
-fn settle(ours: Held) -> Attempt {
+/// Other programs judge a stale lock, remove it and make their own, in three steps. One that judged
+/// before our take-over may still remove ours. So this waits until they are done, and looks again.
+fn wait_for_rivals(ours: Held) -> Attempt {
     std::thread::sleep(Duration::from_millis(rand::random_range(50..=100)));
     if ours.is_ours() {
         Attempt::Taken(ours.directory)
@@ -356,7 +357,7 @@ fn settle(ours: Held) -> Attempt {
     }
 }
 
-/// OpenClaw's later lock is a regular file that names its holder.
+/// Later versions of OpenClaw use a regular file that names its holder.
 fn file_lock_of_openclaw(
     path: &Path,
     touched: Timestamp,
@@ -365,11 +366,11 @@ fn file_lock_of_openclaw(
     let before = identity_at(path);
     let holder = read_regular(path).ok().and_then(|bytes| holder_of_lock(&bytes));
     let age = SystemClock.now().since(touched);
-    let is_dead = match &holder {
+    let is_stale = match &holder {
         Some(holder) => !holder.is_alive() || age > FILE_STALE,
         None => age > STALE,
     };
-    if is_dead && identity_at(path) == before {
+    if is_stale && identity_at(path) == before {
         fs::remove_file(path).map_err(StoreError::io("remove", path))?;
         return place(path, memory);
     }
@@ -379,13 +380,13 @@ fn file_lock_of_openclaw(
     }))
 }
 
-/// Clawdbot polls at long intervals. If we came back the instant we left, it would never find
-/// the lock free; so leave it free at least as long as we last had it.
+/// Clawdbot polls at long intervals. It would never find the lock free if we took it again at
+/// once, so the lock stays free at least as long as we held it.
 fn leave_a_turn_to_others(memory: &File) {
     let last = Memory::read(memory);
     let now = SystemClock.now();
-    if let Some(rest) = last.turn(now).checked_sub(now.since(last.released_at)) {
-        std::thread::sleep(rest);
+    if let Some(left) = last.turn(now).checked_sub(now.since(last.released_at)) {
+        std::thread::sleep(left);
     }
 }
 
@@ -410,11 +411,11 @@ fn open_directory(path: &Path) -> io::Result<File> {
     }
 }
 
-/// How often a holder says that it is alive.
+/// How often a holder touches the lock.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// A directory nobody touched for that long is taken over: Clawdbot's 30 s and a margin.
+/// A directory that was not touched for that long is stale: Clawdbot's 30 s and a margin.
 const STALE: Duration = Duration::from_secs(32);
-/// OpenClaw's file lock, should its process id have been given to another process.
+/// The same for OpenClaw's file, in case its process id was reused.
 const FILE_STALE: Duration = Duration::from_mins(3);
 
 #[cfg(test)]

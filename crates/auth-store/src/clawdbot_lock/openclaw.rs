@@ -1,4 +1,4 @@
-//! The holder of OpenClaw's later lock, which is a regular file: who it is, and whether it lives.
+//! The lock file of later OpenClaw versions: which process holds it, and whether that is alive.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::fs::open::read_regular;
 
-/// Who holds a lock of that kind, if the file says it.
+/// The holder that the file names.
 #[doc(hidden)]
 pub fn holder_of_lock(bytes: &[u8]) -> Option<LockHolder> {
     serde_json::from_slice(bytes).ok()
@@ -18,33 +18,33 @@ pub fn holder_of_lock(bytes: &[u8]) -> Option<LockHolder> {
 #[serde(rename_all = "camelCase")]
 pub struct LockHolder {
     pub(crate) pid: i32,
-    /// In clock ticks since the machine started, on Linux only: another process that was given the
-    /// same id later has another one.
+    /// In clock ticks since the machine started, on Linux only. A later process with the same id
+    /// has another one.
     #[serde(default)]
     start_time: serde_json::Value,
 }
 
 impl LockHolder {
-    /// Whether the process that wrote it still runs.
+    /// Whether that process still runs.
     pub(crate) fn is_alive(&self) -> bool {
         let is_another = |process: &Process| {
             let recorded = self.start_time.as_u64();
             recorded.is_some_and(|recorded| recorded != process.start_time)
         };
         is_alive(self.pid)
-            && Process::of(self.pid).is_none_or(|it| !it.has_ended && !is_another(&it))
+            && Process::with_id(self.pid).is_none_or(|it| !it.has_ended && !is_another(&it))
     }
 }
 
-/// What Linux tells about a process (`proc_pid_stat(5)`).
+/// What Linux tells of a process (`proc_pid_stat(5)`).
 pub(crate) struct Process {
     pub(crate) has_ended: bool,
     pub(crate) start_time: u64,
 }
 
 impl Process {
-    /// `None` where nothing is told: another system, or a process that is hidden from us.
-    pub(crate) fn of(pid: i32) -> Option<Self> {
+    /// `None` on other systems, and for a process that is hidden from us.
+    pub(crate) fn with_id(pid: i32) -> Option<Self> {
         if !cfg!(target_os = "linux") {
             return None;
         }

@@ -1,4 +1,4 @@
-//! What the directory lock does beside others, living and dead.
+//! What the directory lock does beside other processes, running or crashed.
 
 use super::*;
 use crate::clawdbot_lock::memory::LONGEST_TURN;
@@ -37,14 +37,14 @@ fn where_others_want_the_lock_it_stays_free_for_longer() {
         std::thread::park_timeout(Duration::from_millis(20));
         fs::remove_dir(path).unwrap();
     });
-    let patience = Duration::from_mins(1);
-    let acquire = || DirectoryLock::acquire(&place.path, &place.memory, patience).unwrap();
+    let timeout = Duration::from_mins(1);
+    let acquire = || DirectoryLock::acquire(&place.path, &place.memory, timeout).unwrap();
     acquire().release(&place.memory);
     other.join().unwrap();
     acquire().release(&place.memory);
     let memory = Memory { held_ms: 100, ..Memory::read(&place.memory) };
     assert_eq!(memory.turn(SystemClock.now()), Duration::from_millis(300));
-    // The controls: nobody for a minute, nobody ever.
+    // The controls: no other program for a minute, and none ever.
     let memory = Memory { met_others_at: Timestamp(1), ..memory };
     assert_eq!(memory.turn(Timestamp(60_000)), Duration::from_millis(300));
     assert_eq!(memory.turn(Timestamp(60_001)), LONGEST_TURN);
@@ -60,7 +60,7 @@ fn the_lock_is_an_empty_directory_and_gone_after_release() {
     let lock = acquire(&place).unwrap();
     assert_eq!(fs::read_dir(&place.path).unwrap().count(), 0);
     assert!(lock.is_ours());
-    // Others can put nothing into it, which would keep it there.
+    // No other user can put a file into it, which would keep it there.
     let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&place.path).unwrap());
     assert_eq!(mode & 0o777, 0o700);
     lock.release(&place.memory);
@@ -89,17 +89,17 @@ fn a_stale_foreign_lock_is_taken_over() {
 }
 
 #[test]
-fn a_dead_process_of_ours_delays_nobody() {
+fn a_crashed_process_of_ours_delays_no_other() {
     let place = place();
-    let dead = acquire(&place).unwrap();
-    std::mem::forget(dead);
+    let crashed = acquire(&place).unwrap();
+    std::mem::forget(crashed);
     let lock = acquire(&place).unwrap();
     assert!(lock.is_ours());
 }
 
 #[cfg(any(target_os = "linux", target_vendor = "apple"))]
 #[test]
-fn a_living_lock_that_a_dead_process_of_ours_had_taken_out_is_given_back() {
+fn a_live_lock_that_a_crashed_process_took_out_is_given_back() {
     let place = place();
     std::mem::forget(acquire(&place).unwrap());
     let taken_out = paths::next(&place.path);
@@ -111,7 +111,7 @@ fn a_living_lock_that_a_dead_process_of_ours_had_taken_out_is_given_back() {
 }
 
 #[test]
-fn a_dead_lock_that_a_dead_process_of_ours_had_taken_out_is_removed() {
+fn a_stale_lock_that_a_crashed_process_took_out_is_removed() {
     let place = place();
     std::mem::forget(acquire(&place).unwrap());
     let taken_out = paths::next(&place.path);
@@ -136,7 +136,7 @@ fn a_directory_that_cannot_be_removed_delays_none_of_us() {
 }
 
 #[test]
-fn what_a_dead_takeover_left_is_removed() {
+fn what_a_crashed_takeover_left_is_removed() {
     let place = place();
     std::mem::forget(acquire(&place).unwrap());
     let came_out = paths::next(&place.path);
@@ -166,7 +166,7 @@ fn a_link_at_the_path_is_refused() {
 }
 
 #[test]
-fn the_file_lock_of_a_live_process_is_honoured_and_that_of_a_dead_one_is_removed() {
+fn the_file_lock_of_a_running_process_is_honoured_and_that_of_an_ended_one_is_removed() {
     let place = place();
     let write = |pid: u32| {
         atomic::write_atomic(&place.path, format!("{{\"pid\":{pid}}}").as_bytes()).unwrap();
@@ -179,8 +179,8 @@ fn the_file_lock_of_a_live_process_is_honoured_and_that_of_a_dead_one_is_removed
     assert!(acquire(&place).unwrap().is_ours());
 }
 
-/// A directory that somebody else made, and how the lock would judge it now.
-fn somebodys(path: &Path) -> (Option<Identity>, Timestamp) {
+/// A directory of another program, and how the lock would judge it now.
+fn of_another_program(path: &Path) -> (Option<Identity>, Timestamp) {
     fs::create_dir(path).unwrap();
     judge(path)
 }
@@ -201,9 +201,9 @@ fn names(place: &Place) -> Vec<String> {
 fn only_what_was_judged_is_taken_over() {
     for take_over in [take_over, take_over_aside] {
         let place = place();
-        let (identity, touched) = somebodys(&place.path);
+        let (identity, touched) = of_another_program(&place.path);
         let later = touched.plus(Duration::from_millis(1));
-        let of_another = Identity::of(&place.memory);
+        let of_another = Identity::from_file(&place.memory);
         for (identity, touched) in [(identity, later), (of_another, touched), (None, touched)] {
             let attempt = take_over(&place.path, identity, touched, &place.memory).unwrap();
             assert!(matches!(attempt, Attempt::Occupied(_)));
@@ -215,8 +215,8 @@ fn only_what_was_judged_is_taken_over() {
         let attempt = take_over(&place.path, identity, touched, &place.memory).unwrap();
         let Attempt::Taken(directory) = attempt else { panic!("it is the one that was judged") };
         assert_ne!(identity_at(&place.path), identity);
-        assert_eq!(identity_at(&place.path), Identity::of(&directory));
-        assert_eq!(Memory::read(&place.memory).directory, Identity::of(&directory));
+        assert_eq!(identity_at(&place.path), Identity::from_file(&directory));
+        assert_eq!(Memory::read(&place.memory).directory, Identity::from_file(&directory));
         assert_eq!(names(&place), ["flock", "store.json.lock"]);
     }
 }
@@ -234,11 +234,11 @@ fn a_lock_that_is_gone_is_not_taken_over() {
 #[test]
 fn a_lock_that_is_in_use_is_given_back() {
     let place = place();
-    let (identity, _) = somebodys(&place.path);
+    let (identity, _) = of_another_program(&place.path);
     fs::create_dir(place.path.join("something")).unwrap();
     make_stale(&place.path);
     let Err(StoreError::Busy { holder, .. }) = acquire(&place) else { panic!() };
-    // Only a person can end that, and has to know.
+    // Only the user can remove it, and has to know.
     assert!(holder.contains("not empty"), "{holder}");
     assert_eq!(identity_at(&place.path), identity);
     assert_eq!(names(&place), ["flock", "store.json.lock"]);
@@ -249,19 +249,19 @@ fn whoever_is_ousted_while_settling_does_not_have_the_lock() {
     let place = place();
     let held = |directory| Held { path: place.path.clone(), directory, taken: Instant::now() };
     let Attempt::Taken(directory) = super::place(&place.path, &place.memory).unwrap() else {
-        panic!("nobody has it")
+        panic!("the lock is free")
     };
-    let Attempt::Taken(directory) = settle(held(directory)) else { panic!("it is ours") };
+    let Attempt::Taken(directory) = wait_for_rivals(held(directory)) else { panic!("it is ours") };
     fs::remove_dir(&place.path).unwrap();
-    somebodys(&place.path);
-    assert!(matches!(settle(held(directory)), Attempt::Occupied(_)));
+    of_another_program(&place.path);
+    assert!(matches!(wait_for_rivals(held(directory)), Attempt::Occupied(_)));
 }
 
 #[test]
 fn only_the_directory_that_is_remembered_is_adopted() {
     let place = place();
-    let (identity, _) = somebodys(&place.path);
-    let of_another = Identity::of(&place.memory);
+    let (identity, _) = of_another_program(&place.path);
+    let of_another = Identity::from_file(&place.memory);
     for (identity, is_adopted) in [(of_another, false), (None, false), (identity, true)] {
         make_stale(&place.path);
         let attempt = adopt(&place.path, identity).unwrap();
@@ -279,9 +279,9 @@ fn where_nothing_can_be_renamed_the_lock_is_made_in_its_place() {
     let place = place();
     let Attempt::Taken(directory) = place_without_rename(&place.path, &place.memory).unwrap()
     else {
-        panic!("nobody has it")
+        panic!("the lock is free")
     };
-    let ours = Identity::of(&directory);
+    let ours = Identity::from_file(&directory);
     assert_eq!((identity_at(&place.path), Memory::read(&place.memory).directory), (ours, ours));
     let attempt = place_without_rename(&place.path, &place.memory).unwrap();
     assert!(matches!(attempt, Attempt::Occupied(_)));
@@ -299,7 +299,7 @@ fn a_place_where_no_lock_can_be_is_an_error() {
 }
 
 #[test]
-fn what_a_dead_one_left_beside_a_free_path_is_no_hindrance() {
+fn what_a_crashed_process_left_beside_a_free_path_is_replaced() {
     let place = place();
     fs::create_dir(paths::next(&place.path)).unwrap();
     acquire(&place).unwrap().release(&place.memory);
@@ -343,8 +343,8 @@ fn a_lock_file_is_believed_for_some_time_only() {
         file.set_modified(now - age).unwrap();
     };
     let ours = format!("{{\"pid\":{}}}", std::process::id());
-    let nobodys = "{}".to_owned();
-    for (text, longest) in [(ours, FILE_STALE), (nobodys, STALE)] {
+    let unnamed = "{}".to_owned();
+    for (text, longest) in [(ours, FILE_STALE), (unnamed, STALE)] {
         atomic::write_atomic(&place.path, text.as_bytes()).unwrap();
         old(longest.checked_sub(Duration::from_secs(20)).unwrap());
         assert!(matches!(acquire(&place), Err(StoreError::Busy { .. })), "{text}");
@@ -395,28 +395,28 @@ fn each_reason_why_nothing_was_renamed_has_its_end() {
 }
 
 #[test]
-fn a_lock_is_not_put_over_that_of_somebody_who_was_faster() {
+fn a_lock_never_replaces_the_lock_of_a_faster_process() {
     let place = place();
-    let theirs = somebodys(&place.path);
+    let theirs = of_another_program(&place.path);
     let attempt = super::place(&place.path, &place.memory).unwrap();
     assert!(matches!(attempt, Attempt::Occupied(_)));
     assert_eq!(judge(&place.path), theirs);
     assert_eq!(names(&place), ["flock", "store.json.lock"]);
 }
 
-/// A process id is given out again: what tells two processes apart is when they started.
+/// Process ids are reused. The start times tell two processes apart.
 #[cfg(target_os = "linux")]
 #[test]
-fn the_file_lock_of_a_process_whose_id_another_one_has_now_is_removed() {
+fn the_file_lock_of_a_process_whose_id_was_reused_is_removed() {
     let place = place();
-    let ours = Process::of(std::process::id().cast_signed()).unwrap();
+    let ours = Process::with_id(std::process::id().cast_signed()).unwrap();
     let write = |start: serde_json::Value| {
         let lock = serde_json::json!({
             "pid": std::process::id(), "createdAt": "2026-02-01T00:00:00Z", "startTime": start,
         });
         atomic::write_atomic(&place.path, lock.to_string().as_bytes()).unwrap();
     };
-    // The controls: it is that process, or nobody knows.
+    // The controls: it is that process, or the start time is not known.
     for start in [ours.start_time.into(), serde_json::Value::Null, "soon".into()] {
         write(start);
         assert!(matches!(acquire(&place), Err(StoreError::Busy { .. })));
@@ -434,7 +434,7 @@ fn a_process_that_has_ended_and_was_not_waited_for_holds_no_file_lock() {
     // Its output is closed when it has ended.
     io::Read::read_to_end(&mut child.stdout.take().unwrap(), &mut Vec::new()).unwrap();
     let id = child.id().cast_signed();
-    while Process::of(id).is_some_and(|it| !it.has_ended) {
+    while Process::with_id(id).is_some_and(|it| !it.has_ended) {
         std::thread::yield_now();
     }
     atomic::write_atomic(&place.path, format!("{{\"pid\":{id}}}").as_bytes()).unwrap();

@@ -1,8 +1,6 @@
-//! Credentials, and the profiles that carry them.
+//! Credentials, and the profiles that they belong to.
 
 use std::time::Duration;
-
-use serde_json::value::RawValue;
 
 use crate::document::json::{self, Object};
 use crate::document::reference::KeyReference;
@@ -17,10 +15,10 @@ use crate::time::Timestamp;
 pub enum Credential {
     /// A key that does not expire.
     ApiKey(Secret),
-    /// A key that is kept elsewhere, and fetched when it is needed: its [`bearer`](Self::bearer)
-    /// is blank until then.
+    /// A key outside the store, which is read when it is needed. Its [`bearer`](Self::bearer) is blank
+    /// until then.
     Reference(KeyReference),
-    /// A token that nobody can refresh.
+    /// A token that cannot be refreshed.
     Token {
         /// The token.
         token: Secret,
@@ -34,23 +32,23 @@ pub enum Credential {
 /// An OAuth login.
 #[derive(Clone, Debug, Default)]
 pub struct OAuthCredential {
-    /// The access token; may be blank in files of others.
+    /// The access token. It may be blank in a file of another program.
     pub access: Secret,
-    /// The refresh token; may be blank if the issuer gave none.
+    /// The refresh token. It is blank if the issuer gave none.
     pub refresh: Secret,
     /// When the access token ends.
     pub expires: Option<Timestamp>,
-    /// When the access token was received; with `expires` it gives the lifetime.
+    /// When the access token was received. With `expires` it gives the lifetime.
     pub obtained_at: Option<Timestamp>,
     /// The account at the issuer: the identity of the login.
     pub account_id: Option<String>,
-    /// The client the refresh token belongs to, if it is not the provider's own.
+    /// The client of the refresh token, if it is not the provider's own.
     pub client_id: Option<String>,
     /// The only address that may ever see the refresh token. `None`: the provider's built-in one.
     pub token_endpoint: Option<String>,
-    /// The issuer, where it is known.
+    /// The issuer, if it is known.
     pub issuer: Option<String>,
-    /// The project, for providers that need one with each request.
+    /// The project, for providers that need one in each request.
     pub project_id: Option<String>,
 }
 
@@ -75,13 +73,13 @@ impl Kind {
         }
     }
 
-    /// The kind named `text` in the file, if it is one we know.
+    /// The kind with this `type` in the file, if it is known.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::OAuth, Self::Token, Self::ApiKey].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
-/// What is known of a profile, without its secrets: all that routing and status may see.
+/// A profile without its secrets: the view of routing and status.
 #[derive(Clone, Debug)]
 pub struct Profile {
     /// Its id.
@@ -102,13 +100,13 @@ pub struct Profile {
     pub email: Option<String>,
     /// The account at the issuer: the identity.
     pub account_id: Option<String>,
-    /// What routing remembers about it.
+    /// Its usage.
     pub usage: Usage,
 }
 
 impl Credential {
-    /// The members of a stored profile that a credential is read from and written to, and those
-    /// that say whose it is. All others belong to somebody else.
+    /// The members of a stored profile that are ours: those of the credential, and those of its
+    /// account. All others belong to other programs.
     pub const MEMBERS: [&str; 14] = [
         "type",
         "provider",
@@ -135,8 +133,8 @@ impl Credential {
         }
     }
 
-    /// What is sent to the provider's API: the key, the token, or the access token. Blank for a
-    /// [`Reference`](Self::Reference).
+    /// The secret that is sent to the provider's API: the key, the token, or the access token. Blank
+    /// for a [`Reference`](Self::Reference).
     pub fn bearer(&self) -> &Secret {
         match self {
             Self::Reference(_) => Secret::BLANK,
@@ -146,7 +144,7 @@ impl Credential {
         }
     }
 
-    /// When it ends, if it does. Zero and negative times mean "not known", as in the original.
+    /// When it ends, if it does. Zero and negative times mean "not known", as in Clawdbot.
     pub fn expires(&self) -> Option<Timestamp> {
         match self {
             Self::ApiKey(_) | Self::Reference(_) => None,
@@ -155,8 +153,8 @@ impl Credential {
         }
     }
 
-    /// Whether [`bearer`](Self::bearer) can be used at `now`. A login of unknown end that can be
-    /// refreshed is not valid: the refresh tells its end. A key that is kept elsewhere is.
+    /// Whether [`bearer`](Self::bearer) can be used at `now`. A login with a refresh token and an
+    /// unknown end is not valid, because a refresh tells its end. A key outside the store is valid.
     pub fn is_valid(&self, now: Timestamp) -> bool {
         if let Self::Reference(_) = self {
             return true;
@@ -171,10 +169,10 @@ impl Credential {
             }
     }
 
-    /// Whether it can be used at `now` and for a margin after it, so that nothing need be
-    /// refreshed. The margin is 10 % of the lifetime and at most 5 minutes, or `at_least` if that
-    /// is more; credentials that nobody can refresh have none. What was obtained in the future is
-    /// not fresh: a clock was wrong, so nobody knows when it ends.
+    /// Whether it can be used at `now` and for a margin after it, so that it needs no refresh. The
+    /// margin is 10 % of the lifetime and at most 5 minutes, or `at_least` if that is more. A
+    /// credential without a refresh token has none. A credential that was obtained in the future is
+    /// not fresh: a clock was wrong, so its end is not known.
     pub fn is_fresh(&self, now: Timestamp, at_least: Duration) -> bool {
         let margin = match self {
             Self::OAuth(login) if !login.refresh.is_blank() => {
@@ -202,7 +200,7 @@ impl OAuthCredential {
 }
 
 const LONGEST_MARGIN: Duration = Duration::from_mins(5);
-/// Clocks that differ by more are not merely inexact.
+/// Clocks that differ by more are wrong, not inexact.
 const WRONG_CLOCK: Duration = Duration::from_hours(1);
 
 /// The provider and the kind of the entry `raw`, or what is wrong with it.
@@ -242,23 +240,24 @@ pub(crate) fn profile(id: &str, entry: &Object<'_>, usage: Usage) -> Option<Prof
 pub(crate) fn credential(entry: &Object<'_>) -> Option<Credential> {
     let (_provider, kind) = head(entry).ok()?;
     let secret = |name| Secret::new(json::string(entry.get(name)).unwrap_or_default());
-    let time = |name| json::integer(entry.get(name)).map(Timestamp);
+    let time = |name| json::time(entry.get(name));
+    let expires = || json::time(end(entry));
     let text = |name| json::string(entry.get(name)).filter(|text| !text.is_empty());
     Some(match kind {
         Kind::ApiKey => {
             let key = secret("key");
-            // Whoever else wrote a key meant that one.
+            // If another program wrote a key, that one counts.
             let reference = entry.get("keyRef").filter(|_| key.is_blank());
-            match reference.and_then(|raw| serde_json::from_str(raw.get()).ok()) {
+            match reference.and_then(KeyReference::read) {
                 Some(reference) => Credential::Reference(reference),
                 None => Credential::ApiKey(key),
             }
         }
-        Kind::Token => Credential::Token { token: secret("token"), expires: time("expires") },
+        Kind::Token => Credential::Token { token: secret("token"), expires: expires() },
         Kind::OAuth => Credential::OAuth(OAuthCredential {
             access: secret("access"),
             refresh: secret("refresh"),
-            expires: time("expires"),
+            expires: expires(),
             obtained_at: time("obtainedAt"),
             account_id: text("accountId"),
             client_id: text("clientId"),
@@ -269,9 +268,14 @@ pub(crate) fn credential(entry: &Object<'_>) -> Option<Credential> {
     })
 }
 
-/// Writes the credential's fields into `entry`; what it does not know stays there.
+/// The member that says when a credential ends.
+fn end<'e>(entry: &'e Object<'_>) -> Option<&'e [u8]> {
+    TIMES[..2].iter().find_map(|name| entry.get(name).filter(|raw| *raw != b"null"))
+}
+
+/// Writes the credential's fields into `entry`. Unknown members and equal values keep their text.
 pub(crate) fn write_over(entry: &mut Object<'_>, credential: &Credential) {
-    entry.set("type", &credential.kind().as_str());
+    write_text(entry, "type", credential.kind().as_str());
     match credential {
         Credential::ApiKey(key) => {
             write_secret(entry, "key", key);
@@ -285,13 +289,15 @@ pub(crate) fn write_over(entry: &mut Object<'_>, credential: &Credential) {
         }
         Credential::Token { token, expires } => {
             write_secret(entry, "token", token);
-            entry.set_or_remove("expires", *expires);
+            write_end(entry, *expires);
         }
         Credential::OAuth(login) => {
             write_secret(entry, "access", &login.access);
             write_secret(entry, "refresh", &login.refresh);
-            entry.set_or_remove("expires", login.expires);
-            entry.set_or_remove("obtainedAt", login.obtained_at);
+            write_end(entry, login.expires);
+            if json::time(entry.get("obtainedAt")) != login.obtained_at {
+                entry.set_or_remove("obtainedAt", login.obtained_at);
+            }
             for (name, value) in [
                 ("accountId", &login.account_id),
                 ("clientId", &login.client_id),
@@ -300,24 +306,35 @@ pub(crate) fn write_over(entry: &mut Object<'_>, credential: &Credential) {
                 ("projectId", &login.project_id),
             ] {
                 if let Some(value) = value {
-                    entry.set(name, value);
+                    write_text(entry, name, value);
                 }
             }
         }
     }
 }
 
-/// Writes a secret; one that is empty makes no member where there was none.
-fn write_secret(entry: &mut Object<'_>, name: &str, secret: &Secret) {
-    if !secret.expose().is_empty() || entry.get(name).is_some() {
-        entry.set(name, &secret.expose());
+fn write_text(entry: &mut Object<'_>, name: &str, text: &str) {
+    if json::string(entry.get(name)).as_deref() != Some(text) {
+        entry.set(name, text);
     }
 }
 
-/// The members of a stored profile, as they are written.
-pub(crate) fn entry_of(raw: &RawValue) -> Object<'_> {
-    Object::from_raw(Some(raw))
+/// Writes a secret. An empty one adds no member.
+fn write_secret(entry: &mut Object<'_>, name: &str, secret: &Secret) {
+    if !secret.expose().is_empty() || entry.get(name).is_some() {
+        write_text(entry, name, secret.expose());
+    }
 }
+
+fn write_end(entry: &mut Object<'_>, expires: Option<Timestamp>) {
+    if json::time(end(entry)) != expires {
+        entry.set_or_remove(TIMES[0], expires);
+        entry.remove(TIMES[1]);
+    }
+}
+
+/// The members that are times; one of the first two says when a credential ends.
+pub(crate) const TIMES: [&str; 3] = ["expires", "expiresAt", "obtainedAt"];
 
 #[cfg(test)]
 mod tests {

@@ -1,28 +1,67 @@
 //! JSON objects whose members keep their order and their exact text.
 //!
-//! The store belongs to other programs and to people too: what we do not understand must survive
-//! an edit, down to the digits of a number. So an object is a list of names and raw texts, and
-//! only the members we set are written anew.
+//! Other programs and users edit the store too, so unknown data must survive an edit, including the
+//! digits of a number and the white space around it. So an object is its text with the positions of
+//! its members, and only members that were set are written anew. It is read as JavaScript's
+//! `JSON.parse` reads it: of a repeated name the last one counts, and an edit changes that one.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 
 use indexmap::IndexMap;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
-use serde::ser::{Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
-/// The deepest nesting we read. Nothing that is written here comes near it.
-pub(crate) const DEEPEST: usize = 64;
+use crate::document::ParseError;
+use crate::document::json_layout::Layout;
+use crate::document::json_text::{self, flaw, skip_name, skip_space, skip_value};
+pub(crate) use crate::document::json_value::{
+    compact, elements, integer, is_unreadable_time, name, name_text, number, string, time, without,
+};
 
-/// An object: its members in order, each with its own text, which is borrowed where it was read
-/// until it is set. A name that occurs twice is an error, since whatever we kept we would lose
-/// the other. Its `Debug` shows the names only: some of the texts are secrets.
+/// An object: its text, its members in the order of the text, and what became of them since. Its
+/// `Debug` shows the names only: some of the texts are secrets.
+#[derive(Clone)]
+pub(crate) struct Object<'a> {
+    text: Cow<'a, [u8]>,
+    members: Vec<Member>,
+    /// The last member of each name by the name's hash, where there are many.
+    index: Option<Index>,
+    is_changed: bool,
+}
+
+#[derive(Clone)]
+struct Member {
+    /// Where the name is in the text, quotes included; nowhere, if the member is new.
+    name: Range<usize>,
+    /// What the name says, if that is not just what is written there.
+    said: Option<Box<str>>,
+    /// Where the value was read.
+    place: Range<usize>,
+    value: Value,
+}
+
+#[derive(Clone)]
+enum Value {
+    /// As it was read.
+    Read,
+    /// Another text, to be laid out as its neighbours are.
+    New(Box<[u8]>),
+    /// What was read, with edits in it.
+    Edited(Box<[u8]>),
+    /// An object that is edited member by member.
+    Open(Box<Object<'static>>),
+    Removed,
+}
+
 #[derive(Clone, Default)]
-pub(crate) struct Object<'a>(Members<'a>);
-
-type Members<'a> = IndexMap<Cow<'a, str>, Cow<'a, RawValue>, BuildHasherDefault<NameHasher>>;
+struct Index {
+    last: HashMap<u64, usize, BuildHasherDefault<NameHasher>>,
+    /// Whether some names, or their hashes, occur several times.
+    has_repeats: bool,
+}
 
 /// FNV-1a, eight bytes at a time: the names are short and the user's own, so what counts is that
 /// nothing has to be seeded (a system call) and little has to be computed.
@@ -44,53 +83,202 @@ impl Hasher for NameHasher {
     }
 }
 
+impl Default for Object<'_> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 impl<'a> Object<'a> {
-    /// The object in `raw`, or an empty one if that is something else.
-    pub(crate) fn from_raw(raw: Option<&'a RawValue>) -> Self {
-        raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
-    }
+    pub(crate) const EMPTY: Self =
+        Self { text: Cow::Borrowed(b"{}"), members: Vec::new(), index: None, is_changed: false };
 
-    /// The same with texts of its own.
-    pub(crate) fn into_owned(self) -> Object<'static> {
-        let owned = |(name, raw): (Cow<'_, str>, Cow<'_, RawValue>)| {
-            (Cow::Owned(name.into_owned()), Cow::Owned(raw.into_owned()))
+    /// The object that begins at `at`, and where it ends. Members of these names that are objects are
+    /// [opened](Self::section) at once.
+    pub(crate) fn at(
+        text: &'a [u8],
+        at: usize,
+        sections: &[&str],
+    ) -> Result<(Self, usize), ParseError> {
+        if text.get(at) != Some(&b'{') {
+            return Err(flaw(text, at));
+        }
+        let mut members: Vec<Member> = Vec::new();
+        let mut next = skip_space(text, at + 1);
+        let end = loop {
+            if members.is_empty() && text.get(next) == Some(&b'}') {
+                break next + 1;
+            }
+            let (name_end, start) = skip_name(text, next)?;
+            let name = next - at..name_end - at;
+            let said = said(&text[next..name_end]);
+            let is_section = text.get(start) == Some(&b'{')
+                && sections.iter().any(|it| {
+                    said.as_deref().map_or(&text[next + 1..name_end - 1], str::as_bytes)
+                        == it.as_bytes()
+                });
+            let (value, end) = if is_section {
+                let (section, end) = Self::at(text, start, &[])?;
+                (Value::Open(Box::new(section.into_owned())), end)
+            } else {
+                (Value::Read, skip_value(text, start)?)
+            };
+            members.push(Member { name, said, place: start - at..end - at, value });
+            let after = skip_space(text, end);
+            match text.get(after) {
+                Some(b',') => next = skip_space(text, after + 1),
+                Some(b'}') => break after + 1,
+                _ => return Err(flaw(text, after)),
+            }
         };
-        Object(self.0.into_iter().map(owned).collect())
+        let text = Cow::Borrowed(&text[at..end]);
+        let mut object = Self { text, members, index: None, is_changed: false };
+        object.reindex();
+        Ok((object, end))
     }
 
+    /// The object that `raw` is, which must be JSON; `None` if it is something else.
+    pub(crate) fn of(raw: &'a [u8]) -> Option<Self> {
+        Self::at(raw, 0, &[]).ok().map(|(object, _)| object)
+    }
+
+    /// The object in `raw`, or an empty one if that is something else: for reading only.
+    pub(crate) fn from_raw(raw: Option<&'a [u8]>) -> Self {
+        raw.and_then(Self::of).unwrap_or_default()
+    }
+
+    /// The same with a text of its own.
+    pub(crate) fn into_owned(self) -> Object<'static> {
+        let Self { text, members, index, is_changed } = self;
+        Object { text: Cow::Owned(text.into_owned()), members, index, is_changed }
+    }
+
+    /// Whether it has no members.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.members.iter().all(|member| matches!(member.value, Value::Removed))
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&RawValue> {
-        self.0.get(name).map(|raw| &**raw)
+    pub(crate) fn is_changed(&self) -> bool {
+        self.is_changed
+            || self
+                .members
+                .iter()
+                .any(|member| matches!(&member.value, Value::Open(section) if section.is_changed()))
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
-        self.0.iter().map(|(name, raw)| (&**name, &**raw))
+    /// Whether there is a member `name`.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// The text of the member `name`; `None` also for a [section](Self::section).
+    pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
+        self.raw(&self.members[self.find(name)?])
+    }
+
+    /// The members as JavaScript lists them: names that are indexes of an array first, then each name
+    /// where it first occurred, with what it says last.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, &[u8])> {
+        let is_there = |member: &&Member| !matches!(member.value, Value::Removed | Value::Open(_));
+        let members: Vec<&Member> = match self.in_order() {
+            Some(order) => order.into_iter().map(|at| &self.members[at]).collect(),
+            None => self.members.iter().collect(),
+        };
+        let members = members.into_iter().filter(is_there);
+        members.filter_map(|it| Some((String::from_utf8_lossy(self.name(it)), self.raw(it)?)))
+    }
+
+    /// The places of the members as JavaScript lists them; `None` where that is the order of the text.
+    fn in_order(&self) -> Option<Vec<usize>> {
+        let names = || self.members.iter().map(|member| self.name(member));
+        let has_repeats = match &self.index {
+            Some(index) => index.has_repeats,
+            None => names().enumerate().any(|(at, name)| names().take(at).any(|it| it == name)),
+        };
+        if !has_repeats && !names().any(|name| array_index(name).is_some()) {
+            return None;
+        }
+        let mut last = IndexMap::<_, _, BuildHasherDefault<NameHasher>>::default();
+        for (at, member) in self.members.iter().enumerate() {
+            if !matches!(member.value, Value::Removed) {
+                last.insert(self.name(member), at);
+            }
+        }
+        last.sort_by_key(|name, _| array_index(name).map_or((true, 0), |index| (false, index)));
+        Some(last.into_values().collect())
+    }
+
+    /// The object that the member `name` is, if it was [opened](Self::at).
+    pub(crate) fn section(&self, name: &str) -> Option<&Object<'static>> {
+        match &self.members[self.find(name)?].value {
+            Value::Open(section) => Some(section),
+            _ => None,
+        }
+    }
+
+    /// The same for edits. One that is not there, or `null`, is made: before the first of `later` that
+    /// is there. `None` if there is something else, which must not be replaced.
+    pub(crate) fn section_mut(
+        &mut self,
+        name: &str,
+        later: &[&str],
+    ) -> Option<&mut Object<'static>> {
+        let new = || Value::Open(Box::default());
+        let at = match self.find(name) {
+            Some(at) => {
+                if !matches!(self.members[at].value, Value::Open(_)) {
+                    if self.raw(&self.members[at]) != Some(b"null") {
+                        return None;
+                    }
+                    self.members[at].value = new();
+                    self.is_changed = true;
+                }
+                at
+            }
+            None => {
+                let is_later = |it: &Member| later.iter().any(|l| l.as_bytes() == self.name(it));
+                let at = self.members.iter().position(is_later).unwrap_or(self.members.len());
+                self.members.insert(at, Member::new(name, new()));
+                self.reindex();
+                self.is_changed = true;
+                at
+            }
+        };
+        match &mut self.members[at].value {
+            Value::Open(section) => Some(section),
+            _ => None,
+        }
     }
 
     /// Sets the member `name`: in its place if it is there, at the end if it is new.
     pub(crate) fn set(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
         // Only a map with keys that are not strings, or a failing `Serialize`, could fail here;
         // nothing of ours is either.
-        if let Ok(raw) = serde_json::value::to_raw_value(value) {
-            self.0.insert(Cow::Owned(name.to_owned()), Cow::Owned(raw));
+        if let Ok(text) = serde_json::to_vec(value) {
+            self.put(name, Value::New(text.into()));
         }
     }
 
-    pub(crate) fn set_raw(&mut self, name: &str, raw: &RawValue) {
-        self.0.insert(Cow::Owned(name.to_owned()), Cow::Owned(raw.to_owned()));
+    /// The same with the text of a value, which is laid out as its neighbours are.
+    pub(crate) fn set_raw(&mut self, name: &str, text: &[u8]) {
+        self.put(name, Value::New(text.into()));
     }
 
-    /// Sets the member `name`: in its place if it is there, else before the first of `later`.
-    pub(crate) fn set_before(&mut self, name: &str, value: &impl Serialize, later: &[&str]) {
-        let place = self.0.keys().position(|known| later.contains(&&**known));
-        match (self.0.contains_key(name), place, serde_json::value::to_raw_value(value)) {
-            (false, Some(place), Ok(raw)) => {
-                self.0.shift_insert(place, Cow::Owned(name.to_owned()), Cow::Owned(raw));
-            }
-            _ => self.set(name, value),
+    /// The same with what became of the member: what was not edited in `object` keeps its text.
+    pub(crate) fn set_edited(&mut self, name: &str, object: &Object<'_>) {
+        if object.members.iter().any(Member::was_read) {
+            self.set_text(name, &object.to_text());
+        } else {
+            self.set_raw(name, &object.to_text());
+        }
+    }
+
+    /// The same with the text that became of it.
+    pub(crate) fn set_text(&mut self, name: &str, text: &[u8]) {
+        let before = self.find(name).map(|at| &self.members[at].value);
+        match before {
+            Some(Value::Read | Value::Edited(_)) => self.put(name, Value::Edited(text.into())),
+            _ => self.put(name, Value::New(text.into())),
         }
     }
 
@@ -104,204 +292,213 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Removes the member; whether there was one.
+    /// Removes the member, however often it is there; whether it was.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
-        self.0.shift_remove(name).is_some()
+        let mut was_there = false;
+        while let Some(at) = self.find(name) {
+            self.members[at].value = Value::Removed;
+            was_there = true;
+        }
+        self.is_changed |= was_there;
+        was_there
+    }
+
+    /// Has `edit` change the sections `name` that do not count, since the same name comes again later.
+    /// Whether one of them was changed.
+    pub(crate) fn edit_hidden(&mut self, name: &str, edit: impl Fn(&mut Object<'_>)) -> bool {
+        let Some(last) = self.find(name) else { return false };
+        let mut is_changed = false;
+        for at in 0..last {
+            let is_it = self.name(&self.members[at]) == name.as_bytes();
+            if let Value::Open(section) = &mut self.members[at].value
+                && is_it
+            {
+                edit(section);
+                is_changed |= section.is_changed();
+            }
+        }
+        is_changed
+    }
+
+    fn put(&mut self, name: &str, value: Value) {
+        self.is_changed = true;
+        if let Some(at) = self.find(name) {
+            self.members[at].value = value;
+            return;
+        }
+        self.members.push(Member::new(name, value));
+        match &mut self.index {
+            Some(index) => {
+                let was = index.last.insert(hash(name.as_bytes()), self.members.len() - 1);
+                index.has_repeats |= was.is_some();
+            }
+            None => self.reindex(),
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        let is_it = |at: &usize| {
+            let member = &self.members[*at];
+            self.name(member) == name.as_bytes() && !matches!(member.value, Value::Removed)
+        };
+        let Some(index) = &self.index else { return (0..self.members.len()).rev().find(is_it) };
+        let at = index.last.get(&hash(name.as_bytes()))?;
+        match is_it(at) {
+            true => Some(*at),
+            false if index.has_repeats => (0..self.members.len()).rev().find(is_it),
+            false => None,
+        }
+    }
+
+    fn reindex(&mut self) {
+        self.index = None;
+        if self.members.len() <= FEW {
+            return;
+        }
+        let mut index = Index::default();
+        index.last.reserve(self.members.len());
+        for (at, member) in self.members.iter().enumerate() {
+            let was = index.last.insert(hash(self.name(member)), at);
+            index.has_repeats |= was.is_some();
+        }
+        self.index = Some(index);
+    }
+
+    fn name<'s>(&'s self, member: &'s Member) -> &'s [u8] {
+        match &member.said {
+            Some(said) => said.as_bytes(),
+            None => &self.text[member.name.start + 1..member.name.end - 1],
+        }
+    }
+
+    fn raw<'s>(&'s self, member: &'s Member) -> Option<&'s [u8]> {
+        match &member.value {
+            Value::Read => Some(&self.text[member.place.clone()]),
+            Value::New(text) | Value::Edited(text) => Some(text),
+            Value::Open(_) | Value::Removed => None,
+        }
+    }
+
+    /// Its text now. What it does not have from where it was read is on one line.
+    pub(crate) fn to_text(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.text.len() + 64);
+        self.write(&Layout::from_text(b"", b":", b""), &mut out);
+        out
+    }
+
+    /// Writes its text now: every byte that was not edited as it was read. `layout` is for the members
+    /// of an object that had none.
+    pub(crate) fn write(&self, layout: &Layout, out: &mut Vec<u8>) {
+        if !self.is_changed() {
+            return out.extend_from_slice(&self.text);
+        }
+        if self.is_empty() {
+            return out.extend_from_slice(b"{}");
+        }
+        let own = self.layout();
+        let (layout, before, after) = match &own {
+            Some((own, before, after)) => (own, *before, *after),
+            None => (layout, layout.before(), layout.after()),
+        };
+        // Where the last member that was read ends.
+        let (mut end, mut is_first) = (None, true);
+        for member in &self.members {
+            let between = member.was_read().then(|| {
+                let between = end.map(|end| &self.text[end..member.name.start]);
+                end = Some(member.place.end);
+                between
+            });
+            if matches!(member.value, Value::Removed) {
+                continue;
+            }
+            match between.flatten() {
+                _ if is_first => {
+                    out.push(b'{');
+                    out.extend_from_slice(before);
+                }
+                Some(between) => out.extend_from_slice(between),
+                None => out.extend_from_slice(&layout.between()),
+            }
+            is_first = false;
+            if member.was_read() {
+                out.extend_from_slice(&self.text[member.name.start..member.place.start]);
+            } else {
+                let said = member.said.as_deref().unwrap_or_default();
+                out.extend_from_slice(name_text(said).as_bytes());
+                out.extend_from_slice(layout.colon());
+            }
+            match &member.value {
+                Value::New(text) => layout.write(text, out),
+                Value::Open(section) => section.write(&layout.inner(), out),
+                Value::Read | Value::Edited(_) | Value::Removed => {
+                    out.extend_from_slice(self.raw(member).unwrap_or_default());
+                }
+            }
+        }
+        out.extend_from_slice(after);
+        out.push(b'}');
+    }
+
+    /// How it is laid out, with the white space after its opening and before its closing bracket;
+    /// `None` if it had no members.
+    fn layout(&self) -> Option<(Layout, &[u8], &[u8])> {
+        let first = self.members.iter().find(|member| member.was_read())?;
+        let last = self.members.iter().rfind(|member| member.was_read())?;
+        let before = &self.text[1..first.name.start];
+        let after = &self.text[last.place.end..self.text.len() - 1];
+        let colon = &self.text[first.name.end..first.place.start];
+        Some((Layout::from_text(before, colon, after), before, after))
+    }
+}
+
+impl Member {
+    fn new(name: &str, value: Value) -> Self {
+        Self { name: 0..0, said: Some(name.into()), place: 0..0, value }
+    }
+
+    fn was_read(&self) -> bool {
+        !self.name.is_empty()
     }
 }
 
 impl fmt::Debug for Object<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_set().entries(self.0.keys()).finish()
+        let names = self.members.iter().map(|it| String::from_utf8_lossy(self.name(it)));
+        formatter.debug_set().entries(names).finish()
     }
 }
 
-impl Serialize for Object<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(&self.0)
+/// What a name says, if that is not just what is written.
+fn said(raw: &[u8]) -> Option<Box<str>> {
+    let is_plain = raw.iter().all(|byte| byte.is_ascii() && *byte != b'\\');
+    if is_plain || std::str::from_utf8(raw).is_ok_and(|raw| !raw.contains('\\')) {
+        return None;
     }
+    json_text::name(raw).map(|name| name.into())
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
+fn hash(name: &[u8]) -> u64 {
+    let mut hasher = NameHasher::default();
+    hasher.write(name);
+    hasher.finish()
+}
 
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Object<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-                let mut members = Members::default();
-                while let Some((Name(name), raw)) = map.next_entry::<_, &RawValue>()? {
-                    if let Some(_first) = members.insert(name, Cow::Borrowed(raw)) {
-                        return Err(A::Error::custom("a name occurs twice"));
-                    }
-                }
-                Ok(Object(members))
-            }
+/// The number of a name that JavaScript takes for an index of an array.
+fn array_index(name: &[u8]) -> Option<u32> {
+    let is_number = match name {
+        [] => false,
+        [b'0'] => true,
+        [first, rest @ ..] => {
+            (b'1'..=b'9').contains(first) && rest.len() < 10 && rest.iter().all(u8::is_ascii_digit)
         }
-
-        deserializer.deserialize_map(Reader)
-    }
+    };
+    let number = std::str::from_utf8(name).ok().filter(|_| is_number)?.parse().ok();
+    number.filter(|number| *number < u32::MAX)
 }
 
-/// A string, borrowed unless there are escapes in it.
-#[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// The text of a JSON string, if `raw` is one.
-pub(crate) fn string(raw: Option<&RawValue>) -> Option<String> {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
-}
-
-/// A JSON number as milliseconds or a count, if `raw` is one: fractions are cut, what is too
-/// large is the largest.
-#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what we want")]
-pub(crate) fn integer(raw: Option<&RawValue>) -> Option<i64> {
-    let raw = raw?.get();
-    raw.parse().ok().or_else(|| serde_json::from_str::<f64>(raw).ok().map(|number| number as i64))
-}
-
-/// Whether brackets nest deeper than [`DEEPEST`] anywhere in `text`; a cheap scan, so that no
-/// parser has to recurse into it.
-pub(crate) fn is_too_deep(text: &str) -> bool {
-    let (mut depth, mut rest) = (0_usize, text.as_bytes());
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        match byte {
-            b'"' => rest = after_string(after),
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > DEEPEST {
-            return true;
-        }
-    }
-    false
-}
-
-/// What follows the string whose opening quote is just before `text`. Most strings are long
-/// tokens without an escape, so this looks for quotes only, and then back.
-fn after_string(text: &[u8]) -> &[u8] {
-    let mut end = 0;
-    loop {
-        let Some(quote) = text[end..].iter().position(|byte| *byte == b'"') else { return &[] };
-        let before = &text[..end + quote];
-        end += quote + 1;
-        if before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0 {
-            return &text[end..];
-        }
-    }
-}
-
-/// Valid JSON `text`, laid out as JavaScript's `JSON.stringify(value, null, 2)` does it; strings
-/// and numbers are copied as they are.
-pub(crate) fn indent(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() * 3 / 2);
-    let mut depth = 0_usize;
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '"' => {
-                out.push('"');
-                let mut escaped = false;
-                for c in rest.by_ref() {
-                    out.push(c);
-                    match c {
-                        _ if escaped => escaped = false,
-                        '\\' => escaped = true,
-                        '"' => break,
-                        _ => {}
-                    }
-                }
-            }
-            '{' | '[' => {
-                out.push(c);
-                while rest.next_if(char::is_ascii_whitespace).is_some() {}
-                if rest.peek().is_some_and(|next| matches!(next, '}' | ']')) {
-                    out.extend(rest.next());
-                } else {
-                    depth += 1;
-                    new_line(&mut out, depth);
-                }
-            }
-            '}' | ']' => {
-                depth = depth.saturating_sub(1);
-                new_line(&mut out, depth);
-                out.push(c);
-            }
-            ',' => {
-                out.push(',');
-                new_line(&mut out, depth);
-            }
-            ':' => out.push_str(": "),
-            _ if c.is_ascii_whitespace() => {}
-            _ => out.push(c),
-        }
-    }
-    out
-}
-
-fn new_line(out: &mut String, depth: usize) {
-    out.push('\n');
-    out.extend(std::iter::repeat_n("  ", depth));
-}
+/// So many members are found by looking at each.
+const FEW: usize = 16;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_edit_leaves_the_other_members_as_they_were() {
-        let mut object: Object<'_> =
-            serde_json::from_str(r#"{"a":1.50,"b":{"x":1e3},"c":"\u0041"}"#).unwrap();
-        object.set("a", &2);
-        object.set("d", &true);
-        assert_eq!(
-            serde_json::to_string(&object).unwrap(),
-            r#"{"a":2,"b":{"x":1e3},"c":"\u0041","d":true}"#
-        );
-    }
-
-    #[test]
-    fn an_object_prints_without_its_texts() {
-        let object: Object<'_> = serde_json::from_str(r#"{"key":"s3cret"}"#).unwrap();
-        assert_eq!(format!("{object:?}"), r#"{"key"}"#);
-    }
-
-    #[test]
-    fn a_name_that_occurs_twice_is_an_error() {
-        assert!(serde_json::from_str::<Object<'_>>(r#"{"a":1,"a":2}"#).is_err());
-    }
-
-    #[test]
-    fn indentation_is_that_of_javascript() {
-        let text = r#"{"a":[1,{"b":"}\"{"}],"c":{ },"d":[ ],"e":null}"#;
-        assert_eq!(
-            indent(text),
-            "{\n  \"a\": [\n    1,\n    {\n      \"b\": \"}\\\"{\"\n    }\n  ],\n  \"c\": {},\n  \"d\": [],\n  \"e\": null\n}"
-        );
-    }
-
-    #[test]
-    fn depth_counts_brackets_outside_strings_only() {
-        assert!(!is_too_deep(&format!("\"{}\"", "[".repeat(100))));
-        assert!(is_too_deep(&"[".repeat(65)));
-        assert!(!is_too_deep(&"[]".repeat(100)));
-        assert!(!is_too_deep(&format!(r#""\"{}""#, "[".repeat(100))));
-        assert!(is_too_deep(&format!(r#""\\"{}"#, "[".repeat(100))));
-        assert!(!is_too_deep(&format!("\"{}", "[".repeat(100))));
-    }
-
-    #[test]
-    fn integers_saturate() {
-        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
-        assert_eq!(integer(Some(&raw("1e300"))), Some(i64::MAX));
-        assert_eq!(integer(Some(&raw("-2.9"))), Some(-2));
-        assert_eq!(integer(Some(&raw("\"5\""))), None);
-    }
-}
+#[path = "json_tests.rs"]
+mod tests;

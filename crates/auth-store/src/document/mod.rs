@@ -1,7 +1,11 @@
-//! The store's file as a value: bytes in, bytes out, nothing lost between.
+//! The store's file as a value: bytes in, bytes out, and no unknown data is lost.
 
 pub(crate) mod credential;
+pub(crate) mod entry;
 pub(crate) mod json;
+pub(crate) mod json_layout;
+pub(crate) mod json_text;
+pub(crate) mod json_value;
 pub(crate) mod reference;
 pub(crate) mod shared;
 pub(crate) mod usage;
@@ -10,29 +14,30 @@ use std::hash::BuildHasherDefault;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexSet;
-use serde_json::value::RawValue;
 
-use crate::document::credential::{Credential, Profile};
+use crate::document::credential::{Credential, Profile, TIMES};
 use crate::document::json::{NameHasher, Object};
+use crate::document::json_layout::Layout;
+use crate::document::json_text::{flaw, skip_space, skip_value};
 use crate::document::usage::Usage;
-use crate::error::ParseError;
+use crate::error::{ParseError, StoreError, Unusable};
 use crate::fs::open::LARGEST;
 use crate::id::{ProfileId, ProviderId};
 
 /// The content of `auth-profiles.json`.
 ///
-/// Fields, entries and credential types that we do not know survive every edit, in their order
-/// and with their text; reading skips them.
+/// It is read as JavaScript's `JSON.parse` reads it. An edit changes no other byte: unknown fields,
+/// entries and credential types, repeated names, numbers and white space stay as they are.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// All members of the file; those below are written back into it.
+    /// All members of the file. The [`SECTIONS`] are opened if they are objects.
     members: Object<'static>,
-    profiles: Object<'static>,
-    usage: Object<'static>,
+    /// The white space before and after the object.
+    around: (Vec<u8>, Vec<u8>),
     /// The profiles whose credential was put, changed or removed since parsing.
     touched: IndexSet<ProfileId, BuildHasherDefault<NameHasher>>,
-    usage_changed: bool,
-    sections_changed: bool,
+    /// A change that cannot be written.
+    refused: Option<Unusable>,
     recovered_from: Option<PathBuf>,
 }
 
@@ -52,67 +57,50 @@ impl Default for Document {
 }
 
 impl Document {
-    /// A store with nothing in it.
+    /// An empty store.
     pub fn empty() -> Self {
-        let mut members = Object::default();
-        members.set("version", &VERSION);
-        members.set("profiles", &Object::default());
+        Self::parse(EMPTY).unwrap_or_else(|_| Self::from_members(Object::default(), b"", b""))
+    }
+
+    fn from_members(members: Object<'_>, before: &[u8], after: &[u8]) -> Self {
         Self {
-            members,
-            profiles: Object::default(),
-            usage: Object::default(),
+            members: members.into_owned(),
+            around: (before.to_vec(), after.to_vec()),
             touched: IndexSet::default(),
-            usage_changed: false,
-            sections_changed: false,
+            refused: None,
             recovered_from: None,
         }
     }
 
     /// Reads a file's bytes. A byte order mark is accepted, and not written again.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        let (members, text, mark) = object(bytes)?;
-        let error = |offset, reason| ParseError { offset, reason };
-        let profiles = match members.get("profiles").map(RawValue::get) {
-            None | Some("null") => Object::default(),
-            Some(raw) => serde_json::from_str::<Object<'_>>(raw).map_err(|json| {
-                let start = text.find(raw).unwrap_or(0);
-                let offset = mark + start + offset(raw, json.line(), json.column());
-                error(offset, "`profiles` is not an object with unique names")
-            })?,
-        };
-        for (_id, raw) in profiles.iter() {
-            if raw.get().starts_with('{') && serde_json::from_str::<Object<'_>>(raw.get()).is_err()
-            {
-                return Err(error(mark, "a profile names a field twice"));
-            }
+        let (members, [before, after]) = object(bytes, &SECTIONS)?;
+        if members.section("profiles").is_none()
+            && let Some(raw) = members.get("profiles").filter(|raw| *raw != b"null")
+        {
+            let offset = raw.as_ptr() as usize - bytes.as_ptr() as usize;
+            let reason = "`profiles` is not an object";
+            return Err(ParseError { offset, reason, is_json: true });
         }
-        let profiles = profiles.into_owned();
-        let usage = Object::from_raw(members.get("usageStats")).into_owned();
-        Ok(Self { members: members.into_owned(), profiles, usage, ..Self::empty() })
+        Ok(Self::from_members(members, before, after))
     }
 
-    /// The file's bytes: two-space JSON and a final newline.
+    /// The file's bytes. Unedited bytes are as they were read, and new members have the layout of
+    /// their neighbours.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut members = self.members.clone();
-        if !self.touched.is_empty() || members.get("profiles").is_none() {
-            members.set("profiles", &self.profiles);
-        }
-        if self.usage_changed {
-            members.set("usageStats", &self.usage);
-        }
-        // `Object` serialises infallibly: string keys, raw values.
-        let text = serde_json::to_string(&members).unwrap_or_default();
-        let mut text = json::indent(&text);
-        text.push('\n');
-        text.into_bytes()
+        let (before, after) = &self.around;
+        let mut bytes = before.clone();
+        self.members.write(&Layout::javascript(), &mut bytes);
+        bytes.extend_from_slice(after);
+        bytes
     }
 
-    /// Whether anything was changed since parsing.
+    /// Whether anything was changed since parsing, or a change was refused.
     pub fn is_changed(&self) -> bool {
-        self.usage_changed || self.sections_changed || !self.touched.is_empty()
+        self.members.is_changed() || self.refused.is_some()
     }
 
-    /// The copy of the damaged file, if this is the backup that took its place just now.
+    /// The copy of the damaged file, if this document was just recovered from the backup.
     pub fn recovered_from(&self) -> Option<&Path> {
         self.recovered_from.as_deref()
     }
@@ -121,63 +109,135 @@ impl Document {
         self.recovered_from = Some(copy);
     }
 
-    /// Whether we may write this file: its `version` is at most ours. A file of a newer version
-    /// is read as far as it can be, and never written.
+    /// Whether we may write this file: its `version` is at most ours. A file of a newer version is read
+    /// as far as possible, and never written.
     pub fn is_writable(&self) -> bool {
-        match self.members.get("version").map(RawValue::get) {
-            None | Some("null") => true,
-            Some(text) => text.parse::<f64>().is_ok_and(|version| version <= f64::from(VERSION)),
+        self.version().is_none_or(|version| version <= VERSION)
+    }
+
+    /// Its `version`, as JavaScript's `Number` reads it; `None` if it has none.
+    fn version(&self) -> Option<f64> {
+        self.members.get("version").filter(|raw| *raw != b"null").map(json::number)
+    }
+
+    /// Checks that this content, with its changes, may be written to the file at `path`.
+    ///
+    /// # Errors
+    /// A newer program wrote the file, or a part of it has an unexpected type.
+    pub fn check_writable(&self, path: &Path) -> Result<(), StoreError> {
+        let path = path.to_owned();
+        match self.version() {
+            Some(version) if version > VERSION => return Err(StoreError::Newer { path, version }),
+            Some(version) if version.is_nan() => {
+                let error = Unusable { part: "`version`".to_owned(), reason: "is not a number" };
+                return Err(StoreError::Unusable { path, error });
+            }
+            _ => {}
         }
+        match &self.refused {
+            Some(error) => Err(StoreError::Unusable { path, error: error.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The sections that are ignored because of their type, for warnings and for `doctor`.
+    pub fn unusable(&self) -> Vec<Unusable> {
+        let sections = SECTIONS.iter().filter(|name| is_something(self.members.get(name)));
+        let usage = self.section("usageStats").iter();
+        let entries = usage.filter(|(_, raw)| is_something(Some(raw)) && Object::of(raw).is_none());
+        let entries = entries.map(|(id, _)| Unusable::entry("usageStats", &ProfileId::new(id)));
+        sections.map(|name| Unusable::section(name)).chain(entries).collect()
+    }
+
+    /// The members of one of the [`SECTIONS`].
+    fn section(&self, name: &str) -> &Object<'static> {
+        self.members.section(name).unwrap_or(const { &Object::EMPTY })
+    }
+
+    /// The same for a change. `None`, and the change is refused, if it is no object.
+    fn section_mut(&mut self, name: &str) -> Option<&mut Object<'static>> {
+        if is_something(self.members.get(name)) {
+            self.refused = Some(Unusable::section(name));
+            return None;
+        }
+        if !self.members.contains("profiles") {
+            // Without this member, other programs do not take the file for a store.
+            self.members.section_mut("profiles", later_sections("profiles"));
+        }
+        self.members.section_mut(name, later_sections(name))
+    }
+
+    /// Changes an existing section with `edit`. An empty section is removed.
+    fn edit_if_there(&mut self, name: &str, edit: impl FnOnce(&mut Object<'static>)) {
+        if self.members.section(name).is_none_or(Object::is_empty) {
+            return;
+        }
+        let Some(section) = self.members.section_mut(name, &[]) else { return };
+        edit(section);
+        if section.is_empty() && name != "usageStats" {
+            self.members.remove(name);
+        }
+    }
+
+    /// The profiles as they are in the file.
+    fn entries(&self) -> &Object<'static> {
+        self.section("profiles")
     }
 
     /// All usable profiles, in the order of the file.
     pub fn profiles(&self) -> impl Iterator<Item = Profile> {
-        self.profiles.iter().filter_map(|(id, raw)| self.view(id, raw))
+        let usage = self.section("usageStats");
+        self.entries().iter().filter_map(|(id, raw)| view(&id, raw, usage))
     }
 
-    /// The profile `id`, if it is there and usable.
+    /// The profile `id`, if it exists and is usable.
     pub fn profile(&self, id: &ProfileId) -> Option<Profile> {
-        self.profiles.get(id.as_str()).and_then(|raw| self.view(id.as_str(), raw))
-    }
-
-    fn view(&self, id: &str, raw: &RawValue) -> Option<Profile> {
-        let usage = Usage::from_raw(self.usage.get(id));
-        credential::profile(id, &credential::entry_of(raw), usage)
+        view(id.as_str(), self.raw(id)?, self.section("usageStats"))
     }
 
     /// Whether there is an entry of that id, usable or not.
     pub fn contains(&self, id: &ProfileId) -> bool {
-        self.profiles.get(id.as_str()).is_some()
+        self.raw(id).is_some()
     }
 
     /// The entries that routing skips, for `doctor`.
     pub fn malformed(&self) -> Vec<Malformed> {
-        let malformed = self.profiles.iter().filter_map(|(id, raw)| {
-            let reason = if raw.get().starts_with('{') {
-                credential::head(&credential::entry_of(raw)).err()?
-            } else {
-                "it is not an object"
+        let malformed = self.entries().iter().filter_map(|(id, raw)| {
+            let reason = match Object::of(raw) {
+                Some(entry) => credential::head(&entry).err()?,
+                None => "it is not an object",
             };
             Some(Malformed { id: ProfileId::new(id), reason })
         });
         malformed.collect()
     }
 
+    /// The times that cannot be read, each with its profile and its name. Such an end is unknown.
+    pub fn unreadable_times(&self) -> Vec<(ProfileId, &'static str)> {
+        let sections = [(self.entries(), &TIMES[..]), (self.section("usageStats"), &usage::TIMES)];
+        let times = sections.into_iter().flat_map(|(section, names)| {
+            section.iter().flat_map(move |(id, raw)| {
+                let entry = Object::from_raw(Some(raw));
+                let is_odd = |name: &&&str| json::is_unreadable_time(entry.get(name));
+                let odd: Vec<_> = names.iter().filter(is_odd).collect();
+                odd.into_iter().map(move |name| (ProfileId::new(id.clone()), *name))
+            })
+        });
+        times.collect()
+    }
+
     /// The credential of `id`.
     pub fn credential(&self, id: &ProfileId) -> Option<Credential> {
-        self.profiles
-            .get(id.as_str())
-            .and_then(|raw| credential::credential(&credential::entry_of(raw)))
+        credential::credential(&Object::of(self.raw(id)?)?)
     }
 
-    /// A field of the profile `id` as JSON text, for what only one provider knows.
+    /// A field of the profile `id`, for data of a single provider.
     pub fn field(&self, id: &ProfileId, name: &str) -> Option<serde_json::Value> {
-        let entry = credential::entry_of(self.profiles.get(id.as_str())?);
-        serde_json::from_str(entry.get(name)?.get()).ok()
+        serde_json::from_slice(Object::of(self.raw(id)?)?.get(name)?).ok()
     }
 
-    /// Stores a login: a new entry, or a new one in the place of the old. `fields` are further
-    /// members of the entry; they cannot replace the credential's own.
+    /// Stores a credential as a new entry. An old entry is replaced. `fields` are further members of the
+    /// entry, and cannot replace those of the credential.
     pub fn put(
         &mut self,
         id: &ProfileId,
@@ -193,77 +253,98 @@ impl Document {
         }
         entry.set("provider", &provider);
         credential::write_over(&mut entry, credential);
-        self.put_entry(id, &entry);
+        self.put_raw(id, &entry.to_text());
     }
 
-    /// Changes the credential of an existing profile: the fields of `credential` are written,
-    /// all others stay as they are. `false`, and nothing done, if there is no such profile.
+    /// Changes the credential of an existing profile: the fields of `credential` are written, and all
+    /// others stay as they are. `false` if there is no such profile.
     pub fn renew(&mut self, id: &ProfileId, credential: &Credential) -> bool {
-        let Some(raw) = self.profiles.get(id.as_str()) else { return false };
-        let mut entry = credential::entry_of(raw).into_owned();
+        let Some(mut entry) = self.raw(id).and_then(Object::of).map(Object::into_owned) else {
+            return false;
+        };
         credential::write_over(&mut entry, credential);
-        self.put_entry(id, &entry);
+        if let Some(profiles) = self.section_mut("profiles") {
+            profiles.set_edited(id.as_str(), &entry);
+        }
+        self.touch(id);
         true
     }
 
-    fn put_entry(&mut self, id: &ProfileId, entry: &Object<'_>) {
-        self.profiles.set(id.as_str(), entry);
-        self.touch(id);
-    }
-
-    /// Puts the entry `raw` in place of whatever `id` was, as it is.
-    pub(crate) fn put_raw(&mut self, id: &ProfileId, raw: &RawValue) {
-        self.profiles.set_raw(id.as_str(), raw);
-        self.touch(id);
-    }
-
-    /// The entry of `id` as it is.
-    pub(crate) fn raw(&self, id: &ProfileId) -> Option<&RawValue> {
-        self.profiles.get(id.as_str())
-    }
-
-    /// Copies the entry of `id` as it is from `other`; removes it if it is not there. Its usage,
-    /// and everything else, is left alone.
-    pub fn copy_entry(&mut self, id: &ProfileId, other: &Self) {
-        match other.profiles.get(id.as_str()) {
-            Some(raw) => self.profiles.set_raw(id.as_str(), raw),
-            None => {
-                self.profiles.remove(id.as_str());
-            }
+    /// Replaces the entry of `id` by `raw`, unchanged.
+    pub(crate) fn put_raw(&mut self, id: &ProfileId, raw: &[u8]) {
+        if let Some(profiles) = self.section_mut("profiles") {
+            profiles.set_raw(id.as_str(), raw);
         }
         self.touch(id);
     }
 
-    /// Removes a profile and every mention of it: its usage, its place in orders, `lastGood`.
-    /// Whether it was there.
+    /// The text of the entry of `id`.
+    pub(crate) fn raw(&self, id: &ProfileId) -> Option<&[u8]> {
+        self.entries().get(id.as_str())
+    }
+
+    /// Copies the entry of `id` unchanged from `other`, or removes it if `other` has none. Nothing else
+    /// changes, not even its usage.
+    pub fn copy_entry(&mut self, id: &ProfileId, other: &Self) {
+        match other.raw(id) {
+            Some(raw) => self.put_raw(id, raw),
+            None => {
+                self.remove_entry(id);
+                self.touch(id);
+            }
+        }
+    }
+
+    /// Removes a profile and every mention of it: its usage, its place in orders, `lastGood`. Returns
+    /// whether it existed.
     pub fn remove(&mut self, id: &ProfileId) -> bool {
-        if !self.profiles.remove(id.as_str()) {
+        if !self.remove_entry(id) {
             return false;
         }
-        self.touch(id);
-        if self.usage.remove(id.as_str()) {
-            self.usage_changed = true;
-        }
-        let orders: Vec<_> = self.orders().into_iter().collect();
-        for (provider, ids) in orders {
-            if ids.contains(id) {
-                let rest: Vec<_> = ids.into_iter().filter(|listed| listed != id).collect();
-                self.set_order_literally(&provider, (!rest.is_empty()).then_some(&rest));
+        self.edit_if_there("usageStats", |usage| {
+            usage.remove(id.as_str());
+        });
+        let is_it = |raw: &[u8]| {
+            json::name(Some(raw)).is_some_and(|it| crate::id::trim(&it) == id.as_str())
+        };
+        self.edit_if_there("order", |orders| {
+            let lists = orders
+                .iter()
+                .filter(|(_, raw)| json::elements(raw).unwrap_or_default().into_iter().any(is_it));
+            let lists = lists.map(|(name, raw)| (name.into_owned(), json::without(raw, is_it)));
+            for (name, rest) in lists.collect::<Vec<_>>() {
+                match rest.filter(|rest| rest != b"[]") {
+                    Some(rest) => orders.set_text(&name, &rest),
+                    None => drop(orders.remove(&name)),
+                }
             }
-        }
-        let mut last_good = Object::from_raw(self.members.get("lastGood")).into_owned();
-        let mentions: Vec<_> = last_good
-            .iter()
-            .filter(|(_, raw)| json::string(Some(raw)).as_deref() == Some(id.as_str()))
-            .map(|(provider, _)| provider.to_owned())
-            .collect();
-        for provider in &mentions {
-            last_good.remove(provider);
-        }
-        if !mentions.is_empty() {
-            self.set_section("lastGood", &last_good);
-        }
+        });
+        self.edit_if_there("lastGood", |last_good| {
+            let mentions = last_good
+                .iter()
+                .filter(|(_, raw)| json::name(Some(raw)).as_deref() == Some(id.as_str()));
+            let mentions = mentions.map(|(provider, _)| provider.into_owned());
+            for provider in mentions.collect::<Vec<_>>() {
+                last_good.remove(&provider);
+            }
+        });
         true
+    }
+
+    /// Removes the entry of `id`, and earlier entries of the same name, because their secrets must be
+    /// gone too. Returns whether it existed.
+    fn remove_entry(&mut self, id: &ProfileId) -> bool {
+        let was_hidden = self.members.edit_hidden("profiles", |profiles| {
+            profiles.remove(id.as_str());
+        });
+        let is_there = self.contains(id);
+        if let Some(profiles) = self.section_mut("profiles").filter(|_| is_there) {
+            profiles.remove(id.as_str());
+        }
+        if was_hidden || is_there {
+            self.touch(id);
+        }
+        is_there
     }
 
     fn touch(&mut self, id: &ProfileId) {
@@ -275,134 +356,144 @@ impl Document {
         self.touched.iter()
     }
 
-    /// The stored orders, by provider as written: for each, the ids that are strings and not
-    /// empty. A list without any such id is as good as none.
+    /// The stored orders, by provider as written: the ids that are non-empty strings. A list without
+    /// such an id counts as none.
     pub fn orders(&self) -> Vec<(String, Vec<ProfileId>)> {
-        let orders = Object::from_raw(self.members.get("order"));
-        let lists = orders.iter().filter_map(|(provider, raw)| {
-            let ids: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
-            let ids = ids.into_iter().filter_map(|raw| json::string(Some(raw)));
-            let ids = ids.map(|id| crate::id::trim(&id).to_owned()).filter(|id| !id.is_empty());
-            let ids: Vec<_> = ids.map(ProfileId::from).collect();
-            (!ids.is_empty()).then(|| (provider.to_owned(), ids))
-        });
-        lists.collect()
+        let orders = self.section("order").iter();
+        orders.filter_map(|(provider, raw)| Some((provider.into_owned(), ids(raw)?))).collect()
     }
 
-    /// The stored order of `provider`: which profile first. Should it be there under several
-    /// spellings, the first in the file counts, as for the original.
+    /// The stored order of `provider`. If it has several spellings, the first in the file counts, as in
+    /// Clawdbot.
     pub fn order(&self, provider: &ProviderId) -> Option<Vec<ProfileId>> {
-        let mut orders = self.orders().into_iter();
-        orders.find(|(name, _)| ProviderId::new(name) == *provider).map(|(_, ids)| ids)
+        let mut orders = self.section("order").iter();
+        orders.find_map(|(name, raw)| ids(raw).filter(|_| ProviderId::new(&name) == *provider))
     }
 
-    /// Sets the stored order of `provider`, or clears it with `None`, under whatever name it is
-    /// there.
+    /// Sets the stored order of `provider`, or clears it with `None`, under every spelling.
     pub fn set_order(&mut self, provider: &ProviderId, order: Option<&[ProfileId]>) {
-        let orders = Object::from_raw(self.members.get("order"));
-        let names: Vec<_> = orders
-            .iter()
-            .map(|(name, _)| name.to_owned())
-            .filter(|name| ProviderId::new(name) == *provider && name != provider.as_str())
-            .collect();
-        for name in names {
-            self.set_order_literally(&name, None);
-        }
-        self.set_order_literally(provider.as_str(), order);
-    }
-
-    fn set_order_literally(&mut self, provider: &str, order: Option<&[ProfileId]>) {
-        let mut orders = Object::from_raw(self.members.get("order")).into_owned();
-        let order = order.map(|ids| ids.iter().map(ProfileId::as_str).collect::<Vec<_>>());
-        if order.is_none() && orders.get(provider).is_none() {
-            return;
-        }
-        orders.set_or_remove(provider, order);
-        self.set_section("order", &orders);
-    }
-
-    fn set_section(&mut self, name: &str, section: &Object<'_>) {
-        self.sections_changed = true;
-        if section.is_empty() {
-            self.members.remove(name);
-        } else {
-            self.members.set_before(name, section, later_sections(name));
+        let is_another =
+            |name: &str| name != provider.as_str() && ProviderId::new(name) == *provider;
+        self.edit_if_there("order", |orders| {
+            let names = orders.iter().map(|(name, _)| name.into_owned());
+            let names = names
+                .filter(|name| is_another(name) || order.is_none() && name == provider.as_str());
+            for name in names.collect::<Vec<_>>() {
+                orders.remove(&name);
+            }
+        });
+        match order {
+            Some(ids) => {
+                let ids: Vec<_> = ids.iter().map(|id| json::name_text(id.as_str())).collect();
+                if let Some(orders) = self.section_mut("order") {
+                    orders.set_raw(provider.as_str(), format!("[{}]", ids.join(",")).as_bytes());
+                }
+            }
+            None if is_something(self.members.get("order")) => {
+                self.refused = Some(Unusable::section("order"));
+            }
+            None => {}
         }
     }
 
     /// The profile that last worked for `provider`.
     pub fn last_good(&self, provider: &ProviderId) -> Option<ProfileId> {
-        let last_good = Object::from_raw(self.members.get("lastGood"));
+        let last_good = self.section("lastGood");
         let raw = last_good.get(provider.as_str()).or_else(|| {
             last_good
                 .iter()
                 .find(|(name, _)| ProviderId::new(name) == *provider)
                 .map(|(_, raw)| raw)
         });
-        json::string(raw).map(ProfileId::from)
+        json::name(raw).map(ProfileId::from)
     }
 
     /// Notes that `id` worked for `provider`.
     pub fn set_last_good(&mut self, provider: &ProviderId, id: &ProfileId) {
-        let mut last_good = Object::from_raw(self.members.get("lastGood")).into_owned();
-        last_good.set(provider.as_str(), &id.as_str());
-        self.members.set_before("lastGood", &last_good, later_sections("lastGood"));
-        self.sections_changed = true;
+        if let Some(last_good) = self.section_mut("lastGood") {
+            last_good.set_raw(provider.as_str(), json::name_text(id.as_str()).as_bytes());
+        }
     }
 
-    /// What routing remembers about `id`; nothing, if the file has nothing.
+    /// The usage of `id`. Empty if the file has none.
     pub fn usage(&self, id: &ProfileId) -> Usage {
-        Usage::from_raw(self.usage.get(id.as_str()))
+        Usage::from_raw(self.section("usageStats").get(id.as_str()))
     }
 
-    /// Sets what routing remembers about `id`. Fields of others in that entry stay.
+    /// Sets the usage of `id`. Fields of other programs in that entry stay.
     pub fn set_usage(&mut self, id: &ProfileId, usage: &Usage) {
-        let entry = usage.write_over(self.usage.get(id.as_str()));
-        self.usage.set(id.as_str(), &entry);
-        self.usage_changed = true;
+        let raw = self.section("usageStats").get(id.as_str()).filter(|raw| is_something(Some(raw)));
+        let Some(mut entry) = raw.map_or_else(|| Some(Object::default()), Object::of) else {
+            self.refused = Some(Unusable::entry("usageStats", id));
+            return;
+        };
+        usage.write_over(&mut entry);
+        let entry = entry.into_owned();
+        if let Some(usage) = self.section_mut("usageStats") {
+            usage.set_edited(id.as_str(), &entry);
+        }
     }
 }
 
-/// The object in a file's bytes, with its text and the length of the byte order mark before it.
-pub(crate) fn object(bytes: &[u8]) -> Result<(Object<'_>, &str, usize), ParseError> {
-    let error = |offset, reason| ParseError { offset, reason };
+/// The profile that an entry describes.
+fn view(id: &str, raw: &[u8], usage: &Object<'_>) -> Option<Profile> {
+    credential::profile(id, &Object::of(raw)?, Usage::from_raw(usage.get(id)))
+}
+
+/// The ids in a stored order. `None` if there are none.
+fn ids(raw: &[u8]) -> Option<Vec<ProfileId>> {
+    let ids = json::elements(raw)?.into_iter().filter_map(|raw| json::name(Some(raw)));
+    let ids = ids.map(|id| crate::id::trim(&id).to_owned()).filter(|id| !id.is_empty());
+    let ids: Vec<_> = ids.map(ProfileId::from).collect();
+    (!ids.is_empty()).then_some(ids)
+}
+
+/// Whether a member has a value. To JavaScript `null` counts as none.
+fn is_something(raw: Option<&[u8]>) -> bool {
+    raw.is_some_and(|raw| raw != b"null")
+}
+
+/// The object in a file's bytes, its members of these names opened, and the white space around it.
+pub(crate) fn object<'a>(
+    bytes: &'a [u8],
+    sections: &[&str],
+) -> Result<(Object<'a>, [&'a [u8]; 2]), ParseError> {
+    let error = |offset, reason, is_json| Err(ParseError { offset, reason, is_json });
     if bytes.len() > LARGEST {
-        return Err(error(LARGEST, "larger than 64 MiB"));
+        return error(LARGEST, "larger than 512 MiB", false);
     }
-    let text = std::str::from_utf8(bytes).map_err(|utf8| error(utf8.valid_up_to(), "not UTF-8"))?;
-    let mark = text.len() - text.trim_start_matches('\u{feff}').len();
-    let text = &text[mark..];
-    if text.is_empty() {
-        return Err(error(mark, "empty file"));
+    let mut unmarked = bytes;
+    while let Some(rest) = unmarked.strip_prefix("\u{feff}".as_bytes()) {
+        unmarked = rest;
     }
-    if json::is_too_deep(text) {
-        return Err(error(mark, "nested deeper than 64"));
+    let mark = bytes.len() - unmarked.len();
+    if unmarked.is_empty() {
+        return error(mark, "empty file", false);
     }
-    let members: Object<'_> = serde_json::from_str(text).map_err(|json| {
-        let reason = match json.classify() {
-            serde_json::error::Category::Eof => "unexpected end of the file",
-            serde_json::error::Category::Data => "not an object with unique names",
-            _ => "not JSON",
-        };
-        error(mark + offset(text, json.line(), json.column()), reason)
-    })?;
-    Ok((members, text, mark))
+    let start = skip_space(bytes, mark);
+    let parsed = match bytes.get(start) {
+        Some(b'{') => Object::at(bytes, start, sections).map(|(object, end)| (Some(object), end)),
+        _ => skip_value(bytes, start).map(|end| (None, end)),
+    };
+    let (object, end) = parsed?;
+    if skip_space(bytes, end) < bytes.len() {
+        return Err(flaw(bytes, skip_space(bytes, end)));
+    }
+    match object {
+        Some(object) => Ok((object, [&bytes[mark..start], &bytes[end..]])),
+        None => error(start, "not an object", true),
+    }
 }
 
 /// The version we write.
-const VERSION: u32 = 1;
+const VERSION: f64 = 1.0;
 
-/// The sections that follow `name` where Clawdbot writes the file: a new one takes its place.
+const EMPTY: &[u8] = b"{\n  \"version\": 1,\n  \"profiles\": {}\n}\n";
+
+/// The sections that follow `name` in a file that Clawdbot wrote. A new section goes before them.
 fn later_sections(name: &str) -> &'static [&'static str] {
     let place = SECTIONS.iter().position(|section| *section == name);
     place.map_or(&[], |place| &SECTIONS[place + 1..])
 }
 
-const SECTIONS: [&str; 3] = ["order", "lastGood", "usageStats"];
-
-/// The byte offset of a line and column as `serde_json` counts them (from 1; column 0 is the end
-/// of the line before).
-fn offset(text: &str, line: usize, column: usize) -> usize {
-    let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-    (before + column.saturating_sub(1)).min(text.len())
-}
+const SECTIONS: [&str; 4] = ["profiles", "order", "lastGood", "usageStats"];

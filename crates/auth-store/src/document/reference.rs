@@ -1,13 +1,15 @@
-//! Keys that are kept elsewhere: a profile names the place, and the key is fetched from there when
-//! it is needed. It is never copied into the store.
+//! Keys outside the store. A profile names the place, and the key is read from there when it is
+//! needed. It is never copied into the store.
 
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+
+use crate::document::json::{self, Object};
 
 /// Where a key is kept: the member `keyRef` of a profile of type `api_key` without a `key`.
-#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Eq, PartialEq, Serialize)]
 #[serde(tag = "source", rename_all = "lowercase")]
 pub enum KeyReference {
     /// In a variable of the environment.
@@ -20,16 +22,35 @@ pub enum KeyReference {
         /// The absolute path.
         path: PathBuf,
     },
-    /// In what a program prints: its first line.
+    /// In the output of a program: its first line.
     Exec {
-        /// The absolute path of the program, and its arguments. No shell reads them.
+        /// The absolute path of the program, and its arguments. No shell is used.
         command: Vec<String>,
     },
 }
 
+impl KeyReference {
+    /// The place that the value `raw` names, if it names one.
+    pub(crate) fn read(raw: &[u8]) -> Option<Self> {
+        let members = Object::of(raw)?;
+        let text = |name| json::string(members.get(name));
+        Some(match &*text("source")? {
+            "env" => Self::Env { id: text("id")? },
+            "file" => Self::File { path: text("path")?.into() },
+            "exec" => {
+                let words = json::elements(members.get("command")?)?.into_iter();
+                Self::Exec {
+                    command: words.map(|word| json::string(Some(word))).collect::<Option<_>>()?,
+                }
+            }
+            _ => return None,
+        })
+    }
+}
+
 impl fmt::Display for KeyReference {
-    /// `env: NAME`, `file: /path` or `command: /path/of/program`: a program's arguments are left
-    /// out, since people put secrets there.
+    /// `env: NAME`, `file: /path` or `command: /path/of/program`. The arguments of a program are left
+    /// out, because users put secrets there.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Env { id } => write!(formatter, "env: {id}"),

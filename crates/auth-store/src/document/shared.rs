@@ -1,13 +1,13 @@
-//! An agent that reads another's profiles: what it sees, and whose each profile is.
+//! Sharing: the profiles that an agent sees when it reads through to another agent's.
 
 use crate::document::Document;
 use crate::document::credential::{Credential, Profile};
 use crate::id::ProfileId;
 
 impl Document {
-    /// What an agent sees that has this document and reads through to `owner`'s: its own
-    /// profiles and the owner's, with the owner's usage. An order of its own goes before the
-    /// owner's. It is for reading; nothing writes it.
+    /// The view of an agent with this document that reads through to the document of `owner`: its own
+    /// profiles and the owner's, with the owner's usage. Its own order goes before the owner's. The
+    /// view is never written.
     #[must_use]
     pub fn reading_through(&self, owner: &Self) -> Self {
         let mut seen = self.clone();
@@ -30,8 +30,8 @@ impl Document {
         seen
     }
 
-    /// Whether the profile `id` that such an agent sees is the owner's: the owner has it, and its
-    /// own entry of that id is none, not usable, or a clone: of the same account.
+    /// Whether the profile `id` in such a view is the owner's: the owner has it, and the agent's own
+    /// entry is missing, not usable, or of the same account.
     pub fn is_of_owner(&self, id: &ProfileId, owner: &Self) -> bool {
         let Some(shared) = owner.profile(id) else { return false };
         let Some(own) = self.profile(id) else { return true };
@@ -40,8 +40,8 @@ impl Document {
     }
 }
 
-/// Whether two entries of one id are of one account: by its id, else by the address; a key or a
-/// token that names neither is one if it is the same.
+/// Whether two entries of one id belong to the same account: by the account id, else by the e-mail
+/// address. A key or a token without either must be equal.
 fn is_clone(own: (&Profile, &Option<Credential>), shared: (&Profile, &Option<Credential>)) -> bool {
     if own.0.kind != shared.0.kind {
         return false;
@@ -53,7 +53,7 @@ fn is_clone(own: (&Profile, &Option<Credential>), shared: (&Profile, &Option<Cre
         (Some(Credential::OAuth(_)), Some(Credential::OAuth(_))) => {
             match (&own.0.email, &shared.0.email) {
                 (Some(own), Some(shared)) => own == shared,
-                // Nothing says otherwise, and Clawdbot made clones of everything.
+                // Clawdbot cloned every profile, so they count as the same.
                 _ => true,
             }
         }

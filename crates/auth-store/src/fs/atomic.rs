@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all, readable by their owner only.
+//! Writes that are whole or did not happen, for files that only their owner may read.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -9,12 +9,12 @@ use crate::error::StoreError;
 use crate::fs::open::{self, read_regular};
 use crate::paths;
 
-/// Replaces the file at `path` by `bytes`: a temporary file beside it, mode 0600 from its first
-/// instant, fsync, rename, fsync of the directory. After a crash at any point the old or the new
-/// content is there.
+/// Replaces the file at `path` by `bytes`: a temporary file beside it, mode 0600 from the start,
+/// fsync, rename, fsync of the directory. After a crash at any point the old or the new content is
+/// there.
 ///
 /// # Errors
-/// The old content is still there, whatever the error.
+/// The old content is still there.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let mut next = NextFile::create(path, &random_sibling(path), 0)?;
     next.fill(bytes)?;
@@ -27,8 +27,8 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Removes the temporary files that processes left which died long before `now`, a time of the
-/// same file system. Best effort: the next one to write here tries again.
+/// Removes the temporary files of crashed processes that are much older than `now`, a time of the
+/// same file system. Best effort: the next write here tries again.
 fn remove_abandoned(directory: &Path, now: SystemTime) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -43,15 +43,15 @@ fn remove_abandoned(directory: &Path, now: SystemTime) {
     }
 }
 
-/// No process of ours takes that long between creating a file and renaming it.
+/// Longer than any process of ours needs between creating a file and renaming it.
 const ABANDONED: Duration = Duration::from_mins(5);
 
-/// The same, unless the file is no longer what the caller read: `before`, or nothing. It is
-/// compared at the last moment, for files that others write without a lock. `false`: it is not,
-/// and nothing was done.
+/// The same, but only if the content is still `before` (`None`: there is no file). It is compared
+/// at the last moment, for files that other programs write without a lock. `false`: it changed, and
+/// nothing was written.
 ///
 /// # Errors
-/// The old content is still there, whatever the error.
+/// The old content is still there.
 pub fn replace_if_unchanged(
     path: &Path,
     before: Option<&[u8]>,
@@ -72,19 +72,19 @@ pub fn replace_if_unchanged(
     Ok(true)
 }
 
-/// The same without waiting for the disk, for what can be made again: after a power failure the
-/// file may be empty or damaged.
+/// The same without waiting for the disk, for content that can be made again. After a power failure
+/// the file may be empty or damaged.
 ///
 /// # Errors
-/// The old content is still there, whatever the error.
+/// The old content is still there.
 pub fn write_atomic_unsynced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let mut next = NextFile::create(path, &random_sibling(path), 0)?;
     next.fill(bytes)?;
     next.install_without_sync()
 }
 
-/// Creates a directory and its parents, readable by the owner only, and by the owner whatever the
-/// umask. An existing one is left as it is.
+/// Creates a directory and its parents with mode 0700, whatever the umask. An existing one is left
+/// as it is.
 pub fn create_private_directory(path: &Path) -> Result<(), StoreError> {
     let create = || match create_lock_directory(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
@@ -101,7 +101,7 @@ pub fn create_private_directory(path: &Path) -> Result<(), StoreError> {
     created.map_err(StoreError::io("create", path))
 }
 
-/// Gives the owner of a directory that was just created what a umask may have taken.
+/// Gives the owner of a new directory the rights that a umask may have removed.
 fn open_to_owner(directory: &Path) -> io::Result<()> {
     #[cfg(unix)]
     fs::set_permissions(directory, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
@@ -109,7 +109,7 @@ fn open_to_owner(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Creates a directory that is not there, readable by the owner only.
+/// Creates a directory, readable by the owner only. An existing one is an error.
 pub(crate) fn create_lock_directory(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
@@ -117,19 +117,19 @@ pub(crate) fn create_lock_directory(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// What became of an [`install_over`](NextFile::install_over).
+/// The result of [`install_over`](NextFile::install_over).
 #[derive(Debug)]
 pub(crate) enum Installed {
-    /// It is in the place of the content it was made from.
+    /// It replaced the content that it was made from.
     Done,
-    /// It is in the place of something else, which can be [looked at](NextFile::came_out).
+    /// It replaced other content, which [`came_out`](NextFile::came_out) reads.
     Over(NextFile),
-    /// It is not, since the target came or went: look again.
+    /// It was not installed, because the target appeared or disappeared. Look again.
     Not(NextFile),
 }
 
-/// The next content of a file, on its way: dropped before [`install`](Self::install), it leaves
-/// nothing behind.
+/// The next content of a file, in a temporary file that is removed on drop unless it was
+/// [installed](Self::install).
 #[derive(Debug)]
 pub(crate) struct NextFile {
     target: PathBuf,
@@ -139,8 +139,8 @@ pub(crate) struct NextFile {
 }
 
 impl NextFile {
-    /// Opens `temporary`, and puts `reserve` bytes into it and on the disk, so that filling it
-    /// later cannot fail for want of space.
+    /// Creates `temporary` with `reserve` bytes on the disk, so that a later write cannot run out of
+    /// space.
     pub(crate) fn create(
         target: &Path,
         temporary: &Path,
@@ -160,7 +160,7 @@ impl NextFile {
         Ok(next)
     }
 
-    /// Makes `bytes` the content, over whatever was there.
+    /// Makes `bytes` the content.
     pub(crate) fn fill(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let write = |file: &mut File| {
             io::Seek::rewind(file)?;
@@ -175,16 +175,16 @@ impl NextFile {
         self.file.sync_all().map_err(StoreError::io("sync", &self.temporary))
     }
 
-    /// Puts it in the place of the target, and waits until that is on the disk.
+    /// Replaces the target, and waits until that is on the disk.
     pub(crate) fn install(self) -> Result<(), StoreError> {
         let directory = paths::directory_of(&self.target).to_owned();
         self.install_without_sync()?;
         sync_directory(&directory)
     }
 
-    /// Puts it in the place of the target, which must have the content `before` (`None`: not be
-    /// there), and waits until that is on the disk. The names are exchanged in one step, so
-    /// whatever somebody wrote at the last moment comes out and is not lost.
+    /// Replaces the target, which must have the content `before` (`None`: not exist), and waits until
+    /// that is on the disk. The names are exchanged in one step, so a write of another program at
+    /// the last moment is not lost: it comes out.
     pub(crate) fn install_over(self, before: Option<&[u8]>) -> Result<Installed, StoreError> {
         let put = match before {
             Some(_) => exchange(&self.temporary, &self.target),
@@ -203,7 +203,7 @@ impl NextFile {
             Err(error) if is_unsupported(&error) => {
                 return self.install().map(|()| Installed::Done);
             }
-            // It came, or went.
+            // The target appeared or disappeared.
             Err(error) if is_occupied(&error) || error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Installed::Not(self));
             }
@@ -212,7 +212,7 @@ impl NextFile {
         sync_directory(paths::directory_of(&self.target))?;
         // Dropping this removes what came out.
         match before {
-            // What cannot be read now is not for that what it was.
+            // Content that cannot be read counts as changed.
             Some(before) if !read_regular(&self.temporary).is_ok_and(|found| found == before) => {
                 Ok(Installed::Over(self))
             }
@@ -220,19 +220,19 @@ impl NextFile {
         }
     }
 
-    /// After [`Installed::Over`]: what came out, now. Whoever wrote it may not be done yet.
+    /// After [`Installed::Over`]: the replaced content. Its writer may not be done yet.
     pub(crate) fn came_out(&self) -> Result<Vec<u8>, StoreError> {
         read_regular(&self.temporary).map_err(StoreError::io("read", &self.temporary))
     }
 
-    /// After [`Installed::Over`], if nobody can say what came out: puts that back.
+    /// After [`Installed::Over`]: puts back content that cannot be read.
     pub(crate) fn put_back(self) -> Result<(), StoreError> {
         exchange(&self.temporary, &self.target)
             .map_err(StoreError::io("put back", &self.target))?;
         sync_directory(paths::directory_of(&self.target))
     }
 
-    /// Puts it in the place of the target.
+    /// Replaces the target.
     pub(crate) fn install_without_sync(mut self) -> Result<(), StoreError> {
         fs::rename(&self.temporary, &self.target)
             .map_err(StoreError::io("replace", &self.target))?;
@@ -244,33 +244,33 @@ impl NextFile {
 impl Drop for NextFile {
     fn drop(&mut self) {
         if !self.installed {
-            // Whoever holds the lock next removes what we could not.
+            // If this fails, the next holder of the lock removes it.
             let _ = fs::remove_file(&self.temporary);
         }
     }
 }
 
-/// Removes a file, if that can be done.
+/// Removes a file. Best effort.
 pub(crate) fn discard(path: &Path) {
     let _ = fs::remove_file(path);
 }
 
-/// Removes a file that is there, and waits until that is on the disk.
+/// Removes a file that must exist, and waits until that is on the disk.
 pub(crate) fn remove_durably(path: &Path) -> Result<(), StoreError> {
     fs::remove_file(path).map_err(StoreError::io("remove", path))?;
     sync_directory(paths::directory_of(path))
 }
 
-/// Gives a file another name, should it still be there.
+/// Renames a file, if it still exists.
 pub(crate) fn set_aside(path: &Path, aside: &Path) -> Result<(), StoreError> {
     match fs::rename(path, aside) {
-        // Another process does the same.
+        // Another process did the same.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result.map_err(StoreError::io("set aside", path)),
     }
 }
 
-/// Removes a file, if it is there.
+/// Removes a file, if it exists.
 pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -280,8 +280,8 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Refuses a file whose name no rename can give to another: a mount point (a single file handed
-/// into a container), or one that is marked immutable. What cannot be asked is tried.
+/// Refuses a file that no rename can replace: a mount point (a single file mounted into a
+/// container), or a file that is marked immutable. If the system cannot tell, this accepts it.
 pub(crate) fn refuse_if_fixed(path: &Path) -> Result<(), StoreError> {
     #[cfg(target_os = "linux")]
     {
@@ -304,7 +304,7 @@ pub(crate) fn refuse_if_fixed(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Renames, unless there is something at `to` already.
+/// Renames, unless `to` exists.
 pub(crate) fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     {
@@ -332,17 +332,17 @@ pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a rename failed because there is something in its way.
+/// Whether a rename failed because the target exists.
 pub(crate) fn is_occupied(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty)
 }
 
-/// Whether a rename failed because the file system does not have that kind.
+/// Whether a rename failed because the file system does not support that kind.
 pub(crate) fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput)
 }
 
-/// Creates a new file with mode 0600; an existing one, or a link, at that place is an error.
+/// Creates a file with mode 0600. An existing file or link at that path is an error.
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     private_options().write(true).create_new(true).open(path)
 }
@@ -360,7 +360,7 @@ pub(crate) fn private_options() -> OpenOptions {
     options
 }
 
-/// Writes real bytes, since a hole reserves nothing, and waits for them to be on the disk.
+/// Writes real bytes, because a hole reserves no space, and waits until they are on the disk.
 pub(crate) fn fill_with_zeros(file: &mut File, length: usize) -> io::Result<()> {
     file.write_all(&vec![0; length])?;
     file.sync_all()
@@ -368,7 +368,7 @@ pub(crate) fn fill_with_zeros(file: &mut File, length: usize) -> io::Result<()> 
 
 /// Waits until the names in `directory` are on the disk.
 pub(crate) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
-    // Elsewhere a directory cannot be opened as a file, and renames are durable by themselves.
+    // On Windows a directory cannot be opened as a file, and renames are durable by themselves.
     if cfg!(unix) {
         File::open(directory)
             .and_then(|directory| directory.sync_all())
@@ -377,7 +377,7 @@ pub(crate) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A hidden sibling whose name nobody else makes at the same time.
+/// A hidden sibling with a random name.
 fn random_sibling(path: &Path) -> PathBuf {
     paths::temporary(path, rand::random())
 }

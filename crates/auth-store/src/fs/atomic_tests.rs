@@ -38,7 +38,7 @@ fn an_unlocked_write_between_our_last_look_and_our_rename_is_merged() {
     assert!(matches!(next("two").install_over(Some(b"one")).unwrap(), Installed::Done));
     assert_eq!((fs::read(&path).unwrap(), left()), (b"two".to_vec(), 1));
     let Installed::Over(over) = next("three").install_over(Some(b"one")).unwrap() else {
-        panic!("nobody noticed")
+        panic!("the change was not noticed")
     };
     assert_eq!(over.came_out().unwrap(), b"two");
     drop(over);
@@ -54,7 +54,7 @@ fn an_unlocked_write_between_our_last_look_and_our_rename_is_merged() {
 fn what_came_out_and_cannot_be_read_is_put_back() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
-    // Under the other name it leads to itself: nobody can say what that is.
+    // Under the other name it leads to itself, so it cannot be read.
     std::os::unix::fs::symlink(".file.new", &path).unwrap();
     let mut next = NextFile::create(&path, &directory.path().join(".file.new"), 0).unwrap();
     next.fill(b"two").unwrap();

@@ -1,4 +1,4 @@
-//! Whether something is there. An error is not an absence: what could not be looked at may be.
+//! Whether something exists. An error is not an answer: what cannot be examined may exist.
 
 use std::ffi::OsString;
 use std::fs::{self, DirEntry};
@@ -7,10 +7,10 @@ use std::path::Path;
 
 use crate::error::StoreError;
 
-/// Whether there is anything at `path`, were it a link that leads nowhere.
+/// Whether there is anything at `path`, even a broken link.
 ///
 /// # Errors
-/// It cannot be looked at.
+/// It cannot be examined.
 pub(crate) fn is_there(path: &Path) -> Result<bool, StoreError> {
     known(fs::symlink_metadata(path).map(|_| true)).map_err(StoreError::io("look at", path))
 }
@@ -18,28 +18,28 @@ pub(crate) fn is_there(path: &Path) -> Result<bool, StoreError> {
 /// Whether there is a directory at `path`.
 ///
 /// # Errors
-/// It cannot be looked at.
+/// It cannot be examined.
 pub(crate) fn is_directory(path: &Path) -> Result<bool, StoreError> {
     known(fs::metadata(path).map(|found| found.is_dir())).map_err(StoreError::io("look at", path))
 }
 
-/// Whether `path` leads to something, links followed.
+/// Whether `path` leads to anything, links followed.
 ///
 /// # Errors
-/// It cannot be looked at.
+/// It cannot be examined.
 pub(crate) fn leads_somewhere(path: &Path) -> Result<bool, StoreError> {
     path.try_exists().map_err(StoreError::io("look at", path))
 }
 
-/// The names in a directory; none, if there is none.
+/// The names in a directory; none if it does not exist.
 ///
 /// # Errors
-/// It cannot be looked into, or not to its end; or it is something else.
+/// It cannot be read to its end, or it is no directory.
 pub(crate) fn names(directory: &Path) -> Result<Vec<OsString>, StoreError> {
     Ok(entries(directory)?.into_iter().map(|entry| entry.file_name()).collect())
 }
 
-/// The names of the directories in a directory, links followed; none, if there is none.
+/// The names of the directories in a directory, links followed; none if it does not exist.
 ///
 /// # Errors
 /// Those of [`names`].
@@ -55,7 +55,7 @@ fn entries(directory: &Path) -> Result<Vec<DirEntry>, StoreError> {
     }
 }
 
-/// What was found, where an absence is `false`.
+/// An absence is `false`.
 fn known(found: io::Result<bool>) -> io::Result<bool> {
     match found {
         Err(error)
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_an_answer_and_an_error_is_none() {
+    fn an_absence_is_an_answer_and_an_error_is_none() {
         let directory = tempfile::tempdir().unwrap();
         let nothing = directory.path().join("nothing");
         let below_a_file = directory.path().join("file/below");
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(names(directory.path()).unwrap(), ["file"]);
         assert!(directories(directory.path()).unwrap().is_empty());
 
-        // A name that no file system can have: nobody can say what is there.
+        // No file system has such a name, so nothing can be known.
         let unknowable = directory.path().join("n".repeat(5000));
         assert!(is_there(&unknowable).is_err() && is_directory(&unknowable).is_err());
         assert!(names(&unknowable).is_err() && leads_somewhere(&unknowable).is_err());

@@ -1,8 +1,8 @@
 //! A kernel lock on a file that is never removed.
 //!
-//! The kernel drops it when its holder dies, so nobody ever waits for the dead. It belongs to the
-//! open file, not to the process: two threads exclude each other too, and a child that inherits
-//! the descriptor keeps the lock when its parent dies.
+//! The kernel releases it when its holder ends. It belongs to the open file, not to the process:
+//! two threads exclude each other too, and a child that inherits the descriptor keeps the lock when
+//! its parent ends.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -25,23 +25,23 @@ pub(crate) struct FileLock {
 }
 
 impl FileLock {
-    /// Waits at most `patience` for the lock on `path`, which is created if it is not there.
-    pub(crate) fn acquire(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+    /// Waits at most `timeout` for the lock on `path`, which is created if it does not exist.
+    pub(crate) fn acquire(path: &Path, timeout: Duration) -> Result<Self, StoreError> {
         loop {
             if let Some(lock) = Self::try_acquire(path)? {
                 return Ok(lock);
             }
             let file = open_or_create(path)?;
             let (send, receive) = mpsc::channel();
-            // `flock` has no time-out, so a thread waits. If we give up it goes on waiting, and
-            // drops the lock as soon as it has it.
+            // `flock` has no timeout, so a thread waits. After the timeout the thread goes on
+            // waiting, and releases the lock as soon as it gets it.
             let wait = move || {
                 let locked = lock_blocking(&file);
                 let _ = send.send(locked.map(|()| file));
             };
             let waiting = std::thread::Builder::new().spawn(wait);
             waiting.map_err(StoreError::io("wait for the lock", path))?;
-            match receive.recv_timeout(patience) {
+            match receive.recv_timeout(timeout) {
                 Ok(Ok(file)) if is_at(&file, path) => {
                     return Ok(Self { file, path: path.to_owned() });
                 }
@@ -50,7 +50,7 @@ impl FileLock {
                 Err(_) => {
                     return Err(StoreError::Busy {
                         path: path.to_owned(),
-                        seconds: patience.as_secs(),
+                        seconds: timeout.as_secs(),
                         holder: "another process of ours holds it".to_owned(),
                     });
                 }
@@ -58,7 +58,7 @@ impl FileLock {
         }
     }
 
-    /// The lock on `path`, unless somebody has it.
+    /// The lock on `path`, unless it is held.
     pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>, StoreError> {
         loop {
             match take(open_or_create(path)?, path)? {
@@ -82,7 +82,7 @@ impl FileLock {
 }
 
 impl FileLock {
-    /// What the locked file holds.
+    /// The content of the locked file.
     pub(crate) fn content(&self) -> Result<Vec<u8>, StoreError> {
         let mut bytes = Vec::new();
         let mut file = &self.file;
@@ -97,7 +97,7 @@ impl FileLock {
         let write = || -> io::Result<()> {
             let mut file = &self.file;
             let end = io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
-            // A line that was torn ends here.
+            // Ends a torn line of a crashed process.
             let line = format!("{}{line}\n", if end > 0 { "\n" } else { "" });
             file.write_all(line.as_bytes())?;
             file.sync_all()
@@ -106,25 +106,24 @@ impl FileLock {
         atomic::sync_directory(paths::directory_of(&self.path))
     }
 
-    /// A descriptor that shares this lock: the lock is held until both are closed.
+    /// A second descriptor: the lock is held until both are closed.
     pub(crate) fn share(&self) -> Result<File, StoreError> {
         self.file.try_clone().map_err(StoreError::io("share", &self.path))
     }
 }
 
-/// Takes the kernel's lock on `file`, which lasts until it is closed, if `path` leads to it and
-/// nobody else has it. For the lock files of other programs, where the file itself is the lock: so
-/// others of ours see that its holder died. `false` also where the file system has no such locks.
+/// Takes the kernel's lock on `file` until it is closed, if `path` leads to it and the lock is free.
+/// For lock files of other programs, where the file itself is the lock: our processes then see
+/// whether its holder ended. `false` also if the file system has no such locks.
 pub fn hold(file: &File, path: &Path) -> bool {
     fs4::FileExt::try_lock(file).is_ok() && is_at(file, path)
 }
 
-/// What one try came to.
+/// The result of one attempt.
 enum Tried {
     Taken(FileLock),
-    /// Somebody else has it.
     Held,
-    /// The file is not the one at the path any more.
+    /// The path leads to another file now.
     Replaced,
 }
 
@@ -141,7 +140,7 @@ fn lock_blocking(file: &File) -> io::Result<()> {
     not_interrupted(|| fs4::FileExt::lock(file))
 }
 
-/// The end of `wait`, which begins again when a signal interrupts it.
+/// Repeats `wait` as long as signals interrupt it.
 fn not_interrupted(mut wait: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     loop {
         match wait() {
@@ -169,7 +168,7 @@ fn open_or_create(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Whether `file` is still what `path` names; a lock on a file that was replaced excludes nobody.
+/// Whether `path` still leads to `file`. A lock on a replaced file excludes no other process.
 fn is_at(file: &File, path: &Path) -> bool {
     #[cfg(unix)]
     {
@@ -181,7 +180,7 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
     #[cfg(not(unix))]
     {
-        // An open file cannot be replaced here.
+        // An open file cannot be replaced on this system.
         let _ = file;
         fs::symlink_metadata(path).is_ok()
     }
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_lock_is_busy_after_the_patience_is_over() {
+    fn a_held_lock_is_busy_after_the_timeout() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lock");
         let held = FileLock::acquire(&path, Duration::ZERO).unwrap();
@@ -278,7 +277,7 @@ mod tests {
         assert!(matches!(refused, Err(StoreError::Unsafe { .. })));
     }
 
-    /// The kernel lists who waits; nothing else tells that somebody does.
+    /// Only the kernel's list tells that a thread waits.
     #[cfg(target_os = "linux")]
     #[test]
     fn whose_lock_was_replaced_while_waiting_waits_for_the_new_one() {

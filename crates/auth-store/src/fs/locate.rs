@@ -9,11 +9,11 @@ use crate::fs::open;
 use crate::fs::owner;
 use crate::paths;
 
-/// The place of the store `path`, links followed once and for all: a store may be a symbolic link,
-/// and everything that belongs to it lies beside the target.
+/// The file of the store `path`, links followed. A store may be a symbolic link, and everything that
+/// belongs to it lies beside the target.
 ///
 /// # Errors
-/// It could be under the control of others, or it is no regular file.
+/// Another user could control it, or it is no regular file.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     let unsafe_because = |path: &Path, reason| StoreError::Unsafe { path: path.to_owned(), reason };
     owner::check_way(path)?;
@@ -45,8 +45,7 @@ pub(crate) fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     Ok(file)
 }
 
-/// The path by which records and other files of ours know a store: links followed, as far as it
-/// exists.
+/// The path by which records name a store: links followed, as far as it exists.
 pub(crate) fn canonical_file(path: &Path) -> PathBuf {
     match fs::canonicalize(path) {
         Ok(path) => path,
@@ -54,6 +53,19 @@ pub(crate) fn canonical_file(path: &Path) -> PathBuf {
             Some(name) => canonical(paths::directory_of(path)).join(name),
             None => path.to_owned(),
         },
+    }
+}
+
+/// Whether the file at `path` is in the directory `state`, all links followed. A file that is not
+/// there is nowhere.
+pub(crate) fn is_within(path: &Path, state: &Path) -> Result<bool, StoreError> {
+    let real = |path: &Path| match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some).map_err(StoreError::io("find", path)),
+    };
+    match real(path)? {
+        Some(path) => Ok(real(state)?.is_some_and(|state| path.starts_with(state))),
+        None => Ok(false),
     }
 }
 

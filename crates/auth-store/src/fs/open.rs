@@ -1,8 +1,8 @@
-//! The one door for reading. Nothing here ever waits for another process: a named pipe, a device, a
-//! socket or a directory in the place of a file is an error that says so.
+//! The one door for reading. It never waits for another process: a named pipe, a device, a socket or
+//! a directory in place of a file is an error that says so.
 //!
-//! `…_regular` reads what anybody may have made, `…_trusted` only what belongs to this user or to
-//! the administrator.
+//! `…_regular` reads a file of any user, `…_trusted` only a file of this user or of the
+//! administrator.
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -14,8 +14,8 @@ use crate::fs::owner;
 /// Opens the regular file at `path`, links followed, for reading.
 ///
 /// # Errors
-/// Those of opening; and one that says what is there instead of a regular file. Tell the person,
-/// who moves it away.
+/// Those of opening, and one that says what is there instead of a regular file. The user has to
+/// move that away.
 pub fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
     open(path, 0)
 }
@@ -33,12 +33,12 @@ pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     let (file, metadata) = open_regular(path)?;
     let length = usize::try_from(metadata.len()).unwrap_or_default();
     let mut bytes = Vec::with_capacity(length.min(LARGEST_GUESS) + 1);
-    // A limit, though none: without it the file is asked for its length once more.
+    // Without a limit, the file would be asked for its length once more.
     file.take(u64::MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// The regular file at `path`, as far as a store may be large, and one byte more.
+/// The start of the regular file at `path`: one byte more than a store may have.
 ///
 /// # Errors
 /// Those of [`open_regular`], and those of reading.
@@ -57,7 +57,7 @@ pub fn read_regular_text(path: &Path) -> io::Result<String> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
-/// Opens a file that we or the administrator own. A link is followed only if one of us made it.
+/// Opens a file of this user or of the administrator. A link is followed only if it is theirs too.
 fn open_trusted(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {
     let opened = match open_regular_unless_link(path) {
         Err(error) if is_link(&error, path) => {
@@ -74,13 +74,13 @@ fn open_trusted(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {
     }
 }
 
-/// The bytes of a file that we or the administrator own; `None` if there is none. Whatever else
-/// goes wrong is an error: a file we cannot read is not an empty one.
+/// The bytes of a file of this user or of the administrator; `None` if there is no file. A file that
+/// cannot be read is an error, not an empty file.
 pub(crate) fn read_trusted(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(read_trusted_open(path)?.map(|(bytes, _file, _as_it_was)| bytes))
 }
 
-/// The same with the file, and how it was before it was read.
+/// The same, with the open file and its metadata from before it was read.
 pub(crate) fn read_trusted_open(
     path: &Path,
 ) -> Result<Option<(Vec<u8>, File, Metadata)>, StoreError> {
@@ -106,8 +106,8 @@ fn open(path: &Path, flags: i32) -> io::Result<(File, Metadata)> {
     }
 }
 
-/// Sets the flags with which opening a named pipe or a terminal waits for nobody and takes
-/// nothing over; on a regular file they do nothing.
+/// Sets the flags with which opening a named pipe or a terminal does not wait, and a terminal does
+/// not become ours. They have no effect on a regular file.
 pub(crate) fn never_wait(options: &mut OpenOptions, flags: i32) {
     #[cfg(unix)]
     {
@@ -120,8 +120,8 @@ pub(crate) fn never_wait(options: &mut OpenOptions, flags: i32) {
     let _ = (options, flags);
 }
 
-/// An error of opening `path` to which it may say more: a socket cannot be opened at all, a
-/// directory not for writing.
+/// Says more about an error of opening `path`: a socket cannot be opened at all, and a directory not
+/// for writing.
 pub(crate) fn explained(error: io::Error, path: &Path) -> io::Error {
     if error.kind() == io::ErrorKind::NotFound {
         return error;
@@ -130,13 +130,13 @@ pub(crate) fn explained(error: io::Error, path: &Path) -> io::Error {
     reason.map_or(error, |reason| NotRegular(reason).into())
 }
 
-/// Whether a file was not opened since it is a link: systems have different errors for that.
+/// Whether opening failed because of a link. Systems have different errors for that.
 fn is_link(error: &io::Error, path: &Path) -> bool {
     error.kind() != io::ErrorKind::NotFound
         && fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
-/// What something is that is no regular file.
+/// What it is instead of a regular file.
 pub(crate) fn oddity(kind: FileType) -> Option<&'static str> {
     if kind.is_file() {
         return None;
@@ -161,16 +161,16 @@ pub(crate) fn oddity(kind: FileType) -> Option<&'static str> {
     })
 }
 
-/// The flag that follows no link at the last step.
+/// The flag that refuses a link at the end of the path.
 #[cfg(unix)]
 pub(crate) const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 #[cfg(not(unix))]
 pub(crate) const NO_LINK: i32 = 0;
 
-/// The largest file that is taken for a store.
+/// The largest store that is read.
 pub(crate) const LARGEST: usize = 64 << 20;
 
-/// A file that says it is larger is read all the same.
+/// At most this much memory is reserved before a file is read.
 const LARGEST_GUESS: usize = 1 << 20;
 
 #[cfg(unix)]
@@ -180,15 +180,15 @@ mod tests {
 
     use super::*;
 
-    /// What opening says, in another thread: should it wait, the test fails and does not hang.
+    /// The result of opening, from another thread, so that the test fails instead of hanging.
     fn said(path: &Path) -> String {
         let (path, (send, receive)) = (path.to_owned(), std::sync::mpsc::channel());
         std::thread::spawn(move || {
             let read = read_regular(&path);
             send.send(read.map_or_else(|error| error.to_string(), |_| "read".to_owned()))
         });
-        let patience = std::time::Duration::from_mins(1);
-        receive.recv_timeout(patience).unwrap_or_else(|_| "it waits".to_owned())
+        let timeout = std::time::Duration::from_mins(1);
+        receive.recv_timeout(timeout).unwrap_or_else(|_| "it waits".to_owned())
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Whose files these are, and who else could change them: nothing that another user made is read
-//! as ours, and nothing is written where others decide what lies there.
+//! The owner of files and directories, and which other users could change them. Nothing of another
+//! user is read as ours, and nothing is written to a place that another user controls.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -8,8 +8,8 @@ use std::path::Path;
 use crate::error::StoreError;
 use crate::paths;
 
-/// Whoever made the names that lead to the store `path`, it was not another user: of the file, and
-/// of the directories of an agent above it.
+/// Refuses the store `path` if it, or one of the agent's directories above it, belongs to another
+/// user.
 pub(crate) fn check_way(path: &Path) -> Result<(), StoreError> {
     let own = if paths::is_below_agents(path) { 5 } else { 2 };
     for step in path.ancestors().take(own).filter(|step| !step.as_os_str().is_empty()) {
@@ -20,8 +20,8 @@ pub(crate) fn check_way(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The directory of a store, before something is written there: it is ours, and nobody else may
-/// replace what lies in it. What its group may change, it may no longer.
+/// Checks the directory of a store before a write: it must be ours, and no other user may replace
+/// files in it. The right of its group to write is removed.
 pub(crate) fn check_directory(directory: &Path, file: &Path) -> Result<(), StoreError> {
     #[cfg(unix)]
     {
@@ -49,11 +49,11 @@ pub(crate) fn check_directory(directory: &Path, file: &Path) -> Result<(), Store
     Ok(())
 }
 
-/// Whether a directory is ours alone, and nobody else can put another in its place. One that lies
-/// where we may not look is not.
+/// Whether a directory is ours alone, and no other user can replace it. A directory below one that
+/// we may not enter is not.
 ///
 /// # Errors
-/// It cannot be looked at: that is not to say that it is not ours.
+/// It cannot be examined, so it is not known.
 pub(crate) fn is_private(directory: &Path) -> io::Result<bool> {
     let look =
         || Ok((fs::symlink_metadata(directory)?, fs::metadata(paths::directory_of(directory))?));
@@ -72,19 +72,19 @@ pub(crate) fn is_private(directory: &Path) -> io::Result<bool> {
     Ok(found.is_dir() && is_trusted(&parent) && !is_open)
 }
 
-/// Whether nothing of ours can be there.
+/// Whether the error shows that nothing of ours is there.
 fn is_elsewhere(error: &io::Error) -> bool {
     use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
     matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
 }
 
-/// Whether a file is of this user.
+/// Whether a file belongs to this user.
 #[cfg(unix)]
 pub(crate) fn is_ours(metadata: &Metadata) -> bool {
     std::os::unix::fs::MetadataExt::uid(metadata) == rustix::process::geteuid().as_raw()
 }
 
-/// Whether a file is of this user or of the administrator, who can do everything anyway.
+/// Whether a file belongs to this user or to the administrator, who can do everything anyway.
 pub(crate) fn is_trusted(metadata: &Metadata) -> bool {
     #[cfg(unix)]
     {
@@ -115,8 +115,7 @@ mod tests {
     use super::*;
     use crate::fs::open::read_trusted;
 
-    /// Some user who is neither we nor the administrator.
-    const SOMEBODY: Option<u32> = Some(65_534);
+    const ANOTHER_USER: Option<u32> = Some(65_534);
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -132,7 +131,7 @@ mod tests {
             (0o720, 0o700),
             (0o700, 0o700),
             (0o755, 0o755),
-            // Whatever others put there, they cannot replace what is ours.
+            // Other users may add files, but cannot replace ours.
             (0o1777, 0o1777),
             (0o1770, 0o1770),
         ] {
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn this_user_and_the_administrator_are_trusted_and_nobody_else() {
+    fn this_user_and_the_administrator_are_trusted_and_no_other() {
         assert!(is_user_trusted(1000, 1000) && is_user_trusted(0, 1000) && is_user_trusted(0, 0));
         assert!(!is_user_trusted(1001, 1000) && !is_user_trusted(1000, 0));
     }
@@ -176,24 +175,24 @@ mod tests {
         assert!(read_trusted(&file).unwrap().is_some() && read_trusted(&link).unwrap().is_some());
         assert!(read_trusted(&agent.join("none")).unwrap().is_none());
 
-        lchown(&link, SOMEBODY, None).unwrap();
+        lchown(&link, ANOTHER_USER, None).unwrap();
         assert!(
             matches!(read_trusted(&link), Err(StoreError::Unsafe { path, .. }) if path == link)
         );
-        chown(&file, SOMEBODY, None).unwrap();
+        chown(&file, ANOTHER_USER, None).unwrap();
         assert!(
             matches!(read_trusted(&file), Err(StoreError::Unsafe { path, .. }) if path == file)
         );
         chown(&file, Some(0), None).unwrap();
         let agents = directory.path().join("agents");
-        chown(&agents, SOMEBODY, None).unwrap();
+        chown(&agents, ANOTHER_USER, None).unwrap();
         assert!(matches!(check_way(&file), Err(StoreError::Unsafe { path, .. }) if path == agents));
-        // Elsewhere only the directory itself is ours to judge.
+        // Outside `agents` only the directory itself is checked.
         let elsewhere = agents.join("a/b/c");
         fs::create_dir_all(&elsewhere).unwrap();
         check_way(&elsewhere.join("file")).unwrap();
         check_way(Path::new("file")).unwrap();
-        chown(&elsewhere, SOMEBODY, None).unwrap();
+        chown(&elsewhere, ANOTHER_USER, None).unwrap();
         let foreign = check_directory(&elsewhere, &elsewhere.join("file"));
         assert!(matches!(foreign, Err(StoreError::Unsafe { .. })));
         let foreign = check_way(&elsewhere.join("file"));

@@ -1,4 +1,4 @@
-//! A file whose space is on the disk before its content is known.
+//! A file with space on the disk before its content is known.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -8,7 +8,7 @@ use crate::error::StoreError;
 use crate::fs::atomic;
 use crate::paths;
 
-/// The reserved file, open at its start.
+/// The file, open at its start.
 #[derive(Debug)]
 pub(crate) struct ReservedFile {
     path: PathBuf,
@@ -16,12 +16,12 @@ pub(crate) struct ReservedFile {
 }
 
 impl ReservedFile {
-    /// Puts `length` bytes at `path`, for the owner only, and waits until they and their name are
-    /// on the disk. What was there is removed.
+    /// Creates it with `length` bytes and mode 0600, and waits until it is on the disk. An existing
+    /// file is removed.
     pub(crate) fn create(path: &Path, length: usize) -> Result<Self, StoreError> {
         atomic::remove(path)?;
         let mut file = atomic::create_private(path).map_err(StoreError::io("create", path))?;
-        // Back at the start now, so that nothing but the write is between the content and the disk.
+        // Rewinds now, so that later only the write is between the content and the disk.
         let reserved = atomic::fill_with_zeros(&mut file, length)
             .and_then(|()| io::Seek::rewind(&mut file))
             .map_err(StoreError::io("reserve space in", path))
@@ -33,8 +33,8 @@ impl ReservedFile {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Puts the content there, once: one write, then wait for the disk. What is left of the
-    /// reserved bytes stays behind it.
+    /// Writes the content, once: one write, then a wait for the disk. The remaining reserved bytes
+    /// stay behind it.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.file
             .write_all(bytes)
@@ -42,7 +42,6 @@ impl ReservedFile {
             .map_err(StoreError::io("write", &self.path))
     }
 
-    /// Removes it.
     pub(crate) fn remove(self) -> Result<(), StoreError> {
         atomic::remove(&self.path)
     }

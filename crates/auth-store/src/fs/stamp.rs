@@ -1,4 +1,4 @@
-//! Whether a file is still as it was, without reading it.
+//! Tells without reading whether a file changed.
 
 use std::fs::Metadata;
 use std::time::Duration;
@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
-/// What the system says about a file: two equal stamps are the same content, if the first was
+/// The identity, size and times of a file. Equal stamps mean the same content, if the first one was
 /// [settled](Self::is_settled) when it was taken.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
-    /// Seconds and nanoseconds, of the content.
+    /// Seconds and nanoseconds of the last change of the content.
     modified: (i64, i64),
-    /// The same of anything about the file; nobody can set it.
+    /// The same for any change of the file. No program can set it.
     changed: (i64, i64),
 }
 
 impl Stamp {
-    /// The stamp of a file that was just opened, before it is read. `None` where the system does
-    /// not tell enough.
+    /// The stamp of a file that was opened and not read yet. `None` if the system does not tell
+    /// enough.
     pub fn of(metadata: &Metadata) -> Option<Self> {
         #[cfg(unix)]
         {
@@ -51,5 +51,5 @@ impl Stamp {
     }
 }
 
-/// Longer than a step of any file system we know.
+/// Longer than a step of any known file system.
 const STEP: Duration = Duration::from_millis(10);

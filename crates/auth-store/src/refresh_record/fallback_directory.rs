@@ -1,5 +1,5 @@
-//! Where an answer goes that cannot be written beside its store: directories on other disks, best
-//! in memory, each of which is used only if nobody else can reach into it.
+//! Fallback directories for a token response that cannot be written beside its store. They are on
+//! other disks, best in memory. One that another user could reach into is not used.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,28 +12,26 @@ use crate::paths;
 use crate::refresh_record::response_file::{self, AnswerFile, StoredAnswer};
 use crate::refresh_record::token_key::TokenKey;
 
-/// The places, the best first. Whoever looks for an answer looks in all: who left it may have had
-/// another environment.
+/// The directories, the best first. A reader looks in all of them, because the process that wrote
+/// the response may have had another environment.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rescue {
+pub(crate) struct FallbackDirectories {
     directories: Vec<PathBuf>,
 }
 
-impl Rescue {
+impl FallbackDirectories {
     pub(crate) fn add(&mut self, directory: PathBuf) {
         if !self.directories.contains(&directory) {
             self.directories.push(directory);
         }
     }
 
-    /// Writes an answer to the first place that takes it.
+    /// Writes a response to the first directory that can be written.
     pub(crate) fn write(&self, key: TokenKey, answer: &StoredAnswer) -> Result<(), StoreError> {
         let mut refused = None;
         for directory in &self.directories {
             let path = paths::response_file(directory, key);
-            let written = make(directory).and_then(|()| {
-                AnswerFile::reserve(&path)?.store(answer.status, answer.received_at, &answer.body)
-            });
+            let written = make(directory).and_then(|()| AnswerFile::reserve(&path)?.store(answer));
             match written {
                 Ok(()) => return Ok(()),
                 Err(error) => refused = Some(error),
@@ -47,7 +45,7 @@ impl Rescue {
         }))
     }
 
-    /// The answer that was left, if a whole one is in any of the places.
+    /// The response, if a whole one is in any of the directories.
     pub(crate) fn read(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
         for directory in self.safe()? {
             if let Some(found) = response_file::read(&paths::response_file(directory, key))? {
@@ -57,14 +55,14 @@ impl Rescue {
         Ok(None)
     }
 
-    /// Removes it, wherever it is.
+    /// Removes the response from all directories.
     pub(crate) fn remove(&self, key: TokenKey) -> Result<(), StoreError> {
         self.safe()?
             .into_iter()
             .try_for_each(|directory| atomic::remove(&paths::response_file(directory, key)))
     }
 
-    /// The tokens whose answers were left, as far as the places can be read.
+    /// The tokens with a response here, as far as the directories can be read.
     pub(crate) fn keys(&self) -> Vec<TokenKey> {
         let directories = self.directories.iter();
         let safe = directories.filter(|directory| owner::is_private(directory).unwrap_or(false));
@@ -74,10 +72,10 @@ impl Rescue {
         keys
     }
 
-    /// The places that are for us alone.
+    /// The directories that no other user can reach into.
     ///
     /// # Errors
-    /// One of them cannot be looked at, and may have what is looked for.
+    /// One of them cannot be examined, and may have the response.
     fn safe(&self) -> Result<Vec<&PathBuf>, StoreError> {
         let mut safe = Vec::new();
         for directory in &self.directories {
@@ -89,8 +87,8 @@ impl Rescue {
     }
 }
 
-/// Makes the directory, should it not be there, in one that is. Whatever is there already must be
-/// for us alone: in a directory for everybody, somebody may have been faster.
+/// Creates the directory if it does not exist, but none above it. An existing one must be ours
+/// alone: in a shared directory, another user may have been faster.
 fn make(directory: &Path) -> Result<(), StoreError> {
     if !exists::is_directory(paths::directory_of(directory)).unwrap_or(false) {
         let source = io::Error::from(io::ErrorKind::NotFound);
@@ -118,31 +116,36 @@ mod tests {
     }
 
     fn answer() -> StoredAnswer {
-        StoredAnswer { status: 200, received_at: Timestamp(7), body: b"{}".to_vec() }
+        StoredAnswer {
+            status: 200,
+            received_at: Timestamp(7),
+            headers: Vec::new(),
+            body: b"{}".to_vec(),
+        }
     }
 
-    fn places(directories: &[&Path]) -> Rescue {
-        let mut rescue = Rescue::default();
+    fn places(directories: &[&Path]) -> FallbackDirectories {
+        let mut fallbacks = FallbackDirectories::default();
         for directory in directories {
-            rescue.add((*directory).to_owned());
+            fallbacks.add((*directory).to_owned());
         }
-        rescue
+        fallbacks
     }
 
     fn set_mode(path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// A directory in which everybody may write, as `/tmp`.
-    fn for_everybody() -> tempfile::TempDir {
+    /// A directory in which every user may write, as `/tmp`.
+    fn shared_by_all_users() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         set_mode(directory.path(), 0o1777);
         directory
     }
 
     #[test]
-    fn an_answer_is_found_and_removed_whatever_the_next_environment_is() {
-        let (first, second) = (for_everybody(), for_everybody());
+    fn a_response_is_found_and_removed_whatever_the_next_environment_is() {
+        let (first, second) = (shared_by_all_users(), shared_by_all_users());
         let (a, b) = (first.path().join("clawdbot-1"), second.path().join("clawdbot-1"));
         places(&[&b]).write(key(), &answer()).unwrap();
         assert_eq!(fs::metadata(&b).unwrap().permissions().mode() & 0o777, 0o700);
@@ -155,14 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_somebody_else_prepared_is_not_used() {
-        let (everybody, last) = (for_everybody(), for_everybody());
-        let (place, last) = (everybody.path().join("clawdbot-1"), last.path().join("clawdbot-1"));
+    fn a_directory_that_another_user_prepared_is_not_used() {
+        let (shared, last) = (shared_by_all_users(), shared_by_all_users());
+        let (place, last) = (shared.path().join("clawdbot-1"), last.path().join("clawdbot-1"));
         let goes_on = |what: &str| {
-            let rescue = places(&[&place, &last]);
-            rescue.write(key(), &answer()).unwrap();
+            let fallbacks = places(&[&place, &last]);
+            fallbacks.write(key(), &answer()).unwrap();
             assert!(paths::response_file(&last, key()).exists(), "{what}");
-            rescue.remove(key()).unwrap();
+            fallbacks.remove(key()).unwrap();
         };
         let elsewhere = tempfile::tempdir().unwrap();
         symlink(elsewhere.path(), &place).unwrap();
@@ -174,14 +177,14 @@ mod tests {
         set_mode(&place, 0o770);
         goes_on("its group may write");
         set_mode(&place, 0o700);
-        set_mode(everybody.path(), 0o777);
-        goes_on("anybody can exchange it");
-        set_mode(everybody.path(), 0o1777);
+        set_mode(shared.path(), 0o777);
+        goes_on("every user can replace it");
+        set_mode(shared.path(), 0o1777);
 
         if rustix::process::geteuid().is_root() {
             chown(&place, Some(65_534), None).unwrap();
             goes_on("of another user");
-            // Nor is anything of theirs believed.
+            // A response of another user is not read either.
             places(&[&last]).write(key(), &answer()).unwrap();
             let theirs = paths::response_file(&place, key());
             fs::rename(paths::response_file(&last, key()), &theirs).unwrap();
@@ -192,30 +195,30 @@ mod tests {
             println!("NOT RUN: only the administrator can make a directory of another user");
         }
         // The control: now it is ours alone, and the first one.
-        let rescue = places(&[&place, &last]);
-        rescue.write(key(), &answer()).unwrap();
+        let fallbacks = places(&[&place, &last]);
+        fallbacks.write(key(), &answer()).unwrap();
         assert_eq!(fs::read_dir(&place).unwrap().count(), 1);
     }
 
     #[test]
-    fn a_place_that_cannot_be_looked_at_is_no_place_without_an_answer() {
-        let directory = for_everybody();
+    fn a_directory_that_cannot_be_examined_is_an_error() {
+        let directory = shared_by_all_users();
         // No file system has such a name.
         let unknowable = directory.path().join("n".repeat(5000));
         assert!(places(&[&unknowable]).read(key()).is_err());
         assert!(places(&[&unknowable]).remove(key()).is_err());
-        // The control: one that is not there is without.
+        // The control: a missing one has no response.
         let missing = directory.path().join("missing");
         assert!(places(&[&missing]).read(key()).unwrap().is_none());
 
         let good = directory.path().join("good");
-        let rescue = places(&[&unknowable, &good]);
-        rescue.write(key(), &answer()).unwrap();
-        assert_eq!(rescue.keys(), [key()]);
+        let fallbacks = places(&[&unknowable, &good]);
+        fallbacks.write(key(), &answer()).unwrap();
+        assert_eq!(fallbacks.keys(), [key()]);
     }
 
     #[test]
-    fn no_directory_is_made_above_a_place() {
+    fn no_directory_is_made_above_a_fallback_directory() {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("0/clawdbot");
         assert!(places(&[&place]).write(key(), &answer()).is_err());

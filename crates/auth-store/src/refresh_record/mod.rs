@@ -1,8 +1,8 @@
-//! What became of each refresh token: a kernel lock and a durable record in one file per token.
+//! The state of each refresh token: a kernel lock and a durable record in one file per token.
 //!
-//! The file is named by a hash of the token, so it is the same for every agent that holds a copy.
-//! Its content is a list of lines, each with a checksum; the last whole one counts, and a torn
-//! one never happened. It never holds a secret.
+//! The file is named by a hash of the token, so it is the same for every agent with a copy. Its
+//! content is a list of lines, each with a checksum. The last whole line counts, and a torn line is
+//! ignored. It never has a secret.
 
 pub(crate) mod fallback_directory;
 pub(crate) mod response_file;
@@ -21,36 +21,36 @@ use crate::fs::exists;
 use crate::fs::flock::FileLock;
 use crate::fs::open::read_regular;
 use crate::id::ProfileId;
-use crate::refresh_record::fallback_directory::Rescue;
+use crate::refresh_record::fallback_directory::FallbackDirectories;
 use crate::refresh_record::response_file::StoredAnswer;
 use crate::refresh_record::token_key::TokenKey;
 use crate::time::Timestamp;
 
-/// What became of a refresh token.
+/// The last known state of a refresh token.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// What.
+    /// The state.
     pub state: State,
-    /// The store on whose behalf.
+    /// The store that the token belonged to.
     pub store: PathBuf,
-    /// The profile in it.
+    /// The profile in that store.
     pub profile: ProfileId,
-    /// The token that took its place.
+    /// The token that replaced it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successor: Option<TokenKey>,
     /// The issuer's error code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// Nobody asks before then.
+    /// No request is sent before then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
-    /// When that was.
+    /// When the record was written.
     pub at: Timestamp,
 }
 
 impl Record {
-    /// A record with nothing but what every record has.
+    /// A record with the required fields only.
     pub fn new(state: State, store: &Path, profile: &ProfileId, at: Timestamp) -> Self {
         Self {
             state,
@@ -64,83 +64,86 @@ impl Record {
     }
 }
 
-/// The states of a refresh token that anyone has to know.
+/// The states of a refresh token.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It may be sent; as if there were no record.
+    /// It may be sent, as if there were no record.
     None,
-    /// It is about to be sent, or was, by a process that died before it knew more.
+    /// It is about to be sent, or a process sent it and crashed before it knew the result.
     Intent,
-    /// It was used up; `successor` has its place. It is never sent again.
+    /// It was used and replaced by `successor`. It is never sent again.
     Consumed,
     /// The issuer refused it, with `code`.
     Rejected,
     /// It was revoked at the issuer.
     Revoked,
-    /// The issuer could not answer; nobody asks before `retry_at`.
+    /// The issuer could not answer. No request is sent before `retry_at`.
     Waiting,
+    /// Its token response could not be read, for the reason in `code`, and is kept beside `store`. It
+    /// is sent again only if the user forces that.
+    Unmerged,
 }
 
-/// The directory of the records, for all agents of a state directory.
+/// The records of all agents of a state directory.
 #[derive(Clone, Debug)]
 pub struct Records {
     directory: PathBuf,
-    rescue: Rescue,
+    fallbacks: FallbackDirectories,
 }
 
 impl Records {
     /// The records in `directory`, which is created when the first token is locked.
     pub fn at(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), rescue: Rescue::default() }
+        Self { directory: directory.into(), fallbacks: FallbackDirectories::default() }
     }
 
-    /// The same; and an answer that cannot be written beside its store goes to `directory`, which
-    /// should be on another disk. It is made for its owner only, in a directory that is there; one
-    /// into which others can reach is not used. Of several, the first that can be written takes
-    /// the answer, and all are looked into.
+    /// Adds a fallback directory for token responses that cannot be written beside their store. It
+    /// should be on another disk. It is created with mode 0700, but no directory above it is, and it
+    /// is not used if another user can reach into it. Of several, the first that can be written is
+    /// used, and all are read.
     #[must_use]
     pub fn with_rescue(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.rescue.add(directory.into());
+        self.fallbacks.add(directory.into());
         self
     }
 
-    /// The tokens whose answers were [rescued](TokenLock::rescue).
+    /// The tokens with a response in a fallback directory.
     pub fn rescued(&self) -> Vec<TokenKey> {
-        self.rescue.keys()
+        self.fallbacks.keys()
     }
 
-    /// Waits at most `patience` for the lock on the token.
+    /// Waits at most `timeout` for the lock on the token.
     ///
     /// # Errors
-    /// [`StoreError::Busy`]: somebody else has been refreshing it all the time; try again later.
-    pub fn lock(&self, key: TokenKey, patience: Duration) -> Result<TokenLock, StoreError> {
-        let lock = FileLock::acquire(&self.path(key), patience)?;
+    /// [`StoreError::Busy`]: another process refreshes it. Try again later.
+    pub fn lock(&self, key: TokenKey, timeout: Duration) -> Result<TokenLock, StoreError> {
+        let lock = FileLock::acquire(&self.path(key), timeout)?;
         Ok(self.held(key, lock))
     }
 
-    /// The lock on the token, unless somebody has it.
+    /// The lock on the token, unless it is held.
     pub fn try_lock(&self, key: TokenKey) -> Result<Option<TokenLock>, StoreError> {
         let lock = FileLock::try_acquire(&self.path(key))?;
         Ok(lock.map(|lock| self.held(key, lock)))
     }
 
-    /// The lock that `file` holds already, handed over by another process of ours.
+    /// The lock that `file` already holds, inherited from another process of ours.
     pub fn inherited(&self, key: TokenKey, file: File) -> Result<TokenLock, StoreError> {
         Ok(self.held(key, FileLock::inherited(file, &self.path(key))?))
     }
 
-    /// The record of a token as it is now, without the lock: for following chains and for
-    /// showing, not for deciding to send.
+    /// The record of a token, read without the lock: for following rotation chains and for display,
+    /// not for deciding to send.
     pub fn peek(&self, key: TokenKey) -> Result<Option<Record>, StoreError> {
         Ok(self.last(key)?.filter(|record| record.state != State::None))
     }
 
-    /// The last record of every token, [`State::None`] included: for finding where a token came
-    /// from.
+    /// The last record of every token, [`State::None`] included: for finding the predecessor of a
+    /// token.
     ///
     /// # Errors
-    /// One of them cannot be read, and may be the one that was looked for.
+    /// One of them cannot be read, and may be the one that is needed.
     pub fn all(&self) -> Result<Vec<(TokenKey, Record)>, StoreError> {
         let names = exists::names(&self.directory)?.into_iter();
         let keys = names.filter_map(|name| name.to_str()?.parse::<TokenKey>().ok());
@@ -162,7 +165,7 @@ impl Records {
     }
 
     fn held(&self, key: TokenKey, lock: FileLock) -> TokenLock {
-        TokenLock { key, lock, rescue: self.rescue.clone() }
+        TokenLock { key, lock, fallbacks: self.fallbacks.clone() }
     }
 
     fn path(&self, key: TokenKey) -> PathBuf {
@@ -175,8 +178,8 @@ impl Records {
 pub struct TokenLock {
     key: TokenKey,
     lock: FileLock,
-    /// Where its answer goes if it cannot be written beside the store.
-    rescue: Rescue,
+    /// For a token response that cannot be written beside the store.
+    fallbacks: FallbackDirectories,
 }
 
 impl TokenLock {
@@ -185,12 +188,21 @@ impl TokenLock {
         self.key
     }
 
-    /// What became of the token so far. A record that says [`State::None`] is none.
+    /// The record of the token. [`State::None`] counts as no record.
     pub fn record(&self) -> Result<Option<Record>, StoreError> {
         Ok(last_record(&self.lock.content()?))
     }
 
-    /// How many records in a row, up to now, say that the issuer could not answer.
+    /// The record that says that the token response is kept, unless the token got another state
+    /// since. A repeated request without an answer does not count as one.
+    pub fn unmerged(&self) -> Result<Option<Record>, StoreError> {
+        let bytes = self.lock.content()?;
+        let is_attempt = |record: &Record| matches!(record.state, State::Waiting | State::Intent);
+        let last = records(&bytes).find(|record| !is_attempt(record));
+        Ok(last.filter(|record| record.state == State::Unmerged))
+    }
+
+    /// The number of last records in a row that say that the issuer could not answer.
     pub fn failures_in_a_row(&self) -> Result<u32, StoreError> {
         let bytes = self.lock.content()?;
         let waiting = records(&bytes)
@@ -199,36 +211,45 @@ impl TokenLock {
         Ok(u32::try_from(waiting.count()).unwrap_or(u32::MAX))
     }
 
-    /// Writes what became of the token, and waits until that is on the disk.
+    /// Writes a record, and waits until it is on the disk.
     pub fn write(&self, record: &Record) -> Result<(), StoreError> {
-        let text = serde_json::to_string(record).map_err(io::Error::from);
-        let text = text.map_err(StoreError::io("write", &self.lock.path))?;
-        self.lock.append_line(&format!("{text} {}", checksum(&text)))
+        let line = |record: &Record| line(record).map_err(StoreError::io("write", &self.lock.path));
+        let mut lines = String::new();
+        if record.state == State::Unmerged {
+            // An older version ignores an unknown state, and reads the line before.
+            lines = line(&Record { state: State::Rejected, ..record.clone() })? + "\n";
+        }
+        self.lock.append_line(&(lines + &line(record)?))
     }
 
-    /// Writes an answer to this token that cannot be written beside its store, to another disk.
+    /// Writes a token response that cannot be written beside its store to a fallback directory.
     ///
     /// # Errors
-    /// There is no other place, or that cannot be written either: the answer is in memory only.
+    /// There is no fallback directory, or none can be written. The response is in memory only.
     pub fn rescue(&self, answer: &StoredAnswer) -> Result<(), StoreError> {
-        self.rescue.write(self.key, answer)
+        self.fallbacks.write(self.key, answer)
     }
 
-    /// The answer to this token that was [rescued](Self::rescue), if there is one.
+    /// The token response in a fallback directory, if there is one.
     pub fn rescued(&self) -> Result<Option<StoredAnswer>, StoreError> {
-        self.rescue.read(self.key)
+        self.fallbacks.read(self.key)
     }
 
-    /// Removes the rescued answer, which is in the store now.
+    /// Removes the response from the fallback directories, because it is in the store now.
     pub fn remove_rescued(&self) -> Result<(), StoreError> {
-        self.rescue.remove(self.key)
+        self.fallbacks.remove(self.key)
     }
 
-    /// A descriptor that shares this lock, to be handed to a child: the lock is held until both
-    /// have closed it.
+    /// A descriptor that shares this lock, for a child process. The lock is held until both are
+    /// closed.
     pub fn share(&self) -> Result<File, StoreError> {
         self.lock.share()
     }
+}
+
+fn line(record: &Record) -> io::Result<String> {
+    let text = serde_json::to_string(record)?;
+    Ok(format!("{text} {}", checksum(&text)))
 }
 
 fn last_record(bytes: &[u8]) -> Option<Record> {
@@ -295,7 +316,7 @@ mod tests {
         lock.write(&record(State::Consumed)).unwrap();
         let whole = fs::read(records.path(key())).unwrap();
         assert_eq!(last_record(&whole), Some(record(State::Consumed)));
-        // But for the line breaks around it.
+        // Except for the line breaks around it.
         for index in first + 1..whole.len() - 1 {
             let mut damaged = whole.clone();
             damaged[index] ^= 4;
@@ -317,7 +338,7 @@ mod tests {
         lock.write(&record(State::None)).unwrap();
         assert_eq!(records.peek(key()).unwrap(), None);
         assert_eq!(records.all().unwrap(), [(key(), record(State::None))]);
-        // What cannot be read is not the same as none.
+        // A record that cannot be read is an error, not an absence.
         fs::remove_file(records.path(key())).unwrap();
         fs::create_dir(records.path(key())).unwrap();
         assert!(records.peek(key()).is_err());
@@ -345,10 +366,60 @@ mod tests {
     }
 
     #[test]
-    fn a_rescued_answer_is_found_by_whoever_locks_its_token_next() {
+    fn a_kept_answer_is_known_of_until_something_else_became_of_the_token() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::at(directory.path());
+        let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
+        for (state, is_kept) in [
+            (State::Intent, false),
+            (State::Unmerged, true),
+            (State::Intent, true),
+            (State::Waiting, true),
+            (State::Rejected, false),
+            (State::Unmerged, true),
+            (State::None, false),
+        ] {
+            lock.write(&record(state)).unwrap();
+            assert_eq!(lock.unmerged().unwrap().is_some(), is_kept, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn an_older_program_takes_a_token_whose_answer_is_kept_for_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::at(directory.path());
+        let lock = records.lock(key(), Duration::from_mins(1)).unwrap();
+        lock.write(&record(State::Intent)).unwrap();
+        lock.write(&record(State::Unmerged)).unwrap();
+        assert_eq!(lock.record().unwrap(), Some(record(State::Unmerged)));
+        // A line with an unknown state is ignored.
+        let text = fs::read_to_string(records.path(key())).unwrap();
+        let known: Vec<_> = text.lines().filter(|line| !line.contains("unmerged")).collect();
+        assert_eq!(last_record(known.join("\n").as_bytes()), Some(record(State::Rejected)));
+        let unknown = text.replace("unmerged", "of tomorrow");
+        assert_eq!(records_of(&unknown), [State::Rejected, State::Intent]);
+    }
+
+    /// The states of the whole lines, with correct checksums.
+    fn records_of(text: &str) -> Vec<State> {
+        let line = |line: &str| {
+            let (json, _) = line.rsplit_once(' ')?;
+            Some(format!("{json} {}", checksum(json)))
+        };
+        let text: Vec<_> = text.lines().filter_map(line).collect();
+        records(text.join("\n").as_bytes()).map(|record| record.state).collect()
+    }
+
+    #[test]
+    fn a_response_in_a_fallback_directory_is_found_by_the_next_holder_of_the_lock() {
         let directory = tempfile::tempdir().unwrap();
         let records = Records::at(directory.path().join("refresh"));
-        let answer = StoredAnswer { status: 200, received_at: Timestamp(7), body: b"{}".to_vec() };
+        let answer = StoredAnswer {
+            status: 200,
+            received_at: Timestamp(7),
+            headers: Vec::new(),
+            body: b"{}".to_vec(),
+        };
         assert!(records.lock(key(), Duration::from_mins(1)).unwrap().rescue(&answer).is_err());
 
         let records = records.with_rescue(directory.path().join("rescue"));

@@ -1,7 +1,7 @@
-//! An issuer's raw answer, on the disk before anything else is done with it.
+//! The response file: a token response, on the disk before anything else is done with it.
 //!
-//! A rotated refresh token exists in the answer only. So its place is reserved before the request
-//! is sent, the bytes go there first, and the file stays until they are in the store.
+//! A rotated refresh token exists only in the response. So space is reserved before the request is
+//! sent, the raw bytes are written there first, and the file stays until they are in the store.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::StoreError;
+use crate::fs::atomic;
 use crate::fs::exists;
 use crate::fs::open::read_trusted;
 use crate::fs::reserved::ReservedFile;
@@ -17,24 +18,26 @@ use crate::paths;
 use crate::refresh_record::token_key::TokenKey;
 use crate::time::Timestamp;
 
-/// The reserved place of an answer that has not come yet.
+/// The reserved file of a response that has not come yet.
 #[derive(Debug)]
 pub struct AnswerFile(ReservedFile);
 
-/// An answer that has not been merged yet. Its body holds secrets.
+/// A token response that was not merged yet. Its body has secrets.
 #[derive(Clone)]
 pub struct StoredAnswer {
     /// The HTTP status.
     pub status: u16,
-    /// When it came, by our clock: `expires_in` counts from here.
+    /// When it came, by our clock. `expires_in` counts from here.
     pub received_at: Timestamp,
+    /// The header fields that are needed to read the body. None of them is secret.
+    pub headers: Vec<(String, String)>,
     /// The raw body.
     pub body: Vec<u8>,
 }
 
 impl std::fmt::Debug for StoredAnswer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { status, received_at, body } = self;
+        let Self { status, received_at, body, .. } = self;
         write!(formatter, "StoredAnswer({status} at {received_at}, {} bytes)", body.len())
     }
 }
@@ -46,37 +49,40 @@ struct Header {
     received_at: Timestamp,
     length: usize,
     sha256: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    headers: Vec<(String, String)>,
 }
 
 impl AnswerFile {
-    /// Reserves space for an answer at `path`. Something that is there already must have been
-    /// read and settled before; it is replaced.
+    /// Reserves space for a response at `path`. An existing file is replaced, so it must have been
+    /// recovered before.
     pub(crate) fn reserve(path: &Path) -> Result<Self, StoreError> {
         Ok(Self(ReservedFile::create(path, RESERVED)?))
     }
 
-    /// Puts the answer there, once: one write, then wait for the disk.
-    pub fn store(
-        &mut self,
-        status: u16,
-        received_at: Timestamp,
-        body: &[u8],
-    ) -> Result<(), StoreError> {
-        let header = Header { status, received_at, length: body.len(), sha256: hash(body) };
+    /// Writes the response, once: one write, then a wait for the disk.
+    pub fn store(&mut self, answer: &StoredAnswer) -> Result<(), StoreError> {
+        let header = Header {
+            status: answer.status,
+            received_at: answer.received_at,
+            length: answer.body.len(),
+            sha256: hash(&answer.body),
+            headers: answer.headers.clone(),
+        };
         let mut bytes = serde_json::to_vec(&header).unwrap_or_default();
         bytes.push(b'\n');
-        bytes.extend_from_slice(body);
+        bytes.extend_from_slice(&answer.body);
         self.0.write(&bytes)
     }
 
-    /// Removes it: its content is in the store, or there will never be any.
+    /// Removes the file: its content is in the store, or there will be none.
     pub fn remove(self) -> Result<(), StoreError> {
         self.0.remove()
     }
 }
 
-/// The answer at `path`, if a whole one is there; a reserved place that was never filled, or was
-/// filled in part, is none.
+/// The response at `path`, if it is whole. A reserved file that was not written, or only in part, has
+/// none.
 pub(crate) fn read(path: &Path) -> Result<Option<StoredAnswer>, StoreError> {
     let Some(bytes) = read_trusted(path)? else { return Ok(None) };
     let whole = || {
@@ -86,16 +92,40 @@ pub(crate) fn read(path: &Path) -> Result<Option<StoredAnswer>, StoreError> {
         (hash(body) == header.sha256).then(|| StoredAnswer {
             status: header.status,
             received_at: header.received_at,
+            headers: header.headers,
             body: body.to_vec(),
         })
     };
     Ok(whole())
 }
 
-/// The tokens for which there is an answer file in `directory`; none if there is no directory.
+/// The tokens with a response file in `directory`; none if it does not exist.
 pub(crate) fn keys(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
+    keys_with(directory, paths::key_of_response_file)
+}
+
+/// The tokens with a kept response in `directory`.
+pub(crate) fn kept_keys(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
+    keys_with(directory, paths::key_of_kept_response)
+}
+
+/// Renames the response file of a token, if it is whole, so that it is kept. A kept response from
+/// before is replaced, because the issuer answered the same token once more.
+pub(crate) fn keep(directory: &Path, key: TokenKey) -> Result<(), StoreError> {
+    let from = paths::response_file(directory, key);
+    if read(&from)?.is_none() {
+        return Ok(());
+    }
+    atomic::set_aside(&from, &paths::kept_response(directory, key))?;
+    atomic::sync_directory(directory)
+}
+
+fn keys_with(
+    directory: &Path,
+    key_of: impl Fn(&str) -> Option<&str>,
+) -> Result<Vec<TokenKey>, StoreError> {
     let names = exists::names(directory)?.into_iter();
-    let key = |name: OsString| paths::key_of_response_file(name.to_str()?)?.parse().ok();
+    let key = |name: OsString| key_of(name.to_str()?)?.parse().ok();
     Ok(names.filter_map(key).collect())
 }
 
@@ -103,7 +133,7 @@ fn hash(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// More than any token answer seen; a larger one is written all the same, where there is space.
+/// More than any known token response. A larger one is written if there is space.
 const RESERVED: usize = 64 << 10;
 
 #[cfg(test)]
@@ -113,6 +143,15 @@ mod tests {
     use super::*;
     use crate::write_atomic;
 
+    fn answer(received_at: i64, body: &[u8]) -> StoredAnswer {
+        StoredAnswer {
+            status: 200,
+            received_at: Timestamp(received_at),
+            headers: vec![("content-encoding".to_owned(), "gzip".to_owned())],
+            body: body.to_vec(),
+        }
+    }
+
     #[test]
     fn an_answer_is_whole_or_absent() {
         let directory = tempfile::tempdir().unwrap();
@@ -121,10 +160,11 @@ mod tests {
         let mut file = AnswerFile::reserve(&path).unwrap();
         assert!(read(&path).unwrap().is_none());
         assert!(fs::metadata(&path).unwrap().len() >= 64 << 10, "nothing is reserved");
-        file.store(200, Timestamp(7), b"{\"access_token\":\"a\"}").unwrap();
+        file.store(&answer(7, b"{\"access_token\":\"a\"}")).unwrap();
         let stored = read(&path).unwrap().unwrap();
         assert_eq!((stored.status, stored.received_at), (200, Timestamp(7)));
         assert_eq!(stored.body, b"{\"access_token\":\"a\"}");
+        assert_eq!(stored.headers, answer(7, b"").headers);
 
         let whole = fs::read(&path).unwrap();
         let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
@@ -141,15 +181,56 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("answer");
         let mut file = AnswerFile::reserve(&path).unwrap();
-        file.store(200, Timestamp(7), b"one").unwrap();
+        file.store(&answer(7, b"one")).unwrap();
         let mut file = AnswerFile::reserve(&path).unwrap();
         assert!(read(&path).unwrap().is_none());
-        file.store(200, Timestamp(8), b"two").unwrap();
+        file.store(&answer(8, b"two")).unwrap();
         assert_eq!(read(&path).unwrap().unwrap().body, b"two");
         file.remove().unwrap();
         assert!(!path.exists());
         fs::create_dir(&path).unwrap();
         assert!(AnswerFile::reserve(&path).is_err());
+    }
+
+    /// The header as it was before the fields of the answer were stored, too.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Before {
+        status: u16,
+        received_at: Timestamp,
+    }
+
+    #[test]
+    fn the_answer_of_an_older_program_is_read_and_ours_by_an_older_program() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("answer");
+        let old = format!(
+            "{{\"status\":200,\"receivedAt\":7,\"length\":3,\"sha256\":\"{}\"}}\none\0\0",
+            hash(b"one")
+        );
+        write_atomic(&path, old.as_bytes()).unwrap();
+        let read = read(&path).unwrap().unwrap();
+        assert_eq!((read.body.as_slice(), read.headers), (b"one".as_slice(), vec![]));
+
+        AnswerFile::reserve(&path).unwrap().store(&answer(8, b"two")).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap();
+        let before: Before = serde_json::from_slice(line).unwrap();
+        assert_eq!((before.status, before.received_at), (200, Timestamp(8)));
+    }
+
+    #[test]
+    fn what_is_kept_has_a_name_that_no_older_program_knows() {
+        let directory = tempfile::tempdir().unwrap();
+        let (directory, key) = (directory.path(), TokenKey::new("e", "c", &"r".into()));
+        keep(directory, key).unwrap();
+        let mut file = AnswerFile::reserve(&paths::response_file(directory, key)).unwrap();
+        keep(directory, key).unwrap();
+        assert_eq!(kept_keys(directory).unwrap(), [], "there is nothing in it");
+        file.store(&answer(7, b"one")).unwrap();
+        keep(directory, key).unwrap();
+        assert_eq!((keys(directory).unwrap(), kept_keys(directory).unwrap()), (vec![], vec![key]));
+        assert_eq!(read(&paths::kept_response(directory, key)).unwrap().unwrap().body, b"one");
     }
 
     #[test]

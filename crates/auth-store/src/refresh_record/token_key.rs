@@ -1,4 +1,4 @@
-//! The name of a refresh token, which tells nothing of it.
+//! The key of a refresh token: a name that reveals nothing of it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::secret::Secret;
 
-/// The name of one refresh token: a hash of it, of the only endpoint that may see it, and of the
-/// client it belongs to.
+/// The key of a refresh token: a hash of the token, of the only endpoint that may see it, and of its
+/// client.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TokenKey([u8; 32]);
 

@@ -7,6 +7,9 @@
 //! imported has been read back. What in it is no credential moves into the store too, where it
 //! does no harm, because the file goes.
 //!
+//! Only a file in the state directory is one of ours. Other programs have an `auth.json` too, and
+//! a variable, a setting or a link may lead to it: that one is left alone, and named.
+//!
 //! `credentials/oauth.json` belongs to the whole state directory: a provider to a login. It stays
 //! as it is.
 
@@ -14,14 +17,13 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde_json::value::RawValue;
-
-use crate::document::credential::{Kind, entry_of};
+use crate::document::credential::Kind;
 use crate::document::json::{self, Object};
 use crate::document::{self, Document};
 use crate::error::{ParseError, StoreError};
 use crate::fs::atomic;
 use crate::fs::exists::is_there;
+use crate::fs::locate::is_within;
 use crate::fs::open::read_regular_start;
 use crate::id::ProfileId;
 use crate::paths;
@@ -35,14 +37,18 @@ pub struct Imported {
     pub from_auth_json: Vec<ProfileId>,
     /// The profiles that came from `oauth.json`, which is left in place.
     pub from_oauth_json: Vec<ProfileId>,
-    /// Why `oauth.json` was passed over, if it was; it is as it was. Tell the person. If it is
-    /// damaged, the other file was imported; if it cannot be read, the next call tries both again.
+    /// Why `oauth.json` was not imported. The user has to know. If it is damaged, the other file was
+    /// imported. If it cannot be read, the next call tries both again.
     pub problem: Option<StoreError>,
+    /// A file with credentials that lies outside the state directory, links followed. Nothing was
+    /// taken from it, and it is as it was.
+    pub outside: Option<PathBuf>,
 }
 
 /// Imports what the legacy files hold, once: where there is a store already, nothing happens.
 /// `auth` is the `auth.json` of the agent whose store this is; `oauth` is the state directory's
-/// `oauth.json`, given for one agent only, since a login must not be copied into several.
+/// `oauth.json`, given for one agent only, since a login must not be copied into several. An
+/// `auth` outside the state directory `state` is left as it is.
 ///
 /// # Errors
 /// Whatever the error, no credential is lost, and the next call goes on from there.
@@ -52,6 +58,7 @@ pub fn import_legacy(
     store: &Store,
     auth: &Path,
     oauth: Option<&Path>,
+    state: &Path,
 ) -> Result<Imported, StoreError> {
     let mut imported = Imported::default();
     let aside = paths::waiting_for_import(auth);
@@ -62,9 +69,20 @@ pub fn import_legacy(
         return Ok(imported);
     }
     if !has_store && !is_begun && store.is_untouched()? {
-        set_aside(auth, &aside)?;
+        if is_within(auth, state)? {
+            set_aside(auth, &aside)?;
+        } else if read_entries(auth, LegacyEntries::from_auth_json).is_ok_and(holds_any) {
+            imported.outside = Some(auth.to_owned());
+        }
     }
-    let credentials = read_entries(&aside, LegacyEntries::from_auth_json)?;
+    let credentials = if is_within(&aside, state)? {
+        read_entries(&aside, LegacyEntries::from_auth_json)?
+    } else {
+        if is_begun {
+            imported.outside = Some(aside.clone());
+        }
+        None
+    };
     let read = |path: &Path| read_entries(path, LegacyEntries::from_oauth_json);
     let logins = match oauth.filter(|_| !has_store).map(read).transpose() {
         Ok(logins) => logins.flatten().filter(|entries| !entries.is_empty()),
@@ -83,7 +101,7 @@ pub fn import_legacy(
     }
 
     let mut lock = store.lock_for_refresh()?;
-    // Another process may have been here first, and a person may have logged out since.
+    // Another process may have been here first, and the user may have logged out since.
     let is_first = !is_there(lock.path())?;
     let (auth_ids, oauth_ids) = lock.update(|document| {
         let mut add = |entries: Option<&LegacyEntries>| {
@@ -94,7 +112,8 @@ pub fn import_legacy(
     if let Some(entries) = credentials {
         let document = lock.read()?;
         let is_missing = entries.0.iter().any(|(id, raw)| {
-            auth_ids.contains(id) && !document.raw(id).is_some_and(|stored| is_same(stored, raw))
+            let is_same = |stored| json::compact(stored) == json::compact(raw);
+            auth_ids.contains(id) && !document.raw(id).is_some_and(is_same)
         });
         if is_missing {
             let why = io::Error::other("what was imported is not there");
@@ -107,10 +126,13 @@ pub fn import_legacy(
     Ok(imported)
 }
 
+fn holds_any(entries: Option<LegacyEntries>) -> bool {
+    entries.is_some_and(|entries| !entries.is_empty())
+}
+
 /// Gives `auth.json` the name under which it waits for its import, if there is anything in it.
 fn set_aside(auth: &Path, aside: &Path) -> Result<(), StoreError> {
-    let entries = read_entries(auth, LegacyEntries::from_auth_json)?;
-    if entries.is_none_or(|entries| entries.is_empty()) {
+    if !holds_any(read_entries(auth, LegacyEntries::from_auth_json)?) {
         return Ok(());
     }
     atomic::set_aside(auth, aside)
@@ -118,44 +140,44 @@ fn set_aside(auth: &Path, aside: &Path) -> Result<(), StoreError> {
 
 /// The entries of a legacy file, under the ids that they have in a store.
 #[derive(Clone, Default)]
-pub struct LegacyEntries(Vec<(ProfileId, Box<RawValue>)>);
+pub struct LegacyEntries(Vec<(ProfileId, Vec<u8>)>);
 
 impl LegacyEntries {
     /// Reads an `auth.json`: `{name: {type, provider?, …}}`. There is nothing in it if none of
     /// its entries is a credential, or if it is a store.
     ///
     /// # Errors
-    /// It is not an object with unique names.
+    /// It is not an object.
     pub fn from_auth_json(bytes: &[u8]) -> Result<Self, ParseError> {
-        let members = checked(bytes)?;
-        let is_credential = |raw: &RawValue| kind_of(&entry_of(raw)).is_some();
-        if members.get("profiles").is_some() || !members.iter().any(|(_, raw)| is_credential(raw)) {
+        let (members, _) = document::object(bytes, &[])?;
+        let is_credential = |raw: &[u8]| Object::of(raw).is_some_and(|it| kind_of(&it).is_some());
+        if members.contains("profiles") || !members.iter().any(|(_, raw)| is_credential(raw)) {
             return Ok(Self::default());
         }
         let entries = members.iter().map(|(name, raw)| {
-            let entry = entry_of(raw);
-            let entry = kind_of(&entry).and_then(|kind| from_auth_entry(name, kind, &entry));
-            (default_id(name), entry.unwrap_or_else(|| raw.to_owned()))
+            let entry = Object::from_raw(Some(raw));
+            let entry = kind_of(&entry).map(|kind| from_auth_entry(&name, kind, &entry));
+            (default_id(&name), entry.unwrap_or_else(|| raw.to_vec()))
         });
         Ok(Self(entries.collect()))
     }
 
-    /// Reads an `oauth.json`: `{provider: {access, refresh, expires, …}}`. What is not a login is
-    /// passed over; it stays where it is.
+    /// Reads an `oauth.json`: `{provider: {access, refresh, expires, …}}`. An entry that is not a login
+    /// is ignored, and stays where it is.
     ///
     /// # Errors
-    /// It is not an object with unique names.
+    /// It is not an object.
     pub fn from_oauth_json(bytes: &[u8]) -> Result<Self, ParseError> {
-        let members = checked(bytes)?;
+        let (members, _) = document::object(bytes, &[])?;
         let entries = members.iter().filter_map(|(provider, raw)| {
-            let entry = entry_of(raw);
+            let entry = Object::of(raw)?;
             let is_text = |name| json::string(entry.get(name)).is_some();
             if provider.is_empty() || !is_text("access") && !is_text("refresh") {
                 return None;
             }
-            let mut login = headed(Kind::OAuth, provider);
+            let mut login = headed(Kind::OAuth, &provider);
             copy_others(&entry, &mut login);
-            Some((default_id(provider), serde_json::value::to_raw_value(&login).ok()?))
+            Some((default_id(&provider), login.to_text()))
         });
         Ok(Self(entries.collect()))
     }
@@ -182,18 +204,6 @@ impl fmt::Debug for LegacyEntries {
     }
 }
 
-/// The members of a legacy file.
-fn checked(bytes: &[u8]) -> Result<Object<'_>, ParseError> {
-    let (members, text, mark) = document::object(bytes)?;
-    for (_name, raw) in members.iter() {
-        if raw.get().starts_with('{') && serde_json::from_str::<Object<'_>>(raw.get()).is_err() {
-            let offset = mark + text.find(raw.get()).unwrap_or(0);
-            return Err(ParseError { offset, reason: "an entry names a field twice" });
-        }
-    }
-    Ok(members)
-}
-
 /// The id under which a legacy entry is stored.
 fn default_id(name: &str) -> ProfileId {
     ProfileId::from(format!("{name}:default"))
@@ -203,9 +213,9 @@ fn kind_of(entry: &Object<'_>) -> Option<Kind> {
     Kind::parse(&json::string(entry.get("type"))?)
 }
 
-/// A credential of `auth.json`: what its type is known for in the order in which Clawdbot writes
-/// it, then the rest.
-fn from_auth_entry(name: &str, kind: Kind, old: &Object<'_>) -> Option<Box<RawValue>> {
+/// A credential of `auth.json`: the known members of its type in the order in which Clawdbot writes
+/// them, then the others.
+fn from_auth_entry(name: &str, kind: Kind, old: &Object<'_>) -> Vec<u8> {
     let provider = json::string(old.get("provider")).filter(|text| !text.trim().is_empty());
     let mut entry = headed(kind, provider.as_deref().unwrap_or(name));
     let known: &[&str] = match kind {
@@ -216,18 +226,18 @@ fn from_auth_entry(name: &str, kind: Kind, old: &Object<'_>) -> Option<Box<RawVa
         }
     };
     for field in known {
-        let says_nothing = OPTIONAL.contains(field)
-            && matches!(old.get(field).map(RawValue::get), Some("null" | "\"\""));
+        let says_nothing =
+            OPTIONAL.contains(field) && matches!(old.get(field), Some(b"null" | b"\"\""));
         if let Some(raw) = old.get(field).filter(|_| !says_nothing) {
             entry.set_raw(field, raw);
         }
     }
-    for (field, raw) in old.iter().filter(|(field, _)| !known.contains(field)) {
-        if !HEAD.contains(&field) {
-            entry.set_raw(field, raw);
+    for (field, raw) in old.iter() {
+        if !known.contains(&&*field) && !HEAD.contains(&&*field) {
+            entry.set_raw(&field, raw);
         }
     }
-    serde_json::value::to_raw_value(&entry).ok()
+    entry.to_text()
 }
 
 /// An entry with the members that are ours to set.
@@ -239,15 +249,9 @@ fn headed(kind: Kind, provider: &str) -> Object<'static> {
 }
 
 fn copy_others(from: &Object<'_>, to: &mut Object<'_>) {
-    for (field, raw) in from.iter().filter(|(field, _)| !HEAD.contains(field)) {
-        to.set_raw(field, raw);
+    for (field, raw) in from.iter().filter(|(field, _)| !HEAD.contains(&&**field)) {
+        to.set_raw(&field, raw);
     }
-}
-
-/// Whether two texts are the same value, however they are laid out.
-fn is_same(one: &RawValue, other: &RawValue) -> bool {
-    let value = |raw: &RawValue| serde_json::from_str::<serde_json::Value>(raw.get()).ok();
-    value(one).is_some_and(|one| Some(one) == value(other))
 }
 
 /// The entries in the file at `path`; `None` if there is no file.
@@ -267,7 +271,7 @@ fn read_entries(
 /// The members of an entry that are ours to set.
 const HEAD: [&str; 2] = ["type", "provider"];
 
-/// The members that are not written where they say nothing.
+/// The members that are not written if they are empty.
 const OPTIONAL: [&str; 4] = ["enterpriseUrl", "projectId", "accountId", "email"];
 
 #[cfg(test)]
@@ -302,6 +306,7 @@ mod tests {
                 &self.store(),
                 &self.path("auth.json"),
                 Some(self.path("oauth.json").as_path()),
+                self.directory.path(),
             )
         }
 
@@ -381,13 +386,25 @@ mod tests {
 
     #[test]
     fn a_damaged_auth_json_is_refused_and_left_and_nothing_is_locked() {
-        for damaged in ["", "{", "[]", "null", r#"{"a":{"type":"token","token":"1","token":"2"}}"#]
-        {
+        for damaged in ["", "{", "[]", "null", r#"{"a":{"type":"token",}}"#] {
             let agent = Agent::with(&[("auth.json", damaged), ("oauth.json", OAUTH)]);
             assert!(matches!(agent.import(), Err(StoreError::Damaged { .. })), "{damaged}");
             assert_eq!(agent.text("auth.json").as_deref(), Some(damaged));
             assert!(agent.store().is_untouched().unwrap());
         }
+    }
+
+    #[test]
+    fn what_is_there_twice_is_imported_as_javascript_reads_it() {
+        let agent = Agent::with(&[(
+            "auth.json",
+            r#"{"a":{"type":"token","token":"1","token":"2","x":"\ud83d"},"b":1,"b":{"type":"api_key","key":"k"}}"#,
+        )]);
+        agent.import().unwrap();
+        assert_eq!(agent.bearer("a:default").as_deref(), Some("2"));
+        assert_eq!(agent.bearer("b:default").as_deref(), Some("k"));
+        assert!(agent.text("auth-profiles.json").unwrap().contains(r#""x": "\ud83d""#));
+        assert_eq!(agent.text("auth.json"), None);
     }
 
     #[test]
@@ -403,7 +420,7 @@ mod tests {
     #[cfg(unix)]
     fn an_oauth_json_that_cannot_be_read_now_is_imported_once_it_can() {
         let agent = Agent::with(&[("auth.json", AUTH)]);
-        // Opening it fails, and not because there is nothing.
+        // Opening it fails, although it exists.
         std::os::unix::fs::symlink("oauth.json", agent.path("oauth.json")).unwrap();
         let imported = agent.import().unwrap();
         assert!(matches!(imported.problem, Some(StoreError::Io { .. })));
@@ -423,6 +440,76 @@ mod tests {
             assert_eq!(agent.text("auth.json").as_deref(), Some(text));
             assert!(!is_there(&agent.path("auth-profiles.json")).unwrap());
             assert!(agent.store().is_untouched().unwrap());
+        }
+    }
+
+    /// Every file of a directory with its content, and where a link leads.
+    #[cfg(unix)]
+    fn listing(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+        let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        let mut all: Vec<_> = entries.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+        all.sort();
+        all
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_auth_json_outside_the_state_directory_is_left_however_its_name_reads() {
+        use std::os::unix::fs::symlink;
+
+        let of_pi = tempfile::tempdir().unwrap();
+        for (name, text) in [("auth.json", AUTH), ("settings.json", "{}")] {
+            atomic::write_atomic(&of_pi.path().join(name), text.as_bytes()).unwrap();
+        }
+        let before = listing(of_pi.path());
+        let state = tempfile::tempdir().unwrap();
+        let at = |name: &str| state.path().join(name);
+        fs::create_dir(at("agent")).unwrap();
+        symlink(of_pi.path(), at("linked agent")).unwrap();
+        symlink(of_pi.path().join("auth.json"), at("agent/auth.json")).unwrap();
+        let up = at("agent/../..").join(of_pi.path().file_name().unwrap());
+        for directory in [of_pi.path().to_owned(), at("linked agent"), at("agent"), up] {
+            let store = Store::at(directory.join("auth-profiles.json"));
+            let auth = directory.join("auth.json");
+            let imported = import_legacy(&store, &auth, None, state.path()).unwrap();
+            assert_eq!(imported.outside.as_deref(), Some(auth.as_path()));
+            assert!(imported.from_auth_json.is_empty());
+            assert_eq!(listing(of_pi.path()), before, "{}", directory.display());
+            assert!(store.is_untouched().unwrap() && is_there(&auth).unwrap());
+        }
+
+        // The control: the same file in the state directory, by a linked name of that, is ours.
+        let own = Agent::with(&[("auth.json", AUTH)]);
+        symlink(own.directory.path(), at("linked state")).unwrap();
+        let (store, auth) = (own.store(), own.path("auth.json"));
+        let imported = import_legacy(&store, &auth, None, &at("linked state")).unwrap();
+        assert_eq!((imported.from_auth_json.len(), imported.outside), (2, None));
+        assert_eq!(own.text("auth.json"), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_an_earlier_version_set_aside_elsewhere_is_named_and_left() {
+        let elsewhere = Agent::with(&[(".auth.json.import", AUTH)]);
+        let state = tempfile::tempdir().unwrap();
+        let (store, auth) = (elsewhere.store(), elsewhere.path("auth.json"));
+        for _ in 0..2 {
+            let imported = import_legacy(&store, &auth, None, state.path()).unwrap();
+            assert_eq!(imported.outside, Some(elsewhere.path(".auth.json.import")));
+            assert_eq!(elsewhere.text(".auth.json.import").as_deref(), Some(AUTH));
+        }
+        assert!(store.is_untouched().unwrap());
+    }
+
+    #[test]
+    fn a_file_of_another_program_that_is_damaged_or_empty_is_none_of_our_business() {
+        let state = tempfile::tempdir().unwrap();
+        for text in ["{", "{}", r#"{"x":5}"#] {
+            let elsewhere = Agent::with(&[("auth.json", text)]);
+            let (store, auth) = (elsewhere.store(), elsewhere.path("auth.json"));
+            let imported = import_legacy(&store, &auth, None, state.path()).unwrap();
+            assert_eq!(imported.outside, None, "{text}");
+            assert_eq!(elsewhere.text("auth.json").as_deref(), Some(text));
         }
     }
 

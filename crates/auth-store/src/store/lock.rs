@@ -1,4 +1,4 @@
-//! The locked store: what is read, written and reserved while nobody else does.
+//! The locked store: what is read, written and reserved while no other process writes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,35 +21,35 @@ use crate::time::{Clock as _, SystemClock};
 pub struct StoreLock {
     place: Place,
     flock: FileLock,
-    /// `None` only while it is being dropped or taken anew.
+    /// `None` only during a drop or while it is taken again.
     directory: Option<DirectoryLock>,
     reserved: Option<NextFile>,
     must_commit: bool,
 }
 
 impl StoreLock {
-    /// Locks the store at `path`, waiting at most `patience` for both locks together.
+    /// Locks the store at `path`, waiting at most `timeout` for both locks together.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] if somebody else holds a lock all the time.
-    pub(crate) fn acquire(path: &Path, patience: Duration) -> Result<Self, StoreError> {
-        let place = Place::of(path)?;
+    /// [`StoreError::Busy`] if a lock was held until the timeout.
+    pub(crate) fn acquire(path: &Path, timeout: Duration) -> Result<Self, StoreError> {
+        let place = Place::resolve(path)?;
         atomic::create_private_directory(paths::directory_of(&place.file))?;
         let started = Instant::now();
-        let flock = FileLock::acquire(&place.flock, patience)?;
-        let rest = patience.saturating_sub(started.elapsed());
+        let flock = FileLock::acquire(&place.flock, timeout)?;
+        let left = timeout.saturating_sub(started.elapsed());
         let directory =
-            DirectoryLock::acquire(&place.lock, &flock.file, rest).map_err(|error| {
+            DirectoryLock::acquire(&place.lock, &flock.file, left).map_err(|error| {
                 match error {
-                    // The whole wait counts, not what the other lock left of it.
+                    // The whole timeout, not the part that the first lock left.
                     StoreError::Busy { path, holder, .. } => {
-                        StoreError::Busy { path, seconds: patience.as_secs(), holder }
+                        StoreError::Busy { path, seconds: timeout.as_secs(), holder }
                     }
                     other => other,
                 }
             })?;
         for left in place.temporaries() {
-            // A dead one's: only the holder of the lock makes them.
+            // Only the holder of the lock makes them, so these are stale files of a crashed process.
             atomic::discard(&left);
         }
         Ok(Self { place, flock, directory: Some(directory), reserved: None, must_commit: false })
@@ -76,7 +76,7 @@ impl StoreLock {
             };
             match Document::parse(&bytes) {
                 Ok(document) => return Ok((document, Some(bytes))),
-                // Somebody may be writing in place without the lock.
+                // Another program may be writing in place without the lock.
                 Err(_) if attempts < REREADS => std::thread::sleep(REREAD_AFTER),
                 Err(error) => {
                     if let Some((document, bytes)) = self.recover(&bytes, error)? {
@@ -108,11 +108,11 @@ impl StoreLock {
         Ok(Some((document, bytes)))
     }
 
-    /// Has `edit` change the document, and writes it. See [`Store::update`](crate::Store::update).
+    /// Changes the document with `edit`, and writes it. See [`Store::update`](crate::Store::update).
     pub fn update<T>(&mut self, mut edit: impl FnMut(&mut Document) -> T) -> Result<T, StoreError> {
         self.refuse_if_superseded()?;
-        // What somebody wrote at the very moment of our rename, to be merged with what is there
-        // now.
+        // What another program wrote at the moment of our rename, to be merged with the present
+        // content.
         let mut overwritten: Option<(Document, Vec<u8>)> = None;
         loop {
             let theirs = overwritten.take();
@@ -124,9 +124,7 @@ impl StoreLock {
             if !document.is_changed() && theirs.is_none() {
                 return Ok(result);
             }
-            if !document.is_writable() {
-                return Err(StoreError::Newer { path: self.place.file.clone() });
-            }
+            document.check_writable(&self.place.file)?;
             let bytes = document.to_bytes();
             let mut next = match self.reserved.take() {
                 Some(reserved) => reserved,
@@ -141,7 +139,7 @@ impl StoreLock {
                 overwritten = theirs.filter(|_| is_as_read);
                 continue;
             }
-            // What is removed is gone from the backup first: nobody would look for it there again.
+            // A removed profile leaves the backup first, because it would never be looked for there.
             let removes = document.touched().any(|id| !document.contains(id));
             if removes {
                 self.write_backup(&document)?;
@@ -173,8 +171,8 @@ impl StoreLock {
         }
     }
 
-    /// Reads what our rename put aside. Somebody may still be writing it in place; what stays
-    /// damaged is kept as a copy, as it would have been in its place.
+    /// Reads the content that our rename replaced. Another program may still be writing it in place.
+    /// If it stays damaged, it is kept as a copy, as a damaged store would be.
     fn came_out(&self, next: &NextFile) -> Result<Option<Document>, StoreError> {
         let mut attempts = 0;
         loop {
@@ -188,9 +186,9 @@ impl StoreLock {
             };
             match Document::parse(&bytes) {
                 Ok(document) if document.is_writable() => return Ok(Some(document)),
-                Ok(_) => {
+                Ok(document) => {
                     self.put(&self.place.file, &bytes)?;
-                    return Err(StoreError::Newer { path: self.place.file.clone() });
+                    return document.check_writable(&self.place.file).map(|()| None);
                 }
                 Err(_) if attempts < REREADS => std::thread::sleep(REREAD_AFTER),
                 Err(_) => return self.keep_damaged(&bytes).map(|_| None),
@@ -206,8 +204,8 @@ impl StoreLock {
         Ok(copy)
     }
 
-    /// Replaces a file, not by the next one of the store, which may be reserved already. The name
-    /// of the temporary file is fixed, so that whoever comes after we died clears it away.
+    /// Replaces a file without the next one of the store, which may be reserved already. The name of
+    /// the temporary file is fixed, so that the next holder removes it after a crash.
     fn put(&self, target: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let temporary = paths::next_beside_reserved(&self.place.file);
         atomic::discard(&temporary);
@@ -222,13 +220,13 @@ impl StoreLock {
         let _ = self.write_backup(committed);
     }
 
-    /// Writes the touched profiles into the backup as they were just committed; all others stay
-    /// there as they were committed before, whatever somebody else made of them since.
+    /// Writes the touched profiles into the backup as they were just committed. All others stay as
+    /// they were committed before, whatever other programs changed since.
     fn write_backup(&self, committed: &Document) -> Result<(), StoreError> {
         if committed.touched().len() == 0 {
             return Ok(());
         }
-        // One that cannot be read now may hold what nothing else does.
+        // A backup that cannot be read may have the only copy of a profile.
         let backup = match read_backup(&self.place.backup)? {
             Some((mut backup, _)) => {
                 for id in committed.touched() {
@@ -245,11 +243,11 @@ impl StoreLock {
         next.install_without_sync()
     }
 
-    /// Puts enough bytes on the disk for an answer and for the next store, so that neither can
-    /// fail for want of space once the request is sent.
+    /// Reserves space on the disk for a token response and for the next store, so that neither write
+    /// can run out of space after the request was sent.
     ///
     /// # Errors
-    /// Send nothing: its result could not be saved.
+    /// Send nothing, because the response could not be saved.
     pub fn reserve(&mut self, key: TokenKey) -> Result<AnswerFile, StoreError> {
         self.reserve_next()?;
         AnswerFile::reserve(&self.answer_path(key))
@@ -261,31 +259,45 @@ impl StoreLock {
         Ok(())
     }
 
-    /// The bytes of the file, if we may write it.
+    /// The bytes of the file, if it may be written.
     pub(crate) fn read_to_write(&self) -> Result<Option<Vec<u8>>, StoreError> {
         self.refuse_if_superseded()?;
         let (document, bytes) = self.read_with_bytes()?;
-        if !document.is_writable() {
-            return Err(StoreError::Newer { path: self.place.file.clone() });
-        }
+        document.check_writable(&self.place.file)?;
         atomic::refuse_if_fixed(&self.place.file)?;
         Ok(bytes)
     }
 
-    /// The answer of the token `key` that waits beside this store, if there is one.
+    /// The response file of the token `key` beside this store, if it has a whole response.
     pub fn stored_answer(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
         response_file::read(&self.answer_path(key))
     }
 
-    /// Removes the answer of the token `key`, which is in the store now.
+    /// Removes the response file of the token `key`, because its content is in the store now.
     pub fn remove_answer(&self, key: TokenKey) -> Result<(), StoreError> {
         atomic::remove(&self.answer_path(key))
     }
 
-    /// The tokens for which an answer file lies beside this store.
+    /// Renames the response file of the token `key`: it could not be read, and is kept for a newer
+    /// program or for the user.
+    pub fn keep_answer(&self, key: TokenKey) -> Result<(), StoreError> {
+        response_file::keep(paths::directory_of(&self.place.file), key)
+    }
+
+    /// The response of the token `key` that was [kept](Self::keep_answer), if there is one.
+    pub fn kept_answer(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
+        response_file::read(&paths::kept_response(paths::directory_of(&self.place.file), key))
+    }
+
+    /// Removes the kept response of the token `key`: it was read, or is no longer needed.
+    pub fn remove_kept_answer(&self, key: TokenKey) -> Result<(), StoreError> {
+        atomic::remove(&paths::kept_response(paths::directory_of(&self.place.file), key))
+    }
+
+    /// The tokens with a response file beside this store.
     ///
     /// # Errors
-    /// The directory is there and cannot be read: send nothing, an answer may wait in it.
+    /// The directory cannot be read. Send nothing, because a response may be in it.
     pub fn answers(&self) -> Result<Vec<TokenKey>, StoreError> {
         response_file::keys(paths::directory_of(&self.place.file))
     }
@@ -294,12 +306,12 @@ impl StoreLock {
         paths::response_file(paths::directory_of(&self.place.file), key)
     }
 
-    /// From now on a lost directory lock does not stop a commit: a fresh token would be lost.
+    /// From now on a lost directory lock does not stop a commit, because a new token would be lost.
     pub fn commit_whatever_happens(&mut self) {
         self.must_commit = true;
     }
 
-    /// Has a thread keep the directory lock alive, for holds across the network.
+    /// Starts a thread that keeps the directory lock alive, for requests over the network.
     pub fn keep_alive(&mut self) {
         if let Some(directory) = &mut self.directory {
             directory.keep_alive();
@@ -311,7 +323,7 @@ impl StoreLock {
         self.directory.as_ref().map_or(Duration::ZERO, DirectoryLock::age)
     }
 
-    /// Tells, at any later time and from any thread, whether the directory lock is still ours.
+    /// Answers later, from any thread, whether the directory lock is still ours.
     pub fn witness(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let held: Option<Arc<Held>> = self.directory.as_ref().map(DirectoryLock::witness);
         move || held.as_ref().is_some_and(|held| held.is_ours())
@@ -321,8 +333,8 @@ impl StoreLock {
         self.directory.as_ref().is_some_and(DirectoryLock::is_ours)
     }
 
-    /// Somebody removed our lock. Take it again and start over; if that cannot be, commit all the
-    /// same when a fresh token is at stake. `true`: go on to the commit.
+    /// Another program removed our lock: takes it again, and the caller starts over. If that fails
+    /// and a new token would be lost, the caller commits all the same. `true`: commit.
     fn retake_directory(&mut self) -> Result<bool, StoreError> {
         if let Some(lost) = self.directory.take() {
             lost.release(&self.flock.file);
@@ -337,7 +349,7 @@ impl StoreLock {
         }
     }
 
-    /// A later OpenClaw keeps its credentials in a database, and leaves the file behind.
+    /// Later versions of OpenClaw keep the credentials in a database, and leave the file as it is.
     fn refuse_if_superseded(&self) -> Result<(), StoreError> {
         match superseded_by(&self.place.file)? {
             Some(database) => {
@@ -347,8 +359,8 @@ impl StoreLock {
         }
     }
 
-    /// The next content of the file. Its name is fixed, since only the holder of the lock makes
-    /// one: one that is left over is a dead one's.
+    /// The next content of the file. Its name is fixed because only the holder of the lock makes one.
+    /// An old one is from a crashed process.
     fn next_file(&self, reserve: usize) -> Result<NextFile, StoreError> {
         let temporary = paths::next(&self.place.file);
         atomic::remove(&temporary)?;
@@ -358,7 +370,7 @@ impl StoreLock {
 
 impl Drop for StoreLock {
     fn drop(&mut self) {
-        // While its name is still ours: whoever has the lock next makes one of the same name.
+        // Before the lock is released, because the next holder uses the same name.
         self.reserved = None;
         if let Some(directory) = self.directory.take() {
             directory.release(&self.flock.file);
@@ -366,9 +378,9 @@ impl Drop for StoreLock {
     }
 }
 
-/// How long we wait for a directory lock that somebody took from us.
+/// The timeout for a directory lock that another program removed.
 const RETAKE: Duration = Duration::from_secs(2);
-/// How often, and how far apart, a damaged file is read again before it is believed.
+/// How often, and after what pause, a damaged file is read again before it counts as damaged.
 const REREADS: u32 = 5;
 const REREAD_AFTER: Duration = Duration::from_millis(100);
 /// What a refresh may add to the file.

@@ -62,12 +62,27 @@ fn what_is_reserved_is_enough_for_the_store_and_an_answer_and_goes_with_the_lock
 fn an_answer_is_found_beside_its_store_until_it_is_removed() {
     let Somewhere { store, .. } = &somewhere();
     let mut lock = store.lock_for_refresh().unwrap();
-    lock.reserve(key()).unwrap().store(200, Timestamp(1), b"body").unwrap();
+    let answer = StoredAnswer {
+        status: 200,
+        received_at: Timestamp(1),
+        headers: Vec::new(),
+        body: b"body".to_vec(),
+    };
+    lock.reserve(key()).unwrap().store(&answer).unwrap();
     assert_eq!(lock.stored_answer(key()).unwrap().unwrap().body, b"body");
     assert_eq!(store.stored_answer(key()).unwrap().unwrap().body, b"body");
     lock.remove_answer(key()).unwrap();
     assert!(lock.stored_answer(key()).unwrap().is_none());
     assert_eq!((lock.answers().unwrap(), store.answers().unwrap()), (vec![], vec![]));
+
+    lock.reserve(key()).unwrap().store(&answer).unwrap();
+    lock.keep_answer(key()).unwrap();
+    assert!(lock.stored_answer(key()).unwrap().is_none());
+    assert_eq!(lock.kept_answer(key()).unwrap().unwrap().body, b"body");
+    let kept = store.kept_answers().unwrap();
+    assert!(matches!(&kept[..], [(of, path)] if *of == key() && path.exists()), "{kept:?}");
+    lock.remove_kept_answer(key()).unwrap();
+    assert_eq!(store.kept_answers().unwrap(), []);
 }
 
 #[test]
@@ -168,7 +183,7 @@ fn what_came_out_is_read_or_kept_or_put_back() {
     assert_eq!(content(store.path()), newer.as_bytes());
 }
 
-/// Somebody who finishes writing `text` in place, some time after we began to read.
+/// Another program finishes writing `text` in place, some time after we began to read.
 fn finish_writing<T>(path: &Path, text: &str, read: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
         scope.spawn(|| {

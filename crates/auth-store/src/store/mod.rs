@@ -1,4 +1,4 @@
-//! The store: *read*, *update*, *lock for refresh*. Nobody else writes the file.
+//! The store: *read*, *update*, *lock for refresh*. No other code writes the file.
 
 pub(crate) mod legacy_import;
 pub(crate) mod lock;
@@ -28,45 +28,43 @@ use crate::store::place::{Place, read_backup};
 #[derive(Clone, Debug)]
 pub struct Store {
     path: PathBuf,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Store {
-    /// The store at `path`. Nothing is touched; a file that is not there is an empty store.
+    /// The store at `path`. This does not touch the disk. A missing file is an empty store.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), patience: PATIENCE }
+        Self { path: path.into(), timeout: LOCK_TIMEOUT }
     }
 
-    /// The same store, waiting at most `patience` for its locks instead of 60 s.
+    /// The same store, waiting at most `timeout` for its locks instead of 60 s.
     #[must_use]
-    pub fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn with_patience(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
-    /// Where it is, as given.
+    /// The path as given.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where it is, links followed: the name by which records know it.
+    /// The path with links followed, by which records name the store.
     pub fn canonical_path(&self) -> PathBuf {
         locate::canonical_file(&self.path)
     }
 
-    /// The content now. Takes no lock, unless the file is damaged: a live Clawdbot writes in
-    /// place, so then it is read again under the lock, and recovered from the backup if it stays
-    /// damaged.
+    /// The content. Takes no lock unless the file is damaged. Clawdbot writes in place, so a damaged
+    /// file is read again under the lock, and recovered from the backup if it stays damaged.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] if there is no backup to recover from; the file is left as it is.
-    /// [`StoreError::Busy`] if it looks damaged, and somebody else holds its lock all the time.
+    /// [`StoreError::Damaged`] if there is no backup to recover from. The file stays as it is.
+    /// [`StoreError::Busy`] if it looks damaged, and its lock was held until the timeout.
     pub fn read(&self) -> Result<Document, StoreError> {
         Ok(self.read_open()?.0)
     }
 
-    /// The same with the file it was read from, still open, and how that was before it was read:
-    /// for those who want to know later whether it changed. `None` if there is no file, or it was
-    /// damaged.
+    /// The same, with the open file and its metadata from before it was read, to see later whether it
+    /// changed. `None` if there is no file, or if it was damaged.
     ///
     /// # Errors
     /// Those of [`read`](Self::read).
@@ -78,9 +76,9 @@ impl Store {
             Ok(document) => Ok((document, Some((file, as_it_was)))),
             Err(error) => match self.lock_for_refresh() {
                 Ok(lock) => Ok((lock.read()?, None)),
-                // Who has the lock may be writing it just now.
+                // The holder of the lock may be writing it now.
                 Err(busy @ StoreError::Busy { .. }) => Err(busy),
-                // There is something to recover from, and this is all that is in the way.
+                // There is a backup, and only this error prevents the recovery.
                 Err(hindrance @ StoreError::Io { .. }) if self.backup()?.is_some() => {
                     Err(hindrance)
                 }
@@ -89,90 +87,99 @@ impl Store {
         }
     }
 
-    /// Sees whether a store that has grown could be written now. For those who are about to fetch
-    /// something that can be had once only.
+    /// Checks that a larger store could be written now: before something is fetched that exists only
+    /// once.
     ///
     /// # Errors
-    /// Fetch nothing: it could not be saved.
+    /// Fetch nothing, because it could not be saved.
     pub fn check_room(&self) -> Result<(), StoreError> {
         self.lock_for_refresh()?.reserve_next()
     }
 
-    /// Sees whether the store may be written at all. For those who are about to end what is in it.
+    /// Checks that the store may be written at all: before a credential in it is revoked.
     ///
     /// # Errors
-    /// End nothing: it could not be removed.
+    /// Revoke nothing, because it could not be removed.
     pub fn check_writable(&self) -> Result<(), StoreError> {
         self.lock_for_refresh()?.read_to_write().map(drop)
     }
 
-    /// Reads, has `edit` change the document, and writes it, all under the lock. Should somebody
-    /// write meanwhile without a lock, `edit` is called again on what they wrote; so it must
-    /// depend on nothing but the document. Nothing is written if nothing was changed.
+    /// Reads the document, changes it with `edit`, and writes it, all under the lock. If another
+    /// program writes meanwhile without the lock, `edit` is called again on that content. So it must
+    /// depend on the document only. An unchanged document is not written.
     ///
     /// # Errors
-    /// Whatever the error, the file is as it was.
+    /// The file is as it was.
     pub fn update<T>(&self, edit: impl FnMut(&mut Document) -> T) -> Result<T, StoreError> {
         self.lock_for_refresh()?.update(edit)
     }
 
-    /// Locks the store for several steps: against other processes of ours, and against Clawdbot.
+    /// Locks the store for several steps, against our other processes and against Clawdbot.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] if somebody else holds a lock all the time.
+    /// [`StoreError::Busy`] if a lock was held until the timeout.
     pub fn lock_for_refresh(&self) -> Result<StoreLock, StoreError> {
-        StoreLock::acquire(&self.path, self.patience)
+        StoreLock::acquire(&self.path, self.timeout)
     }
 
-    /// Locks what lies beside the store and is ours alone: Clawdbot is not kept waiting.
+    /// Locks the files beside the store that only we use. Clawdbot does not have to wait.
     pub(crate) fn lock_companions(&self) -> Result<FileLock, StoreError> {
-        let place = Place::of(&self.path)?;
+        let place = Place::resolve(&self.path)?;
         atomic::create_private_directory(paths::directory_of(&place.file))?;
-        FileLock::acquire(&place.flock, self.patience)
+        FileLock::acquire(&place.flock, self.timeout)
     }
 
-    /// Whether no process of ours has ever locked this store: the only time at which a legacy
-    /// file beside it is imported.
+    /// Whether no process of ours has ever locked this store. Only then is a legacy file beside it
+    /// imported.
     ///
     /// # Errors
-    /// It cannot be looked at: that is not to say that nobody has.
+    /// It cannot be examined, so it is not known.
     pub fn is_untouched(&self) -> Result<bool, StoreError> {
-        Ok(!is_there(&Place::of(&self.path)?.flock)?)
+        Ok(!is_there(&Place::resolve(&self.path)?.flock)?)
     }
 
-    /// Whether the file of this store is there.
+    /// Whether the file of this store exists.
     ///
     /// # Errors
-    /// It cannot be looked at: that is not to say that there is none.
+    /// It cannot be examined, so it is not known.
     pub fn is_there(&self) -> Result<bool, StoreError> {
         leads_somewhere(&self.path)
     }
 
-    /// Whether the directory of this store is there.
+    /// Whether the directory of this store exists.
     ///
     /// # Errors
-    /// It cannot be looked at: that is not to say that it is gone.
+    /// It cannot be examined, so it is not known.
     pub fn has_directory(&self) -> Result<bool, StoreError> {
         is_directory(paths::directory_of(&self.path))
     }
 
-    /// The answer of the token `key` that waits beside this store, if there is one.
+    /// The response file of the token `key` beside this store, if it has a whole response.
     pub fn stored_answer(&self, key: TokenKey) -> Result<Option<StoredAnswer>, StoreError> {
         response_file::read(&self.answer_path(key))
     }
 
-    /// The tokens for which an answer file lies beside this store.
+    /// The tokens with a response file beside this store.
     ///
     /// # Errors
-    /// The directory is there and cannot be read: send nothing, an answer may wait in it.
+    /// The directory cannot be read. Send nothing, because a response may be in it.
     pub fn answers(&self) -> Result<Vec<TokenKey>, StoreError> {
         response_file::keys(paths::directory_of(&self.canonical_path()))
     }
 
-    /// The credentials as they were last committed by us, if a backup is there and whole.
+    /// The tokens with a response that could not be read and is kept beside this store, each with the
+    /// file.
+    pub fn kept_answers(&self) -> Result<Vec<(TokenKey, PathBuf)>, StoreError> {
+        let path = self.canonical_path();
+        let directory = paths::directory_of(&path);
+        let keys = response_file::kept_keys(directory)?.into_iter();
+        Ok(keys.map(|key| (key, paths::kept_response(directory, key))).collect())
+    }
+
+    /// The backup: the credentials as we committed them last. `None` if it is missing or damaged.
     ///
     /// # Errors
-    /// It cannot be read: that is not to say that there is none.
+    /// It cannot be read, so it is not known whether there is one.
     pub fn backup(&self) -> Result<Option<Document>, StoreError> {
         let backup = read_backup(&paths::backup(&self.canonical_path()))?;
         Ok(backup.map(|(document, _)| document))
@@ -183,8 +190,8 @@ impl Store {
     }
 }
 
-/// How long we wait for the locks.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a store waits for its locks.
+const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {
@@ -318,18 +325,18 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_may_be_writing_is_not_called_damaged() {
+    fn a_file_that_another_program_may_be_writing_is_not_called_damaged() {
         let (_directory, store) = directory_and_store();
         put(&store, "acme:a", "one");
         let whole = fs::read(store.path()).unwrap();
-        let lock = Place::of(store.path()).unwrap().lock;
+        let lock = Place::resolve(store.path()).unwrap().lock;
         fs::create_dir(&lock).unwrap();
         atomic::write_atomic(store.path(), &whole[..whole.len() / 2]).unwrap();
-        let impatient = store.clone().with_patience(Duration::ZERO);
-        assert!(matches!(impatient.read(), Err(StoreError::Busy { .. })));
-        // The control: nobody does.
+        let without_waiting = store.clone().with_patience(Duration::ZERO);
+        assert!(matches!(without_waiting.read(), Err(StoreError::Busy { .. })));
+        // The control: the lock is free.
         fs::remove_dir(&lock).unwrap();
-        assert_eq!(key(&impatient.read().unwrap(), "acme:a").as_deref(), Some("one"));
+        assert_eq!(key(&without_waiting.read().unwrap(), "acme:a").as_deref(), Some("one"));
     }
 
     #[test]
@@ -347,7 +354,7 @@ mod tests {
         let (_directory, store) = directory_and_store();
         put(&store, "acme:a", "one");
         // What lies there can be neither read nor replaced.
-        let backup = Place::of(store.path()).unwrap().backup;
+        let backup = Place::resolve(store.path()).unwrap().backup;
         fs::remove_file(&backup).unwrap();
         fs::create_dir(&backup).unwrap();
         let remove = || store.update(|document| document.remove(&"acme:a".into()));
@@ -361,10 +368,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_process_left_is_gone_with_the_next_lock() {
+    fn what_a_crashed_process_left_is_gone_with_the_next_lock() {
         let (_directory, store) = directory_and_store();
         put(&store, "acme:a", "one");
-        let place = Place::of(store.path()).unwrap();
+        let place = Place::resolve(store.path()).unwrap();
         for path in place.temporaries() {
             atomic::write_atomic(&path, b"secret").unwrap();
         }
@@ -400,7 +407,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_directory_that_cannot_be_looked_at_is_not_gone() {
+    fn a_directory_that_cannot_be_examined_is_not_gone() {
         let (directory, store) = directory_and_store();
         assert!(!store.has_directory().unwrap());
         put(&store, "acme:a", "one");
@@ -409,7 +416,7 @@ mod tests {
         assert!(!at("none").has_directory().unwrap());
         crate::write_atomic(&directory.path().join("file"), b"").unwrap();
         assert!(!at("file").has_directory().unwrap());
-        // A link to itself leads nowhere that could be looked at.
+        // A link to itself cannot be examined.
         std::os::unix::fs::symlink("loop", directory.path().join("loop")).unwrap();
         assert!(at("loop").has_directory().is_err());
     }

@@ -1,70 +1,93 @@
-//! What the store's own file has no place for, in a file of ours beside it: `.auth-models.json`.
+//! `.auth-models.json` beside the store: data that the store's own file has no place for.
 //!
-//! A provider may refuse one model of an account and serve the others, so a rest can belong to a
-//! model of a profile. The file also remembers which entries of the runtime cache are ours (see
-//! [`RuntimeCache`](crate::RuntimeCache)). Nothing in it is secret, and nothing depends on it for
-//! longer than a rest lasts: a damaged file is as good as none.
+//! A provider may refuse one model of an account and serve the others, so a cooldown can belong to
+//! one model of a profile. The file also remembers which entries of the runtime cache are ours (see
+//! [`RuntimeCache`](crate::RuntimeCache)). It has no secrets, and nothing depends on it for longer
+//! than a cooldown. So a damaged file counts as empty for reading, and is set aside before the next
+//! write.
 
-use serde_json::value::RawValue;
+use std::path::{Path, PathBuf};
 
+use crate::document;
 use crate::document::json::{self, Object};
+use crate::document::json_layout::Layout;
 use crate::document::usage::Usage;
-use crate::error::StoreError;
+use crate::error::{ParseError, StoreError};
 use crate::fs::atomic::{self, NextFile};
 use crate::fs::flock::FileLock;
 use crate::fs::open::read_trusted;
 use crate::id::ProfileId;
 use crate::paths;
 use crate::store::Store;
-use crate::time::Timestamp;
+use crate::time::{Clock as _, SystemClock, Timestamp};
 
 /// What routing remembers about single models of profiles.
 #[derive(Clone, Debug, Default)]
 pub struct ModelUsage {
+    /// All members of the file; `models` is opened.
     members: Object<'static>,
-    models: Object<'static>,
-    is_changed: bool,
 }
 
 impl ModelUsage {
-    fn parse(bytes: &[u8]) -> Self {
-        let members: Object<'_> = serde_json::from_slice(bytes).unwrap_or_default();
-        let models = Object::from_raw(members.get(MODELS)).into_owned();
-        Self { members: members.into_owned(), models, is_changed: false }
+    fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
+        let (members, _) = document::object(bytes, &[MODELS])?;
+        Ok(Self { members: members.into_owned() })
+    }
+
+    /// Whether it has only what we write. Otherwise it must not be written again.
+    fn is_whole(&self) -> bool {
+        let is_object = |raw: &[u8]| Object::of(raw).is_some();
+        let are_objects = |raw: &[u8]| {
+            Object::of(raw).is_some_and(|models| models.iter().all(|(_, raw)| is_object(raw)))
+        };
+        let is_list = |raw: &[u8]| {
+            json::elements(raw)
+                .is_some_and(|it| it.iter().all(|raw| json::string(Some(raw)).is_some()))
+        };
+        self.members.get(MODELS).is_none()
+            && self.all().iter().all(|(_, raw)| are_objects(raw))
+            && self.members.get(CACHED).is_none_or(is_list)
     }
 
     fn to_bytes(&self) -> Vec<u8> {
         let mut members = self.members.clone();
-        members.set("version", &1);
-        members.set(MODELS, &self.models);
-        // `Object` serialises infallibly: string keys, raw values.
-        let mut text = json::indent(&serde_json::to_string(&members).unwrap_or_default());
-        text.push('\n');
-        text.into_bytes()
+        members.section_mut(MODELS, &[CACHED]);
+        if !members.contains("version") {
+            members.set("version", &1);
+        }
+        let mut bytes = Vec::new();
+        members.write(&Layout::javascript(), &mut bytes);
+        bytes.push(b'\n');
+        bytes
     }
 
-    /// What is known of `model` with the profile `id`.
+    fn all(&self) -> &Object<'static> {
+        self.members.section(MODELS).unwrap_or(const { &Object::EMPTY })
+    }
+
+    /// The usage of `model` with the profile `id`.
     pub fn get(&self, id: &ProfileId, model: &str) -> Usage {
-        Usage::from_raw(self.of(id).get(model))
+        Usage::from_raw(self.for_profile(id).get(model))
     }
 
-    /// The models of which something is known with the profile `id`.
+    /// The models with a known usage of the profile `id`.
     pub fn models(&self, id: &ProfileId) -> Vec<(String, Usage)> {
-        let models = self.of(id);
-        models.iter().map(|(model, raw)| (model.to_owned(), Usage::from_raw(Some(raw)))).collect()
+        let models = self.for_profile(id);
+        models.iter().map(|(model, raw)| (model.into_owned(), Usage::from_raw(Some(raw)))).collect()
     }
 
-    /// Sets what is known of `model` with the profile `id`.
+    /// Sets the usage of `model` with the profile `id`.
     pub fn set(&mut self, id: &ProfileId, model: &str, usage: &Usage) {
-        let mut models = self.of(id).into_owned();
-        let written = usage.write_over(models.get(model));
-        models.set(model, &written);
+        let mut models = self.for_profile(id).into_owned();
+        let mut of_model = Object::from_raw(models.get(model)).into_owned();
+        usage.write_over(&mut of_model);
+        models.set_edited(model, &of_model);
         self.put(id, &models);
     }
 
     /// Forgets `model` with the profile `id`.
     pub fn forget_model(&mut self, id: &ProfileId, model: &str) {
-        let mut models = self.of(id).into_owned();
+        let mut models = self.for_profile(id).into_owned();
         if models.remove(model) {
             self.put(id, &models);
         }
@@ -72,12 +95,16 @@ impl ModelUsage {
 
     /// Forgets all models of the profile `id`.
     pub fn forget(&mut self, id: &ProfileId) {
-        self.is_changed |= self.models.remove(id.as_str());
+        if self.all().contains(id.as_str())
+            && let Some(models) = self.members.section_mut(MODELS, &[CACHED])
+        {
+            models.remove(id.as_str());
+        }
     }
 
-    /// Forgets the models whose rest is over and that did not fail since `then`.
+    /// Forgets the models whose cooldown is over and that did not fail since `then`.
     pub fn forget_before(&mut self, then: Timestamp, now: Timestamp) {
-        let ids: Vec<_> = self.models.iter().map(|(id, _)| ProfileId::new(id)).collect();
+        let ids: Vec<_> = self.all().iter().map(|(id, _)| ProfileId::new(id)).collect();
         for id in ids {
             for (model, usage) in self.models(&id) {
                 let is_over = usage.cooldown_until.is_none_or(|end| end <= now);
@@ -90,72 +117,101 @@ impl ModelUsage {
 
     /// The hashes of the keys that we wrote into the runtime cache.
     pub(crate) fn cached(&self) -> Vec<String> {
-        let raw = self.members.get(CACHED).map(RawValue::get);
-        raw.and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default()
+        let hashes = self.members.get(CACHED).and_then(json::elements).unwrap_or_default();
+        hashes.into_iter().filter_map(|hash| json::string(Some(hash))).collect()
     }
 
     pub(crate) fn set_cached(&mut self, hashes: &[String]) {
         if self.cached() != hashes {
             self.members.set(CACHED, &hashes);
-            self.is_changed = true;
         }
     }
 
-    fn of(&self, id: &ProfileId) -> Object<'_> {
-        Object::from_raw(self.models.get(id.as_str()))
+    fn for_profile(&self, id: &ProfileId) -> Object<'_> {
+        Object::from_raw(self.all().get(id.as_str()))
     }
 
     fn put(&mut self, id: &ProfileId, models: &Object<'_>) {
+        let Some(all) = self.members.section_mut(MODELS, &[CACHED]) else { return };
         if models.is_empty() {
-            self.models.remove(id.as_str());
+            all.remove(id.as_str());
         } else {
-            self.models.set(id.as_str(), models);
+            all.set_edited(id.as_str(), models);
         }
-        self.is_changed = true;
     }
 }
 
 impl Store {
-    /// What is known of single models, without a lock.
+    /// The usage of single models, without a lock.
     pub fn model_usage(&self) -> ModelUsage {
         self.read_model_usage().unwrap_or_default()
     }
 
-    /// The same for a change.
+    /// The same.
     ///
     /// # Errors
-    /// It cannot be read: write nothing over it.
+    /// It is damaged or cannot be read. Do not overwrite it.
     pub(crate) fn read_model_usage(&self) -> Result<ModelUsage, StoreError> {
-        let path = paths::model_usage(paths::directory_of(&self.canonical_path()));
-        let bytes = read_trusted(&path)?;
-        Ok(bytes.map(|bytes| ModelUsage::parse(&bytes)).unwrap_or_default())
+        let path = self.model_usage_path();
+        let bytes = read_trusted(&path)?.filter(|bytes| !bytes.is_empty());
+        let Some(bytes) = bytes else { return Ok(ModelUsage::default()) };
+        ModelUsage::parse(&bytes).map_err(|error| StoreError::Damaged { path, error })
     }
 
-    /// Has `edit` change what is known of single models, under the kernel lock. The store's own
-    /// file is not touched. Nothing is written if nothing was changed.
+    fn model_usage_path(&self) -> PathBuf {
+        paths::model_usage(paths::directory_of(&self.canonical_path()))
+    }
+
+    /// The same for a change, under the kernel lock. A file that is not as we write it is set aside,
+    /// and this returns an empty one.
     ///
     /// # Errors
-    /// Nothing was written. [`StoreError::Busy`] if another process held the lock all the time.
+    /// It cannot be read or set aside, or a newer program wrote it. Do not overwrite it.
+    pub(crate) fn model_usage_to_change(&self, _lock: &FileLock) -> Result<ModelUsage, StoreError> {
+        let path = self.model_usage_path();
+        match self.read_model_usage() {
+            Ok(usage) => match usage.members.get("version").map(json::number) {
+                Some(version) if version > 1.0 => Err(StoreError::Newer { path, version }),
+                _ if usage.is_whole() => Ok(usage),
+                _ => set_aside(&path),
+            },
+            Err(StoreError::Damaged { .. }) => set_aside(&path),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Changes the usage of single models with `edit`, under the kernel lock. The store's own file is
+    /// not touched. An unchanged file is not written.
+    ///
+    /// # Errors
+    /// Nothing was written. [`StoreError::Busy`] if another process held the lock until the timeout.
     pub fn update_model_usage<T>(
         &self,
         edit: impl FnOnce(&mut ModelUsage) -> T,
     ) -> Result<T, StoreError> {
         let lock = self.lock_companions()?;
-        let mut usage = self.read_model_usage()?;
+        let mut usage = self.model_usage_to_change(&lock)?;
         let result = edit(&mut usage);
         write(&usage, &lock)?;
         Ok(result)
     }
 }
 
-/// Writes `usage` beside the store, if it was changed. Not synced: the loss of a rest is no loss.
+/// Renames the damaged file, so that it is kept.
+fn set_aside(path: &Path) -> Result<ModelUsage, StoreError> {
+    atomic::set_aside(path, &paths::damaged_copy(path, SystemClock.now(), rand::random()))?;
+    Ok(ModelUsage::default())
+}
+
+/// Writes `usage` beside the store, if it was changed. It is not synced: losing a cooldown does no
+/// harm.
 pub(crate) fn write(usage: &ModelUsage, lock: &FileLock) -> Result<(), StoreError> {
-    if !usage.is_changed {
+    if !usage.members.is_changed() {
         return Ok(());
     }
     let directory = paths::directory_of(&lock.path);
     let (path, temporary) = (paths::model_usage(directory), paths::next_model_usage(directory));
-    // Only the holder of the lock makes one: one that is left over is a dead one's.
+    // Only the holder of the lock makes one, so an old one is from a crashed process.
     atomic::remove(&temporary)?;
     let mut next = NextFile::create(&path, &temporary, 0)?;
     next.fill(&usage.to_bytes())?;
@@ -167,6 +223,8 @@ const CACHED: &str = "cachedSha256";
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn at(end: i64) -> Usage {
@@ -174,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_belongs_to_one_model_of_one_profile() {
+    fn a_cooldown_belongs_to_one_model_of_one_profile() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::at(directory.path().join("agent/auth-profiles.json"));
         let (one, other) = (ProfileId::from("a:1"), ProfileId::from("a:2"));
@@ -199,13 +257,13 @@ mod tests {
         let store = Store::at(directory.path().join("auth-profiles.json"));
         let (id, file) = (ProfileId::from("a:1"), paths::model_usage(directory.path()));
         let set = || store.update_model_usage(|usage| usage.set(&id, "a/big", &at(5)));
-        // A link to itself: there is something, and nobody can say what.
+        // A link to itself: it exists, and cannot be read.
         std::os::unix::fs::symlink(&file, &file).unwrap();
         assert!(set().is_err() && file.is_symlink());
         assert!(store.follow_routing(&directory.path().join("auth.json"), |_, _| vec![]).is_err());
-        // For reading it is as good as none.
+        // For reading it counts as empty.
         assert!(store.model_usage().models(&id).is_empty());
-        std::fs::remove_file(&file).unwrap();
+        fs::remove_file(&file).unwrap();
         set().unwrap();
         assert_eq!(store.model_usage().get(&id, "a/big"), at(5));
     }
@@ -214,7 +272,7 @@ mod tests {
     fn what_we_do_not_know_stays_and_what_is_over_goes() {
         let text = br#"{"version": 1, "x": [1.50], "models": {
             "a:1": {"a/old": {"cooldownUntil": 5}, "a/new": {"cooldownUntil": 9, "y": 2}}}}"#;
-        let mut usage = ModelUsage::parse(text);
+        let mut usage = ModelUsage::parse(text).unwrap();
         usage.forget_before(Timestamp(0), Timestamp(5));
         let id = ProfileId::from("a:1");
         usage.set(&id, "a/new", &at(10));
@@ -226,10 +284,41 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_as_good_as_none() {
-        for text in ["", "{", "[]", r#"{"models": 1, "cachedSha256": {}}"#] {
-            let usage = ModelUsage::parse(text.as_bytes());
-            assert!(usage.models(&ProfileId::from("a")).is_empty() && usage.cached().is_empty());
+    fn a_damaged_file_is_as_good_as_none_and_kept_when_another_is_written() {
+        for text in [
+            "{",
+            "[]",
+            "\0\0",
+            r#"{"models": 1, "cachedSha256": {}}"#,
+            r#"{"models": {"a": 1}}"#,
+            r#"{"models": {"a": {"m": []}}}"#,
+            r#"{"cachedSha256": [1]}"#,
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::at(directory.path().join("auth-profiles.json"));
+            let (id, file) = (ProfileId::from("a"), paths::model_usage(directory.path()));
+            atomic::write_atomic(&file, text.as_bytes()).unwrap();
+            assert_eq!(store.model_usage().get(&id, "m"), Usage::default());
+            assert!(store.model_usage().cached().is_empty());
+            store.update_model_usage(|usage| usage.set(&id, "m", &at(5))).unwrap();
+            assert_eq!(store.model_usage().get(&id, "m"), at(5));
+            let names = fs::read_dir(directory.path()).unwrap().map(|it| it.unwrap().path());
+            let kept = names.filter(|it| it.to_string_lossy().contains(".corrupt."));
+            let kept: Vec<_> = kept.map(|it| fs::read_to_string(it).unwrap()).collect();
+            assert_eq!(kept, [text]);
         }
+    }
+
+    #[test]
+    fn a_file_of_a_newer_version_is_read_and_not_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::at(directory.path().join("auth-profiles.json"));
+        let (id, file) = (ProfileId::from("a"), paths::model_usage(directory.path()));
+        let text = r#"{"version": 2, "models": {"a": {"m": {"cooldownUntil": 5}}}}"#;
+        atomic::write_atomic(&file, text.as_bytes()).unwrap();
+        assert_eq!(store.model_usage().get(&id, "m"), at(5));
+        let refused = store.update_model_usage(|usage| usage.set(&id, "m", &at(6)));
+        assert!(matches!(refused, Err(StoreError::Newer { .. })));
+        assert_eq!(fs::read_to_string(&file).unwrap(), text);
     }
 }

@@ -1,4 +1,4 @@
-//! Where a store really is, and what lies beside it.
+//! The file of a store, and the files beside it.
 
 use std::path::{Path, PathBuf};
 
@@ -9,22 +9,21 @@ use crate::fs::locate;
 use crate::fs::open::read_trusted;
 use crate::paths;
 
-/// Where a store and its siblings really are.
+/// The paths of a store and of its siblings.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    /// The store itself.
     pub(crate) file: PathBuf,
     /// Clawdbot's lock, a directory.
     pub(crate) lock: PathBuf,
-    /// The kernel's lock, among processes of ours.
+    /// The kernel's lock, for our processes.
     pub(crate) flock: PathBuf,
-    /// The credentials as they were last committed by us.
+    /// The credentials as we committed them last.
     pub(crate) backup: PathBuf,
 }
 
 impl Place {
-    /// Resolves the path once. What could be under the control of others is refused.
-    pub(crate) fn of(path: &Path) -> Result<Self, StoreError> {
+    /// Follows links once. A path that another user could control is refused.
+    pub(crate) fn resolve(path: &Path) -> Result<Self, StoreError> {
         let file = locate::resolve(path)?;
         Ok(Self {
             lock: paths::lock(&file),
@@ -34,7 +33,7 @@ impl Place {
         })
     }
 
-    /// The files that exist only while somebody holds the lock.
+    /// The files that exist only while the lock is held.
     pub(crate) fn temporaries(&self) -> [PathBuf; 5] {
         let directory = paths::directory_of(&self.file);
         [
@@ -47,11 +46,10 @@ impl Place {
     }
 }
 
-/// The backup at `path`, if one is there and whole: what it says, and its bytes. What others could
-/// have made is none.
+/// The backup at `path` and its bytes. `None` if it is missing, damaged, or could be of another user.
 ///
 /// # Errors
-/// It cannot be read: that is not to say that there is none.
+/// It cannot be read, so it is not known whether there is one.
 pub(crate) fn read_backup(path: &Path) -> Result<Option<(Document, Vec<u8>)>, StoreError> {
     let bytes = match read_trusted(path) {
         Err(StoreError::Unsafe { .. }) => None,
@@ -60,11 +58,11 @@ pub(crate) fn read_backup(path: &Path) -> Result<Option<(Document, Vec<u8>)>, St
     Ok(bytes.and_then(|bytes| Some((Document::parse(&bytes).ok()?, bytes))))
 }
 
-/// What shows that a later OpenClaw keeps the credentials elsewhere now, and only left the store
-/// `file` behind: its database, or the copy of the file that it made when it took it over.
+/// The file that shows that a later OpenClaw keeps the credentials in a database and no longer in the
+/// store `file`: the database, or the copy of the store that it made when it imported it.
 ///
 /// # Errors
-/// The directory cannot be looked at, which is not to say that there is nothing: write nothing.
+/// The directory cannot be read. Write nothing.
 pub fn superseded_by(file: &Path) -> Result<Option<PathBuf>, StoreError> {
     let is_sign = |name: &str| paths::is_sign_of_a_database(name, file);
     let directory = paths::directory_of(file);
@@ -78,12 +76,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_that_cannot_be_looked_into_supersedes_nothing_and_says_so() {
+    fn a_directory_that_cannot_be_read_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         // No file system has such a name.
         let unknowable = directory.path().join("n".repeat(5000));
         assert!(superseded_by(&unknowable.join("auth-profiles.json")).is_err());
-        // The control: one that is not there holds nothing.
+        // The control: a missing one has no such file.
         let missing = directory.path().join("missing/auth-profiles.json");
         assert_eq!(superseded_by(&missing).unwrap(), None);
     }

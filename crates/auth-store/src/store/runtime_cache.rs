@@ -1,17 +1,19 @@
-//! `auth.json` beside the store: for each provider the credential that is routed now, for runtimes
-//! inside other programs, which read it and know nothing of profiles.
+//! `auth.json` beside the store: the credential that is in use for each provider. Runtimes inside
+//! other programs read it, and know nothing of profiles.
 //!
-//! Such runtimes refresh what they find, so a refresh token is never in it: whatever is cached
-//! appears as an API key. The file was once the credential store of an older version, and a
-//! runtime may write logins of its own into it. So an entry is ours only if the hash of its key
-//! was recorded before it was written, and what is not ours is never touched.
+//! Such runtimes refresh every login that they find, so the file never has a refresh token: each
+//! entry is an API key. An older version used the file as its store, and a runtime may write its own
+//! logins into it. So an entry is ours only if the hash of its key was recorded before the write.
+//! Other entries are never touched.
 
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
-use crate::document::Document;
 use crate::document::json::{self, Object};
+use crate::document::json_layout::Layout;
+use crate::document::{self, Document};
 use crate::error::StoreError;
 use crate::fs::atomic::{self, NextFile};
 use crate::fs::open::read_trusted;
@@ -20,13 +22,13 @@ use crate::secret::Secret;
 use crate::store::Store;
 use crate::store::model_usage::{self, ModelUsage};
 
-/// What the runtime cache should hold: a provider, and what is sent to its API.
+/// The wanted entries: a provider, and the key that is sent to its API.
 pub type RuntimeCache = Vec<(String, Secret)>;
 
 impl Store {
-    /// Makes the runtime cache at `path` hold what `routed` finds in the store, under the kernel
-    /// lock. Entries that are not ours stay as they are, and a provider that has one keeps it. A
-    /// cache with nothing left in it is removed; one that says it already is not written.
+    /// Writes the entries that `routed` finds in the store into the runtime cache at `path`, under the
+    /// kernel lock. Entries of other programs stay, and their providers keep them. An empty cache is
+    /// removed, and an unchanged one is not written.
     ///
     /// # Errors
     /// The cache is as it was. The store does not depend on it.
@@ -36,7 +38,7 @@ impl Store {
         routed: impl Fn(&Document, &ModelUsage) -> RuntimeCache,
     ) -> Result<(), StoreError> {
         let current = |usage: &ModelUsage| -> Result<_, StoreError> {
-            // Not `read`: that would lock to recover a damaged store, and the lock may be ours.
+            // Not `read`: it takes the lock to recover a damaged store, and we may hold the lock.
             let document = match read_trusted(self.path())? {
                 None => Document::empty(),
                 Some(bytes) => Document::parse(&bytes)
@@ -47,22 +49,25 @@ impl Store {
         let is_done = |before: Option<&[u8]>, wanted: &RuntimeCache, usage: &ModelUsage| {
             merged(before, wanted, &usage.cached()) == Change::None
         };
-        let usage = self.read_model_usage()?;
+        let usage = match self.read_model_usage() {
+            Err(StoreError::Damaged { .. }) => ModelUsage::default(),
+            usage => usage?,
+        };
         let (before, wanted) = current(&usage)?;
         if is_done(before.as_deref(), &wanted, &usage) {
             return Ok(());
         }
 
         let lock = self.lock_companions()?;
-        let mut usage = self.read_model_usage()?;
+        let mut usage = self.model_usage_to_change(&lock)?;
         let (before, wanted) = current(&usage)?;
         let was = usage.cached();
         let change = merged(before.as_deref(), &wanted, &was);
         if change == Change::None {
             return Ok(());
         }
-        // First what will be ours, then the file: whoever dies between leaves nothing that the
-        // next one does not recognise. What was ours may still be there, so it counts too.
+        // The hashes first, then the file: after a crash between the two, the next process still
+        // recognises the entries. Old hashes stay as long as their entries may be there.
         let mut ours: Vec<_> = wanted.iter().map(|(_, key)| hash(key.expose())).collect();
         let still = still_ours(before.as_deref(), &was);
         ours.extend(still.into_iter().filter(|hash| !ours.contains(hash)).collect::<Vec<_>>());
@@ -71,11 +76,11 @@ impl Store {
         match change {
             Change::None => Ok(()),
             Change::Write(text) => {
-                // Only the holder of the lock makes one: one that is left over is a dead one's.
+                // Only the holder of the lock makes one, so an old one is from a crashed process.
                 let temporary = paths::next(path);
                 atomic::remove(&temporary)?;
                 let mut next = NextFile::create(path, &temporary, 0)?;
-                next.fill(text.expose().as_bytes())?;
+                next.fill(&text)?;
                 next.sync()?;
                 next.install()
             }
@@ -84,23 +89,23 @@ impl Store {
     }
 }
 
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Eq, PartialEq)]
 enum Change {
     None,
-    Write(Secret),
+    Write(Zeroizing<Vec<u8>>),
     Remove,
 }
 
-/// What becomes of the file: our entries are those of `wanted`, all others stay.
+/// The change of the file: our entries become those of `wanted`, all others stay.
 fn merged(before: Option<&[u8]>, wanted: &RuntimeCache, ours: &[String]) -> Change {
-    let Some(mut members) = members(before) else { return Change::None };
+    let Some((mut members, around)) = members(before) else { return Change::None };
     let stale: Vec<_> = members
         .iter()
         .filter(|(name, raw)| {
             let key = key_of(raw).filter(|key| ours.contains(&hash(key.expose())));
             key.is_some_and(|key| !wanted.iter().any(|it| it.0 == *name && it.1 == key))
         })
-        .map(|(name, _)| name.to_owned())
+        .map(|(name, _)| name.into_owned())
         .collect();
     let mut is_changed = false;
     for name in &stale {
@@ -113,7 +118,7 @@ fn merged(before: Option<&[u8]>, wanted: &RuntimeCache, ours: &[String]) -> Chan
             let mut entry = Object::default();
             entry.set("type", &"api_key");
             entry.set("key", &key.expose());
-            members.set(name, &entry);
+            members.set_raw(name, &entry.to_text());
             is_changed = true;
         }
     }
@@ -121,8 +126,9 @@ fn merged(before: Option<&[u8]>, wanted: &RuntimeCache, ours: &[String]) -> Chan
         (false, _) => Change::None,
         (true, true) => Change::Remove,
         (true, false) => {
-            let mut text = json::indent(&serde_json::to_string(&members).unwrap_or_default());
-            text.push('\n');
+            let mut text = around[0].to_vec();
+            members.write(&Layout::javascript(), &mut text);
+            text.extend_from_slice(around[1]);
             Change::Write(text.into())
         }
     }
@@ -130,22 +136,23 @@ fn merged(before: Option<&[u8]>, wanted: &RuntimeCache, ours: &[String]) -> Chan
 
 /// The hashes of `ours` whose entries are in the file.
 fn still_ours(before: Option<&[u8]>, ours: &[String]) -> Vec<String> {
-    let members = members(before).unwrap_or_default();
+    let members = members(before).map(|(members, _)| members).unwrap_or_default();
     let hashes = members.iter().filter_map(|(_, raw)| Some(hash(key_of(raw)?.expose())));
     hashes.filter(|hash| ours.contains(hash)).collect()
 }
 
-/// The entries of the file; `None` if it holds something else, which is not for us to mend.
-fn members(before: Option<&[u8]>) -> Option<Object<'_>> {
+/// The entries of the file, and the white space around them. `None` if it is something else, which
+/// is left as it is.
+fn members(before: Option<&[u8]>) -> Option<(Object<'_>, [&[u8]; 2])> {
     match before {
-        None | Some([]) => Some(Object::default()),
-        Some(bytes) => serde_json::from_slice(bytes).ok(),
+        None | Some([]) => Some((Object::default(), [b"", b"\n"])),
+        Some(bytes) => document::object(bytes, &[]).ok(),
     }
 }
 
-/// The key of an entry of the form that we write, and of no other.
-fn key_of(raw: &serde_json::value::RawValue) -> Option<Secret> {
-    let entry = Object::from_raw(Some(raw));
+/// The key of an entry, if the entry has the form that we write.
+fn key_of(raw: &[u8]) -> Option<Secret> {
+    let entry = Object::of(raw)?;
     let is_plain = entry.iter().all(|(name, _)| name == "type" || name == "key");
     let is_key = json::string(entry.get("type")).as_deref() == Some("api_key");
     json::string(entry.get("key")).filter(|_| is_plain && is_key).map(Secret::from)
@@ -186,7 +193,7 @@ mod tests {
             fs::read_to_string(self.path()).ok()
         }
 
-        #[expect(clippy::disallowed_methods, reason = "somebody else's file")]
+        #[expect(clippy::disallowed_methods, reason = "a file of another program")]
         fn seed(&self, text: &str) {
             fs::write(self.path(), text).unwrap();
         }
@@ -207,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_wrote_stays() {
+    fn the_entries_of_other_programs_stay() {
         let agent = Agent::new();
         let login = r#"{"acme":{"type":"oauth","access":"a","refresh":"r"},"old":{"type":"api_key","key":"k"}}"#;
         agent.seed(login);
@@ -218,7 +225,7 @@ mod tests {
         let text = agent.text().unwrap();
         assert!(text.contains("\"refresh\":") && text.contains("old"), "{text}");
         assert!(!text.contains("k2") && !text.contains("k1"), "{text}");
-        // What was ours is somebody else's once it says something else.
+        // An entry of ours that was changed is no longer ours.
         agent.follow(&[("zai", "k2")]);
         agent.seed(r#"{"zai":{"type":"api_key","key":"changed"}}"#);
         agent.follow(&[("zai", "k3")]);
@@ -228,11 +235,19 @@ mod tests {
     #[test]
     fn a_file_that_is_not_ours_to_read_is_left_alone() {
         let agent = Agent::new();
-        for text in ["{", "[]", "null", r#"{"a": 1, "a": 2}"#] {
+        for text in ["{", "[]", "null", r#"{"a": 1, "a" 2}"#] {
             agent.seed(text);
             agent.follow(&[("acme", "k")]);
             assert_eq!(agent.text().as_deref(), Some(text));
         }
+        // A file that JavaScript can read is edited, and every other byte stays.
+        let odd = r#"{"a": 1, "a": "\ud83d" }"#;
+        agent.seed(odd);
+        agent.follow(&[("acme", "k")]);
+        let added = odd.replace("\" }", r#"", "acme": {"type": "api_key", "key": "k"} }"#);
+        assert_eq!(agent.text(), Some(added));
+        agent.follow(&[]);
+        assert_eq!(agent.text().as_deref(), Some(odd));
         agent.seed("");
         agent.follow(&[("acme", "k")]);
         assert!(agent.text().unwrap().contains("acme"));

@@ -1,4 +1,4 @@
-//! The state directory: where the agents' stores and the records shared by them are.
+//! The state directory: the stores of the agents, and the records that they share.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ impl StateDirectory {
         Self { root: root.into() }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -38,7 +38,7 @@ impl StateDirectory {
     /// The agents that have a directory here, by name.
     ///
     /// # Errors
-    /// The directory that has theirs cannot be looked at: that is not to say that there are none.
+    /// The folder of all agents cannot be read, so the agents are not known.
     pub fn agents(&self) -> Result<Vec<String>, StoreError> {
         let names = exists::directories(&paths::agents(&self.root))?.into_iter();
         let mut agents: Vec<_> = names.filter_map(|name| name.into_string().ok()).collect();

@@ -346,5 +346,5 @@ const REPORT: [&str; 5] = ["models", "auth", "report", BOB, "--ok"];
 const FORCED: [&str; 5] = ["models", "auth", "refresh", ALICE, "--force"];
 const START: [&str; 9] =
     ["models", "auth", "login", "--provider", "demo", "--profile-id", ALICE, "--start", "--json"];
-const PASTE: [&str; 7] =
-    ["models", "auth", "paste-token", "--provider", "acme", "--profile-id", WORK];
+const PASTE: [&str; 8] =
+    ["models", "auth", "paste-token", "--provider", "acme", "--profile-id", WORK, "--force"];

@@ -5,40 +5,42 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use crate::agent;
+use crate::agent::invocation::Invocation;
 use crate::commands::agents::args::AgentsAddArgs;
 use crate::commands::agents::bindings::{Binding, Bound};
-use crate::config::edit::{self, Change, Missing};
+use crate::config::edit::{Change, Missing};
 use crate::config::{self, Config};
 use crate::flows::login;
 use crate::flows::login::request::LoginRequest;
 use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::error::CliError;
 use crate::host::paths;
-use crate::host::prompt::{self, Attention};
+use crate::host::prompt;
+use crate::host::report::Report;
 use crate::host::shell_quote::{command, option};
 
 /// Makes the agent; asks for what is missing, if there is somebody to ask.
-pub fn run(args: &AgentsAddArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    if args.login.is_some() && global.json {
+pub fn run(args: &AgentsAddArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    if args.login.is_some() && invocation.output.json {
         return Err(CliError::usage("a login talks, so `--login` and `--json` exclude each other")
             .hint("afterwards: clawdbot models auth login --provider PROVIDER --agent ID"));
     }
-    let config = Config::load(context)?;
-    let asked = ask(args, global, &config, context)?;
+    let (config, context) = (invocation.config()?, invocation.context);
+    let asked = ask(args, invocation.output.json, &config, context)?;
     let new = New::of(args, &asked, &config, context)?;
-    let bound = write(&new, args, &config, context)?;
+    let bound = write(&new, args, &config, invocation)?;
     for directory in [&new.workspace, &new.directory, &new.sessions] {
         make(directory)?;
     }
-    tell(&new, &bound, global, context)?;
+    let report = report(&new, &bound, context);
     match asked.login {
         Some(provider) => {
+            // The login asks, after this is told.
+            report.render(invocation.output, context)?;
             let request = LoginRequest { provider: Some(provider), ..LoginRequest::default() };
-            let global = Global { agent: Some(new.id), ..global.clone() };
-            login::run(&request, &global, context)
+            login::run(&request, &invocation.about(Some(new.id)))
         }
-        None => Ok(Exit::Done),
+        None => Ok(report),
     }
 }
 
@@ -51,16 +53,16 @@ struct Asked {
 
 fn ask(
     args: &AgentsAddArgs,
-    global: &Global,
+    json: bool,
     config: &Config,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Asked, CliError> {
     let given = |text: &Option<String>| {
         text.as_deref().map(auth_store::trim).filter(|text| !text.is_empty()).map(str::to_owned)
     };
     let (name, workspace) = (given(&args.name), given(&args.workspace));
     let login = args.login.clone();
-    let is_silent = args.non_interactive || global.json || !context.terminal.stdin;
+    let is_silent = args.non_interactive || json || !context.terminal.stdin;
     if let (Some(name), Some(workspace)) = (&name, &workspace) {
         return Ok(Asked { name: name.clone(), workspace: workspace.clone(), login });
     }
@@ -69,12 +71,10 @@ fn ask(
         return Err(CliError::usage(format!("{missing} is missing, and there is nobody to ask"))
             .hint("clawdbot agents add NAME --workspace DIR"));
     }
-    let mut lines = prompt::lines(context);
-    let mut answer = |question: String, context: &mut Context| -> Result<String, CliError> {
-        let attention = Attention::pay()?;
+    let answer = |question: String, context: &Context| -> Result<String, CliError> {
         context.say(question);
-        let line = attention.until_interrupted(lines.recv())?.unwrap_or_default();
-        Ok(auth_store::trim(&line).to_owned())
+        // A login that follows is asked for at the same terminal.
+        Ok(auth_store::trim(&prompt::line("", context)?).to_owned())
     };
     let name = match name {
         Some(name) => name,
@@ -117,7 +117,7 @@ impl New {
         args: &AgentsAddArgs,
         asked: &Asked,
         config: &Config,
-        context: &mut Context,
+        context: &Context,
     ) -> Result<Self, CliError> {
         let (name, id) = (asked.name.clone(), config::agent_id(&asked.name));
         if name.is_empty() {
@@ -185,7 +185,7 @@ fn write(
     new: &New,
     args: &AgentsAddArgs,
     config: &Config,
-    context: &mut Context,
+    invocation: &Invocation<'_>,
 ) -> Result<Bound, CliError> {
     let wanted = args.bind.iter().filter(|text| !auth_store::trim(text).is_empty());
     let wanted = wanted
@@ -195,10 +195,10 @@ fn write(
     for binding in &wanted {
         if !binding.is_known(&config.value) {
             let channel = &binding.channel;
-            context.say(format_args!("warning: no channel `{channel}` is configured"));
+            invocation.context.say(format_args!("warning: no channel `{channel}` is configured"));
         }
     }
-    edit::edit(&config.path, Missing::Create, |value| {
+    invocation.edit_config(Missing::Create, |value| {
         let list = value["agents"]["list"].as_array();
         let mut changes = Vec::new();
         if list.is_none_or(Vec::is_empty) {
@@ -223,37 +223,36 @@ fn make(directory: &Path) -> Result<(), CliError> {
     Ok(auth_store::create_private_directory(directory)?)
 }
 
-fn tell(new: &New, bound: &Bound, global: &Global, context: &mut Context) -> Result<(), CliError> {
-    if global.json {
-        let mut value = Map::new();
-        let mut set = |name: &str, it: Value| value.insert(name.to_owned(), it);
-        set("agentId", new.id.as_str().into());
-        set("name", new.name.as_str().into());
-        set("workspace", new.workspace.display().to_string().into());
-        set("agentDir", new.directory.display().to_string().into());
-        if let Some(model) = &new.model {
-            set("model", model.as_str().into());
-        }
-        set("sessionsDir", new.sessions.display().to_string().into());
-        set("bindings", bound.to_json());
-        return context.print_json(&value);
-    }
-    context.print(format_args!("Agent: {}", new.id))?;
-    context.print(format_args!("Workspace: {}", context.display(&new.workspace)))?;
-    context.print(format_args!("Agent dir: {}", context.display(&new.directory)))?;
+fn report(new: &New, bound: &Bound, context: &Context) -> Report {
+    let mut value = Map::new();
+    let mut set = |name: &str, it: Value| value.insert(name.to_owned(), it);
+    set("agentId", new.id.as_str().into());
+    set("name", new.name.as_str().into());
+    set("workspace", new.workspace.display().to_string().into());
+    set("agentDir", new.directory.display().to_string().into());
     if let Some(model) = &new.model {
-        context.print(format_args!("Model: {model}"))?;
+        set("model", model.as_str().into());
+    }
+    set("sessionsDir", new.sessions.display().to_string().into());
+    set("bindings", bound.to_json());
+
+    let mut report = Report::of(Value::Object(value));
+    report.line(format_args!("Agent: {}", new.id));
+    report.line(format_args!("Workspace: {}", context.display(&new.workspace)));
+    report.line(format_args!("Agent dir: {}", context.display(&new.directory)));
+    if let Some(model) = &new.model {
+        report.line(format_args!("Model: {model}"));
     }
     for rule in &bound.added {
-        context.print(format_args!("Bound: {rule}"))?;
+        report.line(format_args!("Bound: {rule}"));
     }
     for (rule, other) in &bound.conflicts {
-        context.say(format_args!("warning: `{rule}` belongs to the agent `{other}` already"));
+        report.note(format_args!("warning: `{rule}` belongs to the agent `{other}` already"));
     }
-    context.say(format_args!(
+    report.note(format_args!(
         "It has no profiles yet: clawdbot models auth login --provider PROVIDER{}; or it uses those of another agent: {}",
         option("--agent", &new.id),
         command("agents share", &[&new.id], " --from main")
     ));
-    Ok(())
+    report
 }

@@ -5,35 +5,33 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use auth_providers::refresh::{self, Revocation};
+use auth_providers::token_source::TokenSink;
 use auth_store::{Credential, Document, OAuthCredential, ProfileId, paths};
 use serde_json::{Value, json};
 
+use crate::agent::invocation::Invocation;
 use crate::agent::shared;
 use crate::agent::{self, Agent};
 use crate::commands::agents::args::AgentsDeleteArgs;
 use crate::commands::agents::list;
 use crate::commands::agents::share::readers;
-use crate::config::edit::{self, Change, Missing};
+use crate::config::edit::{Change, Missing};
 use crate::config::{self, Config};
 use crate::host;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
 use crate::host::process::runtime;
 use crate::host::prompt;
+use crate::host::report::Report;
 use crate::host::shell_quote::{command, option, shell_word};
 use crate::host::text::printable;
-use crate::profiles::token_sink::TokenSink;
-use crate::profiles::worker;
+use crate::profiles::refresh_error;
+use crate::profiles::sink;
 
 /// Deletes the agent: first what may be refused, then what cannot be undone, then the move of its
 /// folders, under the lock of its store.
-pub fn run(
-    args: &AgentsDeleteArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let config = Config::load(context)?;
+pub fn run(args: &AgentsDeleteArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let (config, context) = (invocation.config()?, invocation.context);
     let agent = subject(&args.id, &config, context)?;
     let store = agent.store();
     let document = store.read()?;
@@ -42,11 +40,11 @@ pub fn run(
     announce(&agent, &going, &readers, args, context);
     if !args.force && !agreed(&agent, context)? {
         context.say("Nothing was deleted.");
-        return Ok(Exit::Done);
+        return Ok(Report::default());
     }
 
-    let removed = forget(&agent.id, &config)?;
-    let sink = worker::sink(&agent, &config, context)?;
+    let removed = forget(&agent.id, &config, invocation)?;
+    let sink = sink::for_agent(&agent, &config, context)?;
     hand_over(&sink)?;
     let revoked = if args.revoke { revoke(&going, &sink, &agent, context)? } else { Vec::new() };
     let copy = Copy::of(&agent, context);
@@ -58,7 +56,7 @@ pub fn run(
     }
     let workspace = list::workspace_of(&agent.id, &config, context);
     let deleted = Deleted { agent, workspace, going, revoked, readers, removed, copy };
-    deleted.tell(global, context)
+    Ok(deleted.report(context))
 }
 
 fn subject(name: &str, config: &Config, context: &Context) -> Result<Agent, CliError> {
@@ -76,7 +74,7 @@ fn announce(
     going: &[ProfileId],
     readers: &[String],
     args: &AgentsDeleteArgs,
-    context: &mut Context,
+    context: &Context,
 ) {
     if going.is_empty() {
         context.say(format_args!("The agent `{}` has no credentials of its own.", agent.id));
@@ -97,7 +95,7 @@ fn announce(
     }
 }
 
-fn agreed(agent: &Agent, context: &mut Context) -> Result<bool, CliError> {
+fn agreed(agent: &Agent, context: &Context) -> Result<bool, CliError> {
     if !context.terminal.stdin {
         return Err(CliError::usage("there is nobody to ask whether to delete it").hint(format!(
             "nothing was deleted; to do it: {}",
@@ -116,7 +114,7 @@ struct Removed {
 }
 
 /// Takes the agent out of the config: its entry, its rules, its name where agents may talk to it.
-fn forget(id: &str, config: &Config) -> Result<Removed, CliError> {
+fn forget(id: &str, config: &Config, invocation: &Invocation<'_>) -> Result<Removed, CliError> {
     const ALLOW: [&str; 3] = ["tools", "agentToAgent", "allow"];
     let places = |list: &Value, is_it: &dyn Fn(&Value) -> bool| -> Vec<usize> {
         let items = list.as_array().into_iter().flatten().enumerate();
@@ -135,7 +133,7 @@ fn forget(id: &str, config: &Config) -> Result<Removed, CliError> {
     let allowed = |value: &Value| {
         places(&value["tools"]["agentToAgent"]["allow"], &|item| item.as_str() == Some(id))
     };
-    edit::edit(&config.path, Missing::LeaveAlone, |value| {
+    invocation.edit_config(Missing::LeaveAlone, |value| {
         let from = |names: &'static [&'static str], places: Vec<usize>| {
             places.into_iter().rev().map(move |index| Change::remove_item(names, index))
         };
@@ -190,7 +188,7 @@ fn revoke(
     going: &[ProfileId],
     sink: &TokenSink,
     agent: &Agent,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Vec<ProfileId>, CliError> {
     let mut revoked = Vec::new();
     sink.store.check_writable()?;
@@ -205,7 +203,7 @@ fn revoke(
                 // Its record says so from now on, and its other holders are named.
                 let done = async |_: &OAuthCredential| Revocation::Done;
                 let out = runtime::run(refresh::logout(id, Some(provider), done, sink.doors()))?
-                    .map_err(|error| worker::explain(error, Some(provider), agent))?;
+                    .map_err(|error| refresh_error::explain(error, Some(provider), agent))?;
                 for path in out.others {
                     context.say(format_args!(
                         "warning: `{}` had the same login as `{id}`: it is dead there too",
@@ -341,45 +339,42 @@ struct Deleted {
 }
 
 impl Deleted {
-    fn tell(&self, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+    fn report(&self, context: &Context) -> Report {
         let restore = self.copy.restore();
         let sessions = host::paths::sessions(&context.paths().state_dir, &self.agent.id);
         let kept = self.copy.of_path(&self.agent.directory);
-        if global.json {
-            context.print_json(&json!({
-                "agentId": self.agent.id,
-                "workspace": self.workspace,
-                "agentDir": self.agent.directory.display().to_string(),
-                "sessionsDir": sessions.display().to_string(),
-                "removedBindings": self.removed.bindings,
-                "removedAllow": self.removed.allowed,
-                "credentials": self.going,
-                "revoked": self.revoked,
-                "readers": self.readers,
-                "kept": kept.display().to_string(),
-                "restore": restore,
-            }))?;
-            return Ok(Exit::Done);
-        }
-        context.print(format_args!("Deleted the agent `{}`.", self.agent.id))?;
+        let mut report = Report::of(json!({
+            "agentId": self.agent.id,
+            "workspace": self.workspace,
+            "agentDir": self.agent.directory.display().to_string(),
+            "sessionsDir": sessions.display().to_string(),
+            "removedBindings": self.removed.bindings,
+            "removedAllow": self.removed.allowed,
+            "credentials": self.going,
+            "revoked": self.revoked,
+            "readers": self.readers,
+            "kept": kept.display().to_string(),
+            "restore": restore,
+        }));
+        report.line(format_args!("Deleted the agent `{}`.", self.agent.id));
         let workspace = context.display(Path::new(&self.workspace));
-        context.print(format_args!("Its workspace stays: {workspace}"))?;
+        report.line(format_args!("Its workspace stays: {workspace}"));
         if self.copy.moves.is_empty() {
-            return Ok(Exit::Done);
+            return report;
         }
-        context.print(format_args!(
+        report.line(format_args!(
             "Its credentials and sessions are kept: {}",
             context.display(&kept)
-        ))?;
-        context.print("To bring it back:")?;
+        ));
+        report.line("To bring it back:");
         for command in restore {
-            context.print(format_args!("  {command}"))?;
+            report.line(format_args!("  {command}"));
         }
-        context.print(format_args!(
+        report.line(format_args!(
             "  {}",
             command("agents add", &[&self.agent.id], &option("--workspace", &self.workspace))
-        ))?;
-        Ok(Exit::Done)
+        ));
+        report
     }
 }
 

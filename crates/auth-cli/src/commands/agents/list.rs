@@ -2,42 +2,36 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::agent::invocation::Invocation;
 use crate::agent::shared;
 use crate::agent::{self, Agent};
 use crate::commands::agents::args::AgentsListArgs;
 use crate::commands::agents::bindings::describe;
 use crate::config::{self, Config};
 use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::error::CliError;
+use crate::host::report::Report;
 
 /// Lists the agents of the config, and those that only the disk knows.
-pub fn list(
-    args: &AgentsListArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let config = Config::load(context)?;
-    let agents = match &global.agent {
-        Some(_) => vec![Agent::of(global, &config, context)?.id],
+pub fn list(args: &AgentsListArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let (config, context) = (invocation.config()?, invocation.context);
+    let agents = match invocation.named() {
+        Some(_) => vec![invocation.agent()?.id.clone()],
         None => agent::all(&config, context)?,
     };
     let agents: Vec<_> =
         agents.iter().map(|id| summary(id, args.bindings, &config, context)).collect();
-    if global.json {
-        context.print_json(&agents)?;
-        return Ok(Exit::Done);
-    }
-    context.print("Agents:")?;
+    let mut report = Report::of(json!(agents));
+    report.line("Agents:");
     for agent in &agents {
-        print_text(agent, context)?;
+        tell(agent, context, &mut report);
     }
     if !args.bindings {
-        context.say(
+        report.note(
             "Routing rules map channel/account/peer to an agent. Use --bindings for full rules.",
         );
     }
-    Ok(Exit::Done)
+    Ok(report)
 }
 
 /// One agent, in the original's shape.
@@ -131,7 +125,7 @@ fn bindings(id: &str, config: &Config) -> Vec<String> {
     own.map(|binding| describe(&binding["match"])).collect()
 }
 
-fn print_text(agent: &Map<String, Value>, context: &mut Context) -> Result<(), CliError> {
+fn tell(agent: &Map<String, Value>, context: &Context, report: &mut Report) {
     let text = |name: &str| agent.get(name).and_then(Value::as_str).unwrap_or_default();
     let path = |name: &str| context.display(std::path::Path::new(text(name)));
     let (workspace, directory) = (path("workspace"), path("agentDir"));
@@ -142,24 +136,23 @@ fn print_text(agent: &Map<String, Value>, context: &mut Context) -> Result<(), C
         name => format!(" ({name})"),
     };
     let is_default = if agent["isDefault"] == true { " (default)" } else { "" };
-    context.print(format_args!("- {id}{name}{is_default}"))?;
-    context.print(format_args!("  Workspace: {workspace}"))?;
-    context.print(format_args!("  Agent dir: {directory}"))?;
+    report.line(format_args!("- {id}{name}{is_default}"));
+    report.line(format_args!("  Workspace: {workspace}"));
+    report.line(format_args!("  Agent dir: {directory}"));
     if !text("model").is_empty() {
-        context.print(format_args!("  Model: {}", text("model")))?;
+        report.line(format_args!("  Model: {}", text("model")));
     }
     if !text("sharesFrom").is_empty() {
-        context.print(format_args!("  Profiles: its own, and those of {}", text("sharesFrom")))?;
+        report.line(format_args!("  Profiles: its own, and those of {}", text("sharesFrom")));
     }
-    context.print(format_args!("  Routing rules: {}", agent["bindings"]))?;
+    report.line(format_args!("  Routing rules: {}", agent["bindings"]));
     let routes = agent.get("routes").and_then(Value::as_array).into_iter().flatten();
     let routes: Vec<_> = routes.filter_map(Value::as_str).collect();
     if !routes.is_empty() {
-        context.print(format_args!("  Routing: {}", routes.join(", ")))?;
+        report.line(format_args!("  Routing: {}", routes.join(", ")));
     }
     let details = agent.get("bindingDetails").and_then(Value::as_array).into_iter().flatten();
     for rule in details.filter_map(Value::as_str) {
-        context.print(format_args!("    - {rule}"))?;
+        report.line(format_args!("    - {rule}"));
     }
-    Ok(())
 }

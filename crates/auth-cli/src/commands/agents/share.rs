@@ -3,22 +3,19 @@
 use auth_store::{ProfileId, paths};
 use serde_json::json;
 
+use crate::agent::invocation::Invocation;
 use crate::agent::shared::{self, Seen};
 use crate::agent::{self, Agent};
 use crate::commands::agents::args::AgentsShareArgs;
 use crate::config::Config;
 use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::error::CliError;
+use crate::host::report::Report;
 use crate::host::shell_quote::{command, option};
 
 /// Sets or ends it, and says what the agent sees then.
-pub fn run(
-    args: &AgentsShareArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let config = Config::load(context)?;
+pub fn run(args: &AgentsShareArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let (config, context) = (invocation.config()?, invocation.context);
     let agent = named(&args.id, &config, context)?;
     if args.none {
         shared::set(&agent, None)?;
@@ -32,33 +29,29 @@ pub fn run(
         Some((owner, ids)) => (Some(owner), ids),
         None => (None, Vec::new()),
     };
-    if global.json {
-        context.print_json(&json!({
-            "agentId": agent.id,
-            "from": owner.map(|owner| owner.id),
-            "profiles": ids,
-            "path": paths::sharing_note(&agent.directory).display().to_string(),
-        }))?;
-        return Ok(Exit::Done);
-    }
+    let mut report = Report::of(json!({
+        "agentId": agent.id,
+        "from": owner.as_ref().map(|owner| &owner.id),
+        "profiles": ids,
+        "path": paths::sharing_note(&agent.directory).display().to_string(),
+    }));
     match owner {
-        None => context.print(format_args!("`{}` sees its own profiles only.", agent.id))?,
+        None => report.line(format_args!("`{}` sees its own profiles only.", agent.id)),
         Some(owner) => {
             let list = ids.iter().map(ProfileId::as_str).collect::<Vec<_>>().join(", ");
             let list = if list.is_empty() { "none yet".to_owned() } else { list };
-            context.print(format_args!(
+            report.line(format_args!(
                 "`{}` reads the profiles of `{}`: {list}. They are refreshed there, and nothing is copied.",
                 agent.id, owner.id
-            ))?;
+            ));
         }
     }
-    Ok(Exit::Done)
+    Ok(report)
 }
 
 /// The agent that a person names.
 pub(crate) fn named(name: &str, config: &Config, context: &Context) -> Result<Agent, CliError> {
-    let global = Global { agent: Some(name.to_owned()), ..Global::default() };
-    Agent::of(&global, config, context)
+    Agent::named(Some(name), config, context)
 }
 
 /// Sharing goes one step: nobody should have to look where a profile comes from in the end.

@@ -6,12 +6,13 @@ pub mod args;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use auth_store::{read_regular_text, write_atomic};
 use serde_json::json;
 use toml_edit::{DocumentMut, Item, Table, value};
 
+use crate::agent::invocation::Invocation;
 use crate::commands::configure::args::ConfigureArgs;
 use crate::commands::configure::args::ConfigureCommand;
 use crate::commands::configure::args::ConfigureGitArgs;
@@ -19,42 +20,36 @@ use crate::config::json5::{Node, Shape};
 use crate::config::splice::{Action, spliced};
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::process::launch;
 use crate::host::prompt;
+use crate::host::report::Report;
 use crate::host::shell_quote::shell_word;
 
 /// Writes the setting, or takes it out again.
-pub fn run(
-    command: &ConfigureCommand,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn run(command: &ConfigureCommand, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let context = invocation.context;
     let program = program(context)?;
     let (place, is_changed) = match command {
         ConfigureCommand::ClaudeCode(args) => {
-            let words = token_words(args, "anthropic", global);
+            let words = token_words(args, "anthropic", invocation);
             let line = shell_line(&program, &words);
             let path = folder(context, "CLAUDE_CONFIG_DIR", ".claude").join("settings.json");
             let change = |text: &str| claude_code(text, (!args.undo).then_some(&line));
             (path.display().to_string(), file(&path, args, context, change)?)
         }
         ConfigureCommand::Codex(args) => {
-            let words = token_words(args, "openai-codex", global);
+            let words = token_words(args, "openai-codex", invocation);
             let provider = args.provider.as_deref().unwrap_or("openai-codex");
             let entry = codex_entry(&program, &words, provider)?;
             let path = folder(context, "CODEX_HOME", ".codex").join("config.toml");
             let change = |text: &str| codex(text, (!args.undo).then_some(&entry));
             (path.display().to_string(), file(&path, args, context, change)?)
         }
-        ConfigureCommand::Git(args) => (
-            format!("git config --global {}", git_key(args)),
-            git(args, &program, global, context)?,
-        ),
+        ConfigureCommand::Git(args) => {
+            (format!("git config --global {}", git_key(args)), git(args, &program, invocation)?)
+        }
     };
-    if global.json {
-        context.print_json(&json!({ "place": place, "changed": is_changed }))?;
-    }
-    Ok(Exit::Done)
+    Ok(Report::of(json!({ "place": place, "changed": is_changed })))
 }
 
 fn git_key(args: &ConfigureGitArgs) -> String {
@@ -76,13 +71,17 @@ fn folder(context: &Context, variable: &str, name: &str) -> PathBuf {
 }
 
 /// The words that print the token.
-fn token_words(args: &ConfigureArgs, default: &str, global: &Global) -> Vec<String> {
+fn token_words(args: &ConfigureArgs, default: &str, invocation: &Invocation<'_>) -> Vec<String> {
     let mut words: Vec<String> = ["models", "auth", "token"].map(str::to_owned).into();
-    words.extend(choice_words(args, Some(default), global));
+    words.extend(choice_words(args, Some(default), invocation));
     words
 }
 
-fn choice_words(args: &ConfigureArgs, default: Option<&str>, global: &Global) -> Vec<String> {
+fn choice_words(
+    args: &ConfigureArgs,
+    default: Option<&str>,
+    invocation: &Invocation<'_>,
+) -> Vec<String> {
     let pair = |name: &str, value: &str| [name.to_owned(), value.to_owned()];
     let mut words = Vec::new();
     match (&args.profile, args.provider.as_deref().or(default)) {
@@ -90,7 +89,7 @@ fn choice_words(args: &ConfigureArgs, default: Option<&str>, global: &Global) ->
         (None, Some(provider)) => words.extend(pair("--provider", provider)),
         (None, None) => {}
     }
-    words.extend(global.agent.iter().flat_map(|agent| pair("--agent", agent)));
+    words.extend(invocation.named().into_iter().flat_map(|agent| pair("--agent", agent)));
     words
 }
 
@@ -104,7 +103,7 @@ fn shell_line(program: &Path, words: &[String]) -> String {
 fn file(
     path: &Path,
     args: &ConfigureArgs,
-    context: &mut Context,
+    context: &Context,
     change: impl FnOnce(&str) -> Result<String, String>,
 ) -> Result<bool, CliError> {
     let failed = |reason: &str| {
@@ -144,7 +143,7 @@ fn file(
     Ok(true)
 }
 
-fn agreed(args: &ConfigureArgs, context: &mut Context) -> Result<bool, CliError> {
+fn agreed(args: &ConfigureArgs, context: &Context) -> Result<bool, CliError> {
     if args.yes {
         return Ok(true);
     }
@@ -247,9 +246,9 @@ fn codex(text: &str, entry: Option<&Table>) -> Result<String, String> {
 fn git(
     args: &ConfigureGitArgs,
     program: &Path,
-    global: &Global,
-    context: &mut Context,
+    invocation: &Invocation<'_>,
 ) -> Result<bool, CliError> {
+    let context = invocation.context;
     let common = &args.common;
     if !common.undo && common.provider.is_none() && common.profile.is_none() {
         return Err(CliError::usage("whose token git is to send is not said")
@@ -259,7 +258,7 @@ fn git(
     let found = git_config(&["--get-all", &key], context)?;
     let ours: Vec<&str> = found.lines().filter(|line| line.contains(GIT_WORDS)).collect();
     let mut words: Vec<String> = GIT_WORDS.split_whitespace().map(str::to_owned).collect();
-    words.extend(choice_words(common, None, global));
+    words.extend(choice_words(common, None, invocation));
     words.extend(["--host".to_owned(), args.host.clone()]);
     words.extend(args.username.iter().flat_map(|name| ["--username".to_owned(), name.clone()]));
     let helper = format!("!{}", shell_line(program, &words));
@@ -292,9 +291,8 @@ fn git(
 /// `git config --global …`; that there is no such key is no failure.
 fn git_config(words: &[&str], context: &Context) -> Result<String, CliError> {
     let failed = |reason: String| CliError::new(Exit::Usage, "git", reason);
-    let mut command = Command::new("git");
+    let mut command = launch::program_seeing("git", &context.env_without_secrets(&[]));
     command.args(["config", "--global"]).args(words).stdin(Stdio::null());
-    command.env_clear().envs(context.env_without_secrets(&[]));
     let output = command.output().map_err(|error| failed(format!("git: {error}")))?;
     match output.status.code() {
         Some(0 | 1 | 5) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),

@@ -2,47 +2,43 @@
 
 use serde_json::json;
 
-use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
 use crate::commands::doctor::args::DoctorArgs;
 use crate::commands::doctor::examine;
 use crate::commands::doctor::finding::{Finding, Fix, Severity};
-use crate::config::Config;
-use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::report::Report;
 use crate::host::text::printable;
 
 /// Looks at everything; with `--fix` mends, and looks again.
-pub fn run(args: &DoctorArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    // One that does not exist has nothing wrong with it: that is for the person to know. A config that cannot be read is
-    // a finding of its own.
-    if let (Some(_), Ok(config)) = (&global.agent, Config::load(context)) {
-        Agent::of(global, &config, context)?;
+pub fn run(args: &DoctorArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    // One that does not exist has nothing wrong with it: that is for the person to know. A config
+    // that cannot be read is a finding of its own.
+    if invocation.named().is_some() && invocation.config().is_ok() {
+        invocation.agent()?;
     }
-    let mut done = Vec::new();
-    let mut findings = examine(context, !args.offline);
+    let look = || examine(invocation, !args.offline);
+    let (mut findings, mut done, mut fixed) = (look(), Vec::new(), Vec::new());
     if args.fix {
         for finding in findings.iter().filter(|finding| finding.fix.is_some()) {
             let outcome = finding.fix.as_ref().map(Fix::apply);
             done.push((finding.what.clone(), outcome.unwrap_or(Ok(""))));
         }
         if !done.is_empty() {
-            let before = findings;
-            findings = examine(context, !args.offline);
+            let before = std::mem::replace(&mut findings, look());
             let is_gone = |old: &&Finding| !findings.iter().any(|new| new.what == old.what);
-            let fixed: Vec<_> = before.iter().filter(is_gone).map(|it| it.to_json(true)).collect();
-            if global.json {
-                return as_json(&findings, fixed, context);
-            }
+            fixed = before.iter().filter(is_gone).map(|it| it.to_json(true)).collect();
         }
     }
-    if global.json {
-        return as_json(&findings, Vec::new(), context);
-    }
+
+    let serious = findings.iter().filter(|it| it.severity != Severity::Note).count();
+    let left = findings.iter().map(|it| it.to_json(false));
+    let all: Vec<_> = fixed.into_iter().chain(left).collect();
+    let mut report = Report::of(json!({ "ok": serious == 0, "findings": all }));
     for (what, outcome) in &done {
         match outcome {
-            Ok(word) => context.print(format_args!("mended   {}: {word}", printable(what)))?,
-            Err(why) => context.print(format_args!("not mended   {}: {why}", printable(what)))?,
+            Ok(word) => report.line(format_args!("mended   {}: {word}", printable(what))),
+            Err(why) => report.line(format_args!("not mended   {}: {why}", printable(what))),
         }
     }
     for finding in &findings {
@@ -51,32 +47,19 @@ pub fn run(args: &DoctorArgs, global: &Global, context: &mut Context) -> Result<
             Severity::Warning => "warning",
             Severity::Note => "note",
         };
-        context.print(format_args!("{word:<8} {}", printable(&finding.what)))?;
+        report.line(format_args!("{word:<8} {}", printable(&finding.what)));
         if !finding.cost.is_empty() {
-            context.print(format_args!("         {}", finding.cost))?;
+            report.line(format_args!("         {}", finding.cost));
         }
         if let Some(command) = &finding.command {
-            context.print(format_args!("         -> {}", printable(command)))?;
+            report.line(format_args!("         -> {}", printable(command)));
         }
     }
-    let serious = findings.iter().filter(|it| it.severity != Severity::Note).count();
     let fixable = findings.iter().filter(|it| it.fix.is_some()).count();
     if findings.is_empty() {
-        context.print("Nothing is wrong.")?;
+        report.line("Nothing is wrong.");
     } else if fixable > 0 && !args.fix {
-        context.say(format_args!("`clawdbot doctor --fix` mends {fixable} of {}", findings.len()));
+        report.note(format_args!("`clawdbot doctor --fix` mends {fixable} of {}", findings.len()));
     }
-    Ok(if serious == 0 { Exit::Done } else { Exit::Expired })
-}
-
-fn as_json(
-    findings: &[Finding],
-    fixed: Vec<serde_json::Value>,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let serious = findings.iter().any(|it| it.severity != Severity::Note);
-    let left = findings.iter().map(|it| it.to_json(false));
-    let all: Vec<_> = fixed.into_iter().chain(left).collect();
-    context.print_json(&json!({ "ok": !serious, "findings": all }))?;
-    Ok(if serious { Exit::Expired } else { Exit::Done })
+    Ok(report.ending(if serious == 0 { Exit::Done } else { Exit::Expired }))
 }

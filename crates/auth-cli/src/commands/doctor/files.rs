@@ -142,14 +142,28 @@ fn of_the_agent(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
         && auth_store::read_regular_text(&cache).is_ok_and(|text| text.contains("\"refresh\""))
     {
         let what = format!("{} holds a refresh token beside the store", show(&cache, patient));
-        findings.push(
-            Finding::new("runtime_cache", Severity::Warning, what)
+        let finding = Finding::new("runtime_cache", Severity::Warning, what).at(&cache);
+        findings.push(if is_within(&cache, &patient.context.paths().state_dir) {
+            finding
                 .costs("a program that refreshes what it finds there ends the login for everybody")
-                .at(&cache)
-                .command(moved_away(&cache, "old")),
-        );
+                .command(moved_away(&cache, "old"))
+        } else {
+            // pi has a file of that name, and would be logged out.
+            finding.costs("it may be another program's, which keeps its own logins there").command(
+                format!(
+                    "keep the credentials of `{}` elsewhere: correct its `agentDir` in the config",
+                    agent.id
+                ),
+            )
+        });
     }
     findings
+}
+
+/// Whether a file is in a directory, all links followed.
+fn is_within(path: &Path, directory: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real(path).starts_with(real(directory))
 }
 
 /// Something that is no file in the place of one: it is not waited for, and nothing is read from it.

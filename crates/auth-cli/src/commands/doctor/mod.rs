@@ -13,25 +13,28 @@ pub mod patient;
 pub mod profiles;
 pub mod settings;
 
+use std::rc::Rc;
+
 use auth_store::{StateDirectory, paths};
 
+use crate::agent::invocation::Invocation;
 use crate::agent::{self, Agent};
 use crate::commands::doctor::finding::{Finding, Severity};
 use crate::commands::doctor::patient::Patient;
 use crate::config::Config;
-use crate::host::context::Context;
 use crate::profiles::view;
 
 /// Everything that was found, the worst first. `online`: ask the issuers too.
-pub fn examine(context: &Context, online: bool) -> Vec<Finding> {
+pub fn examine(invocation: &Invocation<'_>, online: bool) -> Vec<Finding> {
+    let context = invocation.context;
     let mut findings = Vec::new();
-    let config = Config::load(context).unwrap_or_else(|error| {
+    let config = invocation.config().unwrap_or_else(|error| {
         findings.push(
             Finding::new("config_unreadable", Severity::Error, error.message.clone())
                 .costs("no command that needs the config works")
                 .at(&context.paths().config),
         );
-        Config::empty(&context.paths().config)
+        Rc::new(Config::empty(&context.paths().config))
     });
     let ids = agent::all(&config, context).unwrap_or_else(|error| {
         findings

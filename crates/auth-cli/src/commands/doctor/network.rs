@@ -9,9 +9,9 @@ use auth_store::{Credential, Document};
 
 use crate::commands::doctor::finding::{Finding, Severity};
 use crate::commands::doctor::patient::Patient;
+use crate::host::network;
 use crate::host::process::runtime;
 use crate::host::shell_quote::word;
-use crate::profiles::worker;
 
 pub(crate) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     let mut endpoints: BTreeMap<String, String> = BTreeMap::new();
@@ -31,7 +31,7 @@ pub(crate) fn examine(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 fn ask(url: &str, provider: &str, patient: &Patient<'_>) -> Option<Finding> {
-    let client = worker::client(patient.context);
+    let client = network::client(patient.context);
     let asked = runtime::run(client.send(HttpRequest::get(url, TIMEOUT))).ok()?;
     let response = match asked {
         Ok(response) => response,

@@ -1,5 +1,7 @@
 //! What `doctor` looks at.
 
+use std::rc::Rc;
+
 use auth_providers::Providers;
 use auth_store::{Records, Timestamp};
 
@@ -13,7 +15,7 @@ pub struct Patient<'a> {
     /// The outside world.
     pub context: &'a Context,
     /// The user's file, if it can be read.
-    pub config: Config,
+    pub config: Rc<Config>,
     /// Every agent that the config or the disk knows.
     pub agents: Vec<Agent>,
     /// The providers there are.

@@ -1,6 +1,8 @@
 //! One agent's store: can it be read, and can each profile be used and renewed.
 
-use auth_providers::TargetError;
+use std::path::PathBuf;
+
+use auth_providers::{Removed, TargetError, key_value};
 use auth_store::{
     Credential, Document, KeyReference, OAuthCredential, ParseError, Profile, ProfileId, State,
     TokenKey, TokenLock, paths,
@@ -13,6 +15,7 @@ use crate::commands::doctor::patient::{Patient, of_agent};
 use crate::commands::doctor::settings::order_finding;
 use crate::host::shell_quote::{command, moved_away, option, word};
 use crate::host::text::utc;
+use crate::profiles::kept::kept;
 use crate::profiles::key_reference;
 use crate::profiles::view::way_in;
 
@@ -50,7 +53,48 @@ pub(crate) fn examine(agent: &Agent, patient: &Patient<'_>) -> Vec<Finding> {
     };
     match Document::parse(&bytes) {
         Err(error) => findings.push(damaged(agent, &error, patient)),
-        Ok(document) => findings.extend(of_document(agent, &document, patient)),
+        Ok(document) => {
+            findings.extend(of_document(agent, &document, patient));
+            findings.extend(unread(agent, &document, patient));
+        }
+    }
+    findings
+}
+
+/// The answers that could not be read and are kept: for a profile, or for a login that is gone.
+fn unread(agent: &Agent, document: &Document, patient: &Patient<'_>) -> Vec<Finding> {
+    let kept_for = |document: &Document, of_agent: &str| {
+        kept(document, of_agent, &patient.providers, &patient.records)
+    };
+    let of_profiles = kept_for(document, &of_agent(agent, patient));
+    let mut findings = Vec::new();
+    for kept in of_profiles {
+        let what = format!(
+            "an issuer's answer for `{}` of `{}` could not be read and is kept: {}",
+            kept.profile, agent.id, kept.reason
+        );
+        let finding = Finding::new("unmerged_answer", Severity::Error, what)
+            .costs("the renewed token may be in it; the old one is not sent again unasked")
+            .about(&kept.profile)
+            .command(kept.command);
+        findings.push(match &kept.path {
+            Some(path) => finding.at(path),
+            None => finding,
+        });
+    }
+    let files = agent.store().kept_answers().unwrap_or_default();
+    let is_known = |path: &PathBuf| {
+        let documents = patient.agents.iter().filter_map(|agent| agent.store().read().ok());
+        documents.flat_map(|it| kept_for(&it, "")).any(|kept| kept.path.as_ref() == Some(path))
+    };
+    for (_, path) in files.iter().filter(|(_, path)| !is_known(path)) {
+        let what = format!("an issuer's answer is kept beside the store of `{}`", agent.id);
+        findings.push(
+            Finding::new("unmerged_answer", Severity::Warning, what)
+                .costs("nothing: the login that it was for is gone; it may hold tokens")
+                .at(path)
+                .command(format!("rm {}", word(path.display()))),
+        );
     }
     findings
 }
@@ -155,6 +199,7 @@ fn of_profile(
                 .command(login.clone()),
         );
     }
+    findings.extend(unusable_key(agent, profile, credential, &of));
     if let Credential::OAuth(oauth) = credential {
         findings.extend(of_login(agent, profile, oauth, &login, patient));
     }
@@ -179,6 +224,45 @@ fn of_profile(
         );
     }
     findings
+}
+
+/// A key or token that would not be stored today, or not as it is: it was pasted with something
+/// else, or is something else.
+fn unusable_key(
+    agent: &Agent,
+    profile: &Profile,
+    credential: &Credential,
+    of: &str,
+) -> Option<Finding> {
+    let (noun, command) = match credential {
+        Credential::ApiKey(_) => ("key", "paste-api-key"),
+        Credential::Token { .. } => ("token", "paste-token"),
+        Credential::Reference(_) | Credential::OAuth(_) => return None,
+    };
+    if credential.bearer().is_blank() {
+        return None;
+    }
+    let id = &profile.id;
+    let (severity, reason) = match key_value(credential.bearer().expose()) {
+        Err(error) => (Severity::Error, error.to_string()),
+        Ok(value) => {
+            // Spaces around it are not handed out.
+            let removed = value.removed.iter().filter(|it| **it != Removed::Around);
+            let removed: Vec<_> = removed.map(ToString::to_string).collect();
+            if removed.is_empty() {
+                return None;
+            }
+            (Severity::Warning, format!("it was stored with {}", removed.join(", ")))
+        }
+    };
+    let what = format!("the {noun} of `{id}` of `{}` cannot be one as it is: {reason}", agent.id);
+    let (provider, profile) = (option("--provider", &profile.provider), option("--profile-id", id));
+    Some(
+        Finding::new("unusable_key", severity, what)
+            .costs("requests with it are refused")
+            .about(id)
+            .command(format!("clawdbot models auth {command}{provider}{profile} --force{of}")),
+    )
 }
 
 fn of_login(

@@ -184,6 +184,7 @@ fn variables(patient: &Patient<'_>) -> Vec<Finding> {
         }
         break;
     }
+    findings.extend(directory_of_pi(patient));
     for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
         let Some(value) = patient.context.env(name).filter(|value| !value.trim().is_empty()) else {
             continue;
@@ -204,6 +205,27 @@ fn variables(patient: &Patient<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// pi's variable names a directory without a store of ours, so it does not count.
+fn directory_of_pi(patient: &Patient<'_>) -> Option<Finding> {
+    let context = patient.context;
+    let value = context.env("PI_CODING_AGENT_DIR").filter(|value| !value.trim().is_empty())?;
+    let path = context.user_path(value);
+    if context.paths().agent_dir_is_chosen || paths::store(&path).exists() {
+        return None;
+    }
+    let shown = context.display(&path);
+    let what = format!("PI_CODING_AGENT_DIR names {shown}, which has no store of ours");
+    Some(
+        Finding::new("agent_dir_ignored", Severity::Note, what)
+            .costs("nothing: the variable is pi's own, and ignored here until a store is there")
+            .at(&path)
+            .command(format!(
+                "to keep the credentials there: export CLAWDBOT_AGENT_DIR={}",
+                word(path.display())
+            )),
+    )
 }
 
 /// Both default places are in use: half of the logins may be in the other one.

@@ -64,9 +64,12 @@ pub struct SetupTokenArgs {
     /// The profile to store it as; without it `<provider>:manual`
     #[arg(long, value_name = "ID")]
     pub profile_id: Option<String>,
-    /// Do not ask first
+    /// Do not ask whether to replace: a second one is stored beside the first
     #[arg(long)]
     pub yes: bool,
+    /// Replace what the profile holds
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `models auth paste-token`
@@ -85,6 +88,12 @@ pub struct PasteTokenArgs {
     /// When it ends, from now: `365d`, `12h`; a bare number means days
     #[arg(long, value_name = "DURATION", value_parser = days)]
     pub expires_in: Option<Duration>,
+    /// Replace what the profile holds
+    #[arg(long)]
+    pub force: bool,
+    /// Do not ask whether to replace: a second one is stored beside the first
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// `models auth paste-api-key`
@@ -99,7 +108,9 @@ Examples:
   clawdbot models auth paste-api-key --provider groq --from-command 'op read op://work/groq/key'
 
 With --from-… the key is not copied: the profile remembers the place, and the key is fetched from
-there each time it is handed out."
+there each time it is handed out.
+
+A second key is stored beside the first, as `<provider>:default-2`; --force replaces."
 )]
 pub struct PasteApiKeyArgs {
     /// The provider; it need not be a known one
@@ -117,6 +128,12 @@ pub struct PasteApiKeyArgs {
     /// The key stays where this command prints it from: its first line. No shell is involved
     #[arg(long, value_name = "COMMAND")]
     pub from_command: Option<String>,
+    /// Replace what the profile holds
+    #[arg(long)]
+    pub force: bool,
+    /// Do not ask whether to replace: a second one is stored beside the first
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// `models auth login-github-copilot`

@@ -3,6 +3,7 @@
 
 pub mod args;
 
+use crate::agent::invocation::Invocation;
 use crate::commands::login::args::{
     CopilotArgs, ImportArgs, LoginArgs, PasteApiKeyArgs, PasteTokenArgs, SetupTokenArgs,
 };
@@ -10,13 +11,12 @@ use crate::flows::import::{self, ImportRequest};
 use crate::flows::login::request::LoginRequest;
 use crate::flows::login::{self, two_steps};
 use crate::flows::paste::{self, PasteRequest, Pasted, Place};
-use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::error::CliError;
+use crate::host::report::Report;
 use crate::profiles::{login_method, view};
 
 /// Logs in, begins a login, or finishes one.
-pub fn run(args: &LoginArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &LoginArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let device_code = || "device_code".to_owned();
     let request = LoginRequest {
         provider: args.provider.clone(),
@@ -28,65 +28,59 @@ pub fn run(args: &LoginArgs, global: &Global, context: &mut Context) -> Result<E
         force: args.force,
     };
     match &args.finish {
-        Some(answer) => two_steps::finish(answer, &request, global, context),
-        None => login::run(&request, global, context),
+        Some(answer) => two_steps::finish(answer, &request, invocation),
+        None => login::run(&request, invocation),
     }
 }
 
 /// `login-github-copilot`, as people know it from Clawdbot.
-pub fn copilot(
-    args: &CopilotArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn copilot(args: &CopilotArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let request = LoginRequest {
         provider: Some("github-copilot".to_owned()),
         profile_id: args.profile_id.clone(),
         force: args.yes,
         ..LoginRequest::default()
     };
-    login::run(&request, global, context)
+    login::run(&request, invocation)
 }
 
 /// `add`: asks for the provider, and for the way where it has several.
-pub fn add(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn add(invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let context = invocation.context;
     let providers = view::providers(context);
     let name = login_method::choose_provider(&providers, context)?;
     let provider = login_method::find(&name, &providers)?;
     let method = login_method::choose_method(provider, context)?;
     let request = LoginRequest { provider: Some(name), method, ..LoginRequest::default() };
-    login::run(&request, global, context)
+    login::run(&request, invocation)
 }
 
 /// Stores the token that the provider's own tool prints.
-pub fn setup_token(
-    args: &SetupTokenArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let request = PasteRequest::token(&args.provider, args.profile_id.as_deref());
-    paste::run(&request, global, context)
+pub fn setup_token(args: &SetupTokenArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let request = PasteRequest {
+        force: args.force,
+        may_ask: !args.yes,
+        ..PasteRequest::setup_token(&args.provider, args.profile_id.as_deref())
+    };
+    invocation.with_options(|global, context| paste::run(&request, global, context))
 }
 
 /// Stores a token of any provider.
-pub fn paste_token(
-    args: &PasteTokenArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn paste_token(args: &PasteTokenArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let request = PasteRequest {
         secret: Pasted::Token(args.expires_in),
+        force: args.force,
+        may_ask: !args.yes,
         ..PasteRequest::token(&args.provider, args.profile_id.as_deref())
     };
-    paste::run(&request, global, context)
+    invocation.with_options(|global, context| paste::run(&request, global, context))
 }
 
 /// Stores an API key of any provider.
 pub fn paste_api_key(
     args: &PasteApiKeyArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+    invocation: &Invocation<'_>,
+) -> Result<Report, CliError> {
     let place = match (&args.from_env, &args.from_file, &args.from_command) {
         (Some(name), ..) => Some(Place::Env(name.clone())),
         (_, Some(path), _) => Some(Place::File(path.clone())),
@@ -95,13 +89,15 @@ pub fn paste_api_key(
     };
     let request = PasteRequest {
         secret: Pasted::ApiKey(place),
+        force: args.force,
+        may_ask: !args.yes,
         ..PasteRequest::api_key(&args.provider, args.profile_id.as_deref())
     };
-    paste::run(&request, global, context)
+    invocation.with_options(|global, context| paste::run(&request, global, context))
 }
 
 /// Takes a credential over from another tool.
-pub fn import(args: &ImportArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn import(args: &ImportArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let request = ImportRequest {
         from: args.from.clone(),
         access_only: args.access_only,
@@ -110,5 +106,5 @@ pub fn import(args: &ImportArgs, global: &Global, context: &mut Context) -> Resu
         profile_id: args.profile_id.clone(),
         force: args.force,
     };
-    import::run(&request, global, context)
+    invocation.with_options(|global, context| import::run(&request, global, context))
 }

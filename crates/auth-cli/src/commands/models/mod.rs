@@ -4,6 +4,7 @@ pub mod args;
 
 use serde_json::{Map, Value, json};
 
+use crate::agent::invocation::Invocation;
 use crate::commands::models::args::AliasesCommand;
 use crate::commands::models::args::FallbacksCommand;
 use crate::commands::models::args::ListingArgs;
@@ -11,31 +12,29 @@ use crate::config::edit::{self, Change, Missing};
 use crate::config::json5::Step;
 use crate::config::{self, Config};
 use crate::flows::model::{Use, at, changed, model_named, place};
-use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::error::CliError;
+use crate::host::report::Report;
 use crate::host::shell_quote;
 
 /// `models fallbacks …` and `models image-fallbacks …`.
 pub fn fallbacks(
     command: &FallbacksCommand,
     which: Use,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let config = Config::load(context)?;
-    let place = place(which, global, &config, context)?;
+    invocation: &Invocation<'_>,
+) -> Result<Report, CliError> {
+    let config = invocation.config()?;
+    let place = place(which, invocation)?;
     let known = config::models_of(at(&config.value, &place)).fallbacks;
     let list: Vec<Step> = place.iter().cloned().chain(["fallbacks".into()]).collect();
     match command {
         FallbacksCommand::List(args) => {
-            return show(args, which.fallbacks(), "fallbacks", &json!(known), global, context);
+            return show(args, which.fallbacks(), "fallbacks", &json!(known), invocation);
         }
         FallbacksCommand::Add(args) => {
             let model = model_named(&args.model, &config)?;
             let has = |text: &String| model_named(text, &config).is_ok_and(|known| known == model);
             if !known.iter().any(has) {
-                edit::edit(&config.path, Missing::Create, |value| {
+                invocation.edit_config(Missing::Create, |value| {
                     let mut changes = match at(value, &place) {
                         // A model alone has no place for others beside it.
                         Value::String(primary) => {
@@ -61,7 +60,7 @@ pub fn fallbacks(
                 return Err(CliError::usage(format!("{model} is no fallback"))
                     .hint(format!("the fallbacks are: {known}")));
             }
-            edit::edit(&config.path, Missing::LeaveAlone, |value| {
+            invocation.edit_config(Missing::LeaveAlone, |value| {
                 let items = at(value, &list).as_array().map(Vec::as_slice).unwrap_or_default();
                 let places = items.iter().enumerate().filter(|(_, item)| is_it(item));
                 let places: Vec<_> = places.map(|(index, _)| index).rev().collect();
@@ -73,36 +72,32 @@ pub fn fallbacks(
             })?;
         }
         FallbacksCommand::Clear => {
-            edit::edit(&config.path, Missing::LeaveAlone, |value| {
+            invocation.edit_config(Missing::LeaveAlone, |value| {
                 let is_there = at(value, &list).is_array();
                 let empty = || Change::set_at(list.clone(), json!([]));
                 is_there.then(empty).into_iter().collect()
             })?;
         }
     }
-    let now = Config::load(context)?;
+    let now = invocation.config()?;
     let now = config::models_of(at(&now.value, &place)).fallbacks;
     let list = if now.is_empty() { "none".to_owned() } else { now.join(", ") };
     let (answer, text) = (json!({ "fallbacks": now }), format!("{}: {list}", which.fallbacks()));
-    changed(&answer, &text, &config, global, context)
+    Ok(changed(answer, &text, invocation))
 }
 
 /// `models aliases …`: they are for all agents.
-pub fn aliases(
-    command: &AliasesCommand,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    if global.agent.is_some() {
+pub fn aliases(command: &AliasesCommand, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    if invocation.named().is_some() {
         return Err(CliError::usage("aliases are for all agents").hint("leave out --agent"));
     }
-    let config = Config::load(context)?;
+    let config = invocation.config()?;
     match command {
         AliasesCommand::List(args) => {
             let aliases = config.listed_models();
             let aliases = aliases.filter_map(|(model, alias)| Some((alias?.to_owned(), model)));
             let aliases: Map<_, _> = aliases.map(|(alias, model)| (alias, model.into())).collect();
-            show(args, "Aliases", "aliases", &Value::Object(aliases), global, context)
+            show(args, "Aliases", "aliases", &Value::Object(aliases), invocation)
         }
         AliasesCommand::Add(args) => {
             let (alias, model) = (alias(&args.alias)?, model_named(&args.model, &config)?);
@@ -111,7 +106,7 @@ pub fn aliases(
                 return Err(CliError::usage(format!("`{alias}` stands for {other} already"))
                     .hint(shell_quote::command("models aliases remove", &[&alias], "")));
             }
-            edit::edit(&config.path, Missing::Create, |value| {
+            invocation.edit_config(Missing::Create, |value| {
                 let entry = &value["agents"]["defaults"]["models"][&model];
                 let models = ["agents", "defaults", "models", &model];
                 if entry.is_object() {
@@ -121,7 +116,7 @@ pub fn aliases(
                 }
             })?;
             let answer = json!({ "alias": alias, "model": model });
-            changed(&answer, &format!("Alias {alias} -> {model}"), &config, global, context)
+            Ok(changed(answer, &format!("Alias {alias} -> {model}"), invocation))
         }
         AliasesCommand::Remove(args) => {
             let alias = alias(&args.alias)?;
@@ -129,12 +124,12 @@ pub fn aliases(
                 return Err(CliError::usage(format!("there is no alias `{alias}`"))
                     .hint("see `clawdbot models aliases list`"));
             };
-            edit::edit(&config.path, Missing::LeaveAlone, |_| {
+            invocation.edit_config(Missing::LeaveAlone, |_| {
                 vec![Change::remove(&["agents", "defaults", "models", &model, "alias"])]
             })?;
             let answer = json!({ "alias": alias, "model": model });
             let text = format!("`{alias}` no longer stands for {model}.");
-            changed(&answer, &text, &config, global, context)
+            Ok(changed(answer, &text, invocation))
         }
     }
 }
@@ -161,34 +156,30 @@ fn show(
     title: &str,
     key: &str,
     list: &Value,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    if args.plain && global.json {
+    invocation: &Invocation<'_>,
+) -> Result<Report, CliError> {
+    if args.plain && invocation.output.json {
         return Err(CliError::usage("`--plain` and `--json` exclude each other"));
     }
-    if global.json {
-        context.print_json(&json!({ key: list }))?;
-        return Ok(Exit::Done);
-    }
+    let mut report = Report::of(json!({ key: list }));
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let lines: Vec<(Option<&String>, String)> = match list {
         Value::Object(names) => names.iter().map(|(name, it)| (Some(name), text(it))).collect(),
         list => list.as_array().into_iter().flatten().map(|it| (None, text(it))).collect(),
     };
     if !args.plain {
-        context.print(format_args!("{title} ({}):", lines.len()))?;
+        report.line(format_args!("{title} ({}):", lines.len()));
         if lines.is_empty() {
-            context.print("- none")?;
+            report.line("- none");
         }
     }
     for (name, value) in lines {
         match (name, args.plain) {
-            (Some(name), true) => context.print(format_args!("{name} {value}"))?,
-            (Some(name), false) => context.print(format_args!("- {name} -> {value}"))?,
-            (None, true) => context.print(value)?,
-            (None, false) => context.print(format_args!("- {value}"))?,
+            (Some(name), true) => report.line(format_args!("{name} {value}")),
+            (Some(name), false) => report.line(format_args!("- {name} -> {value}")),
+            (None, true) => report.line(value),
+            (None, false) => report.line(format_args!("- {value}")),
         }
     }
-    Ok(Exit::Done)
+    Ok(report)
 }

@@ -26,6 +26,9 @@ pub struct OnboardArgs {
     /// The profile to store the credential as
     #[arg(long, value_name = "ID")]
     pub profile_id: Option<String>,
+    /// Replace what that profile holds
+    #[arg(long)]
+    pub force: bool,
     /// Where to import from: `codex`, `claude`, `qwen`, `gemini` or a file
     #[arg(long, value_name = "TOOL|PATH")]
     pub from: Option<String>,

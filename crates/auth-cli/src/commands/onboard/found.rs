@@ -12,7 +12,7 @@ use crate::host::paths::{MAIN_AGENT, usual_state_dirs};
 use crate::profiles::view::View;
 
 /// Says what was found, or that nothing was.
-pub(crate) fn tell(view: &View, providers: &Providers, context: &mut Context) {
+pub(crate) fn tell(view: &View, providers: &Providers, context: &Context) {
     let mut found = Vec::new();
     if !view.profiles.is_empty() {
         let ids: Vec<_> = view.profiles.iter().map(|it| it.id.as_str()).collect();

@@ -9,6 +9,7 @@ use auth_providers::{Provider, Providers};
 use auth_store::ProviderId;
 use serde_json::{Value, json};
 
+use crate::agent::invocation::Invocation;
 use crate::commands::onboard::args::OnboardArgs;
 use crate::flows::import::{self, ImportRequest};
 use crate::flows::login::request::LoginRequest;
@@ -20,17 +21,18 @@ use crate::host::error::{CliError, Exit};
 use crate::host::global::Global;
 use crate::host::other_tools::{self, Tool};
 use crate::host::prompt;
+use crate::host::report::Report;
 use crate::host::shell_quote::{command, option};
-use crate::host::style::Style;
 use crate::host::text::printable;
 use crate::profiles::login_method;
 use crate::profiles::table;
 use crate::profiles::view::{self, DEFAULT_PROVIDER, View};
 
 /// Takes a person from nothing to a token.
-pub fn run(args: &OnboardArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &OnboardArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let context = invocation.context;
     let is_silent = args.non_interactive || !(context.terminal.stdin && context.terminal.stderr);
-    let view = View::read(global, context)?;
+    let view = View::read(invocation)?;
     let providers = view::providers(context);
     let act = match &args.auth_choice {
         Some(choice) => named(choice, args, &view, &providers, context)?,
@@ -47,13 +49,11 @@ pub fn run(args: &OnboardArgs, global: &Global, context: &mut Context) -> Result
         (None, Some(provider)) => suggested(provider, args, is_silent, &view, context)?,
         (None, None) => None,
     };
-    let (act, done) = perform(act, args, &providers, global, context)?;
+    let (act, done) = perform(act, args, &providers, invocation)?;
     if let Some(model) = &model {
-        quietly(context, |context| {
-            model::set(model, Use::Chat, &Global { json: true, ..global.clone() }, context)
-        })?;
+        model::set(model, Use::Chat, invocation)?;
     }
-    finish(&act, &done, model.as_deref(), global, context)
+    finish(&act, &done, model.as_deref(), invocation)
 }
 
 /// What is done in the end.
@@ -147,7 +147,7 @@ fn chosen(
     args: &OnboardArgs,
     view: &View,
     providers: &Providers,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Act, CliError> {
     let mut choices: Vec<(String, Wanted)> = Vec::new();
     if !view.profiles.is_empty() {
@@ -227,7 +227,7 @@ enum Wanted {
 fn provider_name(
     args: &OnboardArgs,
     examples: &str,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<String, CliError> {
     if let Some(name) = &args.provider {
         return Ok(name.clone());
@@ -250,20 +250,26 @@ fn login_request(args: &OnboardArgs, provider: String) -> LoginRequest {
         method: args.device_code.then(|| "device_code".to_owned()),
         profile_id: args.profile_id.clone(),
         no_browser: args.no_browser,
+        force: args.force,
         ..LoginRequest::default()
     }
 }
 
+fn pasting(args: &OnboardArgs, request: PasteRequest) -> PasteRequest {
+    PasteRequest { force: args.force, may_ask: !args.non_interactive, ..request }
+}
+
 fn setup_token(args: &OnboardArgs, provider: Option<&str>) -> Act {
-    token(args, provider.unwrap_or(DEFAULT_PROVIDER))
+    let provider = provider.unwrap_or(DEFAULT_PROVIDER);
+    Act::Paste(pasting(args, PasteRequest::setup_token(provider, args.profile_id.as_deref())))
 }
 
 fn token(args: &OnboardArgs, provider: &str) -> Act {
-    Act::Paste(PasteRequest::token(provider, args.profile_id.as_deref()))
+    Act::Paste(pasting(args, PasteRequest::token(provider, args.profile_id.as_deref())))
 }
 
 fn api_key(args: &OnboardArgs, provider: &str) -> Act {
-    Act::Paste(PasteRequest::api_key(provider, args.profile_id.as_deref()))
+    Act::Paste(pasting(args, PasteRequest::api_key(provider, args.profile_id.as_deref())))
 }
 
 fn importing(args: &OnboardArgs, from: String, context: &Context) -> Act {
@@ -274,7 +280,7 @@ fn importing(args: &OnboardArgs, from: String, context: &Context) -> Act {
         take_over: args.take_over,
         provider: args.provider.clone(),
         profile_id: args.profile_id.clone(),
-        force: false,
+        force: args.force,
     };
     Act::Import(request, provider)
 }
@@ -285,7 +291,7 @@ fn suggested(
     args: &OnboardArgs,
     is_silent: bool,
     view: &View,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Option<String>, CliError> {
     let Some(model) = &provider.default_model else {
         if args.set_default {
@@ -312,36 +318,48 @@ fn perform(
     act: Act,
     args: &OnboardArgs,
     providers: &Providers,
-    global: &Global,
-    context: &mut Context,
+    invocation: &Invocation<'_>,
 ) -> Result<(Act, Value), CliError> {
-    let json = &Global { json: true, ..global.clone() };
-    let done = quietly(context, |context| match &act {
-        Act::Keep(_) | Act::Env(_) => Ok(Exit::Done),
-        Act::Login(request) => login::run(request, json, context),
-        Act::Paste(request) => paste::run(request, json, context),
-        Act::Import(request, _) => import::run(request, json, context),
-    })?;
-    let took_nothing = done["imported"].as_array().is_some_and(Vec::is_empty);
+    let done = match &act {
+        Act::Keep(_) | Act::Env(_) => Value::Null,
+        Act::Login(request) => {
+            // Its way may be a paste, which prints.
+            let mut data = Value::Null;
+            let printed = quietly(invocation, |_, _| {
+                data = login::run(request, &invocation.as_data())?.data().clone();
+                Ok(Exit::Done)
+            })?;
+            if data.is_null() { printed } else { data }
+        }
+        Act::Paste(request) => {
+            quietly(invocation, |global, context| paste::run(request, global, context))?
+        }
+        Act::Import(request, _) => {
+            quietly(invocation, |global, context| import::run(request, global, context))?
+        }
+    };
+    let is_empty = |name: &str| done[name].as_array().is_some_and(Vec::is_empty);
+    let took_nothing = is_empty("imported") && is_empty("unchanged");
     let (Act::Import(_, id), true) = (&act, took_nothing) else { return Ok((act, done)) };
     let instead = match providers.find(id) {
         Some(provider) if provider.has_oauth_login() => logging_in(args, id.to_string()),
         Some(_) => setup_token(args, Some(id.as_str())),
         None => return Ok((act, done)),
     };
-    perform(instead, args, providers, global, context)
+    perform(instead, args, providers, invocation)
 }
 
-/// Runs a command whose data is for us.
+/// Runs a flow whose data is for us.
 fn quietly(
-    context: &mut Context,
-    command: impl FnOnce(&mut Context) -> Result<Exit, CliError>,
+    invocation: &Invocation<'_>,
+    flow: impl FnOnce(&Global, &Context) -> Result<Exit, CliError>,
 ) -> Result<Value, CliError> {
-    let data = Captured::default();
-    let stdout = std::mem::replace(&mut context.stdout, Box::new(data.clone()));
-    let exit = command(context);
-    context.stdout = stdout;
-    exit?;
+    let (data, context) = (Captured::default(), invocation.context);
+    let stdout = context.replace_stdout(Box::new(data.clone()));
+    let report = invocation
+        .with_options(|global, context| flow(&Global { json: true, ..global.clone() }, context));
+    context.replace_stdout(stdout);
+    report?;
     Ok(serde_json::from_str(&data.text()).unwrap_or_default())
 }
 
@@ -350,13 +368,16 @@ fn finish(
     act: &Act,
     done: &Value,
     model: Option<&str>,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let view = View::read(global, context)?;
+    invocation: &Invocation<'_>,
+) -> Result<Report, CliError> {
+    let (view, context) = (View::read(invocation)?, invocation.context);
     let providers = view::providers(context);
     let stored: Vec<&str> = match &done["imported"] {
-        Value::Array(all) => all.iter().filter_map(|it| it["profileId"].as_str()).collect(),
+        Value::Array(all) => {
+            let unchanged = done["unchanged"].as_array().into_iter().flatten();
+            let imported = all.iter().filter_map(|it| it["profileId"].as_str());
+            imported.chain(unchanged.filter_map(Value::as_str)).collect()
+        }
         _ => done["profileId"].as_str().into_iter().collect(),
     };
     for id in &stored {
@@ -386,49 +407,45 @@ fn finish(
             ("clawdbot models status".to_owned(), "what is stored"),
         ]
     };
-    if global.json {
-        context.print_json(&json!({
-            "agentId": view.agent.id,
-            "provider": provider,
-            "profileIds": stored,
-            "usable": usable.is_some(),
-            "defaultModel": view.default_model().to_string(),
-            "next": next.iter().map(|(command, _)| command).collect::<Vec<_>>(),
-        }))?;
-        return Ok(Exit::Done);
-    }
-    context.print("")?;
+    let mut report = Report::of(json!({
+        "agentId": view.agent.id,
+        "provider": provider,
+        "profileIds": stored,
+        "usable": usable.is_some(),
+        "defaultModel": view.default_model().to_string(),
+        "next": next.iter().map(|(command, _)| command).collect::<Vec<_>>(),
+    }));
+    report.line("");
     match (&provider, usable) {
         (Some(id), Some(_)) => {
             let abilities = view::abilities(&view, &providers, context);
-            let (style, width) =
-                (Style::of(global.no_color, context), context.terminal.width.unwrap_or(80));
-            context.print(format_args!("Ready: {id}, for the agent `{}`", view.agent.id))?;
+            let (style, width) = (invocation.style(), context.terminal.width.unwrap_or(80));
+            report.line(format_args!("Ready: {id}, for the agent `{}`", view.agent.id));
             for line in table::profile_lines(&view, id, &abilities, style, width) {
-                context.print_styled(&line)?;
+                report.styled(line);
             }
             if let Act::Env(id) = act
                 && let Some((_, name)) =
                     found::keys(&providers, context).iter().find(|(it, _)| it == id)
             {
-                context.print(format_args!("    ${name} of the environment"))?;
+                report.line(format_args!("    ${name} of the environment"));
             }
         }
         (Some(id), None) => {
-            context.print(format_args!("There is no credential of {id} that can be used yet."))?;
+            report.line(format_args!("There is no credential of {id} that can be used yet."));
         }
-        (None, _) => context.print("There is no credential yet.")?,
+        (None, _) => report.line("There is no credential yet."),
     }
     if model.is_some() {
-        context.print(format_args!("Default model: {}", view.default_model()))?;
+        report.line(format_args!("Default model: {}", view.default_model()));
     }
-    context.print("")?;
-    context.print("Next:")?;
+    report.line("");
+    report.line("Next:");
     let width = next.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
     for (command, what) in &next {
-        context.print(format_args!("  {command:width$}  {what}"))?;
+        report.line(format_args!("  {command:width$}  {what}"));
     }
-    Ok(Exit::Done)
+    Ok(report)
 }
 
 fn missing(option: &str, why: &str) -> CliError {

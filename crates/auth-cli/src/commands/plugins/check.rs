@@ -4,22 +4,20 @@ use auth_providers::plugin::{self, Check, Executable, Outcome, Plan};
 use auth_store::ProviderId;
 use serde_json::{Map, Value, json};
 
+use crate::agent::invocation::Invocation;
 use crate::commands::plugins::args::PluginsCheckArgs;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::network;
 use crate::host::process::runtime;
 use crate::host::prompt;
+use crate::host::report::Report;
 use crate::host::shell_quote::word;
 use crate::host::text::printable;
-use crate::profiles::worker;
 
 /// Checks a plugin. A rule that is broken is exit code 64.
-pub fn run(
-    args: &PluginsCheckArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn run(args: &PluginsCheckArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let context = invocation.context;
     let path = context.user_path(&args.path.to_string_lossy());
     let named = path.file_name().and_then(Executable::id_in);
     let id = args.provider.as_deref().map(ProviderId::new).or(named).ok_or_else(|| {
@@ -34,48 +32,44 @@ pub fn run(
             .path(&path)
     })?;
     let plan = Plan { answers: answers(args, context)?, timeout: args.timeout };
-    let environment = worker::plugin_environment(context);
+    let environment = network::plugin_environment(context);
     let shown = std::cell::RefCell::new(Vec::new());
     let show = |text: &str| shown.borrow_mut().push(text.to_owned());
     let checks = runtime::run(plugin::check(&executable, &environment, &plan, &show))?;
-    if global.verbose {
+    if invocation.output.verbose {
         for text in shown.into_inner() {
             context.say(format_args!("plugin: {}", printable(&text)));
         }
     }
 
     let is_good = !checks.iter().any(|check| matches!(check.outcome, Outcome::Failed(_)));
-    if global.json {
-        let all: Vec<_> = checks.iter().map(to_json).collect();
-        let report = json!({
-            "provider": id,
-            "path": path.display().to_string(),
-            "passed": is_good,
-            "checks": all,
-        });
-        context.print_json(&report)?;
-    } else {
-        for check in &checks {
-            let (word, reason) = words(&check.outcome);
-            let reason = reason.map(|reason| format!(": {}", printable(reason)));
-            let rule = check.rule;
-            context.print(format_args!(
-                "{word:7}  {:8}  {rule}{}",
-                check.name,
-                reason.unwrap_or_default()
-            ))?;
-        }
-        let failed = checks.iter().filter(|it| matches!(it.outcome, Outcome::Failed(_))).count();
-        let of = checks.len();
-        match failed {
-            0 => context.print(format_args!("`{id}`: {of} rules, none is broken"))?,
-            failed => context.print(format_args!("`{id}`: {failed} of {of} rules are broken"))?,
-        }
+    let all: Vec<_> = checks.iter().map(to_json).collect();
+    let mut report = Report::of(json!({
+        "provider": id,
+        "path": path.display().to_string(),
+        "passed": is_good,
+        "checks": all,
+    }));
+    for check in &checks {
+        let (word, reason) = words(&check.outcome);
+        let reason = reason.map(|reason| format!(": {}", printable(reason)));
+        let rule = check.rule;
+        report.line(format_args!(
+            "{word:7}  {:8}  {rule}{}",
+            check.name,
+            reason.unwrap_or_default()
+        ));
     }
-    Ok(if is_good { Exit::Done } else { Exit::Usage })
+    let failed = checks.iter().filter(|it| matches!(it.outcome, Outcome::Failed(_))).count();
+    let of = checks.len();
+    match failed {
+        0 => report.line(format_args!("`{id}`: {of} rules, none is broken")),
+        failed => report.line(format_args!("`{id}`: {failed} of {of} rules are broken")),
+    }
+    Ok(report.ending(if is_good { Exit::Done } else { Exit::Usage }))
 }
 
-fn answers(args: &PluginsCheckArgs, context: &mut Context) -> Result<Map<String, Value>, CliError> {
+fn answers(args: &PluginsCheckArgs, context: &Context) -> Result<Map<String, Value>, CliError> {
     let Some(file) = &args.answers else { return Ok(Map::new()) };
     let path = context.user_path(&file.to_string_lossy());
     let text = if file.as_os_str() == "-" {

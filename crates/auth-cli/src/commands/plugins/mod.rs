@@ -11,33 +11,31 @@ use auth_store::ProviderId;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::agent::invocation::Invocation;
 use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::error::CliError;
+use crate::host::network;
 use crate::host::process::runtime;
+use crate::host::report::Report;
 use crate::host::text::printable;
 use crate::profiles::login_method::{for_people, words};
 use crate::profiles::view;
-use crate::profiles::worker;
 
 /// Lists the catalogue, the manifests and the plugins, wrong ones too.
-pub fn list(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn list(invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let context = invocation.context;
     let providers = view::providers(context);
     for error in providers.errors() {
         context.say(format_args!("warning: {error}"));
     }
     let states = states(&providers, context)?;
-    if global.json {
-        let all =
-            providers.all().iter().map(|provider| to_json(provider, states.get(&provider.id)));
-        let all: Vec<_> = all.collect();
-        let errors = providers.errors().iter().map(|error| {
-            json!({ "path": error.path.display().to_string(), "field": error.field, "reason": error.reason })
-        });
-        let errors: Vec<_> = errors.collect();
-        context.print_json(&json!({ "providers": all, "errors": errors }))?;
-        return Ok(Exit::Done);
-    }
+    let all = providers.all().iter().map(|provider| to_json(provider, states.get(&provider.id)));
+    let all: Vec<_> = all.collect();
+    let errors = providers.errors().iter().map(|error| {
+        json!({ "path": error.path.display().to_string(), "field": error.field, "reason": error.reason })
+    });
+    let errors: Vec<_> = errors.collect();
+    let mut report = Report::of(json!({ "providers": all, "errors": errors }));
     let width = providers.all().iter().map(|it| it.id.as_str().len()).max().unwrap_or(0);
     for provider in providers.all() {
         let flows: Vec<_> = provider.flows.iter().map(|flow| for_people(*flow)).collect();
@@ -51,13 +49,9 @@ pub fn list(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
         if let Some(Standing { word, reason: Some(reason) }) = states.get(&provider.id) {
             origin = format!("{origin}  {word}: {}", printable(reason));
         }
-        context.print(format_args!(
-            "{:width$}  {}{origin}",
-            provider.id.as_str(),
-            flows.join(", ")
-        ))?;
+        report.line(format_args!("{:width$}  {}{origin}", provider.id.as_str(), flows.join(", ")));
     }
-    Ok(Exit::Done)
+    Ok(report)
 }
 
 /// How a plugin stands.
@@ -93,7 +87,7 @@ fn states(
     if startable.is_empty() {
         return Ok(states);
     }
-    let environment = worker::plugin_environment(context);
+    let environment = network::plugin_environment(context);
     let greeted = runtime::run(async {
         let mut greetings = JoinSet::new();
         for executable in startable {

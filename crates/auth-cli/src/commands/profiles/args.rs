@@ -45,6 +45,7 @@ pub struct RemoveArgs {
 Examples:
   clawdbot models auth refresh
   clawdbot models auth refresh openai-codex:work --force
+  clawdbot models auth refresh openai-codex:work --retry-merge
   clawdbot models auth refresh --all-agents      (from cron)")]
 pub struct RefreshArgs {
     /// The profiles; without any, whatever is about to expire
@@ -55,6 +56,10 @@ pub struct RefreshArgs {
     /// Send the refresh token although the access token is fresh, or the token was refused before
     #[arg(long)]
     pub force: bool,
+    /// Send nothing: show what is known of an answer that could not be read and is kept, and merge
+    /// it if it can be read by now
+    #[arg(long, requires = "profiles", conflicts_with_all = ["due", "force", "all_agents"])]
+    pub retry_merge: bool,
     /// Every agent's profiles
     #[arg(long, conflicts_with = "agent")]
     pub all_agents: bool,

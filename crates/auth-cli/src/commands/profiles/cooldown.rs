@@ -6,96 +6,84 @@ use auth_store::{ProfileId, ProviderId, Usage};
 use serde_json::json;
 
 use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
 use crate::agent::shared::Seen;
 use crate::commands::profiles::args::CooldownClearArgs;
 use crate::commands::profiles::args::ListArgs;
 use crate::config::Config;
 use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::error::CliError;
+use crate::host::report::Report;
 use crate::host::text::{printable, utc};
 use crate::profiles::cooldowns::resting_with;
-use crate::profiles::runtime_cache;
 use crate::profiles::view::{self, DEFAULT_PROVIDER, View, no_profile};
 
 /// Shows who rests, why and until when.
-pub fn list(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let view = View::read(global, context)?;
+pub fn list(args: &ListArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let view = View::read(invocation)?;
     let mut resting = resting_with(&view, &view.model_usage());
     if let Some(provider) = &args.provider {
         resting.retain(|it| ProviderId::new(&it.provider) == ProviderId::new(provider));
     }
-    if global.json {
-        context.print_json(&json!({ "agentId": view.agent.id, "profiles": resting }))?;
-        return Ok(Exit::Done);
-    }
+    let mut report = Report::of(json!({ "agentId": view.agent.id, "profiles": resting }));
     if resting.is_empty() {
-        context.print("No profile rests.")?;
+        report.line("No profile rests.");
     }
     for it in &resting {
         let model = it.model.as_deref().map(|it| format!(" with {it}")).unwrap_or_default();
         let reason = it.reason.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
         let left = health::until_text(it.until, view.now);
-        let line = format!(
+        report.line(format_args!(
             "{}{model}  {}{reason}, back in {left} ({})",
             it.profile_id,
             it.kind,
             utc(it.until)
-        );
-        context.print(printable(&line))?;
+        ));
         if let Some(raw) = &it.raw {
-            context.print(format_args!("    {}", printable(raw)))?;
+            report.line(format_args!("    {}", printable(raw)));
         }
     }
-    Ok(Exit::Done)
+    Ok(report)
 }
 
 /// Ends the rest of the named profiles, that of a billing failure and those of models too; or, if
 /// a model is named, that of the model alone.
-pub fn clear(
-    args: &CooldownClearArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let config = Config::load(context)?;
-    let agent = Agent::of(global, &config, context)?;
-    let seen = Seen::by(&agent, &config, context)?;
+pub fn clear(args: &CooldownClearArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let (config, agent, context) = (invocation.config()?, invocation.agent()?, invocation.context);
+    let seen = Seen::by(agent, &config, context)?;
     let named: Vec<_> = args.profiles.iter().map(|id| ProfileId::new(id.as_str())).collect();
     if let Some(unknown) = named.iter().find(|id| !seen.document.contains(id)) {
-        return Err(no_profile(unknown, &agent));
+        return Err(no_profile(unknown, agent));
     }
     let all: Vec<ProfileId> =
         if args.all { seen.document.profiles().map(|profile| profile.id).collect() } else { named };
     let mut ended = Vec::new();
     let owner = seen.shared.as_ref().map(|(owner, _)| owner);
-    for holder in [Some(&agent), owner].into_iter().flatten() {
-        let own = all.iter().filter(|id| seen.holder(id, &agent) == holder);
+    for holder in [Some(agent), owner].into_iter().flatten() {
+        let own = all.iter().filter(|id| seen.holder(id, agent) == holder);
         let own: Vec<ProfileId> = own.cloned().collect();
         if !own.is_empty() {
             ended.extend(wake(&own, args.model.as_deref(), holder, &config, context)?);
-            runtime_cache::follow(holder, &config, context);
+            invocation.store_changed(holder);
         }
     }
-    runtime_cache::follow(&agent, &config, context);
+    invocation.store_changed(agent);
 
-    if global.json {
-        let profiles: Vec<_> = ended.iter().filter(|it| it.1.is_none()).map(|it| &it.0).collect();
-        let models = ended.iter().filter_map(|(id, model)| Some((id, model.as_ref()?)));
-        let models: Vec<_> =
-            models.map(|(id, model)| json!({ "profileId": id, "model": model })).collect();
-        context.print_json(&json!({
-            "agentId": agent.id, "cleared": profiles, "clearedModels": models,
-        }))?;
-        return Ok(Exit::Done);
-    }
+    let profiles: Vec<_> = ended.iter().filter(|it| it.1.is_none()).map(|it| &it.0).collect();
+    let models = ended.iter().filter_map(|(id, model)| Some((id, model.as_ref()?)));
+    let models: Vec<_> =
+        models.map(|(id, model)| json!({ "profileId": id, "model": model })).collect();
+    let mut report = Report::of(json!({
+        "agentId": agent.id, "cleared": profiles, "clearedModels": models,
+    }));
     for (id, model) in &ended {
         let model = model.as_deref().map(|it| format!(" with {it}")).unwrap_or_default();
-        context.print(printable(&format!("`{id}`{model} is ready")))?;
+        report.line(printable(&format!("`{id}`{model} is ready")));
     }
     if ended.is_empty() {
-        context.print("None of them was resting.")?;
+        report.line("None of them was resting.");
     }
-    Ok(Exit::Done)
+    Ok(report)
 }
 
 /// Ends the rests of `ids` in the files of `holder`: of the profiles, and of their models; or of

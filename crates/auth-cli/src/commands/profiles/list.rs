@@ -6,18 +6,18 @@ use auth_routing::Plan;
 use auth_store::{Credential, ModelUsage, Profile, ProfileId, ProviderId, Usage, paths};
 use serde_json::{Map, Value, json};
 
+use crate::agent::invocation::Invocation;
 use crate::commands::profiles::args::ListArgs;
-use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
-use crate::host::style::Style;
+use crate::host::error::CliError;
+use crate::host::report::Report;
 use crate::profiles::table;
 use crate::profiles::view::{self, Ability, View};
 
 /// Lists them by provider, in the order in which routing tries them; in JSON in the order of the
 /// store.
-pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let view = View::read(global, context)?;
+pub fn run(args: &ListArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let context = invocation.context;
+    let view = View::read(invocation)?;
     let abilities = view::abilities(&view, &view::providers(context), context);
     let wanted = args.provider.as_deref().map(ProviderId::new);
     let mut providers = view.providers();
@@ -32,51 +32,43 @@ pub fn run(args: &ListArgs, global: &Global, context: &mut Context) -> Result<Ex
         }
     }
     let store = paths::store(&view.agent.directory);
-    if global.json {
-        let models = view.model_usage();
-        let judged = judged(&plans);
-        let profiles = view.profiles.iter().filter(|it| providers.contains(&it.provider));
-        let profiles = profiles.map(|profile| {
-            let credential = view.document.credential(&profile.id);
-            let ability = abilities.get(&profile.id);
-            let judged = judged.get(&(&profile.provider, &profile.id));
-            let mut json = to_json(profile, credential.as_ref(), ability, judged, &models);
-            let holder = view.holder(&profile.id);
-            if *holder != view.agent {
-                json["sharedFrom"] = holder.id.as_str().into();
-            }
-            json
-        });
-        let profiles: Vec<_> = profiles.collect();
-        context.print_json(&json!({
-            "agentId": view.agent.id,
-            "agentDir": view.agent.directory.display().to_string(),
-            "storePath": store.display().to_string(),
-            "provider": wanted,
-            "profiles": profiles,
-        }))?;
-        return Ok(Exit::Done);
-    }
-    context.print(format_args!("Agent {}: {}", view.agent.id, context.display(&store)))?;
+    let models = view.model_usage();
+    let judged = judged(&plans);
+    let profiles = view.profiles.iter().filter(|it| providers.contains(&it.provider));
+    let profiles = profiles.map(|profile| {
+        let credential = view.document.credential(&profile.id);
+        let ability = abilities.get(&profile.id);
+        let judged = judged.get(&(&profile.provider, &profile.id));
+        let mut json = to_json(profile, credential.as_ref(), ability, judged, &models);
+        let holder = view.holder(&profile.id);
+        if *holder != view.agent {
+            json["sharedFrom"] = holder.id.as_str().into();
+        }
+        json
+    });
+    let profiles: Vec<_> = profiles.collect();
+    let mut report = Report::of(json!({
+        "agentId": view.agent.id,
+        "agentDir": view.agent.directory.display().to_string(),
+        "storePath": store.display().to_string(),
+        "provider": wanted,
+        "profiles": profiles,
+    }));
+    report.line(format_args!("Agent {}: {}", view.agent.id, context.display(&store)));
     if providers.is_empty() {
-        context.print("No profiles.")?;
-        context.say("hint: clawdbot models auth login --provider openai-codex");
+        report.line("No profiles.");
+        report.note("hint: clawdbot models auth login --provider openai-codex");
     }
+    let style = invocation.style();
     let width = context.terminal.width.unwrap_or(80);
     for provider in &providers {
-        context.print("")?;
-        context.print(provider)?;
-        for line in table::profile_lines(
-            &view,
-            provider,
-            &abilities,
-            Style::of(global.no_color, context),
-            width,
-        ) {
-            context.print_styled(&line)?;
+        report.line("");
+        report.line(provider);
+        for line in table::profile_lines(&view, provider, &abilities, style, width) {
+            report.styled(line);
         }
     }
-    Ok(Exit::Done)
+    Ok(report)
 }
 
 /// What the plans say of each profile: whether it can be used, and why.

@@ -5,45 +5,43 @@ use auth_store::{OAuthCredential, ProfileId};
 use serde_json::json;
 
 use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
 use crate::agent::shared;
 use crate::commands::profiles::args::LogoutArgs;
-use crate::config::Config;
-use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
 use crate::host::process::runtime;
+use crate::host::report::Report;
 use crate::host::text::{printable, utc};
-use crate::profiles::runtime_cache;
+use crate::profiles::refresh_error;
+use crate::profiles::sink;
 use crate::profiles::view::no_profile;
-use crate::profiles::worker;
 
 /// What is kept beside the store about a profile goes with it. Best effort: the profile is gone.
-pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, context: &mut Context) {
-    let store = agent.store_to_change(context);
+pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, invocation: &Invocation<'_>) {
+    let store = agent.store_to_change(invocation.context);
     if !store.model_usage().models(id).is_empty()
         && let Err(error) = store.update_model_usage(|usage| usage.forget(id))
     {
-        context.say(format_args!("warning: {}", CliError::from(error)));
+        invocation.context.say(format_args!("warning: {}", CliError::from(error)));
     }
-    runtime_cache::follow_anew(agent, context);
+    invocation.store_changed(agent);
 }
 
 /// Logs out of one profile. It is removed here whatever the issuer says; that it could not be
 /// revoked is exit code 5.
-pub fn run(args: &LogoutArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let config = Config::load(context)?;
-    let agent = Agent::of(global, &config, context)?;
-    let sink = worker::sink(&agent, &config, context)?;
+pub fn run(args: &LogoutArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let (config, agent, context) = (invocation.config()?, invocation.agent()?, invocation.context);
+    let sink = sink::for_agent(agent, &config, context)?;
     let id = ProfileId::new(args.profile.as_str());
-    let holder = shared::holder(&agent, &id, &config, context)?;
-    if holder != agent {
-        return Err(shared::not_ours(&id, &agent, &holder, "logout"));
+    let holder = shared::holder(agent, &id, &config, context)?;
+    if holder != *agent {
+        return Err(shared::not_ours(&id, agent, &holder, "logout"));
     }
     let document = sink.store.read()?;
     if !document.contains(&id) {
         // Whoever died while removing it may have left a copy.
         refresh::clear_up(sink.doors());
-        return Err(no_profile(&id, &agent));
+        return Err(no_profile(&id, agent));
     }
     let expires = document.credential(&id).and_then(|credential| credential.expires());
     let provider = document.profile(&id).and_then(|profile| sink.provider_of(&profile).cloned());
@@ -53,8 +51,8 @@ pub fn run(args: &LogoutArgs, global: &Global, context: &mut Context) -> Result<
         None => Revocation::NotOffered,
     };
     let outcome = runtime::run(refresh::logout(&id, provider.as_ref(), revoke, sink.doors()))?
-        .map_err(|error| worker::explain(error, provider.as_ref(), &agent))?;
-    forget_companions(&id, &agent, context);
+        .map_err(|error| refresh_error::explain(error, provider.as_ref(), agent))?;
+    forget_companions(&id, agent, invocation);
 
     let is_revoked = outcome.revocation == Revocation::Done;
     for path in &outcome.others {
@@ -75,25 +73,24 @@ pub fn run(args: &LogoutArgs, global: &Global, context: &mut Context) -> Result<
             .hint("end the session on the provider's web page")
             .profile(&id));
     }
-    if global.json {
-        let others = outcome.others.iter().map(|path| path.display().to_string());
-        let others: Vec<_> = others.collect();
-        context.print_json(&json!({
-            "agentId": agent.id,
-            "removed": id,
-            "revoked": is_revoked,
-            "otherHolders": others,
-        }))?;
-    } else if is_revoked {
-        context.print(format_args!(
+    let others = outcome.others.iter().map(|path| path.display().to_string());
+    let others: Vec<_> = others.collect();
+    let mut report = Report::of(json!({
+        "agentId": agent.id,
+        "removed": id,
+        "revoked": is_revoked,
+        "otherHolders": others,
+    }));
+    if is_revoked {
+        report.line(format_args!(
             "Logged out of `{id}`: revoked, and removed from the agent `{}`.",
             agent.id
-        ))?;
+        ));
     } else {
-        context.print(format_args!(
+        report.line(format_args!(
             "Removed `{id}` from the agent `{}`; its provider offers no way to revoke it.",
             agent.id
-        ))?;
+        ));
     }
-    Ok(Exit::Done)
+    Ok(report)
 }

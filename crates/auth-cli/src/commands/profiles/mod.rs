@@ -7,3 +7,4 @@ pub mod logout;
 pub mod order;
 pub mod refresh;
 pub mod remove;
+mod retry_merge;

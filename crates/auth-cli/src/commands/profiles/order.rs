@@ -4,37 +4,34 @@ use auth_store::{ProfileId, ProviderId, paths};
 use serde_json::json;
 
 use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
 use crate::commands::profiles::args::OrderArgs;
 use crate::commands::profiles::args::OrderSetArgs;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::report::Report;
 use crate::host::shell_quote::option;
-use crate::profiles::runtime_cache;
 use crate::profiles::table;
 use crate::profiles::view::View;
 
 /// Shows the stored order, and says what is odd about the one that is followed.
-pub fn get(args: &OrderArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let (view, provider) = subject(&args.provider, global, context)?;
+pub fn get(args: &OrderArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let context = invocation.context;
+    let (view, provider) = subject(&args.provider, invocation)?;
     for warning in table::warnings(&view.plan(&provider, None), &provider) {
         context.say(warning);
     }
     let order = view.document.order(&provider);
-    if !global.json {
-        context.print(format_args!("Agent: {}", view.agent.id))?;
-        context.print(format_args!("Provider: {provider}"))?;
-        let file = context.display(&paths::store(&view.agent.directory));
-        context.print(format_args!("Auth file: {file}"))?;
-        context.print(format_args!("Order override: {}", list(order.as_deref())))?;
-        return Ok(Exit::Done);
-    }
-    print_json(&view.agent, &provider, order.as_deref(), context)
+    let mut report = begun(&view.agent, &provider, order.as_deref(), context);
+    let file = context.display(&paths::store(&view.agent.directory));
+    report.line(format_args!("Auth file: {file}"));
+    report.line(format_args!("Order override: {}", list(order.as_deref())));
+    Ok(report)
 }
 
 /// Stores an order, once every id in it is known to be a profile of the provider.
-pub fn set(args: &OrderSetArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let (view, provider) = subject(&args.provider, global, context)?;
+pub fn set(args: &OrderSetArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let (view, provider) = subject(&args.provider, invocation)?;
     let mut order: Vec<ProfileId> = Vec::new();
     for id in args.profiles.iter().map(|id| ProfileId::new(auth_store::trim(id))) {
         if !id.as_str().is_empty() && !order.contains(&id) {
@@ -48,28 +45,24 @@ pub fn set(args: &OrderSetArgs, global: &Global, context: &mut Context) -> Resul
         )));
     }
     check(&view, &provider, &order)?;
-    let store = view.agent.store_to_change(context);
-    store.update(|document| document.set_order(&provider, Some(&order)))?;
-    runtime_cache::follow_anew(&view.agent, context);
-    tell(&view.agent, &provider, Some(&order), global, context)
+    invocation.change(&view.agent, |document| document.set_order(&provider, Some(&order)))?;
+    let mut report = begun(&view.agent, &provider, Some(&order), invocation.context);
+    report.line(format_args!("Order override: {}", list(Some(&order))));
+    Ok(report)
 }
 
 /// Drops the stored order.
-pub fn clear(args: &OrderArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let (view, provider) = subject(&args.provider, global, context)?;
+pub fn clear(args: &OrderArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let (view, provider) = subject(&args.provider, invocation)?;
     // A damaged store has no order to drop either, but saying "cleared" would be a lie.
-    let store = view.agent.store_to_change(context);
-    store.update(|document| document.set_order(&provider, None))?;
-    runtime_cache::follow_anew(&view.agent, context);
-    tell(&view.agent, &provider, None, global, context)
+    invocation.change(&view.agent, |document| document.set_order(&provider, None))?;
+    let mut report = begun(&view.agent, &provider, None, invocation.context);
+    report.line("Cleared per-agent order override.");
+    Ok(report)
 }
 
-fn subject(
-    provider: &str,
-    global: &Global,
-    context: &mut Context,
-) -> Result<(View, ProviderId), CliError> {
-    let view = View::read(global, context)?;
+fn subject(provider: &str, invocation: &Invocation<'_>) -> Result<(View, ProviderId), CliError> {
+    let view = View::read(invocation)?;
     let provider = ProviderId::new(provider);
     if provider.as_str().is_empty() {
         return Err(CliError::usage("the provider is empty"));
@@ -101,40 +94,23 @@ fn check(view: &View, provider: &ProviderId, order: &[ProfileId]) -> Result<(), 
     Ok(())
 }
 
-/// What the order is now.
-fn tell(
+/// An answer about the order, with the lines that each begins with.
+fn begun(
     agent: &Agent,
     provider: &ProviderId,
     order: Option<&[ProfileId]>,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    if global.json {
-        return print_json(agent, provider, order, context);
-    }
-    context.print(format_args!("Agent: {}", agent.id))?;
-    context.print(format_args!("Provider: {provider}"))?;
-    match order {
-        Some(_) => context.print(format_args!("Order override: {}", list(order)))?,
-        None => context.print("Cleared per-agent order override.")?,
-    }
-    Ok(Exit::Done)
-}
-
-fn print_json(
-    agent: &Agent,
-    provider: &ProviderId,
-    order: Option<&[ProfileId]>,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    context.print_json(&json!({
+    context: &Context,
+) -> Report {
+    let mut report = Report::of(json!({
         "agentId": agent.id,
         "agentDir": agent.directory.display().to_string(),
         "provider": provider.as_str(),
         "authStorePath": context.display(&paths::store(&agent.directory)),
         "order": order,
-    }))?;
-    Ok(Exit::Done)
+    }));
+    report.line(format_args!("Agent: {}", agent.id));
+    report.line(format_args!("Provider: {provider}"));
+    report
 }
 
 fn list(order: Option<&[ProfileId]>) -> String {

@@ -1,33 +1,48 @@
 //! `models auth refresh`: renews what is about to end.
 
 use auth_providers::refresh::{Force, Wanted};
-use auth_store::{Credential, Kind, ProfileId};
-use serde_json::json;
+use auth_store::{Credential, Kind, ProfileId, Timestamp};
+use serde_json::{Value, json};
 
+use crate::agent::invocation::Invocation;
 use crate::agent::shared::Seen;
 use crate::agent::{self, Agent};
 use crate::commands::profiles::args::RefreshArgs;
-use crate::config::Config;
-use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::commands::profiles::retry_merge;
+use crate::host::error::CliError;
+use crate::host::report::Report;
 use crate::host::text::utc;
-use crate::profiles::runtime_cache;
+use crate::profiles::refresh_child;
+use crate::profiles::sink;
 use crate::profiles::view::no_profile;
-use crate::profiles::worker;
 
 /// Refreshes the named profiles, or all that are inside their margin; says what became of each.
 /// The first failure is the exit code, after all were tried.
-pub fn run(args: &RefreshArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let config = Config::load(context)?;
+pub fn run(args: &RefreshArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    if args.retry_merge {
+        return retry_merge::run(args, invocation);
+    }
+    let mut outcomes = Vec::new();
+    let ended = refresh_all(args, invocation, &mut outcomes);
+    let report = report(outcomes);
+    Ok(match ended {
+        Ok(()) => report,
+        Err(error) => report.cut_short(error),
+    })
+}
+
+fn refresh_all(
+    args: &RefreshArgs,
+    invocation: &Invocation<'_>,
+    outcomes: &mut Vec<Outcome>,
+) -> Result<(), CliError> {
+    let (config, context) = (invocation.config()?, invocation.context);
     let agents = if args.all_agents {
         let all = agent::all(&config, context)?.into_iter();
         all.map(|id| Agent { directory: agent::directory(&id, &config, context), id }).collect()
     } else {
-        vec![Agent::of(global, &config, context)?]
+        vec![invocation.agent()?.clone()]
     };
-    let mut outcomes = Vec::new();
-    let mut failure = None;
     for agent in agents {
         let seen = Seen::by(&agent, &config, context)?;
         let document = &seen.document;
@@ -45,43 +60,61 @@ pub fn run(args: &RefreshArgs, global: &Global, context: &mut Context) -> Result
             let wanted = Wanted { force, ..Wanted::now(id.clone()) };
             let before = bearer(document.credential(&id));
             let holder = seen.holder(&id, &agent);
-            let sink = worker::sink(holder, &config, context)?;
-            let outcome = worker::credential(wanted, holder, &sink, context);
-            runtime_cache::follow(&agent, &config, context);
-            let (state, expires) = match outcome {
-                Ok(credential) => {
-                    let expires = credential.expires();
-                    let is_new = bearer(Some(credential)) != before;
-                    (if is_new { "refreshed" } else { "fresh" }, expires)
-                }
-                Err(error) => {
-                    if !global.json {
-                        context.say(format_args!("{id}: {}", error.message));
-                    }
-                    outcomes.push(json!({
-                        "agentId": agent.id, "profileId": id, "state": "failed",
-                        "error": error.to_json(),
-                    }));
-                    failure = failure.or(Some(error));
-                    continue;
-                }
-            };
-            if !global.json {
-                let until = expires.map(|at| format!(" until {}", utc(at))).unwrap_or_default();
-                context.print(format_args!("{id}: {state}{until}"))?;
-            }
-            outcomes.push(json!({
-                "agentId": agent.id, "profileId": id, "state": state, "expires": expires,
-            }));
+            let sink = sink::for_agent(holder, &config, context)?;
+            let outcome = refresh_child::credential(wanted, holder, &sink, context);
+            invocation.store_changed(&agent);
+            let outcome = outcome.map(|credential| {
+                let expires = credential.expires();
+                let is_new = bearer(Some(credential)) != before;
+                (if is_new { "refreshed" } else { "fresh" }, expires)
+            });
+            outcomes.push(Outcome { agent: agent.id.clone(), id, outcome });
         }
     }
-    if global.json {
-        context.print_json(&json!({ "profiles": outcomes }))?;
-        return Ok(failure.map_or(Exit::Done, |error| error.exit));
+    Ok(())
+}
+
+/// What became of one profile.
+struct Outcome {
+    agent: String,
+    id: ProfileId,
+    /// Its state, and when its token ends.
+    outcome: Result<(&'static str, Option<Timestamp>), CliError>,
+}
+
+impl Outcome {
+    fn to_json(&self) -> Value {
+        match &self.outcome {
+            Ok((state, expires)) => json!({
+                "agentId": self.agent, "profileId": self.id, "state": state, "expires": expires,
+            }),
+            Err(error) => json!({
+                "agentId": self.agent, "profileId": self.id, "state": "failed",
+                "error": error.to_json(),
+            }),
+        }
+    }
+}
+
+fn report(outcomes: Vec<Outcome>) -> Report {
+    let profiles: Vec<_> = outcomes.iter().map(Outcome::to_json).collect();
+    let mut report = Report::of(json!({ "profiles": profiles }));
+    let mut failure = None;
+    for Outcome { id, outcome, .. } in outcomes {
+        match outcome {
+            Ok((state, expires)) => {
+                let until = expires.map(|at| format!(" until {}", utc(at))).unwrap_or_default();
+                report.line(format_args!("{id}: {state}{until}"));
+            }
+            Err(error) => {
+                report.note(format_args!("{id}: {}", error.message));
+                failure = failure.or(Some(error));
+            }
+        }
     }
     match failure {
-        Some(failure) => Err(failure),
-        None => Ok(Exit::Done),
+        Some(failure) => report.failed(failure),
+        None => report,
     }
 }
 

@@ -10,24 +10,22 @@ use auth_routing::session::{self, Entry, PinSource};
 use auth_store::{ProviderId, Timestamp};
 use serde_json::{Value, json};
 
+use crate::agent::invocation::Invocation;
 use crate::agent::sessions::{Sessions, text};
 use crate::commands::sessions::args::SessionArgs;
 use crate::commands::sessions::args::SessionModelArgs;
 use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::report::Report;
 use crate::host::shell_quote::{option, word};
 use crate::host::text::{printable, utc};
 use crate::profiles::view::{DEFAULT_PROVIDER, View};
 
 /// Pins a model, and a profile if one is named, to a session; `default` ends both.
-pub fn model(
-    args: &SessionModelArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let view = View::of_session(&args.key, global, context)?;
+pub fn model(args: &SessionModelArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let context = invocation.context;
+    let view = View::of_session(&args.key, invocation)?;
     let sessions = Sessions::of(&view.agent, &view.config, context);
     let default_model = view.agent_model();
     let aliases = Aliases::from_json(&view.config.value, &ProviderId::new(DEFAULT_PROVIDER));
@@ -50,62 +48,61 @@ pub fn model(
     let entry = written.unwrap_or_default();
     let session = Session::of(&args.key, &entry, &default_model);
     say_if_unlisted(&session.model, &view.config, context);
-    session.tell(&view, &sessions, global, context)
+    Ok(session.report(&view, &sessions))
 }
 
 /// Shows what a session uses.
-pub fn show(args: &SessionArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let view = View::of_session(&args.key, global, context)?;
+pub fn show(args: &SessionArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let context = invocation.context;
+    let view = View::of_session(&args.key, invocation)?;
     let sessions = Sessions::of(&view.agent, &view.config, context);
     let entry = sessions.entry(&args.key)?;
     let entry = entry.ok_or_else(|| unknown(&args.key, &view, &sessions))?;
     let default_model = view.agent_model();
-    Session::of(&args.key, &entry, &default_model).tell(&view, &sessions, global, context)
+    Ok(Session::of(&args.key, &entry, &default_model).report(&view, &sessions))
 }
 
 /// Ends what was chosen for a session, by a person or by routing. The conversation stays.
-pub fn clear(args: &SessionArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let view = View::of_session(&args.key, global, context)?;
+pub fn clear(args: &SessionArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let context = invocation.context;
+    let view = View::of_session(&args.key, invocation)?;
     let sessions = Sessions::of(&view.agent, &view.config, context);
     let nothing = Choice { model: None, profile: None };
     let entry = sessions
         .update(&args.key, false, context, |entry| Some(nothing.apply(entry, view.now)))?
         .ok_or_else(|| unknown(&args.key, &view, &sessions))?;
     let default_model = view.agent_model();
-    Session::of(&args.key, &entry, &default_model).tell(&view, &sessions, global, context)
+    Ok(Session::of(&args.key, &entry, &default_model).report(&view, &sessions))
 }
 
 /// Lists the sessions of the agent, the one that was used last first.
-pub fn list(global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let view = View::read(global, context)?;
-    let sessions = Sessions::of(&view.agent, &view.config, context);
+pub fn list(invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let view = View::read(invocation)?;
+    let sessions = Sessions::of(&view.agent, &view.config, invocation.context);
     let default_model = view.agent_model();
     let all = sessions.all()?;
     let mut all: Vec<_> =
         all.iter().map(|(key, entry)| Session::of(key, entry, &default_model)).collect();
     all.sort_by_key(|session| Reverse(session.updated_at));
-    if global.json {
-        let each: Vec<_> = all.iter().map(|session| session.to_json(&view)).collect();
-        context.print_json(&json!({
-            "agentId": view.agent.id,
-            "path": sessions.path().display().to_string(),
-            "sessions": each,
-        }))?;
-        return Ok(Exit::Done);
-    }
+    let each: Vec<_> = all.iter().map(|session| session.to_json(&view)).collect();
+    let mut report = Report::of(json!({
+        "agentId": view.agent.id,
+        "path": sessions.path().display().to_string(),
+        "sessions": each,
+    }));
     if all.is_empty() {
-        context.print(format_args!("The agent `{}` has no sessions.", view.agent.id))?;
+        report.line(format_args!("The agent `{}` has no sessions.", view.agent.id));
     }
     for session in &all {
         let used = session.updated_at.map(|at| format!(", {}", utc(at))).unwrap_or_default();
-        context.print(format_args!("{}{used}", printable(session.key)))?;
-        context.print(format_args!(
+        report.line(format_args!("{}{used}", printable(session.key)));
+        report.line(format_args!(
             "  {}; {}",
             printable(&session.model.to_string()),
             session.profile_words()
-        ))?;
+        ));
     }
-    Ok(Exit::Done)
+    Ok(report)
 }
 
 /// The selector in what was typed: a whole directive, or what stands behind `/model`.
@@ -152,7 +149,7 @@ fn unknown(key: &str, view: &View, sessions: &Sessions) -> CliError {
 }
 
 /// A config may list the models one may choose; a typing error is not among them.
-fn say_if_unlisted(model: &ModelRef, config: &Config, context: &mut Context) {
+fn say_if_unlisted(model: &ModelRef, config: &Config, context: &Context) {
     let anthropic = ProviderId::new(DEFAULT_PROVIDER);
     let mut listed =
         config.listed_models().filter_map(|(name, _)| ModelRef::parse(name, &anthropic)).peekable();
@@ -207,22 +204,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn tell(
-        &self,
-        view: &View,
-        sessions: &Sessions,
-        global: &Global,
-        context: &mut Context,
-    ) -> Result<Exit, CliError> {
-        if global.json {
-            let mut value = self.to_json(view);
-            value["path"] = sessions.path().display().to_string().into();
-            context.print_json(&value)?;
-            return Ok(Exit::Done);
-        }
-        context.print(format_args!("Session: {}", printable(self.key)))?;
-        context.print(format_args!("Model: {}", printable(&self.model.to_string())))?;
-        context.print(format_args!("Profile: {}", self.profile_words()))?;
-        Ok(Exit::Done)
+    fn report(&self, view: &View, sessions: &Sessions) -> Report {
+        let mut value = self.to_json(view);
+        value["path"] = sessions.path().display().to_string().into();
+        let mut report = Report::of(value);
+        report.line(format_args!("Session: {}", printable(self.key)));
+        report.line(format_args!("Model: {}", printable(&self.model.to_string())));
+        report.line(format_args!("Profile: {}", self.profile_words()));
+        report
     }
 }

@@ -2,53 +2,41 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
 use crate::agent::shared::Seen;
-use crate::commands::status::args::ChannelsListArgs;
 use crate::config::Config;
-use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::error::CliError;
+use crate::host::report::Report;
 
 /// Lists the stored credentials; in JSON they are `auth[]`.
-pub fn list(
-    _args: &ChannelsListArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let config = Config::load(context)?;
-    let agent = Agent::of(global, &config, context)?;
-    let document = Seen::by(&agent, &config, context)?.document;
+pub fn list(invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let config = invocation.config()?;
+    let document = Seen::by(invocation.agent()?, &config, invocation.context)?.document;
     let channels = channels(&config);
-    if global.json {
-        let profiles = document.profiles().map(|profile| {
-            json!({
-                "id": profile.id,
-                "provider": profile.provider_text,
-                "type": profile.kind.as_str(),
-                "isExternal": false,
-            })
-        });
-        let auth: Vec<_> = profiles.collect();
-        context.print_json(&json!({ "chat": channels, "auth": auth }))?;
-        return Ok(Exit::Done);
-    }
-    context.print("Chat channels:")?;
+    let auth = document.profiles().map(|profile| {
+        json!({
+            "id": profile.id,
+            "provider": profile.provider_text,
+            "type": profile.kind.as_str(),
+            "isExternal": false,
+        })
+    });
+    let auth: Vec<_> = auth.collect();
+    let mut report = Report::of(json!({ "chat": channels, "auth": auth }));
+    report.line("Chat channels:");
     for (name, accounts) in &channels {
         let accounts = accounts.as_array().into_iter().flatten().filter_map(Value::as_str);
-        context.print(format_args!("- {name}: {}", accounts.collect::<Vec<_>>().join(", ")))?;
+        report.line(format_args!("- {name}: {}", accounts.collect::<Vec<_>>().join(", ")));
     }
-    context.print("")?;
-    context.print("Auth providers (OAuth + API keys):")?;
-    let mut is_empty = true;
+    report.line("");
+    report.line("Auth providers (OAuth + API keys):");
     for profile in document.profiles() {
-        is_empty = false;
-        context.print(format_args!("- {} ({})", profile.id, profile.kind.as_str()))?;
+        report.line(format_args!("- {} ({})", profile.id, profile.kind.as_str()));
     }
-    if is_empty {
-        context.print("- none")?;
+    if auth.is_empty() {
+        report.line("- none");
     }
-    Ok(Exit::Done)
+    Ok(report)
 }
 
 /// The configured channels, each with its accounts.

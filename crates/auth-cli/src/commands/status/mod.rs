@@ -9,23 +9,25 @@ use auth_providers::Providers;
 use auth_routing::{Why, health};
 use auth_store::{ProviderId, paths};
 
+use crate::agent::invocation::Invocation;
 use crate::commands::status::args::StatusArgs;
 use crate::commands::status::overview::{Overview, ProviderAuth};
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::report::Report;
 use crate::host::style::{Level, Style};
 use crate::host::text::printable;
 use crate::profiles::table;
 use crate::profiles::view::{self, View, way_in};
 
 /// Shows the state of everything; with `--check` the exit code tells it.
-pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    if args.plain && global.json {
+pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let context = invocation.context;
+    if args.plain && invocation.output.json {
         return Err(CliError::usage("`--plain` and `--json` exclude each other"));
     }
     let options = probe::Options::of(args)?;
-    let view = View::read(global, context)?;
+    let view = View::read(invocation)?;
     let providers = view::providers(context);
     for error in providers.errors() {
         context.say(format_args!("warning: {error}"));
@@ -46,62 +48,72 @@ pub fn run(args: &StatusArgs, global: &Global, context: &mut Context) -> Result<
             path.display()
         ));
     }
+    for kept in &overview.kept {
+        let path = kept.path.as_ref().map(|path| format!(" in `{}`", path.display()));
+        context.say(format_args!(
+            "warning: an issuer's answer for `{}` could not be read and is kept{}: {}; to look at it, and to merge it if it can be read by now: {}",
+            kept.profile,
+            path.unwrap_or_default(),
+            kept.reason,
+            kept.command
+        ));
+    }
     let probes = match options {
         Some(options) => Some(probe::run(options, &overview, &providers, context)?),
         None => None,
     };
+    let mut json = overview.to_json(context);
+    if let Some(probes) = &probes {
+        json["auth"]["probes"] = probes.to_json();
+    }
+    let mut report = Report::of(json);
     if args.plain {
-        context.print(&overview.default_model)?;
-    } else if global.json {
-        let mut json = overview.to_json(context);
-        if let Some(probes) = &probes {
-            json["auth"]["probes"] = probes.to_json();
-        }
-        context.print_json(&json)?;
+        report.line(&overview.default_model);
     } else {
-        print_text(&overview, &providers, Style::of(global.no_color, context), context)?;
+        tell(&overview, &providers, invocation.style(), context, &mut report);
         if let Some(probes) = &probes {
-            probes.print(context)?;
+            probes.tell(&mut report);
         }
     }
     if !args.check {
-        return Ok(Exit::Done);
+        return Ok(report);
     }
     let is_refused = probes.is_some_and(|probes| probes.has_refusals());
-    Ok(if is_refused { Exit::Expired } else { overview.check() })
+    Ok(report.ending(if is_refused { Exit::Expired } else { overview.check() }))
 }
 
-fn print_text(
+fn tell(
     overview: &Overview,
     providers: &Providers,
     style: Style,
-    context: &mut Context,
-) -> Result<(), CliError> {
+    context: &Context,
+    report: &mut Report,
+) {
     let view = &overview.view;
     let config = &view.config;
     let (models, image) = (config.models(), config.image_models());
     let missing_config = if config.exists { "" } else { " (not there)" };
     let path = context.display(&config.path);
-    context.print(format_args!("Config       {path}{missing_config}"))?;
+    report.line(format_args!("Config       {path}{missing_config}"));
     let store = context.display(&paths::store(&view.agent.directory));
-    context.print(format_args!("Agent        {}", view.agent.id))?;
-    context.print(format_args!("Credentials  {store}"))?;
+    report.line(format_args!("Agent        {}", view.agent.id));
+    report.line(format_args!("Credentials  {store}"));
     let resolved = if overview.default_model == overview.resolved_default {
         String::new()
     } else {
         format!(" ({})", overview.resolved_default)
     };
-    context.print(format_args!("Default      {}{resolved}", overview.default_model))?;
-    print_list("Fallbacks", &models.fallbacks, context)?;
+    report.line(format_args!("Default      {}{resolved}", overview.default_model));
+    tell_list("Fallbacks", &models.fallbacks, report);
     if image.primary.is_some() || !image.fallbacks.is_empty() {
         let all: Vec<_> = image.primary.into_iter().chain(image.fallbacks).collect();
-        print_list("Image", &all, context)?;
+        tell_list("Image", &all, report);
     }
     let aliases: Vec<_> = config
         .listed_models()
         .filter_map(|(model, alias)| alias.map(|alias| format!("{alias} -> {model}")))
         .collect();
-    print_list("Aliases", &aliases, context)?;
+    tell_list("Aliases", &aliases, report);
 
     let width = context.terminal.width.unwrap_or(80);
     let mut shown = Vec::new();
@@ -110,31 +122,30 @@ fn print_text(
         if shown.contains(&id) {
             continue;
         }
-        context.print("")?;
-        context.print_styled(&headline(&id, overview, style))?;
+        report.line("");
+        report.styled(headline(&id, overview, style));
         for line in table::profile_lines(view, &id, &overview.abilities, style, width) {
-            context.print_styled(&line)?;
+            report.styled(line);
         }
         if let Some(key) = &provider.env {
             let used = if provider.profiles.is_empty() { "" } else { "; the profiles go first" };
-            context.print(format_args!("    ${} of the environment{used}", key.name))?;
+            report.line(format_args!("    ${} of the environment{used}", key.name));
         }
         if let Some(described) = &provider.described {
-            context.print(format_args!("    models.providers of the config: {described}"))?;
+            report.line(format_args!("    models.providers of the config: {described}"));
         }
         shown.push(id);
     }
     if !overview.missing.is_empty() {
-        context.print("")?;
-        context.print_styled(&style.paint(Level::Bad, "Missing"))?;
+        report.line("");
+        report.styled(style.paint(Level::Bad, "Missing"));
         for provider in &overview.missing {
             let text = format!("  {provider}: {}", way_in(&ProviderId::new(provider), providers));
             for line in table::wrapped(&text, 4, width) {
-                context.print(line)?;
+                report.line(line);
             }
         }
     }
-    Ok(())
 }
 
 /// The provider, and what it would use now.
@@ -160,11 +171,10 @@ fn headline(provider: &ProviderId, overview: &Overview, style: Style) -> String 
     format!("{}  {next}", style.bold(&provider.to_string()))
 }
 
-fn print_list(name: &str, items: &[String], context: &mut Context) -> Result<(), CliError> {
+fn tell_list(name: &str, items: &[String], report: &mut Report) {
     let mut name = name;
     for item in items {
-        context.print(format_args!("{name:11}  {item}"))?;
+        report.line(format_args!("{name:11}  {item}"));
         name = "";
     }
-    Ok(())
 }

@@ -8,13 +8,14 @@ use auth_providers::{EnvKey, Providers};
 use auth_routing::health::{self, Health, Status};
 use auth_routing::session::selector::ModelRef;
 use auth_routing::unusable_until;
-use auth_store::{Kind, Profile, ProviderId, Secret, paths};
+use auth_store::{Kind, Profile, ProviderId, Secret, StateDirectory, paths};
 use serde_json::{Map, Value, json};
 
 use crate::host::context::Context;
 use crate::host::error::Exit;
 use crate::host::text::{masked, shown};
 use crate::profiles::cooldowns::{Resting, resting};
+use crate::profiles::kept::{Kept, kept};
 use crate::profiles::view::{Abilities, DEFAULT_PROVIDER, Refresh, View};
 
 /// What `models status` shows.
@@ -39,6 +40,8 @@ pub struct Overview {
     /// The issuers' answers that are not in the store yet: of a refresh that is under way, that a
     /// dead process left, or that does not fit its profile.
     pub answers: Vec<PathBuf>,
+    /// The answers that could not be read.
+    pub(crate) kept: Vec<Kept>,
 }
 
 /// What one provider has to send.
@@ -58,6 +61,7 @@ impl Overview {
     /// Puts it together.
     pub fn of(view: View, providers: &Providers, abilities: Abilities, context: &Context) -> Self {
         let config = &view.config;
+        let records = StateDirectory::at(&context.paths().state_dir).records();
         let resolved_default = view.default_model().to_string();
         let default_model = config.models().primary.unwrap_or_else(|| resolved_default.clone());
 
@@ -102,6 +106,7 @@ impl Overview {
             providers: auth,
             resting: resting(&view),
             answers: answers(&view),
+            kept: kept(&view.document, &view.agent.option(), providers, &records),
             default_model,
             resolved_default,
             abilities,
@@ -148,6 +153,7 @@ impl Overview {
         let with_tokens: Vec<_> = with_tokens.collect();
         let providers = self.providers.iter().map(|it| it.to_json(self, &store, context));
         let providers: Vec<_> = providers.collect();
+        let pending = self.answers.iter().chain(self.kept.iter().filter_map(|it| it.path.as_ref()));
         json!({
             "configPath": config.path.display().to_string(),
             "agentId": self.view.agent.id,
@@ -166,7 +172,8 @@ impl Overview {
                 "missingProvidersInUse": self.missing,
                 "providers": providers,
                 "unusableProfiles": self.resting,
-                "pendingAnswers": self.answers.iter().map(|it| it.display().to_string()).collect::<Vec<_>>(),
+                "pendingAnswers": pending.map(|it| it.display().to_string()).collect::<Vec<_>>(),
+                "unmergedAnswers": self.kept.iter().map(Kept::to_json).collect::<Vec<_>>(),
                 "oauth": {
                     "warnAfterMs": self.health.warn_after_ms,
                     "profiles": self.health.profiles.iter().map(|it| self.profile(it)).collect::<Vec<_>>(),

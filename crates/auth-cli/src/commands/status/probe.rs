@@ -16,10 +16,11 @@ use crate::commands::status::args::StatusArgs;
 use crate::commands::status::overview::Overview;
 use crate::host::context::Context;
 use crate::host::error::CliError;
+use crate::host::network;
 use crate::host::process::runtime;
+use crate::host::report::Report;
 use crate::host::text::printable;
 use crate::profiles::key_reference;
-use crate::profiles::worker;
 
 /// What the person asked for; the names and the numbers where nothing is said are Clawdbot's.
 #[derive(Clone, Debug)]
@@ -108,7 +109,7 @@ pub fn run(
     context: &Context,
 ) -> Result<Summary, CliError> {
     let targets = targets(&options, overview, providers, context);
-    let http: Arc<dyn HttpClient> = Arc::new(worker::client(context));
+    let http: Arc<dyn HttpClient> = Arc::new(network::client(context));
     let started_at = context.now();
     let began = RealTime.elapsed();
     let results = runtime::run(ask(targets, &options, providers, http, context.now()))?;
@@ -339,12 +340,12 @@ impl Summary {
         })
     }
 
-    /// For people.
-    pub fn print(&self, context: &mut Context) -> Result<(), CliError> {
-        context.print("")?;
-        context.print("Probes")?;
+    /// Adds the lines for the user.
+    pub fn tell(&self, report: &mut Report) {
+        report.line("");
+        report.line("Probes");
         if self.results.is_empty() {
-            return context.print("  no credential to ask about");
+            report.line("  no credential to ask about");
         }
         let labels = self.results.iter().map(|it| printable(&it.target.label));
         let labels: Vec<_> = labels.collect();
@@ -354,9 +355,8 @@ impl Summary {
             let notes = [it.error.as_deref().map(printable), latency];
             let notes: Vec<_> = notes.into_iter().flatten().collect();
             let line = format!("  {label:width$}  {:10}  {}", it.status, notes.join(", "));
-            context.print(line.trim_end())?;
+            report.line(line.trim_end());
         }
-        Ok(())
     }
 }
 

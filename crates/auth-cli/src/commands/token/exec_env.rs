@@ -1,63 +1,64 @@
 //! `models auth exec` and `models auth env`: tokens as variables.
 
-use std::process::Command;
+use serde_json::Value;
 
-use serde_json::{Map, Value};
-
+use crate::agent::invocation::Invocation;
 use crate::commands::token::exec_args::EnvArgs;
 use crate::commands::token::exec_args::ExecArgs;
 use crate::commands::token::exec_args::Shell;
 use crate::commands::token::exec_args::WantedArgs;
-use crate::host::context::Context;
+use crate::commands::token::output::pretty;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
-use crate::host::process::forward;
+use crate::host::process::launch;
+use crate::host::report::Report;
 use crate::host::shell_quote::shell_word;
 use crate::profiles::obtain::{TokenRequest, obtain};
 use crate::profiles::route::RouteRequest;
+use crate::profiles::runtime_cache;
 use crate::profiles::token_output::TokenOutput;
 use crate::profiles::view;
 
 /// Becomes the program, with the tokens in its environment.
-pub fn exec(args: &ExecArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let variables = variables(&args.wanted, global, context)?;
-    context.flush()?;
-    let mut command = Command::new(&args.command[0]);
+pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let variables = variables(&args.wanted, invocation)?;
+    // Nothing comes after the other program.
+    runtime_cache::follow_changes(invocation);
+    invocation.context.flush()?;
+    let mut command = launch::program(&args.command[0]);
     command.args(&args.command[1..]);
     command.envs(variables.iter().map(|(name, output)| (name, output.token.expose())));
-    let error = forward::become_it(&mut command);
+    let error = launch::become_it(&mut command);
     let program = args.command[0].to_string_lossy();
     Err(CliError::new(Exit::Usage, "exec", format!("could not run `{program}`: {error}"))
         .hint("nothing was run; look for it: command -v PROGRAM"))
 }
 
 /// Prints the lines that set the variables.
-pub fn env(args: &EnvArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let shell = if global.json { Shell::Json } else { args.shell };
-    let variables = variables(&args.wanted, global, context)?;
-    if shell == Shell::GithubActions {
-        for (_, output) in &variables {
-            // The runner reads this line, hides it, and everything like it from then on.
-            context.say(format_args!("::add-mask::{}", output.token.expose().replace('%', "%25")));
-        }
-    }
+pub fn env(args: &EnvArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let shell = if invocation.output.json { Shell::Json } else { args.shell };
+    let variables = variables(&args.wanted, invocation)?;
     if shell == Shell::Json {
         let value = |output: &TokenOutput| Value::from(output.token.expose());
         let members = variables.iter().map(|(name, output)| (name.clone(), value(output)));
-        context.print_json(&members.collect::<Map<_, _>>())?;
-        return Ok(Exit::Done);
+        return Ok(Report::raw(pretty(&Value::Object(members.collect()))));
+    }
+    let mut report = Report::default();
+    if shell == Shell::GithubActions {
+        for (_, output) in &variables {
+            // The runner reads this line, hides it, and everything like it from then on.
+            report.note(format_args!("::add-mask::{}", output.token.expose().replace('%', "%25")));
+        }
     }
     for (name, output) in &variables {
-        context.print_lines(&line(shell, name, output.token.expose()))?;
+        report.lines(&line(shell, name, output.token.expose()));
     }
-    Ok(Exit::Done)
+    Ok(report)
 }
 
 /// Each variable with its token.
 fn variables(
     wanted: &WantedArgs,
-    global: &Global,
-    context: &mut Context,
+    invocation: &Invocation<'_>,
 ) -> Result<Vec<(String, TokenOutput)>, CliError> {
     let with = |provider: Option<&String>, profile: Option<&String>| RouteRequest {
         provider: provider.cloned(),
@@ -70,11 +71,11 @@ fn variables(
     if asked.is_empty() {
         asked.push(with(None, None));
     }
-    let providers = view::providers(context);
+    let providers = view::providers(invocation.context);
     let mut variables: Vec<(String, TokenOutput)> = Vec::new();
     for route in asked {
         let request = TokenRequest { route, ..TokenRequest::default() };
-        let output = obtain(&request, global, context)?;
+        let output = obtain(&request, invocation)?;
         if !output.is_one_line() {
             return Err(output.not_one_line());
         }
@@ -125,7 +126,7 @@ mod tests {
     /// What a shell makes of the line.
     #[cfg(unix)]
     fn echoed(program: &str, script: &str) -> String {
-        let output = Command::new(program).args(["-c", script]).output().unwrap();
+        let output = std::process::Command::new(program).args(["-c", script]).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
 

@@ -9,33 +9,30 @@ use auth_routing::{Charge, Exclusion, Pin, Plan, Source, Why, charge};
 use auth_store::{ModelUsage, Profile, ProfileId, ProviderId};
 use serde_json::{Value, json};
 
+use crate::agent::invocation::Invocation;
 use crate::agent::sessions::{Sessions, text};
 use crate::commands::token::args::ExplainArgs;
 use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::error::CliError;
+use crate::host::report::Report;
 use crate::host::shell_quote::{command, option};
 use crate::host::text::{printable, utc};
+use crate::profiles::refresh_error;
 use crate::profiles::table;
 use crate::profiles::view::{self, View};
-use crate::profiles::worker;
 
 /// Shows the plan that `models auth token` follows.
-pub fn run(args: &ExplainArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
+pub fn run(args: &ExplainArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let context = invocation.context;
     let view = match &args.session {
-        Some(key) => View::of_session(key, global, context)?,
-        None => View::read(global, context)?,
+        Some(key) => View::of_session(key, invocation)?,
+        None => View::read(invocation)?,
     };
     let explanation = Explanation::of(args, &view, context)?;
     for warning in table::warnings(&explanation.plan, &explanation.provider) {
         context.say(warning);
     }
-    if global.json {
-        context.print_json(&explanation.to_json())?;
-    } else {
-        explanation.print(context)?;
-    }
-    Ok(Exit::Done)
+    Ok(explanation.report(context.terminal.width.unwrap_or(80)))
 }
 
 /// A plan with everything that its words need.
@@ -156,7 +153,7 @@ impl<'a> Explanation<'a> {
         let order = |more: Option<&ProfileId>| self.set_order(more);
         match reason {
             Exclusion::Unknown | Exclusion::NoSecret | Exclusion::Expired(_) => {
-                worker::log_in_command(id, self.providers.find(provider), &self.view.agent)
+                refresh_error::log_in_command(id, self.providers.find(provider), &self.view.agent)
             }
             Exclusion::ForeignProvider(_) => match self.plan.source {
                 Source::StoredOrder => order(None),
@@ -227,23 +224,23 @@ impl<'a> Explanation<'a> {
         })
     }
 
-    fn print(&self, context: &mut Context) -> Result<(), CliError> {
+    fn report(&self, columns: usize) -> Report {
+        let mut report = Report::of(self.to_json());
         let model = self.model.as_ref().map(|model| format!(" for {model}")).unwrap_or_default();
         let head = format!(
             "{}{model}, agent {}: by {}",
             self.provider, self.view.agent.id, self.plan.source
         );
-        context.print(printable(&head))?;
+        report.line(printable(&head));
         match &self.pin {
-            Some(Pin::Require(id)) => context.print(format_args!("Pinned: {id}, and no other"))?,
-            Some(Pin::Prefer(id)) => context.print(format_args!("Pinned: {id} first"))?,
+            Some(Pin::Require(id)) => report.line(format_args!("Pinned: {id}, and no other")),
+            Some(Pin::Prefer(id)) => report.line(format_args!("Pinned: {id} first")),
             None => {}
         }
         let plan = &self.plan;
         let ids = plan.candidates.iter().map(|it| &it.id);
         let ids = ids.chain(plan.excluded.iter().map(|it| &it.0));
         let width = ids.map(|id| id.as_str().chars().count()).max().unwrap_or(0).min(40);
-        let columns = context.terminal.width.unwrap_or(80);
         let mut lines = Vec::new();
         let mut line = |mark: String, id: &ProfileId, reason: String, fix: Option<String>| {
             let start = format!("{mark:>3}  {:width$}  ", printable(id.as_str()));
@@ -264,13 +261,13 @@ impl<'a> Explanation<'a> {
             line("-".to_owned(), id, reason.to_string(), Some(self.fix(id, reason)));
         }
         for line in lines {
-            context.print(line)?;
+            report.line(line);
         }
         if plan.candidates.is_empty() && plan.excluded.is_empty() {
-            context.print("  no profiles")?;
+            report.line("  no profiles");
             let way_in = view::way_in(&self.provider, &self.providers);
-            context.print(format_args!("       -> {way_in}"))?;
+            report.line(format_args!("       -> {way_in}"));
         }
-        Ok(())
+        report
     }
 }

@@ -1,36 +1,29 @@
 //! `models auth git-credential`: the other side of git-credential(1).
 
-use std::io::Write as _;
-
+use crate::agent::invocation::Invocation;
 use crate::commands::token::exec_args::GitCredentialArgs;
 use crate::commands::token::exec_args::GitVerb;
-use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::error::CliError;
 use crate::host::prompt;
+use crate::host::report::Report;
 use crate::profiles::obtain::{TokenRequest, obtain};
 use crate::profiles::route::RouteRequest;
 use crate::profiles::token_output::TokenOutput;
 
 /// Answers git. For another host, or where a token would cross the network unencrypted, it has
 /// no answer, and git asks somebody else.
-pub fn run(
-    args: &GitCredentialArgs,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub fn run(args: &GitCredentialArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     match args.verb {
         // A helper that is told to keep or to forget what is not its own says nothing.
-        GitVerb::Store | GitVerb::Erase => return Ok(Exit::Done),
+        GitVerb::Store | GitVerb::Erase => return Ok(Report::default()),
         GitVerb::Capability => {
-            context.print_lines("version 0\ncapability authtype")?;
-            return Ok(Exit::Done);
+            return Ok(Report::raw("version 0\ncapability authtype\n".to_owned()));
         }
         GitVerb::Get => {}
     }
-    let question = Question::read(&prompt::everything(context)?);
+    let question = Question::read(&prompt::everything(invocation.context)?);
     if !question.is_for(&args.host) {
-        return Ok(Exit::Done);
+        return Ok(Report::default());
     }
     let route = RouteRequest {
         provider: args.provider.clone(),
@@ -38,13 +31,11 @@ pub fn run(
         ..RouteRequest::default()
     };
     let request = TokenRequest { route, ..TokenRequest::default() };
-    let output = obtain(&request, global, context)?;
+    let output = obtain(&request, invocation)?;
     if !output.is_one_line() {
         return Err(output.not_one_line());
     }
-    let text = answer(&question, args.username.as_deref(), &output);
-    context.stdout.write_all(text.as_bytes()).map_err(CliError::stdout)?;
-    Ok(Exit::Done)
+    Ok(Report::raw(answer(&question, args.username.as_deref(), &output)))
 }
 
 /// What git says about the credential it wants.

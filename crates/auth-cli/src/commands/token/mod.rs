@@ -13,16 +13,17 @@ pub mod output;
 pub mod report;
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::rc::Rc;
 use std::time::Duration;
 
 use auth_store::{Credential, KeyReference};
 
+use crate::agent::invocation::Invocation;
 use crate::commands::token::args::{TokenArgs, TokenFormat};
 use crate::config::cache;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::report::Report;
 use crate::profiles::key_reference;
 use crate::profiles::obtain::{obtain, output_of};
 use crate::profiles::route::{Route, RouteRequest};
@@ -31,12 +32,12 @@ use crate::profiles::view::{self, View};
 /// The exit code, if the request could be served by reading the store alone. Nothing was written
 /// if it could not.
 pub fn try_fast(arguments: &[OsString]) -> Option<u8> {
-    let Quick { request, format, global } = quick_arguments(arguments)?;
-    let mut context = Context::quick();
-    let text = fast(&request, format, &global, &context)?;
-    context.stdout.write_all(text.as_bytes()).ok()?;
+    let Quick { request, format, agent } = quick_arguments(arguments)?;
+    let context = Context::quick();
+    let text = fast(&request, format, agent.as_deref(), &context)?;
+    context.write(text.as_bytes()).ok()?;
     // The process ends here, so nothing need be tidied up.
-    std::mem::forget((request, global, context, text));
+    std::mem::forget((request, agent, context, text));
     Some(Exit::Done as u8)
 }
 
@@ -44,7 +45,7 @@ pub fn try_fast(arguments: &[OsString]) -> Option<u8> {
 struct Quick {
     request: RouteRequest,
     format: TokenFormat,
-    global: Global,
+    agent: Option<String>,
 }
 
 /// The arguments of a plain request for a token: these options, each at most once.
@@ -55,21 +56,21 @@ fn quick_arguments(arguments: &[OsString]) -> Option<Quick> {
             return None;
         }
     }
-    let (mut request, mut global) = (RouteRequest::default(), Global::default());
-    let mut chosen = None;
+    let mut request = RouteRequest::default();
+    let (mut agent, mut json, mut chosen) = (None, false, None);
     while let Some(word) = words.next() {
         let (name, value) = match word?.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (word?, None),
         };
         if name == "--json" && value.is_none() {
-            global.json = true;
+            json = true;
             continue;
         }
         let place = match name {
             "--provider" => &mut request.provider,
             "--profile" => &mut request.profile,
-            "--agent" => &mut global.agent,
+            "--agent" => &mut agent,
             "--format" if value.or_else(|| words.clone().next()?) == Some("raw") => {
                 if value.is_none() {
                     words.next();
@@ -87,18 +88,17 @@ fn quick_arguments(arguments: &[OsString]) -> Option<Quick> {
             return None;
         }
     }
-    let format = format(chosen, &global);
-    Some(Quick { request, format, global })
+    Some(Quick { request, format: format(chosen, json), agent })
 }
 
 /// The output, if the first profile of the plan is fresh.
 fn fast(
     request: &RouteRequest,
     format: TokenFormat,
-    global: &Global,
+    agent: Option<&str>,
     context: &Context,
 ) -> Option<String> {
-    let view = View::with(cache::load(context)?, global, context).ok()?;
+    let view = View::with(Rc::new(cache::load(context)?), agent, context).ok()?;
     let route = Route::of(request, None, &view, context).ok()?;
     let first = route.candidates.first()?;
     if !route.warnings.is_empty() || first.resting.is_some() || route.moves_session {
@@ -120,15 +120,13 @@ fn fast(
 }
 
 /// Prints a valid token of the profile that routing chooses, refreshed first if that is due.
-pub fn run(args: &TokenArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let output = obtain(&args.request(), global, context)?;
-    let format = format(args.format, global);
-    let text = output.rendered(format, || view::providers(context))?;
-    context.stdout.write_all(text.as_bytes()).map_err(CliError::stdout)?;
-    Ok(Exit::Done)
+pub fn run(args: &TokenArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let output = obtain(&args.request(), invocation)?;
+    let format = format(args.format, invocation.output.json);
+    Ok(Report::raw(output.rendered(format, || view::providers(invocation.context))?))
 }
 
 /// How it is printed.
-fn format(chosen: Option<TokenFormat>, global: &Global) -> TokenFormat {
-    chosen.unwrap_or(if global.json { TokenFormat::Json } else { TokenFormat::Raw })
+fn format(chosen: Option<TokenFormat>, json: bool) -> TokenFormat {
+    chosen.unwrap_or(if json { TokenFormat::Json } else { TokenFormat::Raw })
 }

@@ -116,7 +116,8 @@ fn header(provider: &ProviderId, kind: Kind) -> (&'static str, &'static str) {
     }
 }
 
-fn pretty(value: &Value) -> String {
+/// The text of a value, for stdout.
+pub(super) fn pretty(value: &Value) -> String {
     format!("{}\n", json_for_terminal(&format!("{value:#}")))
 }
 

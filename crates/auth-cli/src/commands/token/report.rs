@@ -1,7 +1,5 @@
 //! `models auth report`: what became of a request, so that routing learns from it.
 
-use std::io::Read as _;
-
 use auth_routing::cooldown::response::{Failure, Response, Verdict};
 use auth_routing::session::selector::ModelRef;
 use auth_routing::{
@@ -10,27 +8,25 @@ use auth_routing::{
 use auth_store::{Credential, Profile, ProfileId, ProviderId, Store, Timestamp, Usage};
 use serde_json::json;
 
-use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
 use crate::agent::shared;
 use crate::commands::token::args::FailureWord;
 use crate::commands::token::args::ReportArgs;
 use crate::config::Config;
 use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::error::CliError;
+use crate::host::report::Report;
 use crate::host::shell_quote::command;
 use crate::host::text::{printable, utc};
-use crate::profiles::runtime_cache;
 use crate::profiles::view::{self, no_profile};
 
 /// Writes a success or a failure into the store, or, if it is about one model only, beside it.
 /// Credentials are not touched.
-pub fn run(args: &ReportArgs, global: &Global, context: &mut Context) -> Result<Exit, CliError> {
-    let config = Config::load(context)?;
-    let asked = Agent::of(global, &config, context)?;
+pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let (config, asked, context) = (invocation.config()?, invocation.agent()?, invocation.context);
     let id = ProfileId::new(args.profile.as_str());
     // What is learned about a shared profile is for all who use it.
-    let agent = shared::holder(&asked, &id, &config, context)?;
+    let agent = shared::holder(asked, &id, &config, context)?;
     let now = context.now();
     let store = agent.store_to_change(context);
     let document = store.read()?;
@@ -39,53 +35,46 @@ pub fn run(args: &ReportArgs, global: &Global, context: &mut Context) -> Result<
     let verdict = verdict(args, document.credential(&id).as_ref(), now, context)?;
 
     let policy = config.routing().cooldowns;
-    let report = Report { id: &id, model: model.as_ref(), policy: &policy, now };
+    let told = Told { id: &id, model: model.as_ref(), policy: &policy, now };
     let usage = match &verdict {
-        Verdict::Worked => report.worked(&store)?,
-        Verdict::Failed(failure) => report.failed(failure, &profile.provider, &store)?,
+        Verdict::Worked => told.worked(&store)?,
+        Verdict::Failed(failure) => told.failed(failure, &profile.provider, &store)?,
     };
     let usage = usage.ok_or_else(|| no_profile(&id, &agent))?;
     let rests_until = unusable_until(&usage).filter(|end| now < *end);
-    runtime_cache::follow(&agent, &config, context);
-    if asked != agent {
-        runtime_cache::follow(&asked, &config, context);
-    }
+    invocation.store_changed(&agent);
+    invocation.store_changed(asked);
 
-    let of_model = model.as_ref().filter(|_| report.is_about_the_model(&verdict));
-    if global.json {
-        let failure = match &verdict {
-            Verdict::Failed(failure) => Some(failure),
-            Verdict::Worked => None,
-        };
-        context.print_json(&json!({
-            "agentId": agent.id,
-            "profileId": id,
-            "model": of_model.map(ToString::to_string),
-            "outcome": if failure.is_some() { "failed" } else { "ok" },
-            "reason": failure.map(|it| it.reason.as_str()),
-            "raw": failure.map(|it| &it.raw).filter(|raw| !raw.is_empty()),
-            "restsUntil": rests_until,
-        }))?;
-        return Ok(Exit::Done);
-    }
+    let of_model = model.as_ref().filter(|_| told.is_about_the_model(&verdict));
+    let failure = match &verdict {
+        Verdict::Failed(failure) => Some(failure),
+        Verdict::Worked => None,
+    };
+    let mut report = Report::of(json!({
+        "agentId": agent.id,
+        "profileId": id,
+        "model": of_model.map(ToString::to_string),
+        "outcome": if failure.is_some() { "failed" } else { "ok" },
+        "reason": failure.map(|it| it.reason.as_str()),
+        "raw": failure.map(|it| &it.raw).filter(|raw| !raw.is_empty()),
+        "restsUntil": rests_until,
+    }));
     let what = match of_model {
         Some(model) => format!("`{id}` with {model}"),
         None => format!("`{id}`"),
     };
-    let why = match &verdict {
-        Verdict::Failed(failure) if args.from_response => {
-            format!(": {} ({})", failure.reason.as_str(), printable(&failure.raw))
-        }
-        _ => String::new(),
+    let why = match failure.filter(|_| args.from_response) {
+        Some(failure) => format!(": {} ({})", failure.reason.as_str(), printable(&failure.raw)),
+        None => String::new(),
     };
     match rests_until {
         Some(end) => {
             let left = health::until_text(end, now);
-            context.say(format_args!("{what} rests until {} ({left}){why}", utc(end)));
+            report.note(format_args!("{what} rests until {} ({left}){why}", utc(end)));
         }
-        None => context.say(format_args!("{what} is ready{why}")),
+        None => report.note(format_args!("{what} is ready{why}")),
     }
-    Ok(Exit::Done)
+    Ok(report)
 }
 
 /// What the caller says, or what the answer on stdin says.
@@ -93,7 +82,7 @@ fn verdict(
     args: &ReportArgs,
     credential: Option<&Credential>,
     now: Timestamp,
-    context: &mut Context,
+    context: &Context,
 ) -> Result<Verdict, CliError> {
     if let Some(word) = args.failed {
         let until = args.reset_at.or(args.retry_after.map(|wait| now.plus(wait)));
@@ -102,10 +91,9 @@ fn verdict(
     if args.ok {
         return Ok(Verdict::Worked);
     }
-    let mut bytes = Vec::new();
-    let read = context.stdin.by_ref().take(LARGEST_ANSWER).read_to_end(&mut bytes);
-    read.map_err(|error| CliError::usage(format!("could not read the answer: {error}")))?;
-    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    let read = context.read_stdin(LARGEST_ANSWER);
+    let mut text =
+        read.map_err(|error| CliError::usage(format!("could not read the answer: {error}")))?;
     // Providers quote keys in their messages.
     let secret = credential.map(|it| auth_store::trim(it.bearer().expose()));
     if let Some(secret) = secret.filter(|secret| secret.len() > 3) {
@@ -138,14 +126,14 @@ fn model(text: &str, profile: &Profile, config: &Config) -> Result<ModelRef, Cli
 }
 
 /// Who is reported about.
-struct Report<'a> {
+struct Told<'a> {
     id: &'a ProfileId,
     model: Option<&'a ModelRef>,
     policy: &'a CooldownPolicy,
     now: Timestamp,
 }
 
-impl Report<'_> {
+impl Told<'_> {
     /// Whether the rest belongs to the model alone. What is wrong with the credential or its
     /// account concerns all models.
     fn is_about_the_model(&self, verdict: &Verdict) -> bool {

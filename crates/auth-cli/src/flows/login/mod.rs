@@ -11,31 +11,24 @@ pub mod ui;
 use auth_providers::{Finished, Flow, RealTime, device_login, login};
 use auth_store::ProfileId;
 
-use crate::agent::Agent;
-use crate::config::Config;
+use crate::agent::invocation::Invocation;
 use crate::flows::login::error::explain;
 use crate::flows::login::request::LoginRequest;
 use crate::flows::login::saved::report;
 use crate::flows::login::two_steps::start;
 use crate::flows::login::ui::Person;
 use crate::flows::paste;
-use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
 use crate::host::process::runtime;
+use crate::host::report::Report;
 use crate::profiles::login_method::{self, Chosen};
 use crate::profiles::save::{self, Owner, Wish};
-use crate::profiles::worker;
+use crate::profiles::sink;
 
 /// Logs in, or begins a login.
-pub fn run(
-    request: &LoginRequest,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let config = Config::load(context)?;
-    let agent = Agent::of(global, &config, context)?;
-    let sink = worker::sink(&agent, &config, context)?;
+pub fn run(request: &LoginRequest, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let (config, agent, context) = (invocation.config()?, invocation.agent()?, invocation.context);
+    let sink = sink::for_agent(agent, &config, context)?;
     let name = match &request.provider {
         Some(name) => name.clone(),
         None => login_method::choose_provider(&sink.providers, context)?,
@@ -44,19 +37,23 @@ pub fn run(
     let flow = match login_method::of(request.method.as_deref(), request.start, &provider, context)?
     {
         Chosen::Flow(Flow::Plugin) => {
-            return plugin::run(request, &agent, &provider, &sink, global, context);
+            return plugin::run(request, &provider, &sink, invocation);
         }
         Chosen::Flow(flow) => flow,
         Chosen::Token => {
-            return paste::run(&request.pasted_token(&provider), global, context);
+            let request = request.pasted_token(&provider);
+            return invocation
+                .with_options(|global, context| paste::run(&request, global, context));
         }
         Chosen::ApiKey => {
-            return paste::run(&request.pasted_key(&provider), global, context);
+            let request = request.pasted_key(&provider);
+            return invocation
+                .with_options(|global, context| paste::run(&request, global, context));
         }
     };
     save::check_store(&sink)?;
     if request.start {
-        return start(request, &agent, &provider, flow, global, context);
+        return start(request, &provider, flow, invocation);
     }
     save::check_room(&sink)?;
 
@@ -66,7 +63,7 @@ pub fn run(
     let wish = Wish {
         profile: request.profile_id.as_deref().map(ProfileId::from),
         force: request.force,
-        owner: Owner::of(&agent, &config, context)?,
+        owner: Owner::of(agent, &config, context)?,
     };
     let ended = runtime::run(async {
         let (http, clock) = (&*sink.http, &*sink.clock);
@@ -80,7 +77,7 @@ pub fn run(
             Ok(Finished { login: login.await?, browser: None })
         };
         let finished = person.until_interrupted(logging_in).await?.map_err(explain)?;
-        let saved = save::login(&finished.login, &wish, &provider, &agent, &sink).await;
+        let saved = save::login(&finished.login, &wish, &provider, agent, &sink).await;
         let login = finished.login.clone();
         match &saved {
             Ok(_) => finished.succeed().await,
@@ -91,5 +88,5 @@ pub fn run(
     });
     person.give_back(context);
     let (id, login) = ended??;
-    report(&id, &login, &agent, &provider, request.set_default, global, context)
+    report(&id, &login, agent, &provider, request.set_default, invocation)
 }

@@ -6,35 +6,31 @@ use std::sync::{Mutex, PoisonError};
 
 use auth_providers::Provider;
 use auth_providers::plugin::{self, PluginUi, Prompt, PromptKind, Reply};
+use auth_providers::token_source::TokenSink;
 use auth_store::ProfileId;
-use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::agent::Agent;
-use crate::config::Config;
+use crate::agent::invocation::Invocation;
 use crate::flows::login::error::explain;
 use crate::flows::login::request::LoginRequest;
 use crate::flows::login::saved::report;
-use crate::host::browser::Opener;
-use crate::host::context::Context;
-use crate::host::error::{CliError, Exit};
-use crate::host::global::Global;
+use crate::host::error::CliError;
+use crate::host::network;
+use crate::host::process::browser::Opener;
 use crate::host::process::runtime;
-use crate::host::prompt;
+use crate::host::prompt::{self, Lines};
+use crate::host::report::Report;
 use crate::host::shell_quote::option;
 use crate::host::text::{line_for_terminal, printable};
 use crate::profiles::save::{self, Owner, Wish};
-use crate::profiles::token_sink::TokenSink;
-use crate::profiles::worker;
 
 /// Logs in with the plugin of `provider`.
 pub(crate) fn run(
     request: &LoginRequest,
-    agent: &Agent,
     provider: &Provider,
     sink: &TokenSink,
-    global: &Global,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+    invocation: &Invocation<'_>,
+) -> Result<Report, CliError> {
+    let (config, agent, context) = (invocation.config()?, invocation.agent()?, invocation.context);
     if request.start {
         let message = format!("the login of `{}` cannot be done in two steps", provider.id);
         return Err(CliError::usage(message).hint(format!(
@@ -43,22 +39,22 @@ pub(crate) fn run(
         )));
     }
     save::check_room(sink)?;
-    let environment = worker::plugin_environment(context);
+    let environment = network::plugin_environment(context);
     let is_terminal = context.terminal.stdin;
     let lines = prompt::lines(context);
-    let talk = std::mem::replace(&mut context.stderr, Box::new(std::io::sink()));
+    let talk = context.take_stderr();
     let person = Person {
         label: printable(&provider.label),
         opener: if request.no_browser { None } else { Opener::of(context) },
         talk: Mutex::new(talk),
         lines: tokio::sync::Mutex::new(lines),
         is_terminal,
-        is_verbose: global.verbose,
+        is_verbose: invocation.output.verbose,
     };
     let wish = Wish {
         profile: request.profile_id.as_deref().map(ProfileId::from),
         force: request.force,
-        owner: Owner::of(agent, &Config::load(context)?, context)?,
+        owner: Owner::of(agent, &config, context)?,
     };
     let ended = runtime::run(async {
         let logging_in = plugin::login(provider, &environment, &person, &*sink.clock);
@@ -70,9 +66,10 @@ pub(crate) fn run(
         let id = save::login(&login, &wish, provider, agent, sink).await?;
         Ok((id, login))
     });
-    context.stderr = person.talk.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let talk = person.talk.into_inner().unwrap_or_else(PoisonError::into_inner);
+    context.give_back_stderr(talk);
     let (id, login) = ended??;
-    report(&id, &login, agent, provider, request.set_default, global, context)
+    report(&id, &login, agent, provider, request.set_default, invocation)
 }
 
 /// The person at our standard streams.
@@ -80,7 +77,7 @@ struct Person {
     label: String,
     opener: Option<Opener>,
     talk: Mutex<Box<dyn Write + Send>>,
-    lines: tokio::sync::Mutex<UnboundedReceiver<String>>,
+    lines: tokio::sync::Mutex<Lines>,
     is_terminal: bool,
     is_verbose: bool,
 }
@@ -142,9 +139,8 @@ impl PluginUi for Person {
     fn ask<'a>(&'a self, prompt: &'a Prompt) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>> {
         Box::pin(async move {
             self.put(prompt);
-            let is_hidden = self.is_terminal && prompt.kind == PromptKind::Secret;
-            let _hidden = is_hidden.then(prompt::hidden);
             let mut lines = self.lines.lock().await;
+            lines.show(self.is_terminal && prompt.kind != PromptKind::Secret);
             loop {
                 let Some(line) = lines.recv().await else { return Reply::Nobody };
                 match reply(prompt, line.trim_end_matches(['\r', '\n'])) {

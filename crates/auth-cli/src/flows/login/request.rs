@@ -26,11 +26,13 @@ pub struct LoginRequest {
 impl LoginRequest {
     /// The token that is pasted instead, where that is the way of `provider`.
     pub(super) fn pasted_token(&self, provider: &Provider) -> PasteRequest {
-        PasteRequest::token(provider.id.as_str(), self.profile_id.as_deref())
+        let of = PasteRequest::setup_token(provider.id.as_str(), self.profile_id.as_deref());
+        PasteRequest { force: self.force, ..of }
     }
 
     /// The same of an API key.
     pub(super) fn pasted_key(&self, provider: &Provider) -> PasteRequest {
-        PasteRequest::api_key(provider.id.as_str(), self.profile_id.as_deref())
+        let of = PasteRequest::api_key(provider.id.as_str(), self.profile_id.as_deref());
+        PasteRequest { force: self.force, ..of }
     }
 }

@@ -9,13 +9,12 @@ use std::time::Duration;
 use auth_pkce::CallbackError;
 use auth_providers::{Begun, DevicePrompt, LoginUi};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::flows::login::qr;
-use crate::host::browser::Opener;
 use crate::host::context::Context;
 use crate::host::error::CliError;
-use crate::host::prompt;
+use crate::host::process::browser::Opener;
+use crate::host::prompt::{self, Lines};
 use crate::host::style;
 use crate::host::text::{line_for_terminal, printable};
 
@@ -24,7 +23,7 @@ pub(crate) struct Person {
     label: String,
     opener: Option<Opener>,
     talk: Mutex<Box<dyn Write + Send>>,
-    lines: tokio::sync::Mutex<Option<UnboundedReceiver<String>>>,
+    lines: tokio::sync::Mutex<Option<Lines>>,
     is_exchanging: AtomicBool,
     has_asked: Notify,
     /// Its columns, if what is said goes to a terminal.
@@ -45,17 +44,12 @@ struct Waiting {
 impl Person {
     /// Takes over what is said to them; [`give_back`](Self::give_back) returns it. What they type
     /// is read where `may_paste`.
-    pub(crate) fn new(
-        label: &str,
-        may_paste: bool,
-        no_browser: bool,
-        context: &mut Context,
-    ) -> Self {
+    pub(crate) fn new(label: &str, may_paste: bool, no_browser: bool, context: &Context) -> Self {
         let lines = may_paste.then(|| prompt::lines(context));
         Self {
             label: printable(label),
             opener: if no_browser { None } else { Opener::of(context) },
-            talk: Mutex::new(std::mem::replace(&mut context.stderr, Box::new(std::io::sink()))),
+            talk: Mutex::new(context.take_stderr()),
             lines: tokio::sync::Mutex::new(lines),
             is_exchanging: AtomicBool::new(false),
             has_asked: Notify::new(),
@@ -66,8 +60,9 @@ impl Person {
         }
     }
 
-    pub(crate) fn give_back(self, context: &mut Context) {
-        context.stderr = self.talk.into_inner().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn give_back(self, context: &Context) {
+        let talk = self.talk.into_inner().unwrap_or_else(PoisonError::into_inner);
+        context.give_back_stderr(talk);
     }
 
     fn say(&self, line: &str) {

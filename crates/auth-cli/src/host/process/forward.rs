@@ -2,45 +2,24 @@
 //! program can stand first on PATH and nothing is missing.
 
 use std::ffi::OsString;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
+use crate::host::process::launch;
 
 /// Replaces this process by the next program that may know the words. Returns if there is none.
-pub(crate) fn to_next_on_path(
-    arguments: &[OsString],
-    context: &mut Context,
-) -> Result<(), CliError> {
+pub(crate) fn to_next_on_path(arguments: &[OsString], context: &Context) -> Result<(), CliError> {
     let mut guard = Guard::read(context);
     let Some(next) = next(context, &guard) else { return Ok(()) };
     context.flush()?;
     guard.seen.extend(context.program.clone());
     guard.seen.push(next.clone());
-    let mut command = Command::new(&next);
+    let mut command = launch::program(&next);
     command.args(arguments.iter().skip(1)).env(MARKER, guard.value(context.process_id));
-    let error = become_it(&mut command);
+    let error = launch::become_it(&mut command);
     let message = format!("could not run `{}`: {error}", next.display());
     Err(CliError::new(Exit::Usage, "hand_on", message).path(&next))
-}
-
-/// Replaces this process by another program. Returns only if that is not possible.
-#[cfg(unix)]
-pub(crate) fn become_it(command: &mut Command) -> io::Error {
-    crate::host::process::hardening::end();
-    std::os::unix::process::CommandExt::exec(command)
-}
-
-/// Runs another program to its end, and ends as it did. Returns only if it could not be started.
-#[cfg(not(unix))]
-#[expect(clippy::exit, reason = "stands for exec: the other program's exit code is ours")]
-pub(crate) fn become_it(command: &mut Command) -> io::Error {
-    match command.status() {
-        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
-        Err(error) => error,
-    }
 }
 
 /// The first program of those names on PATH that is neither we nor one that was tried before.
@@ -55,20 +34,9 @@ fn next(context: &Context, guard: &Guard) -> Option<PathBuf> {
     };
     let dirs = std::env::split_paths(path).filter(|dir| dir.is_absolute());
     dirs.flat_map(|dir| NAMES.iter().map(move |name| dir.join(name))).find(|candidate| {
-        is_executable(candidate)
+        launch::is_executable(candidate)
             && !context.program.iter().chain(&guard.seen).any(|seen| same(candidate, seen))
     })
-}
-
-#[cfg(unix)]
-fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_executable(path: &Path) -> bool {
-    path.is_file()
 }
 
 /// What keeps two programs from handing a word to each other for ever: the programs this very

@@ -1,5 +1,8 @@
-//! This process and the programs it becomes.
+//! This process, and the programs it starts or becomes.
 
+pub mod browser;
 pub mod forward;
 pub mod hardening;
+pub mod launch;
+pub mod logging;
 pub mod runtime;

@@ -168,10 +168,7 @@ fn an_answer_that_was_left_behind_does_not_make_us_repeat_the_token() {
             put(&world.agents[0], PROFILE, &login("third", PAST));
         }
         world.note(token, State::Intent, None);
-        let mut lock = world.agents[0].lock_for_refresh().unwrap();
-        let mut file = lock.reserve(world.key(token)).unwrap();
-        file.store(400, NOW, words.to_string().as_bytes()).unwrap();
-        drop((file, lock));
+        world.leave_file(token, 400, &words);
         let refused = world.ask_as(agent, &wanted(Force::No), &NOW, &nobody());
         let record = world.record(token).unwrap();
         assert!(record.code.as_ref().is_some_and(|code| code.contains("no ")), "{record:?}");
@@ -195,10 +192,7 @@ fn the_answers_of_others_are_left_beside_a_store() {
     let tokens_of = json!({"access_token": "a9", "refresh_token": "r9", "expires_in": 3600});
     for (status, body) in [(200, tokens_of), (400, json!({"error": "invalid_grant"}))] {
         let world = World::new(2);
-        let mut lock = world.agents[0].lock_for_refresh().unwrap();
-        let mut file = lock.reserve(world.key("r8")).unwrap();
-        file.store(status, NOW, body.to_string().as_bytes()).unwrap();
-        drop((file, lock));
+        world.leave_file("r8", status, &body);
         let other = world.agents[1].canonical_path();
         let theirs = Record::new(State::Intent, &other, &ProfileId::from(PROFILE), NOW);
         world.records.lock(world.key("r8"), PATIENCE).unwrap().write(&theirs).unwrap();
@@ -281,11 +275,14 @@ fn the_answer_that_refused_a_token_goes_with_the_next_who_asks() {
 
 #[test]
 fn what_was_rescued_stays_until_it_is_settled() {
-    for (state, is_left) in [(State::Intent, true), (State::Rejected, false)] {
+    for (state, is_left) in
+        [(State::Intent, true), (State::Unmerged, true), (State::Rejected, false)]
+    {
         let mut world = World::new(1);
         world.records = world.records.clone().with_rescue(world.directory.path().join("rescue"));
         world.note("r0", state, None);
-        let answer = auth_store::StoredAnswer { status: 200, received_at: NOW, body: Vec::new() };
+        let (headers, body) = (Vec::new(), Vec::new());
+        let answer = StoredAnswer { status: 200, received_at: NOW, headers, body };
         let lock = world.records.lock(world.key("r0"), PATIENCE).unwrap();
         lock.rescue(&answer).unwrap();
         drop(lock);

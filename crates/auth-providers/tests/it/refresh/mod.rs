@@ -7,6 +7,7 @@ mod lineage;
 mod logout;
 mod outcomes;
 mod sending;
+mod unread;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -17,7 +18,7 @@ use auth_providers::refresh::{self, Doors, Force, RefreshError, Wanted};
 use auth_providers::{HttpClient, HttpError, HttpRequest, HttpResponse, Provider, Sending};
 use auth_store::{
     Clock, Credential, OAuthCredential, ProfileId, Record, Records, State, StateDirectory, Store,
-    Timestamp, TokenKey,
+    StoredAnswer, Timestamp, TokenKey,
 };
 use serde_json::{Map, json};
 
@@ -168,7 +169,9 @@ impl World {
             .start_paused(true)
             .build()
             .unwrap();
-        let credential = runtime.block_on(refresh::refresh(wanted, &self.provider, doors))?;
+        let credential = refresh::refresh(wanted, &self.provider, doors, |lock, wanted| {
+            runtime.block_on(refresh::send(lock, wanted, &self.provider, doors))
+        })?;
         Ok(credential.bearer().expose().to_owned())
     }
 
@@ -207,9 +210,15 @@ impl World {
     /// What a process leaves that dies once it has the answer to `refresh`.
     fn leave_answer(&self, refresh: &str, body: &serde_json::Value) {
         self.note(refresh, State::Intent, None);
+        self.leave_file(refresh, 200, body);
+    }
+
+    /// Only the file of an answer to `refresh`.
+    fn leave_file(&self, refresh: &str, status: u16, body: &serde_json::Value) {
         let mut lock = self.agents[0].lock_for_refresh().unwrap();
         let mut file = lock.reserve(self.key(refresh)).unwrap();
-        file.store(200, NOW, body.to_string().as_bytes()).unwrap();
+        let (headers, body) = (Vec::new(), body.to_string().into_bytes());
+        file.store(&StoredAnswer { status, received_at: NOW, headers, body }).unwrap();
     }
 
     fn answer_files(&self) -> usize {

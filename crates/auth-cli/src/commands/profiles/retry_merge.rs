@@ -1,0 +1,154 @@
+//! `models auth refresh PROFILE --retry-merge`: what is known of an issuer's answer that could not
+//! be read, and one more try to merge it. Nothing is sent, and no secret is shown.
+
+use auth_providers::refresh::{self, KeptAnswer, RefreshError};
+use auth_store::{Document, ProfileId};
+use serde_json::{Value, json};
+
+use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
+use crate::agent::shared::Seen;
+use crate::commands::profiles::args::RefreshArgs;
+use crate::config::Config;
+use crate::host::error::CliError;
+use crate::host::report::Report;
+use crate::host::shell_quote::command;
+use crate::host::text::utc;
+use crate::profiles::refresh_error;
+use crate::profiles::runtime_cache;
+use crate::profiles::sink;
+use crate::profiles::view::no_profile;
+
+/// Shows the answer that is kept for each of the profiles, and merges it where it can be read. The
+/// first failure is the exit code, after all were tried.
+pub(super) fn run(args: &RefreshArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let agent = invocation.agent()?;
+    let mut tried = Vec::new();
+    let ended = retry_all(args, invocation, &mut tried);
+    let profiles: Vec<_> = tried.iter().map(Tried::to_json).collect();
+    let mut report = Report::of(json!({ "agentId": agent.id, "profiles": profiles }));
+    let mut failure = None;
+    for tried in tried {
+        report.line(tried.in_words());
+        failure = failure.or(tried.outcome.err());
+    }
+    Ok(match (ended, failure) {
+        (Err(error), _) => report.cut_short(error),
+        (Ok(()), Some(failure)) => report.failed(failure),
+        (Ok(()), None) => report,
+    })
+}
+
+fn retry_all(
+    args: &RefreshArgs,
+    invocation: &Invocation<'_>,
+    tried: &mut Vec<Tried>,
+) -> Result<(), CliError> {
+    let (config, agent) = (invocation.config()?, invocation.agent()?);
+    let seen = Seen::by(agent, &config, invocation.context)?;
+    for id in args.profiles.iter().map(|id| ProfileId::new(id.as_str())) {
+        if !seen.document.contains(&id) {
+            return Err(no_profile(&id, agent));
+        }
+        let (known, outcome) = retry(&id, seen.holder(&id, agent), &config, invocation)?;
+        tried.push(Tried { id, known, outcome });
+    }
+    Ok(())
+}
+
+/// What became of one profile.
+struct Tried {
+    id: ProfileId,
+    known: Option<KeptAnswer>,
+    outcome: Result<&'static str, CliError>,
+}
+
+impl Tried {
+    fn to_json(&self) -> Value {
+        let answer = self.known.as_ref().map_or(Value::Null, as_json);
+        match &self.outcome {
+            Ok(state) => json!({ "profileId": self.id, "state": state, "answer": answer }),
+            Err(error) => json!({
+                "profileId": self.id, "state": "kept", "answer": answer, "error": error.to_json(),
+            }),
+        }
+    }
+
+    fn in_words(&self) -> String {
+        let what = self.known.as_ref().map_or_else(|| "no answer is kept".to_owned(), in_words);
+        let end = match &self.outcome {
+            Ok("merged") => ": merged",
+            Ok("settled") => ": it could be read, and there was nothing to merge",
+            Ok(_) => "",
+            Err(_) => ": not merged",
+        };
+        format!("{}: {what}{end}", self.id)
+    }
+}
+
+/// What was kept for the profile `id` of `agent`, and what became of it.
+fn retry(
+    id: &ProfileId,
+    agent: &Agent,
+    config: &Config,
+    invocation: &Invocation<'_>,
+) -> Result<(Option<KeptAnswer>, Result<&'static str, CliError>), CliError> {
+    let context = invocation.context;
+    let sink = sink::for_agent(agent, config, context)?;
+    let before = sink.store.read()?;
+    let provider = before.profile(id).and_then(|profile| sink.provider_of(&profile));
+    let Some(provider) = provider else { return Ok((None, Ok("nothing_kept"))) };
+    let explain = |error: RefreshError| {
+        let is_kept = matches!(error, RefreshError::Unmerged { .. });
+        let explained = refresh_error::explain(error, Some(provider), agent);
+        if is_kept { explained.hint(way_out(id, provider, agent)) } else { explained }
+    };
+
+    let known = refresh::kept_answer(id, provider, sink.doors()).map_err(explain)?;
+    let merged = refresh::merge_kept_answer(id, provider, sink.doors());
+    let refresh_token = |document: &Document| match document.credential(id) {
+        Some(auth_store::Credential::OAuth(login)) => Some((login.access, login.refresh)),
+        _ => None,
+    };
+    let outcome = match merged {
+        Ok(false) => Ok("nothing_kept"),
+        Ok(true) if refresh_token(&sink.store.read()?) == refresh_token(&before) => Ok("settled"),
+        Ok(true) => Ok("merged"),
+        Err(error) => Err(explain(error)),
+    };
+    runtime_cache::changed_with_copies(agent, config, invocation);
+    Ok((known, outcome))
+}
+
+/// What helps where this program cannot read it.
+fn way_out(id: &ProfileId, provider: &auth_providers::Provider, agent: &Agent) -> String {
+    format!(
+        "it is merged as soon as a version of this program can read it; until then {}, or send the old token once more: {}",
+        refresh_error::log_in_command(id, Some(provider), agent),
+        command("models auth refresh", &[id], &format!("{} --force", agent.option()))
+    )
+}
+
+/// `the answer of 2026-01-01T00:00:00Z (status 500, 80 bytes, in UTF-16, with refresh_token)`.
+fn in_words(known: &KeptAnswer) -> String {
+    let encoding = known.encoding.as_ref().map(|it| format!(", in {it}")).unwrap_or_default();
+    let found = match known.found.join(" and ") {
+        found if found.is_empty() => String::new(),
+        found => format!(", with {found}"),
+    };
+    let KeptAnswer { status, received_at, length, .. } = known;
+    format!(
+        "the answer of {} (status {status}, {length} bytes{encoding}{found})",
+        utc(*received_at)
+    )
+}
+
+fn as_json(known: &KeptAnswer) -> Value {
+    json!({
+        "status": known.status,
+        "receivedAt": known.received_at,
+        "bytes": known.length,
+        "encoding": known.encoding,
+        "found": known.found,
+    })
+}

@@ -1,0 +1,145 @@
+//! The answer of a command: as data and as text, with how the program ends. Rendered here alone.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+
+/// In which form the answer is wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Output {
+    /// Data as JSON on stdout, errors too.
+    pub json: bool,
+    /// What is done is said on stderr.
+    pub verbose: bool,
+    /// No colours, whatever the terminal can show.
+    pub no_color: bool,
+}
+
+/// The answer of a command.
+#[derive(Debug)]
+pub struct Report {
+    exit: Exit,
+    data: Option<Value>,
+    lines: Vec<Line>,
+    failure: Option<CliError>,
+}
+
+#[derive(Debug)]
+enum Line {
+    /// A line of data, which may have text of others in it.
+    Text(String),
+    /// The same with our own colours. Text of others in it is printable already.
+    Styled(String),
+    /// Data as it is, to the byte; in both forms.
+    Raw(String),
+    /// A line for the user, on stderr.
+    Note(String),
+    /// The same in both forms.
+    Said(String),
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self { exit: Exit::Done, data: None, lines: Vec::new(), failure: None }
+    }
+}
+
+impl From<Exit> for Report {
+    fn from(exit: Exit) -> Self {
+        Self { exit, ..Self::default() }
+    }
+}
+
+impl Report {
+    /// An answer that is this as data; its text is still to be written.
+    pub fn of(data: Value) -> Self {
+        Self { data: Some(data), ..Self::default() }
+    }
+
+    /// An answer that is the same in both forms, to the byte.
+    pub fn raw(text: String) -> Self {
+        Self { lines: vec![Line::Raw(text)], ..Self::default() }
+    }
+
+    /// Adds a line of text.
+    pub fn line(&mut self, line: impl fmt::Display) {
+        self.lines.push(Line::Text(line.to_string()));
+    }
+
+    /// Adds lines of text of which none has text of others that could begin another line.
+    pub fn lines(&mut self, lines: &str) {
+        for line in lines.split('\n') {
+            self.line(line);
+        }
+    }
+
+    /// Adds a line with our own colours. Text of others in it must be printable already.
+    pub(crate) fn styled(&mut self, line: impl Into<String>) {
+        self.lines.push(Line::Styled(line.into()));
+    }
+
+    /// Adds a line for the user that belongs to the text: it goes to stderr.
+    pub fn note(&mut self, line: impl fmt::Display) {
+        self.lines.push(Line::Note(line.to_string()));
+    }
+
+    /// Adds a line for the user that is said beside the data, too.
+    pub fn say(&mut self, line: impl fmt::Display) {
+        self.lines.push(Line::Said(line.to_string()));
+    }
+
+    /// The same answer with another end.
+    #[must_use]
+    pub fn ending(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
+    /// The same answer of a command that did a part and then failed. The data, if there is any,
+    /// tells the failure itself.
+    #[must_use]
+    pub fn failed(self, error: CliError) -> Self {
+        Self { exit: error.exit, failure: Some(error), ..self }
+    }
+
+    /// The same answer of a command that could not go on: the data is the error alone.
+    #[must_use]
+    pub fn cut_short(self, error: CliError) -> Self {
+        Self { data: None, ..self }.failed(error)
+    }
+
+    /// The answer as data.
+    pub fn data(&self) -> &Value {
+        self.data.as_ref().unwrap_or(&Value::Null)
+    }
+
+    /// The failure, for better words.
+    pub(crate) fn map_failure(self, better: impl FnOnce(CliError) -> CliError) -> Self {
+        Self { failure: self.failure.map(better), ..self }
+    }
+
+    /// Prints it, and says how the program ends.
+    ///
+    /// # Errors
+    /// Standard output could not be written.
+    pub fn render(&self, output: Output, context: &Context) -> Result<Exit, CliError> {
+        for line in &self.lines {
+            match line {
+                Line::Raw(text) => context.write(text.as_bytes())?,
+                Line::Said(line) => context.say(line),
+                _ if output.json && self.data.is_some() => {}
+                Line::Text(line) => context.print(line)?,
+                Line::Styled(line) => context.print_styled(line)?,
+                Line::Note(line) => context.say(line),
+            }
+        }
+        match (&self.data, &self.failure) {
+            (Some(data), _) if output.json => context.print_json(data)?,
+            (_, Some(failure)) => context.report(failure, output.json),
+            _ => {}
+        }
+        Ok(self.exit)
+    }
+}

@@ -1,0 +1,240 @@
+//! The refresh that survives its caller.
+//!
+//! People press Ctrl-C, and tools end their helpers after seconds; a request that was sent must
+//! be answered all the same. So the command line sends in a child with a session of its own. The
+//! lock on the refresh token goes to the child as its standard input: it is held without a gap,
+//! until both are gone.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use auth_providers::Provider;
+use auth_providers::refresh::{self, Force, RefreshError, Wanted};
+use auth_providers::token_source::TokenSink;
+use auth_store::{Credential, ProfileId, TokenKey, TokenLock};
+use serde_json::{Value, json};
+
+use crate::agent::Agent;
+use crate::agent::invocation::Invocation;
+use crate::host::context::Context;
+use crate::host::error::{CliError, Exit};
+use crate::host::process::{hardening, launch};
+use crate::host::report::Output;
+use crate::profiles::refresh_error::explain;
+use crate::profiles::{key_reference, runtime_cache, sink};
+
+/// The first argument of the child. Nobody types it.
+pub const WORD: &str = "__refresh";
+
+/// The credential, refreshed first if that is due, fetched if it is kept elsewhere.
+pub fn credential(
+    wanted: Wanted,
+    agent: &Agent,
+    sink: &TokenSink,
+    context: &Context,
+) -> Result<Credential, CliError> {
+    let sender = |lock, wanted: &Wanted, provider: &Provider| {
+        send(lock, wanted, agent, provider, sink, context)
+    };
+    let credential = sink.credential_by(&wanted, sender).map_err(|failure| match failure {
+        Failure::Here(error) => explain(error, provider_of(&wanted.profile, sink), agent),
+        Failure::InChild(error) => error,
+    })?;
+    key_reference::fetched(credential, &wanted.profile, context)
+}
+
+fn provider_of<'a>(profile: &ProfileId, sink: &'a TokenSink) -> Option<&'a Provider> {
+    sink.provider_of(&sink.store.read().ok()?.profile(profile)?)
+}
+
+/// Where a refresh failed. A child explains its own failure.
+enum Failure {
+    Here(RefreshError),
+    InChild(CliError),
+}
+
+impl From<RefreshError> for Failure {
+    fn from(error: RefreshError) -> Self {
+        Self::Here(error)
+    }
+}
+
+/// Sends in a child where the system can hand it a lock, else right here.
+fn send(
+    lock: TokenLock,
+    wanted: &Wanted,
+    agent: &Agent,
+    provider: &Provider,
+    sink: &TokenSink,
+    context: &Context,
+) -> Result<bool, Failure> {
+    match &context.program {
+        Some(program) if cfg!(unix) => {
+            let request = Request { wanted, key: lock.key(), agent, provider };
+            let needs = [
+                &provider.client_id_env[..],
+                &provider.client_secret_env,
+                &provider.scopes_env,
+                &provider.redirect_uri_env,
+            ];
+            let needs = needs.concat();
+            let mut command = launch::program_seeing(program, &context.env_without_secrets(&needs));
+            command.args(request.arguments());
+            in_child(command, lock, sink).map_err(Failure::InChild)
+        }
+        _ => Ok(refresh::send_blocking(lock, wanted, provider, sink.doors())?),
+    }
+}
+
+fn in_child(mut command: Command, lock: TokenLock, sink: &TokenSink) -> Result<bool, CliError> {
+    let failed = |error: std::io::Error| {
+        CliError::new(Exit::TryLater, "no_child", format!("could not start the refresh: {error}"))
+            .hint("nothing was sent; try again")
+    };
+    let mut child = command
+        .stdin(Stdio::from(lock.share()?))
+        .stdout(Stdio::piped())
+        // Whoever ends us may wait until nobody has our stderr any more.
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(failed)?;
+    drop(lock);
+    let mut text = String::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        // What cannot be read is no report.
+        let _ = stdout.read_to_string(&mut text);
+    }
+    let _ = child.wait();
+    let Ok(report) = serde_json::from_str::<Value>(&text) else {
+        // It died; the token's record says how far it came, so look again.
+        refresh::clear_up(sink.doors());
+        return Ok(false);
+    };
+    match report["sent"].as_bool() {
+        Some(sent) => Ok(sent),
+        None => Err(CliError::from_json(&report["error"])),
+    }
+}
+
+/// What the child is told, as arguments: nothing in it is secret.
+struct Request<'a> {
+    wanted: &'a Wanted,
+    key: TokenKey,
+    agent: &'a Agent,
+    provider: &'a Provider,
+}
+
+impl Request<'_> {
+    fn arguments(&self) -> [OsString; 9] {
+        let force = match self.wanted.force {
+            Force::No => "no",
+            Force::Refresh => "refresh",
+            Force::Send => "send",
+        };
+        [
+            WORD.into(),
+            self.key.to_string().into(),
+            self.agent.id.clone().into(),
+            self.agent.directory.clone().into(),
+            self.provider.id.as_str().into(),
+            self.wanted.profile.as_str().into(),
+            force.into(),
+            self.wanted.at_least.as_millis().to_string().into(),
+            self.wanted.only_if.clone().unwrap_or_default().into(),
+        ]
+    }
+}
+
+/// The child: takes over the lock, sends, saves, says what came of it.
+pub fn run(arguments: &[OsString], context: &Context) -> u8 {
+    let report = match child(arguments, context) {
+        Ok(sent) => json!({ "sent": sent }),
+        Err(error) => json!({ "error": error.to_json() }),
+    };
+    // The one who asked may be gone; what matters is on the disk.
+    let _ = context.write(format!("{report}\n").as_bytes());
+    0
+}
+
+#[cfg(unix)]
+fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
+    let nobody = || CliError::usage(format!("`{WORD}` is not for people"));
+    let [_, _, key, id, directory, provider, profile, force, at_least, only_if] = arguments else {
+        return Err(nobody());
+    };
+    let text = |argument: &OsString| argument.to_str().map(str::to_owned).ok_or_else(nobody);
+    let key: TokenKey = text(key)?.parse().map_err(|_| nobody())?;
+    let agent = Agent { id: text(id)?, directory: directory.into() };
+    let wanted = Wanted {
+        profile: text(profile)?.into(),
+        at_least: Duration::from_millis(text(at_least)?.parse().map_err(|_| nobody())?),
+        force: match text(force)?.as_str() {
+            "no" => Force::No,
+            "refresh" => Force::Refresh,
+            _ => Force::Send,
+        },
+        only_if: Some(text(only_if)?).filter(|hash| !hash.is_empty()),
+    };
+
+    // Ctrl-C in the terminal, and its end, are for the one who asked.
+    let _ = rustix::process::setsid();
+    let invocation = Invocation::new(context, Output::default(), None);
+    let config = invocation.config()?;
+    let sink = sink::for_agent(&agent, &config, context)?;
+    let provider = sink.providers.find(&auth_store::ProviderId::new(&text(provider)?));
+    let provider = provider.ok_or_else(nobody)?;
+    let stdin =
+        std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned().map_err(|_| nobody())?;
+    let lock = sink.records.inherited(key, File::from(stdin))?;
+    ignore_signals();
+    let sent = refresh::send_blocking(lock, &wanted, provider, sink.doors())
+        .map_err(|error| explain(error, Some(provider), &agent))?;
+    // Here, since the one who asked may be gone.
+    runtime_cache::changed_with_copies(&agent, &config, &invocation);
+    runtime_cache::follow_changes(&invocation);
+    Ok(sent)
+}
+
+#[cfg(not(unix))]
+fn child(_: &[OsString], _: &Context) -> Result<bool, CliError> {
+    Err(CliError::usage(format!("`{WORD}` is not for people")))
+}
+
+/// From now on no polite signal ends us: the answer must be saved first. The deadline of the
+/// request bounds how long that can take.
+#[cfg(unix)]
+fn ignore_signals() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    hardening::hear([SIGINT, SIGTERM, SIGHUP, SIGQUIT]);
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn whatever_a_child_says_that_is_no_report_we_look_again() {
+        let home = tempfile::tempdir().unwrap();
+        let context = Context::sealed(home.path(), auth_store::Timestamp(0));
+        let config = Config::load(&context).unwrap();
+        let agent = Agent { id: "main".to_owned(), directory: home.path().join("agent") };
+        let sink = sink::for_agent(&agent, &config, &context).unwrap();
+        let said = |text: &str| {
+            let key = TokenKey::new("endpoint", "client", &"refresh".into());
+            let lock = sink.records.lock(key, Duration::from_mins(1)).unwrap();
+            let mut command = Command::new("printf");
+            command.arg(text);
+            in_child(command, lock, &sink)
+        };
+        for text in ["", "{\"sent\"", "{\"sent\": true} \\377"] {
+            assert!(!said(text).unwrap(), "{text}");
+        }
+        // The control.
+        assert!(said("{\"sent\": true}").unwrap());
+    }
+}

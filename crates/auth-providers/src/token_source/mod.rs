@@ -1,0 +1,183 @@
+//! The tokens of one agent, for a program that embeds this: store, refresh and network put
+//! together.
+//!
+//! [`TokenSink::credential`] refreshes in a thread, which outlives the task that asked. The command
+//! line calls [`TokenSink::credential_by`] with a sender that is a process of its own, since that
+//! outlives the command.
+
+mod cache;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use auth_store::{
+    Clock, Credential, Profile, ProfileId, Records, Store, StoreError, Timestamp, TokenLock,
+};
+use tokio::sync::watch;
+
+use crate::http::HttpClient;
+use crate::provider::Provider;
+use crate::provider::registry::Providers;
+use crate::refresh::{self, Doors, Force, RefreshError, Wanted};
+
+pub use cache::Warm;
+
+/// Everything that is needed to hand out the credentials of an agent.
+pub struct TokenSink {
+    /// The agent's store.
+    pub store: Store,
+    /// The stores of the other agents, which may hold copies of the same refresh tokens.
+    pub siblings: Vec<Store>,
+    /// What became of each refresh token.
+    pub records: Records,
+    /// The providers that are known.
+    pub providers: Providers,
+    /// The network.
+    pub http: Box<dyn HttpClient>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How long to wait for locks.
+    pub patience: Duration,
+    /// The refreshes that are under way in this process.
+    pub flights: Flights,
+    /// The store as it was last read.
+    pub warm: Warm,
+}
+
+/// The refreshes that are under way in this process, each with those who wait for it.
+#[derive(Default)]
+pub struct Flights(Mutex<HashMap<FlightKey, Landing>>);
+
+type FlightKey = (Wanted, bool);
+type Landing = watch::Receiver<Option<Answer>>;
+type Answer = Result<Credential, Arc<RefreshError>>;
+
+impl TokenSink {
+    /// What a refresh acts on.
+    pub fn doors(&self) -> Doors<'_> {
+        Doors {
+            store: &self.store,
+            siblings: &self.siblings,
+            records: &self.records,
+            http: &*self.http,
+            clock: &*self.clock,
+            patience: self.patience,
+        }
+    }
+
+    /// The provider of a profile; `None` if nobody described it.
+    pub fn provider_of(&self, profile: &Profile) -> Option<&Provider> {
+        self.providers.find(&profile.provider)
+    }
+
+    /// The stored credential of `profile`, if nothing need be refreshed for it to be used at once.
+    /// It neither waits nor needs a runtime: a store that has not changed since the last time
+    /// costs one question to the system. `None`: ask [`credential`](Self::credential).
+    ///
+    /// # Errors
+    /// The store is damaged or cannot be read.
+    pub fn stored(
+        &self,
+        profile: &ProfileId,
+        at_least: Duration,
+    ) -> Result<Option<Credential>, StoreError> {
+        let now = self.clock.now();
+        let stored = self.warm.credential(&self.store, profile, now)?;
+        Ok(stored.filter(|it| it.is_fresh(now, at_least)))
+    }
+
+    /// A credential that can be used now, refreshed first if that is due.
+    ///
+    /// However many tasks ask at once, one refresh is under way; it goes on if they all stop
+    /// waiting. A key that is kept elsewhere comes as [`Credential::Reference`].
+    ///
+    /// # Errors
+    /// See [`RefreshError`]: each variant says what to do next.
+    pub async fn credential(self: &Arc<Self>, wanted: Wanted) -> Answer {
+        if wanted.force == Force::No
+            && let Some(stored) = self
+                .stored(&wanted.profile, wanted.at_least)
+                .map_err(|error| Arc::new(error.into()))?
+        {
+            return Ok(stored);
+        }
+        let mut landing = self.join_or_start(wanted);
+        match landing.wait_for(Option::is_some).await {
+            Ok(answer) => answer.clone().unwrap_or_else(|| Err(unknown_end())),
+            Err(_) => Err(unknown_end()),
+        }
+    }
+
+    /// The same in this thread, which it blocks: a refresh token goes to `sender` with its lock,
+    /// as in [`refresh::refresh`].
+    ///
+    /// # Errors
+    /// Those of a refresh, and those of `sender`.
+    pub fn credential_by<E: From<RefreshError>>(
+        &self,
+        wanted: &Wanted,
+        mut sender: impl FnMut(TokenLock, &Wanted, &Provider) -> Result<bool, E>,
+    ) -> Result<Credential, E> {
+        let document = self.store.read().map_err(RefreshError::from)?;
+        let profile = document.profile(&wanted.profile);
+        let (Some(profile), Some(stored)) = (profile, document.credential(&wanted.profile)) else {
+            return Err(RefreshError::UnknownProfile { profile: wanted.profile.clone() }.into());
+        };
+        let Some(provider) = self.provider_of(&profile) else {
+            return Ok(without_provider(stored, wanted, self.clock.now())?);
+        };
+        let sender = |lock, wanted: &Wanted| sender(lock, wanted, provider);
+        refresh::refresh(wanted, provider, self.doors(), sender)
+    }
+
+    fn join_or_start(self: &Arc<Self>, wanted: Wanted) -> Landing {
+        let key = (wanted.clone(), wanted.force != Force::No);
+        let mut flights = self.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that is closed has crashed.
+        if let Some(landing) = flights.get(&key).filter(|it| it.has_changed().is_ok()) {
+            return landing.clone();
+        }
+        let (land, landing) = watch::channel(None);
+        flights.insert(key.clone(), landing.clone());
+        let sink = Arc::clone(self);
+        let fly = move || {
+            let sender = |lock, wanted: &Wanted, provider: &Provider| {
+                refresh::send_blocking(lock, wanted, provider, sink.doors())
+            };
+            let answer = sink.credential_by(&wanted, sender);
+            sink.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            // Everybody may have stopped waiting.
+            let _ = land.send(Some(answer.map_err(Arc::new)));
+        };
+        // Where the system has no thread for it, the landing is closed.
+        let _ = std::thread::Builder::new().spawn(fly);
+        landing
+    }
+}
+
+/// A credential that nobody here can refresh.
+fn without_provider(
+    credential: Credential,
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Result<Credential, RefreshError> {
+    if credential.is_valid(now.plus(wanted.at_least)) {
+        return Ok(credential);
+    }
+    Err(RefreshError::NeedsLogin {
+        profile: wanted.profile.clone(),
+        reason: "it has ended, and its provider is not known here",
+    })
+}
+
+fn unknown_end() -> Arc<RefreshError> {
+    Arc::new(RefreshError::Unsettled { profile: ProfileId::new("") })
+}
+
+impl fmt::Debug for TokenSink {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("TokenSink").field("store", &self.store).finish_non_exhaustive()
+    }
+}

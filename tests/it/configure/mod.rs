@@ -1,0 +1,3 @@
+//! Settings of other programs.
+
+mod codex;

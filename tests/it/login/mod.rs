@@ -1,0 +1,9 @@
+//! The ways in: logins, pastes and imports.
+
+mod browser;
+mod certified;
+mod django;
+mod import;
+mod page;
+mod paste;
+mod providers;

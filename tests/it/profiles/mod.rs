@@ -1,0 +1,6 @@
+//! What becomes of stored profiles.
+
+mod crash;
+mod logout;
+mod refresh;
+mod runtime_cache;

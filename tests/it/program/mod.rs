@@ -1,0 +1,18 @@
+//! What holds for every command.
+
+mod canary;
+mod config;
+mod files;
+mod goldens;
+#[cfg(unix)]
+mod hints;
+mod injection;
+mod mistakes;
+#[cfg(unix)]
+mod odd_files;
+#[cfg(unix)]
+mod pages;
+mod shell;
+mod terminal;
+mod tools;
+mod written;
