@@ -152,8 +152,8 @@ impl Directory {
             At::Release => {
                 let stays = held.is_some_and(|held| is_kept(state, index, held))
                     && !self.makes(Mistake::SharedDirectoryRemoved);
-                let removes = is_ours(state.path) && !stays
-                    || self.makes(Mistake::ReleaseWithoutOwnerCheck);
+                let removes =
+                    is_ours(state.path) && !stays || self.makes(Mistake::ReleaseWithoutOwnerCheck);
                 if let Some(place) = state.path.take_if(|_| removes) {
                     note_removed(state, place);
                 }
@@ -203,9 +203,9 @@ impl Directory {
 
     /// Whether the directory could be had by one who has the kernel lock.
     pub(super) fn may_take(&self, state: &State) -> bool {
-        state.path.is_none_or(|place| {
-            !place.is_fresh || self.is_same(Some(place.identity), state.memory)
-        })
+        state
+            .path
+            .is_none_or(|place| !place.is_fresh || self.is_same(Some(place.identity), state.memory))
     }
 
     fn write(&self, state: &mut State, index: usize, is_ours: bool) -> At {

@@ -26,18 +26,23 @@ pub(super) fn properties() -> Vec<Property<Refresh>> {
         Property::always("what is returned is valid", |_, state: &State| {
             !state.wrongs.has(Wrongs::RETURNED_ENDED)
         }),
-        Property::always("no profile is written over by one who is not about it", |_, state: &State| {
-            !state.wrongs.has(Wrongs::REVERTED)
-        }),
+        Property::always(
+            "no profile is written over by one who is not about it",
+            |_, state: &State| !state.wrongs.has(Wrongs::REVERTED),
+        ),
         Property::always("an endpoint that wants to be left alone is", |_, state: &State| {
             !state.wrongs.has(Wrongs::ASKED_TOO_SOON)
         }),
-        Property::always("a kept directory keeps its token from every Clawdbot", |_, state: &State| {
-            !state.wrongs.has(Wrongs::LEFT_OPEN)
-        }),
-        Property::always("nobody waits for a store because of a request", |model: &Refresh, state: &State| {
-            (0..model.scope.processes).all(|id| !model.waits_for_a_request(state, id, 0))
-        }),
+        Property::always(
+            "a kept directory keeps its token from every Clawdbot",
+            |_, state: &State| !state.wrongs.has(Wrongs::LEFT_OPEN),
+        ),
+        Property::always(
+            "nobody waits for a store because of a request",
+            |model: &Refresh, state: &State| {
+                (0..model.scope.processes).all(|id| !model.waits_for_a_request(state, id, 0))
+            },
+        ),
         Property::always("nothing is lost outside the window", |model: &Refresh, state: &State| {
             (0..model.scope.logins)
                 .all(|login| !state.is_lost(login) || model.is_excused(state, login))
@@ -146,7 +151,8 @@ impl Refresh {
             At::LockStore(_) => {
                 let is_kept_out = |all: u8| {
                     !self.may_take(state, id, target)
-                        && (0..self.scope.processes).any(|it| it != id && all & (1 << it) != 0 && asks(it))
+                        && (0..self.scope.processes)
+                            .any(|it| it != id && all & (1 << it) != 0 && asks(it))
                 };
                 holder_asks(state.store_locks[target])
                     || matches!(state.directories[target], Directory::Ours(all) if is_kept_out(all))

@@ -106,10 +106,9 @@ impl Refresh {
             );
             is_merging || matches!(at, At::Transmit(1..) | At::Store(_))
         };
-        let is_left_open =
-            state.processes.iter().any(|it| {
-                it.agent == agent && it.lock == Some(token) && it.older.is_none() && is_out(it.at)
-            });
+        let is_left_open = state.processes.iter().any(|it| {
+            it.agent == agent && it.lock == Some(token) && it.older.is_none() && is_out(it.at)
+        });
         if is_left_open && self.scope.keeps_directory && state.thefts == self.scope.thefts {
             state.wrongs.add(Wrongs::LEFT_OPEN);
         }

@@ -183,8 +183,11 @@ impl Refresh {
                 go(state, id, At::Unfile(reply));
             }
             At::SettleHome(successor) => {
-                let record =
-                    if successor == key { Record::None } else { Record::Consumed(successor, target) };
+                let record = if successor == key {
+                    Record::None
+                } else {
+                    Record::Consumed(successor, target)
+                };
                 state.records[self.slot(agent, key)] = record;
                 state.answers[index(process.named.0)][self.file(key)] = Answer::None;
                 self.again(state, id);

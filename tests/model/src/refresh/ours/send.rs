@@ -20,7 +20,8 @@ impl Refresh {
         if self.scope.keeps_directory {
             return state.has_directory(id, agent);
         }
-        let is_free = matches!(state.directories[index(agent)], Directory::Free | Directory::Ours(_));
+        let is_free =
+            matches!(state.directories[index(agent)], Directory::Free | Directory::Ours(_));
         let held = state.login(agent, profile).map(|login| login.refresh);
         self.makes(Mistake::NoLookBeforeSending)
             || is_free && held == state.processes[index(id)].lock

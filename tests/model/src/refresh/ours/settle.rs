@@ -41,8 +41,7 @@ impl Refresh {
             }
             (Task::Hand, _) => {
                 for profile in 0..PROFILES {
-                    let is_behind =
-                        |it: Login| self.leads_to(state, agent, it.refresh, key);
+                    let is_behind = |it: Login| self.leads_to(state, agent, it.refresh, key);
                     if before[profile].is_some_and(is_behind) {
                         after[profile] = process.before;
                         touched |= 1 << profile;
@@ -138,8 +137,8 @@ impl Refresh {
             let is_made_of = |earlier: Login| {
                 login.obtained == earlier.obtained && login.access > earlier.access
             };
-            let is_moved_on = is_made_of(renewed)
-                || held != sent && sent_login.is_some_and(is_made_of);
+            let is_moved_on =
+                is_made_of(renewed) || held != sent && sent_login.is_some_and(is_made_of);
             if is_wanted && knows && is_moved_on {
                 successor = Some(held);
                 continue;
@@ -171,7 +170,9 @@ impl Refresh {
     ) {
         match task {
             Task::Heal(login) => self.adopted(state, id, Some(login.access)),
-            Task::Send | Task::Merge(_) | Task::Resolve => go(state, id, At::Settle(reply, successor)),
+            Task::Send | Task::Merge(_) | Task::Resolve => {
+                go(state, id, At::Settle(reply, successor))
+            }
             Task::Give(_) => self.again(state, id),
             Task::Home(Reply::Tokens { refresh, .. }) => go(state, id, At::SettleHome(refresh)),
             Task::Home(Reply::Refused) => self.end(state, id, End::Unmerged),
