@@ -96,6 +96,28 @@ impl Current {
     }
 }
 
+/// Whether the endpoint of a login may be asked: one that asked to be left alone is not, whichever
+/// token it was about. Who forces a refresh asks all the same.
+pub(super) fn check_endpoint(
+    current: &Current,
+    wanted: &Wanted,
+    context: RefreshContext<'_>,
+    now: Timestamp,
+) -> Result<(), RefreshError> {
+    let endpoint = current.target.endpoint_key();
+    match context.records.endpoint_note(endpoint, now) {
+        Some(note) if !wanted.forces(&current.login) => Err(RefreshError::Unavailable {
+            profile: wanted.profile.clone(),
+            reason: format!(
+                "its server answered {} to another refresh, and was not asked again",
+                note.status
+            ),
+            retry_at: Some(note.retry_at),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// What a profile is to a refresh.
 pub(super) enum Look {
     /// There is nothing to refresh: use this, as it is.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use auth_providers::refresh::{self, Revocation};
+use auth_providers::refresh::{self, Replaced, Revocation};
 use auth_providers::token_source::TokenSink;
 use auth_store::{Credential, Document, OAuthCredential, ProfileId, paths};
 use serde_json::{Value, json};
@@ -44,7 +44,6 @@ pub fn run(args: &AgentsDeleteArgs, invocation: &Invocation<'_>) -> Result<Repor
 
     let removed = forget(&agent.id, &config, invocation)?;
     let sink = sink::for_agent(&agent, &config, context)?;
-    hand_over(&sink)?;
     let revoked = if args.revoke { revoke(&going, &sink, &agent, context)? } else { Vec::new() };
     let copy = Copy::for_agent(&agent, context);
     keep(&agent, &copy, &sink, context)?;
@@ -143,44 +142,10 @@ fn forget(id: &str, config: &Config, invocation: &Invocation<'_>) -> Result<Remo
     Ok(Removed { bindings: rules(&config.value).len(), allowed: allowed(&config.value).len() })
 }
 
-/// Finishes what a dead process left of a refresh, and gives each living token to the agents
-/// whose own token was used up in its favour: they could not find it any more.
-fn hand_over(sink: &TokenSink) -> Result<(), CliError> {
-    let mut document = sink.store.read()?;
-    for _ in 0..ATTEMPTS {
-        let mut is_unchanged = true;
-        for (profile, login) in logins(&document) {
-            let Some(provider) = sink.provider_of(&profile) else { continue };
-            let email = profile.email.as_deref();
-            // What cannot be finished stays beside the store, and goes into the copy with it.
-            if refresh::finish_begun(&login, email, provider, sink.refresh_context())
-                .unwrap_or(false)
-            {
-                is_unchanged = false;
-            } else {
-                refresh::give_to_successors(&login, provider, sink.refresh_context())?;
-            }
-        }
-        let now = sink.store.read()?;
-        if is_unchanged && tokens(&now) == tokens(&document) {
-            return Ok(());
-        }
-        document = now;
-    }
-    Ok(())
-}
-
-fn logins(document: &Document) -> Vec<(auth_store::Profile, OAuthCredential)> {
-    let login = |profile: auth_store::Profile| match document.credential(&profile.id) {
-        Some(Credential::OAuth(login)) => Some((profile, login)),
-        _ => None,
-    };
+/// The logins that could be under way at an issuer, or that another agent's token may lead to.
+fn logins<'a>(document: &Document, sink: &'a TokenSink) -> Vec<Replaced<'a>> {
+    let login = |it: auth_store::Profile| Replaced::of(&it.id, document, sink.provider_of(&it));
     document.profiles().filter_map(login).collect()
-}
-
-/// What must not change between the hand-over and the move.
-fn tokens(document: &Document) -> Vec<(ProfileId, auth_store::Secret)> {
-    logins(document).into_iter().map(|(profile, login)| (profile.id, login.refresh)).collect()
 }
 
 /// Ends the logins at their issuers; those that could be ended. A revoked login is not in the
@@ -197,19 +162,19 @@ fn revoke(
         let document = sink.store.read()?;
         let Some(profile) = document.profile(id) else { continue };
         let Some(provider) = sink.provider_of(&profile) else { continue };
-        let Some(Credential::OAuth(login)) = document.credential(id) else { continue };
-        let outcome = runtime::run(provider.revoke(&login, &*sink.http, sink.clock.now()))?;
-        match outcome {
+        if !matches!(document.credential(id), Some(Credential::OAuth(_))) {
+            continue;
+        }
+        // Under the lock of its token, which may be on its way. Its record says so from now on, and
+        // its other holders are named.
+        let revoke = async |login: &OAuthCredential| {
+            provider.revoke(login, &*sink.http, sink.clock.now()).await
+        };
+        let ended = refresh::logout_if_revoked(id, provider, revoke, sink.refresh_context());
+        let out = runtime::run(ended)?
+            .map_err(|error| refresh_error::explain(error, Some(provider), agent))?;
+        match out.revocation {
             Revocation::Done => {
-                // Its record says so from now on, and its other holders are named.
-                let done = async |_: &OAuthCredential| Revocation::Done;
-                let out = runtime::run(refresh::logout(
-                    id,
-                    Some(provider),
-                    done,
-                    sink.refresh_context(),
-                ))?
-                .map_err(|error| refresh_error::explain(error, Some(provider), agent))?;
                 for path in out.others {
                     context.say(format_args!(
                         "warning: `{}` had the same login as `{id}`: it is dead there too",
@@ -269,29 +234,20 @@ impl Copy {
     }
 }
 
-/// Moves the folders away, while nobody can be in the middle of a refresh.
+/// Moves the folders away, while no token of theirs is on its way, and after each login went to the
+/// agents whose own token was used up in its favour: they could not find it any more.
 fn keep(agent: &Agent, copy: &Copy, sink: &TokenSink, context: &Context) -> Result<(), CliError> {
     if copy.moves.is_empty() {
         return Ok(());
     }
     let deleted = host::paths::deleted(&context.paths().state_dir);
     auth_store::create_private_directory(&deleted)?;
-    let lock = sink.store.lock_for_refresh()?;
-    // Elsewhere a folder with an open file in it cannot be moved.
-    let lock = if cfg!(unix) { Some(lock) } else { None };
-    for (from, to) in &copy.moves {
-        fs::rename(from, to).map_err(|error| {
-            let message = format!(
-                "the agent `{}` is out of the config, but `{}` could not be moved: {error}",
-                agent.id,
-                from.display()
-            );
-            CliError::new(Exit::CannotWrite, "cannot_move", message)
-                .hint(format!("move it yourself, to `{}`", to.display()))
-                .path(from)
-        })?;
-    }
-    drop(lock);
+    let going = |document: &Document| Ok::<_, CliError>(logins(document, sink));
+    refresh::replace(sink.refresh_context(), going, |lock, _| {
+        // Elsewhere a folder with an open file in it cannot be moved.
+        let _lock = if cfg!(unix) { Some(lock) } else { None };
+        move_away(agent, copy).map(Some)
+    })?;
     let directory = copy.of_path(&agent.directory);
     // Our own lock, which was moved with it, and the note of a sharing that is over.
     let leftovers = [paths::lock(&paths::store(&directory)), paths::sharing_note(&directory)];
@@ -304,6 +260,22 @@ fn keep(agent: &Agent, copy: &Copy, sink: &TokenSink, context: &Context) -> Resu
         }
     }
     make_private(&directory)
+}
+
+fn move_away(agent: &Agent, copy: &Copy) -> Result<(), CliError> {
+    for (from, to) in &copy.moves {
+        fs::rename(from, to).map_err(|error| {
+            let message = format!(
+                "the agent `{}` is out of the config, but `{}` could not be moved: {error}",
+                agent.id,
+                from.display()
+            );
+            CliError::new(Exit::CannotWrite, "cannot_move", message)
+                .hint(format!("move it yourself, to `{}`", to.display()))
+                .path(from)
+        })?;
+    }
+    Ok(())
 }
 
 /// What is kept is for its owner only, whatever it was.
@@ -383,5 +355,3 @@ impl Deleted {
         report
     }
 }
-
-const ATTEMPTS: u32 = 5;
