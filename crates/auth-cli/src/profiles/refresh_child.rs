@@ -8,6 +8,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -36,14 +37,26 @@ pub fn credential(
     sink: &TokenSink,
     context: &Context,
 ) -> Result<Credential, CliError> {
+    let launch = |provider: &Provider| Launch::for_provider(provider, context);
+    let credential = refreshed(wanted, agent, sink, &launch)?;
+    key_reference::fetched(credential, &wanted.profile, context)
+}
+
+/// The stored credential, refreshed first if that is due. It needs no terminal and no context, so
+/// several may be refreshed at once.
+pub(crate) fn refreshed(
+    wanted: &Wanted,
+    agent: &Agent,
+    sink: &TokenSink,
+    launch: &dyn Fn(&Provider) -> Launch,
+) -> Result<Credential, CliError> {
     let sender = |lock, wanted: &Wanted, provider: &Provider| {
-        send(lock, wanted, agent, provider, sink, context)
+        send(lock, wanted, agent, provider, sink, launch(provider))
     };
-    let credential = sink.credential_by(wanted, sender).map_err(|failure| match failure {
+    sink.credential_by(wanted, sender).map_err(|failure| match failure {
         Failure::Here(error) => explain(error, provider_of(&wanted.profile, sink), agent),
         Failure::InChild(error) => error,
-    })?;
-    key_reference::fetched(credential, &wanted.profile, context)
+    })
 }
 
 fn provider_of<'a>(profile: &ProfileId, sink: &'a TokenSink) -> Option<&'a Provider> {
@@ -62,6 +75,29 @@ impl From<RefreshError> for Failure {
     }
 }
 
+/// How the child for a login of one provider is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    /// `None` where the system cannot hand it a lock.
+    program: Option<PathBuf>,
+    /// What it sees of the environment.
+    env: Vec<(OsString, OsString)>,
+}
+
+impl Launch {
+    /// The one for a login of `provider`.
+    pub(crate) fn for_provider(provider: &Provider, context: &Context) -> Self {
+        let needs = [
+            &provider.client_id_env[..],
+            &provider.client_secret_env,
+            &provider.scopes_env,
+            &provider.redirect_uri_env,
+        ];
+        let program = context.program.clone().filter(|_| cfg!(unix));
+        Self { program, env: context.env_without_secrets(&needs.concat()) }
+    }
+}
+
 /// Sends in a child where the system can hand it a lock, else right here.
 fn send(
     lock: TokenLock,
@@ -69,24 +105,15 @@ fn send(
     agent: &Agent,
     provider: &Provider,
     sink: &TokenSink,
-    context: &Context,
+    launch: Launch,
 ) -> Result<bool, Failure> {
-    match &context.program {
-        Some(program) if cfg!(unix) => {
-            let request = Request { wanted, key: lock.key(), agent, provider };
-            let needs = [
-                &provider.client_id_env[..],
-                &provider.client_secret_env,
-                &provider.scopes_env,
-                &provider.redirect_uri_env,
-            ];
-            let needs = needs.concat();
-            let mut command = launch::program_seeing(program, &context.env_without_secrets(&needs));
-            command.args(request.arguments());
-            in_child(command, lock, sink).map_err(Failure::InChild)
-        }
-        _ => Ok(refresh::send_blocking(lock, wanted, provider, sink.refresh_context())?),
-    }
+    let Some(program) = launch.program else {
+        return Ok(refresh::send_blocking(lock, wanted, provider, sink.refresh_context())?);
+    };
+    let request = Request { wanted, key: lock.key(), agent, provider };
+    let mut command = launch::program_seeing(program, &launch.env);
+    command.args(request.arguments());
+    in_child(command, lock, sink).map_err(Failure::InChild)
 }
 
 fn in_child(mut command: Command, lock: TokenLock, sink: &TokenSink) -> Result<bool, CliError> {

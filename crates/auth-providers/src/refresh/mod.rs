@@ -37,7 +37,7 @@ pub use kept::{KeptResponse, kept_response, merge_kept_response, remove_kept_res
 pub use logout::{LoggedOut, logout, logout_if_revoked};
 pub use recovery::clear_up;
 pub use replace::{Replaced, replace};
-pub use request::{Force, RefreshContext, Wanted, key_of};
+pub use request::{Force, RefreshContext, Wanted, endpoint_of, key_of, not_asked};
 pub use rotation_chain::clear_record;
 pub use send::{block_on, send, send_blocking};
 

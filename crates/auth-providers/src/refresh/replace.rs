@@ -24,7 +24,7 @@ pub struct Replaced<'a> {
 
 impl<'a> Replaced<'a> {
     /// The login of `profile` in `document`; `None` if nothing of it could be sent anywhere.
-    pub fn of(
+    pub fn find(
         profile: &ProfileId,
         document: &Document,
         provider: Option<&'a Provider>,

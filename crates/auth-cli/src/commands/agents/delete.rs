@@ -144,7 +144,7 @@ fn forget(id: &str, config: &Config, invocation: &Invocation<'_>) -> Result<Remo
 
 /// The logins that could be under way at an issuer, or that another agent's token may lead to.
 fn logins<'a>(document: &Document, sink: &'a TokenSink) -> Vec<Replaced<'a>> {
-    let login = |it: auth_store::Profile| Replaced::of(&it.id, document, sink.provider_of(&it));
+    let login = |it: auth_store::Profile| Replaced::find(&it.id, document, sink.provider_of(&it));
     document.profiles().filter_map(login).collect()
 }
 

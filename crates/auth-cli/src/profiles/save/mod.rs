@@ -311,7 +311,7 @@ fn going<'ids, 'sink>(
     sink: &'sink TokenSink,
 ) -> Vec<Replaced<'sink>> {
     let login = |id: &ProfileId| {
-        Replaced::of(id, document, document.profile(id).and_then(|it| sink.provider_of(&it)))
+        Replaced::find(id, document, document.profile(id).and_then(|it| sink.provider_of(&it)))
     };
     ids.into_iter().filter_map(login).collect()
 }

@@ -206,7 +206,7 @@ impl World {
         let looks = AtomicUsize::new(0);
         let going = |document: &Document| {
             looked(looks.fetch_add(1, Ordering::SeqCst));
-            let login = Replaced::of(&PROFILE.into(), document, Some(&self.provider));
+            let login = Replaced::find(&PROFILE.into(), document, Some(&self.provider));
             Ok::<_, StoreError>(login.into_iter().collect())
         };
         let commit = |_, found: &[Replaced<'_>]| {

@@ -63,7 +63,7 @@ fn several_logins_are_replaced_at_once_and_none_is_on_its_way() {
         };
         let going = |document: &Document| {
             looked.send(()).unwrap();
-            let logins = ids.iter().map(|id| Replaced::of(id, document, Some(&world.provider)));
+            let logins = ids.iter().map(|id| Replaced::find(id, document, Some(&world.provider)));
             Ok::<_, StoreError>(logins.flatten().collect())
         };
         refresh::replace(context, going, |_, found| Ok(Some(found.len()))).unwrap()
