@@ -81,11 +81,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// For `map_err`: the operating system refused to `action` `path`, or we did, because it is no
-    /// regular file.
+    /// For `map_err`: the operating system refused to `action` `path`, or we did, because the file is
+    /// not believed.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| match source.get_ref().and_then(|cause| cause.downcast_ref()) {
-            Some(NotRegular(reason)) => Self::Unsafe { path: path.to_owned(), reason },
+            Some(Refused(reason)) => Self::Unsafe { path: path.to_owned(), reason },
             None => Self::Io { action, path: path.to_owned(), source },
         }
     }
@@ -135,13 +135,19 @@ impl fmt::Display for Unusable {
     }
 }
 
-/// The cause of an error: it is no regular file.
+/// The cause of an error: why a file is not believed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct NotRegular(pub(crate) &'static str);
+pub(crate) struct Refused(pub(crate) &'static str);
 
-impl From<NotRegular> for io::Error {
-    fn from(cause: NotRegular) -> Self {
+impl From<Refused> for io::Error {
+    fn from(cause: Refused) -> Self {
         Self::other(cause)
     }
+}
+
+/// Whether it was not the operating system that refused to open a file, but we: what is in it could
+/// be of another user, or it is no regular file, or too large. The error says which.
+pub fn is_refused(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.downcast_ref::<Refused>().is_some())
 }

@@ -50,12 +50,18 @@ pub use document::entry::Entry;
 pub use document::reference::KeyReference;
 pub use document::usage::Usage;
 pub use document::{Document, Malformed};
-pub use error::{ParseError, StoreError, Unusable};
+pub use error::{ParseError, StoreError, Unusable, is_refused};
 pub use fs::atomic::{
-    create_private_directory, replace_if_unchanged, write_atomic, write_atomic_unsynced,
+    create_private as create_private_file, create_private_directory, replace_if_unchanged,
+    write_atomic, write_atomic_unsynced,
 };
-pub use fs::flock::hold;
-pub use fs::open::{open_regular, read_regular, read_regular_text};
+pub use fs::flock::{hold, open_or_create as open_lock_file};
+pub use fs::open::{
+    open_regular, read_at_most, read_private, read_regular, read_regular_text, read_text_at_most,
+};
+pub use fs::owner::is_open_to_others;
+pub use fs::program::{UnsafeProgram, check_program, check_up_to_the_root};
+pub use fs::root::Root;
 pub use fs::stamp::Stamp;
 pub use id::{ProfileId, ProviderId, is_white_space, trim};
 pub use jwt::unverified_claims;

@@ -188,7 +188,7 @@ impl Lock {
         aside.push(format!(".{}.stale", context.process_id));
         let aside = PathBuf::from(aside);
         for _attempt in 0..ATTEMPTS {
-            match create(&path) {
+            match auth_store::create_private_file(&path) {
                 Ok(mut file) => {
                     let mut owner =
                         json!({ "pid": context.process_id, "startedAt": context.now() });
@@ -230,14 +230,6 @@ impl Drop for Lock {
             let _gone_already = fs::remove_file(&self.path);
         }
     }
-}
-
-fn create(path: &Path) -> io::Result<fs::File> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 /// Removes a dead one's lock: first out of the way, since somebody may have removed it already and

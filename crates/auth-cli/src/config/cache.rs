@@ -5,9 +5,8 @@
 //! that was read for it is exactly as it was then; whatever else is odd about it, the config is
 //! read instead, and the cache is written anew. So it can be deleted at any time.
 
-use std::fs::{self, File};
+use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use auth_store::{Stamp, Timestamp, write_atomic_unsynced};
@@ -90,32 +89,12 @@ impl Cache {
 
 /// The cache at `place`, if it is whole, and nobody else can have written it.
 fn read(place: &Path) -> Option<Cache> {
-    let mut file = open(place)?;
-    let mut text = String::new();
-    file.read_to_string(&mut text).ok()?;
+    let text = String::from_utf8(auth_store::read_private(place, LARGEST)?).ok()?;
     let (sum, json) = text.split_once('\n')?;
     if sum != checksum(json) {
         return None;
     }
     serde_json::from_str(json).ok()
-}
-
-#[cfg(unix)]
-fn open(place: &Path) -> Option<File> {
-    use rustix::fs::OFlags;
-    use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let flags = flags.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(flags).open(place).ok()?;
-    let found = file.metadata().ok()?;
-    let is_ours = found.uid() == rustix::process::geteuid().as_raw();
-    (found.is_file() && is_ours && found.mode() & 0o777 == 0o600 && found.len() < LARGEST)
-        .then_some(file)
-}
-
-#[cfg(not(unix))]
-fn open(_place: &Path) -> Option<File> {
-    None
 }
 
 fn write(place: &Path, cache: &Cache) -> Option<()> {

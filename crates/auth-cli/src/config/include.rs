@@ -1,15 +1,16 @@
 //! The config as its files say it: JSON5, with what `$include` names in its place, and variables
 //! as they are written.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use auth_store::{Stamp, open_regular};
+use auth_store::{Stamp, is_open_to_others, read_text_at_most};
 use serde_json::{Map, Value};
 
 use crate::config::json5::{self, Key, Node, Step};
 use crate::host::error::{CliError, Exit};
 use crate::host::paths;
+use crate::host::shell_quote::word;
 
 /// How a text gets here; `None` if there is no such file.
 pub(crate) type ReadText<'a> = &'a dyn Fn(&Path) -> io::Result<Option<String>>;
@@ -21,14 +22,8 @@ pub(crate) fn read_text(path: &Path) -> io::Result<Option<String>> {
 
 /// The same with the file's state before it was read.
 pub(crate) fn read_stamped(path: &Path) -> io::Result<Option<(String, Option<Stamp>)>> {
-    let read = || -> io::Result<_> {
-        let (mut file, found) = open_regular(path)?;
-        let (stamp, mut text) = (Stamp::from_metadata(&found), String::new());
-        file.read_to_string(&mut text)?;
-        Ok((text, stamp))
-    };
-    match read() {
-        Ok(read) => Ok(Some(read)),
+    match read_text_at_most(path, LARGEST) {
+        Ok((text, as_it_was)) => Ok(Some((text, Stamp::from_metadata(&as_it_was)))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -40,23 +35,26 @@ pub(crate) fn resolved(
     path: &Path,
     read: ReadText<'_>,
 ) -> Result<Option<(Value, Vec<PathBuf>)>, CliError> {
-    let Some(value) = read_json5(path, read)? else { return Ok(None) };
-    let mut includes =
-        Includes { read, chain: vec![path.to_owned()], files: vec![path.to_owned()] };
+    let Some((value, _)) = read_json5(path, read)? else { return Ok(None) };
+    let (chain, files) = (vec![path.to_owned()], vec![path.to_owned()]);
+    let mut includes = Includes { read, chain, files, size: 0 };
     let value = includes.resolve(value, path, &mut Vec::new())?;
     Ok(Some((value, includes.files)))
 }
 
-fn read_json5(path: &Path, read: ReadText<'_>) -> Result<Option<Value>, CliError> {
+/// The value of a file, and the length of its text.
+fn read_json5(path: &Path, read: ReadText<'_>) -> Result<Option<(Value, usize)>, CliError> {
     let text = match read(path) {
         Ok(Some(text)) => text,
         Ok(None) => return Ok(None),
         Err(error) => return Err(damaged(path, &error.to_string())),
     };
     match json5::parse(&text) {
-        Ok(value) => Ok(Some(value)),
+        Ok(value) => Ok(Some((value, text.len()))),
         // Nothing at all, or nothing but comments.
-        Err(_) if matches!(Node::parse(&text), Ok(None)) => Ok(Some(Value::Object(Map::new()))),
+        Err(_) if matches!(Node::parse(&text), Ok(None)) => {
+            Ok(Some((Value::Object(Map::new()), text.len())))
+        }
         Err(reason) => Err(damaged(path, &reason)),
     }
 }
@@ -64,9 +62,12 @@ fn read_json5(path: &Path, read: ReadText<'_>) -> Result<Option<Value>, CliError
 /// The config cannot be used as it is.
 pub(crate) fn damaged(path: &Path, reason: &str) -> CliError {
     let message = format!("could not read the config `{}`: {reason}", path.display());
-    CliError::new(Exit::Usage, "config", message)
-        .hint("mend the file; nothing was changed")
-        .path(path)
+    let hint = if is_open_to_others(reason) {
+        format!("look at what is in it, then: chmod go-w {}", word(path.display()))
+    } else {
+        "correct the file; nothing was changed".to_owned()
+    };
+    CliError::new(Exit::Usage, "config", message).hint(hint).path(path)
 }
 
 /// The file that `name` means in an `$include` of `file`.
@@ -81,6 +82,8 @@ struct Includes<'a> {
     chain: Vec<PathBuf>,
     /// All of them.
     files: Vec<PathBuf>,
+    /// The length of all that was included so far.
+    size: usize,
 }
 
 impl Includes<'_> {
@@ -143,10 +146,14 @@ impl Includes<'_> {
         if self.chain.len() > DEEPEST_INCLUDE {
             return Err(self.wrong(file, key, "`$include` is nested deeper than 10"));
         }
-        let included = read_json5(&path, self.read)?.ok_or_else(|| {
+        let (included, size) = read_json5(&path, self.read)?.ok_or_else(|| {
             let reason = format!("it includes `{name}`, which is not there");
             self.wrong(file, key, &reason)
         })?;
+        self.size += size;
+        if self.files.len() >= MOST_FILES || self.size as u64 > LARGEST {
+            return Err(self.wrong(file, key, "too much is included: 1,000 files, 4 MiB in all"));
+        }
         self.files.push(path.clone());
         self.chain.push(path.clone());
         let included = self.resolve(included, &path, &mut Vec::new())?;
@@ -191,3 +198,7 @@ fn merge(base: Value, over: Value) -> Value {
 pub(crate) const INCLUDE: &str = "$include";
 const INCLUDE_SHAPE: &str = "`$include` must be a path or a list of paths";
 const DEEPEST_INCLUDE: usize = 10;
+/// Of files that include others twice, which include others twice, there are soon many.
+const MOST_FILES: usize = 1_000;
+/// Of a file, and of all that is included.
+const LARGEST: u64 = 4 << 20;

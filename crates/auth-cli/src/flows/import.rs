@@ -22,7 +22,7 @@ use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::shell_quote::{moved_away, option, word};
-use crate::host::text::{printable, utc};
+use crate::host::text::printable;
 use crate::profiles::save::key_place::{self, Decision, KeyPlace, Taken, holding, is_same};
 use crate::profiles::save::{self, Take};
 use crate::profiles::{sink, view};
@@ -81,15 +81,10 @@ fn find(args: &ImportRequest, context: &Context) -> Result<(PathBuf, Contents), 
     let name = if args.from == "claude-code" { "claude" } else { args.from.as_str() };
     let tool = Tool::ALL.into_iter().find(|tool| tool.word() == name);
     let path = tool.map_or_else(|| context.user_path(&args.from), |tool| tool.file(context));
-    let bytes = if tool.is_some() {
-        auth_store::read_regular(&path).map_err(|error| unreadable(&path, &error))?
-    } else {
-        std::fs::read(&path).map_err(|error| {
-            CliError::usage(format!("{}: {error}", path.display()))
-                .hint("--from takes codex, claude, qwen, gemini or the path of a file")
-                .path(&path)
-        })?
-    };
+    let bytes = auth_store::read_regular(&path).map_err(|error| match tool {
+        Some(_) => unreadable(&path, &error),
+        None => named_wrong(&path, &error),
+    })?;
     let mut contents = contents(tool, &path, &bytes).map_err(|reason| {
         let hint = "nothing was stored; log in there once more, or here instead";
         nothing(format!("{} {reason}", path.display()), hint, &path)
@@ -107,6 +102,19 @@ fn find(args: &ImportRequest, context: &Context) -> Result<(PathBuf, Contents), 
             .hint("leave out --profile-id"));
     }
     Ok((path, contents))
+}
+
+/// The file that `--from` names cannot be read, or is not believed.
+fn named_wrong(path: &Path, error: &std::io::Error) -> CliError {
+    let (file, reason) = (word(path.display()), error.to_string());
+    let hint = if auth_store::is_open_to_others(&reason) {
+        format!("look at what is in it, then: chmod go-w {file}")
+    } else if auth_store::is_refused(error) {
+        format!("look at it: ls -lL {file}; then import a copy of your own")
+    } else {
+        "--from takes codex, claude, qwen, gemini or the path of a file".to_owned()
+    };
+    CliError::usage(format!("{}: {reason}", path.display())).hint(hint).path(path)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> CliError {
@@ -207,7 +215,7 @@ impl Plan {
                 return Ok(());
             }
         };
-        match self.renewed_here(&foreign, &credential, args, sink)? {
+        match self.renewed_here(&foreign, &credential, args, sink, context)? {
             Some(Ok(id)) => {
                 self.unchanged.push((id, credential.kind()));
                 return Ok(());
@@ -312,12 +320,13 @@ impl Plan {
         credential: &Credential,
         args: &ImportRequest,
         sink: &TokenSink,
+        context: &Context,
     ) -> Result<Option<Result<ProfileId, String>>, CliError> {
         let Credential::OAuth(login) = credential else { return Ok(None) };
         let Some(provider) = sink.providers.find(&foreign.provider) else { return Ok(None) };
         let Some(key) = key_of(provider, login).filter(|_| !args.force) else { return Ok(None) };
         let Some(record) = sink.records.peek(key)? else { return Ok(None) };
-        let (id, at) = (&record.profile, utc(record.at));
+        let (id, at) = (&record.profile, context.time(record.at));
         let is_login = |it: &Credential| it.kind() == Kind::OAuth;
         Ok(match record.state {
             State::Consumed if self.document.credential(id).as_ref().is_some_and(is_login) => {

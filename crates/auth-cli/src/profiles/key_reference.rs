@@ -90,9 +90,7 @@ fn words(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    let (file, _) = auth_store::open_regular(path)?;
-    let mut bytes = Vec::new();
-    file.take(LARGEST).read_to_end(&mut bytes)?;
+    let bytes = auth_store::read_at_most(path, LARGEST)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -24,6 +24,7 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::process::{hardening, launch};
 use crate::host::report::Output;
+use crate::host::state;
 use crate::profiles::refresh_error::explain;
 use crate::profiles::{key_reference, runtime_cache, sink};
 
@@ -38,7 +39,8 @@ pub fn credential(
     context: &Context,
 ) -> Result<Credential, CliError> {
     let launch = |provider: &Provider| Launch::for_provider(provider, context);
-    let credential = refreshed(wanted, agent, sink, &launch)?;
+    let credential = refreshed(wanted, agent, sink, &launch)
+        .map_err(|failure| failure.explained(wanted, agent, sink, context))?;
     key_reference::fetched(credential, &wanted.profile, context)
 }
 
@@ -49,14 +51,11 @@ pub(crate) fn refreshed(
     agent: &Agent,
     sink: &TokenSink,
     launch: &dyn Fn(&Provider) -> Launch,
-) -> Result<Credential, CliError> {
+) -> Result<Credential, Failure> {
     let sender = |lock, wanted: &Wanted, provider: &Provider| {
         send(lock, wanted, agent, provider, sink, launch(provider))
     };
-    sink.credential_by(wanted, sender).map_err(|failure| match failure {
-        Failure::Here(error) => explain(error, provider_of(&wanted.profile, sink), agent),
-        Failure::InChild(error) => error,
-    })
+    sink.credential_by(wanted, sender)
 }
 
 fn provider_of<'a>(profile: &ProfileId, sink: &'a TokenSink) -> Option<&'a Provider> {
@@ -64,9 +63,25 @@ fn provider_of<'a>(profile: &ProfileId, sink: &'a TokenSink) -> Option<&'a Provi
 }
 
 /// Where a refresh failed. A child explains its own failure.
-enum Failure {
+pub(crate) enum Failure {
     Here(RefreshError),
     InChild(CliError),
+}
+
+impl Failure {
+    /// What the user is told.
+    pub(crate) fn explained(
+        self,
+        wanted: &Wanted,
+        agent: &Agent,
+        sink: &TokenSink,
+        context: &Context,
+    ) -> CliError {
+        match self {
+            Self::Here(error) => explain(error, provider_of(&wanted.profile, sink), agent, context),
+            Self::InChild(error) => error,
+        }
+    }
 }
 
 impl From<RefreshError> for Failure {
@@ -212,6 +227,7 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
 
     // Ctrl-C in the terminal, and its end, are for the one who asked.
     let _ = rustix::process::setsid();
+    state::check(context)?;
     let invocation = Invocation::new(context, Output::default(), None);
     let config = invocation.config()?;
     let sink = sink::for_agent(&agent, &config, context)?;
@@ -223,7 +239,7 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
     let lock = sink.records.inherited(key, File::from(stdin))?;
     ignore_signals();
     let sent = refresh::send_blocking(lock, &wanted, provider, sink.refresh_context())
-        .map_err(|error| explain(error, Some(provider), &agent))?;
+        .map_err(|error| explain(error, Some(provider), &agent, context))?;
     // Here, since the one who asked may be gone.
     runtime_cache::changed_with_copies(&agent, &config, &invocation);
     runtime_cache::follow_changes(&invocation);

@@ -1,6 +1,6 @@
 //! `clients.json` in the state directory: the clients, for their owner's eyes only.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -113,14 +113,7 @@ impl Clients {
     /// The lock, which the kernel drops with the file.
     fn lock(&self) -> Result<File, ClientsError> {
         let path = paths::clients_lock(&self.path);
-        let io = |action, path: &Path| {
-            let path = path.to_owned();
-            move |source| ClientsError::Io { action, path, source }
-        };
-        if let Some(directory) = path.parent() {
-            auth_store::create_private_directory(directory)?;
-        }
-        let file = open_private(&path).map_err(io("open", &path))?;
+        let file = auth_store::open_lock_file(&path)?;
         for _ in 0..TRIES {
             if auth_store::hold(&file, &path) {
                 return Ok(file);
@@ -133,23 +126,6 @@ impl Clients {
     fn damaged(&self, reason: &dyn ToString) -> ClientsError {
         ClientsError::Damaged { path: self.path.clone(), reason: reason.to_string() }
     }
-}
-
-/// Opens a file that is there to be locked, and makes it if need be.
-pub(crate) fn open_private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        options.mode(0o600).custom_flags(flags.bits().cast_signed());
-    }
-    let file = options.open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    Ok(file)
 }
 
 /// What a file looks like from outside. Every atomic write makes another inode.

@@ -12,7 +12,6 @@ use tokio::net::{TcpListener, UnixListener};
 
 use auth_store::paths;
 
-use crate::client::clients_file::open_private;
 use crate::gateway::Door;
 use crate::http::stall::Stream;
 
@@ -76,7 +75,9 @@ pub(crate) fn take(state: &Path) -> Result<File, DoorError> {
     auth_store::create_private_directory(state)
         .map_err(io::Error::other)
         .map_err(failed("create", state))?;
-    let file = open_private(&path).map_err(failed("open", &path))?;
+    let file = auth_store::open_lock_file(&path)
+        .map_err(io::Error::other)
+        .map_err(failed("open", &path))?;
     if auth_store::hold(&file, &path) {
         Ok(file)
     } else {

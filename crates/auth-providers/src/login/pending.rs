@@ -417,7 +417,7 @@ impl Record {
 }
 
 fn parse(path: &Path) -> Option<Record> {
-    serde_json::from_slice(&auth_store::read_regular(path).ok()?).ok()
+    serde_json::from_slice(&auth_store::read_at_most(path, LARGEST_FILE).ok()?).ok()
 }
 
 /// The record of a login that nobody has claimed. Its name is what is claimed, so name and content
@@ -426,6 +426,9 @@ fn read_open(path: &Path) -> Option<Record> {
     let record = parse(path)?;
     (path.file_name()?.to_str()? == format!("{}.json", record.id)).then_some(record)
 }
+
+/// Of a file of a login.
+const LARGEST_FILE: u64 = 1 << 20;
 
 /// Nothing was begun that ends later than this from now.
 const LONGEST: Duration = Duration::from_hours(2);

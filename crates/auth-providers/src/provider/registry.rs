@@ -72,7 +72,8 @@ impl Providers {
             }
         }
         let read = files.into_iter().map(|path| {
-            let content = auth_store::read_regular_text(&path);
+            let content =
+                auth_store::read_text_at_most(&path, LARGEST_MANIFEST).map(|(text, _)| text);
             (path, content)
         });
         let mut providers = Self::from_manifests(read.collect(), env);
@@ -175,6 +176,9 @@ impl Providers {
         })
     }
 }
+
+/// The largest file that is read as a manifest.
+const LARGEST_MANIFEST: u64 = 1 << 20;
 
 /// The provider that the plugin at `path` makes by itself.
 pub(crate) fn of_plugin(id: &ProviderId, path: &Path) -> Result<Provider, Wrong> {

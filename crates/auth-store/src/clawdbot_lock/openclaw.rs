@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::fs::open::read_regular;
+use crate::fs::open::read_of_kernel;
 
 /// The holder that the file names.
 #[doc(hidden)]
@@ -48,7 +48,7 @@ impl Process {
         if !cfg!(target_os = "linux") {
             return None;
         }
-        let stat = read_regular(Path::new(&format!("/proc/{pid}/stat"))).ok()?;
+        let stat = read_of_kernel(Path::new(&format!("/proc/{pid}/stat"))).ok()?;
         let stat = String::from_utf8_lossy(&stat);
         // The name, in parentheses, may have any characters in it.
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace();

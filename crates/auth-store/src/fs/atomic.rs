@@ -301,9 +301,9 @@ pub(crate) fn set_aside(path: &Path, aside: &Path) -> Result<(), StoreError> {
 /// it is copied by way of `temporary`.
 pub(crate) fn keep_whole(path: &Path, copy: &Path, temporary: &Path) -> Result<(), StoreError> {
     let file = if fs::hard_link(path, copy).is_ok() {
-        open::open_regular(copy).map_err(StoreError::io("open", copy))?.0
+        open::open_any(copy).map_err(StoreError::io("open", copy))?.0
     } else {
-        let (mut from, _) = open::open_regular(path).map_err(StoreError::io("read", path))?;
+        let (mut from, _) = open::open_any(path).map_err(StoreError::io("read", path))?;
         remove(temporary)?;
         let mut next = NextFile::create(copy, temporary, 0)?;
         io::copy(&mut from, &mut next.file).map_err(StoreError::io("write", temporary))?;
@@ -391,7 +391,10 @@ pub(crate) fn is_unsupported(error: &io::Error) -> bool {
 }
 
 /// Creates a file with mode 0600. An existing file or link at that path is an error.
-pub(crate) fn create_private(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// Those of the operating system.
+pub fn create_private(path: &Path) -> io::Result<File> {
     private_options().write(true).create_new(true).open(path)
 }
 

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use fs4::TryLockError;
 
-use crate::error::StoreError;
+use crate::error::{Refused, StoreError};
 use crate::fs::atomic;
 use crate::fs::open;
+use crate::fs::owner;
 use crate::paths;
 
 /// A held lock. Dropping it releases it.
@@ -71,6 +72,7 @@ impl FileLock {
 
     /// Takes over a lock that `file` already holds, inherited from another process.
     pub(crate) fn inherited(file: File, path: &Path) -> Result<Self, StoreError> {
+        believed(&file, path)?;
         match take(file, path)? {
             Tried::Taken(lock) => Ok(lock),
             Tried::Held | Tried::Replaced => Err(StoreError::Unsafe {
@@ -161,7 +163,11 @@ fn not_interrupted(mut wait: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     }
 }
 
-fn open_or_create(path: &Path) -> Result<File, StoreError> {
+/// Opens a file that is there to be locked, and makes it, with its directory, if need be.
+///
+/// # Errors
+/// It cannot be opened, or is not believed.
+pub fn open_or_create(path: &Path) -> Result<File, StoreError> {
     let open_it = || atomic::private_options().write(true).create(true).truncate(false).open(path);
     let file = match open_it() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -172,11 +178,18 @@ fn open_or_create(path: &Path) -> Result<File, StoreError> {
     };
     let file =
         file.map_err(|error| open::explained(error, path)).map_err(StoreError::io("open", path))?;
+    believed(&file, path)?;
+    Ok(file)
+}
+
+/// Refuses a lock file that others could have written: it is a record, too.
+fn believed(file: &File, path: &Path) -> Result<(), StoreError> {
+    let refused = |reason| StoreError::Unsafe { path: path.to_owned(), reason };
     let found = file.metadata().map_err(StoreError::io("look at", path))?;
-    match open::oddity(found.file_type()) {
-        None => Ok(file),
-        Some(reason) => Err(StoreError::Unsafe { path: path.to_owned(), reason }),
+    if let Some(reason) = open::oddity(found.file_type()) {
+        return Err(refused(reason));
     }
+    owner::check(&found).map_err(|Refused(reason)| refused(reason))
 }
 
 /// Whether `path` still leads to `file`. A lock on a replaced file excludes no other process.

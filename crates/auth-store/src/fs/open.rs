@@ -1,81 +1,140 @@
-//! The one door for reading. It never waits for another process: a named pipe, a device, a socket or
-//! a directory in place of a file is an error that says so.
+//! The one door for reading. What a file says is believed only if nobody else could have written it:
+//! it is of this user or of the administrator, no other user may write to it, every link on the way
+//! is of this user or of the administrator, it is a regular file, and it is not too large.
 //!
-//! `…_regular` reads a file of any user, `…_trusted` only a file of this user or of the
-//! administrator.
+//! It never waits for another process: a named pipe, a device, a socket or a directory in place of a
+//! file is an error that says so.
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use crate::error::{NotRegular, StoreError};
+use crate::error::{Refused, StoreError};
+use crate::fs::links;
 use crate::fs::owner;
 
-/// Opens the regular file at `path`, links followed, for reading.
+/// Opens the file at `path`, links followed, for reading.
 ///
 /// # Errors
-/// Those of opening, and one that says what is there instead of a regular file. The user has to
-/// move that away.
+/// Those of opening, and one that says why the file is not believed. The user has to look at it.
 pub fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
-    open(path, 0)
+    open_at_most(path, LARGEST_FILE)
 }
 
-/// The same, unless it is a link.
-pub(crate) fn open_regular_unless_link(path: &Path) -> io::Result<(File, Metadata)> {
-    open(path, NO_LINK)
-}
-
-/// All of the regular file at `path`.
+/// All of the file at `path`.
 ///
 /// # Errors
 /// Those of [`open_regular`], and those of reading.
 pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
-    let (file, metadata) = open_regular(path)?;
-    let length = usize::try_from(metadata.len()).unwrap_or_default();
-    let mut bytes = Vec::with_capacity(length.min(LARGEST_GUESS) + 1);
-    // Without a limit, the file would be asked for its length once more.
-    file.take(u64::MAX).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    read_at_most(path, LARGEST_FILE)
 }
 
-/// The start of the regular file at `path`: one byte more than a store may have.
+/// The same, if it has at most `largest` bytes.
 ///
 /// # Errors
-/// Those of [`open_regular`], and those of reading.
-pub(crate) fn read_regular_start(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open_regular(path)?.0.take(LARGEST as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// Those of [`read_regular`].
+pub fn read_at_most(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
+    let (mut file, metadata) = open_at_most(path, largest)?;
+    read_open(&mut file, &metadata, largest)
 }
 
-/// All of the regular file at `path`, as text.
+/// All of the file at `path`, as text.
 ///
 /// # Errors
 /// Those of [`read_regular`], and one of the kind `InvalidData` if it is not UTF-8.
 pub fn read_regular_text(path: &Path) -> io::Result<String> {
-    String::from_utf8(read_regular(path)?)
+    as_text(read_regular(path)?)
+}
+
+/// The same, if it has at most `largest` bytes, with the metadata from before it was read.
+///
+/// # Errors
+/// Those of [`read_regular_text`].
+pub fn read_text_at_most(path: &Path, largest: u64) -> io::Result<(String, Metadata)> {
+    let (mut file, as_it_was) = open_at_most(path, largest)?;
+    Ok((as_text(read_open(&mut file, &as_it_was, largest)?)?, as_it_was))
+}
+
+fn as_text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
-/// Opens a file of this user or of the administrator. A link is followed only if it is theirs too.
+fn open_at_most(path: &Path, largest: u64) -> io::Result<(File, Metadata)> {
+    links::check(path)?;
+    let (file, metadata) = open(path, 0)?;
+    believed(&metadata, largest)?;
+    Ok((file, metadata))
+}
+
+/// Refuses a file that others could have written, or that is larger than `largest`.
+fn believed(metadata: &Metadata, largest: u64) -> io::Result<()> {
+    owner::check(metadata)?;
+    if metadata.len() > largest {
+        return Err(Refused("it is larger than such a file can be").into());
+    }
+    Ok(())
+}
+
+/// The rest of an open file. It may have grown since, but not beyond `largest`.
+fn read_open(file: &mut File, as_it_was: &Metadata, largest: u64) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(as_it_was.len()).unwrap_or(usize::MAX);
+    let mut bytes = Vec::with_capacity(length.min(LARGEST) + 1);
+    // With a limit, the file is not asked for its length once more.
+    file.take(largest + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > largest {
+        return Err(Refused("it grows while it is read").into());
+    }
+    Ok(bytes)
+}
+
+/// Opens a file that is kept or moved and not believed: the regular file of any user at `path`.
+pub(crate) fn open_any(path: &Path) -> io::Result<(File, Metadata)> {
+    open(path, 0)
+}
+
+/// A list of the system, if it is the administrator's alone.
+#[cfg(unix)]
+pub(crate) fn read_of_system(path: &Path) -> Option<Vec<u8>> {
+    use std::os::unix::fs::MetadataExt as _;
+    let (mut file, found) = open(path, 0).ok()?;
+    let is_safe = owner::is_trusted(&found) && found.mode() & 0o022 == 0;
+    if !is_safe || found.len() > LARGEST_LIST {
+        return None;
+    }
+    read_open(&mut file, &found, LARGEST_LIST).ok()
+}
+
+/// The start of a file of the kernel, which is of whatever user and says no size.
+pub(crate) fn read_of_kernel(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path, 0)?.0.take(LARGEST_OF_KERNEL).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A store or a file beside it. The links on the way are looked at only if the last step is one:
+/// this is read for every token.
 fn open_trusted(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {
-    let opened = match open_regular_unless_link(path) {
+    let opened = match open(path, NO_LINK) {
         Err(error) if is_link(&error, path) => {
             owner::check_way(path)?;
-            open_regular(path)
+            links::check(path).and_then(|()| open(path, 0))
         }
         opened => opened,
     };
+    let opened = opened.and_then(|(file, metadata)| {
+        believed(&metadata, LARGEST as u64)?;
+        Ok((file, metadata))
+    });
     match opened {
-        Ok((_, metadata)) if !owner::is_trusted(&metadata) => Err(owner::foreign(path)),
         Ok(opened) => Ok(Some(opened)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::io("read", path)(error)),
     }
 }
 
-/// The bytes of a file of this user or of the administrator; `None` if there is no file. A file that
-/// cannot be read is an error, not an empty file.
+/// The bytes of a store or of a file beside it; `None` if there is no file. A file that cannot be
+/// read is an error, not an empty file.
 pub(crate) fn read_trusted(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(read_trusted_open(path)?.map(|(bytes, _file, _as_it_was)| bytes))
 }
@@ -85,13 +144,23 @@ pub(crate) fn read_trusted_open(
     path: &Path,
 ) -> Result<Option<(Vec<u8>, File, Metadata)>, StoreError> {
     let Some((mut file, as_it_was)) = open_trusted(path)? else { return Ok(None) };
-    let length = usize::try_from(as_it_was.len()).unwrap_or(usize::MAX);
-    let mut bytes = Vec::with_capacity(length.min(LARGEST) + 1);
-    let limit = LARGEST as u64 + 1;
-    match (&mut file).take(limit).read_to_end(&mut bytes) {
-        Ok(_) => Ok(Some((bytes, file, as_it_was))),
-        Err(error) => Err(StoreError::io("read", path)(error)),
+    let bytes =
+        read_open(&mut file, &as_it_was, LARGEST as u64).map_err(StoreError::io("read", path))?;
+    Ok(Some((bytes, file, as_it_was)))
+}
+
+/// The file at `path`, which is no link, if it is of this user alone (mode 0600) and has at most
+/// `largest` bytes: one that we wrote and can write anew. As cheap as a file can be read.
+pub fn read_private(path: &Path, largest: u64) -> Option<Vec<u8>> {
+    let (mut file, metadata) = open(path, NO_LINK).ok()?;
+    believed(&metadata, largest).ok()?;
+    #[cfg(unix)]
+    if !owner::is_ours(&metadata)
+        || std::os::unix::fs::MetadataExt::mode(&metadata) & 0o777 != 0o600
+    {
+        return None;
     }
+    read_open(&mut file, &metadata, largest).ok()
 }
 
 fn open(path: &Path, flags: i32) -> io::Result<(File, Metadata)> {
@@ -102,7 +171,7 @@ fn open(path: &Path, flags: i32) -> io::Result<(File, Metadata)> {
     let metadata = file.metadata()?;
     match oddity(metadata.file_type()) {
         None => Ok((file, metadata)),
-        Some(reason) => Err(NotRegular(reason).into()),
+        Some(reason) => Err(Refused(reason).into()),
     }
 }
 
@@ -127,7 +196,7 @@ pub(crate) fn explained(error: io::Error, path: &Path) -> io::Error {
         return error;
     }
     let reason = fs::metadata(path).ok().and_then(|there| oddity(there.file_type()));
-    reason.map_or(error, |reason| NotRegular(reason).into())
+    reason.map_or(error, |reason| Refused(reason).into())
 }
 
 /// Whether opening failed because of a link. Systems have different errors for that.
@@ -170,12 +239,20 @@ pub(crate) const NO_LINK: i32 = 0;
 /// The largest store that is read.
 pub(crate) const LARGEST: usize = 512 << 20;
 
-/// At most this much memory is reserved before a file is read.
-const LARGEST_GUESS: usize = 1 << 20;
+/// The largest of any other file.
+const LARGEST_FILE: u64 = 64 << 20;
+
+/// Of a list in `/etc`.
+#[cfg(unix)]
+const LARGEST_LIST: u64 = 4 << 20;
+
+/// Of a file of `/proc`.
+const LARGEST_OF_KERNEL: u64 = 64 << 10;
 
 #[cfg(unix)]
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::net::UnixListener;
 
     use super::*;
@@ -207,7 +284,7 @@ mod tests {
         crate::fs::atomic::write_atomic(&at("other text"), b"\xff").unwrap();
         let refused = read_regular_text(&at("other text")).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
-        assert!(open_regular_unless_link(&at("link")).is_err());
+        assert!(open(&at("link"), NO_LINK).is_err());
         assert_eq!(read_regular(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
         for (name, kind) in [
             ("pipe", "a named pipe"),
@@ -232,5 +309,37 @@ mod tests {
         assert!(!is_link(&error(io::ErrorKind::NotFound), &link));
         assert!(open_trusted(&link).unwrap().is_none());
         assert!(open_trusted(&file.join("below")).is_err());
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_to_or_that_is_too_large_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        crate::fs::atomic::write_atomic(&path, b"12345678").unwrap();
+        let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let said = || {
+            let trusted = read_trusted(&path).map(|_| ()).map_err(|error| error.to_string());
+            let other = read_regular(&path).map(|_| ()).map_err(|error| error.to_string());
+            assert_eq!(trusted.is_ok(), other.is_ok(), "{trusted:?} {other:?}");
+            other
+        };
+        for harmless in [0o600, 0o644, 0o444, 0o700] {
+            mode(harmless);
+            assert_eq!(said(), Ok(()), "{harmless:o}");
+        }
+        for open in [0o602, 0o606, 0o646, 0o666, 0o777] {
+            mode(open);
+            assert_eq!(said().unwrap_err(), owner::ANYONE, "{open:o}");
+        }
+        mode(0o644);
+        assert_eq!(read_private(&path, 8), None);
+        mode(0o600);
+        assert_eq!(read_private(&path, 8).unwrap(), b"12345678");
+        assert_eq!(read_private(&path, 7), None);
+        assert!(read_at_most(&path, 8).is_ok() && read_at_most(&path, 7).is_err());
+        // Nothing of it is read: its size alone says enough.
+        let huge = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        huge.set_len(8 << 30).unwrap();
+        assert!(said().unwrap_err().contains("larger"));
     }
 }

@@ -5,8 +5,48 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::Path;
 
-use crate::error::StoreError;
+use crate::error::{Refused, StoreError};
+#[cfg(unix)]
+use crate::fs::accounts;
 use crate::paths;
+
+/// Refuses a file that is of another user, or that another user may write to.
+pub(crate) fn check(found: &Metadata) -> Result<(), Refused> {
+    if !is_trusted(found) {
+        return Err(Refused(FOREIGN));
+    }
+    writers(found).map_or(Ok(()), |writers| Err(Refused(writers)))
+}
+
+/// Which others may write to a file or directory.
+pub(crate) fn writers(found: &Metadata) -> Option<&'static str> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let mode = found.mode();
+        if mode & 0o002 != 0 {
+            return Some(ANYONE);
+        }
+        if mode & 0o020 != 0 && !accounts::is_nobody_elses(found.gid()) {
+            return Some(GROUP);
+        }
+    }
+    let _ = found;
+    None
+}
+
+/// Whether a file was refused only because others may write to it, by the text of the error: then the
+/// user looks at it and takes their right away.
+pub fn is_open_to_others(reason: &str) -> bool {
+    [ANYONE, GROUP].iter().any(|known| reason.ends_with(known))
+}
+
+/// Why a file is refused.
+pub(crate) const FOREIGN: &str = "it belongs to another user";
+/// The same.
+pub(crate) const ANYONE: &str = "anyone may write to it";
+/// The same.
+pub(crate) const GROUP: &str = "its group may write to it";
 
 /// Refuses the store `path` if it, or one of the agent's directories above it, belongs to another
 /// user.
@@ -104,7 +144,7 @@ fn is_user_trusted(owner: u32, user: u32) -> bool {
 }
 
 pub(crate) fn foreign(path: &Path) -> StoreError {
-    StoreError::Unsafe { path: path.to_owned(), reason: "it belongs to another user" }
+    StoreError::Unsafe { path: path.to_owned(), reason: FOREIGN }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::error::{ParseError, StoreError};
 use crate::fs::atomic;
 use crate::fs::exists::is_there;
 use crate::fs::locate::is_within;
-use crate::fs::open::read_regular_start;
+use crate::fs::open::read_regular;
 use crate::id::ProfileId;
 use crate::paths;
 use crate::store::Store;
@@ -260,7 +260,7 @@ fn read_entries(
     path: &Path,
     parse: fn(&[u8]) -> Result<LegacyEntries, ParseError>,
 ) -> Result<Option<LegacyEntries>, StoreError> {
-    let bytes = match read_regular_start(path) {
+    let bytes = match read_regular(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::io("read", path)(error)),

@@ -18,7 +18,7 @@ use crate::fs::atomic;
 use crate::fs::exists::{is_directory, is_there, leads_somewhere, names};
 use crate::fs::flock::FileLock;
 use crate::fs::locate;
-use crate::fs::open::read_trusted_open;
+use crate::fs::open::{read_trusted, read_trusted_open};
 use crate::fs::{File, Metadata};
 use crate::paths;
 use crate::refresh_record::response_file::{self, StoredResponse};
@@ -81,6 +81,14 @@ impl Store {
     /// The path with links followed, by which records name the store.
     pub fn canonical_path(&self) -> PathBuf {
         locate::canonical_file(&self.path)
+    }
+
+    /// The bytes of the file as they are, damaged or not; `None` if there is no file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not believed.
+    pub fn bytes(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        read_trusted(&self.path)
     }
 
     /// The content. Takes no lock unless the file is damaged. Clawdbot writes in place, so a damaged

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::StoreError;
 use crate::fs::exists;
+use crate::fs::root::{self, Root};
 use crate::paths;
 use crate::refresh_record::Records;
 use crate::store::Store;
@@ -23,6 +24,15 @@ impl StateDirectory {
     /// Its path.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Takes the right to put files into it away from other users. For the start of a program.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsafe`] if it is another user's, or others may write to it and that cannot be
+    /// changed: nothing in it can be believed.
+    pub fn tighten(&self) -> Result<Root, StoreError> {
+        root::tighten(&self.root)
     }
 
     /// The directory of an agent's credentials.

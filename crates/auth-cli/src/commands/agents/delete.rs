@@ -172,7 +172,7 @@ fn revoke(
         };
         let ended = refresh::logout_if_revoked(id, provider, revoke, sink.refresh_context());
         let out = runtime::run(ended)?
-            .map_err(|error| refresh_error::explain(error, Some(provider), agent))?;
+            .map_err(|error| refresh_error::explain(error, Some(provider), agent, context))?;
         match out.revocation {
             Revocation::Done => {
                 for path in out.others {

@@ -17,7 +17,7 @@ pub(crate) fn examine(examination: &Examination<'_>) -> Vec<Finding> {
     let state = &examination.context.paths().state_dir;
     let mut findings = Vec::new();
     for (directory, code) in [
-        (state.clone(), "state_mode"),
+        (state.clone(), STATE),
         (paths::refresh_records(state), "locks_mode"),
         (paths::pending_logins(state), "logins_mode"),
     ] {
@@ -266,6 +266,9 @@ fn private(
         return None;
     }
     let shown = show(path, examination);
+    if code == STATE && found.uid() == 0 && !rustix::process::geteuid().is_root() {
+        return of_administrator(path, &found, examination);
+    }
     if found.uid() != rustix::process::geteuid().as_raw() {
         let what = format!("{shown} belongs to another user ({})", found.uid());
         let cost = "that user can read and change the credentials; writes are refused";
@@ -293,6 +296,28 @@ fn private(
             .at(path)
             .command(format!("chmod {mode:o} {}", word(path.display())))
             .fix(Fix::Mode(path.to_owned(), mode)),
+    )
+}
+
+/// A state directory that the administrator made, such as a volume of Kubernetes with an `fsGroup`.
+#[cfg(unix)]
+fn of_administrator(
+    path: &Path,
+    found: &fs::Metadata,
+    examination: &Examination<'_>,
+) -> Option<Finding> {
+    use std::os::unix::fs::MetadataExt as _;
+    let what = format!(
+        "{} belongs to the administrator, mode {:03o}, group {}",
+        show(path, examination),
+        found.mode() & 0o777,
+        found.gid()
+    );
+    Some(
+        Finding::new("state_of_administrator", Severity::Note, what)
+            .costs("whoever is in its group can put files there; those of other users are not read")
+            .at(path)
+            .command("for a directory of your own: export CLAWDBOT_STATE_DIR=DIRECTORY"),
     )
 }
 
@@ -330,6 +355,8 @@ fn show(path: &Path, examination: &Examination<'_>) -> String {
     examination.context.display(path)
 }
 
+/// The code of a finding about the state directory itself.
+const STATE: &str = "state_mode";
 /// When a lock of Clawdbot's is taken for a dead one's.
 const STALE: Duration = Duration::from_secs(32);
 /// How long a fix waits for locks.

@@ -16,7 +16,7 @@ use crate::host::shell_quote::word;
 pub(crate) fn examine(examination: &Examination<'_>) -> Vec<Finding> {
     let mut endpoints: BTreeMap<String, String> = BTreeMap::new();
     for agent in &examination.agents {
-        let bytes = auth_store::read_regular(agent.store().path()).unwrap_or_default();
+        let Ok(Some(bytes)) = agent.store().bytes() else { continue };
         let Ok(document) = Document::parse(&bytes) else { continue };
         for profile in document.profiles() {
             let Some(Credential::OAuth(login)) = document.credential(&profile.id) else { continue };

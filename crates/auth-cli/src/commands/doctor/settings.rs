@@ -272,7 +272,7 @@ fn agrees(mode: &str, kind: Kind) -> bool {
 }
 
 fn read(agent: &Agent) -> Option<Document> {
-    Document::parse(&auth_store::read_regular(agent.store().path()).ok()?).ok()
+    Document::parse(&agent.store().bytes().ok()??).ok()
 }
 
 const MANIFESTS: &str = "docs/providers.md";

@@ -75,7 +75,7 @@ fn responses(args: &PluginsCheckArgs, context: &Context) -> Result<Map<String, V
     let text = if file.as_os_str() == "-" {
         prompt::everything(context)?
     } else {
-        std::fs::read_to_string(&path).map_err(|error| {
+        auth_store::read_regular_text(&path).map_err(|error| {
             CliError::usage(format!("the answers cannot be read: {error}")).path(&path)
         })?
     };

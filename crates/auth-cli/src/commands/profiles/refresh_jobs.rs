@@ -11,8 +11,7 @@ use crate::agent::Agent;
 use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::profiles::key_reference;
-use crate::profiles::refresh_child::{self, Launch};
-use crate::profiles::refresh_error::explain;
+use crate::profiles::refresh_child::{self, Failure, Launch};
 
 /// One profile that is to be refreshed if it is due.
 pub(crate) struct Job {
@@ -86,9 +85,9 @@ pub(crate) fn run(jobs: Vec<Job>, context: &Context) -> Vec<Done> {
     let mut done = Vec::new();
     for (number, job) in jobs.into_iter().enumerate() {
         let ended = match ended.remove(&number) {
-            Some(ended) => ended.and_then(|credential| {
-                key_reference::fetched(credential, &job.wanted.profile, context)
-            }),
+            Some(ended) => ended
+                .map_err(|it| it.explained(&job.wanted, &job.holder, &job.sink, context))
+                .and_then(|it| key_reference::fetched(it, &job.wanted.profile, context)),
             None => refresh_child::credential(&job.wanted, &job.holder, &job.sink, context),
         };
         let Job { agent, wanted, before, .. } = job;
@@ -97,7 +96,7 @@ pub(crate) fn run(jobs: Vec<Job>, context: &Context) -> Vec<Done> {
     done
 }
 
-type Ended = (usize, Result<Credential, CliError>);
+type Ended = (usize, Result<Credential, Failure>);
 
 /// Those of one endpoint. Once that asks to be left alone, it is not asked again in this run, however
 /// soon it may be.
@@ -108,10 +107,7 @@ fn in_turn<'a>(jobs: impl Iterator<Item = (usize, &'a Job)>) -> Vec<Ended> {
         let Some(way) = &job.way else { continue };
         let is_forced = job.wanted.force != Force::No;
         let outcome = match note.filter(|_| !is_forced && is_due(job)) {
-            Some(note) => {
-                let error = refresh::not_asked(&job.wanted.profile, note);
-                Err(explain(error, None, &job.holder))
-            }
+            Some(note) => Err(Failure::Here(refresh::not_asked(&job.wanted.profile, note))),
             None => {
                 let launch = |_: &_| way.launch.clone();
                 refresh_child::refreshed(&job.wanted, &job.holder, &job.sink, &launch)

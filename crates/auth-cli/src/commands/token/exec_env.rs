@@ -10,8 +10,9 @@ use crate::commands::token::exec_args::WantedArgs;
 use crate::commands::token::output::pretty;
 use crate::host::error::{CliError, Exit};
 use crate::host::process::launch;
+use crate::host::remedy::Remedy;
 use crate::host::report::Report;
-use crate::host::shell_quote::shell_word;
+use crate::host::shell_quote::{shell_word, word};
 use crate::profiles::obtain::{TokenRequest, obtain};
 use crate::profiles::route::RouteRequest;
 use crate::profiles::runtime_cache;
@@ -29,8 +30,15 @@ pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
     command.envs(variables.iter().map(|(name, output)| (name, output.token.expose())));
     let error = launch::become_it(&mut command);
     let program = args.command[0].to_string_lossy();
-    Err(CliError::new(Exit::Usage, "exec", format!("could not run `{program}`: {error}"))
-        .hint("nothing was run; look for it: command -v PROGRAM"))
+    // As shells end when they cannot run a program.
+    let exit = if error.kind() == std::io::ErrorKind::NotFound {
+        Exit::NotFound
+    } else {
+        Exit::NotExecutable
+    };
+    let find = format!("command -v {}", word(&program));
+    Err(CliError::new(exit, "exec", format!("could not run `{program}`: {error}"))
+        .remedy(Remedy::new("nothing was run; look for it", find)))
 }
 
 /// Prints the lines that set the variables.
