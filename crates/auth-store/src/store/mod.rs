@@ -1,5 +1,6 @@
 //! The store: *read*, *update*, *lock for refresh*. No other code writes the file.
 
+pub(crate) mod coexist;
 pub(crate) mod legacy_import;
 pub(crate) mod lock;
 pub(crate) mod model_usage;
@@ -23,10 +24,10 @@ use crate::fs::{File, Metadata};
 use crate::paths;
 use crate::refresh_record::response_file::{self, StoredResponse};
 use crate::refresh_record::token_key::TokenKey;
+use crate::store::coexist::Coexist;
 use crate::store::lock::StoreLock;
 use crate::store::place::{Place, read_backup};
 use crate::store::recovery::Recoveries;
-use crate::store::request::Coexist;
 
 /// The credentials of one agent: the file `auth-profiles.json` and what belongs to it.
 #[derive(Clone, Debug)]

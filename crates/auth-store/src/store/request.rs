@@ -7,22 +7,10 @@ use crate::error::StoreError;
 use crate::fs::atomic::NextFile;
 use crate::fs::flock::FileLock;
 use crate::store::Store;
+use crate::store::coexist::Coexist;
 use crate::store::lock::StoreLock;
 use crate::store::place::Place;
 use crate::store::recovery::Recoveries;
-
-/// Whether Clawdbot's lock is held while a refresh token is sent, so that a Clawdbot on the same
-/// store does not send the same token.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Coexist {
-    /// Where another program had the lock or wrote the store within a week.
-    #[default]
-    Auto,
-    /// At every request.
-    Always,
-    /// At no request. Every write of the store still takes the lock.
-    Never,
-}
 
 /// A store that was unlocked for a request. Our other processes may write it. The space for the next
 /// store stays reserved, and Clawdbot's lock stays ours where that is needed.

@@ -170,17 +170,15 @@ impl Scope {
         Self { name, keeps_directory: false, ..self }
     }
 
-    /// All of them.
+    /// All of them. Without the directory, the narrow bounds are of two kinds of issuers: the others
+    /// differ in nothing that the directory has to do with.
     pub fn all(issuer: Kind, is_full: bool) -> Vec<Self> {
-        vec![
+        let mut all = vec![
             Self::kills(issuer, is_full),
-            Self::kills(issuer, is_full).unkept("kills and lost answers, D not kept"),
             Self::stale_saves(issuer, is_full),
-            Self::stale_saves(issuer, is_full).unkept("kills and stale saves, D not kept"),
             Self::clawdbots(issuer, is_full),
             Self::clawdbots(issuer, is_full).unkept("Clawdbots that refresh, D not kept"),
             Self::moved_on(issuer, is_full),
-            Self::moved_on(issuer, is_full).unkept("kills, then a Clawdbot, D not kept"),
             Self::stopped(issuer, is_full),
             Self::stopped(issuer, is_full).unkept("stopped for too long, D not kept"),
             Self::side_by_side(issuer, is_full),
@@ -188,8 +186,16 @@ impl Scope {
             Self::new_login(issuer, is_full),
             Self::new_login_alone(issuer, is_full),
             Self::crosswise(issuer, is_full),
-            Self::crosswise(issuer, is_full).unkept("two logins crosswise, D not kept"),
-        ]
+        ];
+        if is_full || matches!(issuer, Kind::Revokes | Kind::Grace) {
+            all.extend([
+                Self::kills(issuer, is_full).unkept("kills and lost answers, D not kept"),
+                Self::stale_saves(issuer, is_full).unkept("kills and stale saves, D not kept"),
+                Self::moved_on(issuer, is_full).unkept("kills, then a Clawdbot, D not kept"),
+                Self::crosswise(issuer, is_full).unkept("two logins crosswise, D not kept"),
+            ]);
+        }
+        all
     }
 
     /// The beginning: everybody has a copy of each login, and all access tokens have ended.
