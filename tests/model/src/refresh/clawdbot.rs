@@ -40,7 +40,7 @@ impl Refresh {
         clawdbot.refreshes -= 1;
         clawdbot.doing = Doing::Locked;
         let directory = &mut state.directories[index(clawdbot.agent)];
-        if matches!(directory, Directory::Ours(_) | Directory::Clawdbot(_)) {
+        if matches!(directory, Directory::Ours(1..) | Directory::Clawdbot(_)) {
             state.thefts -= 1;
         }
         *directory = Directory::Clawdbot(id);
