@@ -8,23 +8,27 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use auth_providers::Provider;
-use auth_providers::refresh::{self, Force, RefreshError, Wanted};
+use auth_providers::refresh::{self, Force, RefreshContext, RefreshError, Wanted};
 use auth_providers::token_source::TokenSink;
 use auth_store::{Credential, ProfileId, Recovery, TokenKey, TokenLock};
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::agent::invocation::Invocation;
+use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::process::{hardening, launch};
+use crate::host::process::environment::Sees;
+use crate::host::process::launch::{Command, Program};
+use crate::host::process::{hardening, parent};
 use crate::host::report::Output;
 use crate::host::state;
+use crate::profiles::audit::Noted;
 use crate::profiles::refresh_error::explain;
 use crate::profiles::{key_reference, runtime_cache, sink};
 
@@ -38,24 +42,33 @@ pub fn credential(
     sink: &TokenSink,
     context: &Context,
 ) -> Result<Credential, CliError> {
-    let launch = |provider: &Provider| Launch::for_provider(provider, context);
-    let credential = refreshed(wanted, agent, sink, &launch)
-        .map_err(|failure| failure.explained(wanted, agent, sink, context))?;
+    let sender = |lock, wanted: &Wanted, provider: &Provider| match Launch::for_provider(
+        provider, context,
+    ) {
+        Some(launch) => launch.send(lock, wanted, agent, provider, sink),
+        None => {
+            let http = Noted::new(&*sink.http, &provider.id, &wanted.profile, agent, context);
+            let refreshing = RefreshContext { http: &http, ..sink.refresh_context() };
+            Ok(refresh::send_blocking(lock, wanted, provider, refreshing)?)
+        }
+    };
+    let credential = sink
+        .credential_by(wanted, sender)
+        .map_err(|failure: Failure| failure.explained(wanted, agent, sink, context))?;
     key_reference::fetched(credential, &wanted.profile, context)
 }
 
-/// The stored credential, refreshed first if that is due. It needs no terminal and no context, so
-/// several may be refreshed at once.
+/// The stored credential, refreshed first if that is due, in a child. It needs no context, so several
+/// may be refreshed at once.
 pub(crate) fn refreshed(
     wanted: &Wanted,
     agent: &Agent,
     sink: &TokenSink,
-    launch: &dyn Fn(&Provider) -> Launch,
+    launch: &Launch,
 ) -> Result<Credential, Failure> {
-    let sender = |lock, wanted: &Wanted, provider: &Provider| {
-        send(lock, wanted, agent, provider, sink, launch(provider))
-    };
-    sink.credential_by(wanted, sender)
+    sink.credential_by(wanted, |lock, wanted: &Wanted, provider: &Provider| {
+        launch.send(lock, wanted, agent, provider, sink)
+    })
 }
 
 fn provider_of<'a>(profile: &ProfileId, sink: &'a TokenSink) -> Option<&'a Provider> {
@@ -92,43 +105,52 @@ impl From<RefreshError> for Failure {
 
 /// How the child for a login of one provider is started.
 #[derive(Clone, Debug)]
-pub(crate) struct Launch {
-    /// `None` where the system cannot hand it a lock.
-    program: Option<PathBuf>,
+pub(crate) struct Launch(Arc<Launching>);
+
+#[derive(Debug)]
+struct Launching {
+    program: Program,
     /// What it sees of the environment.
-    env: Vec<(OsString, OsString)>,
+    sees: Sees,
+    /// Who asked, for the audit log.
+    asking: Option<String>,
 }
 
 impl Launch {
-    /// The one for a login of `provider`.
-    pub(crate) fn for_provider(provider: &Provider, context: &Context) -> Self {
+    /// The one for a login of `provider`; `None` where the system cannot hand a child a lock.
+    pub(crate) fn for_provider(provider: &Provider, context: &Context) -> Option<Self> {
+        let program = context.program.as_ref().filter(|_| cfg!(unix))?;
         let needs = [
             &provider.client_id_env[..],
             &provider.client_secret_env,
             &provider.scopes_env,
             &provider.redirect_uri_env,
         ];
-        let program = context.program.clone().filter(|_| cfg!(unix));
-        Self { program, env: context.env_without_secrets(&needs.concat()) }
+        let needs = needs.concat();
+        let mut needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
+        // It reads the config, too.
+        needs.extend(Config::load(context).into_iter().flat_map(|config| config.variables));
+        Some(Self(Arc::new(Launching {
+            program: Program::ourselves(program),
+            sees: Sees::worker(context, &needs),
+            asking: parent::program(context),
+        })))
     }
-}
 
-/// Sends in a child where the system can hand it a lock, else right here.
-fn send(
-    lock: TokenLock,
-    wanted: &Wanted,
-    agent: &Agent,
-    provider: &Provider,
-    sink: &TokenSink,
-    launch: Launch,
-) -> Result<bool, Failure> {
-    let Some(program) = launch.program else {
-        return Ok(refresh::send_blocking(lock, wanted, provider, sink.refresh_context())?);
-    };
-    let request = Request { wanted, key: lock.key(), agent, provider };
-    let mut command = launch::program_seeing(program, &launch.env);
-    command.args(request.arguments());
-    in_child(command, lock, sink).map_err(Failure::InChild)
+    fn send(
+        &self,
+        lock: TokenLock,
+        wanted: &Wanted,
+        agent: &Agent,
+        provider: &Provider,
+        sink: &TokenSink,
+    ) -> Result<bool, Failure> {
+        let request = Request { wanted, key: lock.key(), agent, provider };
+        let mut command = self.0.program.command(&self.0.sees);
+        command.envs(self.0.asking.iter().map(|asking| (parent::ASKED_BY, asking)));
+        command.args(request.arguments());
+        in_child(command, lock, sink).map_err(Failure::InChild)
+    }
 }
 
 fn in_child(mut command: Command, lock: TokenLock, sink: &TokenSink) -> Result<bool, CliError> {
@@ -238,7 +260,9 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
         .map_err(|_| bad_arguments())?;
     let lock = sink.records.inherited(key, File::from(stdin))?;
     ignore_signals();
-    let sent = refresh::send_blocking(lock, &wanted, provider, sink.refresh_context())
+    let noted = Noted::new(&*sink.http, &provider.id, &wanted.profile, &agent, context);
+    let refreshing = RefreshContext { http: &noted, ..sink.refresh_context() };
+    let sent = refresh::send_blocking(lock, &wanted, provider, refreshing)
         .map_err(|error| explain(error, Some(provider), &agent, context))?;
     // Here, since the one who asked may be gone.
     runtime_cache::changed_with_copies(&agent, &config, &invocation);
@@ -263,7 +287,6 @@ fn ignore_signals() {
 #[cfg(unix)]
 mod tests {
     use super::*;
-    use crate::config::Config;
 
     #[test]
     fn whatever_a_child_says_that_is_no_report_we_look_again() {

@@ -51,8 +51,9 @@ fn coexist(agent: &Agent, config: &Config, context: &Context) -> Coexist {
         Value::String(text) => Timestamp::read(text),
         number => number.as_i64().map(Timestamp),
     };
-    let sessions = fs::metadata(Sessions::for_agent(agent, config, context).path());
-    let used = sessions.and_then(|found| found.modified()).ok();
+    let sessions = Sessions::for_agent(agent, config, context).ok();
+    let sessions = sessions.and_then(|sessions| fs::metadata(sessions.path()).ok());
+    let used = sessions.and_then(|found| found.modified().ok());
     let used = used.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let used = used.map(|since| Timestamp(0).plus(since));
     let is_recent = |at: Timestamp| context.now().since(at) < TRACES_LAST;

@@ -72,6 +72,7 @@ async fn end(
             // Nothing that could be sent, so nothing that anybody else could be waiting for.
             let revocation =
                 if login.access.is_blank() { Revocation::NotOffered } else { revoke(&login).await };
+            let revocation = unless_foreign(revocation, profile)?;
             if removes(&revocation) {
                 context.store.update(|document| document.remove(profile))?;
             }
@@ -100,7 +101,7 @@ async fn end(
         let others = holders(key, provider, context);
         let revocation = match asked.take() {
             Some((of, revocation)) if of == key => revocation,
-            _ => revoke(&login).await,
+            _ => unless_foreign(revoke(&login).await, profile)?,
         };
         if !removes(&revocation) {
             return Ok(LoggedOut { revocation, others });
@@ -134,4 +135,15 @@ async fn end(
         return Ok(LoggedOut { revocation, others });
     }
     Err(RefreshError::Unfinished { profile: profile.clone() })
+}
+
+/// The profile stays if its tokens are not for the address of the revocation endpoint: the user
+/// decides whether they are.
+fn unless_foreign(revocation: Revocation, profile: &ProfileId) -> Result<Revocation, RefreshError> {
+    match revocation {
+        Revocation::Foreign(foreign) => {
+            Err(RefreshError::Target { profile: profile.clone(), target: foreign.into() })
+        }
+        revocation => Ok(revocation),
+    }
 }

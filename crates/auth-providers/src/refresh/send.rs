@@ -51,8 +51,8 @@ pub async fn send(
     let response: HttpResponse = loop {
         let rest = DEADLINE.saturating_sub(store.age());
         let timeout = if was_sent { rest } else { rest.min(FIRST_ATTEMPT) };
-        let mut request = current.target.request(&current.login.refresh, timeout);
-        request.gate = Some(Arc::clone(&gate));
+        let request = current.target.request(&current.login.refresh, timeout);
+        let request = request.gated(Arc::clone(&gate));
         let reason = match context.http.send(request).await {
             Ok(response) => break response,
             Err(HttpError::NotSent(reason)) if !was_sent => {

@@ -33,7 +33,7 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// `None`: nothing of it can be refreshed.
+    /// `None`: nothing of it can be refreshed, or not in a child.
     pub(crate) fn for_profile(
         profile: &Profile,
         stored: Option<&Credential>,
@@ -43,7 +43,7 @@ impl Way {
         let Some(Credential::OAuth(login)) = stored else { return None };
         let provider = sink.provider_of(profile)?;
         let endpoint = refresh::endpoint_of(provider, login)?;
-        Some(Self { endpoint, launch: Launch::for_provider(provider, context) })
+        Some(Self { endpoint, launch: Launch::for_provider(provider, context)? })
     }
 }
 
@@ -108,10 +108,7 @@ fn in_turn<'a>(jobs: impl Iterator<Item = (usize, &'a Job)>) -> Vec<Ended> {
         let is_forced = job.wanted.force != Force::No;
         let outcome = match note.filter(|_| !is_forced && is_due(job)) {
             Some(note) => Err(Failure::Here(refresh::not_asked(&job.wanted.profile, note))),
-            None => {
-                let launch = |_: &_| way.launch.clone();
-                refresh_child::refreshed(&job.wanted, &job.holder, &job.sink, &launch)
-            }
+            None => refresh_child::refreshed(&job.wanted, &job.holder, &job.sink, &way.launch),
         };
         if outcome.is_err() && note.is_none() {
             note = job.sink.records.endpoint_note(way.endpoint, job.sink.clock.now());
