@@ -9,7 +9,7 @@ const STORE_PATHS: &str = "crates/auth-store/src/paths.rs";
 const HOST_PATHS: &str = "crates/auth-cli/src/host/paths.rs";
 
 /// What a text without white space that ends in a path must not contain in its last part, and where it may.
-const FILES: [(&str, &[&str]); 16] = [
+const FILES: [(&str, &[&str]); 17] = [
     ("auth-profiles", &[STORE_PATHS]),
     (".auth-models", &[STORE_PATHS]),
     (".auth-share", &[STORE_PATHS]),
@@ -28,6 +28,7 @@ const FILES: [(&str, &[&str]); 16] = [
     (".flock", &[STORE_PATHS]),
     (".bak", &[STORE_PATHS]),
     (".answer", &[STORE_PATHS]),
+    (".room", &[STORE_PATHS]),
 ];
 
 /// Folders, where a text that is one of them becomes part of a path.

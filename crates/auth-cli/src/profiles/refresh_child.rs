@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use auth_providers::Provider;
@@ -41,14 +42,33 @@ pub fn credential(
     sink: &TokenSink,
     context: &Context,
 ) -> Result<Credential, CliError> {
-    let sender = |lock, wanted: &Wanted, provider: &Provider| {
-        send(lock, wanted, agent, provider, sink, context)
+    let sender = |lock, wanted: &Wanted, provider: &Provider| match Launch::for_provider(
+        provider, context,
+    ) {
+        Some(launch) => launch.send(lock, wanted, agent, provider, sink),
+        None => {
+            let http = Noted::new(&*sink.http, &provider.id, &wanted.profile, agent, context);
+            let refreshing = RefreshContext { http: &http, ..sink.refresh_context() };
+            Ok(refresh::send_blocking(lock, wanted, provider, refreshing)?)
+        }
     };
-    let credential = sink.credential_by(wanted, sender).map_err(|failure| match failure {
-        Failure::Here(error) => explain(error, provider_of(&wanted.profile, sink), agent, context),
-        Failure::InChild(error) => error,
-    })?;
+    let credential = sink
+        .credential_by(wanted, sender)
+        .map_err(|failure: Failure| failure.explained(wanted, agent, sink, context))?;
     key_reference::fetched(credential, &wanted.profile, context)
+}
+
+/// The stored credential, refreshed first if that is due, in a child. It needs no context, so several
+/// may be refreshed at once.
+pub(crate) fn refreshed(
+    wanted: &Wanted,
+    agent: &Agent,
+    sink: &TokenSink,
+    launch: &Launch,
+) -> Result<Credential, Failure> {
+    sink.credential_by(wanted, |lock, wanted: &Wanted, provider: &Provider| {
+        launch.send(lock, wanted, agent, provider, sink)
+    })
 }
 
 fn provider_of<'a>(profile: &ProfileId, sink: &'a TokenSink) -> Option<&'a Provider> {
@@ -56,9 +76,25 @@ fn provider_of<'a>(profile: &ProfileId, sink: &'a TokenSink) -> Option<&'a Provi
 }
 
 /// Where a refresh failed. A child explains its own failure.
-enum Failure {
+pub(crate) enum Failure {
     Here(RefreshError),
     InChild(CliError),
+}
+
+impl Failure {
+    /// What the user is told.
+    pub(crate) fn explained(
+        self,
+        wanted: &Wanted,
+        agent: &Agent,
+        sink: &TokenSink,
+        context: &Context,
+    ) -> CliError {
+        match self {
+            Self::Here(error) => explain(error, provider_of(&wanted.profile, sink), agent, context),
+            Self::InChild(error) => error,
+        }
+    }
 }
 
 impl From<RefreshError> for Failure {
@@ -67,38 +103,53 @@ impl From<RefreshError> for Failure {
     }
 }
 
-/// Sends in a child where the system can hand it a lock, else right here.
-fn send(
-    lock: TokenLock,
-    wanted: &Wanted,
-    agent: &Agent,
-    provider: &Provider,
-    sink: &TokenSink,
-    context: &Context,
-) -> Result<bool, Failure> {
-    match &context.program {
-        Some(program) if cfg!(unix) => {
-            let request = Request { wanted, key: lock.key(), agent, provider };
-            let needs = [
-                &provider.client_id_env[..],
-                &provider.client_secret_env,
-                &provider.scopes_env,
-                &provider.redirect_uri_env,
-            ];
-            let needs = needs.concat();
-            let mut needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
-            // It reads the config, too.
-            needs.extend(Config::load(context).into_iter().flat_map(|config| config.variables));
-            let mut command = Program::ourselves(program).command(&Sees::worker(context, &needs));
-            command.envs(parent::program(context).map(|asking| (parent::ASKED_BY, asking)));
-            command.args(request.arguments());
-            in_child(command, lock, sink).map_err(Failure::InChild)
-        }
-        _ => {
-            let http = Noted::new(&*sink.http, &provider.id, &wanted.profile, agent, context);
-            let refreshing = RefreshContext { http: &http, ..sink.refresh_context() };
-            Ok(refresh::send_blocking(lock, wanted, provider, refreshing)?)
-        }
+/// How the child for a login of one provider is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch(Arc<Launching>);
+
+#[derive(Debug)]
+struct Launching {
+    program: Program,
+    /// What it sees of the environment.
+    sees: Sees,
+    /// Who asked, for the audit log.
+    asking: Option<String>,
+}
+
+impl Launch {
+    /// The one for a login of `provider`; `None` where the system cannot hand a child a lock.
+    pub(crate) fn for_provider(provider: &Provider, context: &Context) -> Option<Self> {
+        let program = context.program.as_ref().filter(|_| cfg!(unix))?;
+        let needs = [
+            &provider.client_id_env[..],
+            &provider.client_secret_env,
+            &provider.scopes_env,
+            &provider.redirect_uri_env,
+        ];
+        let needs = needs.concat();
+        let mut needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
+        // It reads the config, too.
+        needs.extend(Config::load(context).into_iter().flat_map(|config| config.variables));
+        Some(Self(Arc::new(Launching {
+            program: Program::ourselves(program),
+            sees: Sees::worker(context, &needs),
+            asking: parent::program(context),
+        })))
+    }
+
+    fn send(
+        &self,
+        lock: TokenLock,
+        wanted: &Wanted,
+        agent: &Agent,
+        provider: &Provider,
+        sink: &TokenSink,
+    ) -> Result<bool, Failure> {
+        let request = Request { wanted, key: lock.key(), agent, provider };
+        let mut command = self.0.program.command(&self.0.sees);
+        command.envs(self.0.asking.iter().map(|asking| (parent::ASKED_BY, asking)));
+        command.args(request.arguments());
+        in_child(command, lock, sink).map_err(Failure::InChild)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth_store::{OAuthCredential, Secret};
+use auth_store::{EndpointKey, OAuthCredential, Secret};
 
 use crate::http::HttpRequest;
 use crate::http::destination::Destination;
@@ -95,6 +95,11 @@ impl Provider {
 }
 
 impl RefreshTarget {
+    /// What the endpoint answers to one of this client's tokens may concern the others.
+    pub(crate) fn endpoint_key(&self) -> EndpointKey {
+        EndpointKey::new(&self.token_endpoint, &self.client_id)
+    }
+
     /// The request that exchanges `refresh` for new tokens (RFC 6749 §6).
     pub fn request(&self, refresh: &Secret, timeout: Duration) -> HttpRequest {
         match &self.way {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
 use crate::fs::open::{self, read_regular};
+use crate::fs::stamp::Stamp;
 use crate::paths;
 
 /// Replaces the file at `path` by `bytes`: a temporary file beside it, mode 0600 from the start,
@@ -163,6 +164,16 @@ impl NextFile {
         Ok(next)
     }
 
+    /// This, under another name: `temporary`, where a file of a crashed process is replaced.
+    pub(crate) fn renamed(mut self, temporary: &Path) -> Result<Self, StoreError> {
+        if self.temporary != temporary {
+            fs::rename(&self.temporary, temporary)
+                .map_err(StoreError::io("rename", &self.temporary))?;
+            temporary.clone_into(&mut self.temporary);
+        }
+        Ok(self)
+    }
+
     /// Makes `bytes` the content.
     pub(crate) fn fill(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let write = |file: &mut File| {
@@ -242,6 +253,11 @@ impl NextFile {
             }
             _ => Ok(Installed::Done),
         }
+    }
+
+    /// The stamp of the temporary file; after [`Installed::Over`] that of the replaced content.
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
+        Stamp::at(&self.temporary)
     }
 
     /// After [`Installed::Over`]: the replaced content. Its writer may not be done yet.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use auth_providers::refresh::{self, Revocation};
+use auth_providers::refresh::{self, Replaced, Revocation};
 use auth_providers::token_source::TokenSink;
 use auth_store::{Credential, Document, OAuthCredential, ProfileId, paths};
 use serde_json::{Value, json};
@@ -51,7 +51,6 @@ pub fn run(args: &AgentsDeleteArgs, invocation: &Invocation<'_>) -> Result<Repor
     let sink = sink::for_agent(&agent, &config, context)?;
     let mut revoked = Vec::new();
     if others.same_store.is_none() {
-        hand_over(&sink)?;
         if args.revoke {
             revoked = revoke(&going, &others, &sink, &agent, context)?;
         }
@@ -101,9 +100,7 @@ impl Others {
     fn with_login(&self, login: &OAuthCredential, context: &Context) -> Option<&Agent> {
         self.agents.iter().find(|other| {
             let document = other.store_to_change(context).read();
-            document.is_ok_and(|document| {
-                logins(&document).iter().any(|(_, other)| other.refresh == login.refresh)
-            })
+            document.is_ok_and(|document| refresh_tokens(&document).contains(&login.refresh))
         })
     }
 }
@@ -201,44 +198,19 @@ fn forget(id: &str, config: &Config, invocation: &Invocation<'_>) -> Result<Remo
     Ok(Removed { bindings: rules(&config.value).len(), allowed: allowed(&config.value).len() })
 }
 
-/// Finishes what a dead process left of a refresh, and gives each living token to the agents
-/// whose own token was used up in its favour: they could not find it any more.
-fn hand_over(sink: &TokenSink) -> Result<(), CliError> {
-    let mut document = sink.store.read()?;
-    for _ in 0..ATTEMPTS {
-        let mut is_unchanged = true;
-        for (profile, login) in logins(&document) {
-            let Some(provider) = sink.provider_of(&profile) else { continue };
-            let email = profile.email.as_deref();
-            // What cannot be finished stays beside the store, and goes into the copy with it.
-            if refresh::finish_begun(&login, email, provider, sink.refresh_context())
-                .unwrap_or(false)
-            {
-                is_unchanged = false;
-            } else {
-                refresh::give_to_successors(&login, provider, sink.refresh_context())?;
-            }
-        }
-        let now = sink.store.read()?;
-        if is_unchanged && tokens(&now) == tokens(&document) {
-            return Ok(());
-        }
-        document = now;
-    }
-    Ok(())
-}
-
-fn logins(document: &Document) -> Vec<(auth_store::Profile, OAuthCredential)> {
-    let login = |profile: auth_store::Profile| match document.credential(&profile.id) {
-        Some(Credential::OAuth(login)) => Some((profile, login)),
+/// The refresh tokens of a store.
+fn refresh_tokens(document: &Document) -> Vec<auth_store::Secret> {
+    let token = |it: auth_store::Profile| match document.credential(&it.id) {
+        Some(Credential::OAuth(login)) => Some(login.refresh),
         _ => None,
     };
-    document.profiles().filter_map(login).collect()
+    document.profiles().filter_map(token).collect()
 }
 
-/// What must not change between the hand-over and the move.
-fn tokens(document: &Document) -> Vec<(ProfileId, auth_store::Secret)> {
-    logins(document).into_iter().map(|(profile, login)| (profile.id, login.refresh)).collect()
+/// The logins that could be under way at an issuer, or that another agent's token may lead to.
+fn logins<'a>(document: &Document, sink: &'a TokenSink) -> Vec<Replaced<'a>> {
+    let login = |it: auth_store::Profile| Replaced::find(&it.id, document, sink.provider_of(&it));
+    document.profiles().filter_map(login).collect()
 }
 
 /// Ends the logins at their issuers; those that could be ended. A revoked login is not in the
@@ -264,18 +236,16 @@ fn revoke(
             ));
             continue;
         }
-        let outcome = runtime::run(provider.revoke(&login, &*sink.http, sink.clock.now()))?;
-        match outcome {
+        // Under the lock of its token, which may be on its way. Its record says so from now on, and
+        // its other holders are named.
+        let revoke = async |login: &OAuthCredential| {
+            provider.revoke(login, &*sink.http, sink.clock.now()).await
+        };
+        let ended = refresh::logout_if_revoked(id, provider, revoke, sink.refresh_context());
+        let out = runtime::run(ended)?
+            .map_err(|error| refresh_error::explain(error, Some(provider), agent, context))?;
+        match out.revocation {
             Revocation::Done => {
-                // Its record says so from now on, and its other holders are named.
-                let done = async |_: &OAuthCredential| Revocation::Done;
-                let out = runtime::run(refresh::logout(
-                    id,
-                    Some(provider),
-                    done,
-                    sink.refresh_context(),
-                ))?
-                .map_err(|error| refresh_error::explain(error, Some(provider), agent, context))?;
                 for path in out.others {
                     context.say(format_args!(
                         "warning: `{}` had the same login as `{id}`: it is dead there too",
@@ -413,16 +383,42 @@ fn is_credential(name: &str, is_within_state: bool) -> bool {
         && (is_within_state || Path::new(name) != paths::runtime_cache(Path::new("")))
 }
 
-/// Moves the folders away, while nobody can be in the middle of a refresh.
+/// Moves the folders away, while no token of theirs is on its way, and after each login went to the
+/// agents whose own token was used up in its favour: they could not find it any more.
 fn keep(agent: &Agent, copy: &Copy, sink: &TokenSink, context: &Context) -> Result<(), CliError> {
     if copy.moves.is_empty() {
         return Ok(());
     }
     let deleted = host::paths::deleted(&context.paths().state_dir);
     auth_store::create_private_directory(&deleted)?;
-    let lock = sink.store.lock_for_refresh()?;
-    // Elsewhere a folder with an open file in it cannot be moved.
-    let lock = if cfg!(unix) { Some(lock) } else { None };
+    let going = |document: &Document| {
+        // A store that another agent has too stays where it is, and so do its logins.
+        Ok::<_, CliError>(if copy.credentials.is_some() {
+            logins(document, sink)
+        } else {
+            Vec::new()
+        })
+    };
+    refresh::replace(sink.refresh_context(), going, |lock, _| {
+        // Elsewhere a folder with an open file in it cannot be moved.
+        let _lock = if cfg!(unix) { Some(lock) } else { None };
+        move_away(agent, copy).map(Some)
+    })?;
+    let Some(directory) = &copy.credentials else { return Ok(()) };
+    // Our own lock, which was moved with it, and the note of a sharing that is over.
+    let leftovers = [paths::lock(&paths::store(directory)), paths::sharing_note(directory)];
+    let gone = [fs::remove_dir(&leftovers[0]), fs::remove_file(&leftovers[1])];
+    for (result, path) in gone.into_iter().zip(&leftovers) {
+        if let Err(error) = result
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::debug!(path = %path.display(), %error, "left in the copy");
+        }
+    }
+    make_private(directory)
+}
+
+fn move_away(agent: &Agent, copy: &Copy) -> Result<(), CliError> {
     for (from, to) in &copy.moves {
         if let Some(directory) = to.parent().filter(|directory| !directory.exists()) {
             auth_store::create_private_directory(directory)?;
@@ -438,19 +434,7 @@ fn keep(agent: &Agent, copy: &Copy, sink: &TokenSink, context: &Context) -> Resu
                 .path(from)
         })?;
     }
-    drop(lock);
-    let Some(directory) = &copy.credentials else { return Ok(()) };
-    // Our own lock, which was moved with it, and the note of a sharing that is over.
-    let leftovers = [paths::lock(&paths::store(directory)), paths::sharing_note(directory)];
-    let gone = [fs::remove_dir(&leftovers[0]), fs::remove_file(&leftovers[1])];
-    for (result, path) in gone.into_iter().zip(&leftovers) {
-        if let Err(error) = result
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::debug!(path = %path.display(), %error, "left in the copy");
-        }
-    }
-    make_private(directory)
+    Ok(())
 }
 
 /// What is kept is for its owner only, whatever it was.
@@ -536,5 +520,3 @@ impl Deleted {
         report
     }
 }
-
-const ATTEMPTS: u32 = 5;

@@ -7,5 +7,6 @@ pub mod list;
 pub mod logout;
 pub mod order;
 pub mod refresh;
+mod refresh_jobs;
 pub mod remove;
 mod retry_merge;
