@@ -337,7 +337,7 @@ mod tests {
         use crate::{Attempt, ResponseRules};
         let attempt = Attempt::new([5; 96], LOOPBACK.into());
         let issuer = || Some("https://issuer.example".to_owned());
-        let rules = ResponseRules { issuer: issuer(), issuer_required: false };
+        let rules = ResponseRules { issuer: issuer(), ..ResponseRules::default() };
         let accept = |text: &str| attempt.accept_pasted(text, true, &rules);
         let state = attempt.state().expose();
         let address = |query: &str| format!("{LOOPBACK}?{query}");
@@ -356,7 +356,8 @@ mod tests {
             let text = if text == "state=" { format!("state={state}") } else { text.to_owned() };
             assert_eq!(accept(&address(&text)).unwrap_err(), cut, "{text}");
         }
-        let required = ResponseRules { issuer: issuer(), issuer_required: true };
+        let required =
+            ResponseRules { issuer: issuer(), issuer_required: true, ..ResponseRules::default() };
         let text = address(&format!("code=c1&state={state}"));
         assert_eq!(attempt.accept_pasted(&text, false, &required).unwrap_err(), cut);
         for text in [

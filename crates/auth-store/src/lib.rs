@@ -42,6 +42,7 @@ mod secret;
 mod store;
 mod text;
 mod time;
+mod variable;
 
 #[doc(hidden)]
 pub use clawdbot_lock::openclaw::{LockHolder, holder_of_lock};
@@ -52,7 +53,8 @@ pub use document::usage::Usage;
 pub use document::{Document, Malformed};
 pub use error::{ParseError, StoreError, Unusable, is_refused};
 pub use fs::atomic::{
-    create_private as create_private_file, create_private_directory, replace_if_unchanged, write_atomic, write_atomic_unsynced,
+    create_private as create_private_file, create_private_directory, replace_if_unchanged,
+    write_atomic, write_atomic_unsynced,
 };
 pub use fs::flock::{hold, open_or_create as open_lock_file};
 pub use fs::open::{
@@ -69,6 +71,7 @@ pub use refresh_record::token_key::TokenKey;
 pub use refresh_record::{Record, Records, State, TokenLock};
 pub use secret::Secret;
 pub use store::Store;
+pub use store::audit::{AuditEvent, AuditKind, AuditLog};
 pub use store::legacy_import::{Imported, LegacyEntries, import_legacy};
 pub use store::lock::StoreLock;
 pub use store::model_usage::ModelUsage;
@@ -78,3 +81,4 @@ pub use store::runtime_cache::RuntimeCache;
 pub use store::state_directory::StateDirectory;
 pub use text::{is_hostile, printable};
 pub use time::{Clock, SystemClock, Timestamp, since_boot};
+pub use variable::{VariableName, VariableNameError};

@@ -1,5 +1,6 @@
 //! What holds for every command.
 
+mod audit;
 mod canary;
 mod config;
 mod files;

@@ -136,10 +136,10 @@ impl Sessions {
         let is_same =
             |before| modified().is_some_and(|after| milliseconds(after) <= milliseconds(before));
         if let Some(before) = before.filter(|before| is_same(*before)) {
-            let file = fs::OpenOptions::new().write(true).open(&path);
+            let file = auth_store::open_regular(&path);
             let next = before + Duration::from_millis(1);
             // The content is there; at worst a running Clawdbot sees it a moment later.
-            let _best_effort = file.and_then(|file| file.set_modified(next));
+            let _best_effort = file.and_then(|(file, _)| file.set_modified(next));
         }
         Ok(())
     }

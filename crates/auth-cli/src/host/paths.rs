@@ -83,6 +83,11 @@ pub fn providers(state_dir: &Path) -> PathBuf {
     state_dir.join("providers")
 }
 
+/// Our own settings.
+pub fn settings(state_dir: &Path) -> PathBuf {
+    state_dir.join("sink.json")
+}
+
 /// What is kept of deleted agents.
 pub fn deleted(state_dir: &Path) -> PathBuf {
     state_dir.join("deleted")

@@ -129,6 +129,9 @@ impl Route {
     ) -> Result<Self, CliError> {
         if let Some(id) = &request.profile {
             let profile = view.profile(&ProfileId::new(id.as_str()))?;
+            if let Some(provider) = &request.provider {
+                check_provider(&profile.id, &profile.provider, provider, context)?;
+            }
             // Who names a profile gets it, in cooldown or not.
             let candidate = Candidate { profile: profile.id.clone(), in_cooldown: None };
             return Ok(Self {
@@ -243,6 +246,30 @@ impl Route {
         let key = self.session.as_deref()?;
         matches!(self.pin, Some(Pin::Require(_))).then(|| unpin(key))
     }
+}
+
+/// Sees whether a profile is of the provider that was named beside it.
+///
+/// # Errors
+/// It is of another one, so its secret is not what was asked for.
+pub(crate) fn check_provider(
+    id: &ProfileId,
+    provider: &ProviderId,
+    named: &str,
+    context: &Context,
+) -> Result<(), CliError> {
+    let wanted = ProviderId::new(named);
+    // Other names of a provider are looked up only where the usual one is not enough.
+    let is_other_name = || {
+        let providers = view::providers(context);
+        providers.find(&wanted).is_some_and(|known| known.is_called(provider))
+    };
+    if wanted == *provider || is_other_name() {
+        return Ok(());
+    }
+    Err(CliError::usage(format!("`{id}` is a profile of `{provider}`, not of `{wanted}`"))
+        .hint("name the profile or the provider, or a profile of that provider: clawdbot models auth list")
+        .profile(id))
 }
 
 fn unpin(key: &str) -> String {

@@ -3,6 +3,7 @@
 
 pub(crate) mod address;
 pub(crate) mod body;
+pub(crate) mod destination;
 pub(crate) mod json;
 pub(crate) mod proxy;
 pub(crate) mod reqwest_client;
@@ -39,20 +40,24 @@ pub type Gate = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// A request. Its `Debug` shows the method and the address only, since headers and body carry
 /// secrets.
+///
+/// Anyone can ask for an address. What has a body or header fields of its own is built by the sending
+/// door alone, for an origin that its secrets are for:
+///
+/// ```compile_fail
+/// let mut request =
+///     auth_providers::HttpRequest::get("https://a.example/", std::time::Duration::from_secs(1));
+/// request.body = Some(b"refresh_token=secret".to_vec());
+/// ```
 #[derive(Clone)]
 pub struct HttpRequest {
-    /// The method.
-    pub method: Method,
-    /// The address: `https`, or `http` to a loopback host.
-    pub url: String,
-    /// Header fields, in the order in which they are sent.
-    pub headers: Vec<(String, String)>,
-    /// The body, if there is one.
-    pub body: Option<Vec<u8>>,
-    /// From the first step of the connection to the last byte of the response.
-    pub timeout: Duration,
-    /// Who may still stop the body; never asked for a request without one.
-    pub gate: Option<Gate>,
+    method: Method,
+    url: String,
+    headers: Vec<(String, String)>,
+    body: Option<Vec<u8>>,
+    timeout: Duration,
+    gate: Option<Gate>,
+    carries_secret: bool,
 }
 
 /// A response, whatever its status. Its `Debug` shows the status only.
@@ -99,29 +104,58 @@ where
 }
 
 impl HttpRequest {
-    /// A `GET` of `url` that asks for JSON.
+    /// A `GET` of `url` that asks for JSON, and carries no secret.
     pub fn get(url: impl Into<String>, timeout: Duration) -> Self {
-        let (url, headers) = (url.into(), wanted().to_vec());
-        Self { method: Method::Get, url, headers, body: None, timeout, gate: None }
-    }
-
-    /// A `POST` of `body` to `url` that asks for JSON.
-    pub fn post(
-        url: impl Into<String>,
-        content_type: &str,
-        body: Vec<u8>,
-        timeout: Duration,
-    ) -> Self {
-        let mut headers = wanted().to_vec();
-        headers.push(("content-type".to_owned(), content_type.to_owned()));
         Self {
-            method: Method::Post,
+            method: Method::Get,
             url: url.into(),
-            headers,
-            body: Some(body),
+            headers: wanted().to_vec(),
+            body: None,
             timeout,
             gate: None,
+            carries_secret: false,
         }
+    }
+
+    /// The method.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The address: `https`, or `http` to a loopback host.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Header fields, in the order in which they are sent.
+    pub fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+
+    /// The body, if there is one.
+    pub fn body(&self) -> Option<&[u8]> {
+        self.body.as_deref()
+    }
+
+    /// From the first step of the connection to the last byte of the response.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// What may still stop the body; never asked for a request without one.
+    pub fn gate(&self) -> Option<&Gate> {
+        self.gate.as_ref()
+    }
+
+    /// Whether a secret is in it.
+    pub fn carries_secret(&self) -> bool {
+        self.carries_secret
+    }
+
+    /// The same request, whose body `gate` may still stop.
+    #[must_use]
+    pub fn gated(self, gate: Gate) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 }
 
@@ -201,3 +235,6 @@ pub(crate) fn is_passing(status: u16) -> bool {
 
 /// Stands in the place of an HTTP status in the responses of plugins, which have none.
 pub(crate) const NO_STATUS: u16 = 0;
+
+/// Addresses of plugins: `plugin:<id>`.
+pub(crate) const PLUGIN_SCHEME: &str = "plugin:";

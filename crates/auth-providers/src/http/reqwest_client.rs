@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use url::Url;
 
 use crate::http::address;
+use crate::http::destination::listener;
 use crate::http::proxy::Proxy;
 use crate::http::{
     Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
@@ -109,6 +110,8 @@ impl ReqwestClient {
 
     async fn perform(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let host = host_of(&request.url);
+        let is_plain = address::parse(&request.url).is_ok_and(|url| url.scheme() == "http");
+        let checked = (is_plain && request.carries_secret).then(|| request.url.clone());
         let client = self.client_for(&request.url);
         let client = client.map_err(|reason| {
             HttpError::NotSent(self.with_names(format!("{host}: {reason}"), &request.url))
@@ -117,6 +120,10 @@ impl ReqwestClient {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
         };
+        if let Some(url) = &checked {
+            let foreign = |reason| HttpError::NotSent(format!("{host}: {reason}"));
+            listener::check(url, false).map_err(foreign)?;
+        }
         let mut builder = client.request(method, &request.url).timeout(request.timeout);
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
@@ -127,6 +134,7 @@ impl ReqwestClient {
             builder = builder.body(reqwest::Body::wrap(GatedBody {
                 bytes: reqwest::Body::from(body),
                 gate: request.gate,
+                checked,
                 handed_over: Arc::clone(&handed_over),
             }));
         }
@@ -218,6 +226,8 @@ fn host_of(url: &str) -> String {
 struct GatedBody {
     bytes: reqwest::Body,
     gate: Option<Gate>,
+    /// The address whose listener is looked at once more, since the connection stands now.
+    checked: Option<String>,
     handed_over: Arc<AtomicBool>,
 }
 
@@ -233,6 +243,11 @@ impl Body for GatedBody {
             && !gate()
         {
             return Poll::Ready(Some(Err("the sender withdrew it".into())));
+        }
+        if let Some(url) = self.checked.take()
+            && let Err(reason) = listener::check(&url, true)
+        {
+            return Poll::Ready(Some(Err(reason.into())));
         }
         let frame = Pin::new(&mut self.bytes).poll_frame(context);
         if matches!(frame, Poll::Ready(Some(Ok(_)))) {
@@ -288,7 +303,10 @@ mod tests {
     }
 
     fn post(url: &str, gate: Option<Gate>) -> HttpRequest {
-        HttpRequest { gate, ..HttpRequest::post(url, "text/plain", b"secret".to_vec(), TIMEOUT) }
+        let mut request = HttpRequest::get(url, TIMEOUT);
+        request.method = Method::Post;
+        request.headers.push(("content-type".to_owned(), "text/plain".to_owned()));
+        HttpRequest { gate, body: Some(b"secret".to_vec()), carries_secret: true, ..request }
     }
 
     fn send(request: HttpRequest) -> Result<HttpResponse, HttpError> {

@@ -3,13 +3,13 @@
 
 use auth_pkce::{Attempt, AuthorizationRequest, CallbackError, Challenge, Code, ResponseRules};
 use auth_store::{Clock, Credential, Secret};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use url::Url;
 
 use crate::http::address;
 use crate::http::{self, HttpClient, HttpRequest, HttpResponse};
 use crate::login::error::{LoginError, misconfigured, target, unavailable};
-use crate::login::token_exchange::Grant;
+use crate::login::token_exchange::{Grant, destination_fields};
 use crate::login::{Login, TIMEOUT};
 use crate::oauth::endpoint::TokenEndpoint;
 use crate::oauth::response::error_of;
@@ -35,17 +35,18 @@ impl PendingAuthorization {
     /// parts in `attempt`.
     pub fn new(provider: Provider, flow: Flow, attempt: Attempt) -> Result<Self, LoginError> {
         let for_key = flow == Flow::AuthorizationCodeKey;
-        let url = provider.endpoints.token.clone().unwrap_or_default();
+        let url = provider.endpoints.token.as_deref().unwrap_or_default();
+        let known = provider.destinations();
         // Whoever gives out API keys in this way knows no clients.
         let client_id = provider.client_id.clone().or_else(|| for_key.then(String::new));
-        let endpoint =
-            provider.token_endpoint(url, client_id).map_err(|error| target(&provider, &error))?;
+        let endpoint = provider.token_endpoint("token endpoint", url, &known, client_id);
+        let endpoint = endpoint.map_err(|error| target(&provider, &error))?;
         Ok(Self { provider, attempt, for_key, endpoint })
     }
 
     /// Where the code will be exchanged.
     pub fn token_endpoint(&self) -> &str {
-        &self.endpoint.url
+        self.endpoint.url()
     }
 
     /// Where to send the browser.
@@ -155,7 +156,7 @@ impl PendingAuthorization {
             });
             return Err(LoginError::Unavailable { reason });
         };
-        let mut fields = Map::new();
+        let mut fields = destination_fields(&self.provider);
         fields.insert("authFlow".to_owned(), "oauth-pkce".into());
         for (field, pointer) in &self.provider.response_fields {
             if let Some(value) = pointed(&body, pointer).filter(|value| !value.is_null()) {
@@ -177,6 +178,7 @@ impl PendingAuthorization {
     pub(crate) fn rules(&self) -> ResponseRules {
         ResponseRules {
             issuer: self.provider.issuer.clone(),
+            authorization_endpoint: self.provider.endpoints.authorization.clone(),
             issuer_required: self.provider.names_issuer,
         }
     }

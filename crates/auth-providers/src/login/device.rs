@@ -191,6 +191,7 @@ impl DeviceLogin {
     fn poll_request(&self) -> Result<HttpRequest, LoginError> {
         let code = self.grant.device_code.expose();
         let verifier = self.grant.verifier.as_ref().map(Verifier::expose);
+        let known = self.provider.destinations();
         if self.flow == Flow::DeviceCodeOpenai {
             let url = self.provider.device.poll.as_deref().ok_or_else(|| {
                 misconfigured(&self.provider, &"`device.poll` is missing in its entry")
@@ -198,7 +199,9 @@ impl DeviceLogin {
             let body = serde_json::json!({
                 "device_auth_id": code, "user_code": self.grant.user_code,
             });
-            return Ok(openai_request(url, &body));
+            let to = known.admit(url, "device poll endpoint");
+            let to = to.map_err(|error| misconfigured(&self.provider, &error))?;
+            return Ok(openai_request(&to, &body));
         }
         let (grant_type, name) = match self.flow {
             Flow::DeviceCodeMinimax => (MINIMAX_GRANT, "user_code"),
@@ -206,11 +209,12 @@ impl DeviceLogin {
         };
         let mut params = vec![("grant_type", grant_type), (name, code)];
         params.extend(verifier.map(|verifier| ("code_verifier", verifier)));
-        let mut endpoint = self.endpoint.clone();
-        if let Some(url) = &self.provider.device.poll {
-            endpoint.url.clone_from(url);
-        }
-        Ok(endpoint.request(&params, TIMEOUT))
+        let Some(url) = &self.provider.device.poll else {
+            return Ok(self.endpoint.request(&params, TIMEOUT));
+        };
+        let to = known.admit(url, "device poll endpoint");
+        let to = to.map_err(|error| misconfigured(&self.provider, &error))?;
+        Ok(self.endpoint.moved_to(to).request(&params, TIMEOUT))
     }
 
     /// RFC 8628 §3.5. GitHub's errors come with status 200.
@@ -343,8 +347,10 @@ impl DeviceLogin {
 }
 
 fn token_endpoint(provider: &Provider) -> Result<TokenEndpoint, LoginError> {
-    let url = provider.endpoints.token.clone().unwrap_or_default();
-    let endpoint = provider.token_endpoint(url, provider.client_id.clone());
+    let url = provider.endpoints.token.as_deref().unwrap_or_default();
+    let known = provider.destinations();
+    let endpoint =
+        provider.token_endpoint("token endpoint", url, &known, provider.client_id.clone());
     endpoint.map_err(|error| target(provider, &error))
 }
 

@@ -2,9 +2,9 @@
 
 use auth_pkce::Nonce;
 use auth_store::{Credential, OAuthCredential, Secret, Timestamp, unverified_claims};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::http::{HttpClient, HttpRequest, HttpResponse};
+use crate::http::{HttpClient, HttpResponse};
 use crate::login::error::{LoginError, misconfigured};
 use crate::login::{Login, TIMEOUT};
 use crate::oauth::discovery::{Metadata, discover};
@@ -83,7 +83,8 @@ impl Grant<'_> {
     ) -> Result<Login, LoginError> {
         let nothing_yet = OAuthCredential {
             client_id: Some(self.endpoint.client_id.clone()),
-            token_endpoint: Some(self.endpoint.url.clone()),
+            token_endpoint: Some(self.endpoint.url().to_owned()),
+            destinations: Some(self.provider.destinations().origins()),
             issuer: self.provider.issuer.clone(),
             ..OAuthCredential::default()
         };
@@ -121,6 +122,7 @@ impl Grant<'_> {
             if let Some(account) = &account_id {
                 fields.insert("accountId".to_owned(), account.as_str().into());
             }
+            fields.extend(destination_fields(self.provider));
             Credential::Token { token: login.access, expires: None }
         } else {
             Credential::OAuth(login)
@@ -174,8 +176,10 @@ impl Grant<'_> {
         else {
             return Err(unknown("there is no userinfo endpoint".to_owned()));
         };
-        let mut request = HttpRequest::get(url, TIMEOUT);
-        request.headers.push(("authorization".to_owned(), format!("Bearer {}", access.expose())));
+        let to = self.provider.destinations().admit(&url, "userinfo endpoint");
+        let to = to.map_err(|error| unknown(error.to_string()))?;
+        let bearer = ("authorization".to_owned(), format!("Bearer {}", access.expose()));
+        let request = to.get(vec![bearer], TIMEOUT);
         let response = http.send(request).await.map_err(|error| unknown(error.to_string()))?;
         if let Some(page) = response.page() {
             return Err(unknown(format!("instead of the userinfo endpoint, {page}")));
@@ -208,7 +212,7 @@ impl Grant<'_> {
         let has_one = |metadata: &Metadata| metadata.endpoints.userinfo.is_some();
         let issuer = self.provider.issuer.as_deref()?;
         let found = discover(issuer, &has_one, http, TIMEOUT).await.ok()?.endpoints;
-        found.userinfo.filter(|_| found.token.as_ref() == Some(&self.endpoint.url))
+        found.userinfo.filter(|_| found.token.as_deref() == Some(self.endpoint.url()))
     }
 }
 
@@ -229,3 +233,9 @@ fn not_believed(doubts: &[Doubt], is_known: bool) -> String {
 }
 
 const SETTING: &str = "`\"identity\": {\"source\": \"userinfo\"}`";
+/// What the profile of a key or token records: the origins it is for.
+pub(crate) fn destination_fields(provider: &Provider) -> Map<String, Value> {
+    let mut fields = Map::new();
+    fields.insert(Credential::DESTINATIONS.to_owned(), provider.destinations().origins().into());
+    fields
+}

@@ -229,8 +229,8 @@ mod tests {
     ) -> (Result<Metadata, DiscoveryError>, Vec<String>) {
         let asked = Mutex::new(Vec::new());
         let client = |request: HttpRequest| {
-            asked.lock().unwrap().push(request.url.clone());
-            let page = pages.iter().find(|(url, _)| *url == request.url);
+            asked.lock().unwrap().push(request.url().to_owned());
+            let page = pages.iter().find(|(url, _)| *url == request.url());
             Ok(HttpResponse {
                 status: if page.is_some() { 200 } else { 404 },
                 headers: Vec::new(),
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn what_one_document_leaves_out_is_looked_for_in_the_other() {
         let client = |request: HttpRequest| {
-            let (name, end) = if request.url.contains("openid") {
+            let (name, end) = if request.url().contains("openid") {
                 ("token_endpoint", "one")
             } else {
                 ("revocation_endpoint", "two")

@@ -72,7 +72,8 @@ impl Providers {
             }
         }
         let read = files.into_iter().map(|path| {
-            let content = auth_store::read_text_at_most(&path, LARGEST_MANIFEST).map(|(text, _)| text);
+            let content =
+                auth_store::read_text_at_most(&path, LARGEST_MANIFEST).map(|(text, _)| text);
             (path, content)
         });
         let mut providers = Self::from_manifests(read.collect(), env);
@@ -170,8 +171,8 @@ impl Providers {
     ) -> Option<EnvKey> {
         self.find(provider)?.env.iter().find_map(|name| {
             let value = first_set(std::slice::from_ref(name), env)?;
-            let is_oauth = name.contains("OAUTH_TOKEN");
-            Some(EnvKey { name: name.clone(), value: value.into(), is_oauth })
+            let is_oauth = name.as_str().contains("OAUTH_TOKEN");
+            Some(EnvKey { name: name.to_string(), value: value.into(), is_oauth })
         })
     }
 }

@@ -98,10 +98,10 @@ fn refresh(provider: &Provider, login: &OAuthCredential, wanted: &[(&str, &str)]
     let target = provider.refresh_target(login).unwrap();
     let request = target.request(&login.refresh, Duration::from_secs(12));
     let asked = Asked {
-        method: request.method,
-        url: request.url,
-        headers: request.headers,
-        body: String::from_utf8(request.body.unwrap()).unwrap(),
+        method: request.method(),
+        url: request.url().to_owned(),
+        headers: request.headers().to_vec(),
+        body: String::from_utf8(request.body().unwrap().to_vec()).unwrap(),
     };
     check(&asked, url, FORM);
     form(&asked, wanted);
@@ -621,7 +621,8 @@ mod openrouter {
         let Credential::ApiKey(key) = &login.credential else { panic!("{login:?}") };
         assert_eq!(key.expose(), "sk-or-v1-x");
         assert_eq!(login.account_id.as_deref(), Some("user_1"));
-        let fields = json!({"authFlow": "oauth-pkce", "userId": "user_1", "accountId": "user_1"});
+        let fields = json!({"authFlow": "oauth-pkce", "userId": "user_1", "accountId": "user_1",
+            "destinations": ["https://openrouter.ai"]});
         assert_eq!(Value::Object(login.fields), fields);
     }
 

@@ -288,6 +288,9 @@ fn revoke(
                 "warning: `{id}` was not revoked: {}; its tokens live until they end",
                 printable(&reason)
             )),
+            Revocation::Foreign(foreign) => context.say(format_args!(
+                "warning: `{id}` was not revoked: {foreign}; its tokens live until they end"
+            )),
             Revocation::NotOffered => {}
         }
     }

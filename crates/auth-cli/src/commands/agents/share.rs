@@ -12,6 +12,7 @@ use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::host::report::Report;
 use crate::host::shell_quote::{command, option};
+use crate::profiles::audit;
 
 /// Sets or ends it, and says what the agent sees then.
 pub fn run(args: &AgentsShareArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
@@ -19,10 +20,12 @@ pub fn run(args: &AgentsShareArgs, invocation: &Invocation<'_>) -> Result<Report
     let agent = named(&args.id, &config, context)?;
     if args.none {
         shared::set(&agent, None)?;
+        audit::grant(&agent, "its own profiles only".to_owned(), context);
     } else if let Some(from) = &args.from {
         let owner = named(from, &config, context)?;
         check(&agent, &owner, &config, context)?;
         shared::set(&agent, Some(&owner))?;
+        audit::grant(&agent, format!("the profiles of {}", owner.id), context);
     }
 
     let (owner, ids) = match Seen::by(&agent, &config, context)?.shared {

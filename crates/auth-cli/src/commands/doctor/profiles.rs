@@ -228,8 +228,7 @@ fn of_profile(
     // A program may ask somebody, so none is run.
     if let Credential::Reference(place) = credential
         && !matches!(place, KeyReference::Exec { .. })
-        && let Err(reason) =
-            key_reference::fetch(place, &|name| examination.context.env(name).map(str::to_owned))
+        && let Err(reason) = key_reference::fetch(place, examination.context)
     {
         let what = format!("the key of `{id}` of `{}` is not there ({place}): {reason}", agent.id);
         findings.push(

@@ -72,6 +72,10 @@ fn explained(error: LoginError, provider: Option<&Provider>) -> CliError {
         LoginError::NoneBegun => new(Exit::Usage, "none_begun").hint(
             "begin one: clawdbot models auth login --provider PROVIDER --start; each can be finished once, within ten minutes",
         ),
+        LoginError::SeveralBegun { providers } => new(Exit::Usage, "several_begun").hint(format!(
+            "paste the whole address that the browser ended on, or name the provider: clawdbot models auth login{} --finish -",
+            providers.first().map(|provider| option("--provider", provider)).unwrap_or_default()
+        )),
         LoginError::Store(_) => match error {
             LoginError::Store(error) => error.into(),
             _ => new(Exit::CannotWrite, "store"),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use auth_providers::{Flow, PendingLogins, Provider, RealTime, Way};
-use auth_store::{ProfileId, paths};
+use auth_store::{ProfileId, ProviderId, paths};
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
@@ -95,7 +95,9 @@ pub fn finish(
     let config = invocation.config()?;
     let pending = pending(context);
     let providers = crate::profiles::view::providers(context);
-    let answered = pending.answered(&pasted, &providers, context.now()).map_err(explain)?;
+    let only = request.provider.as_deref().map(ProviderId::new);
+    let answered = pending.answered(&pasted, only.as_ref(), &providers, context.now());
+    let answered = answered.map_err(explain)?;
     let note = answered.note.clone();
     let begun_for = agent_of(&note).filter(|_| invocation.named().is_none());
     let agent = match begun_for {
