@@ -129,7 +129,9 @@ mod tests {
 
     #[test]
     fn an_edit_that_loses_a_byte_is_found() {
-        assert!(only_adds(b"{ }", b"{\n  \"a\": 1\n}") && only_adds(b"{\"a\":1}", b"{\"a\":1,\"b\":2}"));
+        assert!(
+            only_adds(b"{ }", b"{\n  \"a\": 1\n}") && only_adds(b"{\"a\":1}", b"{\"a\":1,\"b\":2}")
+        );
         assert!(!only_adds(b"{\"a\":1}", b"{\"b\":2}"));
         assert!(!only_adds(b"[1,2,3]", b"[1,9,2,8]"));
     }

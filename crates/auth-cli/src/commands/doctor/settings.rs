@@ -193,9 +193,11 @@ fn variables(examination: &Examination<'_>) -> Vec<Finding> {
         };
         if let Err(what) = Proxy::new(name, value, "").check() {
             findings.push(
-                Finding::new("proxy", Severity::Error, what).costs("no issuer can be asked").command(
-                    format!("correct {name}, such as http://proxy.example:3128, or unset it"),
-                ),
+                Finding::new("proxy", Severity::Error, what)
+                    .costs("no issuer can be asked")
+                    .command(format!(
+                        "correct {name}, such as http://proxy.example:3128, or unset it"
+                    )),
             );
         }
     }
