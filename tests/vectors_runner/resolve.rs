@@ -401,7 +401,7 @@ impl Original<'_> {
         body.push(("refresh_token", sent.to_owned()));
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(body).finish();
         let reply = self.ask(url, &body);
-        if reply["status"] != 200 {
+        if !reply["status"].as_u64().is_some_and(|status| (200..300).contains(&status)) {
             return Err(Failed);
         }
         let reply: Value = serde_json::from_str(text(&reply["body"])).map_err(|_| Failed)?;

@@ -2,6 +2,7 @@
 
 use crate::commands::agents::args::AgentsArgs;
 use crate::commands::audit::args::AuditArgs;
+use crate::commands::clients::args::ClientsCommand;
 use crate::commands::configure::args::ConfigureCommand;
 use crate::commands::doctor::args::DoctorArgs;
 use crate::commands::login::args::{
@@ -14,8 +15,10 @@ use crate::commands::profiles::args::{
     CooldownCommand, DestinationCommand, ListArgs, LogoutArgs, OrderCommand, RefreshArgs,
     RemoveArgs, UseArgs,
 };
+use crate::commands::serve::args::ServeArgs;
 use crate::commands::sessions::args::SessionsCommand;
 use crate::commands::settings::args::SettingsCommand;
+use crate::commands::sink::args::SinkCommand;
 use crate::commands::status::args::{ChannelsCommand, StatusArgs};
 use crate::commands::token::args::{ExplainArgs, ReportArgs, TokenArgs};
 use crate::commands::token::exec_args::{EnvArgs, ExecArgs, GitCredentialArgs};
@@ -164,6 +167,14 @@ pub enum Command {
     /// Which model and profile a conversation uses
     #[command(subcommand)]
     Sessions(SessionsCommand),
+    /// A proxy with failover, for programs that never see a credential
+    Serve(ServeArgs),
+    /// The programs that may come in at `serve`
+    #[command(subcommand)]
+    Clients(ClientsCommand),
+    /// The sink on another machine from which this one takes its tokens
+    #[command(subcommand)]
+    Sink(SinkCommand),
     /// Providers that are not compiled in
     #[command(subcommand)]
     Plugins(PluginsCommand),

@@ -51,7 +51,7 @@ use crate::flows::model::Use;
 use crate::host::context::{AGENT_VARIABLE, Context};
 use crate::host::error::{CliError, Exit};
 use crate::host::report::Report;
-use crate::profiles::runtime_cache;
+use crate::profiles::{remote, runtime_cache};
 
 /// Runs the program with `arguments` (the first is its own name), and returns its exit code.
 ///
@@ -88,6 +88,10 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &C
 
 fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     host::process::logging::start(invocation.output.verbose, invocation.context);
+    if !matches!(cli.command, Command::Completion(_) | Command::Man(_)) {
+        invocation.context.check_paths()?;
+        invocation.context.check_state_directory()?;
+    }
     if !matches!(cli.command, Command::Doctor(_) | Command::Completion(_) | Command::Man(_)) {
         host::state::check(invocation.context)?;
     }
@@ -104,6 +108,11 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
         agent::legacy::import_legacy_files(invocation)?;
     }
     check_agent(cli, invocation)?;
+    if !works_with_a_remote_sink(&cli.command)
+        && let Some(sink) = remote::configured(invocation.context)?
+    {
+        return Err(remote::not_here(&sink));
+    }
     match &cli.command {
         Command::Models(ModelsArgs { command: None, status_plain, .. }) => {
             let args = StatusArgs { plain: *status_plain, ..StatusArgs::default() };
@@ -211,6 +220,9 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
         Command::Sessions(SessionsCommand::Clear(args)) => {
             commands::sessions::clear(args, invocation)
         }
+        Command::Serve(args) => commands::serve::run(args, invocation),
+        Command::Clients(command) => commands::clients::run(command, invocation),
+        Command::Sink(command) => commands::sink::run(command, invocation),
         Command::Onboard(args) => commands::onboard::run(args, invocation),
         Command::Audit(args) => commands::audit::run(args, invocation),
         Command::Settings(command) => commands::settings::run(command, invocation),
@@ -221,6 +233,30 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
         Command::Plugins(PluginsCommand::Check(args)) => {
             commands::plugins::check::run(args, invocation)
         }
+    }
+}
+
+/// Whether a command works on a machine that takes its tokens from another one.
+fn works_with_a_remote_sink(command: &Command) -> bool {
+    match command {
+        Command::Sink(_) | Command::Completion(_) | Command::Man(_) | Command::Doctor(_) => true,
+        Command::Models(ModelsArgs { command, .. }) => match command {
+            None | Some(ModelsCommand::Status(_)) => true,
+            Some(ModelsCommand::Auth(auth)) => {
+                matches!(
+                    auth,
+                    AuthCommand::Token(_)
+                        | AuthCommand::Report(_)
+                        | AuthCommand::List(_)
+                        | AuthCommand::Explain(_)
+                        | AuthCommand::Env(_)
+                        | AuthCommand::Configure(_)
+                        | AuthCommand::GitCredential(_)
+                ) || matches!(auth, AuthCommand::Exec(args) if !args.proxy)
+            }
+            Some(_) => false,
+        },
+        _ => false,
     }
 }
 
@@ -323,5 +359,5 @@ fn wants_json(arguments: &[OsString]) -> bool {
 }
 
 const COVERED: &str = "it covers `onboard`, `models status|set|aliases|fallbacks`, `models auth …`, `channels list`, \
-     `agents list|add|delete|share`, \
+     `agents list|add|delete|share`, `serve`, `clients add|list|rotate|revoke`, `sink set|show|unset`, \
      `sessions model|list|show|clear`, `plugins list`, `doctor`, `audit`, `settings`, `completion` and `man`; see `clawdbot --help`";

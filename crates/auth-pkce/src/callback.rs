@@ -37,7 +37,10 @@ pub struct ResponseRules {
 }
 
 /// The authorization code: to be exchanged once, with the verifier of the same attempt.
-pub struct Code(SecretText);
+pub struct Code {
+    text: SecretText,
+    is_bare: bool,
+}
 
 /// Why a response yields no code.
 ///
@@ -169,7 +172,8 @@ impl Attempt {
             let description = callback.error_description.clone();
             return Err(CallbackError::Denied { error: error.clone(), description });
         }
-        callback.code.clone().map(Code).ok_or(CallbackError::NoCode)
+        let is_bare = callback.is_bare;
+        callback.code.clone().map(|text| Code { text, is_bare }).ok_or(CallbackError::NoCode)
     }
 }
 
@@ -197,7 +201,12 @@ impl CallbackError {
 impl Code {
     /// The text itself, for the token request.
     pub fn expose(&self) -> &str {
-        self.0.expose()
+        self.text.expose()
+    }
+
+    /// Whether it was pasted without a state: then nothing but the issuer tells if it is one.
+    pub fn is_bare(&self) -> bool {
+        self.is_bare
     }
 }
 

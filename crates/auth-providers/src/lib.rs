@@ -59,6 +59,7 @@ pub mod token_source;
 
 pub use backend::target::RefreshTarget;
 pub use http::destination::{Destinations, ForeignDestination};
+pub use http::proxy::Proxy;
 pub use http::reqwest_client::ReqwestClient;
 pub use http::runtime::runtime;
 pub use http::{

@@ -42,6 +42,7 @@ mod secret;
 mod store;
 mod text;
 mod time;
+mod variable;
 
 #[doc(hidden)]
 pub use clawdbot_lock::openclaw::{LockHolder, holder_of_lock};
@@ -80,3 +81,4 @@ pub use store::runtime_cache::RuntimeCache;
 pub use store::state_directory::StateDirectory;
 pub use text::{is_hostile, printable};
 pub use time::{Clock, SystemClock, Timestamp, since_boot};
+pub use variable::{VariableName, VariableNameError};

@@ -127,6 +127,16 @@ pub fn clients_lock(clients: &Path) -> PathBuf {
     clients.with_file_name(".clients.flock")
 }
 
+/// The gateway on another machine that this one asks, with the token for it.
+pub fn remote_sink(state: &Path) -> PathBuf {
+    state.join("remote-sink.json")
+}
+
+/// The tokens that it gave, until shortly before their end.
+pub fn remote_tokens(state: &Path) -> PathBuf {
+    state.join("remote-tokens.json")
+}
+
 /// The lock of the gateway of a state directory.
 pub fn gateway_lock(state: &Path) -> PathBuf {
     state.join(".serve.flock")

@@ -9,6 +9,8 @@ mod goldens;
 mod hints;
 mod injection;
 mod javascript;
+#[cfg(unix)]
+mod locations;
 mod mistakes;
 #[cfg(unix)]
 mod odd_files;

@@ -6,7 +6,10 @@ use std::time::Duration;
 use auth_providers::{
     Destinations, Looks, PasteError, Removed, default_profile_id, earlier_end, pasted,
 };
-use auth_store::{AuditKind, Credential, Document, KeyReference, Kind, ProfileId, ProviderId};
+use auth_store::{
+    AuditKind, Credential, Document, KeyReference, Kind, ProfileId, ProviderId, VariableName,
+    VariableNameError,
+};
 use serde_json::json;
 
 use crate::agent::Agent;
@@ -116,14 +119,15 @@ pub fn run(request: &PasteRequest, invocation: &Invocation<'_>) -> Result<Report
 /// # Errors
 /// That can be the name of no variable. It is not repeated: it may be the key itself.
 fn variable(name: &str) -> Result<KeyReference, CliError> {
-    let id = name.trim();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    if id.is_empty() || id.len() > 128 || !id.chars().all(is_plain) || id.starts_with("sk-") {
-        return Err(CliError::usage("what follows --from-env is no name of a variable").hint(
-            "give its name alone, without `$` and without a value: --from-env OPENAI_API_KEY",
-        ));
-    }
-    Ok(KeyReference::Env { id: id.to_owned() })
+    let id = VariableName::parse(name.trim()).map_err(|reason| match reason {
+        VariableNameError::Form => CliError::usage(
+            "what follows --from-env is no name of a variable",
+        )
+        .hint("give its name alone, without `$` and without a value: --from-env OPENAI_API_KEY"),
+        VariableNameError::Reserved => CliError::usage(reason.to_string())
+            .hint("put the key into a variable of its own: --from-env OPENAI_API_KEY"),
+    })?;
+    Ok(KeyReference::Env { id: id.to_string() })
 }
 
 /// What is pasted.
@@ -417,7 +421,7 @@ fn pasted_way_out(error: &PasteError, provider: &ProviderId, what: &What, comman
 
 /// Fetches the key once, to warn. It may well come to its place later.
 fn try_out(place: &KeyReference, provider: &ProviderId, looks: &Looks, context: &Context) {
-    let found = key_reference::look(place, &|name| context.env(name).map(str::to_owned));
+    let found = key_reference::look(place, context);
     let warnings = match found {
         Ok(found) => {
             say_removed(&found.removed, "key", context);

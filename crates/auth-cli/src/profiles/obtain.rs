@@ -19,6 +19,7 @@ use crate::host::shell_quote::{command, option};
 use crate::profiles::audit;
 use crate::profiles::key_reference;
 use crate::profiles::refresh_child;
+use crate::profiles::remote;
 use crate::profiles::route::{self, Candidate, Route, RouteRequest};
 use crate::profiles::sink;
 use crate::profiles::token_output::TokenOutput;
@@ -48,6 +49,9 @@ pub(crate) fn obtain(
     request: &TokenRequest,
     invocation: &Invocation<'_>,
 ) -> Result<TokenOutput, CliError> {
+    if let Some(sink) = remote::configured(invocation.context)? {
+        return sink.token(request, invocation.context);
+    }
     let output = obtained(request, invocation)?;
     audit::token(&output, invocation.context);
     Ok(output)

@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use auth_providers::Provider;
@@ -19,9 +19,12 @@ use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::agent::invocation::Invocation;
+use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::process::{hardening, launch, parent};
+use crate::host::process::environment::Sees;
+use crate::host::process::launch::{Command, Program};
+use crate::host::process::{hardening, parent};
 use crate::host::report::Output;
 use crate::host::state;
 use crate::profiles::audit::Noted;
@@ -83,7 +86,10 @@ fn send(
                 &provider.redirect_uri_env,
             ];
             let needs = needs.concat();
-            let mut command = launch::program_seeing(program, &context.env_without_secrets(&needs));
+            let mut needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
+            // It reads the config, too.
+            needs.extend(Config::load(context).into_iter().flat_map(|config| config.variables));
+            let mut command = Program::ourselves(program).command(&Sees::worker(context, &needs));
             command.envs(parent::program(context).map(|asking| (parent::ASKED_BY, asking)));
             command.args(request.arguments());
             in_child(command, lock, sink).map_err(Failure::InChild)
@@ -230,7 +236,6 @@ fn ignore_signals() {
 #[cfg(unix)]
 mod tests {
     use super::*;
-    use crate::config::Config;
 
     #[test]
     fn whatever_a_child_says_that_is_no_report_we_look_again() {

@@ -140,7 +140,7 @@ impl Route {
             });
         }
         if let Some(key) = &request.session {
-            let entry = Sessions::for_agent(&view.agent, &view.config, context).entry(key)?;
+            let entry = Sessions::for_agent(&view.agent, &view.config, context)?.entry(key)?;
             return Self::of_session(key, entry, request, view);
         }
         let provider = match (model, &request.provider) {
@@ -231,6 +231,7 @@ impl Route {
     pub(crate) fn move_session(&self, request: &RouteRequest, view: &View, context: &Context) {
         let Some(key) = self.session.as_deref().filter(|_| self.moves_session) else { return };
         let sessions = Sessions::for_agent(&view.agent, &view.config, context);
+        let Ok(sessions) = sessions else { return };
         let moved = sessions.update(key, request.new_session, context, |entry| {
             let turn = Turn::for_entry(entry, request, view);
             if turn.is_required { None } else { turn.resolve(entry, view).entry }

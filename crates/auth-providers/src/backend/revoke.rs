@@ -8,7 +8,7 @@ use crate::http::destination::ForeignDestination;
 use crate::http::{HttpClient, HttpResponse};
 use crate::oauth::discovery::{Metadata, discover};
 use crate::oauth::endpoint::TargetError;
-use crate::oauth::response::retry_after;
+use crate::oauth::response::{error_of, retry_after};
 use crate::plugin::{self, Event, FailureKind, Operation};
 use crate::provider::Provider;
 use crate::text;
@@ -121,12 +121,14 @@ fn said_by_plugin(provider: &Provider, line: &[u8], login: &OAuthCredential) -> 
 /// `true`: revoked. `false`: this sort of token cannot be (RFC 7009 §2.2.1).
 fn judge(response: &HttpResponse) -> Result<bool, String> {
     let status = response.status;
+    if let Some(page) = response.page() {
+        return Err(page);
+    }
     if (200..300).contains(&status) {
         return Ok(true);
     }
-    let body = response.object();
-    let code = body.get("error").and_then(serde_json::Value::as_str).unwrap_or_default();
-    match code {
+    let error = error_of(&response.object());
+    match error.as_ref().map_or("", |(code, _)| code.as_str()) {
         // Servers that response so mean: nobody can use it.
         "invalid_token" | "invalid_grant" => Ok(true),
         "unsupported_token_type" => Ok(false),

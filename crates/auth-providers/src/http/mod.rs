@@ -5,6 +5,7 @@ pub(crate) mod address;
 pub(crate) mod body;
 pub(crate) mod destination;
 pub(crate) mod json;
+pub(crate) mod proxy;
 pub(crate) mod reqwest_client;
 pub(crate) mod runtime;
 
@@ -17,6 +18,7 @@ use auth_store::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::http::body::Body;
+use crate::text;
 
 pub use crate::http::body::LARGEST_BODY;
 pub(crate) use crate::http::body::header;
@@ -180,6 +182,11 @@ impl HttpResponse {
         Body::read(&self.headers, &self.body)
     }
 
+    /// What it is instead of an answer, if it is a page for people: see [`page`].
+    pub(crate) fn page(&self) -> Option<String> {
+        page(self.status, &self.headers, &self.readable())
+    }
+
     /// When the server says it answered (RFC 9110 §6.6.1), to the second.
     pub fn date(&self) -> Option<Timestamp> {
         date(self.header("date")?)
@@ -196,6 +203,22 @@ impl fmt::Debug for HttpResponse {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "status {}, {} bytes", self.status, self.body.len())
     }
+}
+
+/// A page for people, or the way to one, in the place of an answer: that of a captive portal, of a
+/// proxy, or of a guard before the server. It proves nothing about what was asked.
+pub(crate) fn page(status: u16, headers: &[(String, String)], body: &Body) -> Option<String> {
+    let leads_away = (300..400).contains(&status);
+    let is_guard = header(headers, "cf-mitigated").is_some();
+    // Some servers call everything HTML, also what is empty.
+    let is_page = body.is_page() && body.text().contains('<');
+    if !(leads_away || is_guard || is_page) || body.object().is_some() {
+        return None;
+    }
+    let to = header(headers, "location").and_then(|to| url::Url::parse(to).ok());
+    let to = to.filter(|_| leads_away).and_then(|to| to.host_str().map(str::to_owned));
+    let to = to.map(|host| format!(", to `{}`", text::clean(&host))).unwrap_or_default();
+    Some(format!("the server answered with a web page (status {status}{to})"))
 }
 
 /// A date as header fields have it (RFC 9110 §5.6.7).

@@ -1,10 +1,7 @@
 //! A login between its beginning and its response: the address to send the browser to, the
 //! judgement of what comes back, the exchange.
 
-use auth_pkce::{
-    Attempt, AuthorizationRequest, Callback, CallbackError, Challenge, Code, PasteRules,
-    ResponseRules,
-};
+use auth_pkce::{Attempt, AuthorizationRequest, CallbackError, Challenge, Code, ResponseRules};
 use auth_store::{Clock, Credential, Secret};
 use serde_json::Value;
 use url::Url;
@@ -17,7 +14,7 @@ use crate::login::{Login, TIMEOUT};
 use crate::oauth::endpoint::TokenEndpoint;
 use crate::oauth::response::error_of;
 use crate::oauth::tokens::{is_sendable, pointed};
-use crate::provider::{Flow, Provider, Yields};
+use crate::provider::{Flow, IdentitySource, Provider, Yields};
 use crate::text;
 
 /// A login between its beginning and its response: what a driver knows, and nothing of its state in
@@ -88,11 +85,7 @@ impl PendingAuthorization {
 
     /// The code in what a user pasted, if it answers this login.
     pub fn accept(&self, pasted: &str) -> Result<Code, CallbackError> {
-        let rules = PasteRules {
-            redirect_uri: self.attempt.redirect_uri(),
-            bare_code: self.provider.bare_code,
-        };
-        self.attempt.accept(&Callback::from_pasted(pasted, &rules)?, &self.rules())
+        self.attempt.accept_pasted(pasted, self.provider.bare_code, &self.rules())
     }
 
     /// Exchanges the code, and finds out whose login it is.
@@ -118,7 +111,14 @@ impl PendingAuthorization {
             nonce: self.sends_nonce().then(|| self.attempt.nonce()),
             yields: Yields::Oauth,
         };
-        grant.login(&response, &self.sent(code), received_at, http).await
+        let login = grant.login(&response, &self.sent(code), received_at, http).await;
+        login.map_err(|error| match error {
+            // Any word may be pasted for a code: that the issuer does not know it ends nothing.
+            LoginError::Refused { .. } if code.is_bare() => {
+                LoginError::Callback(CallbackError::Malformed { reason: UNKNOWN_CODE })
+            }
+            other => other,
+        })
     }
 
     fn key_request(&self, code: &Code) -> HttpRequest {
@@ -151,7 +151,9 @@ impl PendingAuthorization {
                 let description = description.map(without);
                 return Err(LoginError::Refused { code: without(code), description });
             }
-            let reason = format!("the server answered {}, without a key", response.status);
+            let reason = response.page().unwrap_or_else(|| {
+                format!("the server answered {}, without a key", response.status)
+            });
             return Err(LoginError::Unavailable { reason });
         };
         let mut fields = destination_fields(&self.provider);
@@ -181,7 +183,11 @@ impl PendingAuthorization {
         }
     }
 
+    /// A nonce binds the ID token to this login, which matters where that names the account.
     fn sends_nonce(&self) -> bool {
-        self.provider.scopes.iter().any(|scope| scope == "openid")
+        self.provider.identity.source == Some(IdentitySource::IdToken)
+            && self.provider.scopes.iter().any(|scope| scope == "openid")
     }
 }
+
+const UNKNOWN_CODE: &str = "the provider does not know this code; paste the whole address";

@@ -254,7 +254,7 @@ impl DeviceLogin {
         http: &dyn HttpClient,
         clock: &dyn Clock,
     ) -> Result<Poll, LoginError> {
-        if matches!(response.status, 403 | 404) {
+        if matches!(response.status, 403 | 404) && response.page().is_none() {
             return Ok(Poll::Pending);
         }
         let body = response.object();
@@ -368,7 +368,8 @@ fn is_own(provider: &Provider, url: &str) -> bool {
 
 fn odd(response: &HttpResponse, now: Timestamp) -> Poll {
     let wait = response.header("retry-after").and_then(|text| retry_after(text, now));
-    Poll::Odd(format!("the server answered {}, with nothing that counts", response.status), wait)
+    let nothing = || format!("the server answered {}, with nothing that counts", response.status);
+    Poll::Odd(response.page().unwrap_or_else(nothing), wait)
 }
 
 /// RFC 8628 §3.4.

@@ -89,6 +89,9 @@ pub(crate) fn read_code(
     if flow == Flow::DeviceCodeOpenai && response.status == 404 {
         return Err(LoginError::NoDeviceLogin { provider: provider.id.clone() });
     }
+    if let Some(reason) = response.page() {
+        return Err(LoginError::Unavailable { reason });
+    }
     match error_of(&body) {
         Some((code, description)) if !http::is_passing(response.status) => {
             return Err(LoginError::Refused { code, description });

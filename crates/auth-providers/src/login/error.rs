@@ -94,6 +94,18 @@ pub enum LoginError {
     Store(#[from] auth_store::StoreError),
 }
 
+impl LoginError {
+    /// Whether a login that was begun can still be finished: nothing was proved, or what was handed
+    /// over is no answer to it.
+    pub(crate) fn leaves_login(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } => true,
+            Self::Callback(error) => !error.ends_login(),
+            _ => false,
+        }
+    }
+}
+
 fn list(providers: &[ProviderId]) -> String {
     let names: Vec<_> = providers.iter().map(|provider| format!("`{provider}`")).collect();
     names.join(", ")

@@ -294,12 +294,14 @@ impl Answered<'_> {
         match &self.way {
             Awaited::Browser(authorization, code) => {
                 ui.exchanging();
-                authorization.exchange(code, http, clock).await
+                let outcome = authorization.exchange(code, http, clock).await;
+                claim.is_over = !matches!(&outcome, Err(error) if error.leaves_login());
+                outcome
             }
             Awaited::Device(login) => {
                 claim.is_over = false;
                 let outcome = login.finish(http, ui, clock, waiting).await;
-                claim.is_over = !matches!(outcome, Err(LoginError::Unavailable { .. }));
+                claim.is_over = !matches!(&outcome, Err(error) if error.leaves_login());
                 outcome
             }
         }

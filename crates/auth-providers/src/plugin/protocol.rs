@@ -8,10 +8,6 @@ pub const VERSIONS: [u32; 1] = [1];
 /// How the token endpoint of a plugin's login begins; the provider's id follows.
 pub(crate) use crate::http::PLUGIN_SCHEME as SCHEME;
 
-/// The word with which a launcher is started: it leaves the terminal and becomes the program whose
-/// path follows.
-pub const LAUNCH: &str = "__plugin";
-
 /// The longest line of a plugin, in bytes without its end.
 pub const LONGEST_LINE: usize = 64 << 10;
 /// The most bytes a plugin may write to standard output.

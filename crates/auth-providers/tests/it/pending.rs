@@ -179,7 +179,7 @@ fn a_code_without_state_goes_to_the_newest_login_that_takes_one() {
     let first = start(&pending, &acme, 1, NOW);
     start(&pending, &acme, 2, NOW.plus(Duration::from_secs(1)));
     let issuer = Issuer::new(|_, _| tokens());
-    finish(&pending, "the-code", &providers(&manifest), &issuer, NOW).unwrap();
+    finish(&pending, "the-code-1", &providers(&manifest), &issuer, NOW).unwrap();
     assert_eq!(files(directory.path()), [format!("{}.json", first.id)]);
 }
 
@@ -297,6 +297,50 @@ fn a_clock_that_was_set_back_keeps_no_login_alive() {
         assert!(pending.answered("nothing", None, &providers(&plain()), now).is_err());
         assert_eq!(files(directory.path()).len(), usize::from(is_left));
     }
+}
+
+#[test]
+fn a_bad_paste_or_an_issuer_that_is_away_leaves_the_login() {
+    let directory = tempfile::tempdir().unwrap();
+    let pending = PendingLogins::at(directory.path());
+    let mut manifest = plain();
+    manifest["bare_code"] = json!(true);
+    let (begun, providers) = (start(&pending, &provider(&manifest), 1, NOW), providers(&manifest));
+    let nobody = Issuer::new(|_, _| panic!("nothing is sent"));
+    let state = Url::parse(url(&begun)).get("state").to_owned();
+    let redirect = redirect_uri(&begun);
+    for pasted in [
+        "hello".to_owned(),
+        format!("{redirect}?code=c"),
+        format!("{redirect}?state={state}"),
+        format!("{redirect}?error=access_denied&state=another"),
+        format!("{redirect}?code=c&state={state}&iss=https%3A%2F%2Fac"),
+    ] {
+        let error = finish(&pending, &pasted, &providers, &nobody, NOW).unwrap_err();
+        assert!(matches!(error, LoginError::Callback(_)), "{pasted}: {error}");
+        assert_eq!(files(directory.path()).len(), 1, "{pasted}");
+    }
+    // A word that might have been a code, and is none.
+    let refused = Issuer::new(|_, _| (400, json!({"error": "invalid_grant"}).to_string()));
+    let error = finish(&pending, "hello-2-all", &providers, &refused, NOW).unwrap_err();
+    assert!(matches!(error, LoginError::Callback(ref it) if !it.ends_login()), "{error}");
+    assert_eq!(files(directory.path()).len(), 1);
+    // No answer, and a web page.
+    for away in [(0, String::new()), (200, "<html>sign in</html>".to_owned())] {
+        let away = Issuer::new(move |_, _| away.clone());
+        let error = finish(&pending, &response(&begun), &providers, &away, NOW).unwrap_err();
+        assert!(matches!(error, LoginError::Unavailable { .. }), "{error}");
+        assert_eq!(files(directory.path()).len(), 1);
+    }
+    let issuer = Issuer::new(|_, _| tokens());
+    finish(&pending, &format!("URL: {}.", response(&begun)), &providers, &issuer, NOW).unwrap();
+    assert!(files(directory.path()).is_empty());
+    // The control: a code with its state that is refused ends the login.
+    let begun = start(&pending, &provider(&manifest), 2, NOW);
+    let refused = Issuer::new(|_, _| (400, json!({"error": "invalid_grant"}).to_string()));
+    let error = finish(&pending, &response(&begun), &providers, &refused, NOW).unwrap_err();
+    assert!(matches!(error, LoginError::Refused { .. }), "{error}");
+    assert!(files(directory.path()).is_empty());
 }
 
 /// A code alone says nothing about the login it is for.

@@ -6,7 +6,7 @@ pub mod args;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::time::Duration;
 
 use auth_store::{ProfileId, ProviderId, read_regular_text, write_atomic};
 use serde_json::json;
@@ -20,7 +20,8 @@ use crate::config::json5::{Node, Shape};
 use crate::config::splice::{Action, spliced};
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::process::launch;
+use crate::host::process::environment::Sees;
+use crate::host::process::launch::{self, Limits, Program};
 use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::shell_quote::shell_word;
@@ -190,10 +191,7 @@ fn file(
     }
     let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = target.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(|error| {
-        let message = format!("{}: {error}", folder.display());
-        CliError::new(Exit::CannotWrite, "cannot_write", message).path(path)
-    })?;
+    auth_store::create_private_directory(folder)?;
     write_atomic(&target, after.as_bytes())?;
     context.say("Written.");
     Ok(true)
@@ -348,15 +346,16 @@ fn git(
 /// `git config --global …`; that there is no such key is no failure.
 fn git_config(words: &[&str], context: &Context) -> Result<String, CliError> {
     let failed = |reason: String| CliError::new(Exit::Usage, "git", reason);
-    let mut command = launch::program_seeing("git", &context.env_without_secrets(&[]));
-    command.args(["config", "--global"]).args(words).stdin(Stdio::null());
-    let output = command.output().map_err(|error| failed(format!("git: {error}")))?;
-    match output.status.code() {
-        Some(0 | 1 | 5) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        _ => Err(failed(format!(
-            "git config failed: {}",
-            crate::host::text::printable(String::from_utf8_lossy(&output.stderr).trim())
-        ))),
+    let program = Program::named("git".as_ref(), context)
+        .map_err(|reason| failed(format!("git is not started: {reason}")))?;
+    let mut command = program.command(&Sees::git(context));
+    command.args(["config", "--global"]).args(words);
+    let (printed, status) =
+        launch::output(command, GIT_LIMITS).map_err(|reason| failed(format!("git: {reason}")))?;
+    match status.code() {
+        Some(0 | 1 | 5) => Ok(String::from_utf8_lossy(&printed).into_owned()),
+        // What it says stands above this, on stderr.
+        _ => Err(failed(format!("`git config --global` failed: {status}"))),
     }
 }
 
@@ -376,6 +375,8 @@ fn difference(before: &str, after: &str) -> String {
     lines.join("\n")
 }
 
+/// For `git config`, which only reads and writes a file.
+const GIT_LIMITS: Limits = Limits { lifetime: Duration::from_secs(30), output: 1 << 20 };
 /// The name of our model provider in Codex's configuration.
 const CODEX_NAME: &str = "clawdbot";
 /// By which our helper is known in git's configuration.

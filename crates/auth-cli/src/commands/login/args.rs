@@ -182,4 +182,7 @@ pub struct ImportArgs {
     /// Replace a profile of that name
     #[arg(long)]
     pub force: bool,
+    /// Do not ask about the commands in the file that print keys: they are run whenever a key is needed
+    #[arg(long)]
+    pub accept_commands: bool,
 }

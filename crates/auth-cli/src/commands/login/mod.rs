@@ -106,6 +106,7 @@ pub fn import(args: &ImportArgs, invocation: &Invocation<'_>) -> Result<Report, 
         provider: args.provider.clone(),
         profile_id: args.profile_id.clone(),
         force: args.force,
+        accept_commands: args.accept_commands,
     };
     import::run(&request, invocation)
 }

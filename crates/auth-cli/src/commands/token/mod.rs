@@ -7,6 +7,7 @@
 pub mod args;
 pub mod exec_args;
 pub mod exec_env;
+mod exec_proxy;
 pub mod explain;
 pub mod git_credential;
 pub mod output;
@@ -26,7 +27,8 @@ use crate::host::error::{CliError, Exit};
 use crate::host::report::Report;
 use crate::profiles::audit;
 use crate::profiles::key_reference;
-use crate::profiles::obtain::{obtain, output_of};
+use crate::profiles::obtain::{TokenRequest, obtain, output_of};
+use crate::profiles::remote;
 use crate::profiles::route::{self, Route, RouteRequest};
 use crate::profiles::view::{self, View};
 
@@ -107,11 +109,14 @@ fn fast(
     agent: Option<&str>,
     context: &Context,
 ) -> Option<String> {
+    context.check_paths().ok()?;
     let agent = agent.or_else(|| context.chosen(AGENT_VARIABLE));
     let view = View::with(Rc::new(cache::load(context)?), agent, context).ok()?;
     let request = route::with_variable(request, &view, context).ok()?;
     let route = Route::for_request(&request, None, &view, context).ok()?;
-    let first = route.candidates.first()?;
+    let Some(first) = route.candidates.first() else {
+        return from_before(&request, format, agent, context);
+    };
     if !route.warnings.is_empty() || first.in_cooldown.is_some() || route.moves_session {
         return None;
     }
@@ -131,6 +136,21 @@ fn fast(
     }
     std::mem::forget((view, route, credential, output));
     text
+}
+
+/// A machine without profiles may have a token from another one.
+fn from_before(
+    request: &RouteRequest,
+    format: TokenFormat,
+    agent: Option<&str>,
+    context: &Context,
+) -> Option<String> {
+    if agent.is_some() {
+        return None;
+    }
+    let request = TokenRequest { route: request.clone(), ..TokenRequest::default() };
+    let output = remote::cached(&request, context)?;
+    output.rendered(format, || view::providers(context)).ok()
 }
 
 /// Prints a valid token of the profile that routing chooses, refreshed first if that is due.

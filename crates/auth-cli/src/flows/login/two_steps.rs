@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::agent::invocation::Invocation;
-use crate::flows::login::error::explain;
+use crate::flows::login::error::{explain, explain_of};
 use crate::flows::login::request::LoginRequest;
 use crate::flows::login::saved::report;
 use crate::flows::login::ui::TerminalUser;
@@ -41,7 +41,7 @@ pub(super) fn start(
     });
     let (pending, http) = (pending(context), network::client(context));
     let begun = runtime::run(pending.start(provider, flow, note, entropy, &http, &*context.clock))?
-        .map_err(explain)?;
+        .map_err(|error| explain_of(error, provider))?;
     Ok(match &begun.way {
         Way::Browser { url, redirect_uri } => {
             let mut report = Report::from_data(json!({
@@ -116,7 +116,8 @@ pub fn finish(
     let user = TerminalUser::new(&provider.label, false, true, context);
     let ended = runtime::run(async {
         let finishing = answered.finish(&*sink.http, &user, &*sink.clock, &RealTime);
-        let login = user.until_interrupted(finishing).await?.map_err(explain)?;
+        let login = user.until_interrupted(finishing).await?;
+        let login = login.map_err(|error| explain_of(error, &provider))?;
         let id = save::login(&login, &wanted, &provider, &agent, &sink).await?;
         Ok::<_, CliError>((id, login))
     });
