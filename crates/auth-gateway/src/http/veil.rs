@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_covered__and_nothing_else_is_changed() {
+    fn a_secret_is_covered_and_nothing_else_is_changed() {
         let veil = Veil::over(&Live::api_key("sk-secret-1"));
         let text = Bytes::from_static(b"no sk-secret-1 and sk-secret-1");
         assert_eq!(veil.cover(text), &b"no *********** and ***********"[..]);
