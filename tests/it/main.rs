@@ -11,6 +11,8 @@ mod plugins;
 mod profiles;
 mod program;
 #[cfg(unix)]
+mod security;
+#[cfg(unix)]
 mod serve;
 mod sessions;
 mod token;

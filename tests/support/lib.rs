@@ -10,6 +10,7 @@
 //! - [`mod@reference`]: the commands as a page of documentation;
 //! - [`browser`]: a real Chromium;
 //! - [`tmux`]: a real terminal;
+//! - `two_users`: two users of one machine, one of whom attacks the other;
 //! - [`http`]: the few lines of HTTP/1.1 the others need.
 //!
 //! Nothing here sleeps: whoever waits, waits for an event, with a deadline that only a hang can reach.
@@ -34,6 +35,8 @@ pub mod reference;
 pub mod sandbox;
 pub mod tmux;
 pub mod transcript;
+#[cfg(unix)]
+pub mod two_users;
 pub mod upstream;
 pub mod user;
 

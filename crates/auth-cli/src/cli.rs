@@ -1,6 +1,7 @@
 //! The command line as types. Words are validated here; nothing is touched.
 
 use crate::commands::agents::args::AgentsArgs;
+use crate::commands::audit::args::AuditArgs;
 use crate::commands::clients::args::ClientsCommand;
 use crate::commands::configure::args::ConfigureCommand;
 use crate::commands::doctor::args::DoctorArgs;
@@ -11,10 +12,12 @@ use crate::commands::models::args::{AliasesCommand, FallbacksCommand, ModelArgs}
 use crate::commands::onboard::args::OnboardArgs;
 use crate::commands::plugins::args::PluginsCommand;
 use crate::commands::profiles::args::{
-    CooldownCommand, ListArgs, LogoutArgs, OrderCommand, RefreshArgs, RemoveArgs, UseArgs,
+    CooldownCommand, DestinationCommand, ListArgs, LogoutArgs, OrderCommand, RefreshArgs,
+    RemoveArgs, UseArgs,
 };
 use crate::commands::serve::args::ServeArgs;
 use crate::commands::sessions::args::SessionsCommand;
+use crate::commands::settings::args::SettingsCommand;
 use crate::commands::sink::args::SinkCommand;
 use crate::commands::status::args::{ChannelsCommand, StatusArgs};
 use crate::commands::token::args::{ExplainArgs, ReportArgs, TokenArgs};
@@ -84,6 +87,9 @@ pub enum AuthCommand {
     Remove(RemoveArgs),
     /// Renew what is about to expire
     Refresh(RefreshArgs),
+    /// Where the secrets of a profile may be sent to
+    #[command(subcommand)]
+    Destination(DestinationCommand),
     /// Tell how a credential did, so that routing learns from it
     Report(ReportArgs),
     /// Why which profile comes first
@@ -174,6 +180,11 @@ pub enum Command {
     Plugins(PluginsCommand),
     /// What is wrong, what it costs, and the command that fixes it
     Doctor(DoctorArgs),
+    /// What happened to the credentials, and who asked
+    Audit(AuditArgs),
+    /// Our own settings, which never stand in Clawdbot's config
+    #[command(subcommand)]
+    Settings(SettingsCommand),
     /// Print the completion script of a shell
     Completion(CompletionArgs),
     /// Print the manual page, or write those of all commands

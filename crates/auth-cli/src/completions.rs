@@ -22,8 +22,8 @@ pub fn man(args: &ManArgs, context: &Context) -> Result<Report, CliError> {
         return Ok(Report::raw(String::from_utf8_lossy(&page).into_owned()));
     };
     let directory = context.user_path(directory);
-    let written = std::fs::create_dir_all(&directory)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), &directory));
+    auth_store::create_private_directory(&directory)?;
+    let written = clap_mangen::generate_to(Cli::command(), &directory);
     written.map_err(|error| {
         let message = format!("{}: {error}", directory.display());
         CliError::new(Exit::CannotWrite, "cannot_write", message).path(&directory)

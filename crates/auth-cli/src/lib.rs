@@ -42,6 +42,7 @@ use crate::commands::agents::args::AgentsCommand;
 use crate::commands::agents::args::AgentsListArgs;
 use crate::commands::plugins::args::PluginsCommand;
 use crate::commands::profiles::args::CooldownCommand;
+use crate::commands::profiles::args::DestinationCommand;
 use crate::commands::profiles::args::OrderCommand;
 use crate::commands::sessions::args::SessionsCommand;
 use crate::commands::status::args::ChannelsCommand;
@@ -87,6 +88,10 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &C
 
 fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     host::process::logging::start(invocation.output.verbose, invocation.context);
+    if !matches!(cli.command, Command::Completion(_) | Command::Man(_)) {
+        invocation.context.check_paths()?;
+        invocation.context.check_state_directory()?;
+    }
     if !matches!(cli.command, Command::Doctor(_) | Command::Completion(_) | Command::Man(_)) {
         host::state::check(invocation.context)?;
     }
@@ -95,6 +100,8 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
         Command::Agents(_)
             | Command::Plugins(_)
             | Command::Doctor(_)
+            | Command::Audit(_)
+            | Command::Settings(_)
             | Command::Completion(_)
             | Command::Man(_)
     ) {
@@ -143,6 +150,12 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
                 AuthCommand::Logout(args) => commands::profiles::logout::run(args, invocation),
                 AuthCommand::Remove(args) => commands::profiles::remove::run(args, invocation),
                 AuthCommand::Refresh(args) => commands::profiles::refresh::run(args, invocation),
+                AuthCommand::Destination(DestinationCommand::Show(args)) => {
+                    commands::profiles::destination::show(args, invocation)
+                }
+                AuthCommand::Destination(DestinationCommand::Accept(args)) => {
+                    commands::profiles::destination::accept(args, invocation)
+                }
                 AuthCommand::Report(args) => commands::token::report::run(args, invocation),
                 AuthCommand::Explain(args) => commands::token::explain::run(args, invocation),
                 AuthCommand::Token(args) => commands::token::run(args, invocation),
@@ -211,6 +224,8 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
         Command::Clients(command) => commands::clients::run(command, invocation),
         Command::Sink(command) => commands::sink::run(command, invocation),
         Command::Onboard(args) => commands::onboard::run(args, invocation),
+        Command::Audit(args) => commands::audit::run(args, invocation),
+        Command::Settings(command) => commands::settings::run(command, invocation),
         Command::Completion(args) => Ok(completions::completion(args)),
         Command::Man(args) => completions::man(args, invocation.context),
         Command::Doctor(args) => commands::doctor::command::run(args, invocation),
@@ -345,4 +360,4 @@ fn wants_json(arguments: &[OsString]) -> bool {
 
 const COVERED: &str = "it covers `onboard`, `models status|set|aliases|fallbacks`, `models auth …`, `channels list`, \
      `agents list|add|delete|share`, `serve`, `clients add|list|rotate|revoke`, `sink set|show|unset`, \
-     `sessions model|list|show|clear`, `plugins list`, `doctor`, `completion` and `man`; see `clawdbot --help`";
+     `sessions model|list|show|clear`, `plugins list`, `doctor`, `audit`, `settings`, `completion` and `man`; see `clawdbot --help`";

@@ -12,7 +12,8 @@
 //! │   ├── .auth-share.json             sharing_note
 //! │   └── auth.json                    runtime_cache
 //! ├── locks/refresh/<key>              refresh_records
-//! └── logins/                          pending_logins
+//! ├── logins/                          pending_logins
+//! └── audit.jsonl                      audit_log
 //! ```
 
 use std::ffi::OsStr;
@@ -99,6 +100,21 @@ pub(crate) fn key_of_kept_response(name: &str) -> Option<&str> {
 /// The key in the name of a response file.
 pub(crate) fn key_of_response_file(name: &str) -> Option<&str> {
     name.strip_prefix(RESPONSE_START)?.strip_suffix(RESPONSE_END)
+}
+
+/// The audit log.
+pub fn audit_log(state: &Path) -> PathBuf {
+    state.join("audit.jsonl")
+}
+
+/// The audit log itself, for the number 0, or an old one: the higher its number, the older it is.
+pub(crate) fn old_audit_log(log: &Path, number: u32) -> PathBuf {
+    if number == 0 {
+        return log.to_owned();
+    }
+    let mut name = log.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
 }
 
 /// The clients of the gateway.

@@ -9,6 +9,7 @@ mod modules;
 mod names;
 mod pages;
 mod security;
+mod sending;
 mod source;
 mod text;
 
@@ -25,7 +26,8 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("routing_is_pure", architecture::routing_is_pure),
     ("store_knows_no_network", architecture::store_knows_no_network),
     ("files_behind_their_doors", architecture::files_behind_their_doors),
-    ("files_are_opened_without_waiting", architecture::files_are_opened_without_waiting),
+    ("directories_are_private", architecture::directories_are_private),
+    ("programs_have_one_launcher", architecture::programs_have_one_launcher),
     ("pkce_touches_no_files", architecture::pkce_touches_no_files),
     ("names_have_one_home", names::names_have_one_home),
     ("folders_are_small", architecture::folders_are_small),
@@ -44,6 +46,8 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("invariants_are_held", text::invariants_are_held),
     ("examples_are_tried", pages::examples_are_tried),
     ("security_is_tested", security::security_is_tested),
+    ("outside_is_tested", security::outside_is_tested),
+    ("secrets_leave_by_one_door", sending::secrets_leave_by_one_door),
 ];
 
 /// The project's files: path and text, ignored ones left out.

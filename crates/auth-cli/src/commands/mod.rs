@@ -1,6 +1,7 @@
 //! One folder per feature, its arguments inside.
 
 pub mod agents;
+pub mod audit;
 pub mod clients;
 pub mod configure;
 pub mod doctor;
@@ -11,6 +12,7 @@ pub mod plugins;
 pub mod profiles;
 pub mod serve;
 pub mod sessions;
+pub mod settings;
 pub mod sink;
 pub mod status;
 pub mod token;

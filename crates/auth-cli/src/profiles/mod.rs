@@ -1,5 +1,6 @@
 //! What commands share about profiles.
 
+pub mod audit;
 pub mod cooldowns;
 pub(crate) mod kept;
 pub mod key_reference;

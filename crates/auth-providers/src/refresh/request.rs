@@ -145,6 +145,14 @@ pub(super) fn look(
             let reason = "its access token has ended, and this provider's logins are not refreshed";
             unless_ended(Credential::OAuth(usable), reason)
         }
+        Err(target @ TargetError::Foreign(_)) if !wanted.forces(&login) => {
+            // Its access token is good until its end.
+            let usable = Credential::OAuth(login);
+            if usable.is_valid(now.plus(wanted.at_least)) {
+                return Ok(Look::Done(usable));
+            }
+            Err(RefreshError::Target { profile: profile.clone(), target })
+        }
         Err(target) => Err(RefreshError::Target { profile: profile.clone(), target }),
     }
 }

@@ -53,7 +53,7 @@ fn set(args: &SetArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> 
 fn refuse_own_profiles(invocation: &Invocation<'_>) -> Result<(), CliError> {
     let (config, context) = (invocation.config()?, invocation.context);
     for id in agent::all(&config, context)? {
-        let agent = Agent { directory: agent::directory(&id, &config, context), id };
+        let agent = Agent { directory: agent::directory(&id, &config, context)?, id };
         if agent.store_to_change(context).read()?.profiles().next().is_some() {
             let message = format!("the agent `{}` has profiles on this machine", agent.id);
             return Err(CliError::new(Exit::Usage, "own_profiles", message).hint(format!(

@@ -58,6 +58,10 @@ pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
             }
         }
     });
+    let agent = &overview.standing.view.agent;
+    if let Some(failure) = probes.as_ref().and_then(|probes| probes.foreign(agent)) {
+        return Ok(report.failed(failure));
+    }
     if !args.check {
         return Ok(report);
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use auth_store::VariableName;
 use clap::{Args, ValueEnum};
 
 /// `models auth exec`
@@ -58,8 +59,8 @@ pub struct WantedArgs {
     #[arg(long, value_name = "KEY", conflicts_with_all = ["provider", "profile"])]
     pub session: Option<String>,
     /// The variable, instead of the one that the provider's tools read
-    #[arg(long, value_name = "VARIABLE", value_parser = variable)]
-    pub name: Option<String>,
+    #[arg(long, value_name = "VARIABLE", value_parser = VariableName::parse)]
+    pub name: Option<VariableName>,
 }
 
 /// In whose words variables are set.
@@ -113,14 +114,4 @@ pub enum GitVerb {
     Erase,
     /// What the helper can do
     Capability,
-}
-
-fn variable(text: &str) -> Result<String, String> {
-    let is_word = |c: char| c == '_' || c.is_ascii_alphanumeric();
-    let starts = text.chars().next().is_some_and(|c| c == '_' || c.is_ascii_alphabetic());
-    if starts && text.chars().all(is_word) {
-        Ok(text.to_owned())
-    } else {
-        Err("use letters, digits and `_`, such as `OPENAI_API_KEY`".to_owned())
-    }
 }

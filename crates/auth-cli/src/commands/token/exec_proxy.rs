@@ -6,21 +6,24 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use auth_gateway::{Client, ClientToken, Clients, Hosts, Phase, Server};
-use auth_store::{ProfileId, ProviderId};
+use auth_store::{ProfileId, ProviderId, VariableName};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use crate::agent::invocation::Invocation;
 use crate::commands::token::exec_args::{ExecArgs, WantedArgs};
+use crate::commands::token::exec_env::{chosen, not_run};
 use crate::flows::gateway::{self, not_open};
 use crate::host::error::{CliError, Exit};
-use crate::host::process::{launch, runtime};
+use crate::host::process::launch::{self, Program};
+use crate::host::process::runtime;
 use crate::host::report::Report;
 use crate::profiles::view::{self, View};
 
 /// Runs the program beside a server of its own, and ends as it did.
 pub(super) fn run(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
+    let program = chosen(args, invocation)?;
     let (client, token) = client(&args.wanted, invocation)?;
     let apis = gateway::apis(context);
     let providers = view::providers(context);
@@ -45,7 +48,7 @@ pub(super) fn run(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report
         let address = server.listen(any_port).await.map_err(not_open)?;
         let (phase, receiver) = watch::channel(Phase::Serving);
         let serving = tokio::spawn(server.run(receiver));
-        let ended = end_of(start(args, &variables, address, &token)?).await;
+        let ended = end_of(start(args, &program, &variables, address, &token)?).await;
         // Whoever asked is gone.
         let _ = phase.send(Phase::Over);
         let _ = serving.await;
@@ -106,14 +109,15 @@ impl Variables {
         &mut self,
         provider: &ProviderId,
         api: &auth_gateway::Api,
-        env: &[String],
+        env: &[VariableName],
         args: &ExecArgs,
     ) {
-        let name = args.wanted.name.clone();
-        let of_keys = env.iter().find(|name| !name.contains("OAUTH_TOKEN")).cloned();
+        let name = args.wanted.name.as_ref().map(|name| name.as_str().to_owned());
+        let mut names = env.iter().map(VariableName::as_str);
+        let of_keys = names.find(|name| !name.contains("OAUTH_TOKEN")).map(str::to_owned);
         let own = |end: &str| format!("{}_{end}", in_capitals(provider));
         self.tokens.push(name.or(of_keys).unwrap_or_else(|| own("API_KEY")));
-        self.without.extend(env.iter().cloned());
+        self.without.extend(env.iter().map(|name| name.as_str().to_owned()));
         let beside = BESIDE.iter().filter(|(id, _)| provider.as_str() == *id);
         self.without.extend(beside.flat_map(|(_, names)| names.iter().map(|&it| it.to_owned())));
         let bases = api.base_variables();
@@ -132,11 +136,12 @@ fn in_capitals(provider: &ProviderId) -> String {
 
 fn start(
     args: &ExecArgs,
+    program: &Program,
     variables: &Variables,
     address: SocketAddr,
     token: &ClientToken,
 ) -> Result<Child, CliError> {
-    let mut command = launch::program(&args.command[0]);
+    let mut command = program.command_with_everything();
     command.args(&args.command[1..]);
     for name in &variables.without {
         command.env_remove(name);
@@ -148,10 +153,7 @@ fn start(
         command.env(name, token.expose());
     }
     let program = args.command[0].to_string_lossy();
-    Command::from(command).spawn().map_err(|error| {
-        CliError::new(Exit::Usage, "exec", format!("could not run `{program}`: {error}"))
-            .hint("nothing was run; look for it: command -v PROGRAM")
-    })
+    Command::from(command).spawn().map_err(|error| not_run(Exit::NotExecutable, &program, &error))
 }
 
 /// Waits for the end of the program. What a terminal tells us it tells the program, too; what

@@ -64,7 +64,7 @@ impl<'a> Explanation<'a> {
         let view = &standing.view;
         let entry = match &args.session {
             Some(key) => {
-                let sessions = Sessions::for_agent(&view.agent, &view.config, context);
+                let sessions = Sessions::for_agent(&view.agent, &view.config, context)?;
                 sessions.entry(key)?.unwrap_or_default()
             }
             None => session::Entry::new(),

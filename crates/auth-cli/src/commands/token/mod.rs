@@ -25,6 +25,7 @@ use crate::config::cache;
 use crate::host::context::{AGENT_VARIABLE, Context};
 use crate::host::error::{CliError, Exit};
 use crate::host::report::Report;
+use crate::profiles::audit;
 use crate::profiles::key_reference;
 use crate::profiles::obtain::{TokenRequest, obtain, output_of};
 use crate::profiles::remote;
@@ -108,6 +109,7 @@ fn fast(
     agent: Option<&str>,
     context: &Context,
 ) -> Option<String> {
+    context.check_paths().ok()?;
     let agent = agent.or_else(|| context.chosen(AGENT_VARIABLE));
     let view = View::with(Rc::new(cache::load(context)?), agent, context).ok()?;
     let request = route::with_variable(request, &view, context).ok()?;
@@ -129,6 +131,9 @@ fn fast(
     let credential = key_reference::fetched(credential, &first.profile, context).ok()?;
     let output = output_of(&route, &view, &first.profile, &credential);
     let text = output.rendered(format, || view::providers(context)).ok();
+    if text.is_some() {
+        audit::fresh_token(&output, context);
+    }
     std::mem::forget((view, route, credential, output));
     text
 }

@@ -3,7 +3,7 @@
 use auth_routing::cooldown::response::{Failure, Response, Verdict};
 use auth_routing::session::selector::ModelRef;
 use auth_routing::{FailureReason, unusable_until};
-use auth_store::{Credential, Profile, ProfileId, Timestamp};
+use auth_store::{AuditKind, Credential, Profile, ProfileId, Timestamp};
 use serde_json::json;
 
 use crate::agent::invocation::Invocation;
@@ -17,6 +17,7 @@ use crate::host::error::CliError;
 use crate::host::report::Report;
 use crate::host::shell_quote::command;
 use crate::host::text::printable;
+use crate::profiles::audit;
 use crate::profiles::cooldowns::usage::{Failed, Worked, is_about_the_account};
 use crate::profiles::remote::{self, RemoteSink};
 use crate::profiles::view::{self, no_profile};
@@ -61,6 +62,12 @@ pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
         Verdict::Failed(failure) => Some(failure),
         Verdict::Worked => None,
     };
+    if let Some(failure) = failure {
+        let until = rests_until.map(|end| format!(", in cooldown until {}", context.time(end)));
+        let detail = format!("{}{}", failure.reason.as_str(), until.unwrap_or_default());
+        let what = AuditKind::Failover;
+        audit::note(what, &profile.provider, &id, &agent, Some(detail), context);
+    }
     let mut report = Report::from_data(json!({
         "agentId": agent.id,
         "profileId": id,

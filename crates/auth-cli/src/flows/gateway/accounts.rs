@@ -96,9 +96,9 @@ impl StoreAccounts {
             return None;
         }
         let live = match credential {
-            Credential::Reference(reference @ KeyReference::Env { .. }) => {
-                let key = key_reference::fetch(reference, &|name| self.surroundings.env(name));
-                live(&Credential::ApiKey(key.ok()?), account.as_ref())
+            Credential::Reference(KeyReference::Env { id }) => {
+                let key = key_reference::in_variable(id, self.surroundings.env(id).as_deref());
+                live(&Credential::ApiKey(key.ok()?.secret), account.as_ref())
             }
             known => live(known, account.as_ref()),
         }?;

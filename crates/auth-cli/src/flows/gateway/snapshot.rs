@@ -82,7 +82,7 @@ impl Snapshot {
         let files = Files::for_agent(&of, session.is_some(), &config, began, context)?;
         let view = View::with(Rc::clone(&config), named.as_deref(), context)?;
         let entry = match session {
-            Some(key) => Sessions::for_agent(&of, &config, context).entry(key)?,
+            Some(key) => Sessions::for_agent(&of, &config, context)?.entry(key)?,
             None => None,
         };
         let pin = entry.as_ref().and_then(|entry: &Entry| session::pin(entry));
@@ -233,7 +233,7 @@ impl Files {
             add(paths::model_usage(&directory.directory));
         }
         if has_session {
-            add(Sessions::for_agent(agent, config, context).path().to_owned());
+            add(Sessions::for_agent(agent, config, context)?.path().to_owned());
         }
         let are_stable = stamps.iter().all(|(path, stamp)| match stamp {
             Some(stamp) => stamp.is_stable(began),
