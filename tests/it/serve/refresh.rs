@@ -34,9 +34,17 @@ fn world(issuer: &Issuer, is_expired: bool) -> (World, String) {
     (world, token)
 }
 
+/// Asks once; the status, or zero if there was no whole answer.
+fn ask(url: &str, token: &str) -> u16 {
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    e2e::http::send("POST", url, &headers, b"{\"model\":\"m\"}").map_or(0, |it| it.status)
+}
+
 fn ask_at_once(server: &Server, token: &str, count: usize) -> Vec<u16> {
+    let url = server.url("/acme/chat/completions");
     std::thread::scope(|scope| {
-        let asking: Vec<_> = (0..count).map(|_| scope.spawn(|| server.ask(token).status)).collect();
+        let asking: Vec<_> = (0..count).map(|_| scope.spawn(|| ask(&url, token))).collect();
         asking.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }
@@ -63,8 +71,9 @@ fn a_silent_issuer_delays_nobody_else() {
     let (world, token) = world(&issuer, true);
     issuer.inject(Fault::HoldRequest);
     let server = world.serve(&[]);
+    let url = server.url("/acme/chat/completions");
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| server.ask(&token).status);
+        let waiting = scope.spawn(|| ask(&url, &token));
         issuer.wait_for_outcome("held");
         for _ in 0..20 {
             let answer = server.post("/zeta/chat/completions", &token, &json!({"model": "m"}));
@@ -84,12 +93,7 @@ fn a_server_that_is_killed_in_a_refresh_loses_nothing() {
     let server = world.serve(&[]);
     std::thread::scope(|scope| {
         let url = server.url("/acme/chat/completions");
-        let asking = scope.spawn(move || {
-            let bearer = format!("Bearer {token}");
-            let headers =
-                [("authorization", bearer.as_str()), ("content-type", "application/json")];
-            e2e::http::send("POST", &url, &headers, b"{}").is_err()
-        });
+        let asking = scope.spawn(move || ask(&url, &token) == 0);
         issuer.wait_for_outcome("held");
         server.kill();
         assert!(asking.join().unwrap());
