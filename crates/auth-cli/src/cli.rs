@@ -10,7 +10,7 @@ use crate::commands::models::args::{AliasesCommand, FallbacksCommand, ModelArgs}
 use crate::commands::onboard::args::OnboardArgs;
 use crate::commands::plugins::args::PluginsCommand;
 use crate::commands::profiles::args::{
-    CooldownCommand, ListArgs, LogoutArgs, OrderCommand, RefreshArgs, RemoveArgs,
+    CooldownCommand, ListArgs, LogoutArgs, OrderCommand, RefreshArgs, RemoveArgs, UseArgs,
 };
 use crate::commands::sessions::args::SessionsCommand;
 use crate::commands::status::args::{ChannelsCommand, StatusArgs};
@@ -143,6 +143,18 @@ pub enum Command {
     Channels(ChannelsCommand),
     /// Agents: isolated sets of credentials and sessions
     Agents(AgentsArgs),
+    /// Print a valid token: `models auth token`
+    Token(TokenArgs),
+    /// Why which profile comes first: `models auth explain`
+    Explain(ExplainArgs),
+    /// Run a program with tokens in its environment: `models auth exec`
+    Exec(ExecArgs),
+    /// Print the lines that put tokens into the environment: `models auth env`
+    Env(EnvArgs),
+    /// Use this profile first from now on
+    Use(UseArgs),
+    /// Which account each provider uses now
+    Whoami,
     /// Which model and profile a conversation uses
     #[command(subcommand)]
     Sessions(SessionsCommand),
@@ -172,6 +184,9 @@ pub struct GlobalArgs {
     /// No colours, whatever the terminal can show
     #[arg(long, global = true)]
     pub no_color: bool,
+    /// Times in UTC instead of the local time zone
+    #[arg(long, global = true)]
+    pub utc: bool,
 }
 
 impl Cli {

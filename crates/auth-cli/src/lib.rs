@@ -47,7 +47,7 @@ use crate::commands::sessions::args::SessionsCommand;
 use crate::commands::status::args::ChannelsCommand;
 use crate::commands::status::args::StatusArgs;
 use crate::flows::model::Use;
-use crate::host::context::Context;
+use crate::host::context::{AGENT_VARIABLE, Context};
 use crate::host::error::{CliError, Exit};
 use crate::host::report::Report;
 use crate::profiles::runtime_cache;
@@ -62,7 +62,11 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &C
     let (json, result) = match Cli::try_parse_from(&arguments) {
         Ok(cli) => {
             let output = cli.output();
-            let invocation = Invocation::new(context, output, cli.global.agent.clone());
+            context.utc.set(cli.global.utc);
+            let named = cli.global.agent.clone();
+            let chosen = context.chosen(AGENT_VARIABLE).filter(|_| !names_agents_itself(&cli));
+            let named = named.or_else(|| chosen.map(str::to_owned));
+            let invocation = Invocation::new(context, output, named);
             let result = dispatch(&cli, &invocation);
             runtime_cache::follow_changes(&invocation);
             let better = |error| agent::shared::with_offer(error, &invocation);
@@ -152,6 +156,12 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
                 AuthCommand::Order(OrderCommand::Clear(args)) => {
                     commands::profiles::order::clear(args, invocation)
                 }
+                AuthCommand::Order(OrderCommand::Add(args)) => {
+                    commands::profiles::order::change(args, true, invocation)
+                }
+                AuthCommand::Order(OrderCommand::Remove(args)) => {
+                    commands::profiles::order::change(args, false, invocation)
+                }
                 AuthCommand::Cooldown(CooldownCommand::List(args)) => {
                     commands::profiles::cooldown::list(args, invocation)
                 }
@@ -160,6 +170,12 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
                 }
             }
         }
+        Command::Token(args) => commands::token::run(args, invocation),
+        Command::Explain(args) => commands::token::explain::run(args, invocation),
+        Command::Exec(args) => commands::token::exec_env::exec(args, invocation),
+        Command::Env(args) => commands::token::exec_env::env(args, invocation),
+        Command::Use(args) => commands::profiles::order::put_first(args, invocation),
+        Command::Whoami => commands::status::whoami(invocation),
         Command::Channels(ChannelsCommand::List(_)) => commands::status::channels::list(invocation),
         Command::Agents(AgentsArgs { command: None }) => {
             commands::agents::list::list(&AgentsListArgs::default(), invocation)
@@ -195,6 +211,11 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
             commands::plugins::check::run(args, invocation)
         }
     }
+}
+
+/// Whether the command is about no certain agent, or names it as an argument.
+fn names_agents_itself(cli: &Cli) -> bool {
+    matches!(cli.command, Command::Agents(_) | Command::Plugins(_))
 }
 
 /// Commands that are about no certain agent, or name it themselves, do not pass over `--agent`.

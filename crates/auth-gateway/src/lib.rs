@@ -53,7 +53,7 @@ pub use accounts::memory::{MemoryAccounts, overload_end};
 pub use accounts::{Accounts, AccountsError, Candidate, Cooldown, Fingerprint, Live, Question};
 pub use api::catalogue::built_in;
 pub use api::shape::Shape;
-pub use api::{Api, ApiData, WrongApi};
+pub use api::{Api, ApiData, UsageEndpoint, WrongApi};
 pub use client::clients_file::{Clients, ClientsError};
 pub use client::{Client, ClientToken, Right, TokenHash};
 pub use door::listeners::DoorError;

@@ -67,4 +67,5 @@ pub use cooldown::{
 };
 pub use plan::billing::{Charge, charge};
 pub use plan::config::{Config, Declared};
-pub use plan::{Candidate, Exclusion, Pin, Plan, Routing, Source, Warning, Why, plan};
+pub use plan::obstacle::Obstacle;
+pub use plan::{Candidate, Exclusion, Pin, Plan, Planner, Routing, Source, Warning, Why, plan};

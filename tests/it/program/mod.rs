@@ -16,4 +16,5 @@ mod pages;
 mod shell;
 mod terminal;
 mod tools;
+mod truth;
 mod written;

@@ -24,7 +24,7 @@ use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::shell_quote::{moved_away, option, word};
-use crate::host::text::{printable, utc};
+use crate::host::text::printable;
 use crate::profiles::save::key_place::{self, Decision, KeyPlace, Taken, holding, is_same};
 use crate::profiles::save::{self, Take};
 use crate::profiles::{sink, view};
@@ -246,7 +246,7 @@ impl Plan {
                 return Ok(());
             }
         };
-        match self.renewed_here(&foreign, &credential, args, sink)? {
+        match self.renewed_here(&foreign, &credential, args, sink, context)? {
             Some(Ok(id)) => {
                 self.unchanged.push((id, credential.kind()));
                 return Ok(());
@@ -351,12 +351,13 @@ impl Plan {
         credential: &Credential,
         args: &ImportRequest,
         sink: &TokenSink,
+        context: &Context,
     ) -> Result<Option<Result<ProfileId, String>>, CliError> {
         let Credential::OAuth(login) = credential else { return Ok(None) };
         let Some(provider) = sink.providers.find(&foreign.provider) else { return Ok(None) };
         let Some(key) = key_of(provider, login).filter(|_| !args.force) else { return Ok(None) };
         let Some(record) = sink.records.peek(key)? else { return Ok(None) };
-        let (id, at) = (&record.profile, utc(record.at));
+        let (id, at) = (&record.profile, context.time(record.at));
         let is_login = |it: &Credential| it.kind() == Kind::OAuth;
         Ok(match record.state {
             State::Consumed if self.document.credential(id).as_ref().is_some_and(is_login) => {

@@ -18,7 +18,6 @@ use crate::host::error::CliError;
 use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::shell_quote::option;
-use crate::host::text::utc;
 use crate::profiles::key_reference;
 use crate::profiles::save::key_place::{self, Decision, KeyPlace, Taken, holding};
 use crate::profiles::{save, sink};
@@ -236,7 +235,7 @@ fn store(
         ));
     }
     let mut report = Report::from_data(told(&id, &provider, &credential, &holder, true));
-    let until = credential.expires().map(|end| format!(" It ends {}.", utc(end)));
+    let until = credential.expires().map(|end| format!(" It expires {}.", context.time(end)));
     report.line(format_args!(
         "Stored: profile `{id}` of the agent `{}`.{}",
         holder.id,

@@ -2,7 +2,7 @@
 //! environment, the working directory, the clock, entropy or the terminal; tests build a
 //! [`Context`] of their own, with a fixed clock, temporary directories and captured output.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use auth_store::{Clock, Recoveries, SystemClock, Timestamp};
+use jiff::tz::TimeZone;
 use rand::TryRng as _;
 use serde::Serialize;
 
@@ -44,8 +45,13 @@ pub struct Context {
     stderr: RefCell<Writer>,
     /// What was recovered of damaged stores, to be told at the end.
     pub recoveries: Recoveries,
+    /// Times are shown in UTC, whatever the zone.
+    pub utc: Cell<bool>,
+    /// The system has a local time. Without it, only `TZ` tells one.
+    has_local_time: bool,
     /// Looked for once: nothing of it changes while we run.
     paths: OnceLock<Paths>,
+    zone: OnceLock<TimeZone>,
 }
 
 /// What is read from.
@@ -67,7 +73,14 @@ pub struct Terminal {
     pub stderr: bool,
     /// Its columns, where stdout is one.
     pub width: Option<usize>,
+    /// It sends keys, and its cursor can be moved.
+    pub has_keys: bool,
 }
+
+/// The agent that is meant when no option names one.
+pub(crate) const AGENT_VARIABLE: &str = "CLAWDBOT_AGENT";
+/// The profile that is meant when no option names one.
+pub(crate) const PROFILE_VARIABLE: &str = "CLAWDBOT_AUTH_PROFILE";
 
 impl Context {
     /// The real world.
@@ -86,6 +99,10 @@ impl Context {
                 stdout: io::stdout().is_terminal(),
                 stderr: io::stderr().is_terminal(),
                 width: columns(),
+                has_keys: io::stdin().is_terminal()
+                    && io::stderr().is_terminal()
+                    && std::env::var_os("TERM")
+                        .is_some_and(|term| !term.is_empty() && term != "dumb"),
             },
             process_id: std::process::id(),
             program: std::env::current_exe().ok(),
@@ -93,7 +110,10 @@ impl Context {
             stdout: RefCell::new(Box::new(io::stdout())),
             stderr: RefCell::new(Box::new(io::stderr())),
             recoveries: Recoveries::default(),
+            utc: Cell::new(false),
+            has_local_time: true,
             paths: OnceLock::new(),
+            zone: OnceLock::new(),
         }
     }
 
@@ -102,13 +122,16 @@ impl Context {
     /// for what happened by reading.
     #[expect(clippy::disallowed_methods, reason = "the one place where the environment enters")]
     pub fn quick() -> Self {
-        let env = paths::variables().filter_map(|name| {
+        let names = paths::variables().chain([AGENT_VARIABLE, PROFILE_VARIABLE]);
+        let env = names.filter_map(|name| {
             let value = std::env::var_os(name)?;
             Some((OsString::from(name), value))
         });
         let env: BTreeMap<_, _> = env.collect();
         // Only a variable of ours that is a relative path depends on it.
-        let needs_cwd = env.values().any(|value| !Path::new(value).is_absolute());
+        let is_name = |name: &OsString| name == AGENT_VARIABLE || name == PROFILE_VARIABLE;
+        let needs_cwd =
+            env.iter().any(|(name, value)| !is_name(name) && !Path::new(value).is_absolute());
         let cwd = if needs_cwd { std::env::current_dir().ok() } else { None };
         Self {
             env,
@@ -140,7 +163,10 @@ impl Context {
             stdout: RefCell::new(Box::new(io::sink())),
             stderr: RefCell::new(Box::new(io::sink())),
             recoveries: Recoveries::default(),
+            utc: Cell::new(false),
+            has_local_time: false,
             paths: OnceLock::new(),
+            zone: OnceLock::new(),
         }
     }
 
@@ -193,6 +219,23 @@ impl Context {
         self.clock.now()
     }
 
+    /// A point in time as the user reads it: in their zone, unless they want UTC.
+    pub fn time(&self, at: Timestamp) -> String {
+        if self.utc.get() { text::utc(at) } else { text::local(at, self.zone()) }
+    }
+
+    fn zone(&self) -> &TimeZone {
+        self.zone.get_or_init(|| {
+            let named = self.env("TZ").map(|name| name.trim_start_matches(':').trim());
+            match named.filter(|name| !name.is_empty()) {
+                Some(name) => TimeZone::get(name).or_else(|_| TimeZone::posix(name)).ok(),
+                None if self.has_local_time => TimeZone::try_system().ok(),
+                None => None,
+            }
+            .unwrap_or(TimeZone::UTC)
+        })
+    }
+
     /// Fills `buffer` with random bytes.
     pub(crate) fn fill_random(&self, buffer: &mut [u8]) -> Result<(), CliError> {
         (self.entropy)(buffer).map_err(|error| {
@@ -204,6 +247,11 @@ impl Context {
     /// A variable of the environment, if it is text.
     pub fn env(&self, name: &str) -> Option<&str> {
         self.env.get(OsStr::new(name)).and_then(|value| value.to_str())
+    }
+
+    /// What a variable of ours names, if it is set and not blank.
+    pub(crate) fn chosen(&self, name: &str) -> Option<&str> {
+        self.env(name).map(str::trim).filter(|value| !value.is_empty())
     }
 
     /// Where everything is.

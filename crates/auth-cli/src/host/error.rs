@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use auth_store::{ProfileId, StoreError, is_open_to_others};
 use serde_json::{Map, Value};
 
+use crate::host::remedy::Remedy;
 use crate::host::shell_quote::{moved_away, word};
 
 /// How the program ends. The numbers are part of the interface; `docs/cli.md` lists them.
@@ -37,13 +38,17 @@ pub enum Exit {
     Usage = 64,
     /// Something could not be written.
     CannotWrite = 74,
+    /// `exec`: the program is there and cannot be run.
+    NotExecutable = 126,
+    /// `exec`: there is no such program.
+    NotFound = 127,
     /// Interrupted by the user.
     Interrupted = 130,
 }
 
 impl Exit {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Done,
         Self::Expired,
         Self::Expiring,
@@ -55,6 +60,8 @@ impl Exit {
         Self::Store,
         Self::Usage,
         Self::CannotWrite,
+        Self::NotExecutable,
+        Self::NotFound,
         Self::Interrupted,
     ];
 }
@@ -70,6 +77,8 @@ pub struct CliError {
     pub message: String,
     /// What to do next: the exact command, where there is one.
     pub hint: Option<String>,
+    /// The commands of the hint.
+    pub remedies: Vec<Remedy>,
     /// The profile it is about.
     pub profile: Option<ProfileId>,
     /// The file it is about.
@@ -84,6 +93,7 @@ impl CliError {
             code: code.into(),
             message: message.into(),
             hint: None,
+            remedies: Vec::new(),
             profile: None,
             path: None,
         }
@@ -116,6 +126,17 @@ impl CliError {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// The same with a command that helps; further ones are alternatives.
+    #[must_use]
+    pub fn remedy(mut self, remedy: Remedy) -> Self {
+        self.hint = Some(match self.hint {
+            Some(hint) => format!("{hint}; or {remedy}"),
+            None => remedy.to_string(),
+        });
+        self.remedies.push(remedy);
+        self
+    }
+
     /// The same about a profile.
     #[must_use]
     pub fn profile(self, profile: &ProfileId) -> Self {
@@ -134,6 +155,10 @@ impl CliError {
         error.insert("code".to_owned(), self.code.as_ref().into());
         error.insert("message".to_owned(), self.message.clone().into());
         error.insert("hint".to_owned(), self.hint.clone().into());
+        if !self.remedies.is_empty() {
+            let commands: Vec<_> = self.remedies.iter().map(|it| it.command.as_str()).collect();
+            error.insert("commands".to_owned(), commands.into());
+        }
         if let Some(profile) = &self.profile {
             error.insert("profileId".to_owned(), profile.as_str().into());
         }
@@ -153,6 +178,11 @@ impl CliError {
             code: text("code").unwrap_or_else(|| "unknown".to_owned()).into(),
             message: text("message").unwrap_or_default(),
             hint: text("hint"),
+            remedies: {
+                let commands = error["commands"].as_array().into_iter().flatten();
+                let commands = commands.filter_map(Value::as_str);
+                commands.map(|command| Remedy::new("", command)).collect()
+            },
             profile: text("profileId").map(ProfileId::from),
             path: text("path").map(|path| PathBuf::from(path).into()),
         }

@@ -22,6 +22,8 @@ pub fn client(context: &Context) -> ReqwestClient {
     let extra_ca = ["CLAWDBOT_CA_FILE", "NODE_EXTRA_CA_CERTS"].into_iter().find_map(set);
     let proxy = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().find_map(set);
     let trusted = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(set);
+    let files = trusted.clone().flat_map(|(_, value)| std::env::split_paths(value));
+    let files: Vec<_> = files.filter(|path| path.is_absolute()).collect();
     // Of a proxy only the host: people write passwords before it.
     let proxy = proxy.map(|(name, value)| (name, value.rsplit('@').next().unwrap_or_default()));
     let named = |(name, value): (&str, &str)| format!("{name} is `{}`", printable(value));
@@ -30,5 +32,5 @@ pub fn client(context: &Context) -> ReqwestClient {
         Some((_, path)) => ReqwestClient::with_extra_ca(context.user_path(path)),
         None => ReqwestClient::new(),
     };
-    client.naming(proxy.map(named), certificates)
+    client.trusting(files).naming(proxy.map(named), certificates)
 }

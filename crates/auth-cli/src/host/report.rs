@@ -59,6 +59,20 @@ impl Report {
         Self { data: Some(data), ..Self::default() }
     }
 
+    /// A response in the form that is wanted; the other one is not made.
+    pub fn shown(
+        output: Output,
+        data: impl FnOnce() -> Value,
+        text: impl FnOnce(&mut Self),
+    ) -> Self {
+        if output.json {
+            return Self::from_data(data());
+        }
+        let mut report = Self::default();
+        text(&mut report);
+        report
+    }
+
     /// A response that is the same in both forms, to the byte.
     pub fn raw(text: String) -> Self {
         Self { lines: vec![Line::Raw(text)], ..Self::default() }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use auth_store::{Credential, Secret, Timestamp, trim};
+use jiff::tz::TimeZone;
+use unicode_width::UnicodeWidthStr;
 
 /// What may be shown of a credential's secret: of a key that is kept elsewhere, where.
 pub fn shown(credential: &Credential) -> String {
@@ -31,6 +33,28 @@ pub fn masked(secret: &Secret) -> String {
 /// A point in time in UTC: `2026-01-29 00:00:00Z`.
 pub fn utc(at: Timestamp) -> String {
     written(at, ' ')
+}
+
+/// A point in time in that zone, with the zone's offset: `2026-01-29 01:00:00 +01:00`; in UTC as
+/// [`utc`] has it.
+pub fn local(at: Timestamp, zone: &TimeZone) -> String {
+    let Ok(instant) = jiff::Timestamp::from_millisecond(at.0) else { return utc(at) };
+    let zoned = instant.to_zoned_datetime(zone.clone());
+    if zoned.offset().is_zero() {
+        return utc(at);
+    }
+    zoned.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
+}
+
+/// How many columns of a terminal the text takes.
+pub fn columns(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// The text with spaces after it, up to that many columns.
+pub fn padded(text: &str, width: usize) -> String {
+    let missing = width.saturating_sub(columns(text));
+    format!("{text}{}", " ".repeat(missing))
 }
 
 /// The same as programs write it: `2026-01-29T00:00:00Z` (RFC 3339 §5.6).
@@ -146,6 +170,23 @@ mod tests {
             styled_for_terminal("\u{1b}[31mred\u{1b}[0m \u{1b}[2J\u{1b}[38mx\u{1b}]0;y\n\u{1b}"),
             "\u{1b}[31mred\u{1b}[0m \u{fffd}[2J\u{fffd}[38mx\u{fffd}]0;y\u{fffd}\u{fffd}"
         );
+    }
+
+    #[test]
+    fn a_local_time_has_its_offset_and_a_far_one_is_told_in_utc() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let check = |at: i64, want: &str| assert_eq!(local(Timestamp(at), &zone), want);
+        check(1_769_644_800_000, "2026-01-29 01:00:00 +01:00");
+        check(1_783_036_800_000, "2026-07-03 02:00:00 +02:00");
+        assert_eq!(local(Timestamp(1_769_644_800_000), &TimeZone::UTC), "2026-01-29 00:00:00Z");
+        assert_eq!(local(Timestamp(i64::MAX), &zone), utc(Timestamp(i64::MAX)));
+    }
+
+    #[test]
+    fn columns_are_those_of_the_terminal() {
+        assert_eq!((columns("ab"), columns("日本"), columns("e\u{301}")), (2, 4, 1));
+        assert_eq!(padded("日本", 5), "日本 ");
+        assert_eq!(padded("too long", 3), "too long");
     }
 
     #[test]

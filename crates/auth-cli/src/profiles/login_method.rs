@@ -7,7 +7,7 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::prompt;
 use crate::host::shell_quote::option;
-use crate::host::text::printable;
+use crate::host::text::{padded, printable};
 
 /// What a login does.
 #[derive(Clone, Copy, Debug)]
@@ -67,26 +67,16 @@ pub(crate) fn choose_provider(
         return Err(CliError::usage("no provider is named")
             .hint(format!("add --provider with one of: {}", ids.join(", "))));
     }
-    context.say("Log in to which provider?");
-    context.say("");
-    for (number, provider) in all.iter().enumerate() {
-        let flows: Vec<_> = provider.flows.iter().map(|flow| for_people(*flow)).collect();
-        context.say(format_args!(
-            "{:3}  {:18} {} ({})",
-            number + 1,
-            provider.id.as_str(),
-            printable(&provider.label),
-            flows.join(", ")
-        ));
-    }
-    context.say("");
-    let response = prompt::answer("Its number or name: ", context)?;
-    if response.is_empty() {
-        return Err(CliError::usage("no provider was chosen"));
-    }
-    let by_number =
-        response.parse::<usize>().ok().and_then(|number| ids.get(number.wrapping_sub(1)));
-    Ok(by_number.map_or(response, |id| (*id).to_owned()))
+    let items: Vec<_> = all
+        .iter()
+        .map(|provider| {
+            let flows: Vec<_> = provider.flows.iter().map(|flow| for_people(*flow)).collect();
+            let id = padded(provider.id.as_str(), 18);
+            format!("{id} {} ({})", printable(&provider.label), flows.join(", "))
+        })
+        .collect();
+    let at = prompt::choose("Log in to which provider?", &items, context)?;
+    Ok(ids.get(at).copied().unwrap_or_default().to_owned())
 }
 
 /// The provider that is meant. A wrong manifest of that name is an error, even where the
@@ -119,13 +109,9 @@ pub(crate) fn choose_method(
     if provider.flows.len() < 2 {
         return Ok(None);
     }
-    context.say(format_args!("Log in to {} how?", printable(&provider.label)));
-    context.say("");
-    for (number, flow) in provider.flows.iter().enumerate() {
-        context.say(format_args!("{:3}  {}", number + 1, for_people(*flow)));
-    }
-    context.say("");
-    let number = prompt::number(provider.flows.len(), context)?;
+    let ways: Vec<_> = provider.flows.iter().map(|flow| for_people(*flow).to_owned()).collect();
+    let question = format!("How do you want to log in to {}?", printable(&provider.label));
+    let number = prompt::choose(&question, &ways, context)?;
     Ok(provider.flows.get(number).map(|flow| words(*flow)[0].to_owned()))
 }
 

@@ -11,6 +11,7 @@ pub mod route;
 pub mod runtime_cache;
 pub mod save;
 pub mod sink;
+pub mod standing;
 pub mod table;
 pub mod token_output;
 pub mod view;

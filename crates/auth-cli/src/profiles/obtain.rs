@@ -14,8 +14,8 @@ use crate::agent::invocation::Invocation;
 use crate::agent::shared;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
+use crate::host::remedy::Remedy;
 use crate::host::shell_quote::{command, option};
-use crate::host::text::utc;
 use crate::profiles::key_reference;
 use crate::profiles::refresh_child;
 use crate::profiles::route::{self, Candidate, Route, RouteRequest};
@@ -51,6 +51,8 @@ pub(crate) fn obtain(
         Some(key) => View::of_session(key, invocation)?,
         None => View::read(invocation)?,
     };
+    let route = route::with_variable(&request.route, &view, invocation.context)?.into_owned();
+    let request = &TokenRequest { route, ..request.clone() };
     let mut models = route::models(&request.route, &view)?.into_iter();
     let Some(asked) = models.next() else { return follow(request, None, &view, invocation) };
     let failure = match follow(request, Some(&asked), &view, invocation) {
@@ -92,7 +94,7 @@ fn follow(
     let mut failure: Option<CliError> = None;
     for candidate in &route.candidates {
         if let Some(until) = candidate.in_cooldown {
-            let cooldowns = all_in_cooldown(&route, until, candidate, view);
+            let cooldowns = all_in_cooldown(&route, until, candidate, view, context);
             return Err(failure.unwrap_or(cooldowns));
         }
         let outcome = if request.no_refresh {
@@ -161,13 +163,10 @@ fn stored(
     let credential = view.document.credential(&candidate.profile);
     let usable = |credential: &Credential| credential.is_valid(view.now.plus(request.min_ttl));
     credential.filter(usable).ok_or_else(|| {
-        let message = format!("the token of `{}` has ended, or is about to", candidate.profile);
+        let message = format!("the token of `{}` has expired, or is about to", candidate.profile);
+        let of = format!("{}{}", option("--profile", &candidate.profile), view.agent.option());
         CliError::new(Exit::TryLater, "expired", message)
-            .hint(format!(
-                "renew it: clawdbot models auth token{}{}",
-                option("--profile", &candidate.profile),
-                view.agent.option()
-            ))
+            .remedy(Remedy::new("refresh it", format!("clawdbot models auth token{of}")))
             .profile(&candidate.profile)
     })
 }
@@ -181,28 +180,37 @@ fn is_about_the_profile(error: &CliError) -> bool {
     matches!(error.exit, Exit::NoCredential | Exit::LogInAgain | Exit::TryLater | Exit::Usage)
 }
 
-fn all_in_cooldown(route: &Route, until: Timestamp, first: &Candidate, view: &View) -> CliError {
+fn all_in_cooldown(
+    route: &Route,
+    until: Timestamp,
+    first: &Candidate,
+    view: &View,
+    context: &Context,
+) -> CliError {
     let who = match (&route.pin, &route.model) {
-        (Some(Pin::Require(id)), _) => format!("the pinned profile `{id}` rests"),
-        (_, Some(model)) => format!("all profiles of {} rest for {model}", route.provider),
-        _ => format!("all profiles of {} rest", route.provider),
+        (Some(Pin::Require(id)), _) => format!("the pinned profile `{id}` is in cooldown"),
+        (_, Some(model)) => {
+            format!("all profiles of {} are in cooldown for {model}", route.provider)
+        }
+        _ => format!("all profiles of {} are in cooldown", route.provider),
     };
-    let mut hint = format!(
-        "see why: clawdbot models auth explain{}{}; end the rest: {}",
-        option("--provider", &route.provider),
-        view.agent.option(),
-        command("models auth cooldown clear", &[&first.profile], &view.agent.option())
-    );
-    if let Some(unpin) = route.unpin() {
-        let _ = write!(hint, "; unpin it: {unpin}");
-    }
-    CliError::new(
+    let of = view.agent.option();
+    let explain =
+        format!("clawdbot models auth explain{}{of}", option("--provider", &route.provider));
+    let model = route.model.as_ref().map(|model| option("--model", model)).unwrap_or_default();
+    let clear = command("models auth cooldown clear", &[&first.profile], &format!("{model}{of}"));
+    let error = CliError::new(
         Exit::AllRest,
         "all_rest",
-        format!("{who}; the first, `{}`, is back at {}", first.profile, utc(until)),
+        format!("{who}; the first to be back is `{}`, at {}", first.profile, context.time(until)),
     )
-    .hint(hint)
-    .profile(&first.profile)
+    .remedy(Remedy::new("end the cooldown", clear))
+    .remedy(Remedy::new("see why", explain));
+    let error = match route.unpin() {
+        Some(unpin) => error.remedy(Remedy::new("unpin it", unpin)),
+        None => error,
+    };
+    error.profile(&first.profile)
 }
 
 /// No profile can be used: the environment's key is the last resort, unless somebody asked for a
@@ -261,13 +269,30 @@ fn no_credential(route: &Route, view: &View, context: &Context) -> CliError {
     let excluded = route.plan.iter().flat_map(|plan| &plan.excluded);
     let mut message = match &route.pin {
         Some(Pin::Require(id)) => format!("the pinned profile `{id}` cannot be used"),
-        _ => format!("there is no credential for {provider} that can be used"),
+        _ => format!("no usable credential for {provider}"),
     };
     for (id, reason) in excluded.filter(|(_, reason)| *reason != Exclusion::NotRequired) {
         // Writing to a string cannot fail.
         let _ = write!(message, "; `{id}`: {reason}");
     }
-    let way_in = way_in(provider, &view::providers(context));
+    let providers = view::providers(context);
+    if let Some(nearest) = view::unknown_provider(provider, &providers, view) {
+        let message = format!("there is no provider `{provider}`");
+        let error = CliError::new(Exit::NoCredential, "no_credential", message);
+        let error = match nearest {
+            Some(name) => error.remedy(Remedy::new(
+                format!("did you mean `{name}`?"),
+                format!("clawdbot models auth token{}", option("--provider", &name)),
+            )),
+            None => error,
+        };
+        let list = Remedy::new("list the providers", "clawdbot plugins list");
+        return error.remedy(list).remedy(Remedy::new(
+            "store a key",
+            format!("{}{}", way_in(provider, &providers), view.agent.option()),
+        ));
+    }
+    let way_in = way_in(provider, &providers);
     let mut hint = match route.unpin() {
         Some(unpin) => format!("unpin it: {unpin}"),
         None => format!("{way_in}{}", view.agent.option()),

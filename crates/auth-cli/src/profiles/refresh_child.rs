@@ -9,10 +9,14 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
 use std::process::Stdio;
+#[cfg(unix)]
+use std::sync::Arc;
 use std::time::Duration;
 
 use auth_providers::Provider;
-use auth_providers::refresh::{self, Force, RefreshError, Wanted};
+use auth_providers::refresh::{self, Force, RefreshContext, RefreshError, Wanted};
+#[cfg(unix)]
+use auth_providers::{HttpClient, HttpRequest, Sending};
 use auth_providers::token_source::TokenSink;
 use auth_store::{Credential, ProfileId, Recovery, TokenKey, TokenLock};
 use serde_json::{Value, json};
@@ -44,7 +48,7 @@ pub fn credential(
         send(lock, wanted, agent, provider, sink, context)
     };
     let credential = sink.credential_by(wanted, sender).map_err(|failure| match failure {
-        Failure::Here(error) => explain(error, provider_of(&wanted.profile, sink), agent),
+        Failure::Here(error) => explain(error, provider_of(&wanted.profile, sink), agent, context),
         Failure::InChild(error) => error,
     })?;
     key_reference::fetched(credential, &wanted.profile, context)
@@ -202,9 +206,11 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
         .try_clone_to_owned()
         .map_err(|_| bad_arguments())?;
     let lock = sink.records.inherited(key, File::from(stdin))?;
-    ignore_signals();
-    let sent = refresh::send_blocking(lock, &wanted, provider, sink.refresh_context())
-        .map_err(|error| explain(error, Some(provider), &agent))?;
+    end_after(LIFETIME);
+    let http = Committed(&*sink.http);
+    let refresh_context = RefreshContext { http: &http, ..sink.refresh_context() };
+    let sent = refresh::send_blocking(lock, &wanted, provider, refresh_context)
+        .map_err(|error| explain(error, Some(provider), &agent, context))?;
     // Here, since the one who asked may be gone.
     runtime_cache::changed_with_copies(&agent, &config, &invocation);
     runtime_cache::follow_changes(&invocation);
@@ -215,6 +221,41 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
 fn child(_: &[OsString], _: &Context) -> Result<bool, CliError> {
     Err(CliError::usage(format!("`{WORD}` is not for people")))
 }
+
+/// The network, on which nothing polite ends us once the token has begun to leave; before that, any
+/// signal does, and the lock is free.
+#[cfg(unix)]
+struct Committed<'a>(&'a dyn HttpClient);
+
+#[cfg(unix)]
+impl HttpClient for Committed<'_> {
+    fn send(&self, mut request: HttpRequest) -> Sending<'_> {
+        let gate = request.gate.take();
+        request.gate = Some(Arc::new(move || {
+            let may_go = gate.as_ref().is_none_or(|gate| gate());
+            if may_go {
+                ignore_signals();
+            }
+            may_go
+        }));
+        self.0.send(request)
+    }
+}
+
+/// Ends this process after `lifetime`, whatever it waits for: a disk, another process, a file of
+/// certificates. What was done so far is on the disk, as after any other end.
+#[cfg(unix)]
+#[expect(clippy::exit, reason = "the thread that hangs is another one")]
+fn end_after(lifetime: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(lifetime);
+        std::process::exit(i32::from(Exit::TryLater as u8));
+    });
+}
+
+/// Far more than a refresh takes: a lock is waited for one minute, the issuer twenty seconds.
+#[cfg(unix)]
+const LIFETIME: Duration = Duration::from_mins(5);
 
 /// From now on no polite signal ends us: the response must be saved first. The deadline of the
 /// request bounds how long that can take.

@@ -5,75 +5,79 @@ use std::path::Path;
 
 use auth_providers::Provider;
 use auth_providers::refresh::RefreshError;
-use auth_store::{ProfileId, paths};
+use auth_routing::Obstacle;
+use auth_store::{ProfileId, ProviderId, paths};
 
 use crate::agent::Agent;
+use crate::host::context::Context;
 use crate::host::error::{CliError, Exit, chain};
+use crate::host::remedy::Remedy;
 use crate::host::shell_quote::{command, option};
 
 /// What a user is told, and which command helps.
-pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) -> CliError {
+pub fn explain(
+    error: RefreshError,
+    provider: Option<&Provider>,
+    agent: &Agent,
+    context: &Context,
+) -> CliError {
     let message = chain(&error);
-    let log_in = |profile: &ProfileId| log_in_command(profile, provider, agent);
     let new = |exit, code| CliError::new(exit, code, message.clone());
+    let again = |profile: &ProfileId| {
+        let id = provider.map_or_else(|| provider_in(profile), |provider| provider.id.clone());
+        log_in(profile, provider, &id, agent)
+    };
     match &error {
         RefreshError::UnknownProfile { profile } => new(Exit::NoCredential, "no_credential")
-            .hint(format!("see what there is: clawdbot models auth list{}", agent.option()))
+            .remedy(Remedy::new(
+                "list the profiles",
+                format!("clawdbot models auth list{}", agent.option()),
+            ))
             .profile(profile),
         RefreshError::NeedsLogin { profile, .. } => {
-            new(Exit::LogInAgain, "needs_login").hint(log_in(profile)).profile(profile)
+            new(Exit::LogInAgain, "needs_login").remedy(again(profile)).profile(profile)
         }
         RefreshError::Rejected { profile, .. } => {
-            new(Exit::LogInAgain, "rejected").hint(log_in(profile)).profile(profile)
+            new(Exit::LogInAgain, "rejected").remedy(again(profile)).profile(profile)
         }
         RefreshError::OtherAccount { profile } => {
-            new(Exit::LogInAgain, "other_account").hint(log_in(profile)).profile(profile)
+            new(Exit::LogInAgain, "other_account").remedy(again(profile)).profile(profile)
         }
-        RefreshError::StaleCopy { profile, store } => new(Exit::LogInAgain, "stale_copy")
-            .hint(format!(
-                "{}{}, or send the old token all the same: {}",
-                share_command(store, agent),
-                log_in(profile),
-                command(
-                    "models auth refresh",
-                    &[profile],
-                    &format!("{} --force", option("--agent", &agent.id))
-                )
-            ))
-            .profile(profile)
-            .path(store),
+        RefreshError::StaleCopy { profile, store } => {
+            let options = format!("{} --force", option("--agent", &agent.id));
+            let insist = Remedy::new(
+                "send the old token anyway",
+                command("models auth refresh", &[profile], &options),
+            );
+            let error = new(Exit::LogInAgain, "stale_copy");
+            let error = match share(store, agent) {
+                Some(remedy) => error.remedy(remedy),
+                None => error,
+            };
+            error.remedy(again(profile)).remedy(insist).profile(profile).path(store)
+        }
         RefreshError::Unmerged { profile, store, .. } => new(Exit::LogInAgain, "unmerged")
-            .hint(format!(
-                "{}, or look at the answer and merge it if it can be read by now: {}",
-                log_in(profile),
-                command(
-                    "models auth refresh",
-                    &[profile],
-                    &format!("{} --retry-merge", agent.option())
-                )
-            ))
+            .remedy(again(profile))
+            .remedy(retry_merge(profile, agent))
             .profile(profile)
             .path(store),
         RefreshError::Target { profile, .. } => new(Exit::Usage, "provider")
             .hint("correct the provider's manifest in the `providers` directory, or log in again")
             .profile(profile),
         RefreshError::Misconfigured { profile, .. } => new(Exit::TryLater, "misconfigured")
-            .hint("check the client id and secret of the provider's manifest or environment; the login is kept")
+            .hint("check the client id and secret in the provider's manifest or environment; the login is kept")
             .profile(profile),
         RefreshError::Unavailable { profile, retry_at, .. } => {
-            let hint = match retry_at {
-                Some(at) => format!(
-                    "nothing is sent before {}; to ask at once: clawdbot models auth token{}{} --force-refresh",
-                    crate::host::text::utc(*at),
-                    option("--profile", profile),
-                    agent.option()
-                ),
-                None => "try again; the login is kept".to_owned(),
-            };
-            new(Exit::TryLater, "unavailable").hint(hint).profile(profile)
+            let error = new(Exit::TryLater, "unavailable").profile(profile);
+            match retry_at {
+                Some(at) => error
+                    .hint(format!("nothing is sent before {}", context.time(*at)))
+                    .remedy(refresh_now(profile, agent)),
+                None => error.hint("try again; the login is kept"),
+            }
         }
         RefreshError::CannotSave { profile, .. } => new(Exit::CannotWrite, "cannot_save")
-            .hint("make room or make the directory writable, then try again; the login is kept")
+            .hint("free some disk space or make the directory writable, then try again; the login is kept")
             .profile(profile),
         RefreshError::Store(_) => match error {
             RefreshError::Store(store) => store.into(),
@@ -86,41 +90,80 @@ pub fn explain(error: RefreshError, provider: Option<&Provider>, agent: &Agent) 
     }
 }
 
-/// The command by which the agent reads through to the one whose store this is, with what follows
-/// it; empty if the path does not tell which agent that is.
-fn share_command(store: &Path, agent: &Agent) -> String {
-    match paths::agent_of(store).and_then(OsStr::to_str) {
-        Some(owner) => format!(
-            "use the login of `{owner}`: {}, or ",
-            command("agents share", &[&agent.id], &option("--from", owner))
+/// The provider that the id of a profile names.
+fn provider_in(profile: &ProfileId) -> ProviderId {
+    ProviderId::new(profile.as_str().split(':').next().unwrap_or_default())
+}
+
+/// The command by which the agent reads through to the one whose store this is; `None` if the path
+/// does not tell which agent that is.
+fn share(store: &Path, agent: &Agent) -> Option<Remedy> {
+    let owner = paths::agent_of(store).and_then(OsStr::to_str)?;
+    Some(Remedy::new(
+        format!("use the login of `{owner}`"),
+        command("agents share", &[&agent.id], &option("--from", owner)),
+    ))
+}
+
+/// The command that makes a new login of that profile, or stores a new token or key in it.
+pub(crate) fn log_in(
+    profile: &ProfileId,
+    provider: Option<&Provider>,
+    id: &ProviderId,
+    agent: &Agent,
+) -> Remedy {
+    let of = format!("{}{}", option("--profile-id", profile), agent.option());
+    let name = option("--provider", provider.map_or(id, |provider| &provider.id));
+    match provider {
+        Some(provider) if provider.has_oauth_login() => {
+            Remedy::new("log in again", format!("clawdbot models auth login{name}{of}"))
+        }
+        Some(provider) if provider.token.obtain.is_some() => Remedy::new(
+            format!(
+                "run `{}`, then store the token",
+                provider.token.obtain.as_deref().unwrap_or_default()
+            ),
+            format!("clawdbot models auth setup-token{name}{of} --force"),
         ),
-        None => String::new(),
+        _ => Remedy::new(
+            "store a new key",
+            format!("clawdbot models auth paste-api-key{name}{of} --force"),
+        ),
     }
 }
 
-/// The command that makes a new login of that profile.
-pub(crate) fn log_in_command(
+/// What removes an obstacle.
+pub(crate) fn remedy(
+    obstacle: &Obstacle,
     profile: &ProfileId,
     provider: Option<&Provider>,
+    id: &ProviderId,
     agent: &Agent,
-) -> String {
-    let of = format!("{}{}", option("--profile-id", profile), agent.option());
-    match provider {
-        Some(provider) if provider.has_oauth_login() => format!(
-            "log in again: clawdbot models auth login{}{of}",
-            option("--provider", &provider.id)
-        ),
-        Some(provider) if provider.id.as_str() == "anthropic" => format!(
-            "store a new token: claude setup-token, then clawdbot models auth setup-token{of}"
-        ),
-        Some(provider) => format!(
-            "store a new one: clawdbot models auth paste-token{}{of}",
-            option("--provider", &provider.id)
-        ),
-        None => {
-            format!("store a new one: clawdbot models auth paste-token --provider PROVIDER{of}")
+) -> Remedy {
+    match obstacle {
+        Obstacle::Refused(_) | Obstacle::CannotRefresh(_) => log_in(profile, provider, id, agent),
+        Obstacle::Unmerged(_) => retry_merge(profile, agent),
+        Obstacle::Waiting(_) => refresh_now(profile, agent),
+        Obstacle::NoKey(_) => {
+            let of = format!("{}{}", option("--profile-id", profile), agent.option());
+            let name = option("--provider", id);
+            let command = format!("clawdbot models auth paste-api-key{name}{of} --force");
+            Remedy::new("store another key", command)
         }
     }
+}
+
+fn retry_merge(profile: &ProfileId, agent: &Agent) -> Remedy {
+    let options = format!("{} --retry-merge", agent.option());
+    Remedy::new(
+        "show the response, and merge it if it can be read now",
+        command("models auth refresh", &[profile], &options),
+    )
+}
+
+fn refresh_now(profile: &ProfileId, agent: &Agent) -> Remedy {
+    let of = format!("{}{}", option("--profile", profile), agent.option());
+    Remedy::new("ask at once", format!("clawdbot models auth token{of} --force-refresh"))
 }
 
 #[cfg(test)]
@@ -146,7 +189,8 @@ mod tests {
         for error in errors {
             let hint = |id: &str| {
                 let agent = Agent { id: id.to_owned(), directory: PathBuf::new() };
-                explain(error(profile()), None, &agent).hint.unwrap()
+                let context = Context::sealed(Path::new("/"), Timestamp(0));
+                explain(error(profile()), None, &agent, &context).hint.unwrap()
             };
             assert!(hint("work").contains(" --agent work"), "{}", hint("work"));
             assert!(!hint("main").contains("--agent"), "{}", hint("main"));

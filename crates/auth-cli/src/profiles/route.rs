@@ -1,16 +1,18 @@
 //! From what somebody asked for to the profiles to try: by a profile's name, a session, a model
 //! or a provider.
 
+use std::borrow::Cow;
+
 use auth_routing::session::selector::ModelRef;
 use auth_routing::session::{self, Entry, PinSource};
 use auth_routing::{Charge, Pin, Plan, Source, Why, charge, unusable_until};
 use auth_store::{ModelUsage, ProfileId, ProviderId, Timestamp};
 
 use crate::agent::sessions::Sessions;
-use crate::host::context::Context;
+use crate::host::context::{Context, PROFILE_VARIABLE};
+use crate::host::duration;
 use crate::host::error::CliError;
 use crate::host::shell_quote::command;
-use crate::host::text::utc;
 use crate::profiles::view::{self, View};
 
 /// What is asked for; without any of it, the provider of the default model.
@@ -89,6 +91,31 @@ pub(crate) fn models(request: &RouteRequest, view: &View) -> Result<Vec<ModelRef
     Ok(models)
 }
 
+/// The request with the profile that `CLAWDBOT_AUTH_PROFILE` names, where it names none, and none
+/// of another provider.
+///
+/// # Errors
+/// There is no such profile.
+pub(crate) fn with_variable<'a>(
+    request: &'a RouteRequest,
+    view: &View,
+    context: &Context,
+) -> Result<Cow<'a, RouteRequest>, CliError> {
+    let is_free = request.profile.is_none() && request.session.is_none() && request.model.is_none();
+    let Some(id) = context.chosen(PROFILE_VARIABLE).filter(|_| is_free) else {
+        return Ok(Cow::Borrowed(request));
+    };
+    let profile = view.profile(&ProfileId::new(id)).map_err(|error| {
+        let message = format!("{PROFILE_VARIABLE}: {}", error.message);
+        error.message(message)
+    })?;
+    let wanted = request.provider.as_deref().map(ProviderId::new);
+    if wanted.is_some_and(|wanted| wanted != profile.provider) {
+        return Ok(Cow::Borrowed(request));
+    }
+    Ok(Cow::Owned(RouteRequest { profile: Some(id.to_owned()), ..request.clone() }))
+}
+
 impl Route {
     /// The route for `request`, with `model` in the place of the one they name. Nothing is written.
     ///
@@ -136,7 +163,7 @@ impl Route {
             && let Some(id) = session::pinned(&entry)
         {
             if !view.profiles.iter().any(|profile| profile.id == id) {
-                return Err(view::no_profile(&id, &view.agent)
+                return Err(view::no_profile(&id, &view.document, &view.agent)
                     .message(format!(
                         "the session `{key}` is pinned to `{id}`, and the agent `{}` has no such profile",
                         view.agent.id
@@ -304,9 +331,11 @@ fn metered(
             && paid(&it.profile) == Some(Charge::Subscription)
             && (order.is_none() || place(&it.profile) < place(&first.profile))
     })?;
-    let until = in_cooldown.in_cooldown.map(utc).unwrap_or_default();
+    let left = in_cooldown.in_cooldown.map(|end| duration::until(end, view.now));
     Some(format!(
-        "`{}` costs by the use; the subscription `{}` rests until {until}",
-        first.profile, in_cooldown.profile
+        "`{}` is billed by usage; the subscription `{}` is in cooldown for {}",
+        first.profile,
+        in_cooldown.profile,
+        left.unwrap_or_default()
     ))
 }

@@ -1,86 +1,80 @@
 //! A provider's profiles in lines that fit the terminal, in the order in which they are tried.
 
-use auth_routing::{Plan, Why, health, unusable_until};
+use auth_routing::{Exclusion, Plan, Why, unusable_until};
 use auth_store::{Credential, Kind, Profile, ProviderId, Timestamp};
 
+use crate::host::duration;
 use crate::host::style::{Level, Style};
-use crate::host::text::{printable, shown};
-use crate::profiles::view::{Abilities, Ability, Access, Refresh, View};
+use crate::host::text::{columns, padded, printable, shown};
+use crate::profiles::standing::{Ability, Access, Refresh, Standing};
+use crate::profiles::view::View;
 
 /// One line for each profile of `provider`, more where the terminal is narrow: first those that
 /// are tried, numbered, then the others with the reason.
 pub(crate) fn profile_lines(
-    view: &View,
+    standing: &Standing,
     provider: &ProviderId,
-    abilities: &Abilities,
     style: Style,
     width: usize,
 ) -> Vec<String> {
-    let plan = view.plan(provider, None);
+    let plan = standing.plan(provider).plan;
+    let now = standing.view.now;
     let candidates = plan.candidates.iter().enumerate();
     let mut rows: Vec<Row<'_>> = candidates
         .filter_map(|(place, candidate)| {
-            let profile = find(view, candidate.id.as_str())?;
-            let rest = match &candidate.why {
+            let profile = standing.profile(&candidate.id)?;
+            let pause = match &candidate.why {
                 Why::InCooldown { until, reason } => {
-                    Some(rest(*until, reason.as_deref(), view.now))
+                    Some(in_cooldown(*until, reason.as_deref(), now))
                 }
                 _ => None,
             };
-            let level = if rest.is_some() { Level::Soon } else { Level::Good };
-            Some(Row {
-                mark: (place + 1).to_string(),
-                profile,
-                level,
-                bar: None,
-                notes: rest.into_iter().collect(),
-            })
+            let level = if pause.is_some() { Level::Soon } else { Level::Good };
+            let (mark, notes) = ((place + 1).to_string(), pause.into_iter().collect());
+            Some(Row { mark, profile, level, bar: None, notes })
         })
         .collect();
     for (id, reason) in &plan.excluded {
-        if let Some(profile) = find(view, id.as_str()).filter(|it| it.provider == *provider) {
-            rows.push(Row {
-                mark: "-".to_owned(),
-                profile,
-                level: Level::Bad,
-                bar: None,
-                notes: vec![reason.to_string()],
-            });
+        if let Some(profile) = standing.profile(id).filter(|it| it.provider == *provider) {
+            let is_passing =
+                matches!(reason, Exclusion::Blocked(obstacle) if obstacle.is_passing());
+            let level = if is_passing { Level::Soon } else { Level::Bad };
+            let notes = vec![printable(&reason.to_string())];
+            rows.push(Row { mark: "-".to_owned(), profile, level, bar: None, notes });
         }
     }
 
-    let id_width = rows.iter().map(|row| row.profile.id.as_str().chars().count()).max();
+    let id_width = rows.iter().map(|row| columns(&printable(row.profile.id.as_str()))).max();
     let id_width = id_width.unwrap_or(0).min(width / 2);
-    let models = view.model_usage();
     for row in &mut rows {
         let mut notes = Vec::new();
-        row.bar = if width < NARROW { None } else { bar(view, row.profile, style) };
-        if let Some(ability) = abilities.get(&row.profile.id) {
-            let words = ability_words(*ability, row.profile.expires, view.now);
+        row.bar = if width < NARROW { None } else { bar(&standing.view, row.profile, style) };
+        if let Some(ability) = standing.ability(&row.profile.id) {
+            let words = ability_words(ability, row.profile.expires, now);
             let bar = row.bar.as_ref().map(|bar| format!("{bar} ")).unwrap_or_default();
             notes.push(format!("{bar}{words}"));
-            row.level = row.level.max(level(*ability));
+            row.level = row.level.max(level(ability));
         }
         notes.append(&mut row.notes);
-        for (model, usage) in models.models(&row.profile.id) {
-            if let Some(until) = unusable_until(&usage).filter(|end| view.now < *end) {
-                notes.push(format!("{} {}", printable(&model), rest(until, None, view.now)));
+        for (model, usage) in standing.models.models(&row.profile.id) {
+            if let Some(until) = unusable_until(&usage).filter(|end| now < *end) {
+                notes.push(format!("{} {}", printable(&model), in_cooldown(until, None, now)));
             }
         }
-        notes.extend(secret(view, row.profile));
-        let holder = view.holder(&row.profile.id);
-        if *holder != view.agent {
+        notes.extend(secret(&standing.view, row.profile));
+        let holder = standing.holder(&row.profile.id);
+        if *holder != standing.view.agent {
             notes.push(format!("shared by `{}`", holder.id));
         }
         row.notes = notes;
     }
 
     let all_notes = rows.iter().flat_map(|row| &row.notes);
-    let longest = all_notes.map(|note| note.chars().count()).max().unwrap_or(0);
+    let longest = all_notes.map(|note| columns(note)).max().unwrap_or(0);
     let mut lines = Vec::new();
     for row in rows {
-        let id = printable(row.profile.id.as_str());
-        let start = format!("{:>3}  {id:id_width$}  {:7}  ", row.mark, row.profile.kind.as_str());
+        let id = padded(&printable(row.profile.id.as_str()), id_width);
+        let start = format!("{:>3}  {id}  {:7}  ", row.mark, row.profile.kind.as_str());
         let first = lines.len();
         fill(&start, &row.notes, longest, width, &mut lines);
         for line in &mut lines[first..] {
@@ -119,7 +113,7 @@ pub(crate) fn wrapped(text: &str, indent: usize, width: usize) -> Vec<String> {
     let mut line = text[..text.len() - words.len()].to_owned();
     for word in words.split(' ') {
         let is_empty = line.trim_start().is_empty();
-        if !is_empty && line.chars().count() + 1 + word.chars().count() > width {
+        if !is_empty && columns(&line) + 1 + columns(word) > width {
             lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
         } else if !is_empty {
             line.push(' ');
@@ -143,10 +137,6 @@ struct Row<'a> {
     notes: Vec<String>,
 }
 
-fn find<'a>(view: &'a View, id: &str) -> Option<&'a Profile> {
-    view.profiles.iter().find(|profile| profile.id.as_str() == id)
-}
-
 /// What may be shown of a key or token; of an OAuth login it is the account.
 fn secret(view: &View, profile: &Profile) -> Option<String> {
     match profile.kind {
@@ -160,14 +150,11 @@ fn secret(view: &View, profile: &Profile) -> Option<String> {
     }
 }
 
-fn rest(until: Timestamp, reason: Option<&str>, now: Timestamp) -> String {
-    let left = match health::until_text(until, now) {
-        soon if soon == "soon" => "a few seconds".to_owned(),
-        left => left,
-    };
+fn in_cooldown(until: Timestamp, reason: Option<&str>, now: Timestamp) -> String {
+    let left = duration::until(until, now);
     match reason {
-        Some(reason) => format!("disabled ({reason}) for {left}"),
-        None => format!("rests for {left}"),
+        Some(reason) => format!("disabled ({}) for {left}", printable(reason)),
+        None => format!("in cooldown for {left}"),
     }
 }
 
@@ -177,19 +164,16 @@ pub(crate) fn ability_words(
     expires: Option<Timestamp>,
     now: Timestamp,
 ) -> String {
-    let ends = match expires.map(|end| health::until_text(end, now)) {
-        Some(left) if left == "soon" => "ends soon".to_owned(),
-        left => format!("ends in {}", left.unwrap_or_default()),
-    };
+    let left = expires.map(|end| duration::until(end, now)).unwrap_or_default();
     match (ability.access, ability.refresh) {
-        (Access::Static, _) => "does not end".to_owned(),
-        (Access::Unknown, _) => "nobody can read when it ends".to_owned(),
-        (Access::Expired, Refresh::Yes) => "expired, renewed on use".to_owned(),
+        (Access::Static, _) => "does not expire".to_owned(),
+        (Access::Unknown, _) => "expiry unknown".to_owned(),
+        (Access::Expired, Refresh::Yes) => "expired, refreshes on next use".to_owned(),
         (Access::Expired, Refresh::No) => "expired".to_owned(),
-        (Access::Expired, Refresh::NeedsLogin) => "expired: log in again".to_owned(),
-        (_, Refresh::Yes) => format!("{ends}, renewed by itself"),
-        (_, Refresh::No) => ends,
-        (_, Refresh::NeedsLogin) => format!("{ends}, then log in again"),
+        (Access::Expired, Refresh::NeedsLogin) => "expired, log in again".to_owned(),
+        (_, Refresh::Yes) => format!("expires in {left}, refreshes automatically"),
+        (_, Refresh::No) => format!("expires in {left}"),
+        (_, Refresh::NeedsLogin) => format!("expires in {left}, then log in again"),
     }
 }
 
@@ -202,7 +186,7 @@ pub(crate) fn fill(
     width: usize,
     lines: &mut Vec<String>,
 ) {
-    let length = |text: &str| text.chars().count();
+    let length = columns;
     let (mut line, indent) = if length(start) + longest <= width {
         (start.to_owned(), length(start))
     } else {

@@ -1,17 +1,11 @@
 //! What the commands know of an agent's credentials and of the way between them, read once.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Duration;
 
-use auth_providers::{Providers, TargetError};
+use auth_providers::Providers;
 use auth_routing::session::selector::{Aliases, ModelRef};
-use auth_routing::{Pin, Plan, Routing, for_model, health, plan};
-use auth_store::{
-    Credential, Document, ModelUsage, Profile, ProfileId, ProviderId, Records, State,
-    StateDirectory, Timestamp, TokenKey, paths,
-};
-use serde::Serialize;
+use auth_routing::{Pin, Plan, Routing, for_model, plan};
+use auth_store::{Document, ModelUsage, Profile, ProfileId, ProviderId, Timestamp, paths};
 
 use crate::agent::invocation::Invocation;
 use crate::agent::shared::Seen;
@@ -20,7 +14,9 @@ use crate::config::Config;
 use crate::host;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
+use crate::host::remedy::Remedy;
 use crate::host::shell_quote::option;
+use crate::host::suggest;
 
 /// An agent's credentials, and everything that decides about them.
 #[derive(Debug)]
@@ -155,7 +151,7 @@ impl View {
     /// There is none: exit code 3.
     pub fn profile(&self, id: &ProfileId) -> Result<&Profile, CliError> {
         let found = self.profiles.iter().find(|profile| profile.id == *id);
-        found.ok_or_else(|| no_profile(id, &self.agent))
+        found.ok_or_else(|| no_profile(id, &self.document, &self.agent))
     }
 
     /// The default model: the configured one, its alias resolved, else the built-in one.
@@ -193,10 +189,19 @@ impl View {
 }
 
 /// There is no such profile in this agent's store.
-pub fn no_profile(id: &ProfileId, agent: &Agent) -> CliError {
-    let message = format!("the agent `{}` has no profile `{id}`", agent.id);
-    CliError::new(Exit::NoCredential, "unknown_profile", message)
-        .hint(format!("see `clawdbot models auth list{}`", option("--agent", &agent.id)))
+pub fn no_profile(id: &ProfileId, document: &Document, agent: &Agent) -> CliError {
+    let message = format!("agent `{}` has no profile `{id}`", agent.id);
+    let known: Vec<ProfileId> = document.profiles().map(|it| it.id).collect();
+    let error = CliError::new(Exit::NoCredential, "unknown_profile", message);
+    let error = match suggest::did_you_mean(id.as_str(), known.iter().map(ProfileId::as_str)) {
+        Some(suggestion) => error.hint(suggestion),
+        None => error,
+    };
+    error
+        .remedy(Remedy::new(
+            "list the profiles",
+            format!("clawdbot models auth list{}", option("--agent", &agent.id)),
+        ))
         .profile(id)
         .path(&paths::store(&agent.directory))
 }
@@ -237,115 +242,29 @@ pub fn way_in(provider: &ProviderId, providers: &Providers) -> String {
     let of = option("--provider", provider);
     match providers.find(provider) {
         Some(known) if known.id.as_str() == DEFAULT_PROVIDER => {
-            "run `claude setup-token`, then `clawdbot models auth setup-token`".to_owned()
+            "run `claude setup-token`, then: clawdbot models auth setup-token".to_owned()
         }
         Some(known) if known.has_oauth_login() => {
             format!("clawdbot models auth login{of}")
         }
         Some(_) => format!("clawdbot models auth paste-api-key{of}"),
-        None => format!(
-            "no provider of that name is described (`clawdbot plugins list` shows those that are); a key of any provider: clawdbot models auth paste-api-key{of}"
-        ),
+        None => format!("clawdbot models auth paste-api-key{of}"),
     }
 }
 
-/// Whether the access token, key or token can be used now.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Access {
-    /// It can, and for a while.
-    Valid,
-    /// It can, and ends soon: inside the margin in which it is renewed, or, if nobody can renew
-    /// it, within a day.
-    Expiring,
-    /// It cannot.
-    Expired,
-    /// It can, and does not end.
-    Static,
-    /// It can, unless it has ended: nobody can read when that is.
-    Unknown,
-}
-
-/// Whether it can be renewed without a user.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Refresh {
-    /// It has a refresh token.
-    Yes,
-    /// It has none.
-    No,
-    /// It has one, and the issuer refused it, it was revoked, or the response to it could not be read.
-    NeedsLogin,
-}
-
-/// What can be done with a credential.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Ability {
-    /// Now.
-    pub access: Access,
-    /// Later.
-    pub refresh: Refresh,
-}
-
-/// Judges `credential` at `now`.
-pub fn ability(credential: &Credential, refresh: Refresh, now: Timestamp) -> Ability {
-    let margin = match refresh {
-        Refresh::Yes => Duration::ZERO,
-        Refresh::No | Refresh::NeedsLogin => health::WARN_AFTER,
-    };
-    let access = if !credential.is_valid(now) {
-        Access::Expired
-    } else if credential.expires().is_none() {
-        Access::Static
-    } else if credential.is_fresh(now, margin) {
-        Access::Valid
-    } else {
-        Access::Expiring
-    };
-    Ability { access, refresh }
-}
-
-/// What can be done with each profile of `view`.
-pub fn abilities(view: &View, providers: &Providers, context: &Context) -> Abilities {
-    let records = StateDirectory::at(&context.paths().state_dir).records();
-    let each = view.profiles.iter().filter_map(|profile| {
-        let credential = view.document.credential(&profile.id)?;
-        let refresh = refresh(&profile.provider, &credential, providers, &records);
-        let mut ability = ability(&credential, refresh, view.now);
-        if ability.access == Access::Static && view.document.has_unreadable_end(&profile.id) {
-            ability.access = Access::Unknown;
-        }
-        Some((profile.id.clone(), ability))
-    });
-    each.collect()
-}
-
-/// What can be done with each profile.
-pub type Abilities = BTreeMap<ProfileId, Ability>;
-
-/// Whether `credential` can be renewed: it has a refresh token, we know where that belongs, and
-/// nobody has refused it.
-fn refresh(
+/// Whether nothing here knows a provider of that name, with the known one that was most likely meant.
+pub(crate) fn unknown_provider(
     provider: &ProviderId,
-    credential: &Credential,
     providers: &Providers,
-    records: &Records,
-) -> Refresh {
-    let Credential::OAuth(login) = credential else { return Refresh::No };
-    let Some(provider) = providers.find(provider).filter(|_| !login.refresh.is_blank()) else {
-        return Refresh::No;
-    };
-    let key = match provider.refresh_target(login) {
-        Ok(target) => TokenKey::new(&target.token_endpoint, &target.client_id, &login.refresh),
-        Err(TargetError::NeedsDiscovery { .. }) => return Refresh::Yes,
-        Err(_) => return Refresh::No,
-    };
-    match records.peek(key) {
-        Ok(Some(record))
-            if matches!(record.state, State::Rejected | State::Revoked | State::Unmerged) =>
-        {
-            Refresh::NeedsLogin
-        }
-        _ => Refresh::Yes,
+    view: &View,
+) -> Option<Option<String>> {
+    let described = view.config.described_providers().map(ProviderId::new);
+    let stored = view.profiles.iter().map(|it| it.provider.clone());
+    let known: Vec<ProviderId> = described.chain(stored).collect();
+    if providers.find(provider).is_some() || known.contains(provider) {
+        return None;
     }
+    let built_in = providers.all().iter().map(|it| it.id.as_str());
+    let names = built_in.chain(known.iter().map(ProviderId::as_str));
+    Some(suggest::nearest(provider.as_str(), names).map(str::to_owned))
 }

@@ -61,6 +61,26 @@ pub struct ApiData {
     /// Whose headers tell of its quota.
     #[serde(default)]
     pub limits: Limits,
+    /// Where an account's quota can be asked for.
+    #[serde(default)]
+    pub usage: Option<UsageEndpoint>,
+}
+
+/// Where the quota of an account can be asked for. Such endpoints are not documented, and count the
+/// questions of an address: one at a time, and none for five minutes after.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageEndpoint {
+    /// The address of a `GET`.
+    pub url: String,
+    /// The header of the credential, `{}` for the secret; `authorization: Bearer {}` where nothing
+    /// is written. The account's header and the token headers are those of the API.
+    #[serde(default)]
+    pub header: Option<String>,
+    /// The kinds of credentials that may ask (`api_key`, `token`, `oauth`); all of them, where
+    /// nothing is written.
+    #[serde(default)]
+    pub kinds: Vec<String>,
 }
 
 /// Whose headers tell of a quota.
@@ -165,6 +185,11 @@ impl ApiData {
             let places = texts.iter().map(|text| Place::parse(text));
             places.collect::<Result<_, _>>().map_err(|reason| wrong(field, reason))
         };
+        if let Some(usage) = &self.usage {
+            Url::parse(&usage.url).map_err(|error| wrong("usage", error))?;
+            let header = usage.header.as_deref().unwrap_or(BEARER);
+            Template::parse(header).map_err(|reason| wrong("usage", reason))?;
+        }
         let account_header = self.account_header.as_ref().map(|name| name.parse());
         Ok(Api {
             scheme,
@@ -391,6 +416,8 @@ mod tests {
             (r#", "headers": {"key": "x: {}"}"#, "headers"),
             (r#", "headers": {"api_key": "x-api-key"}"#, "headers"),
             (r#", "bound": ["/a/*b"]"#, "bound"),
+            (r#", "usage": {"url": "usage"}"#, "usage"),
+            (r#", "usage": {"url": "https://a.example/", "header": "x"}"#, "usage"),
         ] {
             assert_eq!(api(more).unwrap_err().field, field, "{more}");
         }

@@ -123,6 +123,9 @@ pub struct Provider {
     /// How to ask whether a credential works.
     #[serde(default)]
     pub probe: Option<Probe>,
+    /// The API of its models, as `auth-gateway` reads it (`ApiData`).
+    #[serde(default)]
+    pub api: Option<serde_json::Value>,
     /// Variables with a key or token, the first that is set wins.
     #[serde(default, deserialize_with = "null_is_default")]
     pub env: Vec<VariableName>,
@@ -380,6 +383,11 @@ impl Provider {
         }
         if let Err(error) = self.redirect() {
             return Err(wrong("redirect", &error.to_string()));
+        }
+        if let Some(api) = &self.api {
+            let base = api.get("base").and_then(serde_json::Value::as_str);
+            let base = base.ok_or_else(|| wrong("api.base", "it is missing"))?;
+            address::parse(base).map_err(|reason| wrong("api.base", reason))?;
         }
         let pointers = [("identity.account", &self.identity.account)];
         for (field, pointer) in

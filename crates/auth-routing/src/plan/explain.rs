@@ -49,6 +49,7 @@ impl fmt::Display for Exclusion {
             Self::Expired(_) => formatter.write_str("the token has expired"),
             Self::NotListed(source) => write!(formatter, "not in {source}"),
             Self::NotRequired => formatter.write_str("another profile is pinned"),
+            Self::Blocked(obstacle) => write!(formatter, "{obstacle}"),
         }
     }
 }
@@ -65,6 +66,7 @@ impl Exclusion {
             Self::Expired(_) => "expired",
             Self::NotListed(_) => "not_listed",
             Self::NotRequired => "not_pinned",
+            Self::Blocked(obstacle) => obstacle.code(),
         }
     }
 }

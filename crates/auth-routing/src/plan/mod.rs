@@ -3,6 +3,7 @@
 pub(crate) mod billing;
 pub(crate) mod config;
 pub(crate) mod explain;
+pub(crate) mod obstacle;
 
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
@@ -10,6 +11,7 @@ use auth_store::{Kind, Profile, ProfileId, ProviderId, Timestamp};
 
 use crate::cooldown;
 use crate::plan::config::{Config, Declared};
+use crate::plan::obstacle::Obstacle;
 
 /// Without a seed: ids are the user's own, and a seed would cost a system call.
 type Hasher = BuildHasherDefault<DefaultHasher>;
@@ -128,6 +130,8 @@ pub enum Exclusion {
     NotListed(Source),
     /// Another profile is required.
     NotRequired,
+    /// It is a candidate by all rules, and asking for it fails all the same.
+    Blocked(Obstacle),
 }
 
 /// A property of the order that the user may not have intended. The order is followed all the same.
@@ -144,18 +148,96 @@ pub enum Warning {
 }
 
 /// The plan for `routing.provider` at `now`, from all profiles of the agent in the order of the
-/// store. See the [crate](crate) for the rules.
+/// store. See the [crate](crate) for the rules. For the plans of many providers see [`Planner`].
 pub fn plan(
     profiles: &[Profile],
     routing: &Routing<'_>,
     pin: Option<&Pin>,
     now: Timestamp,
 ) -> Plan {
-    let by_id: Map<&ProfileId, &Profile> = profiles.iter().map(|it| (&it.id, it)).collect();
-    let declared: Map<&ProfileId, &Declared> =
-        routing.config.profiles.iter().rev().map(|(id, entry)| (id, entry)).collect();
-    let (source, listed) = base_order(profiles, routing);
+    let by_id = profiles.iter().map(|it| (&it.id, it)).collect();
+    let declared = &routing.config.profiles;
+    let declared_by_id = declared.iter().rev().map(|(id, entry)| (id, entry)).collect();
+    let of_provider = OfProvider {
+        stored: profiles.iter().filter(|it| it.provider == routing.provider).collect(),
+        declared: {
+            let of_provider = declared.iter().filter(|(_, it)| it.provider == routing.provider);
+            of_provider.map(|(id, _)| id).collect()
+        },
+        config_order: routing.config.order(&routing.provider),
+    };
+    planned(&by_id, &declared_by_id, &of_provider, routing, pin, now)
+}
 
+/// Makes the plans of many providers over the same profiles, in one pass over these.
+#[derive(Debug)]
+pub struct Planner<'a> {
+    by_id: Map<&'a ProfileId, &'a Profile>,
+    declared_by_id: Map<&'a ProfileId, &'a Declared>,
+    of_provider: Map<&'a ProviderId, OfProvider<'a>>,
+    config: &'a Config,
+    now: Timestamp,
+}
+
+/// What belongs to one provider.
+#[derive(Debug, Default)]
+struct OfProvider<'a> {
+    stored: Vec<&'a Profile>,
+    declared: Vec<&'a ProfileId>,
+    config_order: Option<&'a [ProfileId]>,
+}
+
+impl<'a> Planner<'a> {
+    /// Over all profiles of the agent, in the order of the store.
+    pub fn new(profiles: &'a [Profile], config: &'a Config, now: Timestamp) -> Self {
+        let mut of_provider: Map<&ProviderId, OfProvider<'_>> = Map::default();
+        for profile in profiles {
+            of_provider.entry(&profile.provider).or_default().stored.push(profile);
+        }
+        for (id, entry) in &config.profiles {
+            of_provider.entry(&entry.provider).or_default().declared.push(id);
+        }
+        for (provider, order) in &config.orders {
+            let entry = of_provider.entry(provider).or_default();
+            entry.config_order.get_or_insert(order);
+        }
+        Self {
+            by_id: profiles.iter().map(|it| (&it.id, it)).collect(),
+            declared_by_id: config.profiles.iter().rev().map(|(id, it)| (id, it)).collect(),
+            of_provider,
+            config,
+            now,
+        }
+    }
+
+    /// The profile with this id.
+    pub fn profile(&self, id: &ProfileId) -> Option<&'a Profile> {
+        self.by_id.get(id).copied()
+    }
+
+    /// What [`plan`](plan()) gives for `provider`.
+    pub fn plan(
+        &self,
+        provider: &ProviderId,
+        stored_order: Option<Vec<ProfileId>>,
+        pin: Option<&Pin>,
+    ) -> Plan {
+        let nothing = OfProvider::default();
+        let of_provider = self.of_provider.get(provider).unwrap_or(&nothing);
+        let routing = Routing { provider: provider.clone(), stored_order, config: self.config };
+        planned(&self.by_id, &self.declared_by_id, of_provider, &routing, pin, self.now)
+    }
+}
+
+fn planned(
+    by_id: &Map<&ProfileId, &Profile>,
+    declared_by_id: &Map<&ProfileId, &Declared>,
+    of_provider: &OfProvider<'_>,
+    routing: &Routing<'_>,
+    pin: Option<&Pin>,
+    now: Timestamp,
+) -> Plan {
+    let (source, listed) = base_order(of_provider, routing);
     let mut excluded = Vec::new();
     let mut awake = Vec::new();
     let mut in_cooldown = Vec::new();
@@ -164,7 +246,7 @@ pub fn plan(
             excluded.push((id.clone(), Exclusion::Unknown));
             continue;
         };
-        let declared = declared.get(id).copied();
+        let declared = declared_by_id.get(id).copied();
         if let Err(reason) = judge(profile, declared, &routing.provider, now) {
             excluded.push((id.clone(), reason));
             continue;
@@ -197,33 +279,22 @@ pub fn plan(
     let mut candidates: Vec<_> = awake.chain(in_cooldown).collect();
 
     let listed: Set<&ProfileId> = listed.iter().collect();
-    let others = profiles.iter().filter(|it| it.provider == routing.provider);
-    let others = others.filter(|it| !listed.contains(&it.id));
+    let others = of_provider.stored.iter().filter(|it| !listed.contains(&it.id));
     excluded.extend(others.map(|it| (it.id.clone(), Exclusion::NotListed(source))));
     obey(pin, &mut candidates, &mut excluded);
     Plan { source, candidates, excluded, warnings }
 }
 
 /// The ids to consider, each once, and their source.
-fn base_order(profiles: &[Profile], routing: &Routing<'_>) -> (Source, Vec<ProfileId>) {
-    let declared = || {
-        let of_provider =
-            routing.config.profiles.iter().filter(|(_, it)| it.provider == routing.provider);
-        of_provider.map(|(id, _)| id.clone()).collect::<Vec<_>>()
-    };
-    let stored = || {
-        let of_provider = profiles.iter().filter(|it| it.provider == routing.provider);
-        of_provider.map(|it| it.id.clone()).collect()
-    };
+fn base_order(of_provider: &OfProvider<'_>, routing: &Routing<'_>) -> (Source, Vec<ProfileId>) {
     let (source, ids) = if let Some(order) = &routing.stored_order {
         (Source::StoredOrder, order.clone())
-    } else if let Some(order) = routing.config.order(&routing.provider) {
+    } else if let Some(order) = of_provider.config_order {
         (Source::ConfigOrder, order.to_vec())
+    } else if of_provider.declared.is_empty() {
+        (Source::Profiles, of_provider.stored.iter().map(|it| it.id.clone()).collect())
     } else {
-        match declared() {
-            ids if ids.is_empty() => (Source::Profiles, stored()),
-            ids => (Source::ConfigProfiles, ids),
-        }
+        (Source::ConfigProfiles, of_provider.declared.iter().map(|id| (*id).clone()).collect())
     };
     let mut seen = Set::default();
     let once = ids.into_iter().filter(|id| seen.insert(id.clone())).collect();
@@ -315,6 +386,28 @@ fn obey(
 }
 
 impl Plan {
+    /// The same plan without the candidates that `obstacle` knows a reason against: they are
+    /// excluded with it. Candidates in cooldown are judged too.
+    #[must_use]
+    pub fn without(mut self, mut obstacle: impl FnMut(&ProfileId) -> Option<Obstacle>) -> Self {
+        let mut kept = Vec::with_capacity(self.candidates.len());
+        for candidate in self.candidates {
+            match obstacle(&candidate.id) {
+                Some(obstacle) => {
+                    self.excluded.push((candidate.id, Exclusion::Blocked(obstacle)));
+                }
+                None => kept.push(candidate),
+            }
+        }
+        self.candidates = kept;
+        self
+    }
+
+    /// The candidate to use now: the first one that is not in cooldown.
+    pub fn ready(&self) -> Option<&Candidate> {
+        self.candidates.iter().find(|it| !matches!(it.why, Why::InCooldown { .. }))
+    }
+
     /// The profile to use now: the first candidate, in cooldown or not.
     pub fn first(&self) -> Option<&ProfileId> {
         self.candidates.first().map(|it| &it.id)

@@ -120,6 +120,43 @@ fn a_pin_goes_first_or_leaves_no_other() {
     assert_eq!(ids(&gone), [""; 0]);
 }
 
+#[test]
+fn a_candidate_with_an_obstacle_is_excluded_for_it_and_the_next_is_ready() {
+    let usage = json!({ "key": { "cooldownUntil": NOW + 9 } });
+    let plan = check(None, &json!({}), &usage, None);
+    assert_eq!(plan.ready().map(|it| it.id.as_str()), Some("work"));
+    let refused = crate::Obstacle::Refused("invalid_grant".to_owned());
+    let plan = plan.without(|id| (id.as_str() != "key").then(|| refused.clone()));
+    assert_eq!(ids(&plan), ["key"]);
+    assert_eq!(excluded(&plan, "work"), Some(&Exclusion::Blocked(refused)));
+    assert_eq!(plan.ready(), None);
+}
+
+#[test]
+fn a_planner_says_of_each_provider_what_a_plan_says() {
+    let store = json!({ "profiles": {
+        "a:1": { "type": "api_key", "provider": "a", "key": "k" },
+        "b:1": { "type": "api_key", "provider": "b", "key": "k" },
+        "b:2": { "type": "oauth", "provider": "B", "access": "a", "refresh": "r" },
+        "c:1": { "type": "api_key", "provider": "c", "key": "k" },
+    } });
+    let config = json!({ "auth": {
+        "order": { "b": ["b:2", "gone"], "B": ["b:1"] },
+        "profiles": { "c:1": { "provider": "c", "mode": "token" }, "c:2": { "provider": "c" } },
+    } });
+    let (profiles, config) = (profiles(&store), Config::from_json(&config));
+    let planner = crate::Planner::new(&profiles, &config, Timestamp(NOW));
+    for name in ["a", "b", "c", "d"] {
+        let provider = ProviderId::new(name);
+        for order in [None, Some(vec![]), Some(vec!["c:1".into(), "b:1".into(), "b:1".into()])] {
+            let stored_order = order.clone();
+            let routing = Routing { provider: provider.clone(), stored_order, config: &config };
+            let expected = plan(&profiles, &routing, None, Timestamp(NOW));
+            assert_eq!(planner.plan(&provider, order, None), expected, "{name}");
+        }
+    }
+}
+
 /// A store in which anything may stand where a number is expected, and a config.
 fn world() -> impl Strategy<Value = Value> {
     let id = || "[ab]:[a-d]";

@@ -209,7 +209,7 @@ fn revoke(
                     done,
                     sink.refresh_context(),
                 ))?
-                .map_err(|error| refresh_error::explain(error, Some(provider), agent))?;
+                .map_err(|error| refresh_error::explain(error, Some(provider), agent, context))?;
                 for path in out.others {
                     context.say(format_args!(
                         "warning: `{}` had the same login as `{id}`: it is dead there too",

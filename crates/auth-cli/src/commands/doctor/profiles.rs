@@ -15,7 +15,6 @@ use crate::commands::doctor::finding::{Finding, Fix, Severity};
 use crate::commands::doctor::settings::order_finding;
 use crate::host::error::CliError;
 use crate::host::shell_quote::{command, moved_away, option, word};
-use crate::host::text::utc;
 use crate::profiles::kept::kept;
 use crate::profiles::key_reference;
 use crate::profiles::view::way_in;
@@ -246,7 +245,11 @@ fn of_profile(
     let usage = &profile.usage;
     let ends = [usage.cooldown_until, usage.disabled_until].into_iter().flatten().max();
     if let Some(until) = ends.filter(|until| *until > examination.now.plus(LONG_COOLDOWN)) {
-        let what = format!("`{id}` of `{}` rests until {}", agent.id, utc(until));
+        let what = format!(
+            "`{id}` of `{}` is in cooldown until {}",
+            agent.id,
+            examination.context.time(until)
+        );
         findings.push(
             Finding::new("long_rest", Severity::Warning, what)
                 .costs("it is not used until then")
@@ -345,7 +348,7 @@ fn of_login(
     };
     let key = TokenKey::new(&target.token_endpoint, &target.client_id, &oauth.refresh);
     let record = examination.records.peek(key).ok().flatten()?;
-    let when = utc(record.at);
+    let when = examination.context.time(record.at);
     match record.state {
         State::Rejected | State::Revoked => {
             let code = record.code.as_deref().unwrap_or("revoked");

@@ -24,6 +24,7 @@ use crate::host::report::Report;
 use crate::host::shell_quote::{command, option};
 use crate::host::text::printable;
 use crate::profiles::login_method;
+use crate::profiles::standing::Standing;
 use crate::profiles::table;
 use crate::profiles::view::{self, DEFAULT_PROVIDER, View};
 
@@ -35,7 +36,7 @@ pub fn run(args: &OnboardArgs, invocation: &Invocation<'_>) -> Result<Report, Cl
     let providers = view::providers(context);
     let act = match &args.auth_choice {
         Some(choice) => named(choice, args, &view, &providers, context)?,
-        None if is_silent => return Err(missing("--auth-choice CHOICE", CHOICES)),
+        None if is_silent => return Err(missing("--auth-choice", CHOICES)),
         None => {
             found::tell(&view, &providers, context);
             chosen(args, &view, &providers, context)?
@@ -175,11 +176,8 @@ fn chosen(
         ("Nothing for now", Wanted::Nothing),
     ];
     choices.extend(fixed.into_iter().map(|(text, wanted)| (text.to_owned(), wanted)));
-    context.say("How shall requests be paid for?");
-    for (place, (text, _)) in choices.iter().enumerate() {
-        context.say(format_args!("{:4}  {text}", place + 1));
-    }
-    let number = prompt::number(choices.len(), context)?;
+    let items: Vec<_> = choices.iter().map(|(text, _)| text.clone()).collect();
+    let number = prompt::choose("How do you want to sign in?", &items, context)?;
     let (_, wanted) = choices.swap_remove(number);
     Ok(match wanted {
         Wanted::Keep | Wanted::Nothing => Act::Keep(view.providers().into_iter().next()),
@@ -345,8 +343,10 @@ fn finish(
     model: Option<&str>,
     invocation: &Invocation<'_>,
 ) -> Result<Report, CliError> {
-    let (view, context) = (View::read(invocation)?, invocation.context);
+    let context = invocation.context;
     let providers = view::providers(context);
+    let standing = Standing::judge(View::read(invocation)?, &providers, context);
+    let view = &standing.view;
     let stored: Vec<&str> = match &done["imported"] {
         Value::Array(all) => {
             let unchanged = done["unchanged"].as_array().into_iter().flatten();
@@ -364,7 +364,7 @@ fn finish(
     };
     let usable = provider
         .as_ref()
-        .filter(|id| matches!(act, Act::Env(_)) || !view.plan(id, None).candidates.is_empty());
+        .filter(|id| matches!(act, Act::Env(_)) || standing.plan(id).plan.ready().is_some());
     let name = usable.map_or("PROVIDER", ProviderId::as_str);
     let next = if usable.is_some() {
         [
@@ -372,12 +372,12 @@ fn finish(
                 format!("clawdbot models auth token{}", option("--provider", name)),
                 "a valid token, for any tool",
             ),
-            ("clawdbot models status".to_owned(), "who is logged in, until when"),
-            ("clawdbot doctor".to_owned(), "what is wrong, and what mends it"),
+            ("clawdbot models status".to_owned(), "who is logged in, and for how long"),
+            ("clawdbot doctor".to_owned(), "what is wrong, and how to fix it"),
         ]
     } else {
         [
-            ("clawdbot onboard".to_owned(), "this again"),
+            ("clawdbot onboard".to_owned(), "start again"),
             ("clawdbot plugins list".to_owned(), "the providers there are"),
             ("clawdbot models status".to_owned(), "what is stored"),
         ]
@@ -393,10 +393,9 @@ fn finish(
     report.line("");
     match (&provider, usable) {
         (Some(id), Some(_)) => {
-            let abilities = view::abilities(&view, &providers, context);
             let (style, width) = (invocation.style(), context.terminal.width.unwrap_or(80));
-            report.line(format_args!("Ready: {id}, for the agent `{}`", view.agent.id));
-            for line in table::profile_lines(&view, id, &abilities, style, width) {
+            report.line(format_args!("Ready: {id} (agent `{}`)", view.agent.id));
+            for line in table::profile_lines(&standing, id, style, width) {
                 report.styled(line);
             }
             if let Act::Env(id) = act
@@ -407,9 +406,9 @@ fn finish(
             }
         }
         (Some(id), None) => {
-            report.line(format_args!("There is no credential of {id} that can be used yet."));
+            report.line(format_args!("No usable credential for {id} yet."));
         }
-        (None, _) => report.line("There is no credential yet."),
+        (None, _) => report.line("No credential yet."),
     }
     if model.is_some() {
         report.line(format_args!("Default model: {}", view.default_model()));
@@ -424,7 +423,7 @@ fn finish(
 }
 
 fn missing(option: &str, why: &str) -> CliError {
-    CliError::usage(format!("there is nobody to ask, and this is missing: {option}")).hint(why)
+    CliError::usage(format!("{option} is required when stdin is not a terminal")).hint(why)
 }
 
 const CHOICES: &str = "choices: openai-codex, or another provider to log in to (`clawdbot plugins list`); \

@@ -10,6 +10,9 @@ Examples:
   clawdbot models auth list --provider anthropic --json")]
 pub struct ListArgs {
     /// This provider only
+    #[arg(value_name = "PROVIDER", conflicts_with = "provider")]
+    pub named: Option<String>,
+    /// This provider only
     #[arg(long, value_name = "NAME")]
     pub provider: Option<String>,
 }
@@ -75,6 +78,16 @@ pub enum OrderCommand {
 Example:
   clawdbot models auth order set --provider anthropic anthropic:work anthropic:home")]
     Set(OrderSetArgs),
+    /// Add profiles at the end of the agent's own order, or with --first at its start
+    #[command(after_help = "\
+Example:
+  clawdbot models auth order add openai-codex:home")]
+    Add(OrderChangeArgs),
+    /// Remove profiles from the agent's own order
+    #[command(after_help = "\
+Example:
+  clawdbot models auth order remove openai-codex:home")]
+    Remove(OrderChangeArgs),
     /// Go back to the config's order, or to the default one
     Clear(OrderArgs),
 }
@@ -96,6 +109,33 @@ pub struct OrderSetArgs {
     /// The profiles, the preferred one first
     #[arg(required = true, value_name = "PROFILE")]
     pub profiles: Vec<String>,
+}
+
+/// `models auth order add|remove`
+#[derive(Args, Debug)]
+pub struct OrderChangeArgs {
+    /// The provider; without it, that of the first profile
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// The profiles
+    #[arg(required = true, value_name = "PROFILE")]
+    pub profiles: Vec<String>,
+    /// At the start of the order
+    #[arg(long)]
+    pub first: bool,
+}
+
+/// `use`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  clawdbot use openai-codex:work
+  clawdbot use                      (choose from a list)
+
+The profile is put first in the agent's own order of its provider; the others follow as before.")]
+pub struct UseArgs {
+    /// The profile
+    pub profile: Option<String>,
 }
 
 /// `models auth cooldown …`

@@ -1,7 +1,7 @@
 //! `models auth cooldown list|clear`: profiles that rest after a failure, and models that rest
 //! with some of them.
 
-use auth_routing::{cleared, health, unusable_until};
+use auth_routing::{cleared, unusable_until};
 use auth_store::{ProfileId, ProviderId, Usage};
 use serde_json::json;
 
@@ -12,9 +12,10 @@ use crate::commands::profiles::args::CooldownClearArgs;
 use crate::commands::profiles::args::ListArgs;
 use crate::config::Config;
 use crate::host::context::Context;
+use crate::host::duration;
 use crate::host::error::CliError;
 use crate::host::report::Report;
-use crate::host::text::{printable, utc};
+use crate::host::text::printable;
 use crate::profiles::cooldowns::in_cooldown_with;
 use crate::profiles::view::{self, DEFAULT_PROVIDER, View, no_profile};
 
@@ -22,23 +23,23 @@ use crate::profiles::view::{self, DEFAULT_PROVIDER, View, no_profile};
 pub fn list(args: &ListArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let view = View::read(invocation)?;
     let mut in_cooldown = in_cooldown_with(&view, &view.model_usage());
-    if let Some(provider) = &args.provider {
+    if let Some(provider) = args.provider.as_ref().or(args.named.as_ref()) {
         in_cooldown.retain(|it| ProviderId::new(&it.provider) == ProviderId::new(provider));
     }
     let mut report =
         Report::from_data(json!({ "agentId": view.agent.id, "profiles": in_cooldown }));
     if in_cooldown.is_empty() {
-        report.line("No profile rests.");
+        report.line("No profile is in cooldown.");
     }
     for it in &in_cooldown {
         let model = it.model.as_deref().map(|it| format!(" with {it}")).unwrap_or_default();
         let reason = it.reason.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
-        let left = health::until_text(it.until, view.now);
+        let left = duration::until(it.until, view.now);
         report.line(format_args!(
             "{}{model}  {}{reason}, back in {left} ({})",
             it.profile_id,
             it.kind,
-            utc(it.until)
+            invocation.context.time(it.until)
         ));
         if let Some(raw) = &it.raw {
             report.line(format_args!("    {}", printable(raw)));
@@ -54,7 +55,7 @@ pub fn clear(args: &CooldownClearArgs, invocation: &Invocation<'_>) -> Result<Re
     let seen = Seen::by(agent, &config, context)?;
     let named: Vec<_> = args.profiles.iter().map(|id| ProfileId::new(id.as_str())).collect();
     if let Some(unknown) = named.iter().find(|id| !seen.document.contains(id)) {
-        return Err(no_profile(unknown, agent));
+        return Err(no_profile(unknown, &seen.document, agent));
     }
     let all: Vec<ProfileId> =
         if args.all { seen.document.profiles().map(|profile| profile.id).collect() } else { named };
@@ -82,7 +83,7 @@ pub fn clear(args: &CooldownClearArgs, invocation: &Invocation<'_>) -> Result<Re
         report.line(printable(&format!("`{id}`{model} is ready")));
     }
     if ended.is_empty() {
-        report.line("None of them was resting.");
+        report.line("None of them was in cooldown.");
     }
     Ok(report)
 }

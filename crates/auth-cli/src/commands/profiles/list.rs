@@ -1,8 +1,7 @@
 //! `models auth list`: the profiles of an agent, and what can be done with each.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
-use auth_routing::Plan;
 use auth_store::{Credential, ModelUsage, Profile, ProfileId, ProviderId, Usage, paths};
 use serde_json::{Map, Value, json};
 
@@ -10,78 +9,90 @@ use crate::agent::invocation::Invocation;
 use crate::commands::profiles::args::ListArgs;
 use crate::host::error::CliError;
 use crate::host::report::Report;
+use crate::profiles::standing::{Ability, Routed, Standing};
 use crate::profiles::table;
-use crate::profiles::view::{self, Ability, View};
+use crate::profiles::view::{self, View};
 
 /// Lists them by provider, in the order in which routing tries them; in JSON in the order of the
 /// store.
 pub fn run(args: &ListArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
-    let view = View::read(invocation)?;
-    let abilities = view::abilities(&view, &view::providers(context), context);
-    let wanted = args.provider.as_deref().map(ProviderId::new);
-    let mut providers = view.providers();
-    providers.retain(|provider| wanted.as_ref().is_none_or(|wanted| provider == wanted));
-    let plans: Vec<_> =
-        providers.iter().map(|provider| (provider, view.plan(provider, None))).collect();
-    let mut routed = view.routed_providers();
-    routed.retain(|provider| wanted.as_ref().is_none_or(|wanted| provider == wanted));
-    for provider in &routed {
-        for warning in table::warnings(&view.plan(provider, None), provider) {
+    let providers = view::providers(context);
+    let standing = Standing::judge(View::read(invocation)?, &providers, context);
+    let wanted = args.provider.as_deref().or(args.named.as_deref()).map(ProviderId::new);
+    let is_wanted = |it: &ProviderId| wanted.as_ref().is_none_or(|wanted| it == wanted);
+    for (provider, routed) in standing.plans().filter(|(provider, _)| is_wanted(provider)) {
+        for warning in table::warnings(&routed.plan, provider) {
             context.say(warning);
         }
     }
-    let store = paths::store(&view.agent.directory);
-    let models = view.model_usage();
-    let judged = judged(&plans);
-    let profiles = view.profiles.iter().filter(|it| providers.contains(&it.provider));
+    let has_profiles = standing.view.profiles.iter().any(|it| is_wanted(&it.provider));
+    if let Some(wanted) = wanted.as_ref().filter(|_| !has_profiles) {
+        if let Some(nearest) = view::unknown_provider(wanted, &providers, &standing.view) {
+            let meant = nearest.map(|it| format!("; did you mean `{it}`?")).unwrap_or_default();
+            context.say(format_args!("warning: there is no provider `{wanted}`{meant}"));
+        }
+    }
+    let data = || list_json(&standing, wanted.as_ref(), &is_wanted);
+    Ok(Report::shown(invocation.output, data, |report| {
+        let view = &standing.view;
+        let store = context.display(&paths::store(&view.agent.directory));
+        report.line(format_args!("Agent {}: {store}", view.agent.id));
+        if !has_profiles {
+            let of = wanted.as_ref().map(|it| format!(" for {it}")).unwrap_or_default();
+            report.line(format_args!("No profiles{of}."));
+            let provider = wanted.clone().unwrap_or_else(|| ProviderId::new("openai-codex"));
+            report.note(format_args!("hint: {}", view::way_in(&provider, &providers)));
+        }
+        let (style, width) = (invocation.style(), context.terminal.width.unwrap_or(80));
+        for provider in view.providers().iter().filter(|it| is_wanted(it)) {
+            report.line("");
+            report.line(provider);
+            for line in table::profile_lines(&standing, provider, style, width) {
+                report.styled(line);
+            }
+        }
+    }))
+}
+
+fn list_json(
+    standing: &Standing,
+    wanted: Option<&ProviderId>,
+    is_wanted: &dyn Fn(&ProviderId) -> bool,
+) -> Value {
+    let view = &standing.view;
+    let judged = judged(standing);
+    let profiles = view.profiles.iter().filter(|it| is_wanted(&it.provider));
     let profiles = profiles.map(|profile| {
         let credential = view.document.credential(&profile.id);
-        let ability = abilities.get(&profile.id);
-        let judged = judged.get(&(&profile.provider, &profile.id));
-        let mut json = to_json(profile, credential.as_ref(), ability, judged, &models);
-        let holder = view.holder(&profile.id);
+        let judged = judged.get(&profile.id);
+        let ability = standing.ability(&profile.id);
+        let mut json = to_json(profile, credential.as_ref(), ability, judged, &standing.models);
+        let holder = standing.holder(&profile.id);
         if *holder != view.agent {
             json["sharedFrom"] = holder.id.as_str().into();
         }
         json
     });
-    let profiles: Vec<_> = profiles.collect();
-    let mut report = Report::from_data(json!({
+    json!({
         "agentId": view.agent.id,
         "agentDir": view.agent.directory.display().to_string(),
-        "storePath": store.display().to_string(),
+        "storePath": paths::store(&view.agent.directory).display().to_string(),
         "provider": wanted,
-        "profiles": profiles,
-    }));
-    report.line(format_args!("Agent {}: {}", view.agent.id, context.display(&store)));
-    if providers.is_empty() {
-        report.line("No profiles.");
-        report.note("hint: clawdbot models auth login --provider openai-codex");
-    }
-    let style = invocation.style();
-    let width = context.terminal.width.unwrap_or(80);
-    for provider in &providers {
-        report.line("");
-        report.line(provider);
-        for line in table::profile_lines(&view, provider, &abilities, style, width) {
-            report.styled(line);
-        }
-    }
-    Ok(report)
+        "profiles": profiles.collect::<Vec<_>>(),
+    })
 }
 
-/// What the plans say of each profile: whether it can be used, and why.
-type Judged<'a> = BTreeMap<(&'a ProviderId, &'a ProfileId), (bool, String)>;
-
-fn judged<'a>(plans: &'a [(&'a ProviderId, Plan)]) -> Judged<'a> {
-    let mut judged = Judged::new();
-    for (provider, plan) in plans {
-        for candidate in &plan.candidates {
-            judged.insert((provider, &candidate.id), (true, candidate.why.to_string()));
+/// What the plan of its provider says of each profile: whether it can be used, and why.
+fn judged(standing: &Standing) -> HashMap<&ProfileId, (bool, String)> {
+    let mut judged = HashMap::new();
+    for (provider, Routed { plan, .. }) in standing.plans() {
+        let is_its = |id| standing.profile(id).is_some_and(|it| it.provider == *provider);
+        for candidate in plan.candidates.iter().filter(|it| is_its(&it.id)) {
+            judged.insert(&candidate.id, (true, candidate.why.to_string()));
         }
-        for (id, reason) in &plan.excluded {
-            judged.entry((provider, id)).or_insert_with(|| (false, reason.to_string()));
+        for (id, reason) in plan.excluded.iter().filter(|(id, _)| is_its(id)) {
+            judged.entry(id).or_insert_with(|| (false, reason.to_string()));
         }
     }
     judged
@@ -90,7 +101,7 @@ fn judged<'a>(plans: &'a [(&'a ProviderId, Plan)]) -> Judged<'a> {
 fn to_json(
     profile: &Profile,
     credential: Option<&Credential>,
-    ability: Option<&Ability>,
+    ability: Option<Ability>,
     judged: Option<&(bool, String)>,
     models: &ModelUsage,
 ) -> Value {

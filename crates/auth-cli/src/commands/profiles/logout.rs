@@ -12,7 +12,7 @@ use crate::host::error::{CliError, Exit};
 use crate::host::process::runtime;
 use crate::host::report::Report;
 use crate::host::shell_quote::word;
-use crate::host::text::{printable, utc};
+use crate::host::text::printable;
 use crate::profiles::refresh_error;
 use crate::profiles::sink;
 use crate::profiles::view::no_profile;
@@ -50,7 +50,7 @@ pub fn run(args: &LogoutArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     if !document.contains(&id) {
         // Whoever died while removing it may have left a copy.
         refresh::clear_up(sink.refresh_context());
-        return Err(no_profile(&id, agent));
+        return Err(no_profile(&id, &document, agent));
     }
     let expires = document.credential(&id).and_then(|credential| credential.expires());
     let provider = document.profile(&id).and_then(|profile| sink.provider_of(&profile).cloned());
@@ -61,7 +61,7 @@ pub fn run(args: &LogoutArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     };
     let outcome =
         runtime::run(refresh::logout(&id, provider.as_ref(), revoke, sink.refresh_context()))?
-            .map_err(|error| refresh_error::explain(error, provider.as_ref(), agent))?;
+            .map_err(|error| refresh_error::explain(error, provider.as_ref(), agent, context))?;
     forget_companions(&id, agent, invocation);
 
     let is_revoked = outcome.revocation == Revocation::Done;
@@ -74,8 +74,8 @@ pub fn run(args: &LogoutArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     }
     if let Revocation::Failed(reason) = &outcome.revocation {
         let until = match expires {
-            Some(end) => format!("the access token may live until {}", utc(end)),
-            None => "nobody knows how long the tokens live".to_owned(),
+            Some(end) => format!("the access token may work until {}", context.time(end)),
+            None => "it is not known when the tokens expire".to_owned(),
         };
         let message =
             format!("`{id}` is removed here, but was not revoked: {}; {until}", printable(reason));

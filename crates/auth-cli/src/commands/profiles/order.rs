@@ -6,9 +6,11 @@ use serde_json::json;
 use crate::agent::Agent;
 use crate::agent::invocation::Invocation;
 use crate::commands::profiles::args::OrderArgs;
-use crate::commands::profiles::args::OrderSetArgs;
+use crate::commands::profiles::args::{OrderChangeArgs, OrderSetArgs, UseArgs};
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
+use crate::host::prompt;
+use crate::host::remedy::Remedy;
 use crate::host::report::Report;
 use crate::host::shell_quote::option;
 use crate::profiles::table;
@@ -49,6 +51,64 @@ pub fn set(args: &OrderSetArgs, invocation: &Invocation<'_>) -> Result<Report, C
     let mut report = begun(&view.agent, &provider, Some(&order), invocation.context);
     report.line(format_args!("Order override: {}", list(Some(&order))));
     Ok(report)
+}
+
+/// Adds profiles to the order that is in force, or removes them; the result is the agent's own.
+pub fn change(
+    args: &OrderChangeArgs,
+    is_added: bool,
+    invocation: &Invocation<'_>,
+) -> Result<Report, CliError> {
+    let view = View::read(invocation)?;
+    let ids: Vec<_> = args.profiles.iter().map(|id| ProfileId::new(auth_store::trim(id))).collect();
+    let provider = match (&args.provider, is_added) {
+        (Some(name), _) => ProviderId::new(name),
+        (None, _) => view.profile(&ids[0])?.provider.clone(),
+    };
+    if is_added {
+        check(&view, &provider, &ids)?;
+    }
+    let plan = view.plan(&provider, None);
+    let configured = view.routing.order(&provider).map(<[_]>::to_vec);
+    let usual = || plan.candidates.iter().map(|it| it.id.clone()).collect();
+    let now = view.document.order(&provider).or(configured).unwrap_or_else(usual);
+    let others = now.into_iter().filter(|id| !ids.contains(id));
+    let order: Vec<ProfileId> = match (is_added, args.first) {
+        (false, _) => others.collect(),
+        (true, true) => ids.iter().cloned().chain(others).collect(),
+        (true, false) => others.chain(ids.iter().cloned()).collect(),
+    };
+    invocation.change(&view.agent, |document| document.set_order(&provider, Some(&order)))?;
+    let mut report = begun(&view.agent, &provider, Some(&order), invocation.context);
+    report.line(format_args!("Order override: {}", list(Some(&order))));
+    Ok(report)
+}
+
+/// `use`: puts a profile first. At a terminal, without a name, the user chooses one.
+pub fn put_first(args: &UseArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let profile = match &args.profile {
+        Some(id) => id.clone(),
+        None => {
+            let view = View::read(invocation)?;
+            let ids: Vec<_> = view.profiles.iter().map(|it| it.id.to_string()).collect();
+            if ids.is_empty() {
+                return Err(CliError::new(
+                    Exit::NoCredential,
+                    "no_credential",
+                    "there are no profiles",
+                )
+                .remedy(Remedy::new("log in", "clawdbot onboard")));
+            }
+            if !(invocation.context.terminal.stdin && invocation.context.terminal.stderr) {
+                return Err(CliError::usage("PROFILE is required when stdin is not a terminal")
+                    .hint(format!("the profiles are: {}", ids.join(", "))));
+            }
+            let at = prompt::choose("Use which profile?", &ids, invocation.context)?;
+            ids.into_iter().nth(at).unwrap_or_default()
+        }
+    };
+    let args = OrderChangeArgs { provider: None, profiles: vec![profile], first: true };
+    change(&args, true, invocation)
 }
 
 /// Drops the stored order.

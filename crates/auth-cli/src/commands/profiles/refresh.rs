@@ -9,9 +9,9 @@ use crate::agent::shared::Seen;
 use crate::agent::{self, Agent};
 use crate::commands::profiles::args::RefreshArgs;
 use crate::commands::profiles::retry_merge;
+use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::host::report::Report;
-use crate::host::text::utc;
 use crate::profiles::refresh_child;
 use crate::profiles::sink;
 use crate::profiles::view::no_profile;
@@ -24,7 +24,7 @@ pub fn run(args: &RefreshArgs, invocation: &Invocation<'_>) -> Result<Report, Cl
     }
     let mut outcomes = Vec::new();
     let ended = refresh_all(args, invocation, &mut outcomes);
-    let report = report(outcomes);
+    let report = report(outcomes, invocation.context);
     Ok(match ended {
         Ok(()) => report,
         Err(error) => report.cut_short(error),
@@ -54,7 +54,7 @@ fn refresh_all(
         };
         for id in due {
             if !document.contains(&id) {
-                return Err(no_profile(&id, &agent));
+                return Err(no_profile(&id, document, &agent));
             }
             let force = if args.force { Force::Send } else { Force::No };
             let wanted = Wanted { force, ..Wanted::now(id.clone()) };
@@ -96,14 +96,15 @@ impl Outcome {
     }
 }
 
-fn report(outcomes: Vec<Outcome>) -> Report {
+fn report(outcomes: Vec<Outcome>, context: &Context) -> Report {
     let profiles: Vec<_> = outcomes.iter().map(Outcome::to_json).collect();
     let mut report = Report::from_data(json!({ "profiles": profiles }));
     let mut failure = None;
     for Outcome { id, ended, .. } in outcomes {
         match ended {
             Ok((state, expires)) => {
-                let until = expires.map(|at| format!(" until {}", utc(at))).unwrap_or_default();
+                let until = expires.map(|at| format!(" until {}", context.time(at)));
+                let until = until.unwrap_or_default();
                 report.line(format_args!("{id}: {state}{until}"));
             }
             Err(error) => {

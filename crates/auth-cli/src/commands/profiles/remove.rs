@@ -27,7 +27,7 @@ pub fn run(args: &RemoveArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
         refresh::clear_up(sink.refresh_context());
         let holder = shared::holder(agent, &id, &config, context)?;
         return Err(if holder == *agent {
-            no_profile(&id, agent)
+            no_profile(&id, &document, agent)
         } else {
             shared::not_ours(&id, agent, &holder, "remove")
         });
@@ -38,7 +38,8 @@ pub fn run(args: &RemoveArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let removed =
         refresh::block_on(refresh::logout(&id, provider, not_told, sink.refresh_context()));
     let removed = removed.and_then(|result| result);
-    let removed = removed.map_err(|error| refresh_error::explain(error, provider, agent))?;
+    let removed =
+        removed.map_err(|error| refresh_error::explain(error, provider, agent, context))?;
     forget_companions(&id, agent, invocation);
     // The config is for all agents, so an agent that has a profile of that id keeps its mention.
     let is_used = sink.siblings.iter().any(|it| it.read().map_or(true, |it| it.contains(&id)));

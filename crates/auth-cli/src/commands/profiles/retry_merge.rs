@@ -10,10 +10,11 @@ use crate::agent::invocation::Invocation;
 use crate::agent::shared::Seen;
 use crate::commands::profiles::args::RefreshArgs;
 use crate::config::Config;
+use crate::host::context::Context;
 use crate::host::error::CliError;
+use crate::host::remedy::Remedy;
 use crate::host::report::Report;
 use crate::host::shell_quote::command;
-use crate::host::text::utc;
 use crate::profiles::refresh_error;
 use crate::profiles::runtime_cache;
 use crate::profiles::sink;
@@ -29,7 +30,7 @@ pub(super) fn run(args: &RefreshArgs, invocation: &Invocation<'_>) -> Result<Rep
     let mut report = Report::from_data(json!({ "agentId": agent.id, "profiles": profiles }));
     let mut failure = None;
     for tried in tried {
-        report.line(tried.in_words());
+        report.line(tried.in_words(invocation.context));
         failure = failure.or(tried.outcome.err());
     }
     Ok(match (ended, failure) {
@@ -48,7 +49,7 @@ fn retry_all(
     let seen = Seen::by(agent, &config, invocation.context)?;
     for id in args.profiles.iter().map(|id| ProfileId::new(id.as_str())) {
         if !seen.document.contains(&id) {
-            return Err(no_profile(&id, agent));
+            return Err(no_profile(&id, &seen.document, agent));
         }
         let (known, outcome) = retry(&id, seen.holder(&id, agent), &config, invocation)?;
         tried.push(Tried { id, known, outcome });
@@ -74,8 +75,11 @@ impl Tried {
         }
     }
 
-    fn in_words(&self) -> String {
-        let what = self.known.as_ref().map_or_else(|| "no answer is kept".to_owned(), in_words);
+    fn in_words(&self, context: &Context) -> String {
+        let what = self
+            .known
+            .as_ref()
+            .map_or_else(|| "no response is kept".to_owned(), |known| in_words(known, context));
         let end = match &self.outcome {
             Ok("merged") => ": merged",
             Ok("settled") => ": it could be read, and there was nothing to merge",
@@ -100,8 +104,8 @@ fn retry(
     let Some(provider) = provider else { return Ok((None, Ok("nothing_kept"))) };
     let explain = |error: RefreshError| {
         let is_kept = matches!(error, RefreshError::Unmerged { .. });
-        let explained = refresh_error::explain(error, Some(provider), agent);
-        if is_kept { explained.hint(way_out(id, provider, agent)) } else { explained }
+        let explained = refresh_error::explain(error, Some(provider), agent, context);
+        if is_kept { way_out(explained, id, provider, agent) } else { explained }
     };
 
     let known = refresh::kept_response(id, provider, sink.refresh_context()).map_err(explain)?;
@@ -121,16 +125,22 @@ fn retry(
 }
 
 /// What helps where this program cannot read it.
-fn way_out(id: &ProfileId, provider: &auth_providers::Provider, agent: &Agent) -> String {
-    format!(
-        "it is merged as soon as a version of this program can read it; until then {}, or send the old token once more: {}",
-        refresh_error::log_in_command(id, Some(provider), agent),
-        command("models auth refresh", &[id], &format!("{} --force", agent.option()))
-    )
+fn way_out(
+    error: CliError,
+    id: &ProfileId,
+    provider: &auth_providers::Provider,
+    agent: &Agent,
+) -> CliError {
+    let options = format!("{} --force", agent.option());
+    let again = command("models auth refresh", &[id], &options);
+    CliError { remedies: Vec::new(), ..error }
+        .hint("a later version may be able to merge it")
+        .remedy(refresh_error::log_in(id, Some(provider), &provider.id, agent))
+        .remedy(Remedy::new("send the old token again", again))
 }
 
 /// `the response of 2026-01-01T00:00:00Z (status 500, 80 bytes, in UTF-16, with refresh_token)`.
-fn in_words(known: &KeptResponse) -> String {
+fn in_words(known: &KeptResponse, context: &Context) -> String {
     let encoding = known.encoding.as_ref().map(|it| format!(", in {it}")).unwrap_or_default();
     let found = match known.found.join(" and ") {
         found if found.is_empty() => String::new(),
@@ -138,8 +148,8 @@ fn in_words(known: &KeptResponse) -> String {
     };
     let KeptResponse { status, received_at, length, .. } = known;
     format!(
-        "the answer of {} (status {status}, {length} bytes{encoding}{found})",
-        utc(*received_at)
+        "the response of {} (status {status}, {length} bytes{encoding}{found})",
+        context.time(*received_at)
     )
 }
 

@@ -19,7 +19,7 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::report::Report;
 use crate::host::shell_quote::{option, word};
-use crate::host::text::{printable, utc};
+use crate::host::text::printable;
 use crate::profiles::view::{DEFAULT_PROVIDER, View};
 
 /// Pins a model, and a profile if one is named, to a session; `default` ends both.
@@ -94,7 +94,10 @@ pub fn list(invocation: &Invocation<'_>) -> Result<Report, CliError> {
         report.line(format_args!("The agent `{}` has no sessions.", view.agent.id));
     }
     for session in &all {
-        let used = session.updated_at.map(|at| format!(", {}", utc(at))).unwrap_or_default();
+        let used = session
+            .updated_at
+            .map(|at| format!(", {}", invocation.context.time(at)))
+            .unwrap_or_default();
         report.line(format_args!("{}{used}", printable(session.key)));
         report.line(format_args!(
             "  {}; {}",

@@ -4,21 +4,21 @@ pub mod args;
 pub mod channels;
 pub mod overview;
 pub mod probe;
+mod text;
 
-use auth_providers::Providers;
-use auth_routing::{Why, health};
-use auth_store::{ProviderId, paths};
+use auth_routing::health;
+use auth_store::ProviderId;
+use serde_json::json;
 
 use crate::agent::invocation::Invocation;
 use crate::commands::status::args::StatusArgs;
-use crate::commands::status::overview::{Overview, ProviderAuth};
-use crate::host::context::Context;
+use crate::commands::status::overview::Overview;
 use crate::host::error::{CliError, Exit};
 use crate::host::report::Report;
-use crate::host::style::{Level, Style};
 use crate::host::text::printable;
+use crate::profiles::standing::Standing;
 use crate::profiles::table;
-use crate::profiles::view::{self, View, way_in};
+use crate::profiles::view::{self, View};
 
 /// Shows the state of everything; with `--check` the exit code tells it.
 pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
@@ -27,155 +27,101 @@ pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
         return Err(CliError::usage("`--plain` and `--json` exclude each other"));
     }
     let options = probe::Options::from_args(args)?;
-    let view = View::read(invocation)?;
+    let overview = look(invocation)?;
+    let probes = match options {
+        Some(options) => {
+            let providers = view::providers(context);
+            Some(probe::run(options, &overview, &providers, context)?)
+        }
+        None => None,
+    };
+    let data = || {
+        let mut json = overview.to_json(context);
+        if let Some(probes) = &probes {
+            json["auth"]["probes"] = probes.to_json();
+        }
+        json
+    };
+    let report = Report::shown(invocation.output, data, |report| {
+        if args.plain {
+            report.line(&overview.default_model);
+        } else if args.short {
+            report.line(short(&overview));
+        } else {
+            text::tell(&overview, invocation, report);
+            if let Some(probes) = &probes {
+                probes.tell(report);
+            }
+        }
+    });
+    if !args.check {
+        return Ok(report);
+    }
+    let is_refused = probes.is_some_and(|probes| probes.has_refusals());
+    let within = args.within.unwrap_or(health::WARN_AFTER);
+    Ok(report.ending(if is_refused { Exit::Expired } else { overview.check(within) }))
+}
+
+/// `whoami`: a line for each provider.
+pub fn whoami(invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let overview = look(invocation)?;
+    let data = || {
+        let each = overview.providers.iter().map(|auth| {
+            let next = overview.next(auth);
+            let profile = next.profile.as_ref().and_then(|id| overview.standing.profile(id));
+            json!({
+                "provider": auth.name,
+                "profileId": next.profile,
+                "email": profile.and_then(|it| it.email.as_deref()),
+                "accountId": profile.and_then(|it| it.account_id.as_deref()),
+                "reason": next.reason,
+            })
+        });
+        json!({ "agentId": overview.standing.view.agent.id, "providers": each.collect::<Vec<_>>() })
+    };
+    Ok(Report::shown(invocation.output, data, |report| text::whoami(&overview, report)))
+}
+
+/// The state of everything. What is odd about it is said on stderr.
+fn look(invocation: &Invocation<'_>) -> Result<Overview, CliError> {
+    let context = invocation.context;
     let providers = view::providers(context);
     for error in providers.errors() {
         context.say(format_args!("warning: {error}"));
     }
-    // Only an order that somebody wrote down can be odd.
-    let is_ordered =
-        |it: &ProviderId| view.document.order(it).is_some() || view.routing.order(it).is_some();
-    for provider in view.routed_providers().into_iter().filter(is_ordered) {
-        for warning in table::warnings(&view.plan(&provider, None), &provider) {
+    let standing = Standing::judge(View::read(invocation)?, &providers, context);
+    for (provider, routed) in standing.plans() {
+        for warning in table::warnings(&routed.plan, provider) {
             context.say(warning);
         }
     }
-    let abilities = view::abilities(&view, &providers, context);
-    let overview = Overview::from_view(view, &providers, abilities, context);
+    let overview = Overview::from_standing(standing, &providers, context);
     for path in &overview.responses {
         context.say(format_args!(
-            "warning: an issuer's answer is not in the store yet: `{}`; the next `clawdbot models auth refresh` finishes it",
+            "warning: a token response is not in the store yet: `{}`; to merge it: clawdbot models auth refresh",
             path.display()
         ));
     }
     for kept in &overview.kept {
         let path = kept.path.as_ref().map(|path| format!(" in `{}`", path.display()));
         context.say(format_args!(
-            "warning: an issuer's answer for `{}` could not be read and is kept{}: {}; to look at it, and to merge it if it can be read by now: {}",
+            "warning: a token response for `{}` could not be read and is kept{}: {}; to retry: {}",
             kept.profile,
             path.unwrap_or_default(),
             kept.reason,
             kept.command
         ));
     }
-    let probes = match options {
-        Some(options) => Some(probe::run(options, &overview, &providers, context)?),
-        None => None,
-    };
-    let mut json = overview.to_json(context);
-    if let Some(probes) = &probes {
-        json["auth"]["probes"] = probes.to_json();
-    }
-    let mut report = Report::from_data(json);
-    if args.plain {
-        report.line(&overview.default_model);
-    } else if !invocation.output.json {
-        // Each provider's plan looks at all profiles, and only the text shows plans.
-        tell(&overview, &providers, invocation.style(), context, &mut report);
-        if let Some(probes) = &probes {
-            probes.tell(&mut report);
-        }
-    }
-    if !args.check {
-        return Ok(report);
-    }
-    let is_refused = probes.is_some_and(|probes| probes.has_refusals());
-    Ok(report.ending(if is_refused { Exit::Expired } else { overview.check() }))
+    Ok(overview)
 }
 
-fn tell(
-    overview: &Overview,
-    providers: &Providers,
-    style: Style,
-    context: &Context,
-    report: &mut Report,
-) {
-    let view = &overview.view;
-    let config = &view.config;
-    let (models, image) = (config.models(), config.image_models());
-    let missing_config = if config.exists { "" } else { " (not there)" };
-    let path = context.display(&config.path);
-    report.line(format_args!("Config       {path}{missing_config}"));
-    let store = context.display(&paths::store(&view.agent.directory));
-    report.line(format_args!("Agent        {}", view.agent.id));
-    report.line(format_args!("Credentials  {store}"));
-    let resolved = if overview.default_model == overview.resolved_default {
-        String::new()
-    } else {
-        format!(" ({})", overview.resolved_default)
-    };
-    report.line(format_args!("Default      {}{resolved}", overview.default_model));
-    tell_list("Fallbacks", &models.fallbacks, report);
-    if image.primary.is_some() || !image.fallbacks.is_empty() {
-        let all: Vec<_> = image.primary.into_iter().chain(image.fallbacks).collect();
-        tell_list("Image", &all, report);
-    }
-    let aliases: Vec<_> = config
-        .listed_models()
-        .filter_map(|(model, alias)| alias.map(|alias| format!("{alias} -> {model}")))
-        .collect();
-    tell_list("Aliases", &aliases, report);
-
-    let width = context.terminal.width.unwrap_or(80);
-    let mut shown = Vec::new();
-    for provider in &overview.providers {
-        let id = ProviderId::new(&provider.name);
-        if shown.contains(&id) {
-            continue;
-        }
-        report.line("");
-        report.styled(headline(&id, overview, style));
-        for line in table::profile_lines(view, &id, &overview.abilities, style, width) {
-            report.styled(line);
-        }
-        if let Some(key) = &provider.env {
-            let used = if provider.profiles.is_empty() { "" } else { "; the profiles go first" };
-            report.line(format_args!("    ${} of the environment{used}", key.name));
-        }
-        if let Some(described) = &provider.described {
-            report.line(format_args!("    models.providers of the config: {described}"));
-        }
-        shown.push(id);
-    }
-    if !overview.missing.is_empty() {
-        report.line("");
-        report.styled(style.paint(Level::Bad, "Missing"));
-        for provider in &overview.missing {
-            let text = format!("  {provider}: {}", way_in(&ProviderId::new(provider), providers));
-            for line in table::wrapped(&text, 4, width) {
-                report.line(line);
-            }
-        }
-    }
-}
-
-/// The provider, and what it would use now.
-fn headline(provider: &ProviderId, overview: &Overview, style: Style) -> String {
-    let view = &overview.view;
-    let plan = view.plan(provider, None);
-    let is_its = |it: &&ProviderAuth| ProviderId::new(&it.name) == *provider;
-    let key = overview.providers.iter().find(is_its).and_then(|it| it.env.as_ref());
-    let next = match (plan.candidates.first(), key) {
-        (Some(first), _) => match &first.why {
-            Why::InCooldown { until, .. } => {
-                let left = health::until_text(*until, view.now);
-                style.paint(Level::Soon, &format!("all rest, the first one is back in {left}"))
-            }
-            _ => format!("next: {}", printable(first.id.as_str())),
-        },
-        (None, Some(key)) => format!("next: ${}", key.name),
-        (None, None) if view.profiles.iter().any(|it| it.provider == *provider) => {
-            style.paint(Level::Bad, "no profile can be used")
-        }
-        (None, None) => return style.bold(&provider.to_string()),
-    };
-    format!("{}  {next}", style.bold(&provider.to_string()))
-}
-
-fn tell_list(name: &str, items: &[String], report: &mut Report) {
-    let mut name = name;
-    for item in items {
-        report.line(format_args!("{name:11}  {item}"));
-        name = "";
+/// For a shell prompt: the profile of the default model's provider, and what is wrong with it.
+fn short(overview: &Overview) -> String {
+    let provider = overview.standing.view.agent_model().provider;
+    let auth = overview.providers.iter().find(|it| ProviderId::new(&it.name) == provider);
+    let next = auth.map(|auth| overview.next(auth));
+    match next.and_then(|it| it.profile) {
+        Some(id) => printable(id.as_str()),
+        None => format!("{provider}!"),
     }
 }

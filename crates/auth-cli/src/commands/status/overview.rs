@@ -1,11 +1,12 @@
 //! `models status` as a value: which models are in use, which credentials there are for them, and
 //! how long those hold. The shape of its JSON is Clawdbot's; keys were added, none changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use auth_providers::{EnvKey, Providers};
-use auth_routing::health::{self, Health, Status};
+use auth_routing::health::{self, Health};
 use auth_routing::session::selector::ModelRef;
 use auth_routing::unusable_until;
 use auth_store::{Kind, Profile, ProviderId, Secret, StateDirectory, paths};
@@ -16,15 +17,14 @@ use crate::host::error::Exit;
 use crate::host::text::{masked, shown};
 use crate::profiles::cooldowns::{InCooldown, in_cooldown};
 use crate::profiles::kept::{Kept, kept};
-use crate::profiles::view::{Abilities, DEFAULT_PROVIDER, Refresh, View};
+use crate::profiles::standing::{Next, Standing};
+use crate::profiles::view::{DEFAULT_PROVIDER, View};
 
 /// What `models status` shows.
 #[derive(Debug)]
 pub struct Overview {
-    /// The agent's credentials.
-    pub view: View,
-    /// What can be done with each.
-    pub abilities: Abilities,
+    /// The agent's profiles, and what holds for them.
+    pub standing: Standing,
     /// The default model: as configured, else the built-in one.
     pub default_model: String,
     /// The same with its alias resolved.
@@ -33,9 +33,13 @@ pub struct Overview {
     pub providers: Vec<ProviderAuth>,
     /// The providers of models in use that have nothing to send.
     pub missing: Vec<String>,
+    /// The providers that the config or an order needs.
+    pub needed: BTreeSet<ProviderId>,
+    /// The model that this agent uses first, if it has one of its own.
+    pub agent_model: Option<String>,
     /// How long the credentials hold.
     pub health: Health,
-    /// Who rests.
+    /// The profiles in cooldown.
     pub in_cooldown: Vec<InCooldown>,
     /// The issuers' answers that are not in the store yet: of a refresh that is under way, that a
     /// dead process left, or that does not fit its profile.
@@ -59,18 +63,14 @@ pub struct ProviderAuth {
 
 impl Overview {
     /// Puts it together.
-    pub fn from_view(
-        view: View,
-        providers: &Providers,
-        abilities: Abilities,
-        context: &Context,
-    ) -> Self {
+    pub fn from_standing(standing: Standing, providers: &Providers, context: &Context) -> Self {
+        let view = &standing.view;
         let config = &view.config;
         let records = StateDirectory::at(&context.paths().state_dir).records();
         let resolved_default = view.default_model().to_string();
         let default_model = config.models().primary.unwrap_or_else(|| resolved_default.clone());
 
-        let in_use = models_in_use(&default_model, &view);
+        let in_use = models_in_use(&default_model, view);
         let listed = config.listed_models().map(|(model, _)| model.to_owned());
         let mut names: Vec<String> =
             view.profiles.iter().map(|it| it.provider_text.clone()).collect();
@@ -102,44 +102,54 @@ impl Overview {
         });
         let auth: Vec<ProviderAuth> = auth.collect();
         let used = providers_of(in_use.into_iter());
-        let missing = health.providers.iter().map(|it| &it.provider).filter(|name| {
-            used.contains(name)
-                && !auth.iter().any(|it| ProviderId::new(&it.name) == ProviderId::new(name))
-        });
+        let known: BTreeSet<ProviderId> = auth.iter().map(|it| ProviderId::new(&it.name)).collect();
+        let missing = health.providers.iter().map(|it| &it.provider);
+        let missing =
+            missing.filter(|name| used.contains(name) && !known.contains(&ProviderId::new(name)));
+        let missing: Vec<_> = missing.cloned().collect();
         Self {
-            missing: missing.cloned().collect(),
+            needed: needed(&used, view),
+            agent_model: config.models_of_agent(&view.agent.id).primary,
+            missing,
             providers: auth,
-            in_cooldown: in_cooldown(&view),
-            responses: responses(&view),
+            in_cooldown: in_cooldown(view),
+            responses: responses(view),
             kept: kept(&view.document, &view.agent.option(), providers, &records),
             default_model,
             resolved_default,
-            abilities,
             health,
-            view,
+            standing,
         }
     }
 
-    /// How `--check` ends: 1 if something expired or is missing, 2 if something expires soon or
-    /// cannot be renewed any more.
-    pub fn check(&self) -> Exit {
-        let ending = || self.health.profiles.iter().filter(|it| it.kind != Kind::ApiKey.as_str());
-        let has = |status| ending().any(|it| it.status == status);
-        let is_refused = |it: &&crate::profiles::view::Ability| it.refresh == Refresh::NeedsLogin;
-        if has(Status::Expired) || has(Status::Missing) || !self.missing.is_empty() {
+    /// How `--check` ends: 1 if a needed provider has nothing to hand out now, 2 if something that
+    /// cannot renew itself ends within that time.
+    pub fn check(&self, within: Duration) -> Exit {
+        let with_fallback = self.providers.iter().filter(|it| it.fallback().is_some());
+        let with_fallback: BTreeSet<_> =
+            with_fallback.map(|it| ProviderId::new(&it.name)).collect();
+        let is_served = |provider: &ProviderId| {
+            self.standing.plan(provider).is_served(with_fallback.contains(provider))
+        };
+        if !self.needed.iter().all(is_served) {
             Exit::Expired
-        } else if has(Status::Expiring) || self.abilities.values().find(is_refused).is_some() {
+        } else if self.standing.ending_within(within).next().is_some() {
             Exit::Expiring
         } else {
             Exit::Done
         }
     }
 
+    /// What is handed out now for a provider.
+    pub(crate) fn next(&self, auth: &ProviderAuth) -> Next {
+        self.standing.next(&ProviderId::new(&auth.name), auth.fallback().as_deref())
+    }
+
     /// The first of the models in use that is this provider's, with its name.
     pub(crate) fn model_of(&self, provider: &ProviderId) -> Option<String> {
         let default = ProviderId::new(DEFAULT_PROVIDER);
-        let used = models_in_use(&self.default_model, &self.view);
-        let listed = self.view.config.listed_models().map(|(model, _)| model.to_owned());
+        let used = models_in_use(&self.default_model, &self.standing.view);
+        let listed = self.standing.view.config.listed_models().map(|(model, _)| model.to_owned());
         let models = used.into_iter().chain(listed);
         let mut models = models.filter_map(|text| ModelRef::parse(&text, &default));
         models.find(|model| model.provider == *provider).map(|model| model.to_string())
@@ -147,13 +157,13 @@ impl Overview {
 
     /// The JSON of `models status --json`.
     pub fn to_json(&self, context: &Context) -> Value {
-        let config = &self.view.config;
+        let config = &self.standing.view.config;
         let (models, image) = (config.models(), config.image_models());
         let aliases = config
             .listed_models()
             .filter_map(|(model, alias)| alias.map(|alias| (alias.to_owned(), Value::from(model))));
         let allowed: Vec<_> = config.listed_models().map(|(model, _)| model).collect();
-        let store = paths::store(&self.view.agent.directory);
+        let store = paths::store(&self.standing.view.agent.directory);
         let with_tokens = self.providers.iter().filter_map(ProviderAuth::tokens);
         let with_tokens: Vec<_> = with_tokens.collect();
         let providers = self.providers.iter().map(|it| it.to_json(self, &store, context));
@@ -162,10 +172,11 @@ impl Overview {
             self.responses.iter().chain(self.kept.iter().filter_map(|it| it.path.as_ref()));
         json!({
             "configPath": config.path.display().to_string(),
-            "agentId": self.view.agent.id,
-            "agentDir": self.view.agent.directory.display().to_string(),
+            "agentId": self.standing.view.agent.id,
+            "agentDir": self.standing.view.agent.directory.display().to_string(),
             "defaultModel": self.default_model,
             "resolvedDefault": self.resolved_default,
+            "agentModel": self.agent_model,
             "fallbacks": models.fallbacks,
             "imageModel": image.primary,
             "imageFallbacks": image.fallbacks,
@@ -193,7 +204,7 @@ impl Overview {
     fn profile(&self, health: &health::ProfileHealth) -> Value {
         let mut value = json!(health);
         if let (Some(ability), Some(object)) =
-            (self.abilities.get(&health.profile_id), value.as_object_mut())
+            (self.standing.ability(&health.profile_id), value.as_object_mut())
         {
             object.insert("access".to_owned(), json!(ability.access));
             object.insert("refresh".to_owned(), json!(ability.refresh));
@@ -214,18 +225,18 @@ impl Overview {
     fn label(&self, profile: &Profile) -> String {
         let id = &profile.id;
         let secret = || {
-            let credential = self.view.document.credential(id);
+            let credential = self.standing.view.document.credential(id);
             credential.map(|it| shown(&it)).unwrap_or_default()
         };
         let label = match profile.kind {
             Kind::ApiKey => format!("{id}={}", secret()),
             Kind::Token => format!("{id}=token:{}", secret()),
             Kind::OAuth => {
-                let label = health::display_label(profile, &self.view.routing);
+                let label = health::display_label(profile, &self.standing.view.routing);
                 format!("{id}=OAuth{}", label.strip_prefix(id.as_str()).unwrap_or_default())
             }
         };
-        let now = self.view.now;
+        let now = self.standing.view.now;
         match unusable_until(&profile.usage).filter(|end| now < *end) {
             None => label,
             Some(end) => {
@@ -254,6 +265,15 @@ impl ProviderAuth {
         (count > 0).then(|| format!("{} ({count})", self.name))
     }
 
+    /// The name of what is used where no profile is a candidate.
+    fn fallback(&self) -> Option<String> {
+        match (&self.env, &self.described) {
+            (Some(key), _) => Some(format!("${}", key.name)),
+            (None, Some(_)) => Some("`models.providers` of the config".to_owned()),
+            (None, None) => None,
+        }
+    }
+
     /// What may be shown of the key from the environment.
     fn env_value(key: &EnvKey) -> String {
         if key.is_oauth { "OAuth (env)".to_owned() } else { masked(&key.value) }
@@ -266,6 +286,7 @@ impl ProviderAuth {
             (None, described) => ("models.json", described.clone().unwrap_or_default()),
         };
         let labels: Vec<_> = self.profiles.iter().map(|it| overview.label(it)).collect();
+        let next = overview.next(self);
         let mut value = Map::new();
         let mut set = |name: &str, part: Value| value.insert(name.to_owned(), part);
         set("provider", self.name.clone().into());
@@ -280,12 +301,15 @@ impl ProviderAuth {
                 "labels": labels,
             }),
         );
+        set("next", json!(next.profile));
+        set("nextReason", next.reason.into());
         if let Some(key) = &self.env {
             let source = format!("env: {}", key.name);
             set("env", json!({ "value": Self::env_value(key), "source": source }));
         }
         if let Some(described) = &self.described {
-            let source = format!("config: {}", context.display(&overview.view.config.path));
+            let source =
+                format!("config: {}", context.display(&overview.standing.view.config.path));
             set("modelsJson", json!({ "value": described, "source": source }));
         }
         Value::Object(value)
@@ -297,11 +321,24 @@ fn responses(view: &View) -> Vec<PathBuf> {
     keys.map(|key| paths::response_file(&view.agent.directory, key)).collect()
 }
 
-/// The models that may be used without anybody choosing one.
+/// The providers of the models in use, of the orders, and of the profiles that the config names.
+fn needed(used: &[String], view: &View) -> BTreeSet<ProviderId> {
+    let orders = view.document.orders();
+    let stored = orders.iter().map(|(name, _)| ProviderId::new(name));
+    let configured = view.routing.orders.iter().map(|(provider, _)| provider.clone());
+    let declared = view.routing.profiles.iter().map(|(_, entry)| entry.provider.clone());
+    let used = used.iter().map(|name| ProviderId::new(name));
+    used.chain(stored).chain(configured).chain(declared).collect()
+}
+
+/// The models that may be used without anyone choosing one.
 fn models_in_use(default: &str, view: &View) -> Vec<String> {
     let (models, image) = (view.config.models(), view.config.image_models());
+    let own = view.config.models_of_agent(&view.agent.id);
     let mut all = vec![default.to_owned()];
+    all.extend(own.primary);
     all.extend(models.fallbacks);
+    all.extend(own.fallbacks);
     all.extend(image.primary);
     all.extend(image.fallbacks);
     all

@@ -124,7 +124,7 @@ fn targets(
     providers: &Providers,
     context: &Context,
 ) -> Vec<Target> {
-    let view = &overview.view;
+    let view = &overview.standing.view;
     let canonical =
         |name: &ProviderId| providers.find(name).map_or(name.clone(), |it| it.id.clone());
     let wanted = options.provider.as_ref().map(canonical);

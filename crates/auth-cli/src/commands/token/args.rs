@@ -22,6 +22,9 @@ Examples:
 stdout is the token and a line feed, nothing else. Exit codes: 3 no credential, 4 log in again,
 5 try later, 6 all profiles rest, 7 lock not had in time, 8 store damaged.")]
 pub struct TokenArgs {
+    /// The provider, as --provider
+    #[arg(value_name = "PROVIDER", conflicts_with_all = ["provider", "profile", "session", "model"])]
+    pub named: Option<String>,
     /// The provider; without it, that of the default model
     #[arg(long, value_name = "NAME")]
     pub provider: Option<String>,
@@ -60,7 +63,7 @@ impl TokenArgs {
     pub(super) fn request(&self) -> TokenRequest {
         TokenRequest {
             route: RouteRequest {
-                provider: self.provider.clone(),
+                provider: self.provider.clone().or_else(|| self.named.clone()),
                 profile: self.profile.clone(),
                 session: self.session.clone(),
                 new_session: self.new_session,
@@ -165,6 +168,9 @@ Examples:
   clawdbot models auth explain --provider anthropic
   clawdbot models auth explain --session agent:main:main --json")]
 pub struct ExplainArgs {
+    /// The provider, as --provider
+    #[arg(value_name = "PROVIDER", conflicts_with_all = ["provider", "profile", "session", "model"])]
+    pub named: Option<String>,
     /// The provider; without it, that of the default model
     #[arg(long, value_name = "NAME")]
     pub provider: Option<String>,

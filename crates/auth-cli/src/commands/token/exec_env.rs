@@ -1,6 +1,8 @@
 //! `models auth exec` and `models auth env`: tokens as variables.
 
-use auth_store::VariableName;
+use std::ffi::OsStr;
+
+use auth_store::{UnsafeProgram, VariableName};
 use serde_json::Value;
 
 use crate::agent::invocation::Invocation;
@@ -11,8 +13,9 @@ use crate::commands::token::exec_args::WantedArgs;
 use crate::commands::token::output::pretty;
 use crate::host::error::{CliError, Exit};
 use crate::host::process::launch::{self, Program};
+use crate::host::remedy::Remedy;
 use crate::host::report::Report;
-use crate::host::shell_quote::shell_word;
+use crate::host::shell_quote::{shell_word, word};
 use crate::profiles::obtain::{TokenRequest, obtain};
 use crate::profiles::route::RouteRequest;
 use crate::profiles::runtime_cache;
@@ -25,19 +28,40 @@ pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
     // Nothing comes after the other program.
     runtime_cache::follow_changes(invocation);
     invocation.context.flush()?;
-    let program =
-        Program::chosen_by_user(&args.command[0], invocation.context).map_err(|reason| {
-            let name = args.command[0].to_string_lossy();
-            CliError::new(Exit::Usage, "exec", format!("`{name}` is not started: {reason}"))
-                .hint("nothing was run; a program that you trust all the same: name it by its path")
-        })?;
+    let program = Program::chosen_by_user(&args.command[0], invocation.context)
+        .map_err(|reason| not_started(&args.command[0], &reason))?;
     let mut command = program.command_with_everything();
     command.args(&args.command[1..]);
     command.envs(variables.iter().map(|(name, output)| (name.as_str(), output.token.expose())));
     let error = launch::become_it(&mut command);
     let program = args.command[0].to_string_lossy();
-    Err(CliError::new(Exit::Usage, "exec", format!("could not run `{program}`: {error}"))
-        .hint("nothing was run; look for it: command -v PROGRAM"))
+    // As shells end when they cannot run a program.
+    let exit = if error.kind() == std::io::ErrorKind::NotFound {
+        Exit::NotFound
+    } else {
+        Exit::NotExecutable
+    };
+    let find = format!("command -v {}", word(&program));
+    Err(CliError::new(exit, "exec", format!("could not run `{program}`: {error}"))
+        .remedy(Remedy::new("nothing was run; look for it", find)))
+}
+
+/// A program of PATH that is not there, or that others can change.
+fn not_started(name: &OsStr, reason: &UnsafeProgram) -> CliError {
+    let name = name.to_string_lossy();
+    // As shells end when they cannot run a program.
+    let exit = match reason {
+        UnsafeProgram::Missing { .. } => Exit::NotFound,
+        _ => Exit::NotExecutable,
+    };
+    let find = format!("command -v {}", word(&name));
+    let why = if exit == Exit::NotFound {
+        "nothing was run; look for it"
+    } else {
+        "nothing was run; if you trust it all the same, name it by its path, which this shows"
+    };
+    CliError::new(exit, "exec", format!("could not run `{name}`: {reason}"))
+        .remedy(Remedy::new(why, find))
 }
 
 /// Prints the lines that set the variables.

@@ -21,12 +21,12 @@ use auth_store::{Credential, KeyReference};
 use crate::agent::invocation::Invocation;
 use crate::commands::token::args::{TokenArgs, TokenFormat};
 use crate::config::cache;
-use crate::host::context::Context;
+use crate::host::context::{AGENT_VARIABLE, Context};
 use crate::host::error::{CliError, Exit};
 use crate::host::report::Report;
 use crate::profiles::key_reference;
 use crate::profiles::obtain::{obtain, output_of};
-use crate::profiles::route::{Route, RouteRequest};
+use crate::profiles::route::{self, Route, RouteRequest};
 use crate::profiles::view::{self, View};
 
 /// The exit code, if the request could be served by reading the store alone. Nothing was written
@@ -53,10 +53,10 @@ struct Quick {
 /// The arguments of a plain request for a token: these options, each at most once.
 fn quick_arguments(arguments: &[OsString]) -> Option<Quick> {
     let mut words = arguments.iter().skip(1).map(|argument| argument.to_str());
-    for word in ["models", "auth", "token"] {
-        if words.next()?? != word {
-            return None;
-        }
+    match words.next()?? {
+        "token" => {}
+        "models" if words.next()?? == "auth" && words.next()?? == "token" => {}
+        _ => return None,
     }
     let mut request = RouteRequest::default();
     let (mut agent, mut json, mut chosen) = (None, false, None);
@@ -67,6 +67,12 @@ fn quick_arguments(arguments: &[OsString]) -> Option<Quick> {
         };
         if name == "--json" && value.is_none() {
             json = true;
+            continue;
+        }
+        if !name.starts_with('-') && value.is_none() {
+            if request.provider.replace(name.to_owned()).is_some() {
+                return None;
+            }
             continue;
         }
         let place = match name {
@@ -100,8 +106,10 @@ fn fast(
     agent: Option<&str>,
     context: &Context,
 ) -> Option<String> {
+    let agent = agent.or_else(|| context.chosen(AGENT_VARIABLE));
     let view = View::with(Rc::new(cache::load(context)?), agent, context).ok()?;
-    let route = Route::for_request(request, None, &view, context).ok()?;
+    let request = route::with_variable(request, &view, context).ok()?;
+    let route = Route::for_request(&request, None, &view, context).ok()?;
     let first = route.candidates.first()?;
     if !route.warnings.is_empty() || first.in_cooldown.is_some() || route.moves_session {
         return None;

@@ -2,9 +2,7 @@
 
 use auth_routing::cooldown::response::{Failure, Response, Verdict};
 use auth_routing::session::selector::ModelRef;
-use auth_routing::{
-    CooldownPolicy, FailureReason, after_failure, after_success, health, unusable_until,
-};
+use auth_routing::{CooldownPolicy, FailureReason, after_failure, after_success, unusable_until};
 use auth_store::{Credential, Profile, ProfileId, ProviderId, Store, Timestamp, Usage};
 use serde_json::json;
 
@@ -14,10 +12,11 @@ use crate::commands::token::args::FailureWord;
 use crate::commands::token::args::ReportArgs;
 use crate::config::Config;
 use crate::host::context::Context;
+use crate::host::duration;
 use crate::host::error::CliError;
 use crate::host::report::Report;
 use crate::host::shell_quote::command;
-use crate::host::text::{printable, utc};
+use crate::host::text::printable;
 use crate::profiles::view::{self, no_profile};
 
 /// Writes a success or a failure into the store, or, if it is about one model only, beside it.
@@ -30,7 +29,7 @@ pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let now = context.now();
     let store = agent.store_to_change(context);
     let document = store.read()?;
-    let profile = document.profile(&id).ok_or_else(|| no_profile(&id, &agent))?;
+    let profile = document.profile(&id).ok_or_else(|| no_profile(&id, &document, &agent))?;
     let model = args.model.as_deref().map(|text| model(text, &profile, &config)).transpose()?;
     let verdict = verdict(args, document.credential(&id).as_ref(), now, context)?;
 
@@ -40,7 +39,7 @@ pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
         Verdict::Worked => told.worked(&store)?,
         Verdict::Failed(failure) => told.failed(failure, &profile.provider, &store)?,
     };
-    let usage = usage.ok_or_else(|| no_profile(&id, &agent))?;
+    let usage = usage.ok_or_else(|| no_profile(&id, &document, &agent))?;
     let rests_until = unusable_until(&usage).filter(|end| now < *end);
     invocation.store_changed(&agent);
     invocation.store_changed(asked);
@@ -69,8 +68,9 @@ pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     };
     match rests_until {
         Some(end) => {
-            let left = health::until_text(end, now);
-            report.note(format_args!("{what} rests until {} ({left}){why}", utc(end)));
+            let left = duration::until(end, now);
+            let until = context.time(end);
+            report.note(format_args!("{what} is in cooldown until {until} ({left}){why}"));
         }
         None => report.note(format_args!("{what} is ready{why}")),
     }

@@ -18,7 +18,7 @@ use crate::host::network;
 use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::report::Report;
-use crate::host::text::{printable, utc};
+use crate::host::text::printable;
 use crate::profiles::save::{self, LoginWanted, Owner};
 use crate::profiles::sink;
 
@@ -71,7 +71,7 @@ pub(super) fn start(
                 "To log in to {}, open {} before {} and enter:",
                 printable(&provider.label),
                 code.verification_uri,
-                utc(begun.expires)
+                context.time(begun.expires)
             ));
             report.line(&code.user_code);
             report.note("Then, or at once, since it waits:");

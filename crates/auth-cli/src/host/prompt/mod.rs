@@ -175,6 +175,73 @@ pub(crate) fn answer(question: &str, context: &Context) -> Result<String, CliErr
     Ok(line.trim().to_owned())
 }
 
+/// One of these, by arrow keys, by the start of its name, or by its number. On a terminal that
+/// cannot move its cursor the list is printed, and a number or a name is typed.
+///
+/// # Errors
+/// Ctrl-C, or the end of the input.
+pub(crate) fn choose(
+    question: &str,
+    items: &[String],
+    context: &Context,
+) -> Result<usize, CliError> {
+    if context.terminal.has_keys {
+        return choose_by_keys(question, items);
+    }
+    context.say(question);
+    for (place, text) in items.iter().enumerate() {
+        context.say(format_args!("{:4}  {text}", place + 1));
+    }
+    loop {
+        let text = answer(&format!("Number or name, 1 to {} [1]: ", items.len()), context)?;
+        if text.is_empty() {
+            return Ok(0);
+        }
+        match meant(&text, items) {
+            Some(at) => return Ok(at),
+            None => context.say("Type one of the numbers or names, or Ctrl-C to stop."),
+        }
+    }
+}
+
+/// The item that a number or a name means.
+fn meant(text: &str, items: &[String]) -> Option<usize> {
+    let text = text.trim().to_lowercase();
+    let by_number = text.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+    let starts = |item: &String| item.to_lowercase().starts_with(&text);
+    let by_name = || items.iter().position(starts);
+    by_number.filter(|at| *at < items.len()).or_else(by_name)
+}
+
+fn choose_by_keys(question: &str, items: &[String]) -> Result<usize, CliError> {
+    let numbered: Vec<_> =
+        items.iter().enumerate().map(|(at, text)| format!("{:2}  {text}", at + 1)).collect();
+    let scorer = |typed: &str, _: &String, _: &str, at: usize| {
+        let item = items.get(at).map(|it| it.to_lowercase()).unwrap_or_default();
+        let typed = typed.trim().to_lowercase();
+        let is_number = typed.parse::<usize>().is_ok_and(|number| number == at + 1);
+        match (is_number, item.starts_with(&typed), item.contains(&typed)) {
+            (true, ..) => Some(3),
+            (_, true, _) => Some(2),
+            (.., true) => Some(1),
+            _ => None,
+        }
+    };
+    let chosen = inquire::Select::new(question, numbered)
+        .with_scorer(&scorer)
+        .with_page_size(items.len().min(16))
+        .with_help_message("arrow keys, a number or a name; Enter; Ctrl-C stops")
+        .with_render_config(inquire::ui::RenderConfig::empty())
+        .raw_prompt();
+    match chosen {
+        Ok(chosen) => Ok(chosen.index),
+        Err(
+            inquire::InquireError::OperationCanceled | inquire::InquireError::OperationInterrupted,
+        ) => Err(interrupted()),
+        Err(error) => Err(CliError::usage(format!("the terminal could not be read: {error}"))),
+    }
+}
+
 /// One of `count` numbered things; an empty answer is the first.
 pub(crate) fn number(count: usize, context: &Context) -> Result<usize, CliError> {
     loop {
