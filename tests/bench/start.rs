@@ -59,7 +59,7 @@ impl Bench {
         rows[0][2] = empty_instructions.to_string();
         let mut over = json!({});
         for (name, home, most) in
-            [("no config", &self.plain, 12), ("20 kB of config", &self.configured, 20)]
+            [("no config", &self.plain, 14), ("20 kB of config", &self.configured, 22)]
         {
             let calls = Calls::from_strace(&token(home), scratch);
             let more = calls.total.saturating_sub(empty.total);

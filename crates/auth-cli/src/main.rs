@@ -11,6 +11,8 @@ use auth_cli::profiles::refresh_child;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    // Before anything is read. A program that we become (a plugin) is dumpable again.
+    hardening::close_memory();
     let exit = match arguments.get(1) {
         Some(word) if word == refresh_child::WORD => {
             hardening::start();

@@ -22,6 +22,8 @@ pub fn client(context: &Context) -> ReqwestClient {
     let extra_ca = ["CLAWDBOT_CA_FILE", "NODE_EXTRA_CA_CERTS"].into_iter().find_map(set);
     let proxy = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().find_map(set);
     let trusted = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(set);
+    let files = trusted.clone().flat_map(|(_, value)| std::env::split_paths(value));
+    let files: Vec<_> = files.filter(|path| path.is_absolute()).collect();
     let exceptions = ["NO_PROXY", "no_proxy"].into_iter().find_map(set);
     let exceptions = exceptions.map_or("", |(_, value)| value);
     let proxy = proxy.map(|(name, value)| Proxy::new(name, value, exceptions));
@@ -31,5 +33,5 @@ pub fn client(context: &Context) -> ReqwestClient {
         Some((_, path)) => ReqwestClient::with_extra_ca(context.user_path(path)),
         None => ReqwestClient::new(),
     };
-    client.through(proxy, certificates)
+    client.trusting(files).through(proxy, certificates)
 }

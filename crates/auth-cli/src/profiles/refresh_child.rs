@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use auth_providers::Provider;
 use auth_providers::refresh::{self, Force, RefreshContext, RefreshError, Wanted};
+#[cfg(unix)]
+use auth_providers::{HttpClient, HttpRequest, Sending};
 use auth_providers::token_source::TokenSink;
 use auth_store::{Credential, ProfileId, Recovery, TokenKey, TokenLock};
 use serde_json::{Value, json};
@@ -259,8 +261,9 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
         .try_clone_to_owned()
         .map_err(|_| bad_arguments())?;
     let lock = sink.records.inherited(key, File::from(stdin))?;
-    ignore_signals();
-    let noted = Noted::new(&*sink.http, &provider.id, &wanted.profile, &agent, context);
+    end_after(LIFETIME);
+    let http = Committed(&*sink.http);
+    let noted = Noted::new(&http, &provider.id, &wanted.profile, &agent, context);
     let refreshing = RefreshContext { http: &noted, ..sink.refresh_context() };
     let sent = refresh::send_blocking(lock, &wanted, provider, refreshing)
         .map_err(|error| explain(error, Some(provider), &agent, context))?;
@@ -274,6 +277,41 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
 fn child(_: &[OsString], _: &Context) -> Result<bool, CliError> {
     Err(CliError::usage(format!("`{WORD}` is not for people")))
 }
+
+/// The network, on which nothing polite ends us once the token has begun to leave; before that, any
+/// signal does, and the lock is free.
+#[cfg(unix)]
+struct Committed<'a>(&'a dyn HttpClient);
+
+#[cfg(unix)]
+impl HttpClient for Committed<'_> {
+    fn send(&self, mut request: HttpRequest) -> Sending<'_> {
+        let gate = request.gate.take();
+        request.gate = Some(Arc::new(move || {
+            let may_go = gate.as_ref().is_none_or(|gate| gate());
+            if may_go {
+                ignore_signals();
+            }
+            may_go
+        }));
+        self.0.send(request)
+    }
+}
+
+/// Ends this process after `lifetime`, whatever it waits for: a disk, another process, a file of
+/// certificates. What was done so far is on the disk, as after any other end.
+#[cfg(unix)]
+#[expect(clippy::exit, reason = "the thread that hangs is another one")]
+fn end_after(lifetime: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(lifetime);
+        std::process::exit(i32::from(Exit::TryLater as u8));
+    });
+}
+
+/// Far more than a refresh takes: a lock is waited for one minute, the issuer twenty seconds.
+#[cfg(unix)]
+const LIFETIME: Duration = Duration::from_mins(5);
 
 /// From now on no polite signal ends us: the response must be saved first. The deadline of the
 /// request bounds how long that can take.

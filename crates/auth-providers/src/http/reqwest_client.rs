@@ -1,7 +1,7 @@
 //! The network itself: [`HttpClient`] over reqwest.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -28,6 +28,7 @@ pub struct ReqwestClient {
     extra_ca: Option<PathBuf>,
     proxy: Option<Proxy>,
     certificates: Vec<String>,
+    trusted: Vec<PathBuf>,
     secure: OnceLock<Result<reqwest::Client, String>>,
     direct: OnceLock<Result<reqwest::Client, String>>,
     plain: OnceLock<Result<reqwest::Client, String>>,
@@ -54,6 +55,13 @@ impl ReqwestClient {
         Self { proxy, certificates, ..self }
     }
 
+    /// This client, which first looks at the files and directories of `certificates` that its library
+    /// is told to read: it would wait for a named pipe, and believe another user.
+    #[must_use]
+    pub fn trusting(self, certificates: Vec<PathBuf>) -> Self {
+        Self { trusted: certificates, ..self }
+    }
+
     fn client_for(&self, url: &str) -> Result<&reqwest::Client, String> {
         let url = address::parse(url).map_err(str::to_owned)?;
         let built = if url.scheme() == "http" {
@@ -65,6 +73,11 @@ impl ReqwestClient {
             let is_direct = !self.is_by_proxy(&url);
             let client = if is_direct { &self.direct } else { &self.secure };
             client.get_or_init(|| {
+                for path in &self.trusted {
+                    check_certificates(path).map_err(|error| {
+                        format!("the certificates in `{}` cannot be used: {error}", path.display())
+                    })?;
+                }
                 let mut builder = builder().https_only(true);
                 if is_direct {
                     builder = builder.no_proxy();
@@ -192,6 +205,27 @@ fn builder() -> reqwest::ClientBuilder {
         .pool_max_idle_per_host(0)
         .referer(false)
         .http1_only()
+}
+
+/// Opens the file, or each file of the directory, as one that is believed.
+fn check_certificates(path: &Path) -> std::io::Result<()> {
+    if !path.is_dir() {
+        return match auth_store::open_regular(path) {
+            // The library passes over what is not there.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+    }
+    for entry in std::fs::read_dir(path)?.flatten() {
+        match auth_store::open_regular(&entry.path()) {
+            Err(error) if auth_store::is_refused(&error) && !entry.path().is_dir() => {
+                let name = entry.file_name();
+                return Err(std::io::Error::other(format!("{}: {error}", name.display())));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn finish(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, String> {

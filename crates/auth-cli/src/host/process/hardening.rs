@@ -1,7 +1,7 @@
 //! What a run does first if it does more than hand out a fresh token: nobody else may look into
 //! its memory, and no limit on file sizes may end it in the middle of a write.
 //!
-//! Not on the hot path: that ends before anybody could look.
+//! The hot path does only [`close_memory`].
 
 #[cfg(unix)]
 use std::sync::{Arc, OnceLock};
@@ -18,11 +18,9 @@ static CORE: OnceLock<Rlimit> = OnceLock::new();
 /// from now on and not the end of the process. Best effort: a system that has no such thing is
 /// no reason to fail.
 pub fn start() {
+    close_memory();
     #[cfg(unix)]
     {
-        #[cfg(target_os = "linux")]
-        let _ =
-            rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
         let before = getrlimit(Resource::Core);
         let none = Rlimit { current: Some(0), maximum: before.maximum };
         if setrlimit(Resource::Core, none).is_ok() {
@@ -31,6 +29,13 @@ pub fn start() {
         }
         survive_file_limits();
     }
+}
+
+/// On Linux no core dump, no debugger and no reading of `/proc/<pid>` by other processes of the same
+/// user (prctl(2), `PR_SET_DUMPABLE`): one system call, so the hot path has it too.
+pub fn close_memory() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
 /// Gives the next program its limit back, right before we become it. The rest of what
