@@ -12,5 +12,7 @@ mod profiles;
 mod program;
 #[cfg(unix)]
 mod security;
+#[cfg(unix)]
+mod serve;
 mod sessions;
 mod token;

@@ -4,6 +4,7 @@
 //! - [`person`]: somebody who reads an authorization server's pages, logs in and consents or refuses;
 //! - [`sandbox`]: a temporary home in which the real binary runs;
 //! - [`peer`]: the certified server of `tests/peers/oidc-provider`;
+//! - [`upstream`]: a model provider that fails on command;
 //! - [`clawdbot`]: a writer that behaves like Clawdbot, with its lock;
 //! - [`transcript`]: commands and what they say, replayed;
 //! - [`mod@reference`]: the commands as a page of documentation;
@@ -36,6 +37,7 @@ pub mod tmux;
 pub mod transcript;
 #[cfg(unix)]
 pub mod two_users;
+pub mod upstream;
 pub mod user;
 
 /// How long anything may take before we call it a hang. No test passes or fails by it otherwise.

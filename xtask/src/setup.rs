@@ -26,8 +26,13 @@ const HAS_EXT4: &str =
 const HAS_STRACE: &str = r#"[ "$(uname)" != Linux ] || strace -V"#;
 
 /// Folders with a `package-lock.json`.
-const NODE_PEERS: [&str; 4] =
-    ["tests/peers/oidc-provider", "tests/peers/dotenv", PROPER_LOCKFILE, CODEX];
+const NODE_PEERS: [&str; 5] = [
+    "tests/peers/oidc-provider",
+    "tests/peers/dotenv",
+    PROPER_LOCKFILE,
+    CODEX,
+    "tests/peers/tools",
+];
 const PROPER_LOCKFILE: &str = "tests/peers/proper-lockfile";
 const CODEX: &str = "tests/peers/codex";
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use crate::api::shape::{Refusal, Shape};
 use crate::client;
 use crate::client::asked::{Asked, Caller};
 use crate::client::clients_file::Clients;
+use crate::client::guests::Guests;
 use crate::client::rate::Rates;
 use crate::conversation::affinity::Memory;
 use crate::http::entry::Hosts;
@@ -32,8 +32,8 @@ use crate::windows::{Seen, Windows};
 pub struct Settings {
     /// The APIs that are served, by provider.
     pub apis: HashMap<ProviderId, Api>,
-    /// The state directory, which has the clients.
-    pub state: PathBuf,
+    /// The programs that may come in.
+    pub clients: Clients,
     /// The host names of the TCP doors, beside those of this machine.
     pub hosts: Hosts,
     /// How much, and how long.
@@ -61,6 +61,7 @@ pub struct Gateway<A: Accounts> {
     pub(crate) probes: Memory,
     pub(crate) pantry: Pantry,
     pub(crate) rates: Rates,
+    pub(crate) guests: Guests,
     pub(crate) metrics: Metrics,
     pub(crate) windows: Windows,
     /// Where a model stands in a body.
@@ -82,11 +83,11 @@ pub(crate) enum Door {
 impl<A: Accounts> Gateway<A> {
     /// A gateway over `accounts`.
     pub fn new(accounts: A, settings: Settings) -> Arc<Self> {
-        let Settings { apis, state, hosts, limits, clock, tls } = settings;
+        let Settings { apis, clients, hosts, limits, clock, tls } = settings;
         Arc::new(Self {
             accounts,
             apis,
-            clients: Clients::in_state_directory(&state),
+            clients,
             hosts,
             upstreams: Upstreams::new(tls, &limits),
             sessions: Memory::new(AFFINITY),
@@ -94,6 +95,7 @@ impl<A: Accounts> Gateway<A> {
             probes: Memory::new(limits.probe_after),
             pantry: Pantry::new(&limits),
             rates: Rates::default(),
+            guests: Guests::default(),
             metrics: Metrics::default(),
             windows: Windows::default(),
             model: Pointer::model(),

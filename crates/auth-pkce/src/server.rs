@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -181,7 +181,13 @@ async fn converse(
             let response = match read_request(&request, &shared.place) {
                 Ok(Wanted::Callback { callback, navigates }) => {
                     let (reply, answered) = oneshot::channel();
-                    let hit = Hit { callback, navigates, ends: (local, peer), reply, closed };
+                    let hit = Hit {
+                        callback,
+                        navigates,
+                        ends: (local, peer),
+                        reply,
+                        closed,
+                    };
                     shared.ask(hit, answered).await
                 }
                 Ok(Wanted::Done) => match shared.done.get() {
@@ -196,21 +202,28 @@ async fn converse(
             Ok::<_, Infallible>(response)
         }
     });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if served.is_err() {
+    if serve_one(stream, service).await.is_err() {
         shared.log_refusal("a connection did not bring a request");
     }
     if shows_done.load(Ordering::Relaxed) {
         shared.done_was_shown.notify_one();
     }
     drop(open);
+}
+
+/// Serves one request of a connection, within the limits.
+pub(crate) async fn serve_one<S>(stream: TcpStream, service: S) -> hyper::Result<()>
+where
+    S: Service<Request<Incoming>, Response = PageResponse, Error = Infallible>,
+{
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
 }
 
 impl Shared {
@@ -256,7 +269,7 @@ fn already_received() -> Refusal {
 }
 
 /// Connections at one time.
-const MAX_CONNECTIONS: usize = 32;
+pub(crate) const MAX_CONNECTIONS: usize = 32;
 /// How long a connection may take to bring its request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Header fields of a request.
@@ -268,6 +281,6 @@ const HOLD_AT_MOST: Duration = Duration::from_secs(90);
 /// How long the listener stays open for its last page.
 const CLOSE_WITHIN: Duration = Duration::from_millis(900);
 /// How long to wait when the system refuses a connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Log lines about refused requests, before the one that says there are more.
 const MAX_LOGGED: u32 = 8;

@@ -8,11 +8,14 @@
 //! │   ├── .auth-profiles.flock         flock: the kernel's lock
 //! │   ├── .auth-profiles.json.bak      backup
 //! │   ├── .auth-refresh.<key>.answer   response_file
+//! │   ├── .auth-refresh.<key>.room     reserved_store
 //! │   ├── .auth-models.json            model_usage
 //! │   ├── .auth-share.json             sharing_note
 //! │   └── auth.json                    runtime_cache
 //! ├── locks/refresh/<key>              refresh_records
-//! └── logins/                          pending_logins
+//! ├── locks/endpoint/<key>             endpoint_notes
+//! ├── logins/                          pending_logins
+//! └── audit.jsonl                      audit_log
 //! ```
 
 use std::ffi::OsStr;
@@ -47,6 +50,11 @@ pub(crate) fn is_below_agents(store: &Path) -> bool {
 /// The folder of the records of refresh tokens, for all agents.
 pub fn refresh_records(state_directory: &Path) -> PathBuf {
     state_directory.join("locks").join("refresh")
+}
+
+/// The folder of what token endpoints asked for, beside that of the records.
+pub(crate) fn endpoint_notes(refresh_records: &Path) -> PathBuf {
+    refresh_records.with_file_name("endpoint")
 }
 
 /// The folder of logins that begin in one process and end in another.
@@ -85,6 +93,11 @@ pub fn response_file(agent_directory: &Path, key: impl Display) -> PathBuf {
     agent_directory.join(format!("{RESPONSE_START}{key}{RESPONSE_END}"))
 }
 
+/// The space that is reserved for the next store while the refresh token with this key is sent.
+pub(crate) fn reserved_store(agent_directory: &Path, key: impl Display) -> PathBuf {
+    agent_directory.join(format!("{RESPONSE_START}{key}{RESERVED_END}"))
+}
+
 /// A token response that could not be read and is kept. An older version does not know the name, so
 /// it does not remove the file.
 pub fn kept_response(agent_directory: &Path, key: impl Display) -> PathBuf {
@@ -101,6 +114,26 @@ pub(crate) fn key_of_response_file(name: &str) -> Option<&str> {
     name.strip_prefix(RESPONSE_START)?.strip_suffix(RESPONSE_END)
 }
 
+/// The key in the name of the space that is reserved for the next store.
+pub(crate) fn key_of_reserved_store(name: &str) -> Option<&str> {
+    name.strip_prefix(RESPONSE_START)?.strip_suffix(RESERVED_END)
+}
+
+/// The audit log.
+pub fn audit_log(state: &Path) -> PathBuf {
+    state.join("audit.jsonl")
+}
+
+/// The audit log itself, for the number 0, or an old one: the higher its number, the older it is.
+pub(crate) fn old_audit_log(log: &Path, number: u32) -> PathBuf {
+    if number == 0 {
+        return log.to_owned();
+    }
+    let mut name = log.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
 /// The clients of the gateway.
 pub fn clients(state: &Path) -> PathBuf {
     state.join("clients.json")
@@ -109,6 +142,16 @@ pub fn clients(state: &Path) -> PathBuf {
 /// The lock of [`clients`].
 pub fn clients_lock(clients: &Path) -> PathBuf {
     clients.with_file_name(".clients.flock")
+}
+
+/// The gateway on another machine that this one asks, with the token for it.
+pub fn remote_sink(state: &Path) -> PathBuf {
+    state.join("remote-sink.json")
+}
+
+/// The tokens that it gave, until shortly before their end.
+pub fn remote_tokens(state: &Path) -> PathBuf {
+    state.join("remote-tokens.json")
 }
 
 /// The lock of the gateway of a state directory.
@@ -230,6 +273,7 @@ const RUNTIME_CACHE: &str = "auth.json";
 const MODEL_USAGE: &str = ".auth-models.json";
 const RESPONSE_START: &str = ".auth-refresh.";
 const RESPONSE_END: &str = ".answer";
+const RESERVED_END: &str = ".room";
 const DAMAGED: &str = ".corrupt.";
 const KEPT_END: &str = ".unmerged.answer";
 const NEXT: &str = ".new";
@@ -256,6 +300,7 @@ mod tests {
             (damaged_copy(&store, 7, 0xab), "auth-profiles.json.corrupt.7.000000ab"),
             (temporary(&store, 0xab), ".auth-profiles.json.00000000000000ab.tmp"),
             (response_file(&directory, "0a"), ".auth-refresh.0a.answer"),
+            (reserved_store(&directory, "0a"), ".auth-refresh.0a.room"),
             (model_usage(&directory), ".auth-models.json"),
             (next_model_usage(&directory), ".auth-models.json.new"),
             (sharing_note(&directory), ".auth-share.json"),
@@ -266,6 +311,7 @@ mod tests {
             assert_eq!(path, Path::new("/s/agents/main/agent").join(name));
         }
         assert_eq!(refresh_records(state), Path::new("/s/locks/refresh"));
+        assert_eq!(endpoint_notes(&refresh_records(state)), Path::new("/s/locks/endpoint"));
         assert_eq!(pending_logins(state), Path::new("/s/logins"));
         assert_eq!(
             legacy_logins(Path::new("/s/credentials")),

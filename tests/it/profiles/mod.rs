@@ -4,3 +4,4 @@ mod crash;
 mod logout;
 mod refresh;
 mod runtime_cache;
+mod silent;

@@ -48,9 +48,9 @@ impl Check {
 
 /// The protocols as they are.
 pub fn of_the_protocols(is_full: bool) -> Vec<Check> {
-    let of_refresh = Kind::ALL
-        .into_iter()
-        .flat_map(|issuer| Scope::all(issuer, is_full).map(|scope| Check::of_refresh(scope, None)));
+    let of_refresh = Kind::ALL.into_iter().flat_map(|issuer| {
+        Scope::all(issuer, is_full).into_iter().map(|scope| Check::of_refresh(scope, None))
+    });
     of_refresh.chain([Check::of_directory(is_full, None)]).collect()
 }
 

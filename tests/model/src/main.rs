@@ -1,5 +1,6 @@
-//! `cargo run -p model --release [-- --full]`: explores the protocols, then shows that each
-//! mistake is found. Ends with a table, and with 1 if a property failed or a mistake was not found.
+//! `cargo run -p model --release [-- --full] [--only TEXT]`: explores the protocols, then shows that
+//! each mistake is found; or only those whose names contain the text. Ends with a table, and with 1
+//! if a property failed or a mistake was not found.
 #![allow(clippy::print_stdout, reason = "a command line tool for developers")]
 
 use std::process::ExitCode;
@@ -8,12 +9,15 @@ use model::checks::{of_the_mistakes, of_the_protocols};
 use model::report::{Failure, Outcome};
 
 fn main() -> ExitCode {
-    let is_full = std::env::args().skip(1).any(|argument| argument == "--full");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is_full = arguments.iter().any(|argument| argument == "--full");
+    let only = arguments.iter().skip_while(|argument| *argument != "--only").nth(1);
+    let is_asked = |name: &str| only.is_none_or(|only| name.contains(only.as_str()));
     let mut is_good = true;
 
     println!("{:<64} {:>10} {:>5} {:>8}  outcome", "the protocols", "states", "depth", "time");
     let mut states = 0;
-    for check in of_the_protocols(is_full) {
+    for check in of_the_protocols(is_full).into_iter().filter(|check| is_asked(&check.name)) {
         let name = check.name.clone();
         let outcome = check.run();
         let Outcome { states: here, depth, time, .. } = outcome;
@@ -27,6 +31,9 @@ fn main() -> ExitCode {
 
     println!("\n{:<52} {:>8} {:>5}  found by", "mistakes", "states", "depth");
     for (mistake, checks) in of_the_mistakes() {
+        if !is_asked(&mistake.to_string()) {
+            continue;
+        }
         let mut found = false;
         for check in checks {
             let name = check.name.clone();

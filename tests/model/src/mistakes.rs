@@ -41,11 +41,31 @@ pub enum Mistake {
     ClawdbotsTokensUnknown,
     /// A copy is replaced by a token that was used up before the copy's store was locked.
     UsedUpTokenWritten,
+    /// What came is merged into the store as it was when the request was sent.
+    MergeWithoutReread,
+    /// The store stays locked while the issuer is asked.
+    StoreLockedDuringRequest,
+    /// A directory that is kept for a request keeps others of ours from writing.
+    DirectoryNotShared,
+    /// Who wrote under a directory that another of ours keeps for its request removes it.
+    SharedDirectoryRemoved,
+    /// What makes sure that the answer can be saved is cleared away by the next of ours.
+    ReserveCleared,
+    /// Without the directory, a token is sent although the store has another one by now.
+    NoLookBeforeSending,
+    /// An endpoint that wants to be left alone is asked for another token.
+    EndpointIgnored,
+    /// The note of an endpoint is locked before the token is.
+    EndpointBeforeToken,
+    /// A login is replaced without the lock of its token, which may be on its way.
+    ReplacedWithoutItsLock,
+    /// Who waits for a login is looked for before its store is locked, and not again.
+    HandedOverTooEarly,
 }
 
 impl Mistake {
     /// Those of refreshing.
-    pub const OF_REFRESH: [Self; 14] = [
+    pub const OF_REFRESH: [Self; 24] = [
         Self::NoRereadAfterDirectory,
         Self::PropagationUnderStoreLock,
         Self::RecordsPerAgent,
@@ -60,14 +80,25 @@ impl Mistake {
         Self::NoBackupOfWhatIsThere,
         Self::ClawdbotsTokensUnknown,
         Self::UsedUpTokenWritten,
+        Self::MergeWithoutReread,
+        Self::StoreLockedDuringRequest,
+        Self::DirectoryNotShared,
+        Self::SharedDirectoryRemoved,
+        Self::ReserveCleared,
+        Self::NoLookBeforeSending,
+        Self::EndpointIgnored,
+        Self::EndpointBeforeToken,
+        Self::ReplacedWithoutItsLock,
+        Self::HandedOverTooEarly,
     ];
     /// Those of the directory lock.
-    pub const OF_DIRECTORY: [Self; 5] = [
+    pub const OF_DIRECTORY: [Self; 6] = [
         Self::NoRereadAfterDirectory,
         Self::ReleaseWithoutOwnerCheck,
         Self::TakeoverByRmdir,
         Self::IdentityByInodeNumber,
         Self::AdoptInTheMiddleOfATakeover,
+        Self::SharedDirectoryRemoved,
     ];
 }
 
@@ -92,6 +123,16 @@ impl fmt::Display for Mistake {
             Self::NoBackupOfWhatIsThere => "no backup of what is in the store already",
             Self::ClawdbotsTokensUnknown => "not knowing what a Clawdbot made of a token",
             Self::UsedUpTokenWritten => "writing a token that was used up meanwhile",
+            Self::MergeWithoutReread => "merging without reading again after the request",
+            Self::StoreLockedDuringRequest => "the store locked during the request",
+            Self::DirectoryNotShared => "a kept directory that keeps ours waiting, too",
+            Self::SharedDirectoryRemoved => "removing a directory that another of ours keeps",
+            Self::ReserveCleared => "clearing away the space that another's answer needs",
+            Self::NoLookBeforeSending => "no look at the store right before sending",
+            Self::EndpointIgnored => "asking an endpoint that wants to be left alone",
+            Self::EndpointBeforeToken => "locking the endpoint's note before the token",
+            Self::ReplacedWithoutItsLock => "replacing a login without the lock of its token",
+            Self::HandedOverTooEarly => "looking for who waits for a login too early",
         };
         formatter.pad(text)
     }

@@ -9,6 +9,7 @@ mod modules;
 mod names;
 mod pages;
 mod security;
+mod sending;
 mod source;
 mod text;
 
@@ -45,6 +46,8 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("invariants_are_held", text::invariants_are_held),
     ("examples_are_tried", pages::examples_are_tried),
     ("security_is_tested", security::security_is_tested),
+    ("outside_is_tested", security::outside_is_tested),
+    ("secrets_leave_by_one_door", sending::secrets_leave_by_one_door),
 ];
 
 /// The project's files: path and text, ignored ones left out.

@@ -12,7 +12,7 @@ pub mod locate;
 pub mod splice;
 pub mod variables;
 
-pub use crate::config::agent_id::agent_id;
+pub use crate::config::agent_id::{agent_id, explicit_agent_id};
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use auth_providers::refresh::key_of;
 use auth_providers::token_source::TokenSink;
 use auth_providers::{PasteError, default_profile_id, key_value};
 use auth_store::{
-    Credential, Document, KeyReference, Kind, ProfileId, ProviderId, State, VariableName,
+    AuditKind, Credential, Document, KeyReference, Kind, ProfileId, ProviderId, State, VariableName,
 };
 use serde_json::json;
 
@@ -25,6 +25,7 @@ use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::shell_quote::{moved_away, option, word};
 use crate::host::text::printable;
+use crate::profiles::audit;
 use crate::profiles::save::key_place::{self, Decision, KeyPlace, Taken, holding, is_same};
 use crate::profiles::save::{self, Take};
 use crate::profiles::{sink, view};
@@ -73,6 +74,8 @@ pub fn run(args: &ImportRequest, invocation: &Invocation<'_>) -> Result<Report, 
     runtime::run(save::imported(&takes, args.force, agent, &sink))??;
     for (foreign, take) in &plan.takes {
         let kind = take.credential.kind();
+        let detail = Some("imported".to_owned());
+        audit::note(AuditKind::Login, &take.provider, &take.id, agent, detail, context);
         save::declare(&take.id, &take.provider, kind, foreign.email.as_deref(), invocation);
     }
     if !plan.takes.is_empty() {

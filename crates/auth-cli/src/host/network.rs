@@ -1,7 +1,7 @@
 //! The network, and the plugins that stand for one.
 
-use auth_providers::ReqwestClient;
 use auth_providers::plugin::Environment;
+use auth_providers::{Proxy, ReqwestClient};
 
 use crate::host::context::Context;
 use crate::host::text::printable;
@@ -24,13 +24,14 @@ pub fn client(context: &Context) -> ReqwestClient {
     let trusted = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(set);
     let files = trusted.clone().flat_map(|(_, value)| std::env::split_paths(value));
     let files: Vec<_> = files.filter(|path| path.is_absolute()).collect();
-    // Of a proxy only the host: people write passwords before it.
-    let proxy = proxy.map(|(name, value)| (name, value.rsplit('@').next().unwrap_or_default()));
+    let exceptions = ["NO_PROXY", "no_proxy"].into_iter().find_map(set);
+    let exceptions = exceptions.map_or("", |(_, value)| value);
+    let proxy = proxy.map(|(name, value)| Proxy::new(name, value, exceptions));
     let named = |(name, value): (&str, &str)| format!("{name} is `{}`", printable(value));
     let certificates = trusted.chain(extra_ca).map(named).collect();
     let client = match extra_ca {
         Some((_, path)) => ReqwestClient::with_extra_ca(context.user_path(path)),
         None => ReqwestClient::new(),
     };
-    client.trusting(files).naming(proxy.map(named), certificates)
+    client.trusting(files).through(proxy, certificates)
 }

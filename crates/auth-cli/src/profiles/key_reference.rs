@@ -43,13 +43,20 @@ pub fn fetch(reference: &KeyReference, context: &Context) -> Result<Secret, Stri
 /// The same with what was taken off it: a place holds what somebody pasted, too.
 pub(crate) fn look(reference: &KeyReference, context: &Context) -> Result<KeyValue, String> {
     let text = match reference {
-        KeyReference::Env { id } => {
-            VariableName::parse(id).map_err(|reason| reason.to_string())?;
-            context.env(id).ok_or("the variable is not set")?.to_owned()
-        }
+        KeyReference::Env { id } => return in_variable(id, context.env(id)),
         KeyReference::File { path } => read(path).map_err(|error| error.to_string())?,
         KeyReference::Exec { command } => output(command, context)?,
     };
+    key_in(&text)
+}
+
+/// The key in the variable `id`, which has this value.
+pub(crate) fn in_variable(id: &str, value: Option<&str>) -> Result<KeyValue, String> {
+    VariableName::parse(id).map_err(|reason| reason.to_string())?;
+    key_in(value.ok_or("the variable is not set")?)
+}
+
+fn key_in(text: &str) -> Result<KeyValue, String> {
     let line = text.lines().map(auth_store::trim).find(|line| !line.is_empty());
     let line = line.ok_or("it is empty")?;
     match key_value(line) {

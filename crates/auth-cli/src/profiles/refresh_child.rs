@@ -9,7 +9,6 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
 use std::process::Stdio;
-#[cfg(unix)]
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,10 +26,11 @@ use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::process::environment::Sees;
-use crate::host::process::hardening;
 use crate::host::process::launch::{Command, Program};
+use crate::host::process::{hardening, parent};
 use crate::host::report::Output;
 use crate::host::state;
+use crate::profiles::audit::Noted;
 use crate::profiles::refresh_error::explain;
 use crate::profiles::{key_reference, runtime_cache, sink};
 
@@ -44,14 +44,33 @@ pub fn credential(
     sink: &TokenSink,
     context: &Context,
 ) -> Result<Credential, CliError> {
-    let sender = |lock, wanted: &Wanted, provider: &Provider| {
-        send(lock, wanted, agent, provider, sink, context)
+    let sender = |lock, wanted: &Wanted, provider: &Provider| match Launch::for_provider(
+        provider, context,
+    ) {
+        Some(launch) => launch.send(lock, wanted, agent, provider, sink),
+        None => {
+            let http = Noted::new(&*sink.http, &provider.id, &wanted.profile, agent, context);
+            let refreshing = RefreshContext { http: &http, ..sink.refresh_context() };
+            Ok(refresh::send_blocking(lock, wanted, provider, refreshing)?)
+        }
     };
-    let credential = sink.credential_by(wanted, sender).map_err(|failure| match failure {
-        Failure::Here(error) => explain(error, provider_of(&wanted.profile, sink), agent, context),
-        Failure::InChild(error) => error,
-    })?;
+    let credential = sink
+        .credential_by(wanted, sender)
+        .map_err(|failure: Failure| failure.explained(wanted, agent, sink, context))?;
     key_reference::fetched(credential, &wanted.profile, context)
+}
+
+/// The stored credential, refreshed first if that is due, in a child. It needs no context, so several
+/// may be refreshed at once.
+pub(crate) fn refreshed(
+    wanted: &Wanted,
+    agent: &Agent,
+    sink: &TokenSink,
+    launch: &Launch,
+) -> Result<Credential, Failure> {
+    sink.credential_by(wanted, |lock, wanted: &Wanted, provider: &Provider| {
+        launch.send(lock, wanted, agent, provider, sink)
+    })
 }
 
 fn provider_of<'a>(profile: &ProfileId, sink: &'a TokenSink) -> Option<&'a Provider> {
@@ -59,9 +78,25 @@ fn provider_of<'a>(profile: &ProfileId, sink: &'a TokenSink) -> Option<&'a Provi
 }
 
 /// Where a refresh failed. A child explains its own failure.
-enum Failure {
+pub(crate) enum Failure {
     Here(RefreshError),
     InChild(CliError),
+}
+
+impl Failure {
+    /// What the user is told.
+    pub(crate) fn explained(
+        self,
+        wanted: &Wanted,
+        agent: &Agent,
+        sink: &TokenSink,
+        context: &Context,
+    ) -> CliError {
+        match self {
+            Self::Here(error) => explain(error, provider_of(&wanted.profile, sink), agent, context),
+            Self::InChild(error) => error,
+        }
+    }
 }
 
 impl From<RefreshError> for Failure {
@@ -70,33 +105,53 @@ impl From<RefreshError> for Failure {
     }
 }
 
-/// Sends in a child where the system can hand it a lock, else right here.
-fn send(
-    lock: TokenLock,
-    wanted: &Wanted,
-    agent: &Agent,
-    provider: &Provider,
-    sink: &TokenSink,
-    context: &Context,
-) -> Result<bool, Failure> {
-    match &context.program {
-        Some(program) if cfg!(unix) => {
-            let request = Request { wanted, key: lock.key(), agent, provider };
-            let needs = [
-                &provider.client_id_env[..],
-                &provider.client_secret_env,
-                &provider.scopes_env,
-                &provider.redirect_uri_env,
-            ];
-            let needs = needs.concat();
-            let mut needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
-            // It reads the config, too.
-            needs.extend(Config::load(context).into_iter().flat_map(|config| config.variables));
-            let mut command = Program::ourselves(program).command(&Sees::worker(context, &needs));
-            command.args(request.arguments());
-            in_child(command, lock, sink).map_err(Failure::InChild)
-        }
-        _ => Ok(refresh::send_blocking(lock, wanted, provider, sink.refresh_context())?),
+/// How the child for a login of one provider is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch(Arc<Launching>);
+
+#[derive(Debug)]
+struct Launching {
+    program: Program,
+    /// What it sees of the environment.
+    sees: Sees,
+    /// Who asked, for the audit log.
+    asking: Option<String>,
+}
+
+impl Launch {
+    /// The one for a login of `provider`; `None` where the system cannot hand a child a lock.
+    pub(crate) fn for_provider(provider: &Provider, context: &Context) -> Option<Self> {
+        let program = context.program.as_ref().filter(|_| cfg!(unix))?;
+        let needs = [
+            &provider.client_id_env[..],
+            &provider.client_secret_env,
+            &provider.scopes_env,
+            &provider.redirect_uri_env,
+        ];
+        let needs = needs.concat();
+        let mut needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
+        // It reads the config, too.
+        needs.extend(Config::load(context).into_iter().flat_map(|config| config.variables));
+        Some(Self(Arc::new(Launching {
+            program: Program::ourselves(program),
+            sees: Sees::worker(context, &needs),
+            asking: parent::program(context),
+        })))
+    }
+
+    fn send(
+        &self,
+        lock: TokenLock,
+        wanted: &Wanted,
+        agent: &Agent,
+        provider: &Provider,
+        sink: &TokenSink,
+    ) -> Result<bool, Failure> {
+        let request = Request { wanted, key: lock.key(), agent, provider };
+        let mut command = self.0.program.command(&self.0.sees);
+        command.envs(self.0.asking.iter().map(|asking| (parent::ASKED_BY, asking)));
+        command.args(request.arguments());
+        in_child(command, lock, sink).map_err(Failure::InChild)
     }
 }
 
@@ -208,8 +263,9 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
     let lock = sink.records.inherited(key, File::from(stdin))?;
     end_after(LIFETIME);
     let http = Committed(&*sink.http);
-    let refresh_context = RefreshContext { http: &http, ..sink.refresh_context() };
-    let sent = refresh::send_blocking(lock, &wanted, provider, refresh_context)
+    let noted = Noted::new(&http, &provider.id, &wanted.profile, &agent, context);
+    let refreshing = RefreshContext { http: &noted, ..sink.refresh_context() };
+    let sent = refresh::send_blocking(lock, &wanted, provider, refreshing)
         .map_err(|error| explain(error, Some(provider), &agent, context))?;
     // Here, since the one who asked may be gone.
     runtime_cache::changed_with_copies(&agent, &config, &invocation);

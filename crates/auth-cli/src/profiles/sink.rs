@@ -1,11 +1,15 @@
 //! The token sink of an agent, as the command line composes it.
 
+use std::fs;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use auth_providers::plugin::WithPlugins;
 use auth_providers::token_source::{Flights, TokenSink, Warm};
-use auth_store::{Records, StateDirectory};
+use auth_store::{Coexist, Records, StateDirectory, Timestamp};
+use serde_json::Value;
 
+use crate::agent::sessions::Sessions;
 use crate::agent::{self, Agent};
 use crate::config::Config;
 use crate::host::context::Context;
@@ -28,7 +32,7 @@ pub fn for_agent(agent: &Agent, config: &Config, context: &Context) -> Result<To
         .into_iter()
         .fold(state.records(), Records::with_rescue);
     Ok(TokenSink {
-        store: agent.store_to_change(context),
+        store: agent.store_to_change(context).with_coexist(coexist(agent, config, context)),
         siblings: others.iter().map(|it| it.store().telling(&context.recoveries)).collect(),
         records,
         providers,
@@ -39,3 +43,21 @@ pub fn for_agent(agent: &Agent, config: &Config, context: &Context) -> Result<To
         warm: Warm::default(),
     })
 }
+
+/// Whether Clawdbot's lock is held during requests. A Clawdbot may be alive on these files if it left
+/// its stamp in the config or used a session within a week; else the store knows.
+fn coexist(agent: &Agent, config: &Config, context: &Context) -> Coexist {
+    let stamp = match &config.value["meta"]["lastTouchedAt"] {
+        Value::String(text) => Timestamp::read(text),
+        number => number.as_i64().map(Timestamp),
+    };
+    let sessions = Sessions::for_agent(agent, config, context).ok();
+    let sessions = sessions.and_then(|sessions| fs::metadata(sessions.path()).ok());
+    let used = sessions.and_then(|found| found.modified().ok());
+    let used = used.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let used = used.map(|since| Timestamp(0).plus(since));
+    let is_recent = |at: Timestamp| context.now().since(at) < TRACES_LAST;
+    if stamp.into_iter().chain(used).any(is_recent) { Coexist::Always } else { Coexist::Auto }
+}
+
+const TRACES_LAST: Duration = Duration::from_hours(7 * 24);

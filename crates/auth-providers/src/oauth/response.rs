@@ -78,13 +78,12 @@ impl Provider {
         let object = body.object();
         let object = object.as_ref();
         let unavailable = |what: &str| {
+            // A date is by the server's clock, as is the one at which it answered.
+            let answered = http::header(headers, "date").and_then(http::date).unwrap_or(now);
             let retry_after =
-                http::header(headers, "retry-after").and_then(|text| retry_after(text, now));
-            let reason = if object.is_none() && body.is_page() {
-                format!("the server answered with a web page (status {status})")
-            } else {
-                format!("the server answered {status}{what}")
-            };
+                http::header(headers, "retry-after").and_then(|text| retry_after(text, answered));
+            let page = http::page(status, headers, &body);
+            let reason = page.unwrap_or_else(|| format!("the server answered {status}{what}"));
             TokenResponse::Unavailable { reason, retry_after }
         };
         if http::is_passing(status) {
@@ -164,8 +163,8 @@ impl TokenResponse {
     }
 }
 
-/// `Retry-After` as a delay (RFC 9110 §10.2.3): seconds or a date; at least a second, at most an
-/// hour.
+/// `Retry-After` as a delay (RFC 9110 §10.2.3): seconds, or a date, which is by the clock that says
+/// `now`; at least a second, at most an hour.
 pub fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
     let delay = match text.parse::<u64>() {

@@ -1,5 +1,6 @@
 //! A provider as data: the catalogue's entries, and the manifests people write.
 
+pub(crate) mod destinations;
 pub(crate) mod executable;
 pub(crate) mod manifest;
 pub(crate) mod probe_request;
@@ -13,6 +14,7 @@ use auth_store::{ProviderId, Secret, VariableName};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::http::address;
+use crate::http::destination::Destinations;
 use crate::provider::probe_request::Probe;
 
 /// What is known of a provider. Adding one adds data, not control flow.
@@ -326,6 +328,8 @@ pub enum Origin {
 pub(crate) struct Builtin {
     pub(crate) token_endpoint: Option<String>,
     pub(crate) client_id: Option<String>,
+    pub(crate) client_secret_env: Vec<VariableName>,
+    pub(crate) destinations: Destinations,
 }
 
 /// A field that is wrong, and why.

@@ -152,7 +152,7 @@ pub(super) fn remove_response(lock: &TokenLock, store: &StoreLock) -> Result<(),
 /// Should somebody have written without the lock meanwhile, ours win only over what they were
 /// made from: the token that was sent, or one before it, of which there need not be a record if
 /// it was a Clawdbot that used it up. And should a Clawdbot have moved on what was put there
-/// before somebody died, theirs is the successor.
+/// before somebody died, or what was sent, theirs is the successor.
 #[expect(clippy::too_many_arguments, reason = "an answer, and everything it changes")]
 fn merge(
     tokens: &Tokens,
@@ -194,7 +194,10 @@ fn merge(
                         }
                         _ => false,
                     };
-                    if is_wanted && is_moved_on(&login, &renewed) {
+                    // Without its lock during the request, a Clawdbot may have sent the token too.
+                    let is_theirs = is_moved_on(&login, &renewed)
+                        || held != sent && sent_login.is_some_and(|sent| is_moved_on(&login, sent));
+                    if is_wanted && is_theirs {
                         successor = Ok(held);
                         continue;
                     }

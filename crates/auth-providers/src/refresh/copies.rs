@@ -151,39 +151,72 @@ pub(super) fn find_home(
 
 /// Before a login is dropped from our store: gives it to every agent whose token was used up in
 /// its favour, since they could not find it any more.
-pub fn give_to_successors(
+pub(super) fn give_to_successors(
     login: &OAuthCredential,
     provider: &Provider,
     context: RefreshContext<'_>,
 ) -> Result<(), StoreError> {
     let Some(living) = key_of(provider, login) else { return Ok(()) };
-    let behind = |document: &Document| -> Result<Vec<ProfileId>, StoreError> {
-        let mut behind = Vec::new();
-        for (id, _, key) in logins(document, provider) {
-            if leads_to(key, living, context.records)? {
-                behind.push(id);
-            }
-        }
-        Ok(behind)
-    };
     for store in context.siblings {
-        let document = match store.read() {
-            Ok(document) => document,
-            Err(error) if may_be_read_later(&error) => return Err(error),
-            // Whatever is in it, nobody can use it.
-            Err(_) => continue,
-        };
-        if behind(&document)?.is_empty() {
+        if !is_behind(store, living, provider, context)? {
             continue;
         }
         store.update(|document| -> Result<(), StoreError> {
-            for id in behind(document)? {
+            for id in behind(document, living, provider, context.records)? {
                 document.renew(&id, &Credential::OAuth(login.clone()));
             }
             Ok(())
         })??;
     }
     Ok(())
+}
+
+/// Whether an agent holds a token that was used up in favour of this login's. It is asked again once
+/// our store is locked: a refresh may have recorded that meanwhile, and crashed. No other store is
+/// waited for.
+pub(super) fn is_awaited(
+    login: &OAuthCredential,
+    provider: &Provider,
+    context: RefreshContext<'_>,
+) -> Result<bool, StoreError> {
+    let Some(living) = key_of(provider, login) else { return Ok(false) };
+    for store in context.siblings {
+        let store = store.clone().with_timeout(Duration::ZERO);
+        if is_behind(&store, living, provider, context)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_behind(
+    store: &Store,
+    living: TokenKey,
+    provider: &Provider,
+    context: RefreshContext<'_>,
+) -> Result<bool, StoreError> {
+    match store.read() {
+        Ok(document) => Ok(!behind(&document, living, provider, context.records)?.is_empty()),
+        Err(error) if may_be_read_later(&error) => Err(error),
+        // Whatever is in it, nobody can use it.
+        Err(_) => Ok(false),
+    }
+}
+
+/// The profiles whose tokens were used up in favour of `living`.
+fn behind(
+    document: &Document,
+    living: TokenKey,
+    provider: &Provider,
+    records: &Records,
+) -> Result<Vec<ProfileId>, StoreError> {
+    let mut behind = Vec::new();
+    for (id, _, key) in logins(document, provider) {
+        if leads_to(key, living, records)? {
+            behind.push(id);
+        }
+    }
+    Ok(behind)
 }
 
 /// Whether it is only now that a store cannot be read. One of another user never can.

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use auth_store::{Credential, Document, OAuthCredential, ProfileId, Record, State};
+use auth_store::{Credential, Document, OAuthCredential, ProfileId, Record, State, TokenKey};
 
 use crate::backend::revoke::Revocation;
 use crate::provider::Provider;
-use crate::refresh::copies::{give_to_successors, holders};
+use crate::refresh::copies::{give_to_successors, holders, is_awaited};
 use crate::refresh::error::RefreshError;
-use crate::refresh::recovery::{recover_intent, remove_finished_responses};
+use crate::refresh::recovery::{is_open, recover_intent, remove_finished_responses};
 use crate::refresh::request::{RefreshContext, attempts, key_of};
 
 /// What a logout did.
@@ -32,6 +32,30 @@ pub async fn logout(
     revoke: impl AsyncFn(&OAuthCredential) -> Revocation,
     context: RefreshContext<'_>,
 ) -> Result<LoggedOut, RefreshError> {
+    end(profile, provider, revoke, |_| true, context).await
+}
+
+/// The same, but the profile is removed only if it was revoked.
+pub async fn logout_if_revoked(
+    profile: &ProfileId,
+    provider: &Provider,
+    revoke: impl AsyncFn(&OAuthCredential) -> Revocation,
+    context: RefreshContext<'_>,
+) -> Result<LoggedOut, RefreshError> {
+    let is_done = |revocation: &Revocation| *revocation == Revocation::Done;
+    end(profile, Some(provider), revoke, is_done, context).await
+}
+
+/// Ends a login, and removes its profile if what became of the login `removes` it.
+async fn end(
+    profile: &ProfileId,
+    provider: Option<&Provider>,
+    revoke: impl AsyncFn(&OAuthCredential) -> Revocation,
+    removes: impl Fn(&Revocation) -> bool,
+    context: RefreshContext<'_>,
+) -> Result<LoggedOut, RefreshError> {
+    // What the issuer said about a token is not asked again.
+    let mut asked: Option<(TokenKey, Revocation)> = None;
     for _ in attempts() {
         let document = context.store.read()?;
         if !document.contains(profile) {
@@ -48,7 +72,10 @@ pub async fn logout(
             // Nothing that could be sent, so nothing that anybody else could be waiting for.
             let revocation =
                 if login.access.is_blank() { Revocation::NotOffered } else { revoke(&login).await };
-            context.store.update(|document| document.remove(profile))?;
+            let revocation = unless_foreign(revocation, profile)?;
+            if removes(&revocation) {
+                context.store.update(|document| document.remove(profile))?;
+            }
             return Ok(LoggedOut { revocation, others: Vec::new() });
         };
 
@@ -61,7 +88,6 @@ pub async fn logout(
         if !is_unchanged(&document) {
             continue;
         }
-        let is_open = |record: &Record| matches!(record.state, State::Intent | State::Unmerged);
         if let Some(record) = lock.record()?.filter(is_open) {
             let email = document.profile(profile).and_then(|profile| profile.email);
             match recover_intent(&lock, &record, (&login, email.as_deref()), provider, context) {
@@ -73,12 +99,23 @@ pub async fn logout(
         }
         give_to_successors(&login, provider, context)?;
         let others = holders(key, provider, context);
-        let revocation = revoke(&login).await;
+        let revocation = match asked.take() {
+            Some((of, revocation)) if of == key => revocation,
+            _ => unless_foreign(revoke(&login).await, profile)?,
+        };
+        if !removes(&revocation) {
+            return Ok(LoggedOut { revocation, others });
+        }
         if revocation == Revocation::Done {
             let path = context.store.canonical_path();
             lock.write(&Record::new(State::Revoked, &path, profile, context.clock.now()))?;
         }
         let mut store = context.store.lock_for_refresh()?;
+        if revocation != Revocation::Done && is_awaited(&login, provider, context)? {
+            // A refresh was finished meanwhile, and another agent's copy leads to this token.
+            asked = Some((key, revocation));
+            continue;
+        }
         let is_ended = store.update(|document| {
             let is_another = document.contains(profile) && !is_unchanged(document);
             if !is_another {
@@ -98,4 +135,15 @@ pub async fn logout(
         return Ok(LoggedOut { revocation, others });
     }
     Err(RefreshError::Unfinished { profile: profile.clone() })
+}
+
+/// The profile stays if its tokens are not for the address of the revocation endpoint: the user
+/// decides whether they are.
+fn unless_foreign(revocation: Revocation, profile: &ProfileId) -> Result<Revocation, RefreshError> {
+    match revocation {
+        Revocation::Foreign(foreign) => {
+            Err(RefreshError::Target { profile: profile.clone(), target: foreign.into() })
+        }
+        revocation => Ok(revocation),
+    }
 }

@@ -5,8 +5,8 @@
 //! that may be killed at any time runs the second in another process.
 //!
 //! Locks are always taken in the order *token* (one refresh token, for all agents) → *store* →
-//! *directory* (Clawdbot's), never two of a kind at once, and whoever holds a store never waits
-//! for a token.
+//! *directory* (Clawdbot's) → *endpoint*. A process that holds a store never waits for a token. The
+//! store is not locked while the issuer is asked.
 
 mod account;
 mod apply;
@@ -16,6 +16,7 @@ mod heal;
 mod kept;
 mod logout;
 mod recovery;
+mod replace;
 mod request;
 mod rotation_chain;
 mod send;
@@ -26,16 +27,17 @@ use auth_store::{Credential, Record, State, Timestamp, TokenLock};
 
 use crate::provider::Provider;
 use account::is_of_same_account;
-use request::{Attempts, Current, Look, attempts, look};
+use request::{Attempts, Current, Look, attempts, check_endpoint, look};
 
 pub use crate::backend::revoke::Revocation;
 pub use apply::read as read_response;
-pub use copies::{give_to_successors, holders};
+pub use copies::holders;
 pub use error::RefreshError;
 pub use kept::{KeptResponse, kept_response, merge_kept_response, remove_kept_response};
-pub use logout::{LoggedOut, logout};
-pub use recovery::{clear_up, finish_begun};
-pub use request::{Force, RefreshContext, Wanted, key_of};
+pub use logout::{LoggedOut, logout, logout_if_revoked};
+pub use recovery::clear_up;
+pub use replace::{Replaced, replace};
+pub use request::{Force, RefreshContext, Wanted, endpoint_of, key_of, not_asked};
 pub use rotation_chain::clear_record;
 pub use send::{block_on, send, send_blocking};
 
@@ -207,6 +209,7 @@ fn decide(
         if !insists && let Some(store) = copies::newer_copy(&current, wanted, provider, context)? {
             return Err(RefreshError::StaleCopy { profile: profile.clone(), store });
         }
+        check_endpoint(&current, wanted, context, now)?;
         return Ok(Decision::Send(lock));
     };
     let apply_response = |record: &Record, insists: bool| match recovery::recover_intent(
@@ -258,6 +261,7 @@ fn decide(
         let reason = kept.code.unwrap_or_else(|| "it could not be read".to_owned());
         return Err(RefreshError::Unmerged { profile: profile.clone(), store: kept.store, reason });
     }
+    check_endpoint(&current, wanted, context, now)?;
     Ok(Decision::Send(lock))
 }
 

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use auth_store::{
-    OAuthCredential, Record, Secret, State, StoreError, StoreLock, StoredResponse, TokenKey,
-    TokenLock,
+    Record, Secret, State, StoreError, StoreLock, StoredResponse, TokenKey, TokenLock,
 };
 
 use crate::oauth::response::TokenResponse;
@@ -129,25 +128,6 @@ fn is_judged(applied: &Result<Applied, RefreshError>) -> bool {
     )
 }
 
-/// Before a login is replaced: finishes what a dead process left of its refresh. `true`: the
-/// store was changed, so look again.
-pub fn finish_begun(
-    login: &OAuthCredential,
-    email: Option<&str>,
-    provider: &Provider,
-    context: RefreshContext<'_>,
-) -> Result<bool, RefreshError> {
-    let Some(key) = key_of(provider, login) else { return Ok(false) };
-    if !context.records.peek(key)?.is_some_and(|record| is_open(&record)) {
-        return Ok(false);
-    }
-    let lock = context.records.lock(key, context.timeout)?;
-    match lock.record()?.filter(is_open) {
-        Some(record) => recover_intent(&lock, &record, (login, email), provider, context),
-        None => Ok(true),
-    }
-}
-
 /// What there was of other tokens beside a store.
 pub(super) enum Recovered {
     /// Nothing that could be finished.
@@ -162,8 +142,8 @@ pub(super) enum Recovered {
 /// record. It must be done before any other token of that store is sent: once the token from such
 /// a response is used up, the response cannot be told from one that is still to be stored.
 ///
-/// Nobody who lives can be at it without holding this store, so the lock of such a token is free,
-/// or belongs to one who waits for this store. It is not waited for.
+/// The lock of such a token is not waited for. If it is held, a living process still waits for the
+/// response, or has it and waits for this store.
 pub(super) fn recover_crashed(
     store: &mut StoreLock,
     except: TokenKey,
@@ -234,7 +214,7 @@ pub(super) fn remove_finished_responses(store: &StoreLock, context: RefreshConte
 }
 
 /// Whether the response to a token is not in any store yet.
-fn is_open(record: &Record) -> bool {
+pub(super) fn is_open(record: &Record) -> bool {
     matches!(record.state, State::Intent | State::Unmerged)
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use auth_store::{
-    Clock, Credential, Document, OAuthCredential, ProfileId, Records, Secret, Store, Timestamp,
-    TokenKey,
+    Clock, Credential, Document, EndpointKey, EndpointNote, OAuthCredential, ProfileId, Records,
+    Secret, Store, Timestamp, TokenKey,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -96,6 +96,33 @@ impl Current {
     }
 }
 
+/// Whether the endpoint of a login may be asked: one that asked to be left alone is not, whichever
+/// token it was about. A forced refresh asks all the same.
+pub(super) fn check_endpoint(
+    current: &Current,
+    wanted: &Wanted,
+    context: RefreshContext<'_>,
+    now: Timestamp,
+) -> Result<(), RefreshError> {
+    let endpoint = current.target.endpoint_key();
+    match context.records.endpoint_note(endpoint, now) {
+        Some(note) if !wanted.forces(&current.login) => Err(not_asked(&wanted.profile, note)),
+        _ => Ok(()),
+    }
+}
+
+/// Why nothing was sent for a profile whose endpoint asked to be left alone.
+pub fn not_asked(profile: &ProfileId, note: EndpointNote) -> RefreshError {
+    RefreshError::Unavailable {
+        profile: profile.clone(),
+        reason: format!(
+            "its server answered {} to another refresh, and was not asked again",
+            note.status
+        ),
+        retry_at: Some(note.retry_at),
+    }
+}
+
 /// What a profile is to a refresh.
 pub(super) enum Look {
     /// There is nothing to refresh: use this, as it is.
@@ -145,6 +172,14 @@ pub(super) fn look(
             let reason = "its access token has ended, and this provider's logins are not refreshed";
             unless_ended(Credential::OAuth(usable), reason)
         }
+        Err(target @ TargetError::Foreign(_)) if !wanted.forces(&login) => {
+            // Its access token is good until its end.
+            let usable = Credential::OAuth(login);
+            if usable.is_valid(now.plus(wanted.at_least)) {
+                return Ok(Look::Done(usable));
+            }
+            Err(RefreshError::Target { profile: profile.clone(), target })
+        }
         Err(target) => Err(RefreshError::Target { profile: profile.clone(), target }),
     }
 }
@@ -160,6 +195,14 @@ pub fn key_of(provider: &Provider, login: &OAuthCredential) -> Option<TokenKey> 
         return None;
     }
     provider.refresh_target(login).ok().map(|target| key(&target, &login.refresh))
+}
+
+/// The endpoint and the client of a login; `None` if it cannot be refreshed.
+pub fn endpoint_of(provider: &Provider, login: &OAuthCredential) -> Option<EndpointKey> {
+    if login.refresh.is_blank() {
+        return None;
+    }
+    provider.refresh_target(login).ok().map(|target| target.endpoint_key())
 }
 
 /// The attempts of one caller: the first, and five times it may start again.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::Timestamp;
+use crate::fs::stamp::Stamp;
+use crate::time::{Clock as _, SystemClock, Timestamp};
 
 /// Identifies a directory. The birth time tells it from a later one with the same inode number.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -44,18 +45,41 @@ pub(crate) fn identity_at(path: &Path) -> Option<Identity> {
 }
 
 /// The content of the flock file.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Memory {
     /// The directory we last made, if we have not released it.
     pub(crate) directory: Option<Identity>,
+    /// When it was made, or taken from a process that crashed.
+    pub(crate) made_at: Timestamp,
     pub(crate) held_ms: u64,
     pub(crate) released_at: Timestamp,
     /// When a process of ours last found another program holding the lock.
     pub(crate) met_others_at: Timestamp,
+    /// The store as we last wrote it.
+    pub(crate) written: Option<Stamp>,
+    /// When another program last wrote the store.
+    pub(crate) foreign_write_at: Timestamp,
 }
 
 impl Memory {
+    /// This, with a directory that is ours from now on.
+    pub(crate) fn with(self, directory: &File) -> Self {
+        let (directory, made_at) = (Identity::from_file(directory), SystemClock.now());
+        Self { directory, made_at, ..self }
+    }
+
+    /// This, after another program wrote the store, which was `found` then. It is noted once.
+    pub(crate) fn noticing(self, found: Stamp) -> Self {
+        let foreign_write_at = found.modified_at().max(self.foreign_write_at);
+        Self { foreign_write_at, written: Some(found), ..self }
+    }
+
+    /// When another program last held the lock or wrote the store.
+    pub(crate) fn others_at(&self) -> Timestamp {
+        self.met_others_at.max(self.foreign_write_at)
+    }
+
     /// How long the lock stays free after we held it: as long as we held it. If other programs
     /// wanted it lately, three times as long: then each of Clawdbot's eleven attempts finds it free
     /// more often than not, however many processes of ours there are.

@@ -9,6 +9,10 @@
 //! All of this happens under the kernel lock on the flock file, so only one process of ours is
 //! here at a time. The flock file remembers the directory that we made last. If we crash, the next
 //! process of ours recognises that directory and takes it at once.
+//!
+//! A request may [keep](DirectoryLock::keep) the directory without the flock. It then holds a shared
+//! kernel lock on the directory itself, by which our other processes know it: they use the directory
+//! too, and do not remove it. The last process to leave does.
 
 pub(crate) mod memory;
 pub(crate) mod openclaw;
@@ -24,7 +28,7 @@ use crate::clawdbot_lock::memory::{Identity, Memory, identity_at};
 use crate::clawdbot_lock::openclaw::holder_of_lock;
 use crate::error::StoreError;
 use crate::fs::atomic::{self, exchange, is_occupied, is_unsupported, rename_to_free};
-use crate::fs::open::read_regular;
+use crate::fs::open::{open_regular, read_regular};
 use crate::paths;
 use crate::time::{Clock, SystemClock, Timestamp};
 
@@ -55,26 +59,38 @@ impl DirectoryLock {
         timeout: Duration,
     ) -> Result<Self, StoreError> {
         let started = Instant::now();
-        leave_a_turn_to_others(memory);
         let mut met_others = false;
         loop {
-            let holder = match attempt(path, memory)? {
-                Attempt::Taken(directory) => {
-                    let held = Held { path: path.to_owned(), directory, taken: Instant::now() };
-                    return Ok(Self { held: Arc::new(held), keeper: None, met_others });
-                }
-                Attempt::Occupied(holder) => holder,
+            let holder = match Self::try_acquire(path, memory, met_others)? {
+                Ok(lock) => return Ok(lock),
+                Err(holder) => holder,
             };
             met_others = true;
             if started.elapsed() >= timeout {
-                return Err(StoreError::Busy {
-                    path: path.to_owned(),
-                    seconds: timeout.as_secs(),
-                    holder,
-                });
+                return Err(busy(path, timeout, holder));
             }
-            std::thread::sleep(Duration::from_millis(rand::random_range(10..=50)));
+            pause();
         }
+    }
+
+    /// One attempt. `met_others`: another program held it at an earlier one. The inner error says
+    /// which program holds it.
+    pub(crate) fn try_acquire(
+        path: &Path,
+        memory: &File,
+        met_others: bool,
+    ) -> Result<Result<Self, String>, StoreError> {
+        let (directory, age) = match attempt(path, memory)? {
+            Attempt::Taken(directory) => (directory, Duration::ZERO),
+            Attempt::Joined(directory) => {
+                (directory, SystemClock.now().since(Memory::read(memory).made_at))
+            }
+            Attempt::Occupied(holder) => return Ok(Err(holder)),
+        };
+        let now = Instant::now();
+        let taken = now.checked_sub(age).unwrap_or(now);
+        let held = Held { path: path.to_owned(), directory, taken };
+        Ok(Ok(Self { held: Arc::new(held), keeper: None, met_others }))
     }
 
     /// Whether it is still ours.
@@ -87,14 +103,21 @@ impl DirectoryLock {
         Arc::clone(&self.held)
     }
 
-    /// How long we have held it.
+    /// How long processes of ours have held it.
     pub(crate) fn age(&self) -> Duration {
         self.held.taken.elapsed()
     }
 
-    /// Starts a thread that touches the lock every 5 s, for requests over the network.
-    pub(crate) fn keep_alive(&mut self) {
-        self.touch_every(HEARTBEAT);
+    /// Keeps the lock for a request, while the caller lets go of the flock: our other processes use
+    /// it meanwhile and leave it, and a thread touches it every 5 s. `false`: it cannot be kept,
+    /// because the file system has no such locks, or because ours have had it for so long that
+    /// Clawdbot would wait too long.
+    pub(crate) fn keep(&mut self) -> bool {
+        let is_kept = self.age() <= LONGEST_BEFORE_REQUEST && self.held.share();
+        if is_kept {
+            self.touch_every(HEARTBEAT);
+        }
+        is_kept
     }
 
     fn touch_every(&mut self, pause: Duration) {
@@ -113,19 +136,27 @@ impl DirectoryLock {
         }
     }
 
-    /// Releases it, and notes how long we held it.
+    /// Releases it, and notes how long we held it. What another process of ours keeps stays there.
     pub(crate) fn release(self, memory: &File) {
-        // A directory that may still be there is remembered, so the next process of ours can take it.
-        let is_gone = self.is_ours() && fs::remove_dir(&self.held.path).is_ok();
+        let is_kept = self.held.is_kept_by_another();
+        let is_ours = self.is_ours();
+        let is_gone = is_ours && !is_kept && fs::remove_dir(&self.held.path).is_ok();
         let now = SystemClock.now();
-        let met_others_at = if self.met_others { now } else { Memory::read(memory).met_others_at };
-        Memory {
-            directory: Identity::from_file(&self.held.directory).filter(|_| !is_gone),
-            held_ms: u64::try_from(self.age().as_millis()).unwrap_or(u64::MAX),
-            released_at: now,
-            met_others_at,
+        let mut next = Memory::read(memory);
+        // A directory that may still be there is remembered, so the next process of ours can take it.
+        if is_gone {
+            next.directory = None;
+        } else if is_ours {
+            next.directory = Identity::from_file(&self.held.directory);
         }
-        .write(memory);
+        if !is_kept {
+            next.held_ms = u64::try_from(self.age().as_millis()).unwrap_or(u64::MAX);
+            next.released_at = now;
+        }
+        if self.met_others {
+            next.met_others_at = now;
+        }
+        next.write(memory);
     }
 }
 
@@ -134,6 +165,21 @@ impl Held {
     pub(crate) fn is_ours(&self) -> bool {
         identity_at(&self.path)
             .is_some_and(|there| Identity::from_file(&self.directory) == Some(there))
+    }
+
+    /// Holds the shared kernel lock on the directory, until [`is_kept_by_another`] drops it or all of
+    /// our descriptors are closed.
+    ///
+    /// [`is_kept_by_another`]: Self::is_kept_by_another
+    fn share(&self) -> bool {
+        cfg!(unix) && fs4::FileExt::try_lock_shared(&self.directory).is_ok()
+    }
+
+    /// Drops our own shared lock, and looks whether another process of ours holds one.
+    fn is_kept_by_another(&self) -> bool {
+        // A descriptor may be open a moment longer, in a thread or in a child.
+        let _ = fs4::FileExt::unlock(&self.directory);
+        is_kept(&self.directory)
     }
 
     fn touch(&self) {
@@ -149,13 +195,18 @@ impl Held {
 
 enum Attempt {
     Taken(File),
+    /// Another process of ours keeps it, and we have it in common.
+    Joined(File),
     Occupied(String),
 }
 
 /// One attempt: looks at the path, and takes the lock if that is allowed.
 fn attempt(path: &Path, memory: &File) -> Result<Attempt, StoreError> {
     let there = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return place(path, memory),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            leave_a_turn_to_others(memory);
+            return place(path, memory);
+        }
         Err(error) => return Err(StoreError::io("look at", path)(error)),
         Ok(there) => there,
     };
@@ -175,8 +226,11 @@ fn attempt(path: &Path, memory: &File) -> Result<Attempt, StoreError> {
         return file_lock_of_openclaw(path, touched, memory);
     }
     let identity = identity_at(path);
+    if let Some(directory) = kept_directory(path, identity) {
+        return Ok(Attempt::Joined(directory));
+    }
     if identity.is_some() && identity == Memory::read(memory).directory {
-        return adopt(path, identity);
+        return adopt(path, identity, memory);
     }
     let age = SystemClock.now().since(touched);
     if age > STALE {
@@ -186,6 +240,32 @@ fn attempt(path: &Path, memory: &File) -> Result<Attempt, StoreError> {
         "another program holds it, last heard of {} s ago",
         age.as_secs()
     )))
+}
+
+/// The directory at the path, if a process of ours that lives keeps it for a request.
+fn kept_directory(path: &Path, identity: Option<Identity>) -> Option<File> {
+    let directory = open_directory(path).ok()?;
+    let is_it = identity.is_some() && Identity::from_file(&directory) == identity;
+    (is_it && is_kept(&directory)).then_some(directory)
+}
+
+/// Whether a process of ours holds a kernel lock on the directory. Clawdbot never does.
+fn is_kept(directory: &File) -> bool {
+    let tried = fs4::FileExt::try_lock(directory);
+    let _ = fs4::FileExt::unlock(directory);
+    matches!(tried, Err(fs4::TryLockError::WouldBlock))
+}
+
+/// Whether no other program holds the lock at `path`, as far as it can be seen without the flock at
+/// `flock`.
+pub(crate) fn is_free_of_others(path: &Path, flock: &Path) -> bool {
+    match fs::symlink_metadata(path) {
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+        Ok(there) => {
+            let ours = open_regular(flock).ok().and_then(|(file, _)| Memory::read(&file).directory);
+            ours == Some(Identity::new(&there))
+        }
+    }
 }
 
 /// The path is free: puts our directory there, unless another process is faster.
@@ -223,7 +303,7 @@ fn place_without_rename(path: &Path, memory: &File) -> Result<Attempt, StoreErro
         Err(error) => return Err(StoreError::io("lock", path)(error)),
     }
     let directory = open_directory(path).map_err(StoreError::io("open", path))?;
-    Memory { directory: Identity::from_file(&directory), ..Memory::read(memory) }.write(memory);
+    Memory::read(memory).with(&directory).write(memory);
     Ok(Attempt::Taken(directory))
 }
 
@@ -241,14 +321,14 @@ fn make_private(path: &Path, memory: &File) -> Result<(PathBuf, File), StoreErro
     }
     .map_err(StoreError::io("create", &private))?;
     let directory = open_directory(&private).map_err(StoreError::io("open", &private))?;
-    Memory { directory: Identity::from_file(&directory), ..Memory::read(memory) }.write(memory);
+    Memory::read(memory).with(&directory).write(memory);
     Ok((private, directory))
 }
 
 /// The directory at the path belongs to a process of ours that crashed. If it crashed during a
 /// take-over, the directory that it took out is still beside the path. Its holder may be alive,
 /// and gets it back.
-fn adopt(path: &Path, identity: Option<Identity>) -> Result<Attempt, StoreError> {
+fn adopt(path: &Path, identity: Option<Identity>, memory: &File) -> Result<Attempt, StoreError> {
     let occupied = || Ok(Attempt::Occupied("another program holds it".to_owned()));
     let private = paths::next(path);
     if let Ok(came_out) = fs::symlink_metadata(&private) {
@@ -266,6 +346,7 @@ fn adopt(path: &Path, identity: Option<Identity>) -> Result<Attempt, StoreError>
         return occupied();
     }
     held.touch();
+    Memory::read(memory).with(&held.directory).write(memory);
     Ok(Attempt::Taken(held.directory))
 }
 
@@ -342,7 +423,7 @@ fn take_over_aside(
         Attempt::Taken(directory) => {
             Ok(wait_for_rivals(Held { path: path.to_owned(), directory, taken: Instant::now() }))
         }
-        occupied @ Attempt::Occupied(_) => Ok(occupied),
+        other => Ok(other),
     }
 }
 
@@ -390,6 +471,16 @@ fn leave_a_turn_to_others(memory: &File) {
     }
 }
 
+/// The error if the lock was held until the timeout.
+pub(crate) fn busy(path: &Path, timeout: Duration, holder: String) -> StoreError {
+    StoreError::Busy { path: path.to_owned(), seconds: timeout.as_secs(), holder }
+}
+
+/// Waits until the next attempt.
+pub(crate) fn pause() {
+    std::thread::sleep(Duration::from_millis(rand::random_range(10..=50)));
+}
+
 fn modified(metadata: &fs::Metadata) -> Timestamp {
     let since = metadata.modified().ok();
     let since = since.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
@@ -411,6 +502,8 @@ fn open_directory(path: &Path) -> io::Result<File> {
     }
 }
 
+/// A request ends 20 s later at the latest, and Clawdbot looks for 43 s.
+const LONGEST_BEFORE_REQUEST: Duration = Duration::from_secs(5);
 /// How often a holder touches the lock.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// A directory that was not touched for that long is stale: Clawdbot's 30 s and a margin.

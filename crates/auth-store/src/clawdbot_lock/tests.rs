@@ -264,14 +264,14 @@ fn only_the_directory_that_is_remembered_is_adopted() {
     let of_another = Identity::from_file(&place.memory);
     for (identity, is_adopted) in [(of_another, false), (None, false), (identity, true)] {
         make_stale(&place.path);
-        let attempt = adopt(&place.path, identity).unwrap();
+        let attempt = adopt(&place.path, identity, &place.memory).unwrap();
         assert_eq!(matches!(attempt, Attempt::Taken(_)), is_adopted);
         // A lock that was adopted must not look stale to others.
         let (_, touched) = judge(&place.path);
         assert_eq!(SystemClock.now().since(touched) < STALE, is_adopted);
     }
     fs::remove_dir(&place.path).unwrap();
-    assert!(matches!(adopt(&place.path, identity).unwrap(), Attempt::Occupied(_)));
+    assert!(matches!(adopt(&place.path, identity, &place.memory).unwrap(), Attempt::Occupied(_)));
 }
 
 #[test]
@@ -320,8 +320,8 @@ fn a_lock_that_is_kept_alive_is_touched_and_counts_its_age() {
     assert!(looks.any(|is_touched| is_touched));
     let since = since.elapsed();
     assert!(lock.age() >= since && since > Duration::ZERO);
-    lock.keep_alive();
-    assert!(lock.keeper.is_some());
+    lock.keeper = None;
+    assert!(lock.keep() && lock.keeper.is_some());
     lock.release(&place.memory);
 }
 
@@ -440,4 +440,86 @@ fn a_process_that_has_ended_and_was_not_waited_for_holds_no_file_lock() {
     atomic::write_atomic(&place.path, format!("{{\"pid\":{id}}}").as_bytes()).unwrap();
     acquire(&place).unwrap().release(&place.memory);
     child.wait().unwrap();
+}
+
+#[test]
+fn a_kept_lock_is_used_by_our_others_and_removed_by_the_last_to_leave() {
+    let place = place();
+    let mut kept = acquire(&place).unwrap();
+    assert!(kept.keep());
+    let mut another = acquire(&place).unwrap();
+    assert!(another.is_ours() && another.keep());
+    acquire(&place).unwrap().release(&place.memory);
+    kept.release(&place.memory);
+    assert!(another.is_ours());
+    assert_eq!(Memory::read(&place.memory).directory, identity_at(&place.path));
+    another.release(&place.memory);
+    assert_eq!(names(&place), ["flock"]);
+    // The control: one that is not kept is taken from a crashed process, and removed.
+    let crashed = acquire(&place).unwrap();
+    acquire(&place).unwrap().release(&place.memory);
+    assert!(!crashed.is_ours() && !place.path.exists());
+}
+
+#[test]
+fn a_kept_lock_whose_keeper_crashed_is_taken_at_once_and_removed() {
+    let place = place();
+    let crashed = acquire(&place).unwrap();
+    assert!(crashed.held.share());
+    // The kernel closes what it had open.
+    drop(crashed);
+    let lock = acquire(&place).unwrap();
+    assert!(lock.is_ours());
+    lock.release(&place.memory);
+    assert_eq!(names(&place), ["flock"]);
+}
+
+#[test]
+fn a_kept_lock_that_was_taken_is_left_and_so_is_what_ours_remember() {
+    let place = place();
+    let mut kept = acquire(&place).unwrap();
+    assert!(kept.keep());
+    fs::remove_dir(&place.path).unwrap();
+    let later = acquire(&place).unwrap();
+    let ours = identity_at(&place.path);
+    kept.release(&place.memory);
+    assert!(later.is_ours());
+    assert_eq!(Memory::read(&place.memory).directory, ours);
+    // Should it crash, the next one still knows it.
+    drop(later);
+    acquire(&place).unwrap().release(&place.memory);
+    assert_eq!(names(&place), ["flock"]);
+}
+
+#[test]
+fn ours_together_keep_a_lock_no_longer_than_clawdbot_waits() {
+    let place = place();
+    let mut kept = acquire(&place).unwrap();
+    assert!(kept.keep());
+    let made_ago = |age: Duration| {
+        let made_at = SystemClock.now().minus(age);
+        Memory { made_at, ..Memory::read(&place.memory) }.write(&place.memory);
+        acquire(&place).unwrap()
+    };
+    let mut another = made_ago(LONGEST_BEFORE_REQUEST + Duration::from_secs(1));
+    assert!(another.is_ours() && !another.keep());
+    another.release(&place.memory);
+    // The control.
+    let mut another = made_ago(Duration::ZERO);
+    assert!(another.keep());
+    kept.release(&place.memory);
+    assert!(another.is_ours());
+}
+
+#[test]
+fn only_a_foreign_lock_is_seen_in_the_way_of_a_request() {
+    let place = place();
+    let flock = place.path.with_file_name("flock");
+    let is_free = || is_free_of_others(&place.path, &flock);
+    assert!(is_free());
+    let lock = acquire(&place).unwrap();
+    assert!(is_free(), "it is ours");
+    lock.release(&place.memory);
+    fs::create_dir(&place.path).unwrap();
+    assert!(!is_free());
 }

@@ -94,6 +94,17 @@ impl FileLock {
         Ok(bytes)
     }
 
+    /// Makes `text` the content of the locked file, without waiting for the disk.
+    pub(crate) fn replace_content(&self, text: &str) -> Result<(), StoreError> {
+        let write = || -> io::Result<()> {
+            let mut file = &self.file;
+            file.set_len(0)?;
+            io::Seek::rewind(&mut file)?;
+            file.write_all(text.as_bytes())
+        };
+        write().map_err(StoreError::io("write", &self.path))
+    }
+
     /// Adds a line to the locked file, and waits until it and the file's name are on the disk.
     pub(crate) fn append_line(&self, line: &str) -> Result<(), StoreError> {
         let write = || -> io::Result<()> {

@@ -116,7 +116,9 @@ fn open_trusted(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {
     });
     match opened {
         Ok(opened) => Ok(Some(opened)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            owner::check_leads(path).map(|()| None)
+        }
         Err(error) => Err(StoreError::io("read", path)(error)),
     }
 }

@@ -1,6 +1,7 @@
 //! Tells without reading whether a file changed.
 
-use std::fs::Metadata;
+use std::fs::{self, Metadata};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,17 @@ impl Stamp {
             let _ = metadata;
             None
         }
+    }
+
+    /// The stamp of the file at `path`, if there is one.
+    pub(crate) fn at(path: &Path) -> Option<Self> {
+        Self::from_metadata(&fs::metadata(path).ok()?)
+    }
+
+    /// When the content was last changed.
+    pub(crate) fn modified_at(&self) -> Timestamp {
+        let (seconds, nanoseconds) = self.modified;
+        Timestamp(seconds.saturating_mul(1000).saturating_add(nanoseconds / 1_000_000))
     }
 
     /// Whether the last change was so long before `now` that any later one gives another stamp:

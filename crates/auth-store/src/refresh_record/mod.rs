@@ -4,6 +4,7 @@
 //! content is a list of lines, each with a checksum. The last whole line counts, and a torn line is
 //! ignored. It never has a secret.
 
+pub(crate) mod endpoint_note;
 pub(crate) mod fallback_directory;
 pub(crate) mod response_file;
 pub(crate) mod token_key;

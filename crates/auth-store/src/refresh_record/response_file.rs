@@ -104,6 +104,13 @@ pub(crate) fn keys(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
     keys_with(directory, paths::key_of_response_file)
 }
 
+/// The same, with the tokens for which only the next store is reserved.
+pub(crate) fn keys_of_requests(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
+    keys_with(directory, |name| {
+        paths::key_of_response_file(name).or_else(|| paths::key_of_reserved_store(name))
+    })
+}
+
 /// The tokens with a kept response in `directory`.
 pub(crate) fn kept_keys(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
     keys_with(directory, paths::key_of_kept_response)
@@ -126,7 +133,10 @@ fn keys_with(
 ) -> Result<Vec<TokenKey>, StoreError> {
     let names = exists::names(directory)?.into_iter();
     let key = |name: OsString| key_of(name.to_str()?)?.parse().ok();
-    Ok(names.filter_map(key).collect())
+    let mut keys: Vec<TokenKey> = names.filter_map(key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    Ok(keys)
 }
 
 fn hash(bytes: &[u8]) -> String {

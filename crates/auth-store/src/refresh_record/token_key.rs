@@ -24,6 +24,23 @@ impl TokenKey {
     }
 }
 
+/// The key of a token endpoint and a client: what one of its tokens was told concerns the others.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct EndpointKey(TokenKey);
+
+impl EndpointKey {
+    /// The key of this client at this endpoint.
+    pub fn new(token_endpoint: &str, client_id: &str) -> Self {
+        Self(TokenKey::new(token_endpoint, client_id, &Secret::default()))
+    }
+}
+
+impl fmt::Display for EndpointKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
 impl fmt::Display for TokenKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&hex::encode(self.0))

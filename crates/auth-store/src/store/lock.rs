@@ -1,15 +1,16 @@
 //! The locked store: what is read, written and reserved while no other process writes.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::clawdbot_lock::{DirectoryLock, Held};
+use crate::clawdbot_lock::memory::Memory;
+use crate::clawdbot_lock::{DirectoryLock, busy, pause};
 use crate::document::Document;
 use crate::error::{ParseError, StoreError};
 use crate::fs::atomic::{self, Installed, NextFile};
 use crate::fs::flock::FileLock;
 use crate::fs::open::read_trusted;
+use crate::fs::stamp::Stamp;
 use crate::paths;
 use crate::refresh_record::response_file::{self, ResponseFile, StoredResponse};
 use crate::refresh_record::token_key::TokenKey;
@@ -20,17 +21,20 @@ use crate::time::{Clock as _, SystemClock};
 /// The locked store. Dropping it releases both locks.
 #[derive(Debug)]
 pub struct StoreLock {
-    place: Place,
-    flock: FileLock,
-    /// `None` only during a drop or while it is taken again.
-    directory: Option<DirectoryLock>,
-    reserved: Option<NextFile>,
+    pub(crate) place: Place,
+    pub(crate) flock: FileLock,
+    /// `None` during a drop, while it is taken again, and where a response is saved without it.
+    pub(crate) directory: Option<DirectoryLock>,
+    pub(crate) reserved: Option<NextFile>,
     must_commit: bool,
+    /// Whether the store was written under this lock.
+    has_written: bool,
     recoveries: Recoveries,
 }
 
 impl StoreLock {
-    /// Locks the store at `path`, waiting at most `timeout` for both locks together.
+    /// Locks the store at `path`, waiting at most `timeout` for both locks together. While another
+    /// program has its directory, no process of ours waits for the flock.
     ///
     /// # Errors
     /// [`StoreError::Busy`] if a lock was held until the timeout.
@@ -42,30 +46,84 @@ impl StoreLock {
         let place = Place::resolve(path)?;
         atomic::create_private_directory(paths::directory_of(&place.file))?;
         let started = Instant::now();
-        let flock = FileLock::acquire(&place.flock, timeout)?;
-        let left = timeout.saturating_sub(started.elapsed());
-        let directory =
-            DirectoryLock::acquire(&place.lock, &flock.file, left).map_err(|error| {
-                match error {
-                    // The whole timeout, not the part that the first lock left.
-                    StoreError::Busy { path, holder, .. } => {
-                        StoreError::Busy { path, seconds: timeout.as_secs(), holder }
-                    }
-                    other => other,
-                }
+        let mut met_others = false;
+        loop {
+            let left = timeout.saturating_sub(started.elapsed());
+            let flock = FileLock::acquire(&place.flock, left).map_err(|error| match error {
+                // The whole timeout, not the part that earlier attempts left.
+                StoreError::Busy { path, holder, .. } => busy(&path, timeout, holder),
+                other => other,
             })?;
+            match DirectoryLock::try_acquire(&place.lock, &flock.file, met_others)? {
+                Ok(directory) => {
+                    return Ok(Self::locked(place, flock, Some(directory), recoveries));
+                }
+                Err(holder) if started.elapsed() >= timeout => {
+                    return Err(busy(&place.lock, timeout, holder));
+                }
+                Err(_) => met_others = true,
+            }
+            drop(flock);
+            pause();
+        }
+    }
+
+    /// The same with the directory that was kept during a request, or with a new one. What is to be
+    /// saved exists only once: should another program have the directory for long, this goes on
+    /// without it.
+    pub(crate) fn acquire_again(
+        place: Place,
+        timeout: Duration,
+        kept: Option<DirectoryLock>,
+        recoveries: &Recoveries,
+    ) -> Result<Self, StoreError> {
+        let started = Instant::now();
+        let mut kept = kept;
+        let mut met_others = false;
+        loop {
+            // Should it fail, our other processes know the directory, and take it.
+            let flock = FileLock::acquire(&place.flock, timeout)?;
+            let ours = match kept.take() {
+                Some(directory) if directory.is_ours() => Some(directory),
+                lost => {
+                    if let Some(lost) = lost {
+                        lost.release(&flock.file);
+                    }
+                    let tried = DirectoryLock::try_acquire(&place.lock, &flock.file, met_others);
+                    tried.ok().and_then(Result::ok)
+                }
+            };
+            if ours.is_none() && started.elapsed() < RETURN {
+                met_others = true;
+                drop(flock);
+                pause();
+                continue;
+            }
+            let mut store = Self::locked(place, flock, ours, recoveries);
+            store.commit_whatever_happens();
+            return Ok(store);
+        }
+    }
+
+    fn locked(
+        place: Place,
+        flock: FileLock,
+        directory: Option<DirectoryLock>,
+        recoveries: &Recoveries,
+    ) -> Self {
         for left in place.temporaries() {
             // Only the holder of the lock makes them, so these are stale files of a crashed process.
             atomic::discard(&left);
         }
-        Ok(Self {
-            place,
-            flock,
-            directory: Some(directory),
-            reserved: None,
-            must_commit: false,
-            recoveries: recoveries.clone(),
-        })
+        note_foreign_write(&flock, Stamp::at(&place.file));
+        let recoveries = recoveries.clone();
+        let (reserved, must_commit, has_written) = (None, false, false);
+        Self { place, flock, directory, reserved, must_commit, has_written, recoveries }
+    }
+
+    /// From now on a lost directory lock does not stop a commit, because a new token would be lost.
+    pub(crate) fn commit_whatever_happens(&mut self) {
+        self.must_commit = true;
     }
 
     /// The store's canonical path.
@@ -163,13 +221,18 @@ impl StoreLock {
             document.check_writable(&self.place.file)?;
             let bytes = document.to_bytes();
             let mut next = match self.reserved.take() {
-                Some(reserved) => reserved,
+                // From now on there are secrets in it, so it gets the name that the next holder of
+                // the lock clears away.
+                Some(reserved) => reserved.renamed(&paths::next(&self.place.file))?,
                 None => self.next_file(0)?,
             };
             next.fill(&bytes)?;
             next.sync()?;
             let is_ours = self.is_directory_ours() || self.retake_directory()?;
             let is_as_read = read_trusted(&self.place.file)? == before;
+            if !is_as_read {
+                note_foreign_write(&self.flock, Stamp::at(&self.place.file));
+            }
             if !is_ours || !is_as_read {
                 self.reserved = Some(next);
                 overwritten = theirs.filter(|_| is_as_read);
@@ -180,6 +243,7 @@ impl StoreLock {
             if removes {
                 self.write_backup(&document)?;
             }
+            self.has_written = true;
             match next.install_over(before.as_deref())? {
                 Installed::Done => {}
                 Installed::Not(next) => {
@@ -187,6 +251,7 @@ impl StoreLock {
                     continue;
                 }
                 Installed::Over(next) => {
+                    note_foreign_write(&self.flock, next.stamp());
                     let theirs = match self.came_out(&next) {
                         Err(error @ StoreError::Io { .. }) => {
                             next.put_back()?;
@@ -289,13 +354,21 @@ impl StoreLock {
     /// # Errors
     /// Send nothing, because the response could not be saved.
     pub fn reserve(&mut self, key: TokenKey) -> Result<ResponseFile, StoreError> {
-        self.reserve_next()?;
+        self.reserve_next_as(&self.reserved_path(key))?;
         ResponseFile::reserve(&self.response_path(key))
     }
 
     pub(crate) fn reserve_next(&mut self) -> Result<(), StoreError> {
+        self.reserve_next_as(&paths::next(&self.place.file))
+    }
+
+    /// Reserves under a name of its own what must stay while the store is not locked.
+    fn reserve_next_as(&mut self, temporary: &Path) -> Result<(), StoreError> {
         let size = self.read_to_write()?.map_or(0, |bytes| bytes.len());
-        self.reserved = Some(self.next_file(size + ROOM_TO_GROW)?);
+        atomic::remove(temporary)?;
+        // It is renamed to that later.
+        atomic::remove(&paths::next(&self.place.file))?;
+        self.reserved = Some(NextFile::create(&self.place.file, temporary, size + ROOM_TO_GROW)?);
         Ok(())
     }
 
@@ -313,8 +386,10 @@ impl StoreLock {
         response_file::read(&self.response_path(key))
     }
 
-    /// Removes the response file of the token `key`, because its content is in the store now.
+    /// Removes the response file of the token `key`, because its content is in the store now, and
+    /// what was reserved beside it.
     pub fn remove_response(&self, key: TokenKey) -> Result<(), StoreError> {
+        atomic::remove(&self.reserved_path(key))?;
         atomic::remove(&self.response_path(key))
     }
 
@@ -334,39 +409,29 @@ impl StoreLock {
         atomic::remove(&paths::kept_response(paths::directory_of(&self.place.file), key))
     }
 
-    /// The tokens with a response file beside this store.
+    /// The tokens with a response file beside this store, or with the space that is reserved for it.
     ///
     /// # Errors
     /// The directory cannot be read. Send nothing, because a response may be in it.
     pub fn responses(&self) -> Result<Vec<TokenKey>, StoreError> {
-        response_file::keys(paths::directory_of(&self.place.file))
+        response_file::keys_of_requests(paths::directory_of(&self.place.file))
     }
 
     fn response_path(&self, key: TokenKey) -> PathBuf {
         paths::response_file(paths::directory_of(&self.place.file), key)
     }
 
-    /// From now on a lost directory lock does not stop a commit, because a new token would be lost.
-    pub fn commit_whatever_happens(&mut self) {
-        self.must_commit = true;
+    fn reserved_path(&self, key: TokenKey) -> PathBuf {
+        paths::reserved_store(paths::directory_of(&self.place.file), key)
     }
 
-    /// Starts a thread that keeps the directory lock alive, for requests over the network.
-    pub fn keep_alive(&mut self) {
-        if let Some(directory) = &mut self.directory {
-            directory.keep_alive();
-        }
+    /// Whether another program was seen here within a week: its lock, or what it wrote.
+    pub(crate) fn was_shared_lately(&self) -> bool {
+        SystemClock.now().since(Memory::read(&self.flock.file).others_at()) < WEEK
     }
 
-    /// How long the directory lock has been held.
-    pub fn age(&self) -> Duration {
-        self.directory.as_ref().map_or(Duration::ZERO, DirectoryLock::age)
-    }
-
-    /// Answers later, from any thread, whether the directory lock is still ours.
-    pub fn witness(&self) -> impl Fn() -> bool + Send + Sync + 'static {
-        let held: Option<Arc<Held>> = self.directory.as_ref().map(DirectoryLock::witness);
-        move || held.as_ref().is_some_and(|held| held.is_ours())
+    pub(crate) fn recoveries(&self) -> &Recoveries {
+        &self.recoveries
     }
 
     fn is_directory_ours(&self) -> bool {
@@ -386,6 +451,14 @@ impl StoreLock {
             }
             Err(_) if self.must_commit => Ok(true),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Remembers the store as we wrote it, to see later whether another program did.
+    fn note_write(&self) {
+        let written = Stamp::at(&self.place.file).filter(|_| self.has_written);
+        if written.is_some() {
+            Memory { written, ..Memory::read(&self.flock.file) }.write(&self.flock.file);
         }
     }
 
@@ -412,19 +485,31 @@ impl Drop for StoreLock {
     fn drop(&mut self) {
         // Before the lock is released, because the next holder uses the same name.
         self.reserved = None;
+        self.note_write();
         if let Some(directory) = self.directory.take() {
             directory.release(&self.flock.file);
         }
     }
 }
 
+/// Remembers that another program wrote the store, if we did not write it as it was `found`.
+fn note_foreign_write(flock: &FileLock, found: Option<Stamp>) {
+    let memory = Memory::read(&flock.file);
+    if let Some(found) = found.filter(|found| memory.written != Some(*found)) {
+        memory.noticing(found).write(&flock.file);
+    }
+}
+
 /// The timeout for a directory lock that another program removed.
-const RETAKE: Duration = Duration::from_secs(2);
+const RETAKE: Duration = Duration::from_secs(1);
+/// For how long a token response waits for the directory of another program.
+const RETURN: Duration = Duration::from_secs(2);
+pub(crate) const WEEK: Duration = Duration::from_hours(7 * 24);
 /// How often, and after what pause, a damaged file is read again before it counts as damaged.
 const REREADS: u32 = 5;
 const REREAD_AFTER: Duration = Duration::from_millis(100);
 /// What a refresh may add to the file.
-const ROOM_TO_GROW: usize = 64 << 10;
+pub(crate) const ROOM_TO_GROW: usize = 64 << 10;
 
 #[cfg(test)]
 #[path = "lock_tests.rs"]

@@ -46,7 +46,7 @@ fn what_is_reserved_is_enough_for_the_store_and_a_response_and_goes_with_the_loc
     let Somewhere { store, .. } = &somewhere();
     let mut lock = store.lock_for_refresh().unwrap();
     let response = lock.reserve(key()).unwrap();
-    let next = paths::next(&lock.place.file);
+    let next = lock.reserved_path(key());
     let size = content(store.path()).len();
     assert_eq!(content(&next).len(), size + (64 << 10));
     assert_eq!((lock.responses().unwrap(), store.responses().unwrap()), (vec![key()], vec![key()]));
@@ -105,23 +105,6 @@ fn nothing_is_reserved_for_a_newer_store() {
     let Somewhere { store, .. } = &somewhere();
     atomic::write_atomic(store.path(), br#"{"version":2,"profiles":{}}"#).unwrap();
     assert!(matches!(store.check_room(), Err(StoreError::Newer { .. })));
-}
-
-#[test]
-fn whoever_asks_is_told_whether_the_directory_is_still_ours() {
-    let Somewhere { store, .. } = &somewhere();
-    let mut lock = store.lock_for_refresh().unwrap();
-    let witness = lock.witness();
-    assert!(witness() && lock.is_directory_ours());
-    let since = Instant::now();
-    while since.elapsed() < Duration::from_millis(1) {}
-    assert!(lock.age() >= Duration::from_millis(1));
-    let is_kept_alive = |lock: &StoreLock| lock.directory.as_ref().unwrap().keeper.is_some();
-    assert!(!is_kept_alive(&lock));
-    lock.keep_alive();
-    assert!(is_kept_alive(&lock));
-    fs::remove_dir(&lock.place.lock).unwrap();
-    assert!(!witness() && !lock.is_directory_ours());
 }
 
 #[test]

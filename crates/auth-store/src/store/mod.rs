@@ -1,10 +1,13 @@
 //! The store: *read*, *update*, *lock for refresh*. No other code writes the file.
 
+pub(crate) mod audit;
+pub(crate) mod coexist;
 pub(crate) mod legacy_import;
 pub(crate) mod lock;
 pub(crate) mod model_usage;
 pub(crate) mod place;
 pub(crate) mod recovery;
+pub(crate) mod request;
 pub(crate) mod runtime_cache;
 pub(crate) mod state_directory;
 
@@ -22,6 +25,7 @@ use crate::fs::{File, Metadata};
 use crate::paths;
 use crate::refresh_record::response_file::{self, StoredResponse};
 use crate::refresh_record::token_key::TokenKey;
+use crate::store::coexist::Coexist;
 use crate::store::lock::StoreLock;
 use crate::store::place::{Place, read_backup};
 use crate::store::recovery::Recoveries;
@@ -31,19 +35,27 @@ use crate::store::recovery::Recoveries;
 pub struct Store {
     path: PathBuf,
     timeout: Duration,
+    coexist: Coexist,
     recoveries: Recoveries,
 }
 
 impl Store {
     /// The store at `path`. This does not touch the disk. A missing file is an empty store.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), timeout: LOCK_TIMEOUT, recoveries: Recoveries::default() }
+        let (coexist, recoveries) = (Coexist::default(), Recoveries::default());
+        Self { path: path.into(), timeout: LOCK_TIMEOUT, coexist, recoveries }
     }
 
     /// The same store, waiting at most `timeout` for its locks instead of 60 s.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// The same store, with Clawdbot's lock held during requests or not.
+    #[must_use]
+    pub fn with_coexist(self, coexist: Coexist) -> Self {
+        Self { coexist, ..self }
     }
 
     /// The same store; what is recovered of it is told to `recoveries`.

@@ -19,6 +19,8 @@ use state::{
 pub struct Directory {
     /// How many of ours take the lock.
     pub takers: usize,
+    /// How many of these keep it for a while without the kernel lock.
+    pub keepers: usize,
     /// How many are killed, ours or theirs.
     pub crashes: u8,
     /// How many are stopped for so long that their directory is stale.
@@ -59,7 +61,14 @@ impl Directory {
     /// Three takers, or two where that is enough.
     pub fn new(is_full: bool, mistake: Option<Mistake>) -> Self {
         let more = u8::from(is_full);
-        Self { takers: 2 + usize::from(more), crashes: 1 + more, stops: 1, mistake }
+        let more_takers = usize::from(more);
+        Self {
+            takers: 2 + more_takers,
+            keepers: 1 + more_takers,
+            crashes: 1 + more,
+            stops: 1,
+            mistake,
+        }
     }
 
     fn makes(&self, mistake: Mistake) -> bool {
@@ -121,9 +130,8 @@ impl Directory {
     /// Whether the maker of a directory is alive, and thinks that it is its own.
     fn is_held(state: &State, place: Place) -> bool {
         match place.maker {
-            Maker::Ours(id) => {
-                state.processes[usize::from(id)].held == Some(place.identity)
-                    && state.processes[usize::from(id)].at != At::Killed
+            Maker::Ours(_) => {
+                state.processes.iter().any(|process| process.held == Some(place.identity))
             }
             Maker::Clawdbot(id) => {
                 let clawdbot = state.clawdbots[usize::from(id)];
@@ -197,7 +205,7 @@ impl Model for Directory {
             store: 0,
             processes: std::array::from_fn(|id| {
                 let at = if id < self.takers { At::LockStore } else { At::Done };
-                Process { at, held: None, seen: 0 }
+                Process { at, held: None, keeps: false, seen: 0 }
             }),
             clawdbots: [clawdbot; CLAWDBOTS],
             crashes: self.crashes,
@@ -214,7 +222,8 @@ impl Model for Directory {
             if self.can(state, id) {
                 actions.push(Action::Step(id as u8));
             }
-            let is_in = !matches!(state.processes[id].at, At::LockStore | At::Done | At::Killed);
+            let process = state.processes[id];
+            let is_in = !matches!(process.at, At::LockStore | At::Done | At::Killed);
             if state.crashes > 0 && is_in {
                 actions.push(Action::Kill(id as u8));
             }
@@ -244,8 +253,11 @@ impl Model for Directory {
             Action::Step(id) => self.step(&mut state, id),
             Action::Kill(id) => {
                 state.crashes -= 1;
-                state.store_lock = 0;
-                state.processes[usize::from(id)] = Process { at: At::Killed, held: None, seen: 0 };
+                if state.store_lock == id + 1 {
+                    state.store_lock = 0;
+                }
+                state.processes[usize::from(id)] =
+                    Process { at: At::Killed, held: None, keeps: false, seen: 0 };
             }
             Action::Proceed(id) => Self::proceed(&mut state, id),
             Action::SaveUnlocked(id) => {
@@ -290,8 +302,8 @@ impl Model for Directory {
                         if state.processes[usize::from(id)].at == At::Killed)
                 };
                 !state.path.is_some_and(is_of_our_dead)
-                    || (0..PROCESSES)
-                        .all(|id| state.processes[id].at != At::Try || model.can(state, id))
+                    || state.store_lock != 0
+                    || model.may_take(state)
             }),
             always("nothing deadlocks", |model: &Self, state: &State| {
                 let is_over = |it: &Process| matches!(it.at, At::Done | At::Killed);

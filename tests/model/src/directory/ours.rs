@@ -1,6 +1,6 @@
 //! A process of ours, step by step, as `directory_lock` and `StoreLock::update` do it.
 
-use super::state::{At, Doing, Identity, Maker, Place, State, Wrongs};
+use super::state::{At, Doing, Identity, Maker, PROCESSES, Place, State, Wrongs};
 use super::{CLAWDBOTS, Directory};
 use crate::mistakes::Mistake;
 
@@ -8,10 +8,9 @@ impl Directory {
     /// Whether the process could go on now.
     pub(super) fn can(&self, state: &State, id: usize) -> bool {
         match state.processes[id].at {
-            At::LockStore => state.store_lock == 0,
-            At::Try => state.path.is_none_or(|place| {
-                !place.is_fresh || self.is_same(Some(place.identity), state.memory)
-            }),
+            // While somebody else has the directory nobody of ours has the kernel lock.
+            At::LockStore => state.store_lock == 0 && self.may_take(state),
+            At::Return => state.store_lock == 0,
             At::Done | At::Killed => false,
             _ => true,
         }
@@ -33,6 +32,10 @@ impl Directory {
             }
             At::Try => match state.path {
                 None => At::Make(None),
+                Some(place) if is_kept(state, index, place.identity) => {
+                    state.processes[index].held = Some(place.identity);
+                    self.taken(id)
+                }
                 Some(place) if self.is_same(Some(place.identity), state.memory) => At::Adopt,
                 Some(place) if !place.is_fresh => {
                     if self.makes(Mistake::TakeoverByRmdir) {
@@ -41,7 +44,10 @@ impl Directory {
                         At::Make(Some(place.identity))
                     }
                 }
-                Some(_) => At::Try,
+                Some(_) => {
+                    state.store_lock = 0;
+                    At::LockStore
+                }
             },
             At::Adopt => self.adopt(state, index),
             At::GiveBack => {
@@ -64,7 +70,7 @@ impl Directory {
             }
             At::Place if state.path.is_none() => {
                 state.path = state.private.take();
-                At::Read
+                self.taken(id)
             }
             At::Exchange(judged) if state.path.is_some() => {
                 if let Some(Place { maker: Maker::Clawdbot(theirs), is_fresh: true, .. }) =
@@ -116,10 +122,25 @@ impl Directory {
                 }
                 At::Try
             }
-            At::Settle if is_ours(state.path) => At::Read,
+            At::Settle if is_ours(state.path) => self.taken(id),
             At::Settle => {
                 state.processes[index].held = None;
                 At::Try
+            }
+            At::Leave => {
+                state.processes[index].keeps = true;
+                state.store_lock = 0;
+                At::Return
+            }
+            At::Return => {
+                state.store_lock = id + 1;
+                state.processes[index].keeps = false;
+                if is_ours(state.path) {
+                    At::Read
+                } else {
+                    state.processes[index].held = None;
+                    At::Try
+                }
             }
             At::Read => {
                 if !self.makes(Mistake::NoRereadAfterDirectory) {
@@ -129,14 +150,20 @@ impl Directory {
             }
             At::Write => self.write(state, index, is_ours(state.path)),
             At::Release => {
-                let removes = is_ours(state.path) || self.makes(Mistake::ReleaseWithoutOwnerCheck);
+                let stays = held.is_some_and(|held| is_kept(state, index, held))
+                    && !self.makes(Mistake::SharedDirectoryRemoved);
+                let removes =
+                    is_ours(state.path) && !stays || self.makes(Mistake::ReleaseWithoutOwnerCheck);
                 if let Some(place) = state.path.take_if(|_| removes) {
                     note_removed(state, place);
                 }
                 At::Forget
             }
             At::Forget => {
-                state.memory = None;
+                // What another of ours keeps is remembered: should it die, the next one knows it.
+                if !is_ours(state.path) {
+                    state.memory = None;
+                }
                 state.processes[index].held = None;
                 state.store_lock = 0;
                 At::Done
@@ -166,7 +193,19 @@ impl Directory {
             state.wrongs.0 |= Wrongs::ADOPTED;
         }
         state.processes[index].held = Some(place.identity);
-        At::Read
+        self.taken(index as u8)
+    }
+
+    /// What follows when the directory is had; the first ones ask an issuer, once.
+    fn taken(&self, id: u8) -> At {
+        if usize::from(id) < self.keepers { At::Leave } else { At::Read }
+    }
+
+    /// Whether the directory could be had by one who has the kernel lock.
+    pub(super) fn may_take(&self, state: &State) -> bool {
+        state
+            .path
+            .is_none_or(|place| !place.is_fresh || self.is_same(Some(place.identity), state.memory))
     }
 
     fn write(&self, state: &mut State, index: usize, is_ours: bool) -> At {
@@ -207,8 +246,17 @@ impl Directory {
     }
 }
 
+/// Whether another of ours, alive, keeps this directory.
+fn is_kept(state: &State, except: usize, identity: Identity) -> bool {
+    let mut others = (0..PROCESSES).filter(|id| *id != except).map(|id| state.processes[id]);
+    others.any(|process| process.keeps && process.held == Some(identity))
+}
+
 /// Judges the removal of a directory by one of ours.
 fn note_removed(state: &mut State, place: Place) {
+    if is_kept(state, PROCESSES, place.identity) {
+        state.wrongs.0 |= Wrongs::REMOVED;
+    }
     if let Maker::Clawdbot(_) = place.maker
         && place.is_fresh
         && Directory::is_held(state, place)

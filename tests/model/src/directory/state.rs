@@ -65,6 +65,10 @@ pub enum At {
     Settle,
     /// Reads the store.
     Read,
+    /// Lets go of the kernel lock and keeps the directory, to ask an issuer.
+    Leave,
+    /// Has its answer, and waits for the kernel lock.
+    Return,
     /// Checks that the directory is its own still, and renames the store if nobody wrote.
     Write,
     /// Removes the directory.
@@ -84,6 +88,8 @@ pub struct Process {
     pub at: At,
     /// The directory whose descriptor it has.
     pub held: Option<Identity>,
+    /// Whether it keeps that directory without the kernel lock: others of ours see it.
+    pub keeps: bool,
     /// The store as it read it.
     pub seen: u8,
 }
@@ -128,7 +134,8 @@ pub struct Clawdbot {
 pub struct Wrongs(pub u8);
 
 impl Wrongs {
-    /// One of ours removed the fresh directory of a Clawdbot that lives.
+    /// One of ours removed the fresh directory of a Clawdbot that lives, or one that another of ours
+    /// keeps.
     pub const REMOVED: u8 = 1;
     /// One of ours took the directory of a Clawdbot that lives for its own.
     pub const ADOPTED: u8 = 2;

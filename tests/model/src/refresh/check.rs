@@ -4,8 +4,10 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
 use stateright::Property;
 
-use super::issuer::{Kind, Reply, Status, Who};
-use super::state::{Answer, At, Doing, End, Record, State, TOKENS, Token, Wrongs};
+use super::issuer::{Kind, NEW, Reply, Status, Who};
+use super::state::{
+    Answer, At, Directory, Doing, End, Login, Record, State, TOKENS, Token, Wrongs,
+};
 use super::{Refresh, index};
 use crate::mistakes::Mistake;
 
@@ -24,6 +26,23 @@ pub(super) fn properties() -> Vec<Property<Refresh>> {
         Property::always("what is returned is valid", |_, state: &State| {
             !state.wrongs.has(Wrongs::RETURNED_ENDED)
         }),
+        Property::always(
+            "no profile is written over by one who is not about it",
+            |_, state: &State| !state.wrongs.has(Wrongs::REVERTED),
+        ),
+        Property::always("an endpoint that wants to be left alone is", |_, state: &State| {
+            !state.wrongs.has(Wrongs::ASKED_TOO_SOON)
+        }),
+        Property::always(
+            "a kept directory keeps its token from every Clawdbot",
+            |_, state: &State| !state.wrongs.has(Wrongs::LEFT_OPEN),
+        ),
+        Property::always(
+            "nobody waits for a store because of a request",
+            |model: &Refresh, state: &State| {
+                (0..model.scope.processes).all(|id| !model.waits_for_a_request(state, id, 0))
+            },
+        ),
         Property::always("nothing is lost outside the window", |model: &Refresh, state: &State| {
             (0..model.scope.logins)
                 .all(|login| !state.is_lost(login) || model.is_excused(state, login))
@@ -31,9 +50,11 @@ pub(super) fn properties() -> Vec<Property<Refresh>> {
         Property::always("nothing deadlocks", |model: &Refresh, state: &State| {
             !model.is_stuck(state)
         }),
-        Property::always("every answer is merged", |_, state: &State| {
+        Property::always("every answer is merged", |model: &Refresh, state: &State| {
             let is_unmerged = |at: At| at == At::Ended(End::Unmerged);
-            state.by_clawdbot != 0 || !state.processes.iter().any(|it| is_unmerged(it.at))
+            // With grace, two may have got tokens for the same one.
+            state.by_clawdbot != 0 && model.scope.issuer == Kind::Grace
+                || !state.processes.iter().any(|it| is_unmerged(it.at))
         }),
         Property::always("every run recovers", |model: &Refresh, state: &State| {
             model.recovers(state)
@@ -66,15 +87,20 @@ impl State {
                 .any(|clawdbot| matches!(&clawdbot.doing, Doing::Answered(reply) if is_it(reply)))
     }
 
-    /// Whether nobody has a living token of this login any more.
+    /// Whether nobody has a living token of this account any more.
     pub(super) fn is_lost(&self, login: u8) -> bool {
         !self
             .tokens_of(login)
             .any(|token| self.issuer.status(token) == Status::Live && self.is_held(token))
     }
 
+    /// Whether a login is of one that a person made anew.
+    pub(super) fn is_of_new_login(&self, login: Login) -> bool {
+        self.issuer.lineage[index(login.refresh)] == NEW
+    }
+
     fn tokens_of(&self, login: u8) -> impl Iterator<Item = Token> {
-        (0..self.issuer.count).filter(move |token| self.issuer.lineage[index(*token)] == login)
+        (0..self.issuer.count).filter(move |token| self.issuer.account(*token) == login)
     }
 
     /// A Clawdbot did with this token what nobody can make good.
@@ -107,6 +133,36 @@ impl Refresh {
         processes.iter().any(|process| !matches!(process.at, At::Ended(_)))
             && !(0..self.scope.processes).any(|id| self.is_enabled(state, id))
             && !(0..self.scope.clawdbots).any(|id| Self::is_busy(state, id))
+    }
+
+    /// Whether the process waits, for anything but its own token, until somebody of ours has its
+    /// answer from the issuer.
+    fn waits_for_a_request(&self, state: &State, id: u8, depth: u8) -> bool {
+        let process = &state.processes[index(id)];
+        let target = index(process.store.unwrap_or(process.agent));
+        let asks = |other: u8| {
+            matches!(state.processes[index(other)].at, At::Transmit(_))
+                || depth < self.scope.processes
+                    && !self.is_enabled(state, other)
+                    && self.waits_for_a_request(state, other, depth + 1)
+        };
+        let holder_asks = |lock: u8| lock != 0 && lock != id + 1 && asks(lock - 1);
+        match process.at {
+            At::LockStore(_) => {
+                let is_kept_out = |all: u8| {
+                    !self.may_take(state, id, target)
+                        && (0..self.scope.processes)
+                            .any(|it| it != id && all & (1 << it) != 0 && asks(it))
+                };
+                holder_asks(state.store_locks[target])
+                    || matches!(state.directories[target], Directory::Ours(all) if is_kept_out(all))
+            }
+            At::Await(token) if !self.is_enabled(state, id) => {
+                holder_asks(state.token_locks[self.slot(process.agent, token)])
+            }
+            At::LockEndpoint => holder_asks(state.endpoint_lock),
+            _ => false,
+        }
     }
 
     /// Whether, if all died now and all access tokens ended, the next call for each agent, alone
@@ -144,6 +200,7 @@ impl Refresh {
                 let process = &mut state.processes[0];
                 (process.agent, process.profile) = (*agent, profile);
                 (process.at, process.attempts, process.has_sent) = (At::Look, 0, false);
+                process.new = None;
                 let mut steps = 0;
                 while !matches!(state.processes[0].at, At::Ended(_)) {
                     if !later.is_enabled(&state, 0) || steps > LONGEST {
@@ -157,6 +214,7 @@ impl Refresh {
                     return false;
                 }
                 let is_fine = matches!(end, At::Ended(End::Valid(_)))
+                    || state.login(*agent, profile).is_none()
                     || later.is_excused(&state, profile)
                     || Self::is_left_behind(&state, *agent, profile);
                 if !is_fine {
@@ -173,6 +231,9 @@ impl Refresh {
         let Some(login) = state.login(agent, profile) else { return false };
         let mut token = login.refresh;
         let is_stale = state.processes[0].at == At::Ended(End::Stale);
+        if is_stale && state.login(1 - agent, profile).is_some_and(|it| state.is_of_new_login(it)) {
+            return true;
+        }
         let is_theirs = |token: Token| state.issuer.issued_to[index(token)] == Who::Clawdbot;
         if is_stale && state.tokens_of(profile).any(is_theirs) {
             return true;

@@ -2,7 +2,7 @@
 //! without the lock.
 
 use super::issuer::{Reply, Status, Who};
-use super::state::{Directory, Doing, Login, PROFILES, State};
+use super::state::{At, Directory, Doing, Login, PROFILES, State, Task, Token, Wrongs};
 use super::{Action, Refresh, index};
 
 impl Refresh {
@@ -22,7 +22,7 @@ impl Refresh {
         if clawdbot.refreshes > 0 {
             match state.directories[index(clawdbot.agent)] {
                 // One of a dead process is stale in time.
-                Directory::Free | Directory::OfOurDead | Directory::OfDeadClawdbot => {
+                Directory::Free | Directory::Ours(0) | Directory::OfDeadClawdbot => {
                     actions.push(Action::Lock(id));
                 }
                 // And so is that of one who was stopped for too long.
@@ -40,7 +40,7 @@ impl Refresh {
         clawdbot.refreshes -= 1;
         clawdbot.doing = Doing::Locked;
         let directory = &mut state.directories[index(clawdbot.agent)];
-        if matches!(directory, Directory::Ours(_) | Directory::Clawdbot(_)) {
+        if matches!(directory, Directory::Ours(1..) | Directory::Clawdbot(_)) {
             state.thefts -= 1;
         }
         *directory = Directory::Clawdbot(id);
@@ -62,6 +62,7 @@ impl Refresh {
                 state.clawdbots[index(id)].memory = state.stores[agent];
                 match Self::due(state, id) {
                     Some((_, login)) => {
+                        self.note_left_open(state, id, login.refresh);
                         if let Status::Used(..) | Status::Dead = state.issuer.status(login.refresh)
                         {
                             state.note_clawdbot(login.refresh);
@@ -89,6 +90,28 @@ impl Refresh {
             }
             other => other,
         };
+    }
+
+    /// Judges whether it may send this token: not while one of ours keeps the directory because
+    /// it has sent the same one. Where directories are taken from the living, nobody can tell.
+    fn note_left_open(&self, state: &mut State, id: u8, token: Token) {
+        let agent = state.clawdbots[index(id)].agent;
+        let is_out = |at: At| {
+            let is_merging = matches!(
+                at,
+                At::LockStore(Task::Merge(_))
+                    | At::LockDirectory(Task::Merge(_))
+                    | At::Read(Task::Merge(_), _)
+                    | At::Rename(Task::Merge(_), ..)
+            );
+            is_merging || matches!(at, At::Transmit(1..) | At::Store(_))
+        };
+        let is_left_open = state.processes.iter().any(|it| {
+            it.agent == agent && it.lock == Some(token) && it.older.is_none() && is_out(it.at)
+        });
+        if is_left_open && self.scope.keeps_directory && state.thefts == self.scope.thefts {
+            state.wrongs.add(Wrongs::LEFT_OPEN);
+        }
     }
 
     /// The first profile it has in memory that is due.

@@ -69,6 +69,9 @@ pub enum Reply {
     Refused,
 }
 
+/// What descends from a login that is made anew.
+pub(super) const NEW: u8 = 7;
+
 /// The issuer and its clock.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Issuer {
@@ -121,6 +124,22 @@ impl Issuer {
     /// All access tokens end.
     pub fn expire(&mut self) {
         self.valid_from = self.next_access;
+    }
+
+    /// A person logs in anew, with the account of the first login.
+    pub fn log_in(&mut self) -> Login {
+        let refresh = self.issue(NEW, Who::Ours);
+        let access = self.next_access;
+        self.next_access += 1;
+        Login { refresh, access, obtained: access }
+    }
+
+    /// Whose a token is.
+    pub fn account(&self, token: Token) -> u8 {
+        match self.lineage[usize::from(token)] {
+            NEW => 0,
+            lineage => lineage,
+        }
     }
 
     fn issue(&mut self, lineage: u8, who: Who) -> Token {

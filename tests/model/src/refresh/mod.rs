@@ -102,13 +102,13 @@ impl Model for Refresh {
                 actions.push(Action::Step(id));
             }
             let target = index(process.store.unwrap_or(process.agent));
-            let is_ours = state.directories[target] == Directory::Ours(id);
             match process.at {
-                At::Transmit(_) if state.faults > 0 && is_ours => {
+                At::Transmit(_) if state.faults > 0 && self.may_send(state, id) => {
                     actions.extend([Action::LoseAnswer(id), Action::TurnAway(id)]);
                 }
-                At::LockDirectory(_)
+                At::LockStore(_)
                     if state.thefts > 0
+                        && state.store_locks[target] == 0
                         && matches!(state.directories[target], Directory::Clawdbot(_)) =>
                 {
                     actions.push(Action::TakeOver(id));
@@ -146,7 +146,7 @@ impl Model for Refresh {
             }
             Action::TurnAway(id) => {
                 state.faults -= 1;
-                self.turn_away(&mut state, id);
+                state.processes[index(id)].at = At::LockEndpoint;
             }
             Action::Kill(id) => {
                 state.crashes -= 1;
@@ -154,7 +154,8 @@ impl Model for Refresh {
             }
             Action::TakeOver(id) => {
                 state.thefts -= 1;
-                self.step(&mut state, id);
+                let At::LockStore(task) = last.processes[index(id)].at else { return None };
+                self.take_over(&mut state, id, task);
             }
             Action::Load(id) => {
                 let clawdbot = &mut state.clawdbots[index(id)];

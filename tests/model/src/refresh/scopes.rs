@@ -33,6 +33,12 @@ pub struct Scope {
     pub ends: u8,
     /// How often a lock is taken from one who was stopped.
     pub thefts: u8,
+    /// Whether the second agent has copies of the logins.
+    pub has_copies: bool,
+    /// Whether the last process saves a new login, in the place of the old one.
+    pub logs_in: bool,
+    /// Whether ours keep Clawdbot's directory while they ask the issuer.
+    pub keeps_directory: bool,
 }
 
 impl Scope {
@@ -51,6 +57,9 @@ impl Scope {
             faults: 0,
             ends: 0,
             thefts: 0,
+            has_copies: true,
+            logs_in: false,
+            keeps_directory: true,
         }
     }
 
@@ -103,6 +112,7 @@ impl Scope {
             logins: 2,
             work: [(0, 0), (1, 1), (0, 1)],
             crashes: 1 + u8::from(is_full),
+            faults: 1,
             ends: u8::from(is_full),
             ..Self::ours("two logins crosswise", issuer)
         }
@@ -120,16 +130,72 @@ impl Scope {
         }
     }
 
-    /// All of them.
-    pub fn all(issuer: Kind, is_full: bool) -> [Self; 6] {
-        [
+    /// Two logins of one agent, and a Clawdbot that refreshes there.
+    fn side_by_side(issuer: Kind, is_full: bool) -> Self {
+        Self {
+            logins: 2,
+            processes: 2 + u8::from(is_full),
+            work: [(0, 0), (0, 1), (1, 0)],
+            clawdbots: 1,
+            whims: [(0, u8::from(is_full), 1), (0, 0, 0)],
+            crashes: 1,
+            ..Self::ours("two logins and a Clawdbot", issuer)
+        }
+    }
+
+    /// A person logs in anew in one agent.
+    fn new_login(issuer: Kind, is_full: bool) -> Self {
+        Self {
+            work: [(0, 0), (1, 0), (0, 0)],
+            logs_in: true,
+            crashes: 1 + u8::from(is_full),
+            faults: 1,
+            ends: 1,
+            ..Self::ours("a new login meanwhile", issuer)
+        }
+    }
+
+    /// The same where nobody else has the old one.
+    fn new_login_alone(issuer: Kind, is_full: bool) -> Self {
+        Self {
+            name: "a new login meanwhile, of one agent",
+            work: [(0, 0), (0, 0), (0, 0)],
+            has_copies: false,
+            ..Self::new_login(issuer, is_full)
+        }
+    }
+
+    /// The same where ours do not keep the directory while they ask the issuer.
+    fn unkept(self, name: &'static str) -> Self {
+        Self { name, keeps_directory: false, ..self }
+    }
+
+    /// All of them. Without the directory, the narrow bounds are of two kinds of issuers: the others
+    /// differ in nothing that the directory has to do with.
+    pub fn all(issuer: Kind, is_full: bool) -> Vec<Self> {
+        let mut all = vec![
             Self::kills(issuer, is_full),
             Self::stale_saves(issuer, is_full),
             Self::clawdbots(issuer, is_full),
+            Self::clawdbots(issuer, is_full).unkept("Clawdbots that refresh, D not kept"),
             Self::moved_on(issuer, is_full),
             Self::stopped(issuer, is_full),
+            Self::stopped(issuer, is_full).unkept("stopped for too long, D not kept"),
+            Self::side_by_side(issuer, is_full),
+            Self::side_by_side(issuer, is_full).unkept("two logins and a Clawdbot, D not kept"),
+            Self::new_login(issuer, is_full),
+            Self::new_login_alone(issuer, is_full),
             Self::crosswise(issuer, is_full),
-        ]
+        ];
+        if is_full || matches!(issuer, Kind::Revokes | Kind::Grace) {
+            all.extend([
+                Self::kills(issuer, is_full).unkept("kills and lost answers, D not kept"),
+                Self::stale_saves(issuer, is_full).unkept("kills and stale saves, D not kept"),
+                Self::moved_on(issuer, is_full).unkept("kills, then a Clawdbot, D not kept"),
+                Self::crosswise(issuer, is_full).unkept("two logins crosswise, D not kept"),
+            ]);
+        }
+        all
     }
 
     /// The beginning: everybody has a copy of each login, and all access tokens have ended.
@@ -150,7 +216,14 @@ impl Scope {
             named: (0, 0),
             seen: 0,
             has_sent: false,
+            new: None,
+            snapshot: None,
         };
+        let mut issuer = Issuer::new(self.logins);
+        let mut processes = [process(0), process(1), process(2)];
+        if self.logs_in {
+            processes[2].new = Some(issuer.log_in());
+        }
         let clawdbot = |id: usize| Clawdbot {
             agent: self.homes[id],
             doing: Doing::Idle,
@@ -160,15 +233,17 @@ impl Scope {
             refreshes: self.whims[id].2,
         };
         State {
-            stores: [store; AGENTS],
+            stores: [store, if self.has_copies { store } else { Document::default() }],
             backups: [Document::default(); AGENTS],
             answers: [[Answer::None; TOKENS]; AGENTS],
             records: [Record::None; 2 * TOKENS],
             token_locks: [0; 2 * TOKENS],
             store_locks: [0; AGENTS],
             directories: [Directory::Free; AGENTS],
-            issuer: Issuer::new(self.logins),
-            processes: [process(0), process(1), process(2)],
+            is_endpoint_waiting: false,
+            endpoint_lock: 0,
+            issuer,
+            processes,
             clawdbots: [clawdbot(0), clawdbot(1)],
             crashes: self.crashes,
             faults: self.faults,

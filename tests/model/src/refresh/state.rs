@@ -61,10 +61,8 @@ pub enum Answer {
 pub enum Directory {
     /// There is no directory.
     Free,
-    /// This process of ours has it.
+    /// Ours have it in common: a bit for each process that does. None, if all of these died.
     Ours(u8),
-    /// A process of ours died with it.
-    OfOurDead,
     /// This Clawdbot has it.
     Clawdbot(u8),
     /// A Clawdbot died with it; in time that is seen.
@@ -76,12 +74,20 @@ pub enum Directory {
 pub enum Task {
     /// To send its token.
     Send,
+    /// To save what came of it.
+    Merge(Reply),
     /// To find out what became of a token whose process died.
     Resolve,
     /// To replace a used-up token by the end of its chain.
     Heal(Login),
     /// To give an answer to another agent.
     Give(Reply),
+    /// To give an answer for which there is no place any more to another agent.
+    Home(Reply),
+    /// To give the login that is about to be replaced to another agent.
+    Hand,
+    /// To put a new login in the place of the old one.
+    Replace(Login),
 }
 
 /// What a process of ours does next. Each is one access to something that others see.
@@ -111,8 +117,13 @@ pub enum At {
     Await(Token),
     /// Records the intent.
     Intend,
-    /// Sends, if the directory is still ours. So many answers were lost before.
+    /// Sends without the lock of the store, if nothing has changed. So many answers were lost
+    /// before.
     Transmit(u8),
+    /// Was turned away, and waits for the lock of the endpoint.
+    LockEndpoint,
+    /// Notes that the endpoint asked to be left alone.
+    NoteEndpoint,
     /// Has the answer in memory, and writes it to its file.
     Store(Reply),
     /// Looks for an answer file, or another trace, of a token whose process died.
@@ -125,10 +136,14 @@ pub enum At {
     Backup(Task, Reply, Document, u8, Option<Token>),
     /// Records what came of the token.
     Settle(Reply, Option<Token>),
+    /// Records that another agent has what came, and removes the answer file.
+    SettleHome(Token),
     /// Removes the answer file.
     Unfile(Reply),
     /// Gives the answer to the agents that still hold the token.
     Give(Reply),
+    /// Gives the login that is about to be replaced to the agents whose own was used up for it.
+    Hand,
     /// It is over.
     Ended(End),
 }
@@ -179,6 +194,10 @@ pub struct Process {
     pub seen: u16,
     /// Whether it has sent something and got an answer.
     pub has_sent: bool,
+    /// The login that it is to put in the place of the old one: then it refreshes nothing.
+    pub new: Option<Login>,
+    /// The store as it was when its token was sent, which only a mistake remembers.
+    pub snapshot: Option<Document>,
 }
 
 /// What a Clawdbot does next.
@@ -226,6 +245,13 @@ impl Wrongs {
     pub const OVERWROTE: u8 = 4;
     /// One of ours returned an access token that had ended.
     pub const RETURNED_ENDED: u8 = 8;
+    /// One of ours wrote over a profile that it was not about.
+    pub const REVERTED: u8 = 16;
+    /// One of ours asked an endpoint that was known to want to be left alone.
+    pub const ASKED_TOO_SOON: u8 = 32;
+    /// A Clawdbot had the directory and sent a token that one of ours had just sent, which had kept
+    /// the directory for that.
+    pub const LEFT_OPEN: u8 = 64;
 
     /// Adds one.
     pub fn add(&mut self, wrong: u8) {
@@ -255,6 +281,10 @@ pub struct State {
     pub store_locks: [u8; AGENTS],
     /// Clawdbot's lock beside each store.
     pub directories: [Directory; AGENTS],
+    /// Whether the endpoint has asked to be left alone, and that is noted.
+    pub is_endpoint_waiting: bool,
+    /// Who has the lock of that note.
+    pub endpoint_lock: u8,
     /// The issuer.
     pub issuer: Issuer,
     /// Ours.
@@ -289,6 +319,11 @@ impl State {
     /// Whether the answer with this token was lost.
     pub fn is_in_window(&self, token: Token) -> bool {
         self.in_window & (1 << token) != 0
+    }
+
+    /// Whether a process of ours is among those that have the directory of an agent.
+    pub fn has_directory(&self, id: u8, agent: u8) -> bool {
+        matches!(self.directories[usize::from(agent)], Directory::Ours(all) if all & (1 << id) != 0)
     }
 
     /// Whether a Clawdbot has harmed the login that a token descends from.

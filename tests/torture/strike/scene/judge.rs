@@ -278,7 +278,9 @@ impl Scene<'_> {
                         | "clawdbot.json"
                         | "demo.json"
                 )
-                || path.parent().is_some_and(|parent| parent.ends_with("locks/refresh"))
+                || path.parent().is_some_and(|parent| {
+                    parent.ends_with("locks/refresh") || parent.ends_with("locks/endpoint")
+                })
                 // It can be finished for ten minutes, and goes with the next one.
                 || self.operation == Operation::Login
                     && path.parent().is_some_and(|parent| parent.ends_with("logins"))

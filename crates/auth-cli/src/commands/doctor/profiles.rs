@@ -391,6 +391,7 @@ fn is_free(tried: &Result<Option<TokenLock>, StoreError>) -> bool {
 /// Conversations that are tied to a profile that is not there.
 fn pins(agent: &Agent, profiles: &[Profile], examination: &Examination<'_>) -> Vec<Finding> {
     let sessions = Sessions::for_agent(agent, &examination.config, examination.context);
+    let Ok(sessions) = sessions else { return Vec::new() };
     let Ok(text) = auth_store::read_regular_text(sessions.path()) else { return Vec::new() };
     let Ok(value) = crate::config::json5::parse(&text) else {
         let what = format!("{} is not JSON5", examination.context.display(sessions.path()));

@@ -128,6 +128,10 @@ pub struct PasteApiKeyArgs {
     /// The key stays where this command prints it from: its first line. No shell is involved
     #[arg(long, value_name = "COMMAND")]
     pub from_command: Option<String>,
+    /// The address of the API that the key is for, if it is not the provider's own: a gateway of your
+    /// company. The key is sent to no other
+    #[arg(long, value_name = "URL")]
+    pub api_base: Option<String>,
     /// Replace what the profile holds
     #[arg(long)]
     pub force: bool,

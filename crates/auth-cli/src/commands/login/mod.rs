@@ -89,6 +89,7 @@ pub fn paste_api_key(
     };
     let request = PasteRequest {
         secret: Pasted::ApiKey(place),
+        api_base: args.api_base.clone(),
         force: args.force,
         may_ask: !args.yes,
         ..PasteRequest::api_key(&args.provider, args.profile_id.as_deref())

@@ -2,9 +2,11 @@
 
 pub mod args;
 pub mod cooldown;
+pub mod destination;
 pub mod list;
 pub mod logout;
 pub mod order;
 pub mod refresh;
+mod refresh_jobs;
 pub mod remove;
 mod retry_merge;

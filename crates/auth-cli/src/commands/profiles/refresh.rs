@@ -1,6 +1,9 @@
 //! `models auth refresh`: renews what is about to end.
 
+use std::sync::Arc;
+
 use auth_providers::refresh::{Force, Wanted};
+use auth_providers::token_source::TokenSink;
 use auth_store::{Credential, Kind, ProfileId, Timestamp};
 use serde_json::{Value, json};
 
@@ -8,11 +11,11 @@ use crate::agent::invocation::Invocation;
 use crate::agent::shared::Seen;
 use crate::agent::{self, Agent};
 use crate::commands::profiles::args::RefreshArgs;
+use crate::commands::profiles::refresh_jobs::{self, Job, Way};
 use crate::commands::profiles::retry_merge;
 use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::host::report::Report;
-use crate::profiles::refresh_child;
 use crate::profiles::sink;
 use crate::profiles::view::no_profile;
 
@@ -36,13 +39,46 @@ fn refresh_all(
     invocation: &Invocation<'_>,
     outcomes: &mut Vec<Outcome>,
 ) -> Result<(), CliError> {
+    let mut jobs = Vec::new();
+    // What was found before an error is refreshed all the same.
+    let found = find(args, invocation, &mut jobs);
+    for job in refresh_jobs::run(jobs, invocation.context) {
+        invocation.store_changed(&job.agent);
+        let ended = job.ended.map(|credential| {
+            let expires = credential.expires();
+            let is_new = bearer(Some(credential)) != job.before;
+            (if is_new { "refreshed" } else { "fresh" }, expires)
+        });
+        outcomes.push(Outcome { agent: job.agent.id, id: job.wanted.profile, ended });
+    }
+    found
+}
+
+/// Finds the profiles that are asked for, or all that can be refreshed.
+fn find(
+    args: &RefreshArgs,
+    invocation: &Invocation<'_>,
+    jobs: &mut Vec<Job>,
+) -> Result<(), CliError> {
     let (config, context) = (invocation.config()?, invocation.context);
     let agents = if args.all_agents {
         let all = agent::all(&config, context)?.into_iter();
-        all.map(|id| Agent { directory: agent::directory(&id, &config, context), id }).collect()
+        let mut all =
+            all.map(|id| Agent::of(&id, &config, context)).collect::<Result<Vec<_>, _>>()?;
+        // Two agents may have one store.
+        let mut seen = Vec::new();
+        all.retain(|agent| {
+            let file = agent.store_file();
+            let is_new = !seen.contains(&file);
+            seen.push(file);
+            is_new
+        });
+        all
     } else {
         vec![invocation.agent()?.clone()]
     };
+    // Of this agent, and of the one that it shares with.
+    let mut sinks: Vec<(Agent, Arc<TokenSink>)> = Vec::new();
     for agent in agents {
         let seen = Seen::by(&agent, &config, context)?;
         let document = &seen.document;
@@ -53,22 +89,24 @@ fn refresh_all(
             args.profiles.iter().map(|id| ProfileId::new(id.as_str())).collect()
         };
         for id in due {
-            if !document.contains(&id) {
+            let Some(profile) = document.profile(&id) else {
                 return Err(no_profile(&id, document, &agent));
-            }
+            };
             let force = if args.force { Force::Send } else { Force::No };
             let wanted = Wanted { force, ..Wanted::now(id.clone()) };
-            let before = bearer(document.credential(&id));
-            let holder = seen.holder(&id, &agent);
-            let sink = sink::for_agent(holder, &config, context)?;
-            let outcome = refresh_child::credential(&wanted, holder, &sink, context);
-            invocation.store_changed(&agent);
-            let outcome = outcome.map(|credential| {
-                let expires = credential.expires();
-                let is_new = bearer(Some(credential)) != before;
-                (if is_new { "refreshed" } else { "fresh" }, expires)
-            });
-            outcomes.push(Outcome { agent: agent.id.clone(), id, ended: outcome });
+            let holder = seen.holder(&id, &agent).clone();
+            let known = sinks.iter().find(|(of, _)| *of == holder);
+            let sink = if let Some((_, sink)) = known {
+                Arc::clone(sink)
+            } else {
+                let sink = Arc::new(sink::for_agent(&holder, &config, context)?);
+                sinks.push((holder.clone(), Arc::clone(&sink)));
+                sink
+            };
+            let stored = document.credential(&id);
+            let way = Way::for_profile(&profile, stored.as_ref(), &sink, context);
+            let before = bearer(stored);
+            jobs.push(Job { agent: agent.clone(), holder, wanted, before, sink, way });
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! `models auth remove`: forgets a profile.
 
 use auth_providers::refresh::{self, Revocation};
-use auth_store::{OAuthCredential, ProfileId};
+use auth_store::{AuditKind, OAuthCredential, ProfileId};
 use serde_json::json;
 
 use crate::agent::invocation::Invocation;
@@ -11,6 +11,7 @@ use crate::commands::profiles::logout::forget_companions;
 use crate::config::edit;
 use crate::host::error::CliError;
 use crate::host::report::Report;
+use crate::profiles::audit;
 use crate::profiles::refresh_error;
 use crate::profiles::sink;
 use crate::profiles::view::no_profile;
@@ -41,6 +42,10 @@ pub fn run(args: &RemoveArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let removed =
         removed.map_err(|error| refresh_error::explain(error, provider, agent, context))?;
     forget_companions(&id, agent, invocation);
+    if let Some(profile) = &profile {
+        let detail = Some("removed, not revoked".to_owned());
+        audit::note(AuditKind::Logout, &profile.provider, &id, agent, detail, context);
+    }
     // The config is for all agents, so an agent that has a profile of that id keeps its mention.
     let is_used = sink.siblings.iter().any(|it| it.read().map_or(true, |it| it.contains(&id)));
     if !is_used && let Err(error) = invocation.change_config(|path| edit::forget_profile(path, &id))

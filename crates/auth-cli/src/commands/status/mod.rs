@@ -16,6 +16,7 @@ use crate::commands::status::overview::Overview;
 use crate::host::error::{CliError, Exit};
 use crate::host::report::Report;
 use crate::host::text::printable;
+use crate::profiles::remote;
 use crate::profiles::standing::Standing;
 use crate::profiles::table;
 use crate::profiles::view::{self, View};
@@ -25,6 +26,9 @@ pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let context = invocation.context;
     if args.plain && invocation.output.json {
         return Err(CliError::usage("`--plain` and `--json` exclude each other"));
+    }
+    if let Some(sink) = remote::configured(context)? {
+        return remote::profiles(&sink, None);
     }
     let options = probe::Options::from_args(args)?;
     let overview = look(invocation)?;
@@ -54,6 +58,10 @@ pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
             }
         }
     });
+    let agent = &overview.standing.view.agent;
+    if let Some(failure) = probes.as_ref().and_then(|probes| probes.foreign(agent)) {
+        return Ok(report.failed(failure));
+    }
     if !args.check {
         return Ok(report);
     }

@@ -12,13 +12,18 @@ Examples:
   clawdbot models auth exec --provider openai -- python agent.py
   clawdbot models auth exec --provider openai --provider anthropic -- make eval
   clawdbot models auth exec --profile openai-codex:work --name CODEX_TOKEN -- ./tool
+  clawdbot models auth exec --proxy --provider anthropic -- python agent.py
 
 This process becomes the program. The token it gets is the one of now; a program that runs for
-longer asks `clawdbot models auth token` again.")]
+longer asks `clawdbot models auth token` again. With --proxy it runs beside a server of its own,
+which fails over and ends with it.")]
 pub struct ExecArgs {
     /// Whose credentials it gets.
     #[command(flatten)]
     pub wanted: WantedArgs,
+    /// Give it a base URL and a token that is worth nothing elsewhere, and keep the credentials here
+    #[arg(long)]
+    pub proxy: bool,
     /// The program and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,

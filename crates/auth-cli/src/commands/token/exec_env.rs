@@ -1,7 +1,5 @@
 //! `models auth exec` and `models auth env`: tokens as variables.
 
-use std::ffi::OsStr;
-
 use auth_store::{UnsafeProgram, VariableName};
 use serde_json::Value;
 
@@ -10,6 +8,7 @@ use crate::commands::token::exec_args::EnvArgs;
 use crate::commands::token::exec_args::ExecArgs;
 use crate::commands::token::exec_args::Shell;
 use crate::commands::token::exec_args::WantedArgs;
+use crate::commands::token::exec_proxy;
 use crate::commands::token::output::pretty;
 use crate::host::error::{CliError, Exit};
 use crate::host::process::launch::{self, Program};
@@ -24,12 +23,14 @@ use crate::profiles::view;
 
 /// Becomes the program, with the tokens in its environment.
 pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    if args.proxy {
+        return exec_proxy::run(args, invocation);
+    }
     let variables = variables(&args.wanted, invocation)?;
     // Nothing comes after the other program.
     runtime_cache::follow_changes(invocation);
     invocation.context.flush()?;
-    let program = Program::chosen_by_user(&args.command[0], invocation.context)
-        .map_err(|reason| not_started(&args.command[0], &reason))?;
+    let program = chosen(args, invocation)?;
     let mut command = program.command_with_everything();
     command.args(&args.command[1..]);
     command.envs(variables.iter().map(|(name, output)| (name.as_str(), output.token.expose())));
@@ -41,27 +42,31 @@ pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
     } else {
         Exit::NotExecutable
     };
-    let find = format!("command -v {}", word(&program));
-    Err(CliError::new(exit, "exec", format!("could not run `{program}`: {error}"))
-        .remedy(Remedy::new("nothing was run; look for it", find)))
+    Err(not_run(exit, &program, &error))
 }
 
-/// A program of PATH that is not there, or that others can change.
-fn not_started(name: &OsStr, reason: &UnsafeProgram) -> CliError {
-    let name = name.to_string_lossy();
-    // As shells end when they cannot run a program.
-    let exit = match reason {
-        UnsafeProgram::Missing { .. } => Exit::NotFound,
-        _ => Exit::NotExecutable,
-    };
-    let find = format!("command -v {}", word(&name));
-    let why = if exit == Exit::NotFound {
-        "nothing was run; look for it"
-    } else {
-        "nothing was run; if you trust it all the same, name it by its path, which this shows"
-    };
-    CliError::new(exit, "exec", format!("could not run `{name}`: {reason}"))
-        .remedy(Remedy::new(why, find))
+/// The program of the command line.
+pub(super) fn chosen(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Program, CliError> {
+    let text = &args.command[0];
+    Program::chosen_by_user(text, invocation.context).map_err(|reason| {
+        let name = text.to_string_lossy();
+        match reason {
+            UnsafeProgram::Missing { .. } => not_run(Exit::NotFound, &name, &reason),
+            _ => CliError::new(
+                Exit::NotExecutable,
+                "exec",
+                format!("`{name}` is not started: {reason}"),
+            )
+            .hint("nothing was run; if you trust the program all the same, name it by its path"),
+        }
+    })
+}
+
+/// As shells end when they cannot run a program.
+pub(super) fn not_run(exit: Exit, program: &str, reason: &dyn std::fmt::Display) -> CliError {
+    let find = format!("command -v {}", word(program));
+    CliError::new(exit, "exec", format!("could not run `{program}`: {reason}"))
+        .remedy(Remedy::new("nothing was run; look for it", find))
 }
 
 /// Prints the lines that set the variables.

@@ -11,6 +11,7 @@ use crate::config::edit;
 use crate::host::error::CliError;
 use crate::host::report::Report;
 use crate::host::text::printable;
+use crate::profiles::audit;
 use crate::profiles::save;
 
 /// What was saved, and what the user should know about it.
@@ -28,6 +29,7 @@ pub(crate) fn report(
     }
     let agent = &shared::holder(agent, id, &*invocation.config()?, context)?;
     let kind = login.credential.kind();
+    audit::login(id, login, provider, agent, context);
     save::declare(id, &login.provider, kind, login.email.as_deref(), invocation);
     invocation.store_changed(agent);
     let default = if set_default { set_default_model(provider, invocation)? } else { None };

@@ -1,19 +1,30 @@
 //! Opening the user's browser: an address that cannot be anything but an address, as one
-//! argument, to a program that gets no secret of ours.
+//! argument, to a program that gets no secret of ours. All users of the machine can read arguments, so
+//! the address is one of ours, from which the browser of this user is sent on.
 
+use std::fmt;
 use std::process::Stdio;
+use std::sync::Arc;
 
+use auth_pkce::Courier;
+use tokio::runtime::Handle;
 use url::Url;
 
-use crate::host::context::Context;
+use crate::host::context::{Context, Entropy};
 use crate::host::process::environment::Sees;
 use crate::host::process::launch::Program;
 
 /// What opens an address, prepared from the context; `None` where nobody would see it.
-#[derive(Debug)]
 pub(crate) struct Opener {
     program: Program,
     sees: Sees,
+    entropy: Arc<Entropy>,
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Opener").finish_non_exhaustive()
+    }
 }
 
 impl Opener {
@@ -29,12 +40,22 @@ impl Opener {
         }
         // The address is shown in any case.
         let program = Program::named(OPENER.as_ref(), context).ok()?;
-        Some(Self { program, sees: Sees::browser(context) })
+        let entropy = Arc::clone(&context.entropy);
+        Some(Self { program, sees: Sees::browser(context), entropy })
     }
 
-    /// Opens `address`. Whether a browser comes up nobody knows, so the address is shown too.
+    /// Opens `address`, for as long as the runtime runs that this is called on. Whether a browser
+    /// comes up nobody knows, so the address is shown too.
     pub(crate) fn open(&self, address: &str) {
         let Some(address) = harmless(address) else { return };
+        let mut entropy = [0; 32];
+        let Ok(runtime) = Handle::try_current() else { return };
+        if (self.entropy)(&mut entropy).is_err() {
+            return;
+        }
+        let Ok(courier) = Courier::bind(&address, entropy) else { return };
+        let address = courier.address().to_owned();
+        runtime.spawn(courier.serve());
         let words: &[_] = if cfg!(windows) { &["url.dll,FileProtocolHandler"] } else { &[] };
         let mut command = self.program.command(&self.sees);
         command.args(words).arg(address);

@@ -167,6 +167,16 @@ pub(crate) fn become_it(command: &mut Command) -> io::Error {
     }
 }
 
+/// Ends this process as another one ended.
+#[expect(clippy::exit, reason = "stands for exec: the other program's exit code is ours")]
+pub(crate) fn end_like(status: ExitStatus) -> ! {
+    #[cfg(unix)]
+    let by_signal = std::os::unix::process::ExitStatusExt::signal(&status).map(|it| 128 + it);
+    #[cfg(not(unix))]
+    let by_signal = None;
+    std::process::exit(status.code().or(by_signal).unwrap_or(1))
+}
+
 /// Whether a file can be started.
 #[cfg(unix)]
 pub(crate) fn is_executable(path: &Path) -> bool {

@@ -6,4 +6,6 @@ pub mod forward;
 pub mod hardening;
 pub mod launch;
 pub mod logging;
+pub(crate) mod notify;
+pub mod parent;
 pub mod runtime;

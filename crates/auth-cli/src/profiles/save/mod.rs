@@ -3,11 +3,10 @@
 pub(crate) mod key_place;
 
 use auth_providers::refresh::{
-    Revocation, clear_record, finish_begun, give_to_successors, holders, key_of,
-    remove_kept_response,
+    Replaced, Revocation, clear_record, holders, key_of, remove_kept_response, replace,
 };
 use auth_providers::token_source::TokenSink;
-use auth_providers::{Login, Provider, TakenProfile, profile_name};
+use auth_providers::{Destinations, Login, Provider, TakenProfile, profile_name};
 use auth_store::{
     Credential, Document, Entry, Kind, OAuthCredential, Profile, ProfileId, ProviderId, Usage,
 };
@@ -122,32 +121,23 @@ pub(crate) async fn login(
         // Whatever the name: it is only for people.
         clear_record(new, &name(&sink.store.read()?)?, provider, sink.refresh_context())?;
     }
-    let (id, superseded) = loop {
-        let before = sink.store.read()?;
-        let id = name(&before)?;
-        let superseded = login_of(&before, &id);
-        if let Some(old) = &superseded
-            && let_go(old, &before, &id, sink)?
-        {
-            continue;
-        }
-        let saved = sink.store.update(|document| {
-            let id = name(document)?;
-            if !is_same_token(login_of(document, &id).as_ref(), superseded.as_ref()) {
+    let going = |document: &Document| Ok::<_, CliError>(going([&name(document)?], document, sink));
+    let (id, superseded) = replace(sink.refresh_context(), going, |mut store, found| {
+        let saved = store.update(|document| {
+            if going(document)? != found {
                 return Ok(None);
             }
+            let id = name(document)?;
             document.put(&id, login.provider.as_str(), &login.credential, &login.fields);
             wake(document, &id);
             Ok::<_, CliError>(Some(id))
         })??;
-        if let Some(id) = saved {
-            break (id, superseded);
-        }
-    };
+        Ok(saved.map(|id| (id, found.to_vec())))
+    })?;
     read_back(&id, &login.credential, agent, sink)?;
-    if let Some(old) = superseded {
-        forget_kept_response(&old, provider, sink);
-        revoke_superseded(&old, &login.credential, provider, sink).await;
+    for old in superseded {
+        forget_kept_response(&old, sink);
+        revoke_superseded(&old, &login.credential, sink).await;
     }
     Ok(id)
 }
@@ -158,46 +148,73 @@ pub(crate) fn pasted(
     choose: &dyn Fn(&Document) -> Result<Option<ProfileId>, CliError>,
     provider: &ProviderId,
     credential: &Credential,
+    api_base: Option<&str>,
     agent: &Agent,
     sink: &TokenSink,
 ) -> Result<Option<ProfileId>, CliError> {
-    loop {
-        let before = sink.store.read()?;
-        let Some(id) = choose(&before)? else { return Ok(None) };
-        let superseded = login_of(&before, &id);
-        if let Some(old) = &superseded
-            && let_go(old, &before, &id, sink)?
-        {
-            continue;
-        }
-        let is_saved = sink.store.update(|document| {
-            let is_as_it_was = choose(document)?.as_ref() == Some(&id)
-                && is_same_token(login_of(document, &id).as_ref(), superseded.as_ref());
-            if is_as_it_was {
-                put_key(document, &id, provider, credential);
-                wake(document, &id);
+    let record = record(sink.providers.find(provider), api_base);
+    let going =
+        |document: &Document| Ok::<_, CliError>(going(choose(document)?.as_ref(), document, sink));
+    let (id, superseded) = replace(sink.refresh_context(), going, |mut store, found| {
+        let saved = store.update(|document| {
+            if going(document)? != found {
+                return Ok(None);
             }
-            Ok::<_, CliError>(is_as_it_was)
+            let id = choose(document)?;
+            if let Some(id) = &id {
+                put_key(document, id, provider, credential, &record);
+                wake(document, id);
+            }
+            Ok::<_, CliError>(Some(id))
         })??;
-        if is_saved {
-            if let (Some(old), Some(known)) = (&superseded, sink.providers.find(provider)) {
-                forget_kept_response(old, known, sink);
-            }
-            read_back(&id, credential, agent, sink)?;
-            return Ok(Some(id));
-        }
+        Ok(saved.map(|id| (id, found.to_vec())))
+    })?;
+    let Some(id) = id else { return Ok(None) };
+    for old in &superseded {
+        forget_kept_response(old, sink);
     }
+    read_back(&id, credential, agent, sink)?;
+    Ok(Some(id))
 }
 
-/// A key in the place of the same key gets a new end at most, and its profile keeps all else.
-fn put_key(document: &mut Document, id: &ProfileId, provider: &ProviderId, new: &Credential) {
+/// A key in the place of the same key gets a new end, and an address of its own if `record` has one;
+/// its profile keeps all else.
+fn put_key(
+    document: &mut Document,
+    id: &ProfileId,
+    provider: &ProviderId,
+    new: &Credential,
+    record: &Map<String, Value>,
+) {
     let stored = document.credential(id);
     if stored.is_some_and(|stored| key_place::is_same(&stored, new)) {
         document.renew(id, new);
+        if record.contains_key(API_BASE) {
+            document.set_fields(id, record);
+        }
     } else {
-        document.put(id, provider.as_str(), new, &Map::new());
+        document.put(id, provider.as_str(), new, record);
     }
 }
+
+/// What the profile of a key or token says about where it may be sent to: the address that the user
+/// named for it, else the origins of its provider.
+fn record(provider: Option<&Provider>, api_base: Option<&str>) -> Map<String, Value> {
+    let mut record = Map::new();
+    let origins = match (api_base, provider) {
+        (Some(url), _) => {
+            record.insert(API_BASE.to_owned(), url.into());
+            Destinations::from_urls([url])
+        }
+        (None, Some(provider)) => provider.destinations(),
+        (None, None) => return record,
+    };
+    record.insert(Credential::DESTINATIONS.to_owned(), origins.origins().into());
+    record
+}
+
+/// The member of a key's profile with the address that the user named for it.
+pub(crate) const API_BASE: &str = "apiBase";
 
 /// A credential that is imported.
 #[derive(Debug)]
@@ -253,26 +270,17 @@ pub(crate) async fn imported(
             clear_record(login, &take.id, provider, sink.refresh_context())?;
         }
     }
-    let superseded = loop {
-        let before = sink.store.read()?;
-        let superseded: Vec<_> = takes.iter().map(|take| login_of(&before, &take.id)).collect();
-        let mut has_moved_on = false;
-        for (take, old) in takes.iter().zip(&superseded) {
-            if let Some(old) = old {
-                has_moved_on |= let_go(old, &before, &take.id, sink)?;
-            }
-        }
-        if has_moved_on {
-            continue;
-        }
-        let is_saved = sink.store.update(|document| {
-            for (take, old) in takes.iter().zip(&superseded) {
+    let ids = || takes.iter().map(|take| &take.id);
+    let going = |document: &Document| Ok::<_, CliError>(going(ids(), document, sink));
+    let superseded = replace(sink.refresh_context(), going, |mut store, found| {
+        let is_saved = store.update(|document| {
+            for take in takes {
                 if !take.replaces && document.contains(&take.id) {
                     return Err(taken_meanwhile(&take.id));
                 }
-                if !is_same_token(login_of(document, &take.id).as_ref(), old.as_ref()) {
-                    return Ok(false);
-                }
+            }
+            if going(document)? != found {
+                return Ok(false);
             }
             for take in takes {
                 take.put(document);
@@ -280,16 +288,14 @@ pub(crate) async fn imported(
             }
             Ok(true)
         })??;
-        if is_saved {
-            break superseded;
-        }
-    };
+        Ok(is_saved.then(|| found.to_vec()))
+    })?;
     for take in takes {
         read_back(&take.id, &take.credential, agent, sink)?;
     }
-    for (take, old) in takes.iter().zip(superseded) {
-        if let (Some(old), Some(provider)) = (old, sink.providers.find(&take.provider)) {
-            revoke_superseded(&old, &take.credential, provider, sink).await;
+    for old in superseded {
+        if let Some(take) = takes.iter().find(|take| take.id == *old.profile()) {
+            revoke_superseded(&old, &take.credential, sink).await;
         }
     }
     Ok(())
@@ -329,44 +335,23 @@ pub(crate) fn declare(
     }
 }
 
-fn login_of(document: &Document, id: &ProfileId) -> Option<OAuthCredential> {
-    match document.credential(id) {
-        Some(Credential::OAuth(login)) => Some(login),
-        _ => None,
-    }
-}
-
-/// Whether a profile still holds the refresh token that was let go. If not, a refresh was faster:
-/// what it brought must be given away first, too.
-fn is_same_token(now: Option<&OAuthCredential>, before: Option<&OAuthCredential>) -> bool {
-    now.map(|it| &it.refresh) == before.map(|it| &it.refresh)
-}
-
-/// Before a login is replaced, whoever waits for it gets it. `true`: its refresh was finished
-/// first, so look again.
-fn let_go(
-    old: &OAuthCredential,
+/// The logins among these profiles that could be under way at an issuer.
+fn going<'ids, 'sink>(
+    ids: impl IntoIterator<Item = &'ids ProfileId>,
     document: &Document,
-    id: &ProfileId,
-    sink: &TokenSink,
-) -> Result<bool, CliError> {
-    let profile = document.profile(id);
-    let Some(provider) = profile.as_ref().and_then(|it| sink.provider_of(it)) else {
-        return Ok(false);
+    sink: &'sink TokenSink,
+) -> Vec<Replaced<'sink>> {
+    let login = |id: &ProfileId| {
+        Replaced::find(id, document, document.profile(id).and_then(|it| sink.provider_of(&it)))
     };
-    let email = profile.as_ref().and_then(|it| it.email.as_deref());
-    // What cannot be finished stays beside the store; the new login does not depend on it.
-    if finish_begun(old, email, provider, sink.refresh_context()).unwrap_or(false) {
-        return Ok(true);
-    }
-    give_to_successors(old, provider, sink.refresh_context())?;
-    Ok(false)
+    ids.into_iter().filter_map(login).collect()
 }
 
 /// A response to the token of a login that was replaced is for nobody any more. Best effort: it is
 /// named by `doctor`.
-fn forget_kept_response(old: &OAuthCredential, provider: &Provider, sink: &TokenSink) {
-    if let Err(error) = remove_kept_response(old, provider, sink.refresh_context()) {
+fn forget_kept_response(old: &Replaced<'_>, sink: &TokenSink) {
+    let context = sink.refresh_context();
+    if let Err(error) = remove_kept_response(old.login(), old.provider(), context) {
         tracing::warn!(%error, "the kept answer of a replaced login is left over");
     }
 }
@@ -401,19 +386,18 @@ fn read_back(
 }
 
 /// Where the provider's entry says so, and nobody else has the token.
-async fn revoke_superseded(
-    old: &OAuthCredential,
-    new: &Credential,
-    provider: &Provider,
-    sink: &TokenSink,
-) {
-    let is_same = matches!(new, Credential::OAuth(new) if new.refresh == old.refresh);
-    let Some(key) = key_of(provider, old).filter(|_| provider.revoke_superseded && !is_same) else {
+async fn revoke_superseded(old: &Replaced<'_>, new: &Credential, sink: &TokenSink) {
+    let (login, provider) = (old.login(), old.provider());
+    let is_same = matches!(new, Credential::OAuth(new) if new.refresh == login.refresh);
+    let Some(key) = key_of(provider, login).filter(|_| provider.revoke_superseded && !is_same)
+    else {
         return;
     };
+    // A copy of it in another agent may be on its way.
+    let Ok(_lock) = sink.records.lock(key, sink.timeout) else { return };
     if holders(key, provider, sink.refresh_context()).is_empty() {
         // It ends by itself if this fails.
-        let outcome = provider.revoke(old, &*sink.http, sink.clock.now()).await;
+        let outcome = provider.revoke(login, &*sink.http, sink.clock.now()).await;
         tracing::debug!(is_revoked = outcome == Revocation::Done, "the replaced login");
     }
 }

@@ -46,7 +46,7 @@ fn only_of_accounts_that_are_known_it_is_said_that_they_are_the_same() {
             let login = OAuthCredential { account_id: who.0.map(str::to_owned), ..login };
             let email = who.1.map(|email| ("email".to_owned(), json!(email)));
             let login = Credential::OAuth(login);
-            let put = |document: &mut auth_store::Document| {
+            let put = |document: &mut Document| {
                 document.remove(&PROFILE.into());
                 document.put(&PROFILE.into(), "acme", &login, &email.clone().into_iter().collect());
             };
@@ -123,16 +123,13 @@ fn the_response_for_a_login_that_was_replaced_goes_to_the_copies_of_it() {
         let theirs =
             OAuthCredential { account_id: Some("you".to_owned()), ..login("theirs", LATER) };
         let store = world.agents[0].clone();
-        let issuer = Issuer::behind(
-            |_| {
-                let document = store.read().unwrap();
-                let mut document = document.clone();
-                let credential = Credential::OAuth(theirs.clone());
-                document.put(&PROFILE.into(), "acme", &credential, &Map::new());
-                auth_store::write_atomic(store.path(), &document.to_bytes()).unwrap();
-            },
-            |_| tokens("a2", "r2"),
-        );
+        let issuer = Issuer::new(|_| {
+            let mut document = store.read().unwrap();
+            let credential = Credential::OAuth(theirs.clone());
+            document.put(&PROFILE.into(), "acme", &credential, &Map::new());
+            auth_store::write_atomic(store.path(), &document.to_bytes()).unwrap();
+            tokens("a2", "r2")
+        });
         match asker {
             None => {
                 let refused = world.ask(&issuer);

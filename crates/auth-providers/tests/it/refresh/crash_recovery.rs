@@ -105,18 +105,7 @@ fn before_a_login_is_replaced_its_refresh_is_finished_and_given_to_the_copies() 
     let world = World::new(2);
     let tokens = json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600});
     world.leave_response("r1", &tokens);
-    let siblings = [world.agents[1].clone()];
-    let context = RefreshContext {
-        store: &world.agents[0],
-        siblings: &siblings,
-        records: &world.records,
-        http: &nobody(),
-        clock: &NOW,
-        timeout: TIMEOUT,
-    };
-    let finish = || refresh::finish_begun(&login("r1", PAST), None, &world.provider, context);
-    assert!(finish().unwrap());
-    assert!(!finish().unwrap(), "there is nothing more to finish");
+    assert_eq!(world.replace(0, |_| {}), "r2");
     assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r2", "r2"]);
 }
 
@@ -247,16 +236,7 @@ fn a_token_that_was_used_up_since_it_came_is_given_to_nobody() {
     };
     used_up("r3", State::Consumed);
     assert_eq!(world.ask(&nobody()).unwrap(), "access-of-r3");
-    let siblings = [world.agents[1].clone()];
-    let context = RefreshContext {
-        store: &world.agents[0],
-        siblings: &siblings,
-        records: &world.records,
-        http: &nobody(),
-        clock: &NOW,
-        timeout: TIMEOUT,
-    };
-    refresh::finish_begun(&login("r1", PAST), None, &world.provider, context).unwrap();
+    assert_eq!(world.replace(1, |_| {}), "r1");
     assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r3", "r1"]);
     assert_eq!(world.state("r1"), State::Consumed);
 }

@@ -40,7 +40,7 @@ fn logout_while(
 }
 
 fn is_gone(world: &World) -> bool {
-    let has = |document: auth_store::Document| document.contains(&PROFILE.into());
+    let has = |document: Document| document.contains(&PROFILE.into());
     !has(world.agents[0].read().unwrap()) && !world.agents[0].backup().unwrap().is_some_and(has)
 }
 
@@ -180,7 +180,7 @@ fn what_nobody_could_send_is_removed_without_a_lock() {
 
     let world = World::new(1);
     let key = Credential::ApiKey("key".into());
-    let put = |document: &mut auth_store::Document| {
+    let put = |document: &mut Document| {
         document.remove(&PROFILE.into());
         document.put(&PROFILE.into(), "acme", &key, &Map::new());
     };

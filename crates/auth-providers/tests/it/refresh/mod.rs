@@ -3,10 +3,13 @@
 
 mod copies;
 mod crash_recovery;
+mod endpoint;
 mod logout;
 mod outcomes;
+mod replacing;
 mod rotation_chain;
 mod sending;
+mod unlocked;
 mod unread;
 
 use std::path::PathBuf;
@@ -14,11 +17,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use auth_providers::refresh::{self, Force, RefreshContext, RefreshError, Wanted};
+use auth_providers::refresh::{self, Force, RefreshContext, RefreshError, Replaced, Wanted};
 use auth_providers::{HttpClient, HttpError, HttpRequest, HttpResponse, Provider, Sending};
 use auth_store::{
-    Clock, Credential, OAuthCredential, ProfileId, Record, Records, State, StateDirectory, Store,
-    StoredResponse, Timestamp, TokenKey,
+    Clock, Coexist, Credential, Document, OAuthCredential, ProfileId, Record, Records, State,
+    StateDirectory, Store, StoreError, StoredResponse, Timestamp, TokenKey,
 };
 use serde_json::{Map, json};
 
@@ -72,8 +75,8 @@ impl<C: Fn(usize) + Send + Sync, R: Fn(usize) -> TokenResponse + Send + Sync> Ht
 {
     fn send(&self, request: HttpRequest) -> Sending<'_> {
         (self.connecting)(self.connections.fetch_add(1, Ordering::SeqCst));
-        let response = if request.gate.as_ref().is_some_and(|gate| gate()) {
-            let body = request.body.unwrap_or_default();
+        let response = if request.gate().is_some_and(|gate| gate()) {
+            let body = request.body().unwrap_or_default().to_vec();
             let mut parameters = url::form_urlencoded::parse(&body);
             let token = parameters.find(|(name, _)| name == "refresh_token").unwrap().1;
             let mut sent = self.sent.lock().unwrap();
@@ -175,6 +178,41 @@ impl World {
             runtime.block_on(refresh::send(lock, wanted, &self.provider, context))
         })?;
         Ok(credential.bearer().expose().to_owned())
+    }
+
+    /// The same world, beside a Clawdbot or not.
+    fn coexisting(mut self, coexist: Coexist) -> Self {
+        self.agents = self.agents.into_iter().map(|it| it.with_coexist(coexist)).collect();
+        self
+    }
+
+    /// Replaces the login of an agent by nothing: the refresh token that it was then. `looked` is
+    /// called whenever somebody looks for the login, with the number of looks before.
+    fn replace(&self, agent: usize, looked: impl Fn(usize)) -> String {
+        let siblings: Vec<_> = self
+            .agents
+            .iter()
+            .filter(|it| it.path() != self.agents[agent].path())
+            .cloned()
+            .collect();
+        let context = RefreshContext {
+            store: &self.agents[agent],
+            siblings: &siblings,
+            records: &self.records,
+            http: &nobody(),
+            clock: &NOW,
+            timeout: TIMEOUT,
+        };
+        let looks = AtomicUsize::new(0);
+        let going = |document: &Document| {
+            looked(looks.fetch_add(1, Ordering::SeqCst));
+            let login = Replaced::find(&PROFILE.into(), document, Some(&self.provider));
+            Ok::<_, StoreError>(login.into_iter().collect())
+        };
+        let commit = |_, found: &[Replaced<'_>]| {
+            Ok(found.first().map(|it| it.login().refresh.expose().to_owned()))
+        };
+        refresh::replace(context, going, commit).unwrap()
     }
 
     fn stored(&self, agent: usize) -> OAuthCredential {

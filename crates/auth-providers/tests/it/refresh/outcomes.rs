@@ -161,19 +161,27 @@ fn a_force_that_waited_for_another_sends_nothing() {
 
 #[test]
 fn another_accounts_token_is_not_what_was_asked_for() {
-    let world = World::new(1);
-    let theirs = OAuthCredential { account_id: Some("you".to_owned()), ..login("theirs", LATER) };
-    let store = world.agents[0].clone();
-    let issuer = Issuer::behind(
-        |_| {
-            let mut document = store.read().unwrap();
-            document.put(&PROFILE.into(), "acme", &Credential::OAuth(theirs.clone()), &Map::new());
-            auth_store::write_atomic(store.path(), &document.to_bytes()).unwrap();
-        },
-        |_| response(503, ""),
-    );
-    assert!(world.ask(&issuer).is_err());
-    assert_eq!(world.ask(&nobody()).unwrap(), "access-of-theirs", "the next caller gets it");
+    // It is stored before our token leaves, or after.
+    for (coexist, is_sent) in [(Coexist::Never, false), (Coexist::Always, true)] {
+        let world = World::new(1).coexisting(coexist);
+        let theirs =
+            OAuthCredential { account_id: Some("you".to_owned()), ..login("theirs", LATER) };
+        let store = world.agents[0].clone();
+        let issuer = Issuer::behind(
+            |_| {
+                let mut document = store.read().unwrap();
+                let theirs = Credential::OAuth(theirs.clone());
+                document.put(&PROFILE.into(), "acme", &theirs, &Map::new());
+                auth_store::write_atomic(store.path(), &document.to_bytes()).unwrap();
+            },
+            |_| response(503, ""),
+        );
+        let refused = world.ask(&issuer);
+        let is_other = matches!(refused, Err(RefreshError::OtherAccount { .. }));
+        assert!(refused.is_err() && is_other == !is_sent, "{refused:?}");
+        assert_eq!(issuer.sent().len(), usize::from(is_sent));
+        assert_eq!(world.ask(&nobody()).unwrap(), "access-of-theirs", "the next caller gets it");
+    }
 }
 
 #[test]
@@ -190,7 +198,7 @@ fn an_access_token_that_came_too_late_is_stored_and_not_used() {
 fn what_cannot_be_refreshed_is_used_until_its_end() {
     let world = World::new(1);
     let keep = |credential: Credential| {
-        let put = |document: &mut auth_store::Document| {
+        let put = |document: &mut Document| {
             document.put(&PROFILE.into(), "acme", &credential, &Map::new());
         };
         world.agents[0].update(put).unwrap();

@@ -86,7 +86,7 @@ fn a_successor_that_may_be_in_a_store_that_cannot_be_read_is_not_said_to_be_gone
     auth_store::write_atomic(other, b"{").unwrap();
     let _ = std::fs::remove_file(other.with_file_name(".auth-profiles.json.bak"));
     let refused = world.ask(&nobody());
-    let damaged = matches!(&refused, Err(RefreshError::Store(auth_store::StoreError::Damaged { path, .. })) if path == other);
+    let damaged = matches!(&refused, Err(RefreshError::Store(StoreError::Damaged { path, .. })) if path == other);
     assert!(damaged, "{refused:?}");
     assert_eq!(world.refresh_token(0), "r1");
 

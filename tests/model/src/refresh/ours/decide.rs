@@ -2,9 +2,11 @@
 //! that died.
 
 use super::super::issuer::Reply;
-use super::super::state::{Answer, At, End, Login, Process, Record, State, TOKENS, Task, Token};
+use super::super::state::{
+    Answer, At, End, Login, Process, Record, State, TOKENS, Task, Token, Wrongs,
+};
 use super::super::{Refresh, index};
-use super::{go, lock_store, release_store};
+use super::{go, lock_store, merging};
 use crate::mistakes::Mistake;
 
 impl Refresh {
@@ -17,6 +19,16 @@ impl Refresh {
         };
         let key = before.refresh;
         let record = self.record(state, agent, key);
+        if state.processes[index(id)].new.is_some() {
+            return match record {
+                _ if current.refresh != key => self.again(state, id),
+                Record::Intent(of, profile) if !self.makes(Mistake::ReplacedWithoutItsLock) => {
+                    state.processes[index(id)].named = (of, profile);
+                    lock_store(state, id, of, Task::Resolve);
+                }
+                _ => go(state, id, At::Hand),
+            };
+        }
         if current.refresh != key {
             if record == Record::None && self.is_successor(state, agent, before, current) {
                 return go(state, id, At::Note(current.refresh));
@@ -91,7 +103,13 @@ impl Refresh {
             state.token_locks[self.slot(agent, older)] = id + 1;
             state.processes[index(id)].older = Some(older);
             state.processes[index(id)].named = (agent, profile);
-            return go(state, id, finishing(reply));
+            return go(state, id, merging(Task::Resolve, reply));
+        }
+        if state.is_endpoint_waiting && !self.is_recovery {
+            if !self.makes(Mistake::EndpointIgnored) {
+                return self.end(state, id, End::Unavailable);
+            }
+            state.wrongs.add(Wrongs::ASKED_TOO_SOON);
         }
         state.answers[index(agent)][self.file(current.refresh)] = Answer::Reserved;
         go(state, id, At::Intend);
@@ -135,7 +153,7 @@ impl Refresh {
         let (key, before) = (process.lock.unwrap_or(0), process.before);
         let file = self.file(key);
         if let Answer::Whole(reply) = state.answers[index(of)][file] {
-            return go(state, id, finishing(reply));
+            return go(state, id, merging(Task::Resolve, reply));
         }
         state.answers[index(of)][file] = Answer::None;
         if let (Some(there), Some(before)) = (state.login(of, profile), before)
@@ -145,19 +163,13 @@ impl Refresh {
         {
             return go(state, id, At::Note(there.refresh));
         }
-        release_store(state, id);
-        if before.is_some_and(|before| before.refresh == key) {
+        self.release_store(state, id);
+        if state.processes[index(id)].new.is_some() {
+            go(state, id, At::Hand);
+        } else if before.is_some_and(|before| before.refresh == key) {
             lock_store(state, id, agent, Task::Send);
         } else {
             self.again_if_found(state, id, key);
         }
-    }
-}
-
-/// The first step of finishing with an answer that somebody who died had received.
-fn finishing(reply: Reply) -> At {
-    match reply {
-        Reply::Tokens { .. } => At::Read(Task::Resolve, reply),
-        Reply::Refused => At::Settle(reply, None),
     }
 }

@@ -22,13 +22,14 @@ impl Refresh {
     pub(super) fn is_stale_copy(state: &State, agent: u8, profile: u8, current: Login) -> bool {
         let Some(other) = state.login(1 - agent, profile) else { return false };
         let is_own = || {
-            state.records.iter().any(
+            // A login's record says for whom it was made; there is one, in the first agent.
+            agent == 0 && state.is_of_new_login(current)
+                || state.records.iter().any(
                 |record| matches!(record, Record::Consumed(next, of) if *next == current.refresh && *of == agent),
             )
         };
         other.refresh != current.refresh
-            && state.issuer.lineage[index(other.refresh)]
-                == state.issuer.lineage[index(current.refresh)]
+            && state.issuer.account(other.refresh) == state.issuer.account(current.refresh)
             && other.access > current.access
             && !(other.obtained != current.obtained && is_own())
     }
@@ -74,7 +75,7 @@ impl Refresh {
     }
 
     /// Where the record and the lock of a token are.
-    pub(super) fn slot(&self, agent: u8, token: Token) -> usize {
+    pub(in crate::refresh) fn slot(&self, agent: u8, token: Token) -> usize {
         let of = if self.makes(Mistake::RecordsPerAgent) { index(agent) } else { 0 };
         of * TOKENS + index(token)
     }

@@ -23,23 +23,30 @@ impl Refresh {
     pub(super) fn is_enabled(&self, state: &State, id: u8) -> bool {
         let process = &state.processes[index(id)];
         let target = index(process.store.unwrap_or(process.agent));
-        let is_free = |directory: Directory| {
-            matches!(directory, Directory::Free | Directory::OfOurDead | Directory::OfDeadClawdbot)
-        };
         match process.at {
             At::LockToken => {
                 let key = process.before.map_or(0, |login| login.refresh);
-                self.makes(Mistake::RecordWithoutItsLock)
+                self.goes_without_its_lock(process)
                     || state.token_locks[self.slot(process.agent, key)] == 0
             }
-            At::LockEnd(token) | At::Await(token) => {
-                state.token_locks[self.slot(process.agent, token)] == 0
+            At::LockEnd(token) => state.token_locks[self.slot(process.agent, token)] == 0,
+            At::Await(token) => {
+                let answer = state.answers[index(process.agent)][index(token)];
+                let record = self.record(state, process.agent, token);
+                let is_there = matches!(answer, Answer::Whole(_))
+                    && matches!(record, Record::Intent(of, _) if of == process.agent);
+                !is_there || state.token_locks[self.slot(process.agent, token)] == 0
             }
-            At::LockStore(_) => state.store_locks[target] == 0,
-            At::LockDirectory(_) => is_free(state.directories[target]),
+            At::LockEndpoint => state.endpoint_lock == 0,
+            // Who has an answer to save goes on without the directory, should that stay taken.
+            At::LockStore(task) => {
+                let is_merging = matches!(task, Task::Merge(_));
+                let is_kept = self.makes(Mistake::StoreLockedDuringRequest) && is_merging;
+                (state.store_locks[target] == 0 || is_kept && state.store_locks[target] == id + 1)
+                    && (self.may_take(state, id, target) || is_merging)
+            }
             At::Rename(task, ..) => {
-                let directory = state.directories[target];
-                directory == Directory::Ours(id) || is_free(directory) || task == Task::Send
+                self.may_take(state, id, target) || matches!(task, Task::Merge(_))
             }
             At::Ended(_) => false,
             _ => true,
@@ -56,13 +63,18 @@ impl Refresh {
             At::Look => self.look(state, id),
             At::LockToken => {
                 let key = process.before.map_or(0, |login| login.refresh);
-                if !self.makes(Mistake::RecordWithoutItsLock) {
+                if !self.goes_without_its_lock(&process) {
                     state.token_locks[self.slot(agent, key)] = id + 1;
                 }
                 state.processes[index(id)].lock = Some(key);
                 go(state, id, At::Decide);
             }
-            At::Decide => self.decide(state, id),
+            At::Decide => {
+                if self.makes(Mistake::EndpointBeforeToken) {
+                    state.endpoint_lock = 0;
+                }
+                self.decide(state, id);
+            }
             At::Note(successor) => {
                 let of = process.store.map_or(agent, |_| process.named.0);
                 state.records[self.slot(agent, key)] = Record::Consumed(successor, of);
@@ -95,20 +107,19 @@ impl Refresh {
                 Record::None | Record::Waiting => self.again_if_found(state, id, key),
             },
             At::LockStore(task) => {
-                state.store_locks[index(target)] = id + 1;
+                self.take_store(state, id, target);
                 go(state, id, At::LockDirectory(task));
             }
             At::LockDirectory(task) => {
-                state.directories[index(target)] = Directory::Ours(id);
-                state.processes[index(id)].seen = 0;
-                note_seen(state, agent);
-                let next = match task {
-                    Task::Send => At::Reread,
-                    Task::Resolve => At::Resolve,
-                    Task::Heal(_) => At::Read(task, Reply::Refused),
-                    Task::Give(reply) => At::Read(task, reply),
-                };
-                go(state, id, next);
+                if self.may_take(state, id, index(target)) {
+                    self.take_directory(state, id, task);
+                } else if let Task::Merge(reply) = task {
+                    go(state, id, merging(task, reply));
+                } else {
+                    // Nobody of ours waits for the store meanwhile.
+                    state.store_locks[index(target)] = 0;
+                    go(state, id, At::LockStore(task));
+                }
             }
             At::Reread => self.reread(state, id),
             At::Await(_) => self.again(state, id),
@@ -119,35 +130,31 @@ impl Refresh {
                 }
                 state.records[slot] = Record::Intent(agent, profile);
                 state.processes[index(id)].named = (agent, profile);
+                if self.makes(Mistake::MergeWithoutReread) {
+                    state.processes[index(id)].snapshot = Some(state.stores[index(agent)]);
+                }
+                self.leave_store(state, id, agent);
                 go(state, id, At::Transmit(0));
             }
             At::Transmit(replays) => self.transmit(state, id, replays),
-            At::Store(reply) => {
-                state.answers[index(agent)][self.file(key)] = Answer::Whole(reply);
-                state.processes[index(id)].has_sent = true;
-                go(
-                    state,
-                    id,
-                    match reply {
-                        Reply::Tokens { .. } => At::Read(Task::Send, reply),
-                        Reply::Refused => At::Settle(reply, None),
-                    },
-                );
+            At::LockEndpoint => {
+                state.endpoint_lock = id + 1;
+                go(state, id, process.lock.map_or(At::LockToken, |_| At::NoteEndpoint));
             }
+            At::NoteEndpoint => self.note_endpoint(state, id),
+            At::Store(reply) => self.store_answer(state, id, reply),
             At::Resolve => self.resolve(state, id),
             At::Read(task, reply) => self.read(state, id, task, reply),
             At::Rename(task, reply, before, after, touched, successor) => {
-                let directory = state.directories[index(target)];
-                if directory != Directory::Ours(id) && !matches!(directory, Directory::Clawdbot(_))
-                {
-                    state.directories[index(target)] = Directory::Ours(id);
+                let replaced = state.stores[index(target)];
+                if !state.has_directory(id, target) && self.may_take(state, id, index(target)) {
+                    join(state, id, target);
                     go(state, id, At::Read(task, reply));
-                } else if state.stores[index(target)] != before {
+                } else if replaced != before && process.snapshot.is_none() {
                     go(state, id, At::Read(task, reply));
                 } else {
-                    let replaced = state.stores[index(target)];
                     state.stores[index(target)] = after;
-                    note_overwritten(state, replaced, after);
+                    note_overwritten(state, replaced, after, touched);
                     go(state, id, At::Backup(task, reply, after, touched, successor));
                 }
             }
@@ -175,10 +182,20 @@ impl Refresh {
                 state.records[self.slot(agent, key)] = record;
                 go(state, id, At::Unfile(reply));
             }
+            At::SettleHome(successor) => {
+                let record = if successor == key {
+                    Record::None
+                } else {
+                    Record::Consumed(successor, target)
+                };
+                state.records[self.slot(agent, key)] = record;
+                state.answers[index(process.named.0)][self.file(key)] = Answer::None;
+                self.again(state, id);
+            }
             At::Unfile(reply) => {
                 state.answers[index(target)][self.file(key)] = Answer::None;
                 if !self.makes(Mistake::PropagationUnderStoreLock) {
-                    release_store(state, id);
+                    self.release_store(state, id);
                 }
                 match reply {
                     Reply::Tokens { .. } if process.older.is_none() => {
@@ -196,7 +213,31 @@ impl Refresh {
                     self.again(state, id);
                 }
             }
+            At::Hand => {
+                let other = 1 - agent;
+                let held = state.stores[index(other)].iter().flatten();
+                if held.into_iter().any(|it| self.leads_to(state, agent, it.refresh, key)) {
+                    lock_store(state, id, other, Task::Hand);
+                } else {
+                    self.replace(state, id);
+                }
+            }
             At::Ended(_) => {}
+        }
+    }
+
+    fn goes_without_its_lock(&self, process: &Process) -> bool {
+        self.makes(Mistake::RecordWithoutItsLock)
+            || self.makes(Mistake::ReplacedWithoutItsLock) && process.new.is_some()
+    }
+
+    /// Goes on to put the new login in the place of the old one.
+    pub(super) fn replace(&self, state: &mut State, id: u8) {
+        self.release_store(state, id);
+        let Process { agent, new, .. } = state.processes[index(id)];
+        match new {
+            Some(new) => lock_store(state, id, agent, Task::Replace(new)),
+            None => self.again(state, id),
         }
     }
 
@@ -205,7 +246,7 @@ impl Refresh {
         let Some(login) = state.login(process.agent, process.profile) else {
             return self.end(state, id, End::NeedsLogin);
         };
-        if state.issuer.is_valid(login) {
+        if process.new.is_none() && state.issuer.is_valid(login) {
             self.end(state, id, End::Valid(login.access));
         } else if process.has_sent {
             self.end(state, id, End::Unavailable);
@@ -213,7 +254,8 @@ impl Refresh {
             self.end(state, id, End::Unsettled);
         } else {
             state.processes[index(id)].before = Some(login);
-            go(state, id, At::LockToken);
+            let first = self.makes(Mistake::EndpointBeforeToken) && !self.is_recovery;
+            go(state, id, if first { At::LockEndpoint } else { At::LockToken });
         }
     }
 
@@ -223,11 +265,95 @@ impl Refresh {
             self.note_lost_answer(state, reply);
         }
         for directory in &mut state.directories {
-            if *directory == Directory::Ours(id) {
-                *directory = Directory::OfOurDead;
+            if let Directory::Ours(all) = directory {
+                *all &= !(1 << id);
             }
         }
         self.end(state, id, End::Killed);
+    }
+
+    /// Whether a process that has the store's lock could have the directory too.
+    pub(super) fn may_take(&self, state: &State, id: u8, target: usize) -> bool {
+        match state.directories[target] {
+            Directory::Clawdbot(_) => false,
+            Directory::Ours(all) => {
+                all & !(1 << id) == 0 || !self.makes(Mistake::DirectoryNotShared)
+            }
+            Directory::Free | Directory::OfDeadClawdbot => true,
+        }
+    }
+
+    /// Locks the store, and clears away what dead ones left.
+    fn take_store(&self, state: &mut State, id: u8, target: u8) {
+        state.store_locks[index(target)] = id + 1;
+        if self.makes(Mistake::ReserveCleared) {
+            for answer in &mut state.answers[index(target)] {
+                if *answer == Answer::Reserved {
+                    *answer = Answer::None;
+                }
+            }
+        }
+    }
+
+    /// Takes the directory, and goes on to what the store was locked for.
+    fn take_directory(&self, state: &mut State, id: u8, task: Task) {
+        let Process { agent, store, .. } = state.processes[index(id)];
+        join(state, id, store.unwrap_or(agent));
+        state.processes[index(id)].seen = 0;
+        note_seen(state, agent);
+        let next = match task {
+            Task::Send => At::Reread,
+            Task::Resolve => At::Resolve,
+            Task::Heal(_) | Task::Hand | Task::Replace(_) => At::Read(task, Reply::Refused),
+            Task::Merge(reply) => merging(task, reply),
+            Task::Give(reply) | Task::Home(reply) => At::Read(task, reply),
+        };
+        go(state, id, next);
+    }
+
+    /// Takes the store, and the directory from a Clawdbot that was stopped for too long.
+    pub(super) fn take_over(&self, state: &mut State, id: u8, task: Task) {
+        let Process { agent, store, .. } = state.processes[index(id)];
+        let target = store.unwrap_or(agent);
+        self.take_store(state, id, target);
+        state.directories[index(target)] = Directory::Free;
+        self.take_directory(state, id, task);
+    }
+
+    /// Lets go of the store while the issuer is asked, and of the directory if that is not kept.
+    fn leave_store(&self, state: &mut State, id: u8, agent: u8) {
+        if self.makes(Mistake::StoreLockedDuringRequest) {
+            return;
+        }
+        state.store_locks[index(agent)] = 0;
+        state.processes[index(id)].store = None;
+        if !self.scope.keeps_directory {
+            self.leave_directory(state, id, agent);
+            state.processes[index(id)].seen = 0;
+        }
+    }
+
+    /// Leaves the directory, and removes it if nobody else of ours has it.
+    fn leave_directory(&self, state: &mut State, id: u8, agent: u8) {
+        if state.has_directory(id, agent)
+            && let Directory::Ours(all) = &mut state.directories[index(agent)]
+        {
+            *all &= !(1 << id);
+            if *all == 0 || self.makes(Mistake::SharedDirectoryRemoved) {
+                state.directories[index(agent)] = Directory::Free;
+            }
+        }
+    }
+
+    /// Releases every store and directory.
+    fn release_store(&self, state: &mut State, id: u8) {
+        for agent in 0..AGENTS as u8 {
+            if state.store_locks[index(agent)] == id + 1 {
+                state.store_locks[index(agent)] = 0;
+            }
+            self.leave_directory(state, id, agent);
+        }
+        state.processes[index(id)].store = None;
     }
 
     /// Releases everything, and starts again.
@@ -249,12 +375,16 @@ impl Refresh {
 
     /// Releases everything, and ends.
     fn end(&self, state: &mut State, id: u8, end: End) {
-        release_store(state, id);
+        self.release_store(state, id);
         self.release_token(state, id);
+        if state.endpoint_lock == id + 1 {
+            state.endpoint_lock = 0;
+        }
         let process = &mut state.processes[index(id)];
         process.before = None;
         process.named = (0, 0);
         process.seen = 0;
+        process.snapshot = None;
         process.at = At::Ended(end);
         if !matches!(end, End::Unsettled) {
             process.attempts = 0;
@@ -289,24 +419,27 @@ fn lock_store(state: &mut State, id: u8, of: u8, task: Task) {
     go(state, id, At::LockStore(task));
 }
 
-fn release_store(state: &mut State, id: u8) {
-    for agent in 0..AGENTS {
-        if state.store_locks[agent] == id + 1 {
-            state.store_locks[agent] = 0;
-        }
-        if state.directories[agent] == Directory::Ours(id) {
-            state.directories[agent] = Directory::Free;
-        }
+/// The directory is this one's, too: it was free, of the dead, or ours already.
+fn join(state: &mut State, id: u8, target: u8) {
+    let directory = &mut state.directories[index(target)];
+    let others = if let Directory::Ours(all) = *directory { all } else { 0 };
+    *directory = Directory::Ours(others | 1 << id);
+}
+
+/// The first step of saving what came.
+fn merging(task: Task, reply: Reply) -> At {
+    match reply {
+        Reply::Tokens { .. } => At::Read(task, reply),
+        Reply::Refused => At::Settle(reply, None),
     }
-    state.processes[index(id)].store = None;
 }
 
 /// Notes what an agent's store holds for those of ours who have its directory.
 pub(super) fn note_seen(state: &mut State, agent: u8) {
     let store = state.stores[index(agent)];
     for (id, process) in (0_u8..).zip(&mut state.processes) {
-        let is_there =
-            process.agent == agent && state.directories[index(agent)] == Directory::Ours(id);
+        let is_there = process.agent == agent
+            && matches!(state.directories[index(agent)], Directory::Ours(all) if all & (1 << id) != 0);
         if let Some(login) = store[index(process.profile)].filter(|_| is_there) {
             process.seen |= 1 << login.refresh;
         }

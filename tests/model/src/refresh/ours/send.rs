@@ -1,19 +1,36 @@
 //! Sending a token: what arrives at the issuer, and what does not come back.
 
 use super::super::issuer::{Kind, Reply, Status, Who};
-use super::super::state::{Answer, At, Directory, End, Process, Record, State, Token, Wrongs};
+use super::super::state::{
+    Answer, At, Directory, End, Process, Record, State, Task, Token, Wrongs,
+};
 use super::super::{Refresh, index};
-use super::go;
+use super::{go, lock_store};
+use crate::mistakes::Mistake;
 
 /// How often a token is sent again when no answer came. The code does it twice; the second time
 /// differs from the first in nothing that the model knows.
 const REPLAYS: u8 = 1;
 
 impl Refresh {
+    /// Whether nothing has happened that keeps the token from being sent: the directory that was
+    /// kept is ours still; or no Clawdbot has it, and the store holds the token still.
+    pub(in crate::refresh) fn may_send(&self, state: &State, id: u8) -> bool {
+        let Process { agent, profile, .. } = state.processes[index(id)];
+        if self.scope.keeps_directory {
+            return state.has_directory(id, agent);
+        }
+        let is_free =
+            matches!(state.directories[index(agent)], Directory::Free | Directory::Ours(_));
+        let held = state.login(agent, profile).map(|login| login.refresh);
+        self.makes(Mistake::NoLookBeforeSending)
+            || is_free && held == state.processes[index(id)].lock
+    }
+
     pub(super) fn transmit(&self, state: &mut State, id: u8, replays: u8) {
         let Process { agent, .. } = state.processes[index(id)];
         let key = state.processes[index(id)].lock.unwrap_or(0);
-        if state.directories[index(agent)] != Directory::Ours(id) {
+        if !self.may_send(state, id) {
             state.answers[index(agent)][self.file(key)] = Answer::None;
             if replays == 0 {
                 state.records[self.slot(agent, key)] = Record::None;
@@ -27,6 +44,12 @@ impl Refresh {
 
     /// The token arrives at the issuer. Whether that was right is judged here.
     pub(super) fn spend(&self, state: &mut State, id: u8, key: Token) -> Reply {
+        let Process { agent, profile, .. } = state.processes[index(id)];
+        if !self.scope.keeps_directory
+            && state.login(agent, profile).is_some_and(|login| login.refresh == key)
+        {
+            state.processes[index(id)].seen |= 1 << key;
+        }
         let process = &state.processes[index(id)];
         if matches!(self.record(state, process.agent, key), Record::Consumed(..)) {
             state.wrongs.add(Wrongs::SENT_USED_UP);
@@ -35,7 +58,8 @@ impl Refresh {
             Status::Used(Who::Ours, next) if !state.is_in_window(next) => {
                 state.wrongs.add(Wrongs::SENT_TWICE);
             }
-            // It was in the store while this one had the lock: no look could have told.
+            // It was in the store while this one had the directory, or right before it was sent: no
+            // look could have told.
             Status::Used(Who::Clawdbot, _) if process.seen & (1 << key) != 0 => {
                 state.by_clawdbot |= 1 << state.issuer.lineage[index(key)];
             }
@@ -43,6 +67,19 @@ impl Refresh {
             _ => {}
         }
         state.issuer.spend(key, Who::Ours, self.scope.issuer)
+    }
+
+    /// The answer goes to its file, whose space was reserved. Without that the disk is full.
+    pub(super) fn store_answer(&self, state: &mut State, id: u8, reply: Reply) {
+        let Process { agent, .. } = state.processes[index(id)];
+        let key = state.processes[index(id)].lock.unwrap_or(0);
+        let file = &mut state.answers[index(agent)][self.file(key)];
+        if *file == Answer::None {
+            return self.end(state, id, End::Unavailable);
+        }
+        *file = Answer::Whole(reply);
+        state.processes[index(id)].has_sent = true;
+        lock_store(state, id, agent, Task::Merge(reply));
     }
 
     /// The request arrives, and no answer comes.
@@ -59,10 +96,11 @@ impl Refresh {
         }
     }
 
-    /// The issuer says that it cannot answer now.
-    pub(in crate::refresh) fn turn_away(&self, state: &mut State, id: u8) {
+    /// The issuer has said that it cannot answer now, and the lock of that note is had.
+    pub(super) fn note_endpoint(&self, state: &mut State, id: u8) {
         let process = &state.processes[index(id)];
         let (agent, key) = (process.agent, process.lock.unwrap_or(0));
+        state.is_endpoint_waiting = true;
         state.answers[index(agent)][self.file(key)] = Answer::None;
         state.records[self.slot(agent, key)] = Record::Waiting;
         self.end(state, id, End::Unavailable);

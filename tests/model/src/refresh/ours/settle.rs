@@ -3,14 +3,17 @@
 use super::super::issuer::{Reply, Status, Who};
 use super::super::state::{At, Document, End, Login, PROFILES, State, Task, Token, Wrongs};
 use super::super::{Refresh, index};
-use super::go;
+use super::{go, lock_store};
 use crate::mistakes::Mistake;
 
 impl Refresh {
     pub(super) fn read(&self, state: &mut State, id: u8, task: Task, reply: Reply) {
         let process = &state.processes[index(id)];
         let (agent, key) = (process.agent, process.key());
-        let before = state.stores[index(process.store.unwrap_or(agent))];
+        let before = match (task, process.snapshot) {
+            (Task::Merge(_), Some(snapshot)) => snapshot,
+            _ => state.stores[index(process.store.unwrap_or(agent))],
+        };
         let mut after = before;
         let mut touched = 0;
         let mut successor = None;
@@ -23,6 +26,38 @@ impl Refresh {
                     *there = Some(login);
                     touched = 1 << process.profile;
                 }
+            }
+            (Task::Home(_), Reply::Tokens { refresh, access }) => {
+                let is_past = self.is_used_up(state, agent, refresh);
+                for profile in (0..PROFILES).filter(|_| !is_past) {
+                    if before[profile].is_some_and(|it| self.is_behind(state, agent, it, key)) {
+                        after[profile] = Some(Login { refresh, access, obtained: access });
+                        touched |= 1 << profile;
+                    }
+                }
+                if touched == 0 {
+                    return self.end(state, id, End::Unmerged);
+                }
+            }
+            (Task::Hand, _) => {
+                for profile in 0..PROFILES {
+                    let is_behind = |it: Login| self.leads_to(state, agent, it.refresh, key);
+                    if before[profile].is_some_and(is_behind) {
+                        after[profile] = process.before;
+                        touched |= 1 << profile;
+                    }
+                }
+            }
+            (Task::Replace(new), _) => {
+                let there = &mut after[index(process.profile)];
+                let mut others = state.stores[index(1 - agent)].iter().flatten();
+                let is_awaited = others.any(|it| self.leads_to(state, agent, it.refresh, key))
+                    && !self.makes(Mistake::HandedOverTooEarly);
+                if is_awaited || there.is_none_or(|there| there.refresh != key) {
+                    return self.again(state, id);
+                }
+                *there = Some(new);
+                touched = 1 << process.profile;
             }
             (Task::Give(_), Reply::Tokens { refresh, access }) => {
                 let is_past = self.is_used_up(state, agent, refresh)
@@ -40,7 +75,7 @@ impl Refresh {
                 let sent = (key, process.before.filter(|before| before.refresh == key));
                 (successor, touched) = self.merge(state, agent, sent, wanted, renewed, &mut after);
                 if successor.is_none() {
-                    return self.end(state, id, End::Unmerged);
+                    return self.find_home(state, id, reply);
                 }
             }
             _ => {}
@@ -51,6 +86,25 @@ impl Refresh {
         } else {
             go(state, id, At::Rename(task, reply, before, after, touched, successor));
         }
+    }
+
+    /// `copies::find_home`: what came fits nothing in its store any more; another agent may still
+    /// hold the token that was sent.
+    fn find_home(&self, state: &mut State, id: u8, reply: Reply) {
+        self.release_store(state, id);
+        let process = &state.processes[index(id)];
+        let (agent, key, other) = (process.agent, process.key(), 1 - process.named.0);
+        let mut held = state.stores[index(other)].iter().flatten();
+        if held.any(|login| self.is_behind(state, agent, *login, key)) {
+            lock_store(state, id, other, Task::Home(reply));
+        } else {
+            self.end(state, id, End::Unmerged);
+        }
+    }
+
+    /// Whether a login has the token that was sent, or one before it.
+    fn is_behind(&self, state: &State, agent: u8, login: Login, sent: Token) -> bool {
+        login.refresh == sent || self.leads_to(state, agent, login.refresh, sent)
     }
 
     /// `settle::merge`: the token that took the place of `sent`, and the profiles written.
@@ -70,8 +124,7 @@ impl Refresh {
             let Some(login) = *entry else { continue };
             let is_wanted = profile == index(wanted);
             let held = login.refresh;
-            if !is_wanted && state.issuer.lineage[index(held)] != state.issuer.lineage[index(sent)]
-            {
+            if !is_wanted && state.issuer.account(held) != state.issuer.account(sent) {
                 continue;
             }
             let is_one_before = sent_login
@@ -81,7 +134,11 @@ impl Refresh {
             if !(is_replaced || is_wanted && has_rotated) {
                 continue;
             }
-            let is_moved_on = login.obtained == renewed.obtained && login.access > renewed.access;
+            let is_made_of = |earlier: Login| {
+                login.obtained == earlier.obtained && login.access > earlier.access
+            };
+            let is_moved_on =
+                is_made_of(renewed) || held != sent && sent_login.is_some_and(is_made_of);
             if is_wanted && knows && is_moved_on {
                 successor = Some(held);
                 continue;
@@ -113,8 +170,14 @@ impl Refresh {
     ) {
         match task {
             Task::Heal(login) => self.adopted(state, id, Some(login.access)),
-            Task::Send | Task::Resolve => go(state, id, At::Settle(reply, successor)),
+            Task::Send | Task::Merge(_) | Task::Resolve => {
+                go(state, id, At::Settle(reply, successor))
+            }
             Task::Give(_) => self.again(state, id),
+            Task::Home(Reply::Tokens { refresh, .. }) => go(state, id, At::SettleHome(refresh)),
+            Task::Home(Reply::Refused) => self.end(state, id, End::Unmerged),
+            Task::Hand => self.replace(state, id),
+            Task::Replace(new) => self.end(state, id, End::Valid(new.access)),
         }
     }
 
@@ -134,8 +197,16 @@ impl Refresh {
 
 /// Judges what was just written over. An issuer that gives grace may leave a login with several
 /// living tokens; then one of them in the place of another takes nothing away.
-pub(super) fn note_overwritten(state: &mut State, replaced: Document, after: Document) {
-    for (login, now) in replaced.into_iter().zip(after) {
+pub(super) fn note_overwritten(
+    state: &mut State,
+    replaced: Document,
+    after: Document,
+    touched: u8,
+) {
+    for (profile, (login, now)) in replaced.into_iter().zip(after).enumerate() {
+        if touched & (1 << profile) == 0 && login != now {
+            state.wrongs.add(Wrongs::REVERTED);
+        }
         let Some(Login { refresh: token, .. }) = login else { continue };
         let issuer = &state.issuer;
         let is_living = |token: Token| issuer.status(token) == Status::Live;
