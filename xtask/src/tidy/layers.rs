@@ -8,7 +8,7 @@ const FLOORS: [(&str, &[&[&str]]); 4] = [
     (
         "auth-store",
         &[
-            &["error", "time", "id", "secret", "text", "jwt", "paths"],
+            &["error", "time", "id", "secret", "text", "jwt", "paths", "variable"],
             &["fs"],
             &["document"],
             &["clawdbot_lock"],
