@@ -37,6 +37,7 @@ pub enum Behaviour {
 #[derive(Debug, Default)]
 struct State {
     behaviours: HashMap<String, Behaviour>,
+    serves_others: bool,
     seen: Vec<Seen>,
     is_released: bool,
     /// Clients that left before their answer was whole.
@@ -79,6 +80,11 @@ impl Upstream {
     pub fn set(&self, secret: &str, behaviour: Behaviour) -> &Self {
         self.state.0.lock().unwrap().behaviours.insert(secret.to_owned(), behaviour);
         self
+    }
+
+    /// Serves every credential of which nothing else is said.
+    pub fn serve_others(&self) {
+        self.state.0.lock().unwrap().serves_others = true;
     }
 
     /// Lets slow answers go on.
@@ -134,7 +140,11 @@ impl Upstream {
     /// Answers a request. Whether the connection goes on.
     fn answer(&self, request: &Request, stream: &TcpStream) -> bool {
         let secret = secret(request);
-        let known = self.state.0.lock().unwrap().behaviours.get(&secret).cloned();
+        let (known, serves_others) = {
+            let state = self.state.0.lock().unwrap();
+            (state.behaviours.get(&secret).cloned(), state.serves_others)
+        };
+        let known = known.or(serves_others.then_some(Behaviour::Serve));
         let behaviour = known.unwrap_or_else(|| {
             let error = json!({"error": {"code": "invalid_api_key", "message": "no such key"}});
             Behaviour::Refuse(401, Vec::new(), error)

@@ -17,6 +17,7 @@ use crate::api::shape::{Refusal, Shape};
 use crate::client;
 use crate::client::asked::{Asked, Caller};
 use crate::client::clients_file::Clients;
+use crate::client::guests::Guests;
 use crate::client::rate::Rates;
 use crate::conversation::affinity::Memory;
 use crate::http::entry::Hosts;
@@ -60,6 +61,7 @@ pub struct Gateway<A: Accounts> {
     pub(crate) probes: Memory,
     pub(crate) pantry: Pantry,
     pub(crate) rates: Rates,
+    pub(crate) guests: Guests,
     pub(crate) metrics: Metrics,
     pub(crate) windows: Windows,
     /// Where a model stands in a body.
@@ -93,6 +95,7 @@ impl<A: Accounts> Gateway<A> {
             probes: Memory::new(limits.probe_after),
             pantry: Pantry::new(&limits),
             rates: Rates::default(),
+            guests: Guests::default(),
             metrics: Metrics::default(),
             windows: Windows::default(),
             model: Pointer::model(),

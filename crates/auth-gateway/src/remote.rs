@@ -192,5 +192,5 @@ fn of_the_system() -> Result<rustls::ClientConfig, String> {
 }
 
 /// A refresh at the sink may take a while.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 const LARGEST: usize = 4 << 20;

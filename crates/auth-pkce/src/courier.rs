@@ -7,14 +7,14 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hyper::Request;
 use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
@@ -70,9 +70,8 @@ impl Courier {
                 continue;
             };
             let is_crowded = shared.open.load(Ordering::Relaxed) >= MAX_CONNECTIONS;
-            let is_ours = stream.local_addr().is_ok_and(|local| peer::is_ours(local, other));
-            if is_ours && !is_crowded {
-                tokio::spawn(Arc::clone(&shared).converse(stream));
+            if let (Ok(local), false) = (stream.local_addr(), is_crowded) {
+                tokio::spawn(Arc::clone(&shared).converse(stream, (local, other)));
             }
         }
     }
@@ -92,10 +91,10 @@ struct Shared {
 }
 
 impl Shared {
-    async fn converse(self: Arc<Self>, stream: TcpStream) {
+    async fn converse(self: Arc<Self>, stream: TcpStream, ends: (SocketAddr, SocketAddr)) {
         self.open.fetch_add(1, Ordering::Relaxed);
         let service = service_fn(|request: Request<_>| {
-            let response = self.respond(&request);
+            let response = self.respond(&request, ends);
             async move { Ok::<_, Infallible>(response) }
         });
         // A browser that goes away needs no response.
@@ -103,9 +102,12 @@ impl Shared {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn respond<B>(&self, request: &Request<B>) -> PageResponse {
+    fn respond<B>(&self, request: &Request<B>, ends: (SocketAddr, SocketAddr)) -> PageResponse {
         match check_start(request, &self.place) {
             Err(refusal) => refusal.page.response_with(refusal.status),
+            Ok(()) if !peer::is_ours(ends.0, ends.1) => {
+                Page::NotHere.response_with(StatusCode::FORBIDDEN)
+            }
             Ok(()) if self.was_used.swap(true, Ordering::SeqCst) && !peer::IS_KNOWN => {
                 Page::AlreadyReceived.response()
             }

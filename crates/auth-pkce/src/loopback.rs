@@ -136,7 +136,7 @@ impl Loopback {
                 Server::refuse(hit, mismatch("the answer belongs to another login"));
                 continue;
             }
-            if hit.was_foreign || !peer::is_ours(hit.ends.0, hit.ends.1) {
+            if !peer::is_ours(hit.ends.0, hit.ends.1) {
                 let reason = "the request is not of an open browser of this user";
                 Server::refuse(hit, mismatch(reason));
                 continue;

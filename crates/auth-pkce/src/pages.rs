@@ -72,7 +72,8 @@ impl Page {
 
     fn status(self) -> StatusCode {
         match self {
-            Self::SignedIn | Self::Opening => StatusCode::OK,
+            Self::SignedIn => StatusCode::OK,
+            Self::Opening => StatusCode::SEE_OTHER,
             Self::Failed(Failure::Denied) => StatusCode::FORBIDDEN,
             Self::Failed(Failure::Mismatch) | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Failed(Failure::Expired) => StatusCode::GONE,

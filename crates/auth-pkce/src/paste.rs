@@ -197,7 +197,7 @@ fn begins_as_address(text: &str) -> bool {
     let begins = |start: &&str| {
         text.get(..start.len()).is_some_and(|found| found.eq_ignore_ascii_case(start))
     };
-    ["http://", "https://"].iter().chain(&LOOPBACK_HOSTS).any(|start| begins(start))
+    ["http://", "https://"].iter().chain(&LOOPBACK_HOSTS).any(begins)
 }
 
 /// An address, also without its `http://`.

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 
 /// Whether the other end of a connection we accepted is a process of our user that still has it open.
+/// A look costs the kernel more than a request, so it is asked only about what could end a login. It is
+/// never too late: both ends are open, so the peer is the one that sent the request.
 /// `local` and `peer` are the addresses as the accepted socket sees them. Where the system does not
 /// tell ([`IS_KNOWN`]), every peer counts as ours.
 #[cfg(target_os = "linux")]

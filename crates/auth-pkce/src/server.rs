@@ -22,7 +22,6 @@ use tokio::time::{sleep, timeout};
 
 use crate::callback::Callback;
 use crate::pages::{Failure, Page, PageResponse};
-use crate::peer;
 use crate::request::{Place, Refusal, Wanted, read_request};
 
 /// A request that may end the login, and the browser that waits for its page.
@@ -32,8 +31,6 @@ pub(crate) struct Hit {
     pub(crate) navigates: bool,
     /// Our end of the connection, and the other.
     pub(crate) ends: (SocketAddr, SocketAddr),
-    /// Whether the other end was another user's before the request was read.
-    pub(crate) was_foreign: bool,
     reply: oneshot::Sender<Reply>,
     closed: watch::Receiver<()>,
 }
@@ -52,8 +49,6 @@ struct Shared {
     done: OnceLock<Page>,
     done_was_shown: Notify,
     refusals: AtomicU32,
-    /// Peers that were looked up before their request was read.
-    looked_up: AtomicU32,
 }
 
 enum Reply {
@@ -73,7 +68,6 @@ impl Server {
             done: OnceLock::new(),
             done_was_shown: Notify::new(),
             refusals: AtomicU32::new(0),
-            looked_up: AtomicU32::new(0),
         });
         let task = tokio::spawn(serve(listeners, Arc::clone(&shared)));
         (Self { task, shared }, receiver)
@@ -177,7 +171,6 @@ async fn converse(
     let Ok(local) = stream.local_addr() else {
         return;
     };
-    let was_foreign = shared.is_foreign(local, peer);
     let (open, closed) = watch::channel(());
     let shows_done = AtomicBool::new(false);
 
@@ -192,7 +185,6 @@ async fn converse(
                         callback,
                         navigates,
                         ends: (local, peer),
-                        was_foreign,
                         reply,
                         closed,
                     };
@@ -235,13 +227,6 @@ where
 }
 
 impl Shared {
-    /// Whether a peer is of another user, or gone, before its request is read. In a flood nobody is
-    /// looked up so early; what could end the login is looked up again when it is judged.
-    fn is_foreign(&self, local: SocketAddr, peer: SocketAddr) -> bool {
-        self.looked_up.fetch_add(1, Ordering::Relaxed) < MAX_LOOKED_UP
-            && !peer::is_ours(local, peer)
-    }
-
     /// Has a hit judged. The response may have to wait until the credential is saved.
     async fn ask(&self, hit: Hit, answered: oneshot::Receiver<Reply>) -> PageResponse {
         if self.hits.send(hit).await.is_err() {
@@ -297,7 +282,5 @@ const HOLD_AT_MOST: Duration = Duration::from_secs(90);
 const CLOSE_WITHIN: Duration = Duration::from_millis(900);
 /// How long to wait when the system refuses a connection.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Peers that are looked up before their request is read.
-const MAX_LOOKED_UP: u32 = 256;
 /// Log lines about refused requests, before the one that says there are more.
 const MAX_LOGGED: u32 = 8;

@@ -49,6 +49,11 @@ pub(crate) fn pasted_response(bytes: &[u8]) {
         Ok(callback) => judged(&callback),
         Err(error) => assert!(is_harmless(&error.to_string())),
     }
+    let attempt = Attempt::new([7; 96], REDIRECT.to_owned());
+    match attempt.accept_pasted(&text, false, &ResponseRules::default()) {
+        Ok(_) => panic!("an answer without our state was let in"),
+        Err(error) => assert!(!error.ends_login(), "a paste without our state ended the login"),
+    }
     // A code without a state is bound by PKCE alone, where the provider's entry allows it: one word.
     if let (Err(_), Ok(_)) = (read(false), read(true)) {
         assert!(!text.contains(['&', '#']), "more than a code");

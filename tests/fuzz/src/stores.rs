@@ -19,9 +19,13 @@ pub(crate) fn store(bytes: &[u8]) {
         return;
     }
     let new = ProfileId::new("fuzz:new");
+    if document.contains(&new) {
+        return;
+    }
     document.put(&new, "fuzz", &Credential::ApiKey(Secret::new("k")), &Map::new());
     let after = document.to_bytes();
     Document::parse(&after).expect("what is written can be read");
+    assert!(only_adds(&written, &after), "an edit of one part leaves every other byte");
     // Half an emoji and a number without an end stay what they are, which is not JSON for everybody.
     let (Ok(after), Ok(start)) =
         (serde_json::from_slice::<Value>(&after), serde_json::from_slice::<Value>(&written))
@@ -34,6 +38,16 @@ pub(crate) fn store(bytes: &[u8]) {
     for (name, member) in start.as_object().into_iter().flatten() {
         assert!(name == "profiles" || after[name] == *member, "`{name}` has changed");
     }
+}
+
+/// Whether all bytes of `before` but white space are in `after`, with one place where something was put
+/// in.
+fn only_adds(before: &[u8], after: &[u8]) -> bool {
+    let start = before.iter().zip(after).take_while(|(one, other)| one == other).count();
+    let rest = before.len().min(after.len()) - start;
+    let ends = before.iter().rev().zip(after.iter().rev());
+    let end = ends.take(rest).take_while(|(one, other)| one == other).count();
+    before[start..before.len() - end].iter().all(u8::is_ascii_whitespace)
 }
 
 /// What older versions wrote becomes profiles, or an error.
@@ -106,5 +120,19 @@ pub(crate) fn config_edit(bytes: &[u8]) {
             (_, None) => {}
         }
         assert_eq!(after, wanted, "{names:?}: {edited}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_that_loses_a_byte_is_found() {
+        assert!(
+            only_adds(b"{ }", b"{\n  \"a\": 1\n}") && only_adds(b"{\"a\":1}", b"{\"a\":1,\"b\":2}")
+        );
+        assert!(!only_adds(b"{\"a\":1}", b"{\"b\":2}"));
+        assert!(!only_adds(b"[1,2,3]", b"[1,9,2,8]"));
     }
 }

@@ -17,7 +17,8 @@ fn a_setup_token_is_stored_and_handed_out() {
     let run =
         sandbox.run_with_input(&["models", "auth", "setup-token", "--yes"], &format!("{TOKEN}\n"));
     run.expect_code(0);
-    let expected = json!({"type": "token", "provider": "anthropic", "token": TOKEN});
+    let expected = json!({"type": "token", "provider": "anthropic", "token": TOKEN,
+        "destinations": ["https://api.anthropic.com"]});
     assert_eq!(sandbox.profile("main", "anthropic:manual"), expected);
     assert_eq!(handed_out(&sandbox, "anthropic"), TOKEN);
     assert!(!format!("{}{}", run.stdout, run.stderr).contains(TOKEN), "{run:#?}");

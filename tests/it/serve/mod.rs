@@ -2,7 +2,9 @@
 
 mod doors;
 mod exec;
+mod page;
 mod proxy;
+mod refresh;
 mod remote;
 mod rights;
 mod tools;

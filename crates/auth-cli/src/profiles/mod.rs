@@ -16,5 +16,4 @@ pub mod sink;
 pub mod standing;
 pub mod table;
 pub mod token_output;
-pub(crate) mod usage;
 pub mod view;

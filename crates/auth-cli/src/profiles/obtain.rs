@@ -2,7 +2,6 @@
 //! is due; the environment's key is the last resort.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use auth_providers::refresh::{Force, Wanted};
 use auth_routing::session::selector::ModelRef;
@@ -20,25 +19,12 @@ use crate::profiles::audit;
 use crate::profiles::key_reference;
 use crate::profiles::refresh_child;
 use crate::profiles::remote;
-use crate::profiles::route::{self, Candidate, Route, RouteRequest};
+use crate::profiles::route::{self, Candidate, Route};
 use crate::profiles::sink;
 use crate::profiles::token_output::TokenOutput;
 use crate::profiles::view::{self, View, way_in};
 
-/// Which token is asked for.
-#[derive(Clone, Debug, Default)]
-pub struct TokenRequest {
-    /// Whose.
-    pub route: RouteRequest,
-    /// It must be valid for at least that long.
-    pub min_ttl: Duration,
-    /// It is renewed although it looks valid.
-    pub force_refresh: bool,
-    /// … but only if the token is still the one with this SHA-256 (hexadecimal).
-    pub if_token_sha256: Option<String>,
-    /// It is never renewed: what is stored and valid, or an error.
-    pub no_refresh: bool,
-}
+pub use crate::profiles::route::TokenRequest;
 
 /// A valid token of the profile that routing chooses, refreshed first if that is due; else the
 /// environment's.

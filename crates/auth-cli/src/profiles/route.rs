@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use std::time::Duration;
+
 use auth_routing::session::selector::ModelRef;
 use auth_routing::session::{self, Entry, PinSource};
 use auth_routing::{Charge, Pin, Plan, Source, Why, charge, unusable_until};
@@ -28,6 +30,21 @@ pub struct RouteRequest {
     pub new_session: bool,
     /// A model: an alias or `provider/model`.
     pub model: Option<String>,
+}
+
+/// Which token is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct TokenRequest {
+    /// Whose.
+    pub route: RouteRequest,
+    /// It must be valid for at least that long.
+    pub min_ttl: Duration,
+    /// It is renewed although it looks valid.
+    pub force_refresh: bool,
+    /// … but only if the token is still the one with this SHA-256 (hexadecimal).
+    pub if_token_sha256: Option<String>,
+    /// It is never renewed: what is stored and valid, or an error.
+    pub no_refresh: bool,
 }
 
 /// What there is to choose from.

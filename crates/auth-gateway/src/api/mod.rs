@@ -4,6 +4,7 @@
 pub(crate) mod catalogue;
 pub(crate) mod credential_header;
 pub(crate) mod pointer;
+pub(crate) mod refusal;
 pub(crate) mod shape;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,7 @@
 
 pub(crate) mod asked;
 pub(crate) mod clients_file;
+pub(crate) mod guests;
 pub(crate) mod rate;
 
 use std::fmt;

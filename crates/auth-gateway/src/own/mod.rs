@@ -1,12 +1,11 @@
 //! What the gateway answers by itself: its health, counts and status, and tokens and reports for
 //! clients that were granted them.
 
+mod page;
 mod query;
 mod report;
 mod status;
 mod token;
-
-pub(crate) use token::refusal;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -11,11 +11,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::accounts::Accounts;
+use crate::api::refusal::refusal;
 use crate::api::shape::Refusal;
 use crate::client::asked::Caller;
 use crate::gateway::Gateway;
 use crate::own::query::{Wanted, Written};
-use crate::own::token::refusal;
 
 /// What a client tells.
 #[derive(Debug, Deserialize)]

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use crate::accounts::{Accounts, AccountsError, Candidate, Fingerprint, Live, Reason};
+use crate::api::refusal::{all_in_cooldown, refusal};
 use crate::api::shape::Refusal;
 use crate::client::asked::Caller;
 use crate::gateway::Gateway;
 use crate::own::query::{Wanted, Written};
-use crate::proxy::order::all_in_cooldown;
 
 impl<A: Accounts> Gateway<A> {
     /// The token of the first profile that has one.
@@ -86,14 +86,4 @@ fn read(query: Option<&str>) -> Result<(Written, Option<Fingerprint>), Refusal> 
         }
     }
     Ok((written, refused))
-}
-
-/// The refusal for what the accounts do not have.
-pub(crate) fn refusal(error: &AccountsError) -> Refusal {
-    let (status, code) = match error.reason {
-        Reason::NotThere => (StatusCode::NOT_FOUND, "no_credential"),
-        Reason::NeedsLogin => (StatusCode::SERVICE_UNAVAILABLE, "needs_login"),
-        Reason::TryLater => (StatusCode::SERVICE_UNAVAILABLE, "try_later"),
-    };
-    Refusal { code: Some(code), ..Refusal::new(status, error.message.clone()) }
 }

@@ -56,6 +56,11 @@ impl<A: Accounts> Gateway<A> {
         if parts.uri.path() == "/healthz" {
             return Ok(text("ok\n".to_owned()));
         }
+        if parts.uri.path() == "/"
+            && let Some(page) = self.page(&parts)
+        {
+            return Ok(page.map(|body| Reply::Own(Full::new(body))));
+        }
         let caller = self.caller(door, &parts)?;
         if let Some(own) = Own::of(parts.uri.path()) {
             let response = self.own(own, &caller, &parts, body).await?;

@@ -15,6 +15,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 use crate::accounts::{Accounts, AccountsError, Live};
 use crate::api::Api;
+use crate::api::refusal::refusal;
 use crate::api::shape::Refusal;
 use crate::client::Right;
 use crate::client::asked::{Asked, Caller};
@@ -25,7 +26,6 @@ use crate::http::headers::{clean_query, clean_request, is_event_stream};
 use crate::http::keep::{Outgoing, Taken, too_large};
 use crate::http::peek::{self, Held};
 use crate::http::veil::Veil;
-use crate::own::refusal;
 use crate::proxy::order::Order;
 use crate::proxy::relay::{Reply, Trip};
 use crate::reaction::{Reaction, reaction};

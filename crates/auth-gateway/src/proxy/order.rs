@@ -8,11 +8,11 @@ use auth_store::{ProfileId, Timestamp};
 use hyper::StatusCode;
 
 use crate::accounts::{Accounts, Candidate};
+use crate::api::refusal::{all_in_cooldown, refusal};
 use crate::api::shape::Refusal;
 use crate::client::asked::Asked;
 use crate::conversation::facts::{RequestFacts, id_key};
 use crate::gateway::Gateway;
-use crate::own::refusal;
 
 /// Where a request may go.
 #[derive(Debug)]
@@ -169,14 +169,6 @@ fn only(candidates: &[Candidate], owner: &ProfileId, now: Timestamp) -> Result<O
             )
         }),
     }
-}
-
-/// The refusal where nothing is sent at all.
-pub(crate) fn all_in_cooldown(candidates: &[Candidate], now: Timestamp) -> Refusal {
-    let ends = candidates.iter().filter_map(|it| it.cooldown);
-    let soonest = ends.map(|it| it.until.since(now)).min();
-    let message = format!("all {} profiles are in cooldown", candidates.len());
-    Refusal { retry_after: soonest, ..Refusal::new(StatusCode::TOO_MANY_REQUESTS, message) }
 }
 
 /// What a conversation is known by: its own name, or its client.

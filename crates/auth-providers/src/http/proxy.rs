@@ -30,6 +30,14 @@ impl Proxy {
         }
     }
 
+    /// Whether it can be used.
+    ///
+    /// # Errors
+    /// It is no proxy: the variable, and what belongs there.
+    pub fn check(&self) -> Result<(), String> {
+        self.url().map(|_| ())
+    }
+
     /// Its address, as reqwest wants it. One without a scheme is an HTTP proxy.
     ///
     /// # Errors

@@ -16,8 +16,9 @@ use crate::login::error::{LoginError, misconfigured, target, unavailable};
 use crate::login::token_exchange::Grant;
 use crate::login::{DevicePrompt, Login, LoginUi, TIMEOUT};
 use crate::oauth::endpoint::TokenEndpoint;
+use crate::oauth::numbers::number;
 use crate::oauth::response::{error_of, retry_after};
-use crate::oauth::tokens::{number, pointed};
+use crate::oauth::tokens::pointed;
 use crate::provider::{Flow, Provider};
 use crate::text;
 

@@ -12,8 +12,9 @@ use crate::http::{self, HttpRequest, HttpResponse};
 use crate::login::TIMEOUT;
 use crate::login::error::{LoginError, misconfigured, target};
 use crate::oauth::endpoint::TokenEndpoint;
+use crate::oauth::numbers::number;
 use crate::oauth::response::error_of;
-use crate::oauth::tokens::{Expiry, number};
+use crate::oauth::tokens::Expiry;
 use crate::provider::{Flow, Provider};
 use crate::text;
 

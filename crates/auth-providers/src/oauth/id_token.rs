@@ -9,7 +9,7 @@ use std::time::Duration;
 use auth_store::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::oauth::tokens::{number, timestamp};
+use crate::oauth::numbers::{number, timestamp};
 
 /// Why an ID token is not believed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

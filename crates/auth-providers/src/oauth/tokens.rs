@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::http;
 use crate::oauth::id_token;
+use crate::oauth::numbers::{number, timestamp};
 use crate::provider::{IdentitySource, Provider};
 use crate::text;
 
@@ -293,21 +294,6 @@ pub(crate) fn pointed<'a>(object: &'a Map<String, Value>, pointer: &str) -> Opti
         Some(rest) => value.pointer(&format!("/{rest}")),
         None => Some(value),
     }
-}
-
-/// A number, or a string of one: both occur.
-pub(crate) fn number(value: &Value) -> Option<f64> {
-    let number = match value {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    };
-    number.filter(|number| number.is_finite() && *number > 0.0)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what we want")]
-pub(crate) fn timestamp(milliseconds: f64) -> Timestamp {
-    Timestamp(milliseconds as i64)
 }
 
 /// Whether `token` can stand in a header field (RFC 6750 §2.1): visible ASCII.

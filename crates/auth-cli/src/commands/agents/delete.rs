@@ -301,10 +301,12 @@ impl Copy {
                     copy.stays.push((home.clone(), what));
                     let sessions = host::paths::sessions(state, &agent.id);
                     if sessions.is_dir() && others.keep_in_place(&sessions).is_none() {
-                        copy.moves.push((sessions, root.join("sessions")));
+                        let name = sessions.file_name().unwrap_or_default();
+                        copy.moves.push((sessions.clone(), root.join(name)));
                     }
-                    if is_inside && others.same_store.is_none() {
-                        copy.take_files(&agent.directory, root.join("agent"), true);
+                    let inside = agent.directory.strip_prefix(&home);
+                    if let (Ok(inside), None) = (inside, &others.same_store) {
+                        copy.take_files(&agent.directory, root.join(inside), true);
                     }
                 }
             }
@@ -338,6 +340,11 @@ impl Copy {
             if is_credential(&name, is_within_state) && !from.is_dir() {
                 self.moves.push((from, to.join(&name)));
             }
+        }
+        let cache = paths::runtime_cache(directory);
+        if !is_within_state && cache.exists() {
+            let what = "logins of other programs, and perhaps keys of this agent".to_owned();
+            self.stays.push((cache, what));
         }
         self.credentials = Some(to);
     }

@@ -186,7 +186,7 @@ fn of_the_agent(agent: &Agent, examination: &Examination<'_>) -> Vec<Finding> {
 fn for_others(agent: &Agent, examination: &Examination<'_>) -> Option<Finding> {
     let directory = &agent.directory;
     let protected = Protected::beside(agent, &examination.config, examination.context).ok()?;
-    let what = match protected.within(directory) {
+    let what = match protected.within_but_for_agents(directory) {
         Some(what) => what,
         None if is_shared(directory) => "files of other users",
         None => return None,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use auth_providers::Proxy;
 use auth_routing::health::repair;
 use auth_store::{Document, Kind, Profile, ProfileId, ProviderId, paths};
 use serde_json::Value;
@@ -190,18 +191,13 @@ fn variables(examination: &Examination<'_>) -> Vec<Finding> {
         else {
             continue;
         };
-        let with_scheme =
-            if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
-        let is_usable = url::Url::parse(&with_scheme).is_ok_and(|url| url.has_host());
-        if !is_usable {
+        if let Err(what) = Proxy::new(name, value, "").check() {
             findings.push(
-                Finding::new(
-                    "proxy",
-                    Severity::Error,
-                    format!("{name} is not the address of a proxy"),
-                )
-                .costs("no issuer can be asked")
-                .command(format!("correct {name}, such as http://proxy.example:3128, or unset it")),
+                Finding::new("proxy", Severity::Error, what)
+                    .costs("no issuer can be asked")
+                    .command(format!(
+                        "correct {name}, such as http://proxy.example:3128, or unset it"
+                    )),
             );
         }
     }

@@ -38,6 +38,9 @@ pub struct ServeArgs {
     /// Other machines must show a certificate of this authority, beside the token of a client
     #[arg(long, value_name = "FILE", requires = "tls_listen")]
     pub tls_client_ca: Option<String>,
+    /// Open the status page in the browser, by a link that is good once
+    #[arg(long)]
+    pub open: bool,
     /// A host name by which programs may call it, beside this machine's own; may be repeated
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<String>,

@@ -15,6 +15,7 @@ use crate::flows::gateway::accounts::StoreAccounts;
 use crate::flows::gateway::{self, not_open};
 use crate::host::context::Context;
 use crate::host::error::CliError;
+use crate::host::process::browser::Opener;
 use crate::host::process::{notify, runtime};
 use crate::host::report::Report;
 use crate::host::shell_quote::word;
@@ -40,8 +41,12 @@ pub fn run(args: &ServeArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
         let mut server = Server::new(Arc::clone(&gateway), &state).map_err(|it| not_open(it))?;
         let doors = open(&mut server, args, context).await?;
         let phase = signals()?;
-        for door in doors {
+        for door in &doors {
             context.say(format_args!("listening on {door}"));
+        }
+        if args.open {
+            let first = doors.iter().find(|door| door.starts_with("http://"));
+            open_page(first.map_or("", String::as_str), &gateway.one_time_link(), context);
         }
         notify::ready(context);
         server.run(phase).await;
@@ -50,6 +55,15 @@ pub fn run(args: &ServeArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
     });
     gateway.accounts().finish();
     ended.map(|()| Report::default())
+}
+
+/// Shows the status page to the user of this machine.
+fn open_page(door: &str, link: &str, context: &Context) {
+    let address = format!("{door}{link}");
+    context.say(format_args!("the status page, by a link that is good once: {address}"));
+    if let Some(opener) = Opener::from_environment(context) {
+        opener.open(&address);
+    }
 }
 
 /// The names by which it may be called: those that were given, and the address of other machines.

@@ -18,8 +18,8 @@ use crate::host::report::Report;
 use crate::host::shell_quote::command;
 use crate::host::text::printable;
 use crate::profiles::audit;
+use crate::profiles::cooldowns::usage::{Failed, Worked, is_about_the_account};
 use crate::profiles::remote::{self, RemoteSink};
-use crate::profiles::usage::{Failed, Worked, is_about_the_account};
 use crate::profiles::view::{self, no_profile};
 
 /// Writes a success or a failure into the store, or, if it is about one model only, beside it.

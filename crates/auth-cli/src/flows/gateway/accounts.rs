@@ -5,21 +5,19 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use auth_gateway::{
-    Accounts, AccountsError, Candidate, Fingerprint, Live, Question, Reason, overload_end,
-};
+use auth_gateway::{Accounts, AccountsError, Candidate, Fingerprint, Live, Question, overload_end};
 use auth_routing::cooldown::judgement::{Class, Judgement};
 use auth_routing::session::selector::ModelRef;
 use auth_store::{Credential, KeyReference, ProfileId, Timestamp};
 
 use crate::flows::gateway::notes::Notes;
-use crate::flows::gateway::renewals::Renewals;
+use crate::flows::gateway::renewals::{Renewals, told};
 use crate::flows::gateway::reporter::{Failure, Report, Reporter};
 use crate::flows::gateway::snapshot::{GOOD_ENOUGH, Snapshot, live};
 use crate::host::context::Surroundings;
-use crate::host::error::{CliError, Exit};
+use crate::host::error::CliError;
+use crate::profiles::cooldowns::usage::Worked;
 use crate::profiles::key_reference;
-use crate::profiles::usage::Worked;
 
 /// The accounts of the agents of a state directory.
 pub(crate) struct StoreAccounts {
@@ -175,16 +173,6 @@ impl Accounts for StoreAccounts {
         };
         self.reporter.take(Report::Failed(holder, failure));
     }
-}
-
-/// The same in the words of the gateway. They hold no secret.
-pub(crate) fn told(error: &CliError) -> AccountsError {
-    let reason = match error.exit {
-        Exit::NoCredential => Reason::NotThere,
-        Exit::LogInAgain => Reason::NeedsLogin,
-        _ => Reason::TryLater,
-    };
-    AccountsError { reason, message: error.message.clone() }
 }
 
 impl fmt::Debug for StoreAccounts {

@@ -71,14 +71,11 @@ impl Notes {
         });
     }
 
-    /// Whether a cooldown of that one model waits to be written.
-    pub(crate) fn is_about_model(&self, directory: &Path, id: &ProfileId, model: &str) -> bool {
+    /// Whether a cooldown of that one model waits to be written, of whatever profile.
+    pub(crate) fn are_about_model(&self, model: &str) -> bool {
         let all = self.lock();
-        let is_it = |failed: &Failed| failed.model.as_deref() == Some(model);
-        !all.is_empty()
-            && all
-                .get(&(directory.to_owned(), id.clone()))
-                .is_some_and(|note| note.failed.iter().any(is_it))
+        let mut failed = all.values().flat_map(|note| &note.failed);
+        failed.any(|failed| failed.model.as_deref() == Some(model))
     }
 
     /// The profile as it will be when all is written.

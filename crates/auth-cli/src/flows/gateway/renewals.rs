@@ -6,17 +6,16 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use auth_gateway::{AccountsError, Fingerprint, Live};
+use auth_gateway::{AccountsError, Fingerprint, Live, Reason};
 use auth_providers::refresh::{Force, Wanted};
 use auth_store::ProfileId;
 use tokio::sync::watch;
 
 use crate::agent::Agent;
 use crate::config::Config;
-use crate::flows::gateway::accounts::told;
 use crate::flows::gateway::snapshot::live;
 use crate::host::context::{Context, Surroundings};
-use crate::host::error::CliError;
+use crate::host::error::{CliError, Exit};
 use crate::profiles::view::no_profile;
 use crate::profiles::{refresh_child, sink};
 
@@ -94,6 +93,16 @@ fn renewed(what: &What, holder: &Agent, context: &Context) -> Result<Live, CliEr
     let document = sink.store.read()?;
     let account = document.profile(profile).and_then(|profile| profile.account_id);
     live(&credential, account.as_ref()).ok_or_else(|| no_profile(profile, &document, holder))
+}
+
+/// The same in the words of the gateway. They hold no secret.
+pub(crate) fn told(error: &CliError) -> AccountsError {
+    let reason = match error.exit {
+        Exit::NoCredential => Reason::NotThere,
+        Exit::LogInAgain => Reason::NeedsLogin,
+        _ => Reason::TryLater,
+    };
+    AccountsError { reason, message: error.message.clone() }
 }
 
 impl fmt::Debug for Renewals {

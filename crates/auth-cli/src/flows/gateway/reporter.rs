@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::flows::gateway::notes::Notes;
 use crate::host::context::{Context, Surroundings};
 use crate::host::error::CliError;
-use crate::profiles::usage::{self, Failed, Worked};
+use crate::profiles::cooldowns::usage::{self, Failed, Worked};
 
 /// The thread that writes.
 #[derive(Debug)]

@@ -1,11 +1,12 @@
 //! What a server knows of an agent: its profiles, its credentials, its plans. All of it is read
 //! again as soon as a file that decides about it has changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auth_gateway::{Candidate, Cooldown, Live};
 use auth_routing::session::{self, Entry};
@@ -27,6 +28,9 @@ pub(crate) struct Snapshot {
     files: Files,
     view: Seen,
     pin: Option<Pin>,
+    /// When it was last seen to be current, in microseconds after it was read.
+    seen: AtomicU64,
+    read: Instant,
     plans: RwLock<HashMap<ProviderId, HashMap<Option<String>, Arc<Planned>>>>,
 }
 
@@ -44,6 +48,7 @@ struct Seen {
     routing: auth_routing::Config,
     orders: HashMap<ProviderId, Vec<ProfileId>>,
     models: ModelUsage,
+    known_models: HashSet<String>,
     profiles: HashMap<ProviderId, Vec<Profile>>,
     credentials: HashMap<ProfileId, (Credential, Option<String>)>,
 }
@@ -81,13 +86,30 @@ impl Snapshot {
             None => None,
         };
         let pin = entry.as_ref().and_then(|entry: &Entry| session::pin(entry));
-        Ok(Self { files, view: Seen::from_view(view), pin, plans: RwLock::default() })
+        Ok(Self {
+            files,
+            view: Seen::from_view(view),
+            pin,
+            seen: AtomicU64::new(0),
+            read: Instant::now(),
+            plans: RwLock::default(),
+        })
     }
 
-    /// Whether everything is as it was read.
+    /// Whether everything is as it was read. One request asks several times.
     pub(crate) fn is_current(&self) -> bool {
         let files = &self.files;
-        files.are_stable && files.stamps.iter().all(|(path, stamp)| stamp_of(path) == *stamp)
+        let now = u64::try_from(self.read.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let seen = self.seen.load(Ordering::Acquire);
+        if files.are_stable && seen > 0 && now.saturating_sub(seen) < ONE_REQUEST {
+            return true;
+        }
+        let is_current =
+            files.are_stable && files.stamps.iter().all(|(path, stamp)| stamp_of(path) == *stamp);
+        if is_current {
+            self.seen.store(now.max(1), Ordering::Release);
+        }
+        is_current
     }
 
     /// The agent in whose file a profile is.
@@ -113,7 +135,7 @@ impl Snapshot {
     ) -> Arc<Planned> {
         let marks = notes.marks();
         let model = model.map(|model| format!("{provider}/{model}"));
-        let model = model.filter(|model| self.knows(provider, model, notes));
+        let model = model.filter(|model| self.knows(model, notes));
         let is_good = |planned: &&Arc<Planned>| {
             planned.marks == marks && planned.until.is_none_or(|until| now < until)
         };
@@ -130,13 +152,8 @@ impl Snapshot {
     }
 
     /// Whether anything is known of a model apart from its profile.
-    fn knows(&self, provider: &ProviderId, model: &str, notes: &Notes) -> bool {
-        let profiles = self.view.profiles.get(provider).into_iter().flatten();
-        let mut ids = profiles.map(|profile| &profile.id);
-        ids.any(|id| {
-            self.view.models.get(id, model).last_failure_at.is_some()
-                || notes.is_about_model(&self.holder(id).directory, id, model)
-        })
+    fn knows(&self, model: &str, notes: &Notes) -> bool {
+        self.view.known_models.contains(model) || notes.are_about_model(model)
     }
 
     fn made(
@@ -239,12 +256,23 @@ impl Seen {
             let credential = document.credential(&profile.id)?;
             Some((profile.id.clone(), (credential, profile.account_id.clone())))
         });
+        let known_models = profiles.iter().flat_map(|profile| models.models(&profile.id));
+        let known_models = known_models.map(|(model, _)| model).collect();
         let (orders, credentials) = (orders.collect(), credentials.collect());
         let mut of_provider: HashMap<ProviderId, Vec<Profile>> = HashMap::new();
         for profile in profiles {
             of_provider.entry(profile.provider.clone()).or_default().push(profile);
         }
-        Self { agent, shared, routing, orders, models, profiles: of_provider, credentials }
+        Self {
+            agent,
+            shared,
+            routing,
+            orders,
+            models,
+            known_models,
+            profiles: of_provider,
+            credentials,
+        }
     }
 }
 
@@ -266,5 +294,7 @@ fn stamp_of(path: &Path) -> Option<Stamp> {
     std::fs::metadata(path).ok().and_then(|found| Stamp::from_metadata(&found))
 }
 
+/// So long, in microseconds, the files are not looked at again: no other program could tell.
+const ONE_REQUEST: u64 = 300;
 /// A token that is good for longer is sent while it is renewed.
 pub(crate) const GOOD_ENOUGH: Duration = Duration::from_secs(30);

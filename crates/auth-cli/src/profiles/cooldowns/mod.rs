@@ -1,5 +1,7 @@
 //! The profiles that rest after a failure, and the models that rest with some of them.
 
+pub(crate) mod usage;
+
 use auth_routing::unusable_until;
 use auth_store::{ModelUsage, ProfileId, Timestamp, Usage};
 use serde::Serialize;

@@ -1,15 +1,16 @@
 //! A sink on another machine: this one has no store, asks that one, and keeps access tokens until
 //! shortly before their end. A refresh token never comes here.
 
+mod tokens;
+
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use auth_gateway::{Place, Remote, Told, trusting};
-use auth_store::{Kind, ProfileId, ProviderId, Secret, Timestamp, paths, read_regular};
+use auth_store::{ProviderId, Secret, Timestamp, paths, read_regular};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use url::form_urlencoded::Serializer;
 
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
@@ -17,8 +18,11 @@ use crate::host::process::runtime;
 use crate::host::report::Report;
 use crate::host::shell_quote::moved_away;
 use crate::host::text::utc;
-use crate::profiles::obtain::TokenRequest;
+use crate::profiles::remote::tokens::{Given, MARGIN, asked, given, keep, write};
+use crate::profiles::route::TokenRequest;
 use crate::profiles::token_output::TokenOutput;
+
+pub(crate) use tokens::cached;
 
 /// The sink that this machine asks.
 #[derive(Debug)]
@@ -37,15 +41,6 @@ struct Kept {
     token: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ca: Option<String>,
-}
-
-/// A token that was given, and for what.
-#[derive(Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Given {
-    asked: String,
-    at: Timestamp,
-    told: Value,
 }
 
 /// The sink that this machine asks, if it was told to.
@@ -232,86 +227,6 @@ impl RemoteSink {
     }
 }
 
-/// The token that was given for a plain request, if it is good for a while. Nothing is asked.
-pub(crate) fn cached(request: &TokenRequest, context: &Context) -> Option<TokenOutput> {
-    let asked = asked(request);
-    let known = given(context).into_iter().find(|given| given.asked == asked)?;
-    known.is_good(context.now(), MARGIN).then(|| known.output())?
-}
-
-impl Given {
-    fn is_good(&self, now: Timestamp, margin: Duration) -> bool {
-        match self.told["expires"].as_i64().map(Timestamp) {
-            Some(end) => now.plus(margin) < end,
-            // It may be taken away there at any time.
-            None => now < self.at.plus(WITHOUT_END),
-        }
-    }
-
-    fn output(&self) -> Option<TokenOutput> {
-        let text = |name: &str| self.told[name].as_str();
-        let profile = ProfileId::new(text("profileId")?);
-        Some(TokenOutput {
-            provider: ProviderId::new(text("provider")?),
-            source: format!("profile: {profile}"),
-            profile: Some(profile),
-            agent: text("agentId").unwrap_or("main").to_owned(),
-            kind: match text("mode")? {
-                "oauth" => Kind::OAuth,
-                "token" => Kind::Token,
-                _ => Kind::ApiKey,
-            },
-            token: text("token")?.into(),
-            expires: self.told["expires"].as_i64().map(Timestamp),
-            model: None,
-            fallback_for: None,
-        })
-    }
-}
-
-/// What is asked for, as the sink reads it.
-fn asked(request: &TokenRequest) -> String {
-    let route = &request.route;
-    let (model_provider, model) = match route.model.as_deref().map(|it| it.split_once('/')) {
-        Some(Some((provider, model))) => (Some(provider), Some(model)),
-        Some(None) => (None, route.model.as_deref()),
-        None => (None, None),
-    };
-    let mut query = Serializer::new(String::new());
-    for (name, value) in [
-        ("provider", route.provider.as_deref().or(model_provider)),
-        ("profile", route.profile.as_deref()),
-        ("model", model),
-        ("session", route.session.as_deref()),
-    ] {
-        if let Some(value) = value {
-            query.append_pair(name, value);
-        }
-    }
-    query.finish()
-}
-
-/// The tokens that were given. What cannot be read is as good as nothing: it can be asked for.
-fn given(context: &Context) -> Vec<Given> {
-    let bytes = read_regular(&paths::remote_tokens(&context.paths().state_dir));
-    let given = bytes.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    given.unwrap_or_default()
-}
-
-fn keep(fresh: Given, context: &Context) {
-    let now = context.now();
-    let mut kept = given(context);
-    kept.retain(|given| given.asked != fresh.asked && given.is_good(now, Duration::ZERO));
-    kept.push(fresh);
-    write(&kept, context);
-}
-
-fn write(given: &[Given], context: &Context) {
-    let path = paths::remote_tokens(&context.paths().state_dir);
-    // Without it the next one asks again.
-    let _ = auth_store::write_atomic_unsynced(&path, json!(given).to_string().as_bytes());
-}
-
 fn damaged(path: &Path, error: &dyn std::fmt::Display) -> CliError {
     let message = format!("`{}` cannot be read: {error}", path.display());
     CliError::new(Exit::Store, "sink_damaged", message)
@@ -354,8 +269,3 @@ pub(crate) fn not_here(sink: &RemoteSink) -> CliError {
     CliError::new(Exit::Usage, "remote_sink", message)
         .hint("run it on that machine; or stop asking it here: clawdbot sink unset")
 }
-
-/// A token is asked for anew so long before its end.
-const MARGIN: Duration = Duration::from_mins(1);
-/// A key without an end is asked for anew after this.
-const WITHOUT_END: Duration = Duration::from_mins(5);
