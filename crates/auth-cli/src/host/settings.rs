@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use auth_store::{read_regular, replace_if_unchanged};
+use auth_store::{Coexist, read_regular, replace_if_unchanged};
 use serde_json::{Map, Value};
 
 use crate::host::context::Context;
@@ -22,18 +22,6 @@ pub enum Audit {
     Slow,
     /// Nothing.
     Off,
-}
-
-/// Whether a Clawdbot may be running on the same files.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Coexist {
-    /// Its traces tell.
-    #[default]
-    Auto,
-    /// It may.
-    Always,
-    /// It does not.
-    Never,
 }
 
 /// The settings.

@@ -14,6 +14,7 @@ use crate::agent::{self, Agent};
 use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::CliError;
+use crate::host::settings::Settings;
 use crate::host::{fallback_directories, network};
 use crate::profiles::view;
 
@@ -32,7 +33,7 @@ pub fn for_agent(agent: &Agent, config: &Config, context: &Context) -> Result<To
         .into_iter()
         .fold(state.records(), Records::with_rescue);
     Ok(TokenSink {
-        store: agent.store_to_change(context).with_coexist(coexist(agent, config, context)),
+        store: agent.store_to_change(context).with_coexist(coexist(agent, config, context)?),
         siblings: others.iter().map(|it| it.store().telling(&context.recoveries)).collect(),
         records,
         providers,
@@ -44,9 +45,13 @@ pub fn for_agent(agent: &Agent, config: &Config, context: &Context) -> Result<To
     })
 }
 
-/// Whether Clawdbot's lock is held during requests. A Clawdbot may be alive on these files if it left
+/// Whether Clawdbot's lock is held during requests: as the settings say. Else a Clawdbot may be alive on these files if it left
 /// its stamp in the config or used a session within a week; else the store knows.
-fn coexist(agent: &Agent, config: &Config, context: &Context) -> Coexist {
+fn coexist(agent: &Agent, config: &Config, context: &Context) -> Result<Coexist, CliError> {
+    let set = Settings::load(context)?.coexist();
+    if set != Coexist::Auto {
+        return Ok(set);
+    }
     let stamp = match &config.value["meta"]["lastTouchedAt"] {
         Value::String(text) => Timestamp::read(text),
         number => number.as_i64().map(Timestamp),
@@ -57,7 +62,8 @@ fn coexist(agent: &Agent, config: &Config, context: &Context) -> Coexist {
     let used = used.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let used = used.map(|since| Timestamp(0).plus(since));
     let is_recent = |at: Timestamp| context.now().since(at) < TRACES_LAST;
-    if stamp.into_iter().chain(used).any(is_recent) { Coexist::Always } else { Coexist::Auto }
+    let is_seen = stamp.into_iter().chain(used).any(is_recent);
+    Ok(if is_seen { Coexist::Always } else { Coexist::Auto })
 }
 
 const TRACES_LAST: Duration = Duration::from_hours(7 * 24);
