@@ -11,7 +11,7 @@ const ORIGINS: [&str; 4] = [
     "crates/auth-providers/src/provider/destinations.rs",
     "crates/auth-cli/src/profiles/save/mod.rs",
     "crates/auth-cli/src/flows/paste.rs",
-    "crates/auth-cli/src/profiles/audit.rs",
+    "crates/auth-cli/src/profiles/audit/mod.rs",
 ];
 
 /// Who may open a connection: the client that takes requests of the door, and the gateway, which sends what a client
