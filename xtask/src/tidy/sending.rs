@@ -11,13 +11,16 @@ const ORIGINS: [&str; 4] = [
     "crates/auth-providers/src/provider/destinations.rs",
     "crates/auth-cli/src/profiles/save/mod.rs",
     "crates/auth-cli/src/flows/paste.rs",
-    "crates/auth-cli/src/profiles/audit.rs",
+    "crates/auth-cli/src/profiles/audit/mod.rs",
 ];
 
-/// Who may open a connection: the client that takes requests of the door, and the gateway, which sends what a client
-/// asked for to the address of the provider's entry.
-const NETWORK: [&str; 2] =
-    ["crates/auth-providers/src/http/reqwest_client.rs", "crates/auth-gateway/src/upstream.rs"];
+/// Who may open a connection: the client that takes requests of the door; the gateway, which sends what a client asked
+/// for to the address of the provider's entry; and a client of another gateway of ours.
+const NETWORK: [&str; 3] = [
+    "crates/auth-providers/src/http/reqwest_client.rs",
+    "crates/auth-gateway/src/upstream.rs",
+    "crates/auth-gateway/src/remote.rs",
+];
 
 const CONNECTIONS: [&str; 6] = [
     "reqwest::",
