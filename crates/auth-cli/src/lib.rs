@@ -159,7 +159,7 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
                 AuthCommand::Report(args) => commands::token::report::run(args, invocation),
                 AuthCommand::Explain(args) => commands::token::explain::run(args, invocation),
                 AuthCommand::Token(args) => commands::token::run(args, invocation),
-                AuthCommand::Exec(args) => commands::token::exec_env::exec(args, invocation),
+                AuthCommand::Exec(args) => commands::token::exec(args, invocation),
                 AuthCommand::Env(args) => commands::token::exec_env::env(args, invocation),
                 AuthCommand::Configure(what) => commands::configure::run(what, invocation),
                 AuthCommand::GitCredential(args) => {
@@ -190,7 +190,7 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
         }
         Command::Token(args) => commands::token::run(args, invocation),
         Command::Explain(args) => commands::token::explain::run(args, invocation),
-        Command::Exec(args) => commands::token::exec_env::exec(args, invocation),
+        Command::Exec(args) => commands::token::exec(args, invocation),
         Command::Env(args) => commands::token::exec_env::env(args, invocation),
         Command::Use(args) => commands::profiles::order::put_first(args, invocation),
         Command::Whoami => commands::status::whoami(invocation),

@@ -8,7 +8,6 @@ use crate::commands::token::exec_args::EnvArgs;
 use crate::commands::token::exec_args::ExecArgs;
 use crate::commands::token::exec_args::Shell;
 use crate::commands::token::exec_args::WantedArgs;
-use crate::commands::token::exec_proxy;
 use crate::commands::token::output::pretty;
 use crate::host::error::{CliError, Exit};
 use crate::host::process::launch::{self, Program};
@@ -23,9 +22,6 @@ use crate::profiles::view;
 
 /// Becomes the program, with the tokens in its environment.
 pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
-    if args.proxy {
-        return exec_proxy::run(args, invocation);
-    }
     let variables = variables(&args.wanted, invocation)?;
     // Nothing comes after the other program.
     runtime_cache::follow_changes(invocation);

@@ -21,6 +21,7 @@ use auth_store::{Credential, KeyReference};
 
 use crate::agent::invocation::Invocation;
 use crate::commands::token::args::{TokenArgs, TokenFormat};
+use crate::commands::token::exec_args::ExecArgs;
 use crate::config::cache;
 use crate::host::context::{AGENT_VARIABLE, Context};
 use crate::host::error::{CliError, Exit};
@@ -151,6 +152,11 @@ fn from_before(
     let request = TokenRequest { route: request.clone(), ..TokenRequest::default() };
     let output = remote::cached(&request, context)?;
     output.rendered(format, || view::providers(context)).ok()
+}
+
+/// Runs another program with tokens, or beside a proxy of its own.
+pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    if args.proxy { exec_proxy::run(args, invocation) } else { exec_env::exec(args, invocation) }
 }
 
 /// Prints a valid token of the profile that routing chooses, refreshed first if that is due.

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use auth_routing::cooldown::response;
 use auth_routing::session::selector::ModelRef;
-use auth_store::{ProfileId, ProviderId, Timestamp};
+use auth_store::{AuditKind, ProfileId, ProviderId, Timestamp};
 
 use crate::agent::Agent;
 use crate::config::Config;
 use crate::flows::gateway::notes::Notes;
 use crate::host::context::{Context, Surroundings};
 use crate::host::error::CliError;
+use crate::profiles::audit;
 use crate::profiles::cooldowns::usage::{self, Failed, Worked};
 
 /// The thread that writes.
@@ -128,6 +129,9 @@ impl Writer {
         if written.is_ok() {
             // Else the note is all that is known.
             self.notes.is_written(&agent.directory, &failed.id, failed.note);
+            let detail = Some(failed.failure.reason.as_str().to_owned());
+            let Failure { provider, id, .. } = failed;
+            audit::note(AuditKind::Failover, provider, id, agent, detail, &self.context);
         }
         self.say(&failed.id, written);
     }
