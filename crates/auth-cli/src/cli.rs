@@ -51,10 +51,50 @@ pub enum ModelsCommand {
     /// The same for pictures
     #[command(subcommand)]
     ImageFallbacks(FallbacksCommand),
-    /// Log in, hand out, route, log out
-    #[command(subcommand)]
+    /// Log in, get tokens, choose between accounts, log out
+    #[command(subcommand, help_template = AUTH_HELP)]
     Auth(AuthCommand),
 }
+
+/// The help of `models auth`: its commands by what they are for. A test compares it with the commands.
+const AUTH_HELP: &str = "\
+{about-with-newline}
+{usage-heading} {usage}
+
+Log in:
+  login                 Log in to a provider
+  add                   Choose a provider and a way to log in
+  setup-token           Store the token that `claude setup-token` prints
+  paste-token           Store a token made elsewhere
+  paste-api-key         Store an API key
+  import                Copy a credential from another tool
+  login-github-copilot  Log in to GitHub Copilot
+
+Use:
+  token                 Print a valid token
+  exec                  Run a program with tokens in its environment
+  env                   Print the lines that put tokens into the environment
+  report                Report how a request went, so that routing learns from it
+
+Choose:
+  explain               Why which profile comes first
+  order                 Which profile of a provider comes first
+  cooldown              Profiles in cooldown after a failure
+
+Keep:
+  list                  The profiles of an agent
+  refresh               Refresh what is about to expire
+  logout                Revoke a login where the provider can, then delete it
+  remove                Delete a profile; the provider is not told
+
+Integrate:
+  configure             Let another program take its token from here
+
+{options}
+
+Examples:
+  clawdbot models auth login --provider openai-codex
+  clawdbot models auth token --provider openai-codex";
 
 /// `models auth …`
 #[derive(Debug, Subcommand)]
@@ -173,19 +213,19 @@ pub enum Command {
 #[derive(Args, Clone, Debug, Default)]
 pub struct GlobalArgs {
     /// The agent whose credentials are meant; without it, the default agent
-    #[arg(long, global = true, value_name = "ID")]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "ID")]
     pub agent: Option<String>,
     /// Data as JSON on stdout, errors too
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
     /// Say on stderr what is done
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = "Global options")]
     pub verbose: bool,
     /// No colours, whatever the terminal can show
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     pub no_color: bool,
     /// Times in UTC instead of the local time zone
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     pub utc: bool,
 }
 
@@ -203,13 +243,19 @@ impl Cli {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  clawdbot completion bash > ~/.local/share/bash-completion/completions/clawdbot
-  clawdbot completion zsh > ~/.zfunc/_clawdbot
+  clawdbot completion bash --install
+  clawdbot completion zsh --install
   clawdbot completion fish > ~/.config/fish/completions/clawdbot.fish")]
 pub struct CompletionArgs {
     /// The shell
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+    /// Write it where the shell looks for it
+    #[arg(long)]
+    pub install: bool,
+    /// Remove what --install wrote
+    #[arg(long, conflicts_with = "install")]
+    pub undo: bool,
 }
 
 /// `man`
@@ -228,6 +274,19 @@ pub struct ManArgs {
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
+
+    #[test]
+    fn the_help_of_models_auth_has_each_of_its_commands() {
+        let root = Cli::command();
+        let auth = root.find_subcommand("models").and_then(|it| it.find_subcommand("auth")).unwrap();
+        let listed = |name: &str| AUTH_HELP.lines().any(|line| {
+            line.strip_prefix("  ").is_some_and(|line| line.split(' ').next() == Some(name))
+        });
+        let visible = auth.get_subcommands().filter(|it| !it.is_hide_set());
+        for command in visible {
+            assert!(listed(command.get_name()), "{}", command.get_name());
+        }
+    }
 
     #[test]
     fn the_definition_is_consistent() {

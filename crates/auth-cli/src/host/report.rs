@@ -134,6 +134,18 @@ impl Report {
         self.data.unwrap_or_default()
     }
 
+    /// All its text.
+    pub(crate) fn text(&self) -> String {
+        let lines = self.lines.iter().map(|line| match line {
+            Line::Text(line)
+            | Line::Styled(line)
+            | Line::Raw(line)
+            | Line::Note(line)
+            | Line::Said(line) => line.as_str(),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// The failure, for better words.
     pub(crate) fn map_failure(self, better: impl FnOnce(CliError) -> CliError) -> Self {
         Self { failure: self.failure.map(better), ..self }

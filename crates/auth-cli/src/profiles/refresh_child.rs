@@ -21,7 +21,7 @@ use crate::agent::Agent;
 use crate::agent::invocation::Invocation;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::process::{hardening, launch};
+use crate::host::process::{hardening, launch, logging};
 use crate::host::report::Output;
 use crate::host::state;
 use crate::profiles::refresh_error::explain;
@@ -83,14 +83,19 @@ fn send(
             ];
             let needs = needs.concat();
             let mut command = launch::program_seeing(program, &context.env_without_secrets(&needs));
-            command.args(request.arguments());
-            in_child(command, lock, sink).map_err(Failure::InChild)
+            command.args(request.arguments()).envs(logging::for_child(context));
+            in_child(command, lock, sink, context).map_err(Failure::InChild)
         }
         _ => Ok(refresh::send_blocking(lock, wanted, provider, sink.refresh_context())?),
     }
 }
 
-fn in_child(mut command: Command, lock: TokenLock, sink: &TokenSink) -> Result<bool, CliError> {
+fn in_child(
+    mut command: Command,
+    lock: TokenLock,
+    sink: &TokenSink,
+    context: &Context,
+) -> Result<bool, CliError> {
     let failed = |error: std::io::Error| {
         CliError::new(Exit::TryLater, "no_child", format!("could not start the refresh: {error}"))
             .hint("nothing was sent; try again")
@@ -98,16 +103,12 @@ fn in_child(mut command: Command, lock: TokenLock, sink: &TokenSink) -> Result<b
     let mut child = command
         .stdin(Stdio::from(lock.share()?))
         .stdout(Stdio::piped())
-        // Whoever ends us may wait until nobody has our stderr any more.
-        .stderr(Stdio::null())
+        // Whoever ends us may wait until nobody has our stderr any more; a log is worth it.
+        .stderr(if logging::is_on(context) { Stdio::inherit() } else { Stdio::null() })
         .spawn()
         .map_err(failed)?;
     drop(lock);
-    let mut text = String::new();
-    if let Some(mut stdout) = child.stdout.take() {
-        // What cannot be read is no report.
-        let _ = stdout.read_to_string(&mut text);
-    }
+    let text = child.stdout.take().map(|stdout| said(stdout, context)).unwrap_or_default();
     let _ = child.wait();
     let Ok(mut report) = serde_json::from_str::<Value>(&text) else {
         // It died; the token's record says how far it came, so look again.
@@ -122,6 +123,29 @@ fn in_child(mut command: Command, lock: TokenLock, sink: &TokenSink) -> Result<b
         None => Err(CliError::from_json(&report["error"])),
     }
 }
+
+/// All that the child says. A user at a terminal is told why it takes long.
+fn said(mut stdout: std::process::ChildStdout, context: &Context) -> String {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        // What cannot be read is no report.
+        let _ = stdout.read_to_string(&mut text);
+        let _ = sender.send(text);
+    });
+    match receiver.recv_timeout(LONG) {
+        Ok(text) => text,
+        Err(_) => {
+            if context.terminal.stderr {
+                context.say("Refreshing the token: the issuer is slow. Ctrl-C is safe.");
+            }
+            receiver.recv().unwrap_or_default()
+        }
+    }
+}
+
+/// A refresh that takes longer says so.
+const LONG: Duration = Duration::from_secs(1);
 
 /// What the child is told, as arguments: nothing in it is secret.
 struct Request<'a> {
@@ -154,6 +178,7 @@ impl Request<'_> {
 
 /// The child: takes over the lock, sends, saves, says what came of it.
 pub fn run(arguments: &[OsString], context: &Context) -> u8 {
+    logging::start(false, context);
     let mut report = match child(arguments, context) {
         Ok(sent) => json!({ "sent": sent }),
         Err(error) => json!({ "error": error.to_json() }),
@@ -236,7 +261,7 @@ mod tests {
             let lock = sink.records.lock(key, Duration::from_mins(1)).unwrap();
             let mut command = Command::new("printf");
             command.arg(text);
-            in_child(command, lock, &sink)
+            in_child(command, lock, &sink, &context)
         };
         for text in ["", "{\"sent\"", "{\"sent\": true} \\377"] {
             assert!(!said(text).unwrap(), "{text}");

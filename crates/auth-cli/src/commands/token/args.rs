@@ -47,6 +47,9 @@ pub struct TokenArgs {
     /// It must be valid for at least that long: `10m`; a bare number means seconds
     #[arg(long, value_name = "DURATION", value_parser = seconds)]
     pub min_ttl: Option<Duration>,
+    /// Put it on the clipboard of this terminal (OSC 52, also over SSH) instead of printing it
+    #[arg(long, conflicts_with = "format")]
+    pub copy: bool,
     /// Renew it although it looks valid
     #[arg(long, conflicts_with = "no_refresh")]
     pub force_refresh: bool,
