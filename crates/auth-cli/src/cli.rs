@@ -36,19 +36,19 @@ pub struct ModelsArgs {
 /// `models …`
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
-    /// Whether every credential in use is there, valid and able to stay so
+    /// Show the credentials in use, and which profile comes next
     Status(StatusArgs),
-    /// The model that is used first; with --agent, by that agent
+    /// Set the default model; with --agent, that agent's
     Set(ModelArgs),
-    /// The model for pictures
+    /// Set the image model
     SetImage(ModelArgs),
     /// Short names for models
     #[command(subcommand)]
     Aliases(AliasesCommand),
-    /// What is used when the first model cannot be
+    /// Models to try when the default model cannot be used
     #[command(subcommand)]
     Fallbacks(FallbacksCommand),
-    /// The same for pictures
+    /// The same for images
     #[command(subcommand)]
     ImageFallbacks(FallbacksCommand),
     /// Log in, get tokens, choose between accounts, log out
@@ -103,25 +103,25 @@ pub enum AuthCommand {
     Login(LoginArgs),
     /// Log in to GitHub Copilot with a code on another device
     LoginGithubCopilot(CopilotArgs),
-    /// Choose a provider and a way to log in, at a terminal
+    /// Choose a provider and a way to log in
     Add,
     /// Store the token that `claude setup-token` prints
     SetupToken(SetupTokenArgs),
-    /// Store a token that somebody else keeps alive
+    /// Store a token made elsewhere
     PasteToken(PasteTokenArgs),
     /// Store an API key
     PasteApiKey(PasteApiKeyArgs),
-    /// Take a credential over from another tool, once
+    /// Copy a credential from another tool
     Import(ImportArgs),
     /// The profiles of an agent, and whether each can be used now
     List(ListArgs),
-    /// Revoke a login where the provider can, then forget it
+    /// Revoke a login where the provider can, then delete it
     Logout(LogoutArgs),
-    /// Forget a profile; the provider is not told
+    /// Delete a profile; the provider is not told
     Remove(RemoveArgs),
-    /// Renew what is about to expire
+    /// Refresh what is about to expire
     Refresh(RefreshArgs),
-    /// Tell how a credential did, so that routing learns from it
+    /// Report how a request went, so that routing learns from it
     Report(ReportArgs),
     /// Why which profile comes first
     Explain(ExplainArgs),
@@ -134,13 +134,13 @@ pub enum AuthCommand {
     /// Let another program take its token from here
     #[command(subcommand)]
     Configure(ConfigureCommand),
-    /// Answer git, as one of its credential helpers
+    /// Act as a credential helper of git
     #[command(hide = true)]
     GitCredential(GitCredentialArgs),
     /// Which profile of a provider comes first
     #[command(subcommand)]
     Order(OrderCommand),
-    /// Profiles that rest after a failure
+    /// Profiles in cooldown after a failure
     #[command(subcommand)]
     Cooldown(CooldownCommand),
 }
@@ -174,11 +174,11 @@ pub struct Cli {
 /// The words we own.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// The first steps: find what is there, log in, check, choose the model
+    /// Set up: find existing logins, log in, check, choose the model
     Onboard(OnboardArgs),
     /// Credentials, models and their state
     Models(ModelsArgs),
-    /// What is connected: of the channels, only the credentials are ours
+    /// List the configured channels and the stored credentials
     #[command(subcommand)]
     Channels(ChannelsCommand),
     /// Agents: isolated sets of credentials and sessions
@@ -198,10 +198,10 @@ pub enum Command {
     /// Which model and profile a conversation uses
     #[command(subcommand)]
     Sessions(SessionsCommand),
-    /// Providers that are not compiled in
+    /// Provider plugins and manifests
     #[command(subcommand)]
     Plugins(PluginsCommand),
-    /// What is wrong, what it costs, and the command that fixes it
+    /// Find problems, and the commands that fix them
     Doctor(DoctorArgs),
     /// Print the completion script of a shell
     Completion(CompletionArgs),
@@ -212,16 +212,16 @@ pub enum Command {
 /// Options of every command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct GlobalArgs {
-    /// The agent whose credentials are meant; without it, the default agent
+    /// The agent to use (default: the default agent)
     #[arg(long, global = true, help_heading = "Global options", value_name = "ID")]
     pub agent: Option<String>,
-    /// Data as JSON on stdout, errors too
+    /// Print JSON, errors too
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
-    /// Say on stderr what is done
+    /// Log to stderr what is done, with each request
     #[arg(long, short, global = true, help_heading = "Global options")]
     pub verbose: bool,
-    /// No colours, whatever the terminal can show
+    /// No colours
     #[arg(long, global = true, help_heading = "Global options")]
     pub no_color: bool,
     /// Times in UTC instead of the local time zone
@@ -278,10 +278,13 @@ mod tests {
     #[test]
     fn the_help_of_models_auth_has_each_of_its_commands() {
         let root = Cli::command();
-        let auth = root.find_subcommand("models").and_then(|it| it.find_subcommand("auth")).unwrap();
-        let listed = |name: &str| AUTH_HELP.lines().any(|line| {
-            line.strip_prefix("  ").is_some_and(|line| line.split(' ').next() == Some(name))
-        });
+        let auth =
+            root.find_subcommand("models").and_then(|it| it.find_subcommand("auth")).unwrap();
+        let listed = |name: &str| {
+            AUTH_HELP.lines().any(|line| {
+                line.strip_prefix("  ").is_some_and(|line| line.split(' ').next() == Some(name))
+            })
+        };
         let visible = auth.get_subcommands().filter(|it| !it.is_hide_set());
         for command in visible {
             assert!(listed(command.get_name()), "{}", command.get_name());

@@ -66,12 +66,18 @@ fn place(shell: Shell, context: &Context) -> Result<(PathBuf, Option<&'static st
         Shell::Bash => (data().join("bash-completion/completions/clawdbot"), None),
         Shell::Zsh => (
             data().join("zsh/site-functions/_clawdbot"),
-            Some("note: ~/.zshrc needs, before compinit: fpath=(~/.local/share/zsh/site-functions $fpath)"),
+            Some(
+                "note: ~/.zshrc needs, before compinit: fpath=(~/.local/share/zsh/site-functions $fpath)",
+            ),
         ),
-        Shell::Fish => (base("XDG_CONFIG_HOME", ".config").join("fish/completions/clawdbot.fish"), None),
+        Shell::Fish => {
+            (base("XDG_CONFIG_HOME", ".config").join("fish/completions/clawdbot.fish"), None)
+        }
         other => {
             return Err(CliError::usage(format!("--install does not know the place of {other}"))
-                .hint(format!("print the script, and load it there: clawdbot completion {other}")));
+                .hint(format!(
+                    "print the script, and load it there: clawdbot completion {other}"
+                )));
         }
     })
 }
@@ -208,7 +214,7 @@ pub fn man(args: &ManArgs, context: &Context) -> Result<Report, CliError> {
     let Some(directory) = &args.dir else {
         let mut page = Vec::new();
         clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(CliError::stdout)?;
-        return Ok(Report::raw(with_sections(&String::from_utf8_lossy(&page))));
+        return Ok(Report::raw(with_sections(&String::from_utf8_lossy(&page), context)));
     };
     let directory = context.user_path(directory);
     let failed = |error: std::io::Error| {
@@ -222,7 +228,7 @@ pub fn man(args: &ManArgs, context: &Context) -> Result<Report, CliError> {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with("clawdbot") && name.ends_with(".1") {
             let page = auth_store::read_regular_text(&entry.path()).map_err(failed)?;
-            auth_store::write_atomic(&entry.path(), with_sections(&page).as_bytes())?;
+            auth_store::write_atomic(&entry.path(), with_sections(&page, context).as_bytes())?;
         }
     }
     let mut report = Report::default();
@@ -231,7 +237,7 @@ pub fn man(args: &ManArgs, context: &Context) -> Result<Report, CliError> {
 }
 
 /// The page with what every command has in common. Command lines are not hyphenated.
-fn with_sections(page: &str) -> String {
+fn with_sections(page: &str, context: &Context) -> String {
     let mut text = String::new();
     for line in page.lines() {
         text.push_str(line);
@@ -240,7 +246,11 @@ fn with_sections(page: &str) -> String {
             text.push_str(".nh\n");
         }
     }
-    for (title, items) in [("EXIT STATUS", EXITS), ("ENVIRONMENT", VARIABLES), ("FILES", FILES)] {
+    let files = files(context);
+    let files: Vec<_> = files.iter().map(|(path, what)| (path.as_str(), *what)).collect();
+    for (title, items) in
+        [("EXIT STATUS", EXITS), ("ENVIRONMENT", VARIABLES), ("FILES", files.as_slice())]
+    {
         text.push_str(&format!(".SH \"{title}\"\n"));
         for (name, what) in items {
             text.push_str(&format!(".TP\n\\fB{}\\fR\n{what}\n", name.replace('-', "\\-")));
@@ -249,9 +259,27 @@ fn with_sections(page: &str) -> String {
     text
 }
 
+/// The files of a user, where they are usually.
+fn files(context: &Context) -> Vec<(String, &'static str)> {
+    let home = Path::new("~");
+    let state = &crate::host::paths::usual_state_dirs(home)[0];
+    let config = context.paths().config.file_name().map(|name| state.join(name));
+    let agent = auth_store::paths::agent_directory(state, "AGENT");
+    let each = [
+        (config.unwrap_or_default(), "The config."),
+        (auth_store::paths::store(&agent), "The credentials of an agent."),
+        (crate::host::paths::providers(state).join("NAME.json"), "A provider that you describe."),
+        (auth_store::paths::refresh_records(state), "What became of each refresh token."),
+    ];
+    each.into_iter().map(|(path, what)| (path.display().to_string(), what)).collect()
+}
+
 const EXITS: &[(&str, &str)] = &[
     ("0", "Done."),
-    ("1", "status --check: a provider in use has no usable credential. doctor: something is left to do."),
+    (
+        "1",
+        "status --check: a provider in use has no usable credential. doctor: something is left to do.",
+    ),
     ("2", "status --check: a credential that cannot renew itself expires soon."),
     ("3", "There is no credential for what was asked."),
     ("4", "Log in again; the message has the command."),
@@ -275,13 +303,6 @@ const VARIABLES: &[(&str, &str)] = &[
     ("NO_COLOR, CLICOLOR_FORCE", "No colours; colours even without a terminal."),
     ("TZ", "The zone in which times are shown."),
 ];
-const FILES: &[(&str, &str)] = &[
-    ("~/.clawdbot/clawdbot.json", "The config."),
-    ("~/.clawdbot/agents/AGENT/agent/auth-profiles.json", "The credentials of an agent."),
-    ("~/.clawdbot/providers/NAME.json", "A provider that you describe."),
-    ("~/.clawdbot/locks/refresh", "What became of each refresh token."),
-];
-
 const BASH: &str = r#"# Completion of clawdbot for bash: the program completes its own values.
 _clawdbot() {
     local line

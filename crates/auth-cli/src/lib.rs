@@ -28,8 +28,8 @@ pub mod profiles;
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
 use clap::error::{ContextKind, ErrorKind};
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::agent::invocation::Invocation;
 use crate::cli::AuthCommand;
@@ -231,7 +231,7 @@ fn check_agent(cli: &Cli, invocation: &Invocation<'_>) -> Result<(), CliError> {
         Command::Agents(AgentsArgs {
             command:
                 Some(AgentsCommand::Add(_) | AgentsCommand::Delete(_) | AgentsCommand::Share(_)),
-        }) => Err(CliError::usage(format!("`--agent {name}` means nothing here"))
+        }) => Err(CliError::usage(format!("--agent does not apply to this command"))
             .hint("name the agent without it: clawdbot agents share NAME --from main")),
         _ => Ok(()),
     }
@@ -337,8 +337,12 @@ fn meant(word: &str) -> Option<String> {
 }
 
 /// Words that people try, and what they mean here.
-const ELSEWHERE: [(&str, &str); 4] =
-    [("version", "--version"), ("auth", "models auth"), ("health", "doctor"), ("status", "models status")];
+const ELSEWHERE: [(&str, &str); 4] = [
+    ("version", "--version"),
+    ("auth", "models auth"),
+    ("health", "doctor"),
+    ("status", "models status"),
+];
 
 fn command_paths(command: &clap::Command) -> Vec<String> {
     let below = command.get_subcommands().filter(|it| !it.is_hide_set());

@@ -52,7 +52,8 @@ pub use document::usage::Usage;
 pub use document::{Document, Malformed};
 pub use error::{ParseError, StoreError, Unusable, is_refused};
 pub use fs::atomic::{
-    create_private as create_private_file, create_private_directory, replace_if_unchanged, write_atomic, write_atomic_unsynced,
+    create_private as create_private_file, create_private_directory, replace_if_unchanged,
+    write_atomic, write_atomic_unsynced,
 };
 pub use fs::flock::{hold, open_or_create as open_lock_file};
 pub use fs::open::{

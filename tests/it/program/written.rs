@@ -6,10 +6,11 @@ use std::fs;
 use std::path::Path;
 
 /// Commands that cannot both succeed and fail without a network or a user; where else they are tried.
-const ELSEWHERE: [(&str, &str); 8] = [
+const ELSEWHERE: [(&str, &str); 9] = [
     ("models auth add", "it asks: it/program/terminal.rs, by way of the wizard"),
     ("models auth login", "it needs an issuer: it/login/browser.rs"),
     ("models auth login-github-copilot", "it needs an issuer: it/login/providers.rs"),
+    ("exec", "it becomes another program: it/token/integrations.rs"),
     ("models auth exec", "it becomes another program: it/token/plug_in.rs"),
     ("models auth configure claude-code", "it/token/plug_in.rs"),
     ("models auth configure codex", "it/token/plug_in.rs"),
@@ -142,7 +143,10 @@ fn what_is_handed_on_is_not_ours() {
 }
 
 /// What prints a script, a page, a secret or variables, and not data.
-const NO_DATA: [&str; 7] = [
+const NO_DATA: [&str; 10] = [
+    "token",
+    "env",
+    "exec",
     "completion",
     "man",
     "models auth token",

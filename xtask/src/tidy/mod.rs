@@ -11,6 +11,7 @@ mod pages;
 mod security;
 mod source;
 mod text;
+mod words;
 
 use crate::run::{Outcome, read};
 use std::collections::BTreeSet;
@@ -44,6 +45,7 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("invariants_are_held", text::invariants_are_held),
     ("examples_are_tried", pages::examples_are_tried),
     ("security_is_tested", security::security_is_tested),
+    ("plain_words", words::plain_words),
 ];
 
 /// The project's files: path and text, ignored ones left out.

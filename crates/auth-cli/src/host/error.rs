@@ -203,7 +203,7 @@ impl From<StoreError> for CliError {
         match error {
             StoreError::Damaged { path, .. } => Self::new(Exit::Store, "store_damaged", message)
                 .hint(format!(
-                    "nothing was overwritten; mend the file, or move it away and log in again: {}",
+                    "nothing was overwritten; fix the file, or move it away and log in again: {}",
                     moved_away(&path, "damaged")
                 ))
                 .path(&path),

@@ -1,7 +1,7 @@
 //! The network, and the plugins that stand for one.
 
-use auth_providers::{HttpClient, HttpRequest, RealTime, ReqwestClient, Sending, Waiting as _};
 use auth_providers::plugin::Environment;
+use auth_providers::{HttpClient, HttpRequest, RealTime, ReqwestClient, Sending, Waiting as _};
 
 use crate::host::context::Context;
 use crate::host::text::printable;

@@ -10,11 +10,11 @@ use crate::host::error::{CliError, Exit};
 /// In which form the response is wanted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Output {
-    /// Data as JSON on stdout, errors too.
+    /// Print JSON, errors too.
     pub json: bool,
     /// What is done is said on stderr.
     pub verbose: bool,
-    /// No colours, whatever the terminal can show.
+    /// No colours.
     pub no_color: bool,
 }
 

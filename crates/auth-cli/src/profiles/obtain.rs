@@ -28,7 +28,7 @@ use crate::profiles::view::{self, View, way_in};
 pub struct TokenRequest {
     /// Whose.
     pub route: RouteRequest,
-    /// It must be valid for at least that long.
+    /// Refresh if it is valid for less than this.
     pub min_ttl: Duration,
     /// It is renewed although it looks valid.
     pub force_refresh: bool,

@@ -53,7 +53,7 @@ impl View {
         }
         for malformed in view.document.malformed() {
             context.say(format_args!(
-                "warning: the entry `{}` is passed over: {}",
+                "warning: the entry `{}` is ignored: {}",
                 malformed.id, malformed.reason
             ));
         }

@@ -164,7 +164,7 @@ fn check_owner(path: &Path) -> Result<(), Unusable> {
             reason: error.to_string(),
         })?;
         if metadata.uid() != our_own && metadata.uid() != 0 {
-            return Err(bad("belongs to somebody else"));
+            return Err(bad("belongs to another user"));
         }
         // The mode of a link means nothing. Others may add files to a sticky directory, and not
         // change ours.

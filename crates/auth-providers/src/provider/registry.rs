@@ -72,7 +72,8 @@ impl Providers {
             }
         }
         let read = files.into_iter().map(|path| {
-            let content = auth_store::read_text_at_most(&path, LARGEST_MANIFEST).map(|(text, _)| text);
+            let content =
+                auth_store::read_text_at_most(&path, LARGEST_MANIFEST).map(|(text, _)| text);
             (path, content)
         });
         let mut providers = Self::from_manifests(read.collect(), env);

@@ -83,8 +83,7 @@ mod tests {
     use super::*;
 
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\nbob:x:1001:100::/home/bob:/bin/sh\n";
-    const GROUP: &str =
-        "root:x:0:\nalice:x:1000:\nusers:x:100:\nstaff:x:50:\nteam:x:2000:alice,bob\nown:x:2001:alice,root\n";
+    const GROUP: &str = "root:x:0:\nalice:x:1000:\nusers:x:100:\nstaff:x:50:\nteam:x:2000:alice,bob\nown:x:2001:alice,root\n";
 
     fn only(user: u32, group: u32, nsswitch: &str) -> bool {
         let [passwd, group_file, nsswitch] = [PASSWD, GROUP, nsswitch].map(str::to_owned);
@@ -93,7 +92,8 @@ mod tests {
 
     #[test]
     fn a_group_without_others_is_nobody_elses() {
-        let local = "passwd: files systemd # here\ngroup: files [SUCCESS=merge] systemd\nhosts: dns\n";
+        let local =
+            "passwd: files systemd # here\ngroup: files [SUCCESS=merge] systemd\nhosts: dns\n";
         for nsswitch in ["", local] {
             // The user's own, one without members, one with us alone, a number that nobody has.
             for group in [1000, 50, 2001, 7777] {

@@ -144,8 +144,8 @@ pub(crate) fn read_trusted_open(
     path: &Path,
 ) -> Result<Option<(Vec<u8>, File, Metadata)>, StoreError> {
     let Some((mut file, as_it_was)) = open_trusted(path)? else { return Ok(None) };
-    let bytes = read_open(&mut file, &as_it_was, LARGEST as u64)
-        .map_err(StoreError::io("read", path))?;
+    let bytes =
+        read_open(&mut file, &as_it_was, LARGEST as u64).map_err(StoreError::io("read", path))?;
     Ok(Some((bytes, file, as_it_was)))
 }
 
@@ -155,7 +155,9 @@ pub fn read_private(path: &Path, largest: u64) -> Option<Vec<u8>> {
     let (mut file, metadata) = open(path, NO_LINK).ok()?;
     believed(&metadata, largest).ok()?;
     #[cfg(unix)]
-    if !owner::is_ours(&metadata) || std::os::unix::fs::MetadataExt::mode(&metadata) & 0o777 != 0o600 {
+    if !owner::is_ours(&metadata)
+        || std::os::unix::fs::MetadataExt::mode(&metadata) & 0o777 != 0o600
+    {
         return None;
     }
     read_open(&mut file, &metadata, largest).ok()

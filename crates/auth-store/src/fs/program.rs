@@ -37,8 +37,10 @@ pub enum UnsafeProgram {
 /// # Errors
 /// Why it is not started.
 pub fn check_program(path: &Path) -> Result<PathBuf, UnsafeProgram> {
-    let missing =
-        |error: io::Error| UnsafeProgram::Missing { path: path.to_owned(), reason: error.to_string() };
+    let missing = |error: io::Error| UnsafeProgram::Missing {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
     if !path.is_absolute() {
         return Err(UnsafeProgram::Open {
             path: path.to_owned(),
@@ -87,7 +89,9 @@ pub fn check_up_to_the_root(path: &Path) -> Result<(), UnsafeProgram> {
         }
         let group_may = mode & 0o020 != 0;
         if mode & 0o002 != 0
-            || (group_may && !is_of_administrators(found.gid()) && !accounts::is_nobody_elses(found.gid()))
+            || (group_may
+                && !is_of_administrators(found.gid())
+                && !accounts::is_nobody_elses(found.gid()))
         {
             return Err(open("can be changed by others"));
         }

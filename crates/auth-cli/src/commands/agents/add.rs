@@ -68,7 +68,7 @@ fn ask(
     }
     if is_silent {
         let missing = if name.is_none() { "the agent's name" } else { "--workspace" };
-        return Err(CliError::usage(format!("{missing} is missing, and there is nobody to ask"))
+        return Err(CliError::usage(format!("{missing} is required when stdin is not a terminal"))
             .hint("clawdbot agents add NAME --workspace DIR"));
     }
     let response = |question: String, context: &Context| -> Result<String, CliError> {

@@ -25,7 +25,7 @@ fn manifests(examination: &Examination<'_>) -> Vec<Finding> {
         Finding::new("manifest", Severity::Error, error.to_string())
             .costs("this provider is not known; the others are")
             .at(&error.path)
-            .command(format!("mend it, then: clawdbot plugins list; see {MANIFESTS}"))
+            .command(format!("fix it, then: clawdbot plugins list; see {MANIFESTS}"))
     });
     let changed = examination.providers.all().iter().filter_map(|provider| {
         let base = provider.extends.as_ref()?;
@@ -114,7 +114,7 @@ fn config(examination: &Examination<'_>) -> Vec<Finding> {
         let ids: Vec<_> =
             order.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         findings.extend(order_finding(
-            &format!("auth.order of the config for {provider}"),
+            &format!("auth.order in the config for {provider}"),
             &ids,
             &|id| holder(id).map(|profile| profile.provider.clone()),
             &ProviderId::new(provider),
@@ -159,7 +159,7 @@ pub(crate) fn order_finding(
     let (severity, cost) = if is_all {
         (Severity::Error, format!("no profile of {provider} is used"))
     } else {
-        (Severity::Warning, "they are passed over".to_owned())
+        (Severity::Warning, "they are ignored".to_owned())
     };
     let what = format!("{which} names {}", parts.join(" and "));
     Some(Finding::new("order_stale", severity, what).costs(cost).command(command))

@@ -156,9 +156,9 @@ pub struct UseArgs {
 /// `models auth cooldown …`
 #[derive(Debug, Subcommand)]
 pub enum CooldownCommand {
-    /// Which profiles rest, why and until when
+    /// List the profiles in cooldown, why and until when
     List(ListArgs),
-    /// Let them be used again at once, with every model
+    /// End the cooldown of profiles, for every model
     Clear(CooldownClearArgs),
 }
 
@@ -176,7 +176,7 @@ pub struct CooldownClearArgs {
     /// Every profile of the agent
     #[arg(long, conflicts_with = "profiles")]
     pub all: bool,
-    /// Only the rest of this model
+    /// Only the cooldown of this model
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
 }

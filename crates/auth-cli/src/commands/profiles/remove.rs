@@ -112,7 +112,8 @@ fn bring_back(
         is_free
     })?;
     if !is_back {
-        let message = format!("agent `{}` has a profile `{id}` again; nothing was changed", agent.id);
+        let message =
+            format!("agent `{}` has a profile `{id}` again; nothing was changed", agent.id);
         return Err(CliError::usage(message).profile(id));
     }
     store.update(|kept| kept.remove(id))?;

@@ -77,7 +77,8 @@ fn watch(invocation: &Invocation<'_>) -> Result<Report, CliError> {
     attention.until_interrupted(async {
         loop {
             // Read anew: the config and the store may have changed.
-            let run = Invocation::new(context, invocation.output, invocation.named().map(str::to_owned));
+            let run =
+                Invocation::new(context, invocation.output, invocation.named().map(str::to_owned));
             let mut report = Report::default();
             text::tell(&look(&run)?, &run, &mut report);
             let now = report.text();

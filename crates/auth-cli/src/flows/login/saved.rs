@@ -72,14 +72,16 @@ fn append_to_order(
         if !order.contains(id) {
             let order: Vec<_> = order.into_iter().chain([id.clone()]).collect();
             invocation.change(agent, |document| document.set_order(provider, Some(&order)))?;
-            invocation.context.say(format_args!("note: `{id}` was added to the order of {provider}"));
+            invocation
+                .context
+                .say(format_args!("note: `{id}` was added to the order of {provider}"));
         }
         return Ok(());
     }
     let routing = invocation.config()?.routing();
     if routing.order(provider).is_some_and(|order| !order.contains(id)) {
         invocation.context.say(format_args!(
-            "note: `{id}` is not in auth.order of the config, so it is not used; to add it: {}",
+            "note: `{id}` is not in auth.order in the config, so it is not used; to add it: {}",
             command("models auth order add", &[id], &agent.option())
         ));
     }
