@@ -6,6 +6,7 @@
 //! - [`peer`]: the certified server of `tests/peers/oidc-provider`;
 //! - [`clawdbot`]: a writer that behaves like Clawdbot, with its lock;
 //! - [`transcript`]: commands and what they say, replayed;
+//! - [`recording`]: a transcript as an animated picture;
 //! - [`mod@reference`]: the commands as a page of documentation;
 //! - [`browser`]: a real Chromium;
 //! - [`tmux`]: a real terminal;
@@ -29,6 +30,7 @@ pub mod issuer;
 #[cfg(doctest)]
 mod pages;
 pub mod peer;
+pub mod recording;
 pub mod reference;
 pub mod sandbox;
 pub mod tmux;

@@ -78,7 +78,7 @@ fn zsh_completes_the_real_names() {
     zsh.arg("-i").env_clear();
     zsh.envs(home.get_envs().filter_map(|(name, value)| Some((name, value?))));
     zsh.env("TERM", "screen").env("ZDOTDIR", sandbox.home());
-    let terminal = Terminal::of(&zsh, &sandbox, 100, 30);
+    let terminal = Terminal::for_command(&zsh, &sandbox, 100, 30);
     for (typed, completed) in [
         ("clawdbot use acme:w", "clawdbot use acme:work"),
         ("clawdbot token --provider acm", "clawdbot token --provider acme"),

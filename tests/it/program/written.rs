@@ -1,6 +1,6 @@
 //! What is made from the program is as the program says now, and leaves no command out.
 
-use e2e::{reference, transcript};
+use e2e::{recording, reference, transcript};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -60,7 +60,15 @@ fn every_transcript_is_what_the_program_says() {
     }
 }
 
-/// The control of the test above.
+#[test]
+fn the_picture_of_the_readme_is_a_run_of_the_program_of_now() {
+    let demo = fs::read_to_string(root().join(recording::TRANSCRIPT)).unwrap();
+    let picture = fs::read_to_string(root().join(recording::PICTURE)).unwrap();
+    assert!(recording::picture(&transcript::replay(&demo).0) == picture, "run: cargo xtask docs");
+    assert!(picture.contains("openai:home") && picture.contains("animation-delay"));
+}
+
+/// The control of the test above the last.
 #[test]
 fn a_transcript_that_is_wrong_is_noticed() {
     let wrong = "$ clawdbot models status --plain\n| no/model\n";

@@ -130,6 +130,7 @@ impl CliError {
     #[must_use]
     pub fn remedy(mut self, remedy: Remedy) -> Self {
         self.hint = Some(match self.hint {
+            Some(hint) if hint.ends_with('?') => format!("{hint} Or {remedy}"),
             Some(hint) => format!("{hint}; or {remedy}"),
             None => remedy.to_string(),
         });

@@ -21,6 +21,8 @@ impl Remedy {
 
 impl fmt::Display for Remedy {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", self.what, self.command)
+        // A question needs no colon.
+        let colon = if self.what.ends_with('?') { "" } else { ":" };
+        write!(formatter, "{}{colon} {}", self.what, self.command)
     }
 }

@@ -17,7 +17,7 @@ use crate::host::error::CliError;
 use crate::host::shell_quote::{command, moved_away, option, word};
 use crate::profiles::kept::kept;
 use crate::profiles::key_reference;
-use crate::profiles::view::way_in;
+use crate::profiles::refresh_error;
 
 pub(crate) fn examine(agent: &Agent, examination: &Examination<'_>) -> Vec<Finding> {
     let store = agent.store();
@@ -214,7 +214,8 @@ fn of_profile(
 ) -> Vec<Finding> {
     let id = &profile.id;
     let of = of_agent(agent, examination);
-    let login = format!("{}{of}", way_in(&profile.provider, &examination.providers));
+    let known = examination.providers.find(&profile.provider);
+    let login = refresh_error::log_in(id, known, &profile.provider, agent).command;
     let ended = !credential.is_valid(examination.now);
     let mut findings = Vec::new();
     if ended && !matches!(credential, Credential::OAuth(login) if !login.refresh.is_blank()) {

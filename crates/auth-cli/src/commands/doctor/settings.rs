@@ -51,6 +51,7 @@ fn config(examination: &Examination<'_>) -> Vec<Finding> {
                 .at(path)
         })
         .collect();
+    findings.extend(config.agents().filter_map(|entry| missing_directory(entry, examination)));
     let stores: Vec<(&Agent, Vec<Profile>)> = examination
         .agents
         .iter()
@@ -122,6 +123,26 @@ fn config(examination: &Examination<'_>) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// An agent's own directory that is not there: after a move to another home, or by a mistake.
+fn missing_directory(entry: &Value, examination: &Examination<'_>) -> Option<Finding> {
+    let (id, text) = (entry["id"].as_str()?, entry["agentDir"].as_str()?);
+    let path = examination.context.user_path(text);
+    if path.exists() {
+        return None;
+    }
+    let what = format!("the agentDir of agent `{id}` does not exist: {}", path.display());
+    Some(
+        Finding::new("agent_dir_missing", Severity::Warning, what)
+            .costs("the agent has no credentials; a login there makes the directory")
+            .at(&path)
+            .command(format!(
+                "correct agents.list in {}, or: mkdir -m 700 -p {}",
+                examination.context.display(&examination.config.path),
+                word(path.display())
+            )),
+    )
 }
 
 /// An order that names nobody, or somebody who is not there.

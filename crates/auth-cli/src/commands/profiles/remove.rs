@@ -132,7 +132,9 @@ fn forget_old(store: &Store, context: &Context) {
     if now.checked_sub(age).is_some_and(|age| age > A_DAY) {
         let _ = store.update(|kept| {
             let ids: Vec<_> = kept.profiles().map(|it| it.id).collect();
-            ids.iter().for_each(|id| drop(kept.remove(id)));
+            for id in &ids {
+                kept.remove(id);
+            }
         });
     }
 }
