@@ -12,6 +12,7 @@ use crate::commands::plugins::args::PluginsCommand;
 use crate::commands::profiles::args::{
     CooldownCommand, ListArgs, LogoutArgs, OrderCommand, RefreshArgs, RemoveArgs, UseArgs,
 };
+use crate::commands::schema::SchemaArgs;
 use crate::commands::sessions::args::SessionsCommand;
 use crate::commands::status::args::{ChannelsCommand, StatusArgs};
 use crate::commands::token::args::{ExplainArgs, ReportArgs, TokenArgs};
@@ -203,6 +204,8 @@ pub enum Command {
     Plugins(PluginsCommand),
     /// Find problems, and the commands that fix them
     Doctor(DoctorArgs),
+    /// Print the JSON Schema of an output
+    Schema(SchemaArgs),
     /// Print the completion script of a shell
     Completion(CompletionArgs),
     /// Print the manual page, or write those of all commands

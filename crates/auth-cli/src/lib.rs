@@ -101,6 +101,7 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
             | Command::Plugins(_)
             | Command::Doctor(_)
             | Command::Completion(_)
+            | Command::Schema(_)
             | Command::Man(_)
     ) {
         agent::legacy::import_legacy_files(invocation)?;
@@ -208,6 +209,7 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
             commands::sessions::clear(args, invocation)
         }
         Command::Onboard(args) => commands::onboard::run(args, invocation),
+        Command::Schema(args) => commands::schema::run(args),
         Command::Completion(args) => completions::completion(args, invocation.context),
         Command::Man(args) => completions::man(args, invocation.context),
         Command::Doctor(args) => commands::doctor::command::run(args, invocation),
@@ -225,7 +227,9 @@ fn names_agents_itself(cli: &Cli) -> bool {
 
 /// Commands that are about no certain agent, or name it themselves, do not pass over `--agent`.
 fn check_agent(cli: &Cli, invocation: &Invocation<'_>) -> Result<(), CliError> {
-    let Some(name) = invocation.named() else { return Ok(()) };
+    if invocation.named().is_none() {
+        return Ok(());
+    }
     match &cli.command {
         Command::Plugins(_) => invocation.agent().map(|_| ()),
         Command::Agents(AgentsArgs {

@@ -90,7 +90,7 @@ fn ctrl_c_at_each_prompt_leaves_everything_as_it_was() {
         (&[("sign in? Number", "3")], "which provider? Number"),
         (
             &[("sign in? Number", "3"), ("which provider? Number", "openai-codex")],
-            "log in to ChatGPT",
+            "log in to OpenAI",
         ),
         (&[("sign in? Number", "2")], "default model?"),
         (&[("sign in? Number", "2"), ("default model?", "y")], "It is not shown."),

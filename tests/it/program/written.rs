@@ -151,7 +151,7 @@ fn what_is_handed_on_is_not_ours() {
 }
 
 /// What prints a script, a page, a secret or variables, and not data.
-const NO_DATA: [&str; 10] = [
+const NO_DATA: [&str; 11] = [
     "token",
     "env",
     "exec",
@@ -160,6 +160,7 @@ const NO_DATA: [&str; 10] = [
     "models auth token",
     "models auth env",
     "models auth git-credential",
+    "schema",
     "models auth exec",
     "models status --plain",
 ];
@@ -167,6 +168,7 @@ const NO_DATA: [&str; 10] = [
 #[test]
 fn every_command_responses_in_json_when_asked_to() {
     let mut wrong = Vec::new();
+    let (schemas, mut validated) = (auth_cli::commands::schema::all(), 0);
     for (name, text) in transcripts() {
         let lines =
             text.lines().filter(|line| !line.starts_with("head ") && !line.contains("--plain"));
@@ -181,10 +183,58 @@ fn every_command_responses_in_json_when_asked_to() {
             let data: String = reply.lines().filter_map(|line| line.strip_prefix('|')).collect();
             let is_failure = reply.lines().any(|line| line.starts_with("? "));
             let has_data = is_failure || !NO_DATA.iter().any(|it| words.starts_with(it));
-            if has_data && serde_json::from_str::<serde_json::Value>(&data).is_err() {
+            if !has_data {
+                continue;
+            }
+            let Ok(data) = serde_json::from_str::<serde_json::Value>(&data) else {
                 wrong.push(format!("{name}: {words}: {data}"));
+                continue;
+            };
+            let schema = if data["error"].is_object() {
+                Some("error")
+            } else {
+                SCHEMAS.iter().find(|(start, _)| words.starts_with(start)).map(|(_, name)| *name)
+            };
+            let Some(schema) = schema else { continue };
+            validated += 1;
+            let validator = jsonschema::validator_for(&schemas[schema]).unwrap();
+            for error in validator.iter_errors(&data) {
+                wrong.push(format!("{name}: {words}: {schema}: {error}"));
             }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(validated > 60, "{validated} outputs were validated");
+    // The control: an output without a member that is promised is found.
+    let validator = jsonschema::validator_for(&schemas["whoami"]).unwrap();
+    assert!(!validator.is_valid(&serde_json::json!({ "agentId": "main" })));
 }
+
+/// The schema of each command's output. The first start that fits counts.
+const SCHEMAS: [(&str, &str); 25] = [
+    ("token", "token"),
+    ("whoami", "whoami"),
+    ("explain", "explain"),
+    ("use", "order"),
+    ("models status", "status"),
+    ("models auth list", "list"),
+    ("models auth explain", "explain"),
+    ("models auth order", "order"),
+    ("models auth cooldown", "cooldown"),
+    ("models auth refresh", "refresh"),
+    ("models auth report", "report"),
+    ("models auth paste-api-key", "paste"),
+    ("models auth paste-token", "paste"),
+    ("models auth setup-token", "paste"),
+    ("models auth import", "import"),
+    ("models auth remove", "remove"),
+    ("models auth logout", "remove"),
+    ("models auth token", "token"),
+    ("doctor", "doctor"),
+    ("onboard", "onboard"),
+    ("sessions list", "sessions"),
+    ("sessions show", "sessions"),
+    ("sessions model", "sessions"),
+    ("sessions clear", "sessions"),
+    ("channels list", "channels"),
+];

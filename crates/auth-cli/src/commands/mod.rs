@@ -8,6 +8,7 @@ pub mod models;
 pub mod onboard;
 pub mod plugins;
 pub mod profiles;
+pub mod schema;
 pub mod sessions;
 pub mod status;
 pub mod token;

@@ -215,7 +215,7 @@ fn of_profile(
     let id = &profile.id;
     let of = of_agent(agent, examination);
     let known = examination.providers.find(&profile.provider);
-    let login = refresh_error::log_in(id, known, &profile.provider, agent).command;
+    let login = refresh_error::log_in(id, profile.kind, known, &profile.provider, agent).command;
     let ended = !credential.is_valid(examination.now);
     let mut findings = Vec::new();
     if ended && !matches!(credential, Credential::OAuth(login) if !login.refresh.is_blank()) {
