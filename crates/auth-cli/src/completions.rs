@@ -332,9 +332,9 @@ else
 fi
 "#;
 
-const FISH: &str = r#"# Completion of clawdbot for fish: the program completes its own values.
+const FISH: &str = r"# Completion of clawdbot for fish: the program completes its own values.
 complete -c clawdbot -f -a '(clawdbot __complete fish -- (commandline -opc) (commandline -ct))'
-"#;
+";
 
 const POWERSHELL: &str = r#"# Completion of clawdbot for PowerShell: the program completes its own values.
 Register-ArgumentCompleter -Native -CommandName clawdbot -ScriptBlock {

@@ -382,7 +382,8 @@ fn what_is_not_safe_is_left_to_the_user() {
 }
 
 /// Findings whose way out is not one command, and why.
-const BY_HAND: [(&str, &str); 17] = [
+const BY_HAND: [(&str, &str); 18] = [
+    ("order_empty", "an editor: the order is in the config"),
     (
         "unmerged_answer",
         "what is planted is no token response; real ones are merged in it/profiles/crash.rs",

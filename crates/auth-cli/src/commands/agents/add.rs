@@ -160,13 +160,14 @@ impl New {
         })
     }
 
-    /// Its entry in `agents.list`.
-    fn entry(&self) -> Value {
+    /// Its entry in `agents.list`. Paths below the home directory are written with `~`, so that the
+    /// config holds in another home, too.
+    fn entry(&self, context: &Context) -> Value {
         let mut entry = json!({
             "id": self.id,
             "name": self.name,
-            "workspace": self.workspace.display().to_string(),
-            "agentDir": self.directory.display().to_string(),
+            "workspace": context.display(&self.workspace),
+            "agentDir": context.display(&self.directory),
         });
         if let Some(model) = &self.model {
             entry["model"] = model.as_str().into();
@@ -208,7 +209,7 @@ fn write(
         }
         let known = list.into_iter().flatten().filter_map(|entry| entry["id"].as_str());
         if !known.map(config::agent_id).any(|id| id == new.id) {
-            changes.push(Change::push(&["agents", "list"], new.entry()));
+            changes.push(Change::push(&["agents", "list"], new.entry(invocation.context)));
         }
         let bound = Bound::plan(&wanted, value);
         let rules = bound.added.iter();
