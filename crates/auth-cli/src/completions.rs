@@ -2,6 +2,7 @@
 //! completed by this program itself, from the real state: the scripts ask it.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -100,12 +101,11 @@ fn script(shell: Shell) -> String {
 pub fn answer(arguments: &[OsString], context: &Context) -> u8 {
     let text = |at: usize| arguments.get(at).and_then(|it| it.to_str()).unwrap_or_default();
     let shell = text(2);
-    let (words, breaks) = match shell {
-        "bash" => (words_of(text(3)), text(4)),
-        _ => {
-            let words = arguments.iter().skip(4).map(|it| it.to_string_lossy().into_owned());
-            (words.collect(), "")
-        }
+    let (words, breaks) = if shell == "bash" {
+        (words_of(text(3)), text(4))
+    } else {
+        let words = arguments.iter().skip(4).map(|it| it.to_string_lossy().into_owned());
+        (words.collect(), "")
     };
     let last = words.last().cloned().unwrap_or_default();
     // Bash completes from the last of these characters on.
@@ -251,9 +251,10 @@ fn with_sections(page: &str, context: &Context) -> String {
     for (title, items) in
         [("EXIT STATUS", EXITS), ("ENVIRONMENT", VARIABLES), ("FILES", files.as_slice())]
     {
-        text.push_str(&format!(".SH \"{title}\"\n"));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, ".SH \"{title}\"");
         for (name, what) in items {
-            text.push_str(&format!(".TP\n\\fB{}\\fR\n{what}\n", name.replace('-', "\\-")));
+            let _ = writeln!(text, ".TP\n\\fB{}\\fR\n{what}", name.replace('-', "\\-"));
         }
     }
     text

@@ -235,7 +235,7 @@ fn check_agent(cli: &Cli, invocation: &Invocation<'_>) -> Result<(), CliError> {
         Command::Agents(AgentsArgs {
             command:
                 Some(AgentsCommand::Add(_) | AgentsCommand::Delete(_) | AgentsCommand::Share(_)),
-        }) => Err(CliError::usage(format!("--agent does not apply to this command"))
+        }) => Err(CliError::usage("--agent does not apply to this command")
             .hint("name the agent without it: clawdbot agents share NAME --from main")),
         _ => Ok(()),
     }

@@ -12,6 +12,10 @@ pub struct Remedy {
     pub command: String,
 }
 
+/// The commands of a hint, in their order.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Remedies(pub Vec<Remedy>);
+
 impl Remedy {
     /// A remedy.
     pub fn new(what: impl Into<Cow<'static, str>>, command: impl Into<String>) -> Self {

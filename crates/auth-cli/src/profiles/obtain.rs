@@ -302,7 +302,7 @@ fn no_credential(route: &Route, view: &View, context: &Context) -> CliError {
         let _ = write!(message, "; `{id}`: {reason}");
     }
     let providers = view::providers(context);
-    if let Some(nearest) = view::unknown_provider(provider, &providers, view) {
+    if let Err(nearest) = view::known_provider(provider, &providers, view) {
         let message = format!("there is no provider `{provider}`");
         let error = CliError::new(Exit::NoCredential, "no_credential", message);
         let error = match nearest {

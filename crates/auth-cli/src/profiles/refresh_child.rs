@@ -133,15 +133,13 @@ fn said(mut stdout: std::process::ChildStdout, context: &Context) -> String {
         let _ = stdout.read_to_string(&mut text);
         let _ = sender.send(text);
     });
-    match receiver.recv_timeout(LONG) {
-        Ok(text) => text,
-        Err(_) => {
-            if context.terminal.stderr {
-                context.say("Refreshing the token: the issuer is slow. Ctrl-C is safe.");
-            }
-            receiver.recv().unwrap_or_default()
-        }
+    if let Ok(text) = receiver.recv_timeout(LONG) {
+        return text;
     }
+    if context.terminal.stderr {
+        context.say("Refreshing the token: the issuer is slow. Ctrl-C is safe.");
+    }
+    receiver.recv().unwrap_or_default()
 }
 
 /// A refresh that takes longer says so.

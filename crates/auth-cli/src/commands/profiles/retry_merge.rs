@@ -133,7 +133,7 @@ fn way_out(
 ) -> CliError {
     let options = format!("{} --force", agent.option());
     let again = command("models auth refresh", &[id], &options);
-    CliError { remedies: Vec::new(), ..error }
+    CliError { remedies: None, ..error }
         .hint("a later version may be able to merge it")
         .remedy(refresh_error::log_in(id, Kind::OAuth, Some(provider), &provider.id, agent))
         .remedy(Remedy::new("send the old token again", again))

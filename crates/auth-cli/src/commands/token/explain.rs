@@ -99,7 +99,7 @@ impl<'a> Explanation<'a> {
         };
         let routed = standing.plan_for(&provider, model.as_ref(), pin.as_ref());
         let session = args.session.as_deref();
-        Ok(Self { session, standing, provider, model, pin, routed, providers, context })
+        Ok(Self { standing, provider, model, pin, routed, session, providers, context })
     }
 
     fn profile(&self, id: &ProfileId) -> Option<&Profile> {
