@@ -10,5 +10,9 @@ mod login;
 mod plugins;
 mod profiles;
 mod program;
+#[cfg(unix)]
+mod security;
+#[cfg(unix)]
+mod serve;
 mod sessions;
 mod token;

@@ -4,12 +4,14 @@
 //! - [`person`]: somebody who reads an authorization server's pages, logs in and consents or refuses;
 //! - [`sandbox`]: a temporary home in which the real binary runs;
 //! - [`peer`]: the certified server of `tests/peers/oidc-provider`;
+//! - [`upstream`]: a model provider that fails on command;
 //! - [`clawdbot`]: a writer that behaves like Clawdbot, with its lock;
 //! - [`transcript`]: commands and what they say, replayed;
 //! - [`recording`]: a transcript as an animated picture;
 //! - [`mod@reference`]: the commands as a page of documentation;
 //! - [`browser`]: a real Chromium;
 //! - [`tmux`]: a real terminal;
+//! - `two_users`: two users of one machine, one of whom attacks the other;
 //! - [`http`]: the few lines of HTTP/1.1 the others need.
 //!
 //! Nothing here sleeps: whoever waits, waits for an event, with a deadline that only a hang can reach.
@@ -35,6 +37,9 @@ pub mod reference;
 pub mod sandbox;
 pub mod tmux;
 pub mod transcript;
+#[cfg(unix)]
+pub mod two_users;
+pub mod upstream;
 pub mod user;
 
 /// How long anything may take before we call it a hang. No test passes or fails by it otherwise.

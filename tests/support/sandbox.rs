@@ -18,6 +18,8 @@ use tempfile::TempDir;
 pub struct Sandbox {
     root: TempDir,
     env: Vec<(String, OsString)>,
+    /// Who runs the binary, if not we.
+    user: Option<u32>,
 }
 
 /// A finished run.
@@ -56,7 +58,18 @@ impl Sandbox {
         for directory in ["home/.clawdbot", "bin"] {
             fs::create_dir_all(root.path().join(directory)).expect("a directory in the sandbox");
         }
-        Self { root, env: Vec::new() }
+        Self { root, env: Vec::new(), user: None }
+    }
+
+    /// From now on the binary runs as the user with this id, in a group of its own, without any
+    /// other group. The caller gives the user what it needs.
+    pub fn run_as(&mut self, user: u32) {
+        self.user = Some(user);
+    }
+
+    /// The directory that the sandbox is in.
+    pub fn root(&self) -> &Path {
+        self.root.path()
     }
 
     /// The home directory.
@@ -174,7 +187,8 @@ impl Sandbox {
 
     /// The binary with these arguments, in this home and an otherwise empty environment.
     pub fn command(&self, args: &[&str]) -> Command {
-        self.program(binary(), args)
+        let own = self.root.path().join("program/clawdbot");
+        self.program(if self.user.is_some() { own } else { binary() }, args)
     }
 
     /// Another program in the same home and environment.
@@ -188,6 +202,11 @@ impl Sandbox {
             .env("PATH", self.bin())
             .env("CLAWDBOT_STATE_DIR", self.state())
             .envs(self.env.iter().map(|(name, value)| (name, value)));
+        #[cfg(unix)]
+        if let Some(user) = self.user {
+            use std::os::unix::process::CommandExt as _;
+            command.uid(user).gid(user);
+        }
         command
     }
 

@@ -26,9 +26,13 @@ pub(crate) fn difference(wanted: &Value, got: &Value) -> Option<String> {
             pairs.find_map(|(at, (w, g))| below(&at.to_string(), difference(w, g)))
         }
         (Value::Number(w), Value::Number(g)) => {
+            let is_fraction = |it: f64| it.fract() != 0.0;
             let same = w == g
                 || match (w.as_f64(), g.as_f64()) {
-                    (Some(w), Some(g)) => (w - g).abs() <= w.abs() * 1e-12,
+                    (Some(w), Some(g)) if is_fraction(w) && is_fraction(g) => {
+                        (w - g).abs() <= w.abs() * 1e-12
+                    }
+                    (Some(w), Some(g)) => w.to_bits() == g.to_bits(),
                     _ => false,
                 };
             (!same).then(String::new)

@@ -145,6 +145,7 @@ fn judge(case: &Case, claimed_by: &[&str]) -> Result<(), Failure> {
         "coerce" | "migrate" => store::normalised(&case.expected),
         "resolve" => resolve::normalised(&case.expected),
         "callback" => callback::normalised(&case.expected),
+        "order" => routing::normalised(&case.expected),
         _ => case.expected.clone(),
     };
     let same = |wanted: &Value, got: &Value, what: &str| match compare::difference(wanted, got) {
@@ -220,8 +221,8 @@ fn read_cases(folder: &Path) -> Result<Vec<Case>, String> {
             .map_err(|error| format!("{}: {error}", file.display()))?;
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let place = || format!("{}:{}", file.display(), number + 1);
-            let mut case: Value =
-                serde_json::from_str(line).map_err(|error| format!("{}: {error}", place()))?;
+            let mut case: Value = serde_json::from_str(&without_halves(line))
+                .map_err(|error| format!("{}: {error}", place()))?;
             let text = |name: &str| {
                 case[name].as_str().map(str::to_owned).ok_or(format!("{}: no `{name}`", place()))
             };
@@ -233,6 +234,35 @@ fn read_cases(folder: &Path) -> Result<Vec<Case>, String> {
     Ok(cases)
 }
 
+/// A line in which U+FFFD stands for the escapes of half a surrogate pair, of which JavaScript makes
+/// strings and Rust does not: in what is given and in what is expected.
+fn without_halves(line: &str) -> String {
+    let unit = |text: &str| {
+        let digits = text.strip_prefix("\\u")?.get(..4)?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let taken = match (unit(rest), rest.get(6..).and_then(unit)) {
+            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => 12,
+            (Some(0xd800..0xe000), _) => {
+                out.push_str("\\ufffd");
+                rest = &rest[6..];
+                continue;
+            }
+            // The backslash, and the character that it is about.
+            _ => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+        };
+        out.push_str(&rest[..taken]);
+        rest = &rest[taken..];
+    }
+    out.push_str(rest);
+    out
+}
+
 /// Enough of a value to see what is wrong, on a line.
 fn clip(text: &str) -> String {
     const LONGEST: usize = 1_500;
@@ -241,4 +271,98 @@ fn clip(text: &str) -> String {
     }
     let end = text.floor_char_boundary(LONGEST);
     format!("{}… ({} bytes more)", &text[..end], text.len() - end)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What is said of a case: who claims it, and whether it passes.
+    fn said(function: &str, input: Value, expected: Value) -> (Vec<String>, bool) {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/rules.json");
+        let rules = Rules::read(&own).unwrap();
+        let (name, function) = ("made/up/0001".to_owned(), function.to_owned());
+        let case = Case { name, function, input, expected };
+        let claimed: Vec<_> = rules.claiming(&case).iter().map(|rule| rule.name.clone()).collect();
+        let names: Vec<_> = claimed.iter().map(String::as_str).collect();
+        let passes = judge(&case, &names).is_ok();
+        (claimed, passes)
+    }
+
+    const NOW: i64 = 1_769_644_800_000;
+
+    /// A failure of a profile with the stats `before`, of which the original makes `after`.
+    fn failure(reason: &str, before: &Value, after: &Value) -> (Vec<String>, bool) {
+        let profiles = json!({"a:b": {"type": "api_key", "provider": "a", "key": "k"}});
+        let store = |stats: &Value| json!({"version": 1, "profiles": profiles, "usageStats": {"a:b": stats}});
+        let step = json!({"op": "failure", "profileId": "a:b", "reason": reason, "now": NOW});
+        let input = json!({"agent": "main", "main": store(before), "steps": [step]});
+        let report = json!({"memory": {"usageStats": {"a:b": after}, "lastGood": null}});
+        said("usage", input, json!({"steps": [report], "files": {"main": store(after)}}))
+    }
+
+    fn counted(errors: i64, counts: &Value) -> Value {
+        json!({"errorCount": errors, "failureCounts": counts, "lastFailureAt": NOW,
+            "cooldownUntil": NOW + 60_000})
+    }
+
+    #[test]
+    fn a_line_with_half_a_surrogate_pair_is_read() {
+        for (line, wanted) in [
+            (r#"{"a":"x\ud83d"}"#, "x\u{fffd}"),
+            (r#"{"a":"\ude00\ud83d\ud83d\ude00"}"#, "\u{fffd}\u{fffd}\u{1f600}"),
+            (r#"{"a":"\\ud83d\u0041"}"#, "\\ud83dA"),
+            (r#"{"a":"\ud83d\n\""}"#, "\u{fffd}\n\""),
+        ] {
+            let read: Value = serde_json::from_str(&without_halves(line)).unwrap();
+            assert_eq!(read["a"], wanted, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_reason_and_a_count_that_we_do_not_know_are_claimed_and_explained() {
+        let after = counted(1, &json!({"weather": 1}));
+        let (claimed, passes) = failure("weather", &json!({}), &after);
+        assert!(passes && claimed == ["reason"], "{passes} {claimed:?}");
+        let before = json!({"errorCount": -3, "failureCounts": {"timeout": -2}});
+        let (claimed, passes) = failure("timeout", &before, &counted(-2, &json!({"timeout": -1})));
+        assert!(passes && claimed == ["count"], "{passes} {claimed:?}");
+        // The control: what is as usual is claimed by no rule.
+        let after = counted(1, &json!({"timeout": 1}));
+        assert_eq!(failure("timeout", &json!({}), &after), (Vec::new(), true));
+    }
+
+    #[test]
+    fn a_secret_that_is_no_text_and_a_fraction_of_a_time_are_claimed_and_explained() {
+        let store = json!({"version": 1, "profiles": {
+            "a:b": {"type": "api_key", "provider": "a", "key": 5},
+            "a:c": {"type": "api_key", "provider": "a", "key": "k"}}});
+        let input = json!({"now": NOW, "provider": "a", "store": store});
+        let (claimed, passes) = said("order", input, json!({"throws": "TypeError"}));
+        assert!(passes && claimed == ["crash"], "{passes} {claimed:?}");
+
+        let stats = json!({"cooldownUntil": 1_769_644_900_000.5});
+        let store = json!({"version": 1, "profiles": {}, "usageStats": {"a:b": stats}});
+        let input = json!({"now": NOW, "profileId": "a:b", "store": store});
+        let expected = json!({"inCooldown": true, "unusableUntil": 1_769_644_900_000.5});
+        let (claimed, passes) = said("cooldown_check", input, expected);
+        assert!(passes && claimed == ["time"], "{passes} {claimed:?}");
+    }
+
+    #[test]
+    fn a_rule_claims_nothing_that_differs_for_another_reason() {
+        let after = counted(1, &json!({"weather": 1}));
+        assert!(failure("weather", &json!({}), &after).1);
+        for (name, value) in [("errorCount", json!(2)), ("cooldownUntil", json!(NOW + 60_001))] {
+            let mut other = after.clone();
+            other[name] = value;
+            let (claimed, passes) = failure("weather", &json!({}), &other);
+            assert!(!passes && claimed == ["reason"], "{name}: {claimed:?}");
+        }
+        // A recorded answer that is ours, though a rule claims the case.
+        let ours = counted(1, &json!({"unknown": 1}));
+        assert!(!failure("weather", &json!({}), &ours).1);
+    }
 }

@@ -24,6 +24,8 @@ pub(crate) fn reply(case: &Case, on: On<'_>) -> Option<Reply> {
     Some(match case.function.as_str() {
         "usage" => usage_response(input, on),
         "session" => session(input, on),
+        "order" => order(input, on),
+        "cooldown_check" => cooldown_check(input, on),
         "coerce" => Ok(coerce(input, on)),
         "migrate" => Ok(migrate::reference(input, on)),
         "directive" => Ok(directive(input, on)),
@@ -46,6 +48,68 @@ fn session(input: &Value, on: On<'_>) -> Result<Value, String> {
     alone["agent"] = "main".into();
     alone["main"] = merged(&coerced(&input["main"]), &coerced(&input["sub"]));
     routing::session(&alone)
+}
+
+/// The original crashes at a key or token that is neither text nor absent, once it looks at it.
+fn order(input: &Value, on: On<'_>) -> Result<Value, String> {
+    if on("crash") {
+        return routing::order(input);
+    }
+    let provider = ProviderId::new(text(&input["provider"]));
+    let is_it = |name: &Value| ProviderId::new(text(name)) == provider;
+    let listed = |orders: &Value| {
+        let orders = orders.as_object().into_iter().flatten();
+        let mut own = orders.filter(|(name, _)| ProviderId::new(name) == provider);
+        own.next().map(|(_, ids)| ids.clone()).filter(Value::is_array)
+    };
+    let (store, auth) = (&input["store"], &input["config"]["auth"]);
+    let declared = &auth["profiles"];
+    let ordered = listed(&store["order"]).or_else(|| listed(&auth["order"]));
+    let all_declared = || declared.as_object().into_iter().flatten();
+    let is_named = all_declared().any(|(_, it)| is_it(&it["provider"]));
+    let is_looked_at = |id: &String| match &ordered {
+        Some(ids) => ids.as_array().is_some_and(|ids| ids.iter().any(|it| it == id.as_str())),
+        None => !is_named || is_it(&declared[id]["provider"]),
+    };
+    let crashes = |(id, profile): (&String, &Value)| {
+        let kind = text(&profile["type"]);
+        let names: &[&str] = match kind {
+            "api_key" => &["key"],
+            "token" => &["token"],
+            // The second one is looked at only if there is nothing in the first.
+            "oauth" if !trim(text(&profile["access"])).is_empty() => &[],
+            "oauth" => &["access", "refresh"],
+            _ => &[],
+        };
+        let (entry, mode) = (&declared[id], text(&declared[id]["mode"]));
+        let fits = entry.is_null()
+            || is_it(&entry["provider"]) && (mode == kind || mode == "oauth" && kind == "token");
+        let is_odd = |name: &&str| !(profile[*name].is_null() || profile[*name].is_string());
+        is_it(&profile["provider"]) && is_looked_at(id) && fits && names.iter().any(is_odd)
+    };
+    if store["profiles"].as_object().into_iter().flatten().any(crashes) {
+        return Ok(json!({ "throws": true }));
+    }
+    routing::order(input)
+}
+
+/// The original takes a number for a time as it is, and nothing else.
+fn cooldown_check(input: &Value, on: On<'_>) -> Result<Value, String> {
+    if on("time") {
+        return routing::cooldown_check(input);
+    }
+    let stats = &input["store"]["usageStats"][text(&input["profileId"])];
+    let ends = ["cooldownUntil", "disabledUntil"].map(|name| stats[name].as_f64().unwrap_or(0.0));
+    let end = ends.into_iter().fold(0.0, f64::max);
+    let is_in = input["now"].as_f64().is_some_and(|now| now < end);
+    let until = if end > 0.0 { number(end) } else { Value::Null };
+    Ok(json!({ "inCooldown": is_in, "unusableUntil": until }))
+}
+
+/// A number as JavaScript writes it.
+#[expect(clippy::cast_possible_truncation, reason = "a time or a count in a case")]
+fn number(number: f64) -> Value {
+    if number.fract() == 0.0 { json!(number as i64) } else { json!(number) }
 }
 
 fn usage_response(input: &Value, on: On<'_>) -> Result<Value, String> {
@@ -104,6 +168,7 @@ fn original_step(
         "upsert" | "setOrder" => true,
         _ => profile.is_some(),
     };
+    let fails = matches!(op, "failure" | "cooldown") && profile.is_some();
     match (op, profile) {
         ("failure" | "cooldown", Some(profile)) if !on("rest") => {
             let (reason, policy) = usage::failure(op, step, config);
@@ -146,7 +211,50 @@ fn original_step(
         }
         _ => usage::apply(step, document, config)?,
     }
+    if fails {
+        let stats = &content["usageStats"][id.as_str()];
+        count_as_original(step, stats, document, config, on)?;
+    }
     Ok(saves && (op != "setOrder" || !on("untouched") || value(document)? != content))
+}
+
+/// The original counts a reason that it does not know under its own name, and goes on from a count
+/// below zero. `before` are the stats before the failure, which our crates have counted already.
+fn count_as_original(
+    step: &Value,
+    before: &Value,
+    document: &mut Document,
+    config: &Config,
+    on: On<'_>,
+) -> Result<(), String> {
+    let (known, policy) = usage::failure(text(&step["op"]), step, config);
+    let given = if step["op"] == "cooldown" { "unknown" } else { text(&step["reason"]) };
+    let name = if on("reason") { known.as_str() } else { given };
+    let is_odd = |count: &Value| count.as_f64().is_some_and(|count| count < 0.0);
+    let counts = before["failureCounts"].as_object();
+    let mut all = counts.into_iter().flatten().map(|(_, count)| count);
+    let has_odd = is_odd(&before["errorCount"]) || all.any(is_odd);
+    if name == known.as_str() && (on("count") || !has_odd) {
+        return Ok(());
+    }
+    let now = step["now"].as_f64().unwrap_or(0.0);
+    let last = before["lastFailureAt"].as_f64().filter(|last| *last > 0.0);
+    let window = policy.failure_window.as_secs_f64() * 1000.0;
+    let is_forgotten = last.is_some_and(|last| now - last > window);
+    let base = |count: &Value| {
+        let count = count.as_f64().unwrap_or(0.0);
+        if is_forgotten || on("count") && count < 0.0 { 0.0 } else { count }
+    };
+    let mut next = Map::new();
+    for (name, count) in counts.into_iter().flatten().filter(|_| !is_forgotten) {
+        next.insert(name.clone(), number(base(count)));
+    }
+    next.insert(name.to_owned(), number(base(&before["failureCounts"][name]) + 1.0));
+    edit(document, |store| {
+        let stats = &mut section(store, "usageStats")[text(&step["profileId"])];
+        stats["errorCount"] = number(base(&before["errorCount"]) + 1.0);
+        stats["failureCounts"] = next.into();
+    })
 }
 
 /// A section of a store, made where there is none.

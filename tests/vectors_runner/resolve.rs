@@ -97,9 +97,9 @@ fn endpoint(
     let seen = Arc::clone(&requests);
     let client = move |request: HttpRequest| {
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let body = String::from_utf8_lossy(request.body.as_deref().unwrap_or_default());
-        let method = if request.method == Method::Post { "POST" } else { "GET" };
-        seen.push(asked(&request.url, method, &body));
+        let body = String::from_utf8_lossy(request.body().unwrap_or_default());
+        let method = if request.method() == Method::Post { "POST" } else { "GET" };
+        seen.push(asked(request.url(), method, &body));
         let without_reply = || HttpError::NoResponse("fetch failed".to_owned());
         let response = responses.get(seen.len() - 1).ok_or_else(without_reply)?;
         if response["networkError"] == true {
@@ -368,8 +368,8 @@ impl Original<'_> {
             // No case of the original has another one. Ours comes here with a blank access token.
             let target = target(old).ok_or(Failed)?;
             let request = target.request(&refresh.into(), Duration::ZERO);
-            let body = String::from_utf8_lossy(request.body.as_deref().unwrap_or_default());
-            self.ask(&request.url, &body);
+            let body = String::from_utf8_lossy(request.body().unwrap_or_default());
+            self.ask(request.url(), &body);
             return Err(Failed);
         }
         let env = |name: &str| trim(text(&self.input["env"][name])).to_owned();
@@ -401,7 +401,7 @@ impl Original<'_> {
         body.push(("refresh_token", sent.to_owned()));
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(body).finish();
         let reply = self.ask(url, &body);
-        if reply["status"] != 200 {
+        if !reply["status"].as_u64().is_some_and(|status| (200..300).contains(&status)) {
             return Err(Failed);
         }
         let reply: Value = serde_json::from_str(text(&reply["body"])).map_err(|_| Failed)?;

@@ -4,7 +4,7 @@ use crate::run::{Outcome, is_installed, read, run, run_with, succeeds};
 use std::path::Path;
 
 /// A command that must succeed, and the Debian packages that bring what it needs.
-const NEEDED: [(&[&str], &[&str]); 11] = [
+const NEEDED: [(&[&str], &[&str]); 12] = [
     (&["npm", "--version"], &["nodejs", "npm"]),
     (&["faketime", "--help"], &["faketime"]),
     (&["tmux", "-V"], &["tmux"]),
@@ -15,6 +15,7 @@ const NEEDED: [(&[&str], &[&str]); 11] = [
     (&["chromium", "--version"], &["chromium"]),
     (&["chromedriver", "--version"], &["chromium-driver"]),
     (&["python3", "-c", "import ensurepip, venv"], &["python3", "python3-venv"]),
+    (&["bash", "--version"], &["bash"]),
     // For the disks of the torture suite, which are made on Linux only.
     (&["sh", "-c", HAS_EXT4], &["e2fsprogs"]),
     // For processes that it stops at a system call, likewise.
@@ -27,14 +28,21 @@ const HAS_EXT4: &str =
 const HAS_STRACE: &str = r#"[ "$(uname)" != Linux ] || strace -V"#;
 
 /// Folders with a `package-lock.json`.
-const NODE_PEERS: [&str; 3] = ["tests/peers/oidc-provider", PROPER_LOCKFILE, CODEX];
+const NODE_PEERS: [&str; 5] = [
+    "tests/peers/oidc-provider",
+    "tests/peers/dotenv",
+    PROPER_LOCKFILE,
+    CODEX,
+    "tests/peers/tools",
+];
 const PROPER_LOCKFILE: &str = "tests/peers/proper-lockfile";
 const CODEX: &str = "tests/peers/codex";
 
 /// Requirements with hashes, and the virtual environment they are installed into.
-const PYTHON: [(&str, &str); 2] = [
+const PYTHON: [(&str, &str); 3] = [
     ("xtask/requirements.txt", TOOLS),
     ("tests/peers/django/requirements.txt", "target/python/django"),
+    ("tests/peers/dotenv/requirements.txt", "target/python/dotenv"),
 ];
 
 /// The environment with the tools of the checks.

@@ -1,6 +1,8 @@
 //! The command line as types. Words are validated here; nothing is touched.
 
 use crate::commands::agents::args::AgentsArgs;
+use crate::commands::audit::args::AuditArgs;
+use crate::commands::clients::args::ClientsCommand;
 use crate::commands::configure::args::ConfigureCommand;
 use crate::commands::doctor::args::DoctorArgs;
 use crate::commands::login::args::{
@@ -10,10 +12,14 @@ use crate::commands::models::args::{AliasesCommand, FallbacksCommand, ModelArgs}
 use crate::commands::onboard::args::OnboardArgs;
 use crate::commands::plugins::args::PluginsCommand;
 use crate::commands::profiles::args::{
-    CooldownCommand, ListArgs, LogoutArgs, OrderCommand, RefreshArgs, RemoveArgs, UseArgs,
+    CooldownCommand, DestinationCommand, ListArgs, LogoutArgs, OrderCommand, RefreshArgs,
+    RemoveArgs, UseArgs,
 };
 use crate::commands::schema::SchemaArgs;
+use crate::commands::serve::args::ServeArgs;
 use crate::commands::sessions::args::SessionsCommand;
+use crate::commands::settings::args::SettingsCommand;
+use crate::commands::sink::args::SinkCommand;
 use crate::commands::status::args::{ChannelsCommand, StatusArgs};
 use crate::commands::token::args::{ExplainArgs, ReportArgs, TokenArgs};
 use crate::commands::token::exec_args::{EnvArgs, ExecArgs, GitCredentialArgs};
@@ -122,6 +128,9 @@ pub enum AuthCommand {
     Remove(RemoveArgs),
     /// Refresh what is about to expire
     Refresh(RefreshArgs),
+    /// Where the secrets of a profile may be sent to
+    #[command(subcommand)]
+    Destination(DestinationCommand),
     /// Report how a request went, so that routing learns from it
     Report(ReportArgs),
     /// Why which profile comes first
@@ -199,6 +208,14 @@ pub enum Command {
     /// Which model and profile a conversation uses
     #[command(subcommand)]
     Sessions(SessionsCommand),
+    /// A proxy with failover, for programs that never see a credential
+    Serve(ServeArgs),
+    /// The programs that may come in at `serve`
+    #[command(subcommand)]
+    Clients(ClientsCommand),
+    /// The sink on another machine from which this one takes its tokens
+    #[command(subcommand)]
+    Sink(SinkCommand),
     /// Provider plugins and manifests
     #[command(subcommand)]
     Plugins(PluginsCommand),
@@ -206,6 +223,11 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Print the JSON Schema of an output
     Schema(SchemaArgs),
+    /// What happened to the credentials, and who asked
+    Audit(AuditArgs),
+    /// Our own settings, which never stand in Clawdbot's config
+    #[command(subcommand)]
+    Settings(SettingsCommand),
     /// Print the completion script of a shell
     Completion(CompletionArgs),
     /// Print the manual page, or write those of all commands

@@ -169,7 +169,10 @@ impl Values {
         names.sort();
         names.dedup();
         let sessions = Sessions::for_agent(&view.agent, &config, context);
-        let sessions = auth_store::read_regular_text(sessions.path()).unwrap_or_default();
+        let sessions = sessions
+            .ok()
+            .and_then(|it| auth_store::read_regular_text(it.path()).ok())
+            .unwrap_or_default();
         let sessions = crate::config::json5::parse(&sessions).unwrap_or_default();
         let sessions = sessions.as_object().into_iter().flatten().map(|(key, _)| key.clone());
         Self {

@@ -42,6 +42,7 @@ use crate::commands::agents::args::AgentsCommand;
 use crate::commands::agents::args::AgentsListArgs;
 use crate::commands::plugins::args::PluginsCommand;
 use crate::commands::profiles::args::CooldownCommand;
+use crate::commands::profiles::args::DestinationCommand;
 use crate::commands::profiles::args::OrderCommand;
 use crate::commands::sessions::args::SessionsCommand;
 use crate::commands::status::args::ChannelsCommand;
@@ -52,7 +53,7 @@ use crate::host::error::{CliError, Exit};
 use crate::host::remedy::Remedy;
 use crate::host::report::Report;
 use crate::host::suggest;
-use crate::profiles::runtime_cache;
+use crate::profiles::{remote, runtime_cache};
 
 /// Runs the program with `arguments` (the first is its own name), and returns its exit code.
 ///
@@ -92,6 +93,10 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &C
 
 fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     host::process::logging::start(invocation.output.verbose, invocation.context);
+    if !matches!(cli.command, Command::Completion(_) | Command::Man(_)) {
+        invocation.context.check_paths()?;
+        invocation.context.check_state_directory()?;
+    }
     if !matches!(cli.command, Command::Doctor(_) | Command::Completion(_) | Command::Man(_)) {
         host::state::check(invocation.context)?;
     }
@@ -100,6 +105,8 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
         Command::Agents(_)
             | Command::Plugins(_)
             | Command::Doctor(_)
+            | Command::Audit(_)
+            | Command::Settings(_)
             | Command::Completion(_)
             | Command::Schema(_)
             | Command::Man(_)
@@ -107,6 +114,11 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
         agent::legacy::import_legacy_files(invocation)?;
     }
     check_agent(cli, invocation)?;
+    if !works_with_a_remote_sink(&cli.command)
+        && let Some(sink) = remote::configured(invocation.context)?
+    {
+        return Err(remote::not_here(&sink));
+    }
     match &cli.command {
         Command::Models(ModelsArgs { command: None, status_plain, .. }) => {
             let args = StatusArgs { plain: *status_plain, ..StatusArgs::default() };
@@ -144,6 +156,12 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
                 AuthCommand::Logout(args) => commands::profiles::logout::run(args, invocation),
                 AuthCommand::Remove(args) => commands::profiles::remove::run(args, invocation),
                 AuthCommand::Refresh(args) => commands::profiles::refresh::run(args, invocation),
+                AuthCommand::Destination(DestinationCommand::Show(args)) => {
+                    commands::profiles::destination::show(args, invocation)
+                }
+                AuthCommand::Destination(DestinationCommand::Accept(args)) => {
+                    commands::profiles::destination::accept(args, invocation)
+                }
                 AuthCommand::Report(args) => commands::token::report::run(args, invocation),
                 AuthCommand::Explain(args) => commands::token::explain::run(args, invocation),
                 AuthCommand::Token(args) => commands::token::run(args, invocation),
@@ -208,15 +226,44 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
         Command::Sessions(SessionsCommand::Clear(args)) => {
             commands::sessions::clear(args, invocation)
         }
+        Command::Serve(args) => commands::serve::run(args, invocation),
+        Command::Clients(command) => commands::clients::run(command, invocation),
+        Command::Sink(command) => commands::sink::run(command, invocation),
         Command::Onboard(args) => commands::onboard::run(args, invocation),
         Command::Schema(args) => commands::schema::run(args),
         Command::Completion(args) => completions::completion(args, invocation.context),
+        Command::Audit(args) => commands::audit::run(args, invocation),
+        Command::Settings(command) => commands::settings::run(command, invocation),
         Command::Man(args) => completions::man(args, invocation.context),
         Command::Doctor(args) => commands::doctor::command::run(args, invocation),
         Command::Plugins(PluginsCommand::List) => commands::plugins::list(invocation),
         Command::Plugins(PluginsCommand::Check(args)) => {
             commands::plugins::check::run(args, invocation)
         }
+    }
+}
+
+/// Whether a command works on a machine that takes its tokens from another one.
+fn works_with_a_remote_sink(command: &Command) -> bool {
+    match command {
+        Command::Sink(_) | Command::Completion(_) | Command::Man(_) | Command::Doctor(_) => true,
+        Command::Models(ModelsArgs { command, .. }) => match command {
+            None | Some(ModelsCommand::Status(_)) => true,
+            Some(ModelsCommand::Auth(auth)) => {
+                matches!(
+                    auth,
+                    AuthCommand::Token(_)
+                        | AuthCommand::Report(_)
+                        | AuthCommand::List(_)
+                        | AuthCommand::Explain(_)
+                        | AuthCommand::Env(_)
+                        | AuthCommand::Configure(_)
+                        | AuthCommand::GitCredential(_)
+                ) || matches!(auth, AuthCommand::Exec(args) if !args.proxy)
+            }
+            Some(_) => false,
+        },
+        _ => false,
     }
 }
 

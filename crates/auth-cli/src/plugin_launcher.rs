@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 #[cfg(unix)]
-use crate::host::process::launch;
+use crate::host::process::launch::Program;
 
 /// The first argument, before the path of the plugin. Nobody types it.
 pub const WORD: &str = auth_providers::plugin::LAUNCH;
@@ -17,14 +17,21 @@ pub fn run(arguments: &[OsString]) -> u8 {
 
     let [_, _, path] = arguments else { return crate::host::error::Exit::Usage as u8 };
     let _ = rustix::process::setsid();
-    let mut error = launch::program(path).exec();
+    let program = match Program::at(std::path::Path::new(path)) {
+        Ok(program) => program,
+        Err(reason) => {
+            let _nobody_listens = writeln!(std::io::stderr(), "it is not started: {reason}");
+            return crate::host::error::Exit::Usage as u8;
+        }
+    };
+    let mut error = program.command_with_everything().exec();
     for _ in 0..20 {
         if error.kind() != std::io::ErrorKind::ExecutableFileBusy {
             break;
         }
         // Some other process still has it open for writing, if only for a moment.
         std::thread::sleep(std::time::Duration::from_millis(10));
-        error = launch::program(path).exec();
+        error = program.command_with_everything().exec();
     }
     let _nobody_listens = writeln!(std::io::stderr(), "it cannot be started: {error}");
     crate::host::error::Exit::Usage as u8

@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let settings = Settings {
         apis: HashMap::from([(acme, api.build()?)]),
-        state: state.into(),
+        clients: Clients::in_state_directory(state.as_ref()),
         hosts: Hosts::default(),
         limits: Limits::default(),
         clock: Arc::new(SystemClock),

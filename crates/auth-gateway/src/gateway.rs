@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -32,8 +31,8 @@ use crate::windows::{Seen, Windows};
 pub struct Settings {
     /// The APIs that are served, by provider.
     pub apis: HashMap<ProviderId, Api>,
-    /// The state directory, which has the clients.
-    pub state: PathBuf,
+    /// The programs that may come in.
+    pub clients: Clients,
     /// The host names of the TCP doors, beside those of this machine.
     pub hosts: Hosts,
     /// How much, and how long.
@@ -82,11 +81,11 @@ pub(crate) enum Door {
 impl<A: Accounts> Gateway<A> {
     /// A gateway over `accounts`.
     pub fn new(accounts: A, settings: Settings) -> Arc<Self> {
-        let Settings { apis, state, hosts, limits, clock, tls } = settings;
+        let Settings { apis, clients, hosts, limits, clock, tls } = settings;
         Arc::new(Self {
             accounts,
             apis,
-            clients: Clients::in_state_directory(&state),
+            clients,
             hosts,
             upstreams: Upstreams::new(tls, &limits),
             sessions: Memory::new(AFFINITY),

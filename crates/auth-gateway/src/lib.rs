@@ -44,13 +44,19 @@ mod gateway;
 mod http;
 mod limits;
 mod metrics;
+mod own;
 mod proxy;
 mod reaction;
+mod remote;
 mod upstream;
 mod windows;
 
+pub use rustls;
+
 pub use accounts::memory::{MemoryAccounts, overload_end};
-pub use accounts::{Accounts, AccountsError, Candidate, Cooldown, Fingerprint, Live, Question};
+pub use accounts::{
+    Accounts, AccountsError, Candidate, Cooldown, Fingerprint, Live, Question, Reason,
+};
 pub use api::catalogue::built_in;
 pub use api::shape::Shape;
 pub use api::{Api, ApiData, UsageEndpoint, WrongApi};
@@ -61,4 +67,5 @@ pub use door::server::{Phase, Server};
 pub use gateway::{Gateway, Settings};
 pub use http::entry::Hosts;
 pub use limits::Limits;
+pub use remote::{Place, Remote, Told, trusting};
 pub use windows::Seen;

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use url::Url;
+
 use crate::attempt::Attempt;
 use crate::secret::SecretText;
 
@@ -26,13 +28,19 @@ pub struct Callback {
 pub struct ResponseRules {
     /// The issuer that was asked. A response that names another one is refused.
     pub issuer: Option<String>,
+    /// The address that the browser was sent to. Where the issuer is not known, a response that names
+    /// one of another origin is refused.
+    pub authorization_endpoint: Option<String>,
     /// Whether the response must name the issuer: its metadata says
     /// `authorization_response_iss_parameter_supported`, or the provider is known to (RFC 9207 §2.4).
     pub issuer_required: bool,
 }
 
 /// The authorization code: to be exchanged once, with the verifier of the same attempt.
-pub struct Code(SecretText);
+pub struct Code {
+    text: SecretText,
+    is_bare: bool,
+}
 
 /// Why a response yields no code.
 ///
@@ -154,6 +162,9 @@ impl Attempt {
             (None, _) | (_, None) if rules.issuer_required => {
                 return Err(CallbackError::IssuerMismatch);
             }
+            (Some(answered), None) if !rules.may_be_issuer(answered) => {
+                return Err(CallbackError::IssuerMismatch);
+            }
             _ => {}
         }
 
@@ -161,7 +172,19 @@ impl Attempt {
             let description = callback.error_description.clone();
             return Err(CallbackError::Denied { error: error.clone(), description });
         }
-        callback.code.clone().map(Code).ok_or(CallbackError::NoCode)
+        let is_bare = callback.is_bare;
+        callback.code.clone().map(|text| Code { text, is_bare }).ok_or(CallbackError::NoCode)
+    }
+}
+
+impl ResponseRules {
+    /// Whether `issuer` is of the origin that the browser was sent to, as far as that is known.
+    fn may_be_issuer(&self, issuer: &str) -> bool {
+        let origin = |text: &str| Url::parse(text).ok().map(|url| url.origin());
+        let Some(asked) = self.authorization_endpoint.as_deref().and_then(origin) else {
+            return true;
+        };
+        origin(issuer).is_some_and(|named| named == asked)
     }
 }
 
@@ -178,7 +201,12 @@ impl CallbackError {
 impl Code {
     /// The text itself, for the token request.
     pub fn expose(&self) -> &str {
-        self.0.expose()
+        self.text.expose()
+    }
+
+    /// Whether it was pasted without a state: then nothing but the issuer tells if it is one.
+    pub fn is_bare(&self) -> bool {
+        self.is_bare
     }
 }
 
@@ -313,7 +341,11 @@ mod tests {
             "error=access_denied&state=wrong",
             "code=abc&state=wrong&iss=https://other.example",
         ] {
-            let rules = ResponseRules { issuer: Some(ISSUER.into()), issuer_required: true };
+            let rules = ResponseRules {
+                issuer: Some(ISSUER.into()),
+                issuer_required: true,
+                ..ResponseRules::default()
+            };
             check_with(&rules, query, Err(CallbackError::StateMismatch));
         }
         assert!(!CallbackError::StateMismatch.ends_login());
@@ -347,6 +379,7 @@ mod tests {
         let rules = |issuer: Option<&str>, issuer_required| ResponseRules {
             issuer: issuer.map(str::to_owned),
             issuer_required,
+            ..ResponseRules::default()
         };
         let right = "code=abc&state=STATE&iss=https%3A%2F%2Flogin.acme.example";
         let wrong = "code=abc&state=STATE&iss=https%3A%2F%2Flogin.acme.example%2F";
@@ -365,6 +398,30 @@ mod tests {
         check_with(&rules(Some(ISSUER), true), error, Err(denied("access_denied", None)));
         let error = "error=access_denied&state=STATE&iss=https%3A%2F%2Fother.example";
         check_with(&rules(Some(ISSUER), true), error, mismatch());
+    }
+
+    #[test]
+    fn an_issuer_that_is_not_known_must_be_where_the_browser_was_sent() {
+        let rules = |endpoint: &str| ResponseRules {
+            authorization_endpoint: Some(endpoint.into()),
+            ..ResponseRules::default()
+        };
+        let named = |issuer: &str| format!("code=abc&state=STATE&iss={issuer}");
+        let mismatch = || Err(CallbackError::IssuerMismatch);
+        let acme = rules("https://login.acme.example/oauth/authorize");
+        check_with(&acme, &named("https://login.acme.example"), Ok("abc"));
+        check_with(&acme, &named("https://login.acme.example/tenant"), Ok("abc"));
+        check_with(&acme, "code=abc&state=STATE", Ok("abc"));
+        for other in [
+            "https://evil.example",
+            "http://login.acme.example",
+            "https://login.acme.example:444",
+            "https://acme.example",
+            "login.acme.example",
+            "x",
+        ] {
+            check_with(&acme, &named(other), mismatch());
+        }
     }
 
     #[test]

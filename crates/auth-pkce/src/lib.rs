@@ -8,6 +8,7 @@
 //! * [`Attempt`] holds verifier, state and nonce, makes the authorization URL and judges answers.
 //! * [`Callback`] reads a response, from a request or from [pasted text](PasteRules).
 //! * [`Redirect`] and [`Loopback`] are the listener, and [`Browser`] the page that waits for its end.
+//! * [`Courier`] is the address to start a browser with, where others can read arguments.
 //!
 //! What holds whatever happens: only the response that carries this login's state counts, and its
 //! state is judged before anything else; everything else is noise, after which the login goes on.
@@ -81,9 +82,11 @@
 mod attempt;
 mod authorize;
 mod callback;
+mod courier;
 mod loopback;
 mod pages;
 mod paste;
+mod peer;
 mod pkce;
 #[cfg(target_os = "linux")]
 mod procfs;
@@ -95,10 +98,14 @@ mod server;
 pub use attempt::{Attempt, Nonce, State};
 pub use authorize::{AuthorizationRequest, AuthorizationUrlError, is_reserved_parameter};
 pub use callback::{Callback, CallbackError, Code, MAX_CALLBACK_BYTES, ResponseRules};
+pub use courier::Courier;
 pub use loopback::{Arrival, BindError, BindFailure, Browser, Loopback, WaitError};
 pub use pages::Failure;
 pub use paste::PasteRules;
 pub use pkce::{Challenge, Verifier};
+#[doc(hidden)]
+#[cfg(target_os = "linux")]
+pub use procfs::listeners_on;
 pub use redirect::{Redirect, RedirectError};
 #[doc(hidden)]
 pub use request::is_wanted;

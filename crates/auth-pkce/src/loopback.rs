@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use crate::attempt::Attempt;
 use crate::callback::{CallbackError, Code, ResponseRules};
 use crate::pages::{Failure, Page};
+use crate::peer;
 use crate::redirect::{LoopbackHost, Redirect};
 use crate::request::{Place, mismatch};
 use crate::server::{Hit, Server};
@@ -135,11 +136,9 @@ impl Loopback {
                 Server::refuse(hit, mismatch("the answer belongs to another login"));
                 continue;
             }
-            if is_peer_someone_else(&hit) {
-                Server::refuse(
-                    hit,
-                    mismatch("the request comes from another user of this machine"),
-                );
+            if hit.was_foreign || !peer::is_ours(hit.ends.0, hit.ends.1) {
+                let reason = "the request is not of an open browser of this user";
+                Server::refuse(hit, mismatch(reason));
                 continue;
             }
 
@@ -253,17 +252,6 @@ fn is_family_missing(error: &io::Error) -> bool {
         47
     };
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
-}
-
-#[cfg(target_os = "linux")]
-fn is_peer_someone_else(hit: &Hit) -> bool {
-    crate::procfs::is_peer_someone_else(hit.ends.0, hit.ends.1)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_peer_someone_else(hit: &Hit) -> bool {
-    let _ = hit.ends;
-    false
 }
 
 #[cfg(target_os = "linux")]

@@ -30,6 +30,8 @@ pub(crate) enum Page {
     Failed(Failure),
     /// For a second visit while the first is being dealt with, or after it.
     AlreadyReceived,
+    /// On the way to the address of the login.
+    Opening,
     BadRequest,
     NotHere,
 }
@@ -70,7 +72,7 @@ impl Page {
 
     fn status(self) -> StatusCode {
         match self {
-            Self::SignedIn => StatusCode::OK,
+            Self::SignedIn | Self::Opening => StatusCode::OK,
             Self::Failed(Failure::Denied) => StatusCode::FORBIDDEN,
             Self::Failed(Failure::Mismatch) | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Failed(Failure::Expired) => StatusCode::GONE,
@@ -120,6 +122,11 @@ impl Page {
                 "This login has already been answered",
                 "The terminal shows how it ended. You can close this window.",
             ),
+            Self::Opening => (
+                Tone::Calm,
+                "The login is opening",
+                "If nothing happens, open the address that the terminal shows.",
+            ),
             Self::BadRequest => (
                 Tone::Calm,
                 "This is not an answer to the login",
@@ -158,7 +165,7 @@ const SECURITY_POLICY: &str =
 mod tests {
     use super::*;
 
-    const ALL: [Page; 9] = [
+    const ALL: [Page; 10] = [
         Page::SignedIn,
         Page::Failed(Failure::Denied),
         Page::Failed(Failure::Mismatch),
@@ -166,6 +173,7 @@ mod tests {
         Page::Failed(Failure::NotExchanged),
         Page::Failed(Failure::NotSaved),
         Page::AlreadyReceived,
+        Page::Opening,
         Page::BadRequest,
         Page::NotHere,
     ];

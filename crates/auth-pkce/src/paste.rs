@@ -2,9 +2,11 @@
 
 use url::Url;
 
-use crate::callback::{Callback, CallbackError, MAX_CALLBACK_BYTES, malformed};
+use crate::attempt::Attempt;
+use crate::callback::{
+    Callback, CallbackError, Code, MAX_CALLBACK_BYTES, ResponseRules, malformed,
+};
 use crate::redirect::is_loopback;
-use crate::secret::SecretText;
 
 /// What pasted text is held against.
 #[derive(Clone, Copy, Debug)]
@@ -19,60 +21,186 @@ pub struct PasteRules<'a> {
 
 impl Callback {
     /// Reads pasted text: the whole address, its query, `code#state`, or, where the rules
-    /// allow it, a bare code.
+    /// allow it, a bare code; the first way to read it that gives one of them.
     ///
-    /// White space anywhere (wrapped lines), the markers of a bracketed paste, and quotation marks
-    /// around the text do not matter. The message of the error never repeats the text.
+    /// White space anywhere (wrapped lines), the markers of a bracketed paste, quotation marks, and
+    /// words around the address do not matter. The message of the error never repeats the text.
     ///
     /// # Errors
     /// [`CallbackError::Malformed`] says what to paste instead; ask again.
     pub fn from_pasted(text: &str, rules: &PasteRules<'_>) -> Result<Self, CallbackError> {
-        let text = clean(text)?;
-        if let Some(address) = as_address(&text) {
-            return from_address(&address, rules.redirect_uri);
-        }
-        if is_query(&text) {
-            let query = text.split_once('#').map_or(text.as_str(), |(query, _)| query);
-            return Self::from_query(query.trim_start_matches('?'));
-        }
-        match text.split_once('#') {
-            Some((code, state)) if is_code(code) && is_code(state) => Ok(Self {
-                code: Some(SecretText::new(code.to_owned())),
-                state: Some(SecretText::new(state.to_owned())),
-                ..Self::default()
-            }),
-            None if is_code(&text) && rules.bare_code => {
-                Ok(Self { code: Some(SecretText::new(text)), is_bare: true, ..Self::default() })
-            }
-            None if is_code(&text) => Err(malformed("paste the whole address, not only the code")),
-            _ => Err(malformed("paste the whole address the browser ended on")),
-        }
+        let mut readings = readings(text, rules)?;
+        let is_whole = |it: &Result<Self, _>| it.as_ref().is_ok_and(Self::is_whole);
+        let best = readings.iter().position(is_whole);
+        let best = best.or_else(|| readings.iter().position(Result::is_ok)).unwrap_or_default();
+        readings.swap_remove(best)
     }
 }
 
-/// The text without what terminals and editors add to it.
+impl Attempt {
+    /// The code in pasted text. Several ways to read the text are tried, and the state tells which
+    /// one is right: whether a line goes on in the next one, whether a full stop is part of it.
+    ///
+    /// # Errors
+    /// [`CallbackError`]; of a paste, only the issuer's own error ends the login. All else is a
+    /// mistake of the person who pasted.
+    pub fn accept_pasted(
+        &self,
+        text: &str,
+        bare_code: bool,
+        rules: &ResponseRules,
+    ) -> Result<Code, CallbackError> {
+        let paste_rules = PasteRules { redirect_uri: self.redirect_uri(), bare_code };
+        let mut first = None;
+        for reading in readings(text, &paste_rules)? {
+            let judged = reading.and_then(|callback| {
+                let refused = |error| if_cut(error, &callback);
+                self.accept(&callback, rules).map_err(refused)
+            });
+            match judged {
+                Ok(code) => return Ok(code),
+                Err(error) if error.ends_login() => return Err(error),
+                Err(error) => {
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| malformed(NOTHING)))
+    }
+}
+
+/// The error of a response that was pasted: what a shell or a selection cut off is named, and
+/// nothing that is missing ends the login.
+fn if_cut(error: CallbackError, callback: &Callback) -> CallbackError {
+    match error {
+        CallbackError::StateMismatch if callback.state.is_none() && !callback.is_bare => {
+            malformed(CUT)
+        }
+        CallbackError::NoCode => malformed(CUT),
+        CallbackError::IssuerMismatch if callback.issuer.is_none() => malformed(CUT),
+        CallbackError::IssuerMismatch => malformed("it names another issuer than the one asked"),
+        other => other,
+    }
+}
+
+/// The ways to read pasted text, the most likely first. What several lines say is one word that was
+/// wrapped, if each of them has one.
+fn readings(
+    text: &str,
+    rules: &PasteRules<'_>,
+) -> Result<Vec<Result<Callback, CallbackError>>, CallbackError> {
+    let text = clean(text)?;
+    let mut candidates = addresses(&text);
+    let joined: String = text.split_whitespace().collect();
+    let has_words = text.lines().any(|line| line.split_whitespace().nth(1).is_some());
+    if candidates.is_empty() && has_words {
+        // `Code: abc#state`.
+        let words = text.split_whitespace().filter(|word| is_query(word) || word.contains('#'));
+        candidates.extend(words.take(MOST_CANDIDATES).map(str::to_owned));
+    }
+    candidates.push(joined);
+    let mut seen = Vec::new();
+    for candidate in candidates.iter().map(|candidate| without_marks(candidate)) {
+        if !seen.contains(&candidate) {
+            seen.push(candidate);
+        }
+    }
+    Ok(seen.into_iter().map(|candidate| read(candidate, rules)).collect())
+}
+
+/// Reads a text without white space.
+fn read(text: &str, rules: &PasteRules<'_>) -> Result<Callback, CallbackError> {
+    if text.is_empty() {
+        return Err(malformed(NOTHING));
+    }
+    if let Some(address) = as_address(text) {
+        return from_address(&address, rules.redirect_uri);
+    }
+    if is_query(text) {
+        let query = text.split_once('#').map_or(text, |(query, _)| query);
+        return Callback::from_query(query.trim_start_matches('?'));
+    }
+    match text.split_once('#') {
+        Some((code, state)) if is_code(code) && is_code(state) => {
+            Ok(Callback::from_parts(code, state))
+        }
+        None if is_code(text) && looks_random(text) => {
+            if rules.bare_code {
+                Ok(Callback::bare(text))
+            } else {
+                Err(malformed("paste the whole address, not only the code"))
+            }
+        }
+        _ => Err(malformed("paste the whole address the browser ended on")),
+    }
+}
+
+/// The text without what terminals, shells and editors add to it.
 fn clean(text: &str) -> Result<String, CallbackError> {
     if text.len() > MAX_CALLBACK_BYTES {
         return Err(malformed("it is longer than 8 KiB"));
     }
-    let is_invisible = |c: char| c.is_whitespace() || matches!(c, '\u{200b}' | '\u{feff}');
-    let text: String = text
-        .replace("\u{1b}[200~", "")
-        .replace("\u{1b}[201~", "")
-        .chars()
-        .filter(|c| !is_invisible(*c))
-        .collect();
-    let text = text.trim_matches(['"', '\'', '`', '<', '>']);
-    if text.is_empty() {
-        return Err(malformed("nothing was pasted"));
-    }
-    if text.contains(char::is_control) {
+    let text = text.replace("\u{1b}[200~", "").replace("\u{1b}[201~", "").replace("&amp;", "&");
+    let is_invisible = |c: char| matches!(c, '\u{200b}' | '\u{feff}');
+    let text: String = text.chars().filter(|c| !is_invisible(*c)).collect();
+    if text.chars().any(|c| c.is_control() && !c.is_whitespace()) {
         return Err(malformed("it contains a control character"));
     }
-    Ok(text.to_owned())
+    // Some shells put a backslash before them when an address is pasted into a command line.
+    let is_escaped = ["\\?", "\\&", "\\="].iter().any(|escape| text.contains(escape));
+    Ok(if is_escaped { text.replace('\\', "") } else { text })
 }
 
-/// An address, also without its `http://`, which browsers hide and users do not copy.
+/// The text without the marks that people copy with it.
+fn without_marks(text: &str) -> &str {
+    let text = text.trim_start_matches(|c| QUOTES.contains(&c) || "([{".contains(c));
+    text.trim_end_matches(|c| QUOTES.contains(&c) || ".,;:)]}\u{2026}".contains(c))
+}
+
+/// The addresses in a text, each in the ways it may go on: over line breaks, which terminals add,
+/// and to the end of its word.
+fn addresses(text: &str) -> Vec<String> {
+    let is_start = |at: &usize| {
+        let before = text[..*at].chars().next_back();
+        let goes_on = before.is_some_and(|c| c.is_alphanumeric() || "/@.".contains(c));
+        !goes_on && begins_as_address(&text[*at..])
+    };
+    let starts = text.char_indices().map(|(at, _)| at).filter(is_start);
+    let mut found = Vec::new();
+    for start in starts.take(MOST_CANDIDATES) {
+        let rest = text[start..].split(QUOTES).next().unwrap_or_default();
+        for with_last_word in [false, true] {
+            let mut wrapped = String::new();
+            for (number, line) in rest.lines().enumerate() {
+                let mut words = line.split_whitespace();
+                let (word, has_more) = (words.next().unwrap_or_default(), words.next().is_some());
+                if word.is_empty() {
+                    break;
+                }
+                if number == 0 || with_last_word || !has_more {
+                    wrapped.push_str(word);
+                }
+                if has_more {
+                    break;
+                }
+            }
+            found.push(wrapped);
+        }
+        found.extend(rest.split_whitespace().next().map(str::to_owned));
+    }
+    found
+}
+
+/// Whether a text begins with an address of the web, or with that of a loopback host, of which
+/// browsers hide the `http://` and users do not copy it.
+fn begins_as_address(text: &str) -> bool {
+    let begins = |start: &&str| {
+        text.get(..start.len()).is_some_and(|found| found.eq_ignore_ascii_case(start))
+    };
+    ["http://", "https://"].iter().chain(&LOOPBACK_HOSTS).any(|start| begins(start))
+}
+
+/// An address, also without its `http://`.
 fn as_address(text: &str) -> Option<String> {
     if text
         .split_once("://")
@@ -80,11 +208,7 @@ fn as_address(text: &str) -> Option<String> {
     {
         return Some(text.to_owned());
     }
-    let is_hidden_scheme =
-        ["localhost:", "localhost/", "127.0.0.1:", "127.0.0.1/", "[::1]:", "[::1]/"]
-            .iter()
-            .any(|host| text.starts_with(host));
-    is_hidden_scheme.then(|| format!("http://{text}"))
+    begins_as_address(text).then(|| format!("http://{text}"))
 }
 
 fn from_address(address: &str, redirect_uri: &str) -> Result<Callback, CallbackError> {
@@ -116,6 +240,24 @@ fn is_code(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~/+=|%!*".contains(&byte))
 }
+
+/// Whether a text may be a code, which is random: a long one, or with a digit. `hello` is none.
+fn looks_random(text: &str) -> bool {
+    const LONG: usize = 24;
+    text.len() >= LONG || text.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+const QUOTES: [char; 11] =
+    ['"', '\'', '`', '<', '>', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}', '\u{ab}', '\u{bb}'];
+const LOOPBACK_HOSTS: [&str; 6] =
+    ["localhost:", "localhost/", "127.0.0.1:", "127.0.0.1/", "[::1]:", "[::1]/"];
+
+const NOTHING: &str = "nothing was pasted";
+const CUT: &str = "a part of the address is missing; shells cut it at `&`: put it between quotes, or paste it \
+     where the login asks for it";
+
+/// Nobody pastes so many addresses.
+const MOST_CANDIDATES: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -165,6 +307,72 @@ mod tests {
     fn a_code_and_a_state_that_a_page_shows_are_read() {
         check("abc#s", "code=abc&state=s");
         check("4/0Ab-c==#s", "code=4/0Ab-c==&state=s");
+    }
+
+    #[test]
+    fn the_address_is_found_among_what_people_copy_with_it() {
+        let address = "http://localhost:1455/auth/callback?code=c1&state=s";
+        for text in [
+            format!("URL: {address}"),
+            format!("{address}."),
+            format!("({address}), and then close the window"),
+            format!("It says: {address}\n\nDone."),
+            format!("[link]({address})"),
+            format!("\u{201c}{address}\u{201d}"),
+            format!("curl '{address}'"),
+            format!("curl -v \"{address}\" -H 'accept: */*'"),
+            format!("curl {}", address.replace('?', "\\?").replace('=', "\\=").replace('&', "\\&")),
+            address.replace('&', "&amp;"),
+            format!("Host: {}", &address["http://".len()..]),
+            "the code is code=c1&state=s".to_owned(),
+            "Code: c1#s".to_owned(),
+            "your code\nc1#s.".to_owned(),
+        ] {
+            check(&text, "code=c1&state=s");
+        }
+    }
+
+    #[test]
+    fn the_state_tells_how_a_text_is_to_be_read_and_only_the_issuer_ends_a_login() {
+        use crate::{Attempt, ResponseRules};
+        let attempt = Attempt::new([5; 96], LOOPBACK.into());
+        let issuer = || Some("https://issuer.example".to_owned());
+        let rules = ResponseRules { issuer: issuer(), ..ResponseRules::default() };
+        let accept = |text: &str| attempt.accept_pasted(text, true, &rules);
+        let state = attempt.state().expose();
+        let address = |query: &str| format!("{LOOPBACK}?{query}");
+        for text in [
+            address(&format!("code=c1&state={state}\nDone")),
+            address(&format!("state={state}&code=c1.")),
+            address(&format!("code=c1&sta\n te={state} and so on")),
+            format!("c1#{state}\n"),
+        ] {
+            let code = accept(&text).unwrap();
+            assert!(code.expose() == "c1" && !code.is_bare(), "{text}");
+        }
+        assert!(accept("code123").unwrap().is_bare());
+        let cut = malformed(CUT);
+        for text in ["code=c1", "state=", "code=c1&iss=https%3A%2F%2Fissuer.example"] {
+            let text = if text == "state=" { format!("state={state}") } else { text.to_owned() };
+            assert_eq!(accept(&address(&text)).unwrap_err(), cut, "{text}");
+        }
+        let required =
+            ResponseRules { issuer: issuer(), issuer_required: true, ..ResponseRules::default() };
+        let text = address(&format!("code=c1&state={state}"));
+        assert_eq!(attempt.accept_pasted(&text, false, &required).unwrap_err(), cut);
+        for text in [
+            "hello",
+            "done!",
+            "http://localhost:1455/other?code=c&state=s",
+            &address("error=access_denied&state=another"),
+            &address("error=access_denied"),
+            &address(&format!("code=c1&state={state}&iss=https%3A%2F%2Fissuer")),
+            &address(&format!("code=c1&code=c2&state={state}")),
+        ] {
+            assert!(!accept(text).unwrap_err().ends_login(), "{text}");
+        }
+        let text = address(&format!("error=access_denied&state={state}"));
+        assert!(accept(&format!("URL: {text}.")).unwrap_err().ends_login());
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Who owns a loopback socket, by Linux' `/proc`: defence in depth, and better error messages.
+//! Who owns a loopback socket, by Linux' `/proc`.
 //!
-//! Everything here is best effort. What `/proc` does not say is taken to be harmless.
+//! A peer that is not found is not ours. The name of a listener is for error messages, best effort.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,20 +12,33 @@ struct Socket {
     local: SocketAddr,
     remote: SocketAddr,
     is_listening: bool,
+    is_established: bool,
     user: u32,
     inode: u64,
 }
 
-/// Whether the other end of a connection we accepted belongs to another user of this machine.
+/// Whether the other end of a connection we accepted is a process of the same user, and both ends are
+/// open. An end that is closed has no owner any more, and nothing on it can be believed.
 ///
 /// `local` and `peer` are the addresses as the accepted socket sees them.
-pub(crate) fn is_peer_someone_else(local: SocketAddr, peer: SocketAddr) -> bool {
-    differ(&tables(), local, peer)
+pub(crate) fn is_same_user(local: SocketAddr, peer: SocketAddr) -> bool {
+    is_same(&tables().unwrap_or_default(), local, peer)
+}
+
+/// The users whose processes listen on `port` of a loopback address or of all addresses; `None` if the
+/// system does not tell.
+pub fn listeners_on(port: u16) -> Option<Vec<u32>> {
+    let is_reached = |socket: &Socket| {
+        let address = socket.local.ip();
+        address.is_loopback() || address.is_unspecified()
+    };
+    let listening = tables()?.into_iter().filter(|it| it.is_listening && it.local.port() == port);
+    Some(listening.filter(is_reached).map(|socket| socket.user).collect())
 }
 
 /// Who listens on `port`, if it is a process of the same user: `` `node` (process 1234)``.
 pub(crate) fn listener_on(port: u16) -> Option<String> {
-    let inode = tables()
+    let inode = tables()?
         .into_iter()
         .find(|socket| socket.is_listening && socket.local.port() == port)?
         .inode;
@@ -49,24 +62,23 @@ pub(crate) fn listener_on(port: u16) -> Option<String> {
     None
 }
 
-/// Both ends are looked up, so that our own user id is not needed. An end without an inode
-/// has been closed and says nothing about its user any more.
-fn differ(sockets: &[Socket], local: SocketAddr, peer: SocketAddr) -> bool {
+/// Both ends are looked up, so that our own user id is not needed.
+fn is_same(sockets: &[Socket], local: SocketAddr, peer: SocketAddr) -> bool {
     let user = |local: SocketAddr, remote: SocketAddr| {
-        let mut ends = sockets
-            .iter()
-            .filter(|end| end.local == local && end.remote == remote && end.inode != 0);
-        ends.next().map(|end| end.user)
+        let is_it = |end: &&Socket| end.local == local && end.remote == remote;
+        let open = |end: &&Socket| end.is_established && end.inode != 0;
+        sockets.iter().filter(is_it).find(open).map(|end| end.user)
     };
-    matches!((user(local, peer), user(peer, local)), (Some(ours), Some(theirs)) if ours != theirs)
+    matches!((user(local, peer), user(peer, local)), (Some(ours), Some(theirs)) if ours == theirs)
 }
 
-fn tables() -> Vec<Socket> {
-    ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .flat_map(|table| parse(&table))
-        .collect()
+/// `None` if there are no such tables. A machine without IPv6 has one of them.
+fn tables() -> Option<Vec<Socket>> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).ok());
+    if tables.iter().all(Option::is_none) {
+        return None;
+    }
+    Some(tables.iter().flatten().flat_map(|table| parse(table)).collect())
 }
 
 fn parse(table: &str) -> Vec<Socket> {
@@ -82,6 +94,7 @@ fn parse_line(line: &str) -> Option<Socket> {
         local: parse_address(local)?,
         remote: parse_address(remote)?,
         is_listening: *state == "0A",
+        is_established: *state == "01",
         user: user.parse().ok()?,
         inode: inode.parse().ok()?,
     })
@@ -137,19 +150,24 @@ mod tests {
     }
 
     #[test]
-    fn only_a_peer_known_to_be_of_another_user_is_someone_else() {
+    fn only_an_open_peer_of_the_same_user_is_ours() {
         let sockets = parse(TABLE);
         let check = |peer: &str, wanted: bool| {
             assert_eq!(
-                differ(&sockets, address("127.0.0.1:1455"), address(peer)),
+                is_same(&sockets, address("127.0.0.1:1455"), address(peer)),
                 wanted,
                 "{peer}"
             );
         };
-        check("127.0.0.1:54321", false);
-        check("127.0.0.1:54322", true);
+        check("127.0.0.1:54321", true);
+        check("127.0.0.1:54322", false);
+        // It has closed its end, or is not there.
         check("127.0.0.1:54323", false);
         check("127.0.0.1:9", false);
+        // It has ended its side of a connection of which our end still stands.
+        let half_closed = TABLE.replace("0100007F:D431 01 0", "0100007F:D431 08 0");
+        let sockets = parse(&half_closed);
+        assert!(!is_same(&sockets, address("127.0.0.1:1455"), address("127.0.0.1:54321")));
     }
 
     #[cfg(target_os = "linux")]

@@ -58,6 +58,40 @@ pub fn is_wanted<B>(request: &Request<B>, path: &str, port: u16) -> bool {
 
 /// Judges everything about a request but the state of its response.
 pub(crate) fn read_request<B>(request: &Request<B>, place: &Place) -> Result<Wanted, Refusal> {
+    check_head(request, place)?;
+    let (uri, headers) = (request.uri(), request.headers());
+    if uri.path() != place.path && uri.path() != place.done {
+        let (status, page) = (StatusCode::NOT_FOUND, Page::NotHere);
+        return Err(Refusal { status, page, reason: "the path is not that of the redirect" });
+    }
+
+    // From here on a request could end the login.
+    check_navigation(headers)?;
+    if uri.path() == place.done {
+        return Ok(Wanted::Done);
+    }
+
+    let navigates = headers.contains_key(SEC_FETCH_MODE);
+    let target = uri.path_and_query().map_or("", |target| target.as_str());
+    match Callback::from_target(target) {
+        Ok(callback) => Ok(Wanted::Callback { callback, navigates }),
+        Err(CallbackError::Malformed { reason }) => Err(refuse(StatusCode::BAD_REQUEST, reason)),
+        Err(_) => Err(refuse(StatusCode::BAD_REQUEST, "the answer cannot be read")),
+    }
+}
+
+/// Judges a request for the address that a browser is started with.
+pub(crate) fn check_start<B>(request: &Request<B>, place: &Place) -> Result<(), Refusal> {
+    check_head(request, place)?;
+    if request.uri().path() != place.path {
+        let (status, page) = (StatusCode::NOT_FOUND, Page::NotHere);
+        return Err(Refusal { status, page, reason: "the path is not the one to start with" });
+    }
+    check_navigation(request.headers())
+}
+
+/// Whether a request is within the limits, for us, and one that reads.
+fn check_head<B>(request: &Request<B>, place: &Place) -> Result<(), Refusal> {
     let (uri, headers) = (request.uri(), request.headers());
     let target = uri.path_and_query().map_or("", |target| target.as_str());
 
@@ -101,13 +135,11 @@ pub(crate) fn read_request<B>(request: &Request<B>, place: &Place) -> Result<Wan
             "the request has a body or wants another protocol",
         ));
     }
-    if uri.path() != place.path && uri.path() != place.done {
-        let (status, page) = (StatusCode::NOT_FOUND, Page::NotHere);
-        return Err(Refusal { status, page, reason: "the path is not that of the redirect" });
-    }
+    Ok(())
+}
 
-    // From here on a request could end the login, so it must come from a navigation in a window of a
-    // browser, or from no browser at all.
+/// Whether a request comes from a navigation in a window of a browser, or from no browser at all.
+fn check_navigation(headers: &HeaderMap) -> Result<(), Refusal> {
     if headers.contains_key(ORIGIN)
         || !is_only(headers, &SEC_FETCH_MODE, b"navigate")
         || !is_only(headers, &SEC_FETCH_DEST, b"document")
@@ -117,16 +149,7 @@ pub(crate) fn read_request<B>(request: &Request<B>, place: &Place) -> Result<Wan
     if [SEC_PURPOSE, PURPOSE, X_PURPOSE, X_MOZ].iter().any(|name| headers.contains_key(name)) {
         return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "a browser looks ahead"));
     }
-    if uri.path() == place.done {
-        return Ok(Wanted::Done);
-    }
-
-    let navigates = headers.contains_key(SEC_FETCH_MODE);
-    match Callback::from_target(target) {
-        Ok(callback) => Ok(Wanted::Callback { callback, navigates }),
-        Err(CallbackError::Malformed { reason }) => Err(refuse(StatusCode::BAD_REQUEST, reason)),
-        Err(_) => Err(refuse(StatusCode::BAD_REQUEST, "the answer cannot be read")),
-    }
+    Ok(())
 }
 
 /// The refusal of a response that was read but belongs to another login.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,6 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::callback::Callback;
 use crate::pages::{Failure, Page, PageResponse};
+use crate::peer;
 use crate::request::{Place, Refusal, Wanted, read_request};
 
 /// A request that may end the login, and the browser that waits for its page.
@@ -31,6 +32,8 @@ pub(crate) struct Hit {
     pub(crate) navigates: bool,
     /// Our end of the connection, and the other.
     pub(crate) ends: (SocketAddr, SocketAddr),
+    /// Whether the other end was another user's before the request was read.
+    pub(crate) was_foreign: bool,
     reply: oneshot::Sender<Reply>,
     closed: watch::Receiver<()>,
 }
@@ -49,6 +52,8 @@ struct Shared {
     done: OnceLock<Page>,
     done_was_shown: Notify,
     refusals: AtomicU32,
+    /// Peers that were looked up before their request was read.
+    looked_up: AtomicU32,
 }
 
 enum Reply {
@@ -68,6 +73,7 @@ impl Server {
             done: OnceLock::new(),
             done_was_shown: Notify::new(),
             refusals: AtomicU32::new(0),
+            looked_up: AtomicU32::new(0),
         });
         let task = tokio::spawn(serve(listeners, Arc::clone(&shared)));
         (Self { task, shared }, receiver)
@@ -171,6 +177,7 @@ async fn converse(
     let Ok(local) = stream.local_addr() else {
         return;
     };
+    let was_foreign = shared.is_foreign(local, peer);
     let (open, closed) = watch::channel(());
     let shows_done = AtomicBool::new(false);
 
@@ -181,7 +188,14 @@ async fn converse(
             let response = match read_request(&request, &shared.place) {
                 Ok(Wanted::Callback { callback, navigates }) => {
                     let (reply, answered) = oneshot::channel();
-                    let hit = Hit { callback, navigates, ends: (local, peer), reply, closed };
+                    let hit = Hit {
+                        callback,
+                        navigates,
+                        ends: (local, peer),
+                        was_foreign,
+                        reply,
+                        closed,
+                    };
                     shared.ask(hit, answered).await
                 }
                 Ok(Wanted::Done) => match shared.done.get() {
@@ -196,15 +210,7 @@ async fn converse(
             Ok::<_, Infallible>(response)
         }
     });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if served.is_err() {
+    if serve_one(stream, service).await.is_err() {
         shared.log_refusal("a connection did not bring a request");
     }
     if shows_done.load(Ordering::Relaxed) {
@@ -213,7 +219,29 @@ async fn converse(
     drop(open);
 }
 
+/// Serves one request of a connection, within the limits.
+pub(crate) async fn serve_one<S>(stream: TcpStream, service: S) -> hyper::Result<()>
+where
+    S: Service<Request<Incoming>, Response = PageResponse, Error = Infallible>,
+{
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+}
+
 impl Shared {
+    /// Whether a peer is of another user, or gone, before its request is read. In a flood nobody is
+    /// looked up so early; what could end the login is looked up again when it is judged.
+    fn is_foreign(&self, local: SocketAddr, peer: SocketAddr) -> bool {
+        self.looked_up.fetch_add(1, Ordering::Relaxed) < MAX_LOOKED_UP
+            && !peer::is_ours(local, peer)
+    }
+
     /// Has a hit judged. The response may have to wait until the credential is saved.
     async fn ask(&self, hit: Hit, answered: oneshot::Receiver<Reply>) -> PageResponse {
         if self.hits.send(hit).await.is_err() {
@@ -256,7 +284,7 @@ fn already_received() -> Refusal {
 }
 
 /// Connections at one time.
-const MAX_CONNECTIONS: usize = 32;
+pub(crate) const MAX_CONNECTIONS: usize = 32;
 /// How long a connection may take to bring its request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Header fields of a request.
@@ -268,6 +296,8 @@ const HOLD_AT_MOST: Duration = Duration::from_secs(90);
 /// How long the listener stays open for its last page.
 const CLOSE_WITHIN: Duration = Duration::from_millis(900);
 /// How long to wait when the system refuses a connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Peers that are looked up before their request is read.
+const MAX_LOOKED_UP: u32 = 256;
 /// Log lines about refused requests, before the one that says there are more.
 const MAX_LOGGED: u32 = 8;

@@ -31,7 +31,7 @@
 //! let login = OAuthCredential { refresh: "old".into(), ..OAuthCredential::default() };
 //! let target = codex.refresh_target(&login)?;
 //! let request = target.request(&login.refresh, Duration::from_secs(12));
-//! assert_eq!(request.url, "https://auth.openai.com/oauth/token");
+//! assert_eq!(request.url(), "https://auth.openai.com/oauth/token");
 //!
 //! // What does the response mean, and what is the login then?
 //! let received_at = Timestamp(1_800_000_000_000);
@@ -58,6 +58,8 @@ mod text;
 pub mod token_source;
 
 pub use backend::target::RefreshTarget;
+pub use http::destination::{Destinations, ForeignDestination};
+pub use http::proxy::Proxy;
 pub use http::reqwest_client::ReqwestClient;
 pub use http::runtime::runtime;
 pub use http::{

@@ -42,6 +42,7 @@ mod secret;
 mod store;
 mod text;
 mod time;
+mod variable;
 
 #[doc(hidden)]
 pub use clawdbot_lock::openclaw::{LockHolder, holder_of_lock};
@@ -70,6 +71,7 @@ pub use refresh_record::token_key::TokenKey;
 pub use refresh_record::{Record, Records, State, TokenLock};
 pub use secret::Secret;
 pub use store::Store;
+pub use store::audit::{AuditEvent, AuditKind, AuditLog};
 pub use store::legacy_import::{Imported, LegacyEntries, import_legacy};
 pub use store::lock::StoreLock;
 pub use store::model_usage::ModelUsage;
@@ -79,3 +81,4 @@ pub use store::runtime_cache::RuntimeCache;
 pub use store::state_directory::StateDirectory;
 pub use text::{is_hostile, printable};
 pub use time::{Clock, SystemClock, Timestamp, since_boot};
+pub use variable::{VariableName, VariableNameError};

@@ -12,7 +12,8 @@
 //! │   ├── .auth-share.json             sharing_note
 //! │   └── auth.json                    runtime_cache
 //! ├── locks/refresh/<key>              refresh_records
-//! └── logins/                          pending_logins
+//! ├── logins/                          pending_logins
+//! └── audit.jsonl                      audit_log
 //! ```
 
 use std::ffi::OsStr;
@@ -106,6 +107,21 @@ pub(crate) fn key_of_response_file(name: &str) -> Option<&str> {
     name.strip_prefix(RESPONSE_START)?.strip_suffix(RESPONSE_END)
 }
 
+/// The audit log.
+pub fn audit_log(state: &Path) -> PathBuf {
+    state.join("audit.jsonl")
+}
+
+/// The audit log itself, for the number 0, or an old one: the higher its number, the older it is.
+pub(crate) fn old_audit_log(log: &Path, number: u32) -> PathBuf {
+    if number == 0 {
+        return log.to_owned();
+    }
+    let mut name = log.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
 /// The clients of the gateway.
 pub fn clients(state: &Path) -> PathBuf {
     state.join("clients.json")
@@ -114,6 +130,16 @@ pub fn clients(state: &Path) -> PathBuf {
 /// The lock of [`clients`].
 pub fn clients_lock(clients: &Path) -> PathBuf {
     clients.with_file_name(".clients.flock")
+}
+
+/// The gateway on another machine that this one asks, with the token for it.
+pub fn remote_sink(state: &Path) -> PathBuf {
+    state.join("remote-sink.json")
+}
+
+/// The tokens that it gave, until shortly before their end.
+pub fn remote_tokens(state: &Path) -> PathBuf {
+    state.join("remote-tokens.json")
 }
 
 /// The lock of the gateway of a state directory.

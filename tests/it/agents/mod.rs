@@ -1,5 +1,8 @@
 //! Agents: each sees its own profiles only, unless its user lets it read another's; how they are made and deleted.
 
+#[cfg(unix)]
+mod same_store;
+
 use e2e::issuer::{Issuer, TokenState};
 use e2e::now_ms;
 use e2e::sandbox::Sandbox;

@@ -2,6 +2,7 @@
 
 mod browser;
 mod certified;
+mod destination;
 mod django;
 mod import;
 mod page;

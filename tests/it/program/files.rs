@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use e2e::issuer::Issuer;
-use e2e::sandbox::{Finished, Sandbox, set_mode, write};
+use e2e::sandbox::{Sandbox, set_mode, write};
 use serde_json::{Value, json};
 
 const PASTE: [&str; 5] = ["models", "auth", "paste-api-key", "--provider", "acme"];
@@ -486,7 +486,8 @@ fn the_browser_gets_one_address_and_no_secret() {
     for name in ["OTHER_API_KEY", "GH_TOKEN", "DB_PASSWORD", "A_SECRET"] {
         sandbox.set_env(name, "SECRET-VALUE");
     }
-    let opened = |sandbox: &Sandbox, manifest: &Value| -> (Finished, Option<String>) {
+    // What the opener saw, and where its address leads while the login waits.
+    let opened = |sandbox: &Sandbox, manifest: &Value| -> (Option<String>, Option<String>) {
         sandbox.write_manifest("demo", manifest);
         let mut login = sandbox.start(&["models", "auth", "login", "--provider", "demo"]);
         let mut said = String::new();
@@ -501,15 +502,26 @@ fn the_browser_gets_one_address_and_no_secret() {
         while is_web && !seen.exists() && std::time::Instant::now() < deadline {
             std::thread::yield_now();
         }
+        let seen_by = fs::read_to_string(&seen).ok();
+        let address = seen_by.as_ref().and_then(|it| it.lines().nth(1));
+        let response = address.map(|address| e2e::http::get(address).unwrap());
+        let leads_to = response.and_then(|it| it.header("location").map(str::to_owned));
         login.close_input();
         e2e::sandbox::kill_with("TERM", login.id());
-        (login.finish(), fs::read_to_string(&seen).ok())
+        login.finish();
+        (seen_by, leads_to)
     };
-    let (_, seen_by) = opened(&sandbox, &issuer.manifest("demo"));
+    let (seen_by, leads_to) = opened(&sandbox, &issuer.manifest("demo"));
     let seen_by = seen_by.expect("the opener was started");
     let mut lines = seen_by.lines();
     assert_eq!(lines.next(), Some("1"));
-    assert!(lines.next().unwrap().starts_with(&format!("{}/authorize?", issuer.url())));
+    // Everybody may read arguments, so nothing of the login is in them.
+    let address = lines.next().unwrap();
+    assert!(address.starts_with("http://127.0.0.1:") && address.contains("/start/"), "{address}");
+    let leads_to = leads_to.expect("it leads on");
+    assert!(leads_to.starts_with(&format!("{}/authorize?", issuer.url())), "{leads_to}");
+    let state = leads_to.split("state=").nth(1).unwrap().split('&').next().unwrap();
+    assert!(state.len() >= 22 && !seen_by.contains(state), "{seen_by}");
     assert!(!seen_by.contains("SECRET-VALUE"), "{seen_by}");
     assert!(!sandbox.home().join("hijacked").exists());
 
@@ -520,7 +532,8 @@ fn the_browser_gets_one_address_and_no_secret() {
     {
         let mut manifest = issuer.manifest("demo");
         manifest["endpoints"] = json!({"authorization": address, "token": issuer.token_endpoint()});
-        let (_, seen_by) = opened(&sandbox, &manifest);
-        assert_eq!(seen_by.filter(|it| !it.contains("%24(")), None, "{address}");
+        let (_, leads_to) = opened(&sandbox, &manifest);
+        assert_eq!(leads_to.filter(|it| !it.contains("%24(")), None, "{address}");
+        let _ = fs::remove_file(&seen);
     }
 }

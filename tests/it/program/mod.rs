@@ -1,5 +1,6 @@
 //! What holds for every command.
 
+mod audit;
 mod canary;
 mod config;
 mod files;
@@ -8,6 +9,8 @@ mod goldens;
 mod hints;
 mod injection;
 mod javascript;
+#[cfg(unix)]
+mod locations;
 mod mistakes;
 #[cfg(unix)]
 mod odd_files;

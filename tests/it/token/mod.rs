@@ -1,5 +1,6 @@
 //! Which token is given out, and to which programs.
 
 mod failover;
+mod formats;
 mod integrations;
 mod routing;

@@ -3,7 +3,7 @@
 use super::{Tree, banned};
 use crate::ci::CRATES;
 use crate::run::{CARGO, read};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What each crate may take from the others, directly or not.
 const EDGES: [(&str, &[&str]); 6] = [
@@ -47,6 +47,21 @@ const DISK_CALLS: [&str; 17] = [
     ".read_dir(",
     ".read_link(",
     ".file_type(",
+];
+
+/// What opens or reads a file.
+const OPENING: [&str; 11] = [
+    "fs::read",
+    "fs::read_to_string",
+    "fs::copy",
+    "File::open",
+    "File::options",
+    "File::create",
+    "File::create_new",
+    "OpenOptions",
+    "tokio::fs",
+    "rustix::fs::open",
+    "rustix::fs::openat",
 ];
 
 /// The most files a folder of sources has directly in it.
@@ -113,11 +128,46 @@ pub(super) fn store_knows_no_network(tree: &Tree) -> Vec<String> {
 }
 
 /// In `auth-store` only two folders open, lock, write or remove files, or ask the disk what is there.
+/// In every crate files are opened and read by `auth-store/fs` alone, which looks at owner, mode, links,
+/// type and size; `/proc` is read in one more place.
 pub(super) fn files_behind_their_doors(tree: &Tree) -> Vec<String> {
-    tree.under("crates/auth-store/src/", ".rs")
-        .filter(|(path, _)| !DISK.iter().any(|folder| path.starts_with(folder)))
-        .flat_map(|(path, text)| banned(path, text, &DISK_CALLS))
+    let is_door = |path: &str| DISK.iter().any(|folder| path.starts_with(folder));
+    let of_store = tree
+        .under("crates/auth-store/src/", ".rs")
+        .filter(|(path, _)| !is_door(path))
+        .flat_map(|(path, text)| banned(path, text, &DISK_CALLS));
+    let of_all = product(tree)
+        .filter(|(path, _)| !is_door(path) && *path != "crates/auth-pkce/src/procfs.rs")
+        .flat_map(|(path, text)| banned(path, text, &OPENING));
+    of_store.chain(of_all).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Directories are made by one function, for their owner only whatever the umask.
+pub(super) fn directories_are_private(tree: &Tree) -> Vec<String> {
+    let doors = ["create_dir", "create_dir_all", "DirBuilder"];
+    product(tree)
+        .filter(|(path, _)| !path.starts_with(DISK[0]) && !path.starts_with(DISK[1]))
+        .flat_map(|(path, text)| banned(path, text, &doors))
         .collect()
+}
+
+/// Programs are started by one door, which looks at their path, owner, mode and environment; a plugin
+/// by that of the library, which does the same.
+pub(super) fn programs_have_one_launcher(tree: &Tree) -> Vec<String> {
+    const DOORS: [&str; 2] = [
+        "crates/auth-cli/src/host/process/launch.rs",
+        "crates/auth-providers/src/provider/executable.rs",
+    ];
+    let doors = ["Command::new", "std::process::Command", "posix_spawn", "execve", "fork("];
+    product(tree)
+        .filter(|(path, _)| !DOORS.contains(path))
+        .flat_map(|(path, text)| banned(path, text, &doors))
+        .collect()
+}
+
+/// The sources of the product.
+fn product(tree: &Tree) -> impl Iterator<Item = (&str, &str)> {
+    tree.under("crates/", ".rs").filter(|(path, _)| path.contains("/src/"))
 }
 
 /// A folder of sources can be taken in at a glance.
@@ -130,24 +180,6 @@ pub(super) fn folders_are_small(tree: &Tree) -> Vec<String> {
     let is_large = |(_, count): &(&str, usize)| *count > LARGEST_FOLDER;
     let told = |(folder, count)| format!("{folder}: {count} files, more than {LARGEST_FOLDER}");
     folders.into_iter().filter(is_large).map(told).collect()
-}
-
-/// Whatever lies in the place of a file, nobody waits for it: files are read through
-/// `auth_store::read_regular` and its like. A directory is opened in `atomic.rs`, `/proc` has regular files only, and
-/// what a person names as an argument may be a pipe.
-pub(super) fn files_are_opened_without_waiting(tree: &Tree) -> Vec<String> {
-    const EXCEPT: [&str; 4] = [
-        "crates/auth-store/src/fs/atomic.rs",
-        "crates/auth-pkce/src/procfs.rs",
-        "crates/auth-cli/src/flows/import.rs",
-        "crates/auth-cli/src/commands/plugins/check.rs",
-    ];
-    let doors = ["fs::read", "fs::read_to_string", "File::open"];
-    tree.under("crates/", ".rs")
-        .filter(|(path, _)| path.contains("/src/"))
-        .filter(|(path, _)| !EXCEPT.contains(path))
-        .flat_map(|(path, text)| banned(path, text, &doors))
-        .collect()
 }
 
 /// The login crate keeps nothing on disk; one file reads from `/proc` who sits at the other end of a connection.
@@ -242,15 +274,50 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_read_where_it_could_be_a_pipe_is_found() {
+    fn a_file_that_is_opened_beside_its_door_is_found_in_every_crate() {
+        for planted in [
+            "fs::read(path);",
+            "use std::fs::{self, OpenOptions};",
+            "let f = std::fs::File::open(path)?;",
+            "File::options().read(true);",
+            "tokio::fs::read_to_string(path).await;",
+            "std::fs::copy(a, b);",
+        ] {
+            let files = [
+                ("crates/auth-cli/src/a.rs", planted),
+                ("crates/auth-gateway/src/b.rs", planted),
+                ("crates/auth-pkce/src/procfs.rs", planted),
+                ("crates/auth-cli/src/c.rs", "read_regular(path);\nfs::read_dir(path);\n"),
+                ("crates/auth-cli/tests/d.rs", planted),
+            ];
+            let found = files_behind_their_doors(&tree(&files));
+            let of = |name: &str| found.iter().filter(|it| it.contains(name)).count();
+            assert!(of("/a.rs:1") > 0 && of("/b.rs:1") > 0, "{planted}: {found:?}");
+            assert_eq!(of("/a.rs") + of("/b.rs"), found.len(), "{planted}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_made_by_hand_is_found() {
+        let planted = "std::fs::create_dir_all(path)?;\nbuilder(DirBuilder::new());\n";
         let files = [
-            (
-                "crates/auth-cli/src/a.rs",
-                "fs::read(path);\nread_regular(path);\nfs::read_dir(path);\n",
-            ),
-            ("crates/auth-pkce/src/procfs.rs", "fs::read(path);\n"),
+            ("crates/auth-cli/src/a.rs", planted),
+            ("crates/auth-store/src/fs/atomic.rs", planted),
+            ("crates/auth-cli/src/b.rs", "auth_store::create_private_directory(path)?;\n"),
         ];
-        assert_eq!(files_are_opened_without_waiting(&tree(&files)).len(), 1);
+        assert_eq!(directories_are_private(&tree(&files)).len(), 2);
+    }
+
+    #[test]
+    fn a_program_that_is_started_beside_the_launcher_is_found() {
+        let planted = "let mut c = Command::new(path);\n#[cfg(test)]\nmod tests { fn f() { Command::new(1); } }\n";
+        let files = [
+            ("crates/auth-cli/src/a.rs", planted),
+            ("crates/auth-providers/src/b.rs", "use std::process::{Command as Other, Stdio};\n"),
+            ("crates/auth-cli/src/host/process/launch.rs", planted),
+            ("crates/auth-cli/src/c.rs", "program.command(&sees);\n"),
+        ];
+        assert_eq!(programs_have_one_launcher(&tree(&files)).len(), 2);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod modules;
 mod names;
 mod pages;
 mod security;
+mod sending;
 mod source;
 mod text;
 mod words;
@@ -26,7 +27,8 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("routing_is_pure", architecture::routing_is_pure),
     ("store_knows_no_network", architecture::store_knows_no_network),
     ("files_behind_their_doors", architecture::files_behind_their_doors),
-    ("files_are_opened_without_waiting", architecture::files_are_opened_without_waiting),
+    ("directories_are_private", architecture::directories_are_private),
+    ("programs_have_one_launcher", architecture::programs_have_one_launcher),
     ("pkce_touches_no_files", architecture::pkce_touches_no_files),
     ("names_have_one_home", names::names_have_one_home),
     ("folders_are_small", architecture::folders_are_small),
@@ -46,6 +48,8 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("examples_are_tried", pages::examples_are_tried),
     ("security_is_tested", security::security_is_tested),
     ("plain_words", words::plain_words),
+    ("outside_is_tested", security::outside_is_tested),
+    ("secrets_leave_by_one_door", sending::secrets_leave_by_one_door),
 ];
 
 /// The project's files: path and text, ignored ones left out.

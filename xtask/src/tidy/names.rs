@@ -9,12 +9,14 @@ const STORE_PATHS: &str = "crates/auth-store/src/paths.rs";
 const HOST_PATHS: &str = "crates/auth-cli/src/host/paths.rs";
 
 /// What a text without white space that ends in a path must not contain in its last part, and where it may.
-const FILES: [(&str, &[&str]); 14] = [
+const FILES: [(&str, &[&str]); 16] = [
     ("auth-profiles", &[STORE_PATHS]),
     (".auth-models", &[STORE_PATHS]),
     (".auth-share", &[STORE_PATHS]),
     (".auth-refresh.", &[STORE_PATHS]),
     ("oauth.json", &[STORE_PATHS]),
+    ("audit.jsonl", &[STORE_PATHS]),
+    ("sink.json", &[HOST_PATHS]),
     ("openclaw-agent.sqlite", &[STORE_PATHS]),
     // Codex calls its own file so.
     ("auth.json", &[STORE_PATHS, "crates/auth-cli/src/host/other_tools.rs"]),

@@ -1,4 +1,5 @@
-//! The checklist of `docs/security.md`: complete, and each test that it names is there.
+//! The tables of pages whose every line names its tests: the checklist of `docs/security.md`, and what
+//! comes from outside in `docs/reliability.md`. They are complete, and each test that they name is there.
 
 use super::Tree;
 
@@ -6,25 +7,46 @@ const PAGE: &str = "docs/security.md";
 /// The two lists, by letter and last number.
 const ITEMS: [(char, usize); 2] = [('A', 56), ('B', 31)];
 
+const OUTSIDE: &str = "docs/reliability.md";
+/// The lines of its table, by chapter, each with the last number.
+const KINDS: [(&str, &[usize]); 4] = [
+    ("responses", &[1, 2, 3]),
+    ("identity", &[1]),
+    ("files", &[1, 2, 3, 4, 5, 6, 7, 8, 9]),
+    ("people", &[1, 2, 3, 4]),
+];
+
 /// Every item has one row, which names a test or a stage of torture, or says that there is none;
 /// every test and stage that the page names exists.
 pub(super) fn security_is_tested(tree: &Tree) -> Vec<String> {
-    let Some(page) = tree.get(PAGE) else { return vec![format!("{PAGE} is missing")] };
+    let items = ITEMS
+        .into_iter()
+        .flat_map(|(letter, last)| (1..=last).map(move |number| format!("{letter}-{number:02}")));
+    tables_are_tested(PAGE, items, tree)
+}
+
+/// The same for each kind of what comes from outside.
+pub(super) fn outside_is_tested(tree: &Tree) -> Vec<String> {
+    let kinds = KINDS.into_iter().flat_map(|(chapter, numbers)| {
+        numbers.iter().map(move |number| format!("{chapter} {number}"))
+    });
+    tables_are_tested(OUTSIDE, kinds, tree)
+}
+
+fn tables_are_tested(path: &str, items: impl Iterator<Item = String>, tree: &Tree) -> Vec<String> {
+    let Some(page) = tree.get(path) else { return vec![format!("{path} is missing")] };
     let mut complaints = Vec::new();
-    for (letter, last) in ITEMS {
-        for number in 1..=last {
-            let start = format!("| {letter}-{number:02} |");
-            let rows: Vec<&str> = page.lines().filter(|line| line.starts_with(&start)).collect();
-            let [row] = rows[..] else {
-                let count = rows.len();
-                complaints.push(format!("{PAGE}: {count} rows for {letter}-{number:02}"));
-                continue;
-            };
-            let says_so = row.contains("| not ");
-            let mut held_by = names(row).chain(stages(row));
-            if held_by.next().is_none() && !says_so {
-                complaints.push(format!("{PAGE}: {letter}-{number:02} has no test"));
-            }
+    for item in items {
+        let start = format!("| {item} |");
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with(&start)).collect();
+        let [row] = rows[..] else {
+            complaints.push(format!("{path}: {} rows for {item}", rows.len()));
+            continue;
+        };
+        let says_so = row.contains("| not ");
+        let mut held_by = names(row).chain(stages(row));
+        if held_by.next().is_none() && !says_so {
+            complaints.push(format!("{path}: {item} has no test"));
         }
     }
     let tables = page.lines().filter(|line| line.starts_with('|'));
@@ -32,10 +54,10 @@ pub(super) fn security_is_tested(tree: &Tree) -> Vec<String> {
         tables.flat_map(names).filter(|name| !is_test(name, tree)).collect();
     missing.sort_unstable();
     missing.dedup();
-    complaints.extend(missing.iter().map(|name| format!("{PAGE}: there is no test `{name}`")));
+    complaints.extend(missing.iter().map(|name| format!("{path}: there is no test `{name}`")));
     let tables = page.lines().filter(|line| line.starts_with('|'));
     let missing = tables.flat_map(stages).filter(|name| !is_stage(name, tree));
-    complaints.extend(missing.map(|name| format!("{PAGE}: there is no stage `torture:{name}`")));
+    complaints.extend(missing.map(|name| format!("{path}: there is no stage `torture:{name}`")));
     complaints
 }
 
@@ -111,5 +133,21 @@ mod tests {
         assert!(only(&renamed("A-07 | x | stage `torture:gone`")).contains("no stage"));
         assert!(complaints(&renamed("A-07 | x | not covered: because")).is_empty());
         assert_eq!(security_is_tested(&tree(&[])).len(), 1);
+    }
+
+    #[test]
+    fn each_kind_of_what_comes_from_outside_has_its_row_and_its_tests() {
+        let rows = KINDS.into_iter().flat_map(|(chapter, numbers)| {
+            numbers.iter().map(move |number| format!("| {chapter} {number} | x | `it_is_so` |"))
+        });
+        let page = rows.collect::<Vec<_>>().join("\n");
+        let tests = "#[test]\nfn it_is_so() {}\n";
+        let complaints = |page: &str| outside_is_tested(&tree(&[(OUTSIDE, page), ("a.rs", tests)]));
+        assert!(complaints(&page).is_empty());
+        let without = page.replacen("| people 2 |", "| people 9 |", 1);
+        assert_eq!(complaints(&without), ["docs/reliability.md: 0 rows for people 2"]);
+        let renamed = page.replacen("`it_is_so`", "`it_is_gone`", 1);
+        assert_eq!(complaints(&renamed), ["docs/reliability.md: there is no test `it_is_gone`"]);
+        assert_eq!(outside_is_tested(&tree(&[])).len(), 1);
     }
 }

@@ -2,9 +2,11 @@
 
 pub mod invocation;
 pub mod legacy;
+pub mod protected;
 pub mod sessions;
 pub mod sessions_text;
 pub mod shared;
+pub mod workspace;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,17 +41,35 @@ impl Agent {
             let directory = if paths.agent_dir_is_chosen {
                 paths.agent_dir.clone()
             } else {
-                directory(&id, config, context)
+                directory(&id, config, context)?
             };
             return Ok(Self { id, directory });
         };
-        let id = config::agent_id(name);
+        let id = config::explicit_agent_id(name)?;
         let known = all(config, context)?;
         if id != paths::MAIN_AGENT && !known.contains(&id) {
             return Err(CliError::usage(format!("there is no agent `{id}`"))
                 .hint(format!("the agents are: {}", known.join(", "))));
         }
-        Ok(Self { directory: directory(&id, config, context), id })
+        Self::of(&id, config, context)
+    }
+
+    /// The agent of this id, wherever it is.
+    ///
+    /// # Errors
+    /// Nobody can say where: see [`directory`].
+    pub fn of(id: &str, config: &Config, context: &Context) -> Result<Self, CliError> {
+        Ok(Self { directory: directory(id, config, context)?, id: id.to_owned() })
+    }
+
+    /// Whether it has the same store as `other`: by the same directory, or by links.
+    pub fn is_one_with(&self, other: &Self) -> bool {
+        self.id == other.id || self.store_file() == other.store_file()
+    }
+
+    /// Its store, all links followed as far as it exists.
+    pub(crate) fn store_file(&self) -> PathBuf {
+        paths::real(&auth_store::paths::store(&self.directory))
     }
 
     /// Its credential store.
@@ -112,13 +132,13 @@ fn session_agent(key: &str) -> Option<String> {
 /// know what is in it says so.
 pub fn others(agent: &Agent, config: &Config, context: &Context) -> Result<Vec<Agent>, CliError> {
     // Two agents may have one directory, or links to one file: that is one store.
-    let mut seen = vec![agent.store().canonical_path()];
+    let mut seen = vec![agent.store_file()];
     let mut others = Vec::new();
     for id in all(config, context)? {
-        let other = Agent { directory: directory(&id, config, context), id };
-        let store = other.store();
-        let path = store.canonical_path();
-        if store.is_there().unwrap_or(true) && !seen.contains(&path) {
+        // Where nobody can say where it is, nothing was stored.
+        let Ok(other) = Agent::of(&id, config, context) else { continue };
+        let path = other.store_file();
+        if other.store().is_there().unwrap_or(true) && !seen.contains(&path) {
             others.push(other);
         }
         seen.push(path);
@@ -127,12 +147,16 @@ pub fn others(agent: &Agent, config: &Config, context: &Context) -> Result<Vec<A
 }
 
 /// The directory of the agent `id`: what the config says, else the usual place.
-pub fn directory(id: &str, config: &Config, context: &Context) -> PathBuf {
+///
+/// # Errors
+/// What the config says is no path: a variable in it is not set, say.
+pub fn directory(id: &str, config: &Config, context: &Context) -> Result<PathBuf, CliError> {
     let configured = config.agent(id).and_then(|entry| entry["agentDir"].as_str());
-    let configured = configured.map(|text| context.user_path(text));
-    configured
-        .filter(|path| !path.as_os_str().is_empty())
-        .unwrap_or_else(|| auth_store::paths::agent_directory(&context.paths().state_dir, id))
+    let what = || format!("the `agentDir` of the agent `{id}` in the config");
+    let configured = configured.map(|text| context.path_of(&what(), text)).transpose()?;
+    let configured = configured.filter(|path| !path.as_os_str().is_empty());
+    let usual = || auth_store::paths::agent_directory(&context.paths().state_dir, id);
+    Ok(configured.unwrap_or_else(usual))
 }
 
 /// The ids of all agents: those of the config in its order, or `main`; then those that only the

@@ -35,14 +35,18 @@ pub struct Sessions {
 impl Sessions {
     /// The file of `agent`: where `session.store` of the config says (`{agentId}` stands for the
     /// id), else in the agent's folder of the state directory.
-    pub fn for_agent(agent: &Agent, config: &Config, context: &Context) -> Self {
+    ///
+    /// # Errors
+    /// What the config says is no path.
+    pub fn for_agent(agent: &Agent, config: &Config, context: &Context) -> Result<Self, CliError> {
         let configured = config.value["session"]["store"].as_str().map(auth_store::trim);
         let path = if let Some(text) = configured.filter(|text| !text.is_empty()) {
-            context.user_path(&text.replace("{agentId}", &agent.id))
+            context
+                .path_of("`session.store` of the config", &text.replace("{agentId}", &agent.id))?
         } else {
             sessions_file(&context.paths().state_dir, &agent.id)
         };
-        Self { path, agent: agent.id.clone() }
+        Ok(Self { path, agent: agent.id.clone() })
     }
 
     /// Where it is.
@@ -132,10 +136,10 @@ impl Sessions {
         let is_same =
             |before| modified().is_some_and(|after| milliseconds(after) <= milliseconds(before));
         if let Some(before) = before.filter(|before| is_same(*before)) {
-            let file = fs::OpenOptions::new().write(true).open(&path);
+            let file = auth_store::open_regular(&path);
             let next = before + Duration::from_millis(1);
             // The content is there; at worst a running Clawdbot sees it a moment later.
-            let _best_effort = file.and_then(|file| file.set_modified(next));
+            let _best_effort = file.and_then(|(file, _)| file.set_modified(next));
         }
         Ok(())
     }

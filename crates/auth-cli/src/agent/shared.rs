@@ -74,7 +74,7 @@ pub fn owner_of(
         .map_err(|error| damaged(&path, &format!("it is not JSON: {error}"), agent))?;
     let from = note["from"].as_str().filter(|id| !id.is_empty() && config::agent_id(id) == **id);
     let Some(id) = from else { return Err(damaged(&path, "it names no agent", agent)) };
-    let owner = Agent { id: id.to_owned(), directory: agent::directory(id, config, context) };
+    let owner = Agent::of(id, config, context)?;
     Ok(Some(owner).filter(|owner| owner.directory != agent.directory))
 }
 

@@ -153,7 +153,7 @@ mod tests {
     fn responses(config: &Config, context: &Context) -> String {
         let routing = config.routing();
         let (id, model) = (config.default_agent(), default_model(config));
-        let directory = agent::directory(&id, config, context);
+        let directory = agent::directory(&id, config, context).unwrap();
         let (all, of_agent) = (agent::all(config, context).unwrap(), config.models_of_agent(&id));
         format!("{routing:?} {id} {directory:?} {model:?} {all:?} {of_agent:?}")
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::config::agent_id::agent_id;
 use crate::config::json5::Step;
+use crate::host::paths::unresolved;
 
 /// The keys that are ignored, each with the reason.
 pub(crate) fn problems(config: &Value) -> Vec<(Vec<Step>, String)> {
@@ -62,6 +63,14 @@ impl Check {
             }
             Value::Null => {}
             _ => self.tell(key, "is ignored: expected a list"),
+        }
+    }
+
+    /// A path in which nothing is left to be replaced; `${NAME}` is told elsewhere.
+    fn path(&mut self, value: &Value, key: &[Step]) {
+        let part = value.as_str().and_then(unresolved).filter(|part| !part.starts_with("${"));
+        if let Some(part) = part {
+            self.tell(key, &format!("is no path: `{part}` stands for nothing here"));
         }
     }
 
@@ -125,6 +134,9 @@ impl Check {
             }
             for name in ["name", "workspace", "agentDir"] {
                 self.text(&entry[name], &below(&key, name));
+            }
+            for name in ["workspace", "agentDir"] {
+                self.path(&entry[name], &below(&key, name));
             }
             self.model(&entry["model"], &below(&key, "model"));
             let directory = entry["agentDir"].as_str().map(auth_store::trim).unwrap_or_default();

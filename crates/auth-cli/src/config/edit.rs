@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use auth_store::{Kind, ProfileId, ProviderId};
+use auth_store::{Kind, ProfileId, ProviderId, StoreError};
 use serde_json::{Map, Value, json};
 
 use crate::config::change::{apply, due, snippet};
@@ -178,7 +178,7 @@ pub fn edit(
         let refused =
             |(file, reason): (PathBuf, String)| failed(&file, &reason).hint(snippet(&changes));
         texts.make(path, &before, &changes).map_err(refused)?;
-        if texts.write()? {
+        if texts.write(&changes)? {
             return Ok(true);
         }
     }
@@ -245,7 +245,7 @@ impl Texts {
     }
 
     /// Writes what was changed; `false`: somebody else wrote one of the files meanwhile.
-    fn write(&self) -> Result<bool, CliError> {
+    fn write(&self, changes: &[Change]) -> Result<bool, CliError> {
         let is_as_before = |(file, text): (&PathBuf, &String)| {
             read_text(file).is_ok_and(|now| now.unwrap_or_default() == *text)
         };
@@ -254,7 +254,8 @@ impl Texts {
         }
         for (done, (file, text)) in self.after.iter().enumerate() {
             let before = self.before.get(file).map(String::as_bytes);
-            if !auth_store::replace_if_unchanged(&target(file), before, text.as_bytes())? {
+            let replaced = auth_store::replace_if_unchanged(&target(file), before, text.as_bytes());
+            if !replaced.map_err(|error| not_written(error, changes))? {
                 if done == 0 {
                     return Ok(false);
                 }
@@ -309,16 +310,20 @@ fn unclear_because(unclear: Unclear, path: &[Step]) -> String {
     }
 }
 
+/// Another user's file stays that user's: the lines are for whoever may write it.
+fn not_written(error: StoreError, changes: &[Change]) -> CliError {
+    let is_forbidden = matches!(
+        &error,
+        StoreError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied
+    );
+    let error = CliError::from(error);
+    if is_forbidden { error.hint(snippet(changes)) } else { error }
+}
+
 /// A config is often a link into a folder of dot files: the link stays, and what it leads to is
-/// written, be it there or not.
+/// written.
 fn target(path: &Path) -> PathBuf {
-    if let Ok(path) = path.canonicalize() {
-        return path;
-    }
-    match path.read_link() {
-        Ok(to) => path.parent().unwrap_or(Path::new("")).join(to),
-        Err(_) => path.to_owned(),
-    }
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 fn failed(path: &Path, reason: &str) -> CliError {
@@ -500,6 +505,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (real, link) = (dir.path().join("real.json"), dir.path().join("link.json"));
         std::os::unix::fs::symlink("real.json", &link).unwrap();
+        // One that leads nowhere is a config that is missing, and not no config.
+        let error = set_default_model(&link, "a/b").unwrap_err();
+        assert!(error.message.contains("is not there") && !real.exists(), "{error}");
+        write_atomic(&real, b"{}").unwrap();
         assert!(set_default_model(&link, "a/b").unwrap());
         assert!(set_default_model(&link, "a/c").unwrap());
         assert!(link.read_link().is_ok());

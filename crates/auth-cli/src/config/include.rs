@@ -24,7 +24,14 @@ pub(crate) fn read_text(path: &Path) -> io::Result<Option<String>> {
 pub(crate) fn read_stamped(path: &Path) -> io::Result<Option<(String, Option<Stamp>)>> {
     match read_text_at_most(path, LARGEST) {
         Ok((text, as_it_was)) => Ok(Some((text, Stamp::from_metadata(&as_it_was)))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match path.read_link() {
+            // Whoever put a link there has a config: it is not taken for none.
+            Ok(to) => Err(io::Error::other(format!(
+                "it is a link to `{}`, which is not there",
+                to.display()
+            ))),
+            Err(_) => Ok(None),
+        },
         Err(error) => Err(error),
     }
 }

@@ -12,7 +12,7 @@ pub mod locate;
 pub mod splice;
 pub mod variables;
 
-pub use crate::config::agent_id::agent_id;
+pub use crate::config::agent_id::{agent_id, explicit_agent_id};
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use crate::config::include::{damaged, read_stamped, read_text, resolved};
 use crate::config::json5::{Key, Node, Step};
 use crate::config::locate::Part;
-use crate::config::variables::{mentions_variable, own_variables, substitute};
+use crate::config::variables::{mentions_variable, named_variables, own_variables, substitute};
 use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::host::paths::MAIN_AGENT;
@@ -46,6 +46,8 @@ pub struct Config {
     pub stamps: Vec<Option<Stamp>>,
     /// No variable of the environment decides about [what routing reads](Self::projection).
     pub is_fixed: bool,
+    /// The variables that decide about it.
+    pub variables: Vec<String>,
 }
 
 /// The models that an agent may use, as the config names them.
@@ -87,6 +89,7 @@ impl Config {
         (config.value, config.files) = (value, files);
         config.stamps = stamps.into_inner();
         config.is_fixed = !mentions_variable(&config.projection());
+        named_variables(&config.projection(), &mut config.variables);
         if !config.value.is_object() {
             return Err(damaged(path, "it is not an object"));
         }
@@ -124,6 +127,7 @@ impl Config {
             warnings: Vec::new(),
             stamps: Vec::new(),
             is_fixed: true,
+            variables: Vec::new(),
         }
     }
 

@@ -61,6 +61,23 @@ pub(crate) fn mentions_variable(value: &Value) -> bool {
     }
 }
 
+/// The names of the variables that decide about the strings below `value`.
+pub(crate) fn named_variables(value: &Value, names: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => members.values().for_each(|it| named_variables(it, names)),
+        Value::Array(items) => items.iter().for_each(|it| named_variables(it, names)),
+        Value::String(text) => {
+            let note = |name: &str| {
+                names.push(name.to_owned());
+                None
+            };
+            let note = std::cell::RefCell::new(note);
+            substitute_in(text, &|name| (note.borrow_mut())(name), &mut |_| {});
+        }
+        _ => {}
+    }
+}
+
 fn substitute_in(
     text: &str,
     lookup: &dyn Fn(&str) -> Option<String>,

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use auth_providers::refresh::key_of;
 use auth_providers::token_source::TokenSink;
 use auth_providers::{PasteError, default_profile_id, key_value};
-use auth_store::{Credential, Document, Kind, ProfileId, ProviderId, State};
+use auth_store::{
+    AuditKind, Credential, Document, KeyReference, Kind, ProfileId, ProviderId, State, VariableName,
+};
 use serde_json::json;
 
 use crate::agent::Agent;
@@ -23,6 +25,7 @@ use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::shell_quote::{moved_away, option, word};
 use crate::host::text::printable;
+use crate::profiles::audit;
 use crate::profiles::save::key_place::{self, Decision, KeyPlace, Taken, holding, is_same};
 use crate::profiles::save::{self, Take};
 use crate::profiles::{sink, view};
@@ -42,6 +45,8 @@ pub struct ImportRequest {
     pub profile_id: Option<String>,
     /// A profile of that name is replaced.
     pub force: bool,
+    /// Commands that print keys are taken over without a question.
+    pub accept_commands: bool,
 }
 
 /// Reads the other tool's file, has the user choose where a choice is to be made, and stores.
@@ -64,16 +69,45 @@ pub fn run(args: &ImportRequest, invocation: &Invocation<'_>) -> Result<Report, 
             return Err(not_here(&take.id, foreign, holder));
         }
     }
+    agree_to_commands(&plan, args, context)?;
     let takes: Vec<_> = plan.takes.iter().map(|(_, take)| take).collect();
     runtime::run(save::imported(&takes, args.force, agent, &sink))??;
     for (foreign, take) in &plan.takes {
         let kind = take.credential.kind();
+        let detail = Some("imported".to_owned());
+        audit::note(AuditKind::Login, &take.provider, &take.id, agent, detail, context);
         save::declare(&take.id, &take.provider, kind, foreign.email.as_deref(), invocation);
     }
     if !plan.takes.is_empty() {
         invocation.store_changed(agent);
     }
     Ok(report(&plan, agent, context))
+}
+
+/// Shows the commands that would be run for keys of the file, and asks.
+fn agree_to_commands(plan: &Plan, args: &ImportRequest, context: &Context) -> Result<(), CliError> {
+    let commands = plan.takes.iter().filter_map(|(_, take)| match &take.credential {
+        Credential::Reference(KeyReference::Exec { command }) => Some((&take.id, command)),
+        _ => None,
+    });
+    let commands: Vec<_> = commands.collect();
+    if commands.is_empty() || args.accept_commands {
+        return Ok(());
+    }
+    context.say("The file names commands. Each is run as you whenever its key is needed:");
+    for (id, command) in commands {
+        let words: Vec<_> = command.iter().map(word).collect();
+        context.say(format_args!("  {}: {}", printable(id.as_str()), words.join(" ")));
+    }
+    if !context.terminal.stdin {
+        return Err(CliError::usage("there is no terminal on which to ask about these commands")
+            .hint("nothing was stored; if you trust them: add --accept-commands"));
+    }
+    let answer = prompt::line("Take them over? [y/N] ", context)?;
+    if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        return Ok(());
+    }
+    Err(CliError::usage("the commands were not accepted").hint("nothing was stored"))
 }
 
 /// The file, and what is in it.
@@ -371,6 +405,11 @@ fn check_id(foreign: &Foreign) -> Result<(), CliError> {
 
 /// A key or token that can be one. A tool may say where a key is instead: that is left out.
 fn checked(foreign: &Foreign, credential: &Credential) -> Result<Chosen, CliError> {
+    if let Credential::Reference(KeyReference::Env { id }) = credential
+        && let Err(reason) = VariableName::parse(id)
+    {
+        return Ok(Chosen::LeftOut(format!("its key is in a variable of an odd name: {reason}")));
+    }
     if let Credential::Reference(_) = credential {
         return Ok(Chosen::Take(credential.clone(), true));
     }

@@ -1,5 +1,6 @@
 //! What several commands run.
 
+pub(crate) mod gateway;
 pub mod import;
 pub mod login;
 pub mod model;

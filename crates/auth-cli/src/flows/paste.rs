@@ -3,8 +3,13 @@
 
 use std::time::Duration;
 
-use auth_providers::{Looks, PasteError, Removed, default_profile_id, earlier_end, pasted};
-use auth_store::{Credential, Document, KeyReference, Kind, ProfileId, ProviderId};
+use auth_providers::{
+    Destinations, Looks, PasteError, Removed, default_profile_id, earlier_end, pasted,
+};
+use auth_store::{
+    AuditKind, Credential, Document, KeyReference, Kind, ProfileId, ProviderId, VariableName,
+    VariableNameError,
+};
 use serde_json::json;
 
 use crate::agent::Agent;
@@ -17,7 +22,7 @@ use crate::host::report::Report;
 use crate::host::shell_quote::option;
 use crate::profiles::key_reference;
 use crate::profiles::save::key_place::{self, Decision, KeyPlace, Taken, holding};
-use crate::profiles::{save, sink};
+use crate::profiles::{audit, save, sink};
 
 /// A token or a key to store.
 #[derive(Clone, Debug)]
@@ -34,6 +39,8 @@ pub struct PasteRequest {
     pub force: bool,
     /// Whether the user may be asked about that.
     pub may_ask: bool,
+    /// The address of the API that the key is for, if it is not the provider's own.
+    pub api_base: Option<String>,
 }
 
 /// What is pasted.
@@ -66,6 +73,7 @@ impl PasteRequest {
             command: "paste-token",
             force: false,
             may_ask: true,
+            api_base: None,
         }
     }
 
@@ -97,6 +105,12 @@ impl Place {
 /// Stores a token or a key of any provider.
 pub fn run(request: &PasteRequest, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let what = What::from_request(request, invocation.context)?;
+    if let Some(url) = &request.api_base
+        && Destinations::from_urls([url.as_str()]) == Destinations::default()
+    {
+        return Err(CliError::usage("what follows --api-base is no address that a key may be sent to")
+            .hint("it is https, or http on this machine, without a user name: --api-base https://llm.example/v1"));
+    }
     store(&request.provider, request.profile_id.as_deref(), &what, invocation)
 }
 
@@ -105,14 +119,15 @@ pub fn run(request: &PasteRequest, invocation: &Invocation<'_>) -> Result<Report
 /// # Errors
 /// That can be the name of no variable. It is not repeated: it may be the key itself.
 fn variable(name: &str) -> Result<KeyReference, CliError> {
-    let id = name.trim();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    if id.is_empty() || id.len() > 128 || !id.chars().all(is_plain) || id.starts_with("sk-") {
-        return Err(CliError::usage("what follows --from-env is no name of a variable").hint(
-            "give its name alone, without `$` and without a value: --from-env OPENAI_API_KEY",
-        ));
-    }
-    Ok(KeyReference::Env { id: id.to_owned() })
+    let id = VariableName::parse(name.trim()).map_err(|reason| match reason {
+        VariableNameError::Form => CliError::usage(
+            "what follows --from-env is no name of a variable",
+        )
+        .hint("give its name alone, without `$` and without a value: --from-env OPENAI_API_KEY"),
+        VariableNameError::Reserved => CliError::usage(reason.to_string())
+            .hint("put the key into a variable of its own: --from-env OPENAI_API_KEY"),
+    })?;
+    Ok(KeyReference::Env { id: id.to_string() })
 }
 
 /// What is pasted.
@@ -129,22 +144,39 @@ struct What {
     force: bool,
     /// Whether the user may be asked about that.
     may_ask: bool,
+    /// The address of the API that it is for, if it is not the provider's own.
+    api_base: Option<String>,
 }
 
 impl What {
     fn from_request(request: &PasteRequest, context: &Context) -> Result<Self, CliError> {
         let PasteRequest { command, force, may_ask, .. } = *request;
+        let api_base = request.api_base.clone();
         Ok(match &request.secret {
             Pasted::Token(expires_in) => {
                 let (kind, name) = (Kind::Token, "manual");
-                Self { command, kind, expires_in: *expires_in, name, place: None, force, may_ask }
+                Self {
+                    command,
+                    kind,
+                    expires_in: *expires_in,
+                    name,
+                    place: None,
+                    force,
+                    may_ask,
+                    api_base,
+                }
             }
             Pasted::ApiKey(place) => {
                 let place = place.as_ref().map(|it| it.reference(context)).transpose()?;
                 let (kind, name) = (Kind::ApiKey, "default");
-                Self { command, kind, expires_in: None, name, place, force, may_ask }
+                Self { command, kind, expires_in: None, name, place, force, may_ask, api_base }
             }
         })
+    }
+
+    /// Whether it says something new about a key that is stored already.
+    fn changes_the_same(&self) -> bool {
+        self.expires_in.is_some() || self.api_base.is_some()
     }
 
     /// `key` or `token`.
@@ -193,7 +225,7 @@ fn store(
     let decision = resolved(&mut place, &provider, &credential, &seen.document, what, context)?;
     let (id, beside) = match decision {
         Decision::Save { id, beside } => (id, beside),
-        Decision::Same(id) if what.expires_in.is_none() => {
+        Decision::Same(id) if !what.changes_the_same() => {
             return Ok(unchanged(&id, &provider, &credential, what, agent));
         }
         Decision::Same(id) => (id, None),
@@ -212,13 +244,16 @@ fn store(
         let all = all.as_ref().unwrap_or(document);
         match place.decide(&provider, &credential, all) {
             Decision::Save { id, .. } => Ok(Some(id)),
-            Decision::Same(id) => Ok(what.expires_in.is_some().then_some(id)),
+            Decision::Same(id) => Ok(what.changes_the_same().then_some(id)),
             Decision::Refused => Err(refused(&place.id, &provider, &credential, all, what, agent)),
         }
     };
-    let Some(id) = save::pasted(&choose, &provider, &credential, &holder, &sink)? else {
+    let base = what.api_base.as_deref();
+    let Some(id) = save::pasted(&choose, &provider, &credential, base, &holder, &sink)? else {
         return Ok(unchanged(&id, &provider, &credential, what, &holder));
     };
+    let detail = Some(what.command.to_owned());
+    audit::note(AuditKind::Login, &provider, &id, &holder, detail, context);
     save::declare(&id, &provider, what.kind, None, invocation);
     invocation.store_changed(&holder);
 
@@ -386,7 +421,7 @@ fn pasted_way_out(error: &PasteError, provider: &ProviderId, what: &What, comman
 
 /// Fetches the key once, to warn. It may well come to its place later.
 fn try_out(place: &KeyReference, provider: &ProviderId, looks: &Looks, context: &Context) {
-    let found = key_reference::look(place, &|name| context.env(name).map(str::to_owned));
+    let found = key_reference::look(place, context);
     let warnings = match found {
         Ok(found) => {
             say_removed(&found.removed, "key", context);

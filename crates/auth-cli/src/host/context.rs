@@ -79,12 +79,62 @@ pub struct Terminal {
     pub has_keys: bool,
 }
 
+/// What contexts in other threads are made of: all of a context but its streams.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    env: Arc<BTreeMap<OsString, OsString>>,
+    cwd: PathBuf,
+    home: PathBuf,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<Entropy>,
+    process_id: u32,
+    program: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// A context that says what it has to say on standard error, and prints nothing.
+    pub(crate) fn context(&self) -> Context {
+        Context {
+            env: BTreeMap::clone(&self.env),
+            cwd: self.cwd.clone(),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            process_id: self.process_id,
+            program: self.program.clone(),
+            stderr: RefCell::new(Box::new(io::stderr())),
+            ..Context::sealed(&self.home, Timestamp(0))
+        }
+    }
+
+    /// The current time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A variable of the environment, if it is text.
+    pub(crate) fn env(&self, name: &str) -> Option<String> {
+        Some(self.env.get(OsStr::new(name))?.to_str()?.to_owned())
+    }
+}
 /// The agent that is meant when no option names one.
 pub(crate) const AGENT_VARIABLE: &str = "CLAWDBOT_AGENT";
 /// The profile that is meant when no option names one.
 pub(crate) const PROFILE_VARIABLE: &str = "CLAWDBOT_AUTH_PROFILE";
 
 impl Context {
+    /// What contexts in other threads are made of.
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            env: Arc::new(self.env.clone()),
+            cwd: self.cwd.clone(),
+            home: self.home.clone(),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            process_id: self.process_id,
+            program: self.program.clone(),
+        }
+    }
+
     /// The real world.
     #[expect(clippy::disallowed_methods, reason = "the one place where the environment enters")]
     pub fn real() -> Self {
@@ -258,17 +308,6 @@ impl Context {
         self.env(name).map(str::trim).filter(|value| !value.is_empty())
     }
 
-    /// The environment for a program that has no business with our secrets: without the variables
-    /// whose names say that they hold one, but for those it `needs`.
-    pub fn env_without_secrets(&self, needs: &[String]) -> Vec<(OsString, OsString)> {
-        let may_see = |name: &OsStr| {
-            let name = name.to_string_lossy();
-            !is_secret(&name) || needs.iter().any(|needed| *needed == name)
-        };
-        let seen = self.env.iter().filter(|(name, _)| may_see(name));
-        seen.map(|(name, value)| (name.clone(), value.clone())).collect()
-    }
-
     /// Where everything is.
     pub fn paths(&self) -> &Paths {
         self.paths.get_or_init(|| {
@@ -289,9 +328,60 @@ impl Context {
         })
     }
 
+    /// Whether the paths are those that somebody means. No file is looked at.
+    ///
+    /// # Errors
+    /// Something in the environment makes them others.
+    pub(crate) fn check_paths(&self) -> Result<(), CliError> {
+        let inputs = Inputs {
+            env: &|name| self.env.get(OsStr::new(name)).cloned(),
+            home: &self.home,
+            cwd: &self.cwd,
+            exists: &|_| false,
+        };
+        match paths::problem(&inputs, self.paths()) {
+            None => Ok(()),
+            Some((message, hint)) => Err(CliError::new(Exit::Usage, "paths", message).hint(hint)),
+        }
+    }
+
+    /// Whether the state directory is there, or may be made.
+    ///
+    /// # Errors
+    /// It is a link to nothing, as that to a disk that is not mounted: no reason to begin anew.
+    pub(crate) fn check_state_directory(&self) -> Result<(), CliError> {
+        let state = &self.paths().state_dir;
+        match state.read_link() {
+            Ok(to) if !state.exists() => {
+                let (state, to) = (state.display(), to.display());
+                let message = format!("`{state}` is a link to `{to}`, which is not there");
+                Err(CliError::new(Exit::CannotWrite, "dangling_link", message)
+                    .hint("is a disk not mounted? Bring back what it leads to, or remove the link"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The absolute path a user means by `text`.
     pub fn user_path(&self, text: &str) -> PathBuf {
         paths::resolve_user_path(OsStr::new(text), &self.home, &self.cwd)
+    }
+
+    /// The absolute path that `text` means; `what` says where it is written.
+    ///
+    /// # Errors
+    /// A variable in it was not replaced, or it begins at a directory that there is not.
+    pub(crate) fn path_of(&self, what: &str, text: &str) -> Result<PathBuf, CliError> {
+        if let Some(part) = paths::unresolved(text) {
+            let message = format!("`{part}` in {what} (`{text}`) stands for nothing here");
+            return Err(CliError::new(Exit::Usage, "paths", message).hint("write the whole path"));
+        }
+        let path = self.user_path(text);
+        if path.is_absolute() || path.as_os_str().is_empty() {
+            return Ok(path);
+        }
+        let message = format!("{what} (`{text}`) begins at a directory that is not there");
+        Err(CliError::new(Exit::Usage, "paths", message).hint("write the whole path"))
     }
 
     /// `path` as people read it: `~` for their home directory.
@@ -403,22 +493,9 @@ impl fmt::Debug for Context {
     }
 }
 
-/// Whether a variable of that name holds a secret, as far as a name can tell.
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    ["KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL"].iter().any(|word| name.contains(word))
-}
-
-/// Whether there is anything at `path`, by the cheapest question there is.
+/// Whether there is anything at `path`, be it a link to nothing.
 fn exists(path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok()
-    }
-    #[cfg(not(unix))]
-    {
-        path.exists()
-    }
+    path.symlink_metadata().is_ok()
 }
 
 #[cfg(unix)]
@@ -452,26 +529,5 @@ impl Write for Captured {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_program_sees_no_secret_but_the_one_it_needs() {
-        let mut context = Context::sealed(Path::new("/home"), Timestamp(0));
-        for name in ["HOME", "DISPLAY", "ANTHROPIC_API_KEY", "gh_token", "ACME_CLIENT_SECRET"] {
-            context.env.insert(name.into(), "x".into());
-        }
-        let seen = |needs: &[String]| -> Vec<OsString> {
-            context.env_without_secrets(needs).into_iter().map(|(name, _)| name).collect()
-        };
-        assert_eq!(seen(&[]), ["DISPLAY", "HOME"]);
-        assert_eq!(
-            seen(&["ACME_CLIENT_SECRET".to_owned()]),
-            ["ACME_CLIENT_SECRET", "DISPLAY", "HOME"]
-        );
     }
 }

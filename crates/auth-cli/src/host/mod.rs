@@ -11,6 +11,7 @@ pub mod process;
 pub mod prompt;
 pub mod remedy;
 pub mod report;
+pub mod settings;
 pub mod shell_quote;
 pub(crate) mod state;
 pub mod style;

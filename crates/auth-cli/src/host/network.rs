@@ -1,7 +1,9 @@
 //! The network, and the plugins that stand for one.
 
 use auth_providers::plugin::Environment;
-use auth_providers::{HttpClient, HttpRequest, RealTime, ReqwestClient, Sending, Waiting as _};
+use auth_providers::{
+    HttpClient, HttpRequest, Proxy, RealTime, ReqwestClient, Sending, Waiting as _,
+};
 
 use crate::host::context::Context;
 use crate::host::text::printable;
@@ -22,15 +24,16 @@ pub fn client(context: &Context) -> Logged {
     let extra_ca = ["CLAWDBOT_CA_FILE", "NODE_EXTRA_CA_CERTS"].into_iter().find_map(set);
     let proxy = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().find_map(set);
     let trusted = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(set);
-    // Of a proxy only the host: people write passwords before it.
-    let proxy = proxy.map(|(name, value)| (name, value.rsplit('@').next().unwrap_or_default()));
+    let exceptions = ["NO_PROXY", "no_proxy"].into_iter().find_map(set);
+    let exceptions = exceptions.map_or("", |(_, value)| value);
+    let proxy = proxy.map(|(name, value)| Proxy::new(name, value, exceptions));
     let named = |(name, value): (&str, &str)| format!("{name} is `{}`", printable(value));
     let certificates = trusted.chain(extra_ca).map(named).collect();
     let client = match extra_ca {
         Some((_, path)) => ReqwestClient::with_extra_ca(context.user_path(path)),
         None => ReqwestClient::new(),
     };
-    Logged(client.naming(proxy.map(named), certificates))
+    Logged(client.through(proxy, certificates))
 }
 
 /// The network, with a line in the log for each request: method, address without its query, status
@@ -39,7 +42,7 @@ pub struct Logged(ReqwestClient);
 
 impl HttpClient for Logged {
     fn send(&self, request: HttpRequest) -> Sending<'_> {
-        let what = format!("{:?} {}", request.method, shown(&request.url));
+        let what = format!("{:?} {}", request.method(), shown(request.url()));
         let sending = self.0.send(request);
         Box::pin(async move {
             let began = RealTime.elapsed();

@@ -83,6 +83,11 @@ pub fn providers(state_dir: &Path) -> PathBuf {
     state_dir.join("providers")
 }
 
+/// Our own settings.
+pub fn settings(state_dir: &Path) -> PathBuf {
+    state_dir.join("sink.json")
+}
+
 /// What is kept of deleted agents.
 pub fn deleted(state_dir: &Path) -> PathBuf {
     state_dir.join("deleted")
@@ -185,6 +190,76 @@ pub fn resolve_user_path(text: &OsStr, home: &Path, cwd: &Path) -> PathBuf {
     normalise(&cwd.join(text))
 }
 
+/// What a shell would have replaced in the path `text`: a variable, or the home of another user.
+/// Taken as it is, the path would lead to a place that nobody means.
+pub fn unresolved(text: &str) -> Option<&str> {
+    let text = trim(text);
+    let begins_name = |c: char| c.is_alphabetic() || "_{(".contains(c);
+    let dollar = text.match_indices('$').find(|(at, _)| text[at + 1..].starts_with(begins_name));
+    if let Some((at, _)) = dollar {
+        let rest = &text[at..];
+        let is_part = |c: char| c.is_alphanumeric() || "${(_)}".contains(c);
+        return Some(rest.split(|c| !is_part(c)).next().unwrap_or(rest));
+    }
+    let first = text.split(['/', '\\']).next().unwrap_or_default();
+    (first.len() > 1 && first.starts_with('~')).then_some(first)
+}
+
+/// Why the paths are not those that somebody means: a variable was not replaced in one of them, or
+/// one begins at a home or working directory that there is not. With what to do.
+pub fn problem(inputs: &Inputs<'_>, paths: &Paths) -> Option<(String, String)> {
+    for name in variables() {
+        let Some(value) = (inputs.env)(name) else { continue };
+        let value = value.to_string_lossy();
+        if let Some(part) = unresolved(&value) {
+            let message = format!("`{part}` in the variable {name} (`{value}`) was not replaced");
+            let hint =
+                format!("give the whole path, or let a shell do it: export {name}=\"$HOME/…\"");
+            return Some((message, hint));
+        }
+        let is_relative = path(inputs, name).is_some_and(|path| !path.is_absolute());
+        if is_relative && !trim(&value).starts_with('~') {
+            let message = format!(
+                "the variable {name} (`{value}`) begins at the working directory, which is not there"
+            );
+            return Some((message, "give the whole path".to_owned()));
+        }
+    }
+    let all = [&paths.state_dir, &paths.oauth_dir, &paths.agent_dir, &paths.config];
+    if all.iter().all(|path| path.is_absolute()) {
+        return None;
+    }
+    let home = inputs.home.display();
+    let message = if inputs.home.as_os_str().is_empty() {
+        "there is no home directory: HOME is not set, and the system knows none for this user"
+            .to_owned()
+    } else {
+        format!("HOME is `{home}`, which is no whole path")
+    };
+    Some((
+        message,
+        "set HOME, or CLAWDBOT_STATE_DIR to the directory of the credentials".to_owned(),
+    ))
+}
+
+/// `path` with all links followed, as far as it exists: what two names have in common.
+pub fn real(path: &Path) -> PathBuf {
+    let mut rest = Vec::new();
+    let mut start = path;
+    loop {
+        if let Ok(found) = start.canonicalize() {
+            return rest.into_iter().rev().fold(found, |path, name| path.join(name));
+        }
+        match (start.parent(), start.file_name()) {
+            (Some(parent), Some(name)) => {
+                rest.push(name);
+                start = parent;
+            }
+            _ => return path.to_owned(),
+        }
+    }
+}
+
 /// `path` without `.`, double separators, and `..` where there is something to go up from.
 pub(crate) fn normalise(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
@@ -285,6 +360,53 @@ mod tests {
         check(&of_pi, &["/pi/auth-profiles.json"], |paths| &paths.agent_dir, "/pi");
         let both = [("PI_CODING_AGENT_DIR", "/pi"), ("CLAWDBOT_AGENT_DIR", "/ours")];
         check(&both, &["/pi/auth-profiles.json"], |paths| &paths.agent_dir, "/ours");
+    }
+
+    #[test]
+    fn what_a_shell_would_have_replaced_is_found() {
+        for (text, part) in [
+            ("$HOME/x", "$HOME"),
+            ("/a/${XDG_STATE_HOME}/x", "${XDG_STATE_HOME}"),
+            ("${X:-/y}", "${X"),
+            ("$(pwd)/x", "$(pwd)"),
+            (" ~bob/x", "~bob"),
+            ("~bob", "~bob"),
+        ] {
+            assert_eq!(unresolved(text), Some(part), "{text}");
+        }
+        for text in ["/a", "~", "~/x", "a/~b", "", "/a$/b", "/a$5", "$", "/cost$"] {
+            assert_eq!(unresolved(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_nobody_means_is_a_problem() {
+        let problem_of = |env: &[(&str, &str)], home: &str, cwd: &str| {
+            let env: std::collections::HashMap<_, _> = env.iter().copied().collect();
+            let inputs = Inputs {
+                env: &|name| env.get(name).map(OsString::from),
+                home: Path::new(home),
+                cwd: Path::new(cwd),
+                exists: &|_| false,
+            };
+            problem(&inputs, &Paths::resolve(&inputs)).map(|(message, _)| message)
+        };
+        let state = |value| [("CLAWDBOT_STATE_DIR", value)];
+        assert_eq!(problem_of(&[], "/home/p", ""), None);
+        assert_eq!(problem_of(&state("/s"), "", ""), None);
+        assert_eq!(problem_of(&state("s"), "", "/work"), None);
+        for (env, home, cwd, wanted) in [
+            (&[][..], "", "/work", "there is no home directory"),
+            (&[], "home", "/work", "HOME is `home`"),
+            (&state("~/s"), "", "/work", "there is no home directory"),
+            (&state("s"), "/home/p", "", "CLAWDBOT_STATE_DIR (`s`) begins at the working"),
+            (&state("$HOME/s"), "/home/p", "/work", "`$HOME` in the variable CLAWDBOT_STATE_DIR"),
+            (&[("CLAWDBOT_AGENT_DIR", "${A}/s")], "/home/p", "/work", "`${A}` in the variable"),
+            (&[("CLAWDBOT_OAUTH_DIR", "x")], "/home/p", "", "CLAWDBOT_OAUTH_DIR (`x`)"),
+        ] {
+            let message = problem_of(env, home, cwd).unwrap_or_default();
+            assert!(message.contains(wanted), "{message}");
+        }
     }
 
     #[test]

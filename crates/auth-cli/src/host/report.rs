@@ -59,6 +59,12 @@ impl Report {
         Self { data: Some(data), ..Self::default() }
     }
 
+    /// The same text with this as data.
+    #[must_use]
+    pub(crate) fn with_data(self, data: Value) -> Self {
+        Self { data: Some(data), ..self }
+    }
+
     /// A response in the form that is wanted; the other one is not made.
     pub fn shown(
         output: Output,

@@ -8,7 +8,9 @@ use crate::host::text::printable;
 /// `text` as one word of a POSIX shell.
 pub(crate) fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.,:/@%+=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
+    // zsh takes `=name`, also behind a colon, for the path of a program.
+    let is_path_in_zsh = text.starts_with('=') || text.contains(":=");
+    if !text.is_empty() && text.chars().all(plain) && !is_path_in_zsh {
         text.to_owned()
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))

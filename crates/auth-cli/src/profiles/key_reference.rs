@@ -3,19 +3,18 @@
 //! Nothing is kept here: a key is fetched each time it is handed out, and a place that cannot give
 //! it is an error of that profile.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::process::Stdio;
 use std::time::Duration;
 
 use auth_providers::{KeyValue, PasteError, Removed, key_value};
-use auth_store::{Credential, KeyReference, ProfileId, Secret};
+use auth_store::{Credential, KeyReference, ProfileId, Secret, UnsafeProgram, VariableName};
 
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::process::forward::path_folders;
-use crate::host::process::launch::is_executable;
+use crate::host::process::environment::Sees;
+use crate::host::process::launch::{self, Limits, Program};
 
 /// `credential`, its key fetched if it is kept elsewhere.
 ///
@@ -27,7 +26,7 @@ pub fn fetched(
     context: &Context,
 ) -> Result<Credential, CliError> {
     let Credential::Reference(reference) = &credential else { return Ok(credential) };
-    let key = fetch(reference, &|name| context.env(name).map(str::to_owned));
+    let key = fetch(reference, context);
     key.map(Credential::ApiKey).map_err(|reason| {
         let message = format!("the key of `{profile}` ({reference}) is not there: {reason}");
         CliError::new(Exit::NoCredential, "reference", message)
@@ -37,23 +36,27 @@ pub fn fetched(
 }
 
 /// The key that `reference` names; else why there is none.
-pub fn fetch(
-    reference: &KeyReference,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Secret, String> {
-    look(reference, env).map(|found| found.secret)
+pub fn fetch(reference: &KeyReference, context: &Context) -> Result<Secret, String> {
+    look(reference, context).map(|found| found.secret)
 }
 
 /// The same with what was taken off it: a place holds what somebody pasted, too.
-pub(crate) fn look(
-    reference: &KeyReference,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<KeyValue, String> {
+pub(crate) fn look(reference: &KeyReference, context: &Context) -> Result<KeyValue, String> {
     let text = match reference {
-        KeyReference::Env { id } => env(id).ok_or("the variable is not set")?,
+        KeyReference::Env { id } => return in_variable(id, context.env(id)),
         KeyReference::File { path } => read(path).map_err(|error| error.to_string())?,
-        KeyReference::Exec { command } => output(command, TIMEOUT)?,
+        KeyReference::Exec { command } => output(command, context)?,
     };
+    key_in(&text)
+}
+
+/// The key in the variable `id`, which has this value.
+pub(crate) fn in_variable(id: &str, value: Option<&str>) -> Result<KeyValue, String> {
+    VariableName::parse(id).map_err(|reason| reason.to_string())?;
+    key_in(value.ok_or("the variable is not set")?)
+}
+
+fn key_in(text: &str) -> Result<KeyValue, String> {
     let line = text.lines().map(auth_store::trim).find(|line| !line.is_empty());
     let line = line.ok_or("it is empty")?;
     match key_value(line) {
@@ -73,13 +76,16 @@ pub(crate) fn look(
 pub fn command(text: &str, context: &Context) -> Result<KeyReference, String> {
     let mut command = words(text)?;
     let program = command.first().ok_or("it is empty")?;
-    let path = if program.contains(std::path::MAIN_SEPARATOR) {
-        Some(context.user_path(program)).filter(|path| path.is_file())
+    let found = if program.contains(std::path::MAIN_SEPARATOR) {
+        Program::at(&context.user_path(program))
     } else {
-        path_folders(context).map(|place| place.join(program)).find(|path| is_executable(path))
+        Program::named(program.as_ref(), context)
     };
-    let path = path.ok_or_else(|| format!("there is no program `{program}`"))?;
-    let path = path.to_str().ok_or("its path is not text")?;
+    let found = found.map_err(|reason| match reason {
+        UnsafeProgram::Missing { .. } => format!("there is no program `{program}`"),
+        other => other.to_string(),
+    })?;
+    let path = found.path().to_str().ok_or("its path is not text")?;
     path.clone_into(&mut command[0]);
     Ok(KeyReference::Exec { command })
 }
@@ -94,64 +100,20 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// What `command` prints. It gets our environment, and no input.
-fn output(command: &[String], timeout: Duration) -> Result<String, String> {
+/// What `command` prints.
+fn output(command: &[String], context: &Context) -> Result<String, String> {
     let [program, arguments @ ..] = command else { return Err("it is empty".to_owned()) };
     if !Path::new(program).is_absolute() {
         return Err(format!("`{program}` is not an absolute path"));
     }
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    // It ends with all that it started.
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let mut child = command.spawn().map_err(|error| format!("it does not start: {error}"))?;
-    let Some(stdout) = child.stdout.take() else { return Err("it has no output".to_owned()) };
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let read = stdout.take(LARGEST).read_to_end(&mut bytes);
-        // Nobody may wait any more.
-        let _ = sender.send(read.map(|_| bytes));
-    });
-    let Ok(read) = receiver.recv_timeout(timeout) else {
-        end(&mut child);
-        return Err(format!("it did not end within {} seconds", timeout.as_secs()));
-    };
-    let bytes = read.map_err(|error| error.to_string())?;
-    if bytes.len() as u64 >= LARGEST {
-        end(&mut child);
-        return Err("it prints more than any key is long".to_owned());
+    let program = Program::at(Path::new(program)).map_err(|reason| reason.to_string())?;
+    let mut started = program.command(&Sees::reference(context, command));
+    started.args(arguments).stderr(Stdio::null());
+    let (bytes, status) = launch::output(started, Limits { lifetime: TIMEOUT, output: LARGEST })?;
+    if !status.success() {
+        return Err(format!("it ended with {status}; try it by hand"));
     }
-    // It closed its output; what it does after that must not take long either.
-    match ended(&mut child) {
-        Some(status) if status.success() => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Some(status) => Err(format!("it ended with {status}; try it by hand")),
-        None => {
-            end(&mut child);
-            Err("it closed its output and did not end".to_owned())
-        }
-    }
-}
-
-fn ended(child: &mut Child) -> Option<std::process::ExitStatus> {
-    for pause in [0, 1, 10, 100, 400, 500] {
-        std::thread::sleep(Duration::from_millis(pause));
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-    }
-    None
-}
-
-fn end(child: &mut Child) {
-    #[cfg(unix)]
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-        // It may be gone already.
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    }
-    let _ = child.kill();
-    let _ = child.wait();
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The absolute path of a file that a user named.
@@ -174,9 +136,14 @@ mod tests {
         KeyReference::Exec { command: command.iter().map(|word| (*word).to_owned()).collect() }
     }
 
+    fn context(key: &str) -> Context {
+        let mut context = Context::sealed(Path::new("/"), auth_store::Timestamp(0));
+        context.env.insert("KEY".into(), key.into());
+        context
+    }
+
     fn key(reference: &KeyReference) -> Result<String, String> {
-        let env = |name: &str| (name == "KEY").then(|| " from-env \n".to_owned());
-        fetch(reference, &env).map(|key| key.expose().to_owned())
+        fetch(reference, &context(" from-env \n")).map(|key| key.expose().to_owned())
     }
 
     #[test]
@@ -189,8 +156,7 @@ mod tests {
     #[test]
     fn a_place_may_hold_what_somebody_pasted_and_nothing_else_than_a_key() {
         let of = |value: &str| {
-            let env = |_: &str| Some(value.to_owned());
-            let found = fetch(&KeyReference::Env { id: "KEY".to_owned() }, &env);
+            let found = fetch(&KeyReference::Env { id: "KEY".to_owned() }, &context(value));
             found.map(|key| key.expose().to_owned())
         };
         for value in ["Bearer k-1", "'k-1'", "\u{feff}k-1\u{200b}\n", "\n \"k-1\",\n"] {
@@ -231,12 +197,11 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_program_that_floods_or_hangs_is_ended() {
-        let flood = key(&exec(&["/bin/sh", "-c", "exec yes"])).unwrap_err();
-        assert!(flood.contains("more than any key"), "{flood}");
-        let hang = ["/bin/sh", "-c", "sleep 60 & sleep 60"].map(str::to_owned);
-        let hang = output(&hang, Duration::from_millis(50)).unwrap_err();
-        assert!(hang.contains("did not end"), "{hang}");
+    fn a_program_sees_the_variables_that_its_command_names() {
+        let told = ["/bin/sh", "-c", "echo \"${KEY}\""];
+        assert_eq!(key(&exec(&told)).unwrap(), "from-env");
+        let others = ["/bin/sh", "-c", "env | grep from-env"];
+        assert!(key(&exec(&others)).is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What commands share about profiles.
 
+pub mod audit;
 pub mod cooldowns;
 pub(crate) mod kept;
 pub mod key_reference;
@@ -7,6 +8,7 @@ pub mod login_method;
 pub mod obtain;
 pub mod refresh_child;
 pub mod refresh_error;
+pub(crate) mod remote;
 pub mod route;
 pub mod runtime_cache;
 pub mod save;
@@ -14,4 +16,5 @@ pub mod sink;
 pub mod standing;
 pub mod table;
 pub mod token_output;
+pub(crate) mod usage;
 pub mod view;

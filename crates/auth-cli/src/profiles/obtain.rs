@@ -7,7 +7,7 @@ use std::time::Duration;
 use auth_providers::refresh::{Force, Wanted};
 use auth_routing::session::selector::ModelRef;
 use auth_routing::{Exclusion, Pin};
-use auth_store::{Credential, Kind, ProfileId, Secret, Timestamp};
+use auth_store::{AuditKind, Credential, Kind, ProfileId, Secret, Timestamp};
 
 use crate::agent;
 use crate::agent::invocation::Invocation;
@@ -16,8 +16,10 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::remedy::Remedy;
 use crate::host::shell_quote::{command, option};
+use crate::profiles::audit;
 use crate::profiles::key_reference;
 use crate::profiles::refresh_child;
+use crate::profiles::remote;
 use crate::profiles::route::{self, Candidate, Route, RouteRequest};
 use crate::profiles::sink;
 use crate::profiles::token_output::TokenOutput;
@@ -47,6 +49,15 @@ pub(crate) fn obtain(
     request: &TokenRequest,
     invocation: &Invocation<'_>,
 ) -> Result<TokenOutput, CliError> {
+    if let Some(sink) = remote::configured(invocation.context)? {
+        return sink.token(request, invocation.context);
+    }
+    let output = obtained(request, invocation)?;
+    audit::token(&output, invocation.context);
+    Ok(output)
+}
+
+fn obtained(request: &TokenRequest, invocation: &Invocation<'_>) -> Result<TokenOutput, CliError> {
     let view = match &request.route.session {
         Some(key) => View::of_session(key, invocation)?,
         None => View::read(invocation)?,
@@ -117,6 +128,12 @@ fn follow(
                         candidate.profile,
                         credential.kind().as_str()
                     ));
+                    let first = failure.profile.as_ref().map(ToString::to_string);
+                    let detail =
+                        format!("instead of {}: {}", first.unwrap_or_default(), failure.code);
+                    let (provider, profile) = (&route.provider, &candidate.profile);
+                    let what = AuditKind::Failover;
+                    audit::note(what, provider, profile, &view.agent, Some(detail), context);
                 }
                 let before = view.document.credential(&candidate.profile);
                 if before.is_none_or(|before| before.bearer() != credential.bearer()) {

@@ -8,22 +8,26 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use auth_providers::Provider;
-use auth_providers::refresh::{self, Force, RefreshError, Wanted};
+use auth_providers::refresh::{self, Force, RefreshContext, RefreshError, Wanted};
 use auth_providers::token_source::TokenSink;
 use auth_store::{Credential, ProfileId, Recovery, TokenKey, TokenLock};
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::agent::invocation::Invocation;
+use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::process::{hardening, launch, logging};
+use crate::host::process::environment::Sees;
+use crate::host::process::launch::{Command, Program};
+use crate::host::process::{hardening, logging, parent};
 use crate::host::report::Output;
 use crate::host::state;
+use crate::profiles::audit::Noted;
 use crate::profiles::refresh_error::explain;
 use crate::profiles::{key_reference, runtime_cache, sink};
 
@@ -82,11 +86,19 @@ fn send(
                 &provider.redirect_uri_env,
             ];
             let needs = needs.concat();
-            let mut command = launch::program_seeing(program, &context.env_without_secrets(&needs));
+            let mut needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
+            // It reads the config, too.
+            needs.extend(Config::load(context).into_iter().flat_map(|config| config.variables));
+            let mut command = Program::ourselves(program).command(&Sees::worker(context, &needs));
+            command.envs(parent::program(context).map(|asking| (parent::ASKED_BY, asking)));
             command.args(request.arguments()).envs(logging::for_child(context));
             in_child(command, lock, sink, context).map_err(Failure::InChild)
         }
-        _ => Ok(refresh::send_blocking(lock, wanted, provider, sink.refresh_context())?),
+        _ => {
+            let http = Noted::new(&*sink.http, &provider.id, &wanted.profile, agent, context);
+            let refreshing = RefreshContext { http: &http, ..sink.refresh_context() };
+            Ok(refresh::send_blocking(lock, wanted, provider, refreshing)?)
+        }
     }
 }
 
@@ -220,7 +232,9 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
         .map_err(|_| bad_arguments())?;
     let lock = sink.records.inherited(key, File::from(stdin))?;
     ignore_signals();
-    let sent = refresh::send_blocking(lock, &wanted, provider, sink.refresh_context())
+    let noted = Noted::new(&*sink.http, &provider.id, &wanted.profile, &agent, context);
+    let refreshing = RefreshContext { http: &noted, ..sink.refresh_context() };
+    let sent = refresh::send_blocking(lock, &wanted, provider, refreshing)
         .map_err(|error| explain(error, Some(provider), &agent, context))?;
     // Here, since the one who asked may be gone.
     runtime_cache::changed_with_copies(&agent, &config, &invocation);
@@ -245,7 +259,6 @@ fn ignore_signals() {
 #[cfg(unix)]
 mod tests {
     use super::*;
-    use crate::config::Config;
 
     #[test]
     fn whatever_a_child_says_that_is_no_report_we_look_again() {

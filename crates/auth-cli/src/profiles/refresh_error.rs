@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use auth_providers::Provider;
 use auth_providers::refresh::RefreshError;
+use auth_providers::{Provider, TargetError};
 use auth_routing::Obstacle;
 use auth_store::{Kind, ProfileId, ProviderId, paths};
 
@@ -61,6 +61,9 @@ pub fn explain(
             .remedy(retry_merge(profile, agent))
             .profile(profile)
             .path(store),
+        RefreshError::Target { profile, target: TargetError::Foreign(_) } => {
+            with_destination(new(Exit::Usage, "destination"), profile, &agent.option())
+        }
         RefreshError::Target { profile, .. } => new(Exit::Usage, "provider")
             .hint("correct the provider's manifest in the `providers` directory, or log in again")
             .profile(profile),
@@ -88,6 +91,16 @@ pub fn explain(
         }
         _ => new(Exit::TryLater, "refresh"),
     }
+}
+
+/// Adds what helps where a secret was to be sent to an origin that it is not for.
+pub(crate) fn with_destination(error: CliError, profile: &ProfileId, options: &str) -> CliError {
+    let destination =
+        |word: &str| command(&format!("models auth destination {word}"), &[profile], options);
+    error
+        .remedy(Remedy::new("see both sides", destination("show")))
+        .remedy(Remedy::new("if you trust the new one", destination("accept")))
+        .profile(profile)
 }
 
 /// The provider that the id of a profile names.

@@ -129,6 +129,9 @@ impl Route {
     ) -> Result<Self, CliError> {
         if let Some(id) = &request.profile {
             let profile = view.profile(&ProfileId::new(id.as_str()))?;
+            if let Some(provider) = &request.provider {
+                check_provider(&profile.id, &profile.provider, provider, context)?;
+            }
             // Who names a profile gets it, in cooldown or not.
             let candidate = Candidate { profile: profile.id.clone(), in_cooldown: None };
             return Ok(Self {
@@ -137,7 +140,7 @@ impl Route {
             });
         }
         if let Some(key) = &request.session {
-            let entry = Sessions::for_agent(&view.agent, &view.config, context).entry(key)?;
+            let entry = Sessions::for_agent(&view.agent, &view.config, context)?.entry(key)?;
             return Self::of_session(key, entry, request, view);
         }
         let provider = match (model, &request.provider) {
@@ -228,6 +231,7 @@ impl Route {
     pub(crate) fn move_session(&self, request: &RouteRequest, view: &View, context: &Context) {
         let Some(key) = self.session.as_deref().filter(|_| self.moves_session) else { return };
         let sessions = Sessions::for_agent(&view.agent, &view.config, context);
+        let Ok(sessions) = sessions else { return };
         let moved = sessions.update(key, request.new_session, context, |entry| {
             let turn = Turn::for_entry(entry, request, view);
             if turn.is_required { None } else { turn.resolve(entry, view).entry }
@@ -242,6 +246,30 @@ impl Route {
         let key = self.session.as_deref()?;
         matches!(self.pin, Some(Pin::Require(_))).then(|| unpin(key))
     }
+}
+
+/// Sees whether a profile is of the provider that was named beside it.
+///
+/// # Errors
+/// It is of another one, so its secret is not what was asked for.
+pub(crate) fn check_provider(
+    id: &ProfileId,
+    provider: &ProviderId,
+    named: &str,
+    context: &Context,
+) -> Result<(), CliError> {
+    let wanted = ProviderId::new(named);
+    // Other names of a provider are looked up only where the usual one is not enough.
+    let is_other_name = || {
+        let providers = view::providers(context);
+        providers.find(&wanted).is_some_and(|known| known.is_called(provider))
+    };
+    if wanted == *provider || is_other_name() {
+        return Ok(());
+    }
+    Err(CliError::usage(format!("`{id}` is a profile of `{provider}`, not of `{wanted}`"))
+        .hint("name the profile or the provider, or a profile of that provider: clawdbot models auth list")
+        .profile(id))
 }
 
 fn unpin(key: &str) -> String {

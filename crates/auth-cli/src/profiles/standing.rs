@@ -96,7 +96,6 @@ impl Standing {
     /// Judges the profiles of `view`. Nothing is sent, and no other program is run.
     pub fn judge(view: View, providers: &Providers, context: &Context) -> Self {
         let records = StateDirectory::at(&context.paths().state_dir).records();
-        let env = |name: &str| context.env(name).map(str::to_owned);
         let (mut abilities, mut obstacles) = (HashMap::new(), HashMap::new());
         for profile in &view.profiles {
             let Some(credential) = view.document.credential(&profile.id) else { continue };
@@ -117,7 +116,7 @@ impl Standing {
             let obstacle = match &credential {
                 // A program may take its time, or ask the user.
                 Credential::Reference(KeyReference::Exec { .. }) => None,
-                Credential::Reference(place) => key_reference::fetch(place, &env)
+                Credential::Reference(place) => key_reference::fetch(place, context)
                     .err()
                     .map(|reason| Obstacle::NoKey(format!("{place}: {reason}"))),
                 Credential::OAuth(_) if ability.access == Access::Expired => renewal.obstacle,

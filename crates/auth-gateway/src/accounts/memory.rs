@@ -61,9 +61,9 @@ impl MemoryAccounts {
 }
 
 impl Accounts for MemoryAccounts {
-    fn plan(&self, question: &Question<'_>) -> Result<Vec<Candidate>, AccountsError> {
+    fn plan(&self, question: &Question<'_>) -> Result<Arc<[Candidate]>, AccountsError> {
         let now = self.clock.now();
-        let candidates: Vec<_> = self.with(|accounts| {
+        let candidates: Arc<[_]> = self.with(|accounts| {
             let ours = accounts.iter().filter(|account| {
                 account.provider == *question.provider
                     && question.profile.is_none_or(|only| *only == account.profile)
@@ -162,6 +162,6 @@ const LONGEST_OVERLOAD: Duration = Duration::from_secs(30);
 impl Live {
     /// An API key.
     pub fn api_key(key: &str) -> Self {
-        Self { kind: Kind::ApiKey, secret: Secret::new(key), account: None }
+        Self { kind: Kind::ApiKey, secret: Secret::new(key), account: None, expires: None }
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod memory;
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 
 use auth_routing::cooldown::judgement::Judgement;
 use auth_store::{Kind, ProfileId, ProviderId, Secret, Timestamp};
@@ -29,7 +30,7 @@ pub struct Question<'a> {
 /// [`MemoryAccounts`]: crate::MemoryAccounts
 pub trait Accounts: Send + Sync + 'static {
     /// The profiles that may serve, the preferred one first; those in cooldown too.
-    fn plan(&self, question: &Question<'_>) -> Result<Vec<Candidate>, AccountsError>;
+    fn plan(&self, question: &Question<'_>) -> Result<Arc<[Candidate]>, AccountsError>;
 
     /// The live credential of a profile. `refused` is the fingerprint of one that the provider
     /// has just refused: exactly that one is refreshed, unless somebody else has done it already.
@@ -81,6 +82,8 @@ pub struct Live {
     pub secret: Secret,
     /// The account it belongs to, where the provider wants to be told.
     pub account: Option<String>,
+    /// When it ends, where that is known.
+    pub expires: Option<Timestamp>,
 }
 
 impl Live {
@@ -101,6 +104,26 @@ impl Fingerprint {
     }
 }
 
+impl Fingerprint {
+    /// The one that is written so in hexadecimal digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        for (place, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// It in lower-case hexadecimal digits.
+    pub fn to_hex(&self) -> String {
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+    }
+}
+
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Fingerprint")
@@ -111,13 +134,26 @@ impl fmt::Debug for Fingerprint {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct AccountsError {
+    /// What a client can do about it.
+    pub reason: Reason,
     /// What is wrong.
     pub message: String,
 }
 
+/// What can be done about an error.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reason {
+    /// Nothing by the client: there is no such profile.
+    NotThere,
+    /// Its user has to log in.
+    NeedsLogin,
+    /// It may work later.
+    TryLater,
+}
+
 impl AccountsError {
-    /// An error with this text.
+    /// An error that may be over later.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        Self { reason: Reason::TryLater, message: message.into() }
     }
 }

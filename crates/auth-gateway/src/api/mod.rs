@@ -61,6 +61,9 @@ pub struct ApiData {
     /// Whose headers tell of its quota.
     #[serde(default)]
     pub limits: Limits,
+    /// The variables in which the provider's own tools look for the base.
+    #[serde(default)]
+    pub base_env: Vec<String>,
     /// Where an account's quota can be asked for.
     #[serde(default)]
     pub usage: Option<UsageEndpoint>,
@@ -132,6 +135,7 @@ pub struct Api {
     pub error_shape: Shape,
     pub(crate) error_in_success: bool,
     pub(crate) limits: Limits,
+    base_env: Vec<String>,
 }
 
 /// The description is wrong: the field, and why.
@@ -208,6 +212,7 @@ impl ApiData {
             error_shape: self.error_shape,
             error_in_success: self.error_in_success,
             limits: self.limits,
+            base_env: self.base_env.clone(),
         })
     }
 
@@ -254,6 +259,16 @@ impl Api {
         parts.path_and_query =
             Some(PathAndQuery::from_maybe_shared(bytes::Bytes::from(text)).ok()?);
         Uri::from_parts(parts).ok()
+    }
+
+    /// Whether ids of an account may stand in a body.
+    pub(crate) fn binds_by_body(&self) -> bool {
+        self.bound.iter().any(|place| matches!(place, Place::Body(_)))
+    }
+
+    /// The variables in which the provider's own tools look for the base.
+    pub fn base_variables(&self) -> &[String] {
+        &self.base_env
     }
 
     /// Its origin, for those who must know where a secret goes.
@@ -395,6 +410,7 @@ mod tests {
             kind: Kind::OAuth,
             secret: auth_store::Secret::new("token"),
             account: Some("account-1".to_owned()),
+            expires: None,
         };
         api.put_credential(&mut headers, &login).unwrap();
         assert_eq!(headers["authorization"], "Bearer token");

@@ -30,12 +30,14 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
     /// When to come again.
     pub(crate) retry_after: Option<Duration>,
+    /// A word for programs, in the place of the status's own.
+    pub(crate) code: Option<&'static str>,
 }
 
 impl Refusal {
     /// A refusal without a time to come again.
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retry_after: None }
+        Self { status, message: message.into(), retry_after: None, code: None }
     }
 
     /// The response, as a provider with errors of this shape writes it.
@@ -44,7 +46,7 @@ impl Refusal {
         let body = match shape {
             Shape::Openai => json!({"error": {
                 "message": message, "type": openai_type(status), "param": null,
-                "code": openai_code(status),
+                "code": self.code.or_else(|| openai_code(status)),
             }}),
             Shape::Anthropic => json!({"type": "error", "error": {
                 "type": anthropic_type(status), "message": message,

@@ -14,7 +14,8 @@ use crate::client::Client;
 /// The clients of a state directory. A change on disk is seen by the next request.
 #[derive(Debug)]
 pub struct Clients {
-    path: PathBuf,
+    /// The file; nothing, where they are in memory only.
+    path: Option<PathBuf>,
     warm: Mutex<Warm>,
 }
 
@@ -66,17 +67,24 @@ pub enum ClientsError {
 impl Clients {
     /// Those of the state directory at `root`. The file need not exist.
     pub fn in_state_directory(root: &Path) -> Self {
-        Self { path: paths::clients(root), warm: Mutex::default() }
+        Self { path: Some(paths::clients(root)), warm: Mutex::default() }
+    }
+
+    /// These, for as long as this value lives.
+    pub fn in_memory(clients: Vec<Client>) -> Self {
+        let clients = clients.into_iter().map(Arc::new).collect();
+        Self { path: None, warm: Mutex::new(Warm { stamp: None, clients }) }
     }
 
     /// The clients as they are now.
     pub fn read(&self) -> Result<Arc<[Arc<Client>]>, ClientsError> {
-        let stamp = Stamp::from_metadata(&self.path);
+        let stamp = self.path.as_deref().and_then(Stamp::from_metadata);
         let mut warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(path) = &self.path else { return Ok(Arc::clone(&warm.clients)) };
         if stamp.is_some() && warm.stamp == stamp {
             return Ok(Arc::clone(&warm.clients));
         }
-        let clients = self.load()?.clients.into_iter().map(Arc::new).collect();
+        let clients = load(path)?.clients.into_iter().map(Arc::new).collect();
         // Had it changed meanwhile, the next look sees another stamp.
         *warm = Warm { stamp, clients };
         Ok(Arc::clone(&warm.clients))
@@ -84,48 +92,59 @@ impl Clients {
 
     /// Changes the clients, while no other process does.
     pub fn update<T>(&self, change: impl FnOnce(&mut Vec<Client>) -> T) -> Result<T, ClientsError> {
-        let _lock = self.lock()?;
-        let mut content = self.load()?;
+        let Some(path) = &self.path else {
+            let mut warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut clients: Vec<Client> =
+                warm.clients.iter().map(|client| Client::clone(client)).collect();
+            let result = change(&mut clients);
+            warm.clients = clients.into_iter().map(Arc::new).collect();
+            return Ok(result);
+        };
+        let _lock = lock(path)?;
+        let mut content = load(path)?;
         let result = change(&mut content.clients);
         content.version = VERSION;
-        let mut text = serde_json::to_vec_pretty(&content).map_err(|error| self.damaged(&error))?;
+        let text = serde_json::to_vec_pretty(&content);
+        let mut text = text.map_err(|error| damaged(path, &error))?;
         text.push(b'\n');
-        write_atomic(&self.path, &text)?;
+        write_atomic(path, &text)?;
         Ok(result)
     }
+}
 
-    fn load(&self) -> Result<Content, ClientsError> {
-        let bytes = match read_regular(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Content::default()),
-            Err(source) => {
-                return Err(ClientsError::Io { action: "read", path: self.path.clone(), source });
-            }
-        };
-        let content: Content =
-            serde_json::from_slice(&bytes).map_err(|error| self.damaged(&error))?;
-        if content.version > VERSION {
-            return Err(self.damaged(&"it was written by a newer version"));
+fn load(path: &Path) -> Result<Content, ClientsError> {
+    let bytes = match read_regular(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Content::default()),
+        Err(source) => {
+            return Err(ClientsError::Io { action: "read", path: path.to_owned(), source });
         }
-        Ok(content)
+    };
+    let content: Content = serde_json::from_slice(&bytes).map_err(|error| damaged(path, &error))?;
+    if content.version > VERSION {
+        return Err(damaged(path, &"it was written by a newer version"));
     }
+    Ok(content)
+}
 
-    /// The lock, which the kernel drops with the file.
-    fn lock(&self) -> Result<File, ClientsError> {
-        let path = paths::clients_lock(&self.path);
-        let file = auth_store::open_lock_file(&path)?;
-        for _ in 0..TRIES {
-            if auth_store::hold(&file, &path) {
-                return Ok(file);
-            }
-            std::thread::park_timeout(PAUSE);
+/// The lock, which the kernel drops with the file.
+fn lock(clients: &Path) -> Result<File, ClientsError> {
+    let path = paths::clients_lock(clients);
+    if let Some(directory) = path.parent() {
+        auth_store::create_private_directory(directory)?;
+    }
+    let file = auth_store::open_lock_file(&path)?;
+    for _ in 0..TRIES {
+        if auth_store::hold(&file, &path) {
+            return Ok(file);
         }
-        Err(ClientsError::Busy { path: self.path.clone() })
+        std::thread::park_timeout(PAUSE);
     }
+    Err(ClientsError::Busy { path: clients.to_owned() })
+}
 
-    fn damaged(&self, reason: &dyn ToString) -> ClientsError {
-        ClientsError::Damaged { path: self.path.clone(), reason: reason.to_string() }
-    }
+fn damaged(path: &Path, reason: &dyn ToString) -> ClientsError {
+    ClientsError::Damaged { path: path.to_owned(), reason: reason.to_string() }
 }
 
 /// What a file looks like from outside. Every atomic write makes another inode.

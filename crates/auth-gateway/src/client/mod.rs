@@ -63,6 +63,17 @@ pub enum Right {
 }
 
 impl Right {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::Token => "token",
+            Self::Report => "report",
+            Self::Status => "status",
+            Self::Login => "login",
+        }
+    }
+
     /// The right of that name, if there is one.
     pub fn parse(text: &str) -> Option<Self> {
         serde_json::from_value(text.into()).ok()
@@ -144,8 +155,7 @@ pub struct TokenHash([u8; 32]);
 
 impl From<TokenHash> for String {
     fn from(hash: TokenHash) -> Self {
-        let digit = |number: u8| char::from_digit(number.into(), 16).unwrap_or_default();
-        hash.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+        Fingerprint(hash.0).to_hex()
     }
 }
 
@@ -154,14 +164,7 @@ impl TryFrom<String> for TokenHash {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let wrong = "it is not the SHA-256 of a token in hexadecimal digits";
-        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(wrong);
-        }
-        let mut hash = [0; 32];
-        for (byte, at) in hash.iter_mut().zip((0..).step_by(2)) {
-            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| wrong)?;
-        }
-        Ok(Self(hash))
+        Fingerprint::from_hex(&text).map(|hash| Self(hash.0)).ok_or(wrong)
     }
 }
 

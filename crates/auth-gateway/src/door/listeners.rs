@@ -1,7 +1,8 @@
 //! The doors: where clients come in, and that there is one server for a state directory.
 
+use std::fmt;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::net::{TcpListener, UnixListener};
+use tokio_rustls::TlsAcceptor;
 
 use auth_store::paths;
 
@@ -23,7 +25,12 @@ pub enum DoorError {
     AlreadyServed {
         /// The state directory.
         path: PathBuf,
+        /// Its process, if it said so.
+        process: Option<u32>,
     },
+    /// A server without a state directory has no socket in it.
+    #[error("a server without a state directory has no socket for its user")]
+    NoState,
     /// Take another port.
     #[error("the port {address} is taken by another program")]
     PortTaken {
@@ -55,10 +62,11 @@ pub enum DoorError {
 }
 
 /// An open door.
-#[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) kind: Kind,
     pub(crate) door: Door,
+    /// What secures its connections.
+    pub(crate) tls: Option<TlsAcceptor>,
     /// The socket's file, removed with the door.
     path: Option<PathBuf>,
 }
@@ -75,14 +83,18 @@ pub(crate) fn take(state: &Path) -> Result<File, DoorError> {
     auth_store::create_private_directory(state)
         .map_err(io::Error::other)
         .map_err(failed("create", state))?;
-    let file = auth_store::open_lock_file(&path)
+    let mut file = auth_store::open_lock_file(&path)
         .map_err(io::Error::other)
         .map_err(failed("open", &path))?;
     if auth_store::hold(&file, &path) {
-        Ok(file)
-    } else {
-        Err(DoorError::AlreadyServed { path: state.to_owned() })
+        // It is only for the words of another server: that it cannot be written is no reason to
+        // fail.
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        return Ok(file);
     }
+    let mut text = String::new();
+    let _ = file.take(20).read_to_string(&mut text);
+    Err(DoorError::AlreadyServed { path: state.to_owned(), process: text.trim().parse().ok() })
 }
 
 impl Listener {
@@ -91,11 +103,23 @@ impl Listener {
         if !address.ip().is_loopback() {
             return Err(DoorError::NotLoopback { address });
         }
+        Self::any_tcp(address, None).await
+    }
+
+    /// A TCP port for other machines, too.
+    pub(crate) async fn tls(
+        address: SocketAddr,
+        config: Arc<rustls::ServerConfig>,
+    ) -> Result<Self, DoorError> {
+        Self::any_tcp(address, Some(config.into())).await
+    }
+
+    async fn any_tcp(address: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Self, DoorError> {
         let listener = TcpListener::bind(address).await.map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => DoorError::PortTaken { address },
             _ => DoorError::Io { action: "listen on", place: address.to_string(), source },
         })?;
-        Ok(Self { kind: Kind::Tcp(listener), door: Door::Tcp, path: None })
+        Ok(Self { kind: Kind::Tcp(listener), door: Door::Tcp, tls, path: None })
     }
 
     /// A socket that only its owner can open. What a dead server left in its place is replaced.
@@ -118,7 +142,7 @@ impl Listener {
             return Err(failed("listen on", path)(source));
         }
         let door = client.map_or(Door::Owner, |name| Door::Client(Arc::from(name)));
-        Ok(Self { kind: Kind::Unix(listener), door, path: Some(path.to_owned()) })
+        Ok(Self { kind: Kind::Unix(listener), door, tls: None, path: Some(path.to_owned()) })
     }
 
     /// The next connection.
@@ -142,11 +166,17 @@ impl Listener {
                 let own = rustix::process::geteuid().as_raw();
                 stream.peer_cred().is_ok_and(|peer| peer.uid() == own)
             }
-            (Door::Owner, Stream::Tcp(_)) => false,
+            (Door::Owner, Stream::Tcp(_) | Stream::Tls(_)) => false,
             // A port asks each request for a token; this socket's mode is its guard, since a
             // container has other user ids.
             (Door::Tcp | Door::Client(_), _) => true,
         }
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Listener").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 

@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use crate::accounts::Accounts;
 use crate::door::listeners::{self, DoorError, Kind, Listener};
@@ -31,8 +32,8 @@ use crate::http::stall::{Examination, Stream};
 pub struct Server<A: Accounts> {
     gateway: Arc<Gateway<A>>,
     listeners: Vec<Listener>,
-    state: PathBuf,
-    _lock: File,
+    /// The state directory, which no other server has meanwhile.
+    state: Option<(PathBuf, File)>,
 }
 
 /// Whether a server goes on.
@@ -53,23 +54,42 @@ impl<A: Accounts> Server<A> {
     /// There is another one.
     pub fn new(gateway: Arc<Gateway<A>>, state: &Path) -> Result<Self, DoorError> {
         let lock = listeners::take(state)?;
-        Ok(Self { gateway, listeners: Vec::new(), state: state.to_owned(), _lock: lock })
+        let state = Some((state.to_owned(), lock));
+        Ok(Self { gateway, listeners: Vec::new(), state })
+    }
+
+    /// A server beside others, which opens no socket for its user.
+    pub fn without_state(gateway: Arc<Gateway<A>>) -> Self {
+        Self { gateway, listeners: Vec::new(), state: None }
     }
 
     /// Opens a port of this machine, for clients with a token. Returns its address.
     pub async fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, DoorError> {
-        let listener = Listener::tcp(address).await?;
+        Ok(self.open(Listener::tcp(address).await?, address))
+    }
+
+    /// Opens a port for other machines, whose connections are secured. Returns its address.
+    pub async fn listen_with_tls(
+        &mut self,
+        address: SocketAddr,
+        config: Arc<rustls::ServerConfig>,
+    ) -> Result<SocketAddr, DoorError> {
+        Ok(self.open(Listener::tls(address, config).await?, address))
+    }
+
+    fn open(&mut self, listener: Listener, address: SocketAddr) -> SocketAddr {
         let address = match &listener.kind {
             Kind::Tcp(listener) => listener.local_addr().unwrap_or(address),
             Kind::Unix(_) => address,
         };
         self.listeners.push(listener);
-        Ok(address)
+        address
     }
 
     /// Opens the socket for programs of this user. Returns where it is.
     pub fn listen_for_owner(&mut self) -> Result<PathBuf, DoorError> {
-        let path = self.state.join(SOCKET);
+        let Some((state, _)) = &self.state else { return Err(DoorError::NoState) };
+        let path = state.join(SOCKET);
         self.listeners.push(Listener::unix(&path, None)?);
         Ok(path)
     }
@@ -103,13 +123,14 @@ impl<A: Accounts> Server<A> {
             if !connections.make_room(gateway.limits.connections) {
                 continue;
             }
-            connections.begin(gateway, listener.door.clone(), stream, phase.clone());
+            let way_in = (listener.door.clone(), listener.tls.clone());
+            connections.begin(gateway, way_in, stream, phase.clone());
             // Lets the new connection read what is already there, before others push it out.
             yield_now().await;
         }
         // A new server may open the doors while this one finishes.
-        let Self { listeners, _lock: lock, .. } = self;
-        drop((listeners, lock));
+        let Self { listeners, state, .. } = self;
+        drop((listeners, state));
         let finished = timeout(FINISH_WITHIN, connections.finish());
         tokio::select! {
             _ = finished => {}
@@ -151,14 +172,19 @@ impl Connections {
     fn begin<A: Accounts>(
         &mut self,
         gateway: &Arc<Gateway<A>>,
-        door: Door,
+        (door, tls): (Door, Option<TlsAcceptor>),
         stream: Stream,
         phase: watch::Receiver<Phase>,
     ) {
         let is_trusted = Arc::new(AtomicBool::new(false));
         let gateway = Arc::clone(gateway);
-        let task =
-            self.tasks.spawn(converse(gateway, door, stream, Arc::clone(&is_trusted), phase));
+        let trusted = Arc::clone(&is_trusted);
+        let task = self.tasks.spawn(async move {
+            let limit = gateway.limits.head_time;
+            if let Some(stream) = secured(stream, tls, limit).await {
+                converse(gateway, door, stream, trusted, phase).await;
+            }
+        });
         if self.open.len() >= 2 * self.tasks.len().max(32) {
             self.open.retain(|connection| !connection.task.is_finished());
         }
@@ -167,6 +193,21 @@ impl Connections {
 
     async fn finish(&mut self) {
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// The connection, secured if that is its listener's way; `None` where the other end cannot do it.
+async fn secured(stream: Stream, tls: Option<TlsAcceptor>, limit: Duration) -> Option<Stream> {
+    match (stream, tls) {
+        (Stream::Tcp(stream), Some(tls)) => match timeout(limit, tls.accept(stream)).await {
+            Ok(Ok(stream)) => Some(Stream::Tls(Box::new(stream))),
+            Ok(Err(error)) => {
+                tracing::debug!("a connection could not be secured: {error}");
+                None
+            }
+            Err(_) => None,
+        },
+        (stream, _) => Some(stream),
     }
 }
 

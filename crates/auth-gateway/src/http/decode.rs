@@ -18,7 +18,9 @@ pub(crate) fn decoded<'a>(
     match encoding.as_bytes() {
         b"identity" => Some(Cow::Borrowed(body)),
         b"zstd" => bounded(ruzstd::decoding::StreamingDecoder::new(body).ok()?, most),
-        b"gzip" => bounded(flate2::read::MultiGzDecoder::new(body), most),
+        b"gzip" | b"x-gzip" => bounded(flate2::read::MultiGzDecoder::new(body), most),
+        b"deflate" => bounded(flate2::read::ZlibDecoder::new(body), most),
+        b"br" => bounded(brotli_decompressor::Decompressor::new(body, BUFFER), most),
         _ => None,
     }
 }
@@ -29,7 +31,14 @@ pub(crate) fn decoded_part(headers: &HeaderMap, body: &[u8], most: usize) -> Vec
     let most = most as u64;
     let _ = match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity") => body.take(most).read_to_end(&mut part),
-        Some(b"gzip") => flate2::read::MultiGzDecoder::new(body).take(most).read_to_end(&mut part),
+        Some(b"gzip" | b"x-gzip") => {
+            flate2::read::MultiGzDecoder::new(body).take(most).read_to_end(&mut part)
+        }
+        Some(b"deflate") => flate2::read::ZlibDecoder::new(body).take(most).read_to_end(&mut part),
+        Some(b"br") => {
+            let reader = brotli_decompressor::Decompressor::new(body, BUFFER);
+            reader.take(most).read_to_end(&mut part)
+        }
         Some(b"zstd") => match ruzstd::decoding::StreamingDecoder::new(body) {
             Ok(reader) => reader.take(most).read_to_end(&mut part),
             Err(_) => Ok(0),
@@ -44,6 +53,8 @@ fn bounded<'a>(reader: impl Read, most: usize) -> Option<Cow<'a, [u8]>> {
     reader.take(most as u64 + 1).read_to_end(&mut all).ok()?;
     (all.len() <= most).then_some(Cow::Owned(all))
 }
+
+const BUFFER: usize = 4 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,9 @@
 //! Which headers go on, and where a client puts its token.
 
 use hyper::HeaderMap;
-use hyper::header::{self, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, TE};
+use hyper::header::{
+    self, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, TE,
+};
 
 use crate::client;
 
@@ -24,8 +26,29 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
+    keep_readable_codings(headers);
     if wants_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// A response in a coding that cannot be looked into could hide an error, an account's id or the
+/// credential.
+fn keep_readable_codings(headers: &mut HeaderMap) {
+    let Some(asked) = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()) else {
+        return;
+    };
+    let is_readable = |coding: &&str| {
+        let name = coding.split(';').next().unwrap_or_default().trim();
+        READABLE.iter().any(|known| name.eq_ignore_ascii_case(known))
+    };
+    if asked.split(',').all(|coding| is_readable(&coding)) {
+        return;
+    }
+    let kept: Vec<_> = asked.split(',').filter(is_readable).map(str::trim).collect();
+    let kept = if kept.is_empty() { "identity".to_owned() } else { kept.join(", ") };
+    if let Ok(kept) = HeaderValue::from_str(&kept) {
+        headers.insert(ACCEPT_ENCODING, kept);
     }
 }
 
@@ -87,6 +110,7 @@ pub(crate) fn clean_query(query: &str) -> String {
     parts.collect::<Vec<_>>().join("&")
 }
 
+const READABLE: [&str; 5] = ["gzip", "x-gzip", "deflate", "br", "identity"];
 const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// Where clients put a key.
@@ -133,6 +157,20 @@ mod tests {
         lines
             .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
             .collect()
+    }
+
+    #[test]
+    fn a_response_is_asked_for_in_codings_that_can_be_looked_into() {
+        for (asked, sent) in [
+            ("zstd,gzip", "gzip"),
+            ("gzip, deflate, br;q=0.5", "gzip, deflate, br;q=0.5"),
+            ("zstd", "identity"),
+            ("*", "identity"),
+        ] {
+            let mut request = headers(&format!("accept-encoding: {asked}"));
+            clean_request(&mut request);
+            assert_eq!(request["accept-encoding"], sent, "{asked}");
+        }
     }
 
     #[test]

@@ -44,6 +44,11 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// Whether it is small enough to be sent again.
+    pub(crate) fn may_repeat(&self, limits: &Limits) -> bool {
+        self.bytes.len() <= limits.kept_bytes
+    }
+
     pub(crate) fn has_trailers(&self) -> bool {
         self.trailers.is_some()
     }
@@ -62,11 +67,11 @@ impl Pantry {
         Self { room: Arc::new(Semaphore::new(limits.all_kept_bytes >> 10)) }
     }
 
-    /// Takes the body of a request: all of it, if it is wanted and there is room.
+    /// Takes the body of a request: all of it, if it is at most `wanted` bytes and there is room.
     pub(crate) async fn take(
         &self,
         body: &mut Option<Incoming>,
-        is_wanted: bool,
+        wanted: u64,
         limits: &Limits,
     ) -> Result<Taken, Refusal> {
         let expected = body.as_ref().map(Body::size_hint).unwrap_or_default();
@@ -76,9 +81,9 @@ impl Pantry {
         let Some(mut body) = body.take().filter(|body| !body.is_end_stream()) else {
             return Ok(Taken::Kept(Kept { bytes: Bytes::new(), trailers: None, _room: None }));
         };
-        let is_small = expected.lower() <= limits.kept_bytes as u64;
+        let is_small = expected.lower() <= wanted;
         let mut room = self.room(expected.exact().unwrap_or(FIRST));
-        if !is_wanted || !is_small || room.is_none() {
+        if wanted == 0 || !is_small || room.is_none() {
             return Ok(Taken::Passing(Outgoing::passing(VecDeque::new(), body, limits)));
         }
 
@@ -92,7 +97,7 @@ impl Pantry {
                 }
                 Err(frame) => trailers = frame.into_trailers().ok(),
             }
-            let is_over = length > limits.kept_bytes
+            let is_over = length as u64 > wanted
                 || expected.exact().is_none() && !self.widen(&mut room, length);
             if is_over {
                 return Ok(Taken::Passing(Outgoing::passing(parts, body, limits)));

@@ -7,4 +7,5 @@ pub(crate) mod idle;
 pub(crate) mod keep;
 pub(crate) mod peek;
 pub(crate) mod stall;
+pub(crate) mod unpack;
 pub(crate) mod veil;

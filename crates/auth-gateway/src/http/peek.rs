@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::api::pointer::{Pointer, read_body};
 use crate::http::decode::decoded_part;
 use crate::http::headers::is_event_stream;
+use crate::http::unpack::Unpacker;
 use crate::limits::Limits;
 
 /// The beginning of a body, which was read and is still to be passed on.
@@ -54,7 +55,8 @@ pub(crate) async fn judge_error(
 
 /// Whether a response can be looked into for errors behind its good status.
 pub(crate) fn can_look_into(headers: &HeaderMap) -> bool {
-    is_event_stream(headers) && !headers.contains_key(CONTENT_ENCODING)
+    is_event_stream(headers)
+        && (!headers.contains_key(CONTENT_ENCODING) || Unpacker::for_reply(headers).is_some())
 }
 
 /// Holds a stream back until its first event that is a response or an error.
@@ -66,6 +68,7 @@ pub(crate) async fn look_into(
 ) -> (Held, Option<Judgement>) {
     let end = Instant::now() + limits.held_time;
     let (mut held, mut text, mut events) = (Held::new(), Vec::new(), 0);
+    let mut unpacker = Unpacker::for_reply(&parts.headers);
     loop {
         while let Some(length) = event_length(&text) {
             let event: Vec<u8> = text.drain(..length).collect();
@@ -82,7 +85,11 @@ pub(crate) async fn look_into(
         }
         match timeout_at(end, body.frame()).await {
             Ok(Some(Ok(frame))) => {
-                text.extend_from_slice(frame.data_ref().map(|it| &it[..]).unwrap_or_default());
+                let data = frame.data_ref().map(|it| &it[..]).unwrap_or_default();
+                match &mut unpacker {
+                    Some(unpacker) => text.append(&mut unpacker.next(data)),
+                    None => text.extend_from_slice(data),
+                }
                 held.push_back(frame);
             }
             _ => return (held, None),

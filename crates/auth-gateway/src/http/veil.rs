@@ -11,6 +11,8 @@ use crate::accounts::Live;
 #[derive(Debug)]
 pub(crate) struct Veil {
     secret: Option<Finder<'static>>,
+    /// The end of what came, where the secret may have begun.
+    held: BytesMut,
 }
 
 impl Veil {
@@ -18,7 +20,8 @@ impl Veil {
         let secret = auth_store::trim(live.secret.expose());
         // What is as short as a word would be found in every text.
         let is_secret = secret.len() >= SHORTEST;
-        Self { secret: is_secret.then(|| Finder::new(secret.as_bytes()).into_owned()) }
+        let secret = is_secret.then(|| Finder::new(secret.as_bytes()).into_owned());
+        Self { secret, held: BytesMut::new() }
     }
 
     /// Takes out the headers that have it.
@@ -31,8 +34,44 @@ impl Veil {
         }
     }
 
-    /// The part of a body, with stars where it stood.
-    pub(crate) fn cover(&self, part: Bytes) -> Bytes {
+    /// Whether it is in a text.
+    pub(crate) fn is_in(&self, text: &[u8]) -> bool {
+        self.secret.as_ref().is_some_and(|secret| secret.find(text).is_some())
+    }
+
+    /// How much is held back.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The next part of a body, with stars where it stood. Where the part ends with its beginning,
+    /// that is held back until more is known.
+    pub(crate) fn next(&mut self, part: Bytes) -> Bytes {
+        let Some(secret) = &self.secret else { return part };
+        let part = if self.held.is_empty() {
+            part
+        } else {
+            let mut both = std::mem::take(&mut self.held);
+            both.extend_from_slice(&part);
+            both.freeze()
+        };
+        let covered = self.cover(part);
+        let needle = secret.needle();
+        let from = covered.len().saturating_sub(needle.len() - 1);
+        let begins = memchr::memchr_iter(needle[0], &covered[from..])
+            .map(|at| from + at)
+            .find(|at| needle.starts_with(&covered[*at..]));
+        let Some(at) = begins else { return covered };
+        self.held = BytesMut::from(&covered[at..]);
+        covered.slice(..at)
+    }
+
+    /// What was held back, at the end of the body.
+    pub(crate) fn rest(&mut self) -> Option<Bytes> {
+        (!self.held.is_empty()).then(|| std::mem::take(&mut self.held).freeze())
+    }
+
+    fn cover(&self, part: Bytes) -> Bytes {
         let Some(secret) = &self.secret else { return part };
         if secret.find(&part).is_none() {
             return part;
@@ -50,6 +89,32 @@ const SHORTEST: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_covered_however_it_is_cut() {
+        let text = b"sk-sk-secret-1 and sk-secret";
+        for cut in 0..text.len() {
+            for other in cut..text.len() {
+                let mut veil = Veil::over(&Live::api_key("sk-secret-1"));
+                let mut all = Vec::new();
+                for part in [&text[..cut], &text[cut..other], &text[other..]] {
+                    let passed = veil.next(Bytes::copy_from_slice(part));
+                    assert!(!veil.is_in(&passed));
+                    all.extend_from_slice(&passed);
+                }
+                all.extend_from_slice(&veil.rest().unwrap_or_default());
+                assert_eq!(all, b"sk-*********** and sk-secret", "cut at {cut} and {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_end_of_an_event_is_not_held_back() {
+        let mut veil = Veil::over(&Live::api_key("sk-secret-1"));
+        let event = Bytes::from_static(b"data: {}\n\n");
+        assert_eq!(veil.next(event.clone()), event);
+        assert_eq!(veil.held(), 0);
+    }
 
     #[test]
     fn a_secret_is_covered_and_nothing_else_is_changed() {

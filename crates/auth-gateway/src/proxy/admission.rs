@@ -8,14 +8,14 @@ use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response};
+use hyper::{Request, Response};
 
 use crate::accounts::Accounts;
 use crate::api::shape::Refusal;
-use crate::client::Right;
-use crate::gateway::{Door, Gateway, no_right};
+use crate::gateway::{Door, Gateway};
 use crate::http::entry;
 use crate::http::keep::drain;
+use crate::own::Own;
 use crate::proxy::relay::Reply;
 
 impl<A: Accounts> Gateway<A> {
@@ -57,12 +57,9 @@ impl<A: Accounts> Gateway<A> {
             return Ok(text("ok\n".to_owned()));
         }
         let caller = self.caller(door, &parts)?;
-        if parts.uri.path() == "/metrics" && parts.method == Method::GET {
-            return if caller.may(Right::Status) {
-                Ok(text(self.metrics.render()))
-            } else {
-                Err(no_right("status"))
-            };
+        if let Some(own) = Own::of(parts.uri.path()) {
+            let response = self.own(own, &caller, &parts, body).await?;
+            return Ok(response.map(|body| Reply::Own(Full::new(body))));
         }
         self.proxy(caller, parts, body, id).await
     }

@@ -25,6 +25,7 @@ use crate::http::headers::{clean_query, clean_request, is_event_stream};
 use crate::http::keep::{Outgoing, Taken, too_large};
 use crate::http::peek::{self, Held};
 use crate::http::veil::Veil;
+use crate::own::refusal;
 use crate::proxy::order::Order;
 use crate::proxy::relay::{Reply, Trip};
 use crate::reaction::{Reaction, reaction};
@@ -40,6 +41,13 @@ struct Ready<'a> {
     headers: HeaderMap,
     body: Taken,
     may_repeat: bool,
+}
+
+/// What is known of a request.
+struct Facts {
+    read: RequestFacts,
+    /// There is a body, and nobody could look into it.
+    is_unread: bool,
 }
 
 /// A response whose head was read and whose body may have been looked into.
@@ -98,7 +106,13 @@ impl<A: Accounts> Gateway<A> {
         let may_repeat = api.may_repeat(&method, path);
         let is_json = headers.get(CONTENT_TYPE);
         let is_json = is_json.is_some_and(|it| it.as_bytes().starts_with(b"application/json"));
-        let body = self.pantry.take(body, may_repeat || is_json, &self.limits).await?;
+        let wanted = match (is_json && api.binds_by_body(), may_repeat || is_json) {
+            // Whose ids are in it must be known before it goes anywhere.
+            (true, _) => self.limits.body_bytes,
+            (false, true) => self.limits.kept_bytes as u64,
+            (false, false) => 0,
+        };
+        let body = self.pantry.take(body, wanted, &self.limits).await?;
         let facts = self.facts(api, path, &headers, &body);
         let query = asked_uri.query().map(clean_query);
         let uri = api.uri(path, query.as_deref());
@@ -107,11 +121,16 @@ impl<A: Accounts> Gateway<A> {
         if matches!(&body, Taken::Kept(kept) if kept.has_trailers()) {
             headers.remove(CONTENT_LENGTH);
         }
-        let asked = Asked { id, caller, provider, model: facts.model.clone() };
-        let order = self.order(&asked, &facts, path)?;
-        let may_repeat = may_repeat && matches!(body, Taken::Kept(_));
-        if !may_repeat && matches!(body, Taken::Passing(_)) {
-            tracing::info!(request = id, "the body is passed on as it comes, and once only");
+        let asked = Asked { id, caller, provider, model: facts.read.model.clone() };
+        let order = self.order(&asked, &facts.read, path)?;
+        if facts.is_unread && is_json && api.binds_by_body() {
+            order.must_be_sure()?;
+        }
+        let facts = facts.read;
+        let may_repeat =
+            may_repeat && matches!(&body, Taken::Kept(kept) if kept.may_repeat(&self.limits));
+        if !may_repeat && api.may_repeat(&method, path) {
+            tracing::info!(request = id, "the body is large, and is sent once only");
         }
         let ready = Ready { api, asked: Arc::new(asked), method, uri, headers, body, may_repeat };
         // It ends with the response, or here, or where the client leaves.
@@ -126,12 +145,14 @@ impl<A: Accounts> Gateway<A> {
         }
     }
 
-    fn facts(&self, api: &Api, path: &str, headers: &HeaderMap, body: &Taken) -> RequestFacts {
+    fn facts(&self, api: &Api, path: &str, headers: &HeaderMap, body: &Taken) -> Facts {
+        let most = usize::try_from(self.limits.body_bytes).unwrap_or(usize::MAX);
         let decoded = match body {
-            Taken::Kept(kept) => decoded(headers, &kept.bytes, self.limits.kept_bytes),
+            Taken::Kept(kept) => decoded(headers, &kept.bytes, most),
             Taken::Passing(_) => None,
         };
-        facts::read(api, path, headers, decoded.as_deref(), &self.model)
+        let read = facts::read(api, path, headers, decoded.as_deref(), &self.model);
+        Facts { read, is_unread: decoded.is_none() }
     }
 
     async fn attempt_all(
@@ -185,8 +206,7 @@ impl<A: Accounts> Gateway<A> {
             self.say_when(&ready.asked, &mut received);
             return Ok(received);
         }
-        let error = failed.unwrap_or_else(|| AccountsError::new("there is no profile"));
-        Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+        Err(refusal(&failed.unwrap_or_else(|| AccountsError::new("there is no profile"))))
     }
 
     fn may_go_on(&self, attempts: &Attempts) -> bool {

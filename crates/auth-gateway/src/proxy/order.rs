@@ -12,6 +12,7 @@ use crate::api::shape::Refusal;
 use crate::client::asked::Asked;
 use crate::conversation::facts::{RequestFacts, id_key};
 use crate::gateway::Gateway;
+use crate::own::refusal;
 
 /// Where a request may go.
 #[derive(Debug)]
@@ -20,6 +21,22 @@ pub(crate) struct Order {
     pub(crate) profiles: Vec<ProfileId>,
     /// The profile that the conversation comes back to after a short cooldown.
     pub(crate) home: Option<ProfileId>,
+}
+
+impl Order {
+    /// Nobody could look into the request: it may name what one account alone knows, so it goes
+    /// where its conversation is, or where there is but one account.
+    pub(crate) fn must_be_sure(&self) -> Result<(), Refusal> {
+        if self.home.is_some() || self.profiles.len() == 1 {
+            return Ok(());
+        }
+        let message = "the request cannot be looked into now, and its conversation may belong to \
+                       one account; try again, or send it without compression";
+        Err(Refusal {
+            retry_after: Some(Duration::from_secs(2)),
+            ..Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message)
+        })
+    }
 }
 
 impl<A: Accounts> Gateway<A> {
@@ -31,10 +48,16 @@ impl<A: Accounts> Gateway<A> {
         path: &str,
     ) -> Result<Order, Refusal> {
         let plan = self.accounts.plan(&asked.question());
-        let mut candidates =
-            plan.map_err(|error| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
-        if !asked.caller.may_use_subscriptions() {
-            candidates.retain(|candidate| !candidate.is_subscription());
+        let mut candidates = plan.map_err(|error| refusal(&error))?;
+        if candidates.is_empty() {
+            let message = format!("there is no profile of `{}` that can be used", asked.provider);
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message));
+        }
+        if !asked.caller.may_use_subscriptions()
+            && candidates.iter().any(Candidate::is_subscription)
+        {
+            let keys = candidates.iter().filter(|candidate| !candidate.is_subscription());
+            candidates = keys.cloned().collect();
             if candidates.is_empty() {
                 let message = format!(
                     "the profiles of `{}` are logins of a person, which this client was not \
@@ -148,7 +171,8 @@ fn only(candidates: &[Candidate], owner: &ProfileId, now: Timestamp) -> Result<O
     }
 }
 
-fn all_in_cooldown(candidates: &[Candidate], now: Timestamp) -> Refusal {
+/// The refusal where nothing is sent at all.
+pub(crate) fn all_in_cooldown(candidates: &[Candidate], now: Timestamp) -> Refusal {
     let ends = candidates.iter().filter_map(|it| it.cooldown);
     let soonest = ends.map(|it| it.until.since(now)).min();
     let message = format!("all {} profiles are in cooldown", candidates.len());

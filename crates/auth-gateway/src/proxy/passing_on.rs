@@ -14,6 +14,7 @@ use crate::conversation::learn::Learner;
 use crate::gateway::Gateway;
 use crate::http::headers::{clean_answer, is_event_stream};
 use crate::http::idle::Idle;
+use crate::http::unpack::Unpacker;
 use crate::proxy::failover::Received;
 use crate::proxy::relay::{Relay, Reply, Trip};
 
@@ -30,7 +31,8 @@ impl<A: Accounts> Gateway<A> {
         let asked = Arc::clone(&trip.asked);
         self.metrics.answered(&asked.provider, status);
         let is_served = judgement.class == Class::Served;
-        let is_plain = !head.headers.contains_key(CONTENT_ENCODING);
+        let unpacker = Unpacker::for_reply(&head.headers);
+        let is_plain = !head.headers.contains_key(CONTENT_ENCODING) || unpacker.is_some();
         if is_served {
             for place in &api.bound {
                 if let Place::Header(name) = place
@@ -52,7 +54,7 @@ impl<A: Accounts> Gateway<A> {
         trip.status = status;
         trip.profile = Some(profile);
         let idle = Idle::new(self.limits.provider_idle);
-        let relay = Relay { held, body, idle, veil, learner, may_fail, trip };
+        let relay = Relay { held, body, idle, veil, unpacker, learner, may_fail, trip };
         Response::from_parts(head, Reply::Relayed(Box::new(relay)))
     }
 }

@@ -19,6 +19,7 @@ use crate::conversation::learn::Learner;
 use crate::gateway::Gateway;
 use crate::http::idle::Idle;
 use crate::http::peek::{Held, late_error};
+use crate::http::unpack::Unpacker;
 use crate::http::veil::Veil;
 
 /// The body of a response.
@@ -36,6 +37,8 @@ pub(crate) struct Relay<A: Accounts> {
     pub(crate) body: Incoming,
     pub(crate) idle: Idle,
     pub(crate) veil: Veil,
+    /// Makes a copy that can be looked at, where the response is compressed.
+    pub(crate) unpacker: Option<Unpacker>,
     /// Where ids of an account may come.
     pub(crate) learner: Option<Learner>,
     /// Whether errors may come behind a good status.
@@ -73,7 +76,9 @@ impl<A: Accounts> Body for Reply<A> {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(body) => body.is_end_stream(),
-            Self::Relayed(relay) => relay.held.is_empty() && relay.body.is_end_stream(),
+            Self::Relayed(relay) => {
+                relay.held.is_empty() && relay.veil.held() == 0 && relay.body.is_end_stream()
+            }
         }
     }
 
@@ -82,7 +87,7 @@ impl<A: Accounts> Body for Reply<A> {
             Self::Own(body) => body.size_hint(),
             Self::Relayed(relay) => {
                 let held = relay.held.iter().filter_map(Frame::data_ref).map(Bytes::len);
-                let held = held.sum::<usize>() as u64;
+                let held = (held.sum::<usize>() + relay.veil.held()) as u64;
                 match relay.body.size_hint().exact() {
                     Some(rest) => SizeHint::with_exact(rest + held),
                     None => SizeHint::default(),
@@ -94,6 +99,39 @@ impl<A: Accounts> Body for Reply<A> {
 
 impl<A: Accounts> Relay<A> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        loop {
+            let frame = match self.next_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => frame,
+                // The rest of what was held back, and then the end.
+                Poll::Ready(None) => {
+                    return Poll::Ready(self.veil.rest().map(|rest| Ok(Frame::data(rest))));
+                }
+                other => return other,
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    let is_empty = data.is_empty();
+                    let data = self.veil.next(data);
+                    if !data.is_empty() || is_empty {
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                }
+                Err(trailers) => {
+                    if let Some(rest) = self.veil.rest() {
+                        self.held.push_front(trailers);
+                        return Poll::Ready(Some(Ok(Frame::data(rest))));
+                    }
+                    return Poll::Ready(Some(Ok(trailers)));
+                }
+            }
+        }
+    }
+
+    /// The next frame as the provider sent it, looked at.
+    fn next_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let frame = match self.held.pop_front() {
             Some(frame) => frame,
             None => match Pin::new(&mut self.body).poll_frame(context) {
@@ -116,6 +154,12 @@ impl<A: Accounts> Relay<A> {
         self.idle.reset();
         if let Some(data) = frame.data_ref() {
             self.trip.bytes += data.len() as u64;
+            let unpacked = self.unpacker.as_mut().map(|unpacker| unpacker.next(data));
+            let data = unpacked.as_deref().unwrap_or(data);
+            if unpacked.is_some() && self.veil.is_in(data) {
+                let secret = "the provider repeats the credential in a compressed response";
+                return Poll::Ready(Some(Err(io::Error::other(secret))));
+            }
             if let Some(learner) = &mut self.learner {
                 let trip = &self.trip;
                 learner.look(data, &mut |id| {
@@ -136,10 +180,6 @@ impl<A: Accounts> Relay<A> {
         if self.body.is_end_stream() && self.held.is_empty() {
             self.trip.is_whole = true;
         }
-        let frame = match frame.into_data() {
-            Ok(data) => Frame::data(self.veil.cover(data)),
-            Err(frame) => frame,
-        };
         Poll::Ready(Some(Ok(frame)))
     }
 }

@@ -6,6 +6,7 @@ mod affinity;
 mod entry;
 mod failover;
 mod http2;
+mod looking;
 mod secrets;
 mod streams;
 mod support;

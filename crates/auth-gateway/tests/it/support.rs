@@ -239,7 +239,7 @@ impl Setup {
             self.accounts,
             Settings {
                 apis: HashMap::from([(acme, api)]),
-                state: directory.path().to_owned(),
+                clients: Clients::in_state_directory(directory.path()),
                 hosts: Hosts::default(),
                 limits: self.limits,
                 clock: self.clock.clone(),

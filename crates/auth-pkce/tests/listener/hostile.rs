@@ -1,6 +1,8 @@
 //! Requests that must neither end a login nor stop it.
 
-use crate::support::{Response, Waiting};
+use auth_pkce::{Attempt, Loopback, Redirect};
+
+use crate::support::{Response, Waiting, as_another_user, as_another_user_who_leaves};
 
 /// A value no page may repeat.
 const CANARY: &str = "%3Csvg%2Fonload%3D1%3ECANARY";
@@ -163,37 +165,61 @@ async fn a_second_request_on_a_connection_is_ignored() {
     waiting.still_succeeds().await;
 }
 
-/// Needs the right to become another user; without it there is nothing to see.
+/// Needs the right to become another user, as the tests of the whole CI have it.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn another_user_of_the_machine_does_not_end_the_login() {
-    use std::os::unix::process::CommandExt as _;
+    let waiting = Waiting::new();
+    let request = waiting.request(&waiting.response());
+    let Some(said) = as_another_user(waiting.port, request).await else { return };
+    assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
+    // The same response of this user is the control.
+    waiting.still_succeeds().await;
+}
 
-    // The same client as ourselves is the control.
-    for (user, ends) in [(65534, false), (0, true)] {
-        let waiting = Waiting::new();
-        let script = "exec 3<>/dev/tcp/127.0.0.1/$1; printf '%s' \"$2\" >&3; cat <&3";
-        let request = waiting.request(&waiting.response());
-        let mut command = std::process::Command::new("bash");
-        command.args(["-c", script, "bash", &waiting.port.to_string(), &request]).uid(user);
-        command.current_dir("/").env_clear().env("PATH", "/usr/bin:/bin");
-        let client = tokio::task::spawn_blocking(move || command.output());
-        if ends {
-            let arrival = waiting.task.await.unwrap().unwrap();
-            arrival.browser.succeed().await;
-            let output = client.await.unwrap().unwrap();
-            assert!(String::from_utf8_lossy(&output.stdout).contains("You are signed in"));
-        } else {
-            match client.await.unwrap() {
-                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return,
-                output => {
-                    let output = output.unwrap();
-                    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-                    assert!(text.starts_with("HTTP/1.1 400 "), "{text} {output:?}");
-                }
-            }
-            waiting.still_succeeds().await;
+/// The attack of the review: connect, send, and close before anybody looks who that was.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_peer_that_has_closed_its_end_does_not_end_the_login() {
+    use std::io::Write as _;
+
+    for closes in [std::net::Shutdown::Write, std::net::Shutdown::Both] {
+        let loopback =
+            Loopback::bind(&Redirect::new("localhost", vec![], "/auth/callback").unwrap());
+        let loopback = loopback.unwrap();
+        let attempt = Attempt::new([42; 96], loopback.redirect_uri().to_owned());
+        let port = crate::support::port_of(&loopback);
+        let target = format!("/auth/callback?code=theirs&state={}", attempt.state().expose());
+        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");
+        // It is all over before the listener accepts anything.
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.shutdown(closes).unwrap();
+        let kept = (closes == std::net::Shutdown::Write).then_some(stream);
+        let waiting = Waiting::on(loopback);
+        for _ in 0..50 {
+            waiting.get("/favicon.ico").await.expect(404, "There is nothing here");
         }
+        assert!(!waiting.task.is_finished());
+        drop(kept);
+        let (arrival, _browser) = waiting.arrive().await;
+        assert_eq!(arrival.code.expose(), "the-code");
+    }
+}
+
+/// The injection of a code, a hundred times: nothing of the other user arrives, and every login of
+/// this user does.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn another_user_never_puts_an_account_into_a_login() {
+    for _ in 0..100 {
+        let waiting = Waiting::new();
+        let target = format!("/auth/callback?code=theirs&state={}", waiting.state);
+        let request = waiting.request(&target);
+        let Some(_) = as_another_user_who_leaves(waiting.port, request).await else { return };
+        assert!(!waiting.task.is_finished());
+        let (arrival, _browser) = waiting.arrive().await;
+        assert_eq!(arrival.code.expose(), "the-code");
     }
 }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests, with helpers beside them")]
 
 mod bind;
+mod courier;
 mod hostile;
 mod load;
 mod login;

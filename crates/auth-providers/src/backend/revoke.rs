@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use auth_store::{OAuthCredential, Timestamp};
 
+use crate::http::destination::ForeignDestination;
 use crate::http::{HttpClient, HttpResponse};
 use crate::oauth::discovery::{Metadata, discover};
-use crate::oauth::response::retry_after;
+use crate::oauth::endpoint::TargetError;
+use crate::oauth::response::{error_of, retry_after};
 use crate::plugin::{self, Event, FailureKind, Operation};
 use crate::provider::Provider;
 use crate::text;
@@ -20,6 +22,8 @@ pub enum Revocation {
     NotOffered,
     /// The issuer could not be asked, or refused: the tokens live until they end by themselves.
     Failed(String),
+    /// Nothing was sent: the tokens are not for the address of the revocation endpoint.
+    Foreign(ForeignDestination),
 }
 
 impl Provider {
@@ -31,7 +35,10 @@ impl Provider {
         http: &dyn HttpClient,
         now: Timestamp,
     ) -> Revocation {
-        let target = self.refresh_target(login).ok();
+        let target = match self.refresh_target(login) {
+            Err(TargetError::Foreign(foreign)) => return Revocation::Foreign(foreign),
+            target => target.ok(),
+        };
         if let Some(request) = target.and_then(|target| target.revocation_by_plugin(login)) {
             return match http.send(request).await {
                 Ok(response) => said_by_plugin(self, &response.body, login),
@@ -56,8 +63,13 @@ impl Provider {
         if provider.endpoints.token.as_deref() != Some(target.token_endpoint.as_str()) {
             return Revocation::NotOffered;
         }
-        let Ok(endpoint) = provider.token_endpoint(url, Some(target.client_id)) else {
-            return Revocation::NotOffered;
+        let known = self.login_destinations(login);
+        let endpoint =
+            provider.token_endpoint("revocation endpoint", &url, &known, Some(target.client_id));
+        let endpoint = match endpoint {
+            Ok(endpoint) => endpoint,
+            Err(TargetError::Foreign(foreign)) => return Revocation::Foreign(foreign),
+            Err(_) => return Revocation::NotOffered,
         };
 
         let mut outcome = Revocation::NotOffered;
@@ -109,12 +121,14 @@ fn said_by_plugin(provider: &Provider, line: &[u8], login: &OAuthCredential) -> 
 /// `true`: revoked. `false`: this sort of token cannot be (RFC 7009 §2.2.1).
 fn judge(response: &HttpResponse) -> Result<bool, String> {
     let status = response.status;
+    if let Some(page) = response.page() {
+        return Err(page);
+    }
     if (200..300).contains(&status) {
         return Ok(true);
     }
-    let body = response.object();
-    let code = body.get("error").and_then(serde_json::Value::as_str).unwrap_or_default();
-    match code {
+    let error = error_of(&response.object());
+    match error.as_ref().map_or("", |(code, _)| code.as_str()) {
         // Servers that response so mean: nobody can use it.
         "invalid_token" | "invalid_grant" => Ok(true),
         "unsupported_token_type" => Ok(false),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use auth_store::{OAuthCredential, Secret};
 
 use crate::http::HttpRequest;
+use crate::http::destination::Destination;
 use crate::oauth::endpoint::{Missing, TargetError, TokenEndpoint};
 use crate::plugin;
 use crate::provider::Provider;
@@ -23,7 +24,7 @@ pub struct RefreshTarget {
 #[derive(Clone, Debug)]
 enum Way {
     Endpoint(TokenEndpoint),
-    Plugin { provider: String, account_id: Option<String> },
+    Plugin { at: Destination, provider: String, account_id: Option<String> },
 }
 
 impl Provider {
@@ -59,9 +60,10 @@ impl Provider {
                 },
             });
         };
-        let endpoint = self.token_endpoint(url, client_id)?;
+        let known = self.login_destinations(login);
+        let endpoint = self.token_endpoint("token endpoint", &url, &known, client_id)?;
         Ok(RefreshTarget {
-            token_endpoint: endpoint.url.clone(),
+            token_endpoint: url,
             client_id: endpoint.client_id.clone(),
             way: Way::Endpoint(endpoint),
         })
@@ -82,8 +84,12 @@ impl Provider {
             let reason = "the plugin it came from is not there any more";
             return Some(Err(TargetError::BadEndpoint { url: token_endpoint, reason }));
         }
+        let at = match self.login_destinations(login).admit(&token_endpoint, "plugin") {
+            Ok(at) => at,
+            Err(foreign) => return Some(Err(foreign.into())),
+        };
         let provider = self.id.to_string();
-        let way = Way::Plugin { provider, account_id: login.account_id.clone() };
+        let way = Way::Plugin { at, provider, account_id: login.account_id.clone() };
         Some(Ok(RefreshTarget { token_endpoint, client_id: String::new(), way }))
     }
 }
@@ -93,7 +99,7 @@ impl RefreshTarget {
     pub fn request(&self, refresh: &Secret, timeout: Duration) -> HttpRequest {
         match &self.way {
             Way::Endpoint(endpoint) => endpoint.refresh(refresh, timeout),
-            Way::Plugin { provider, account_id } => {
+            Way::Plugin { at, provider, account_id } => {
                 let timeout = timeout.min(plugin::REFRESH_TIMEOUT);
                 let request = plugin::Request::Refresh {
                     version: plugin::VERSIONS[0],
@@ -102,26 +108,26 @@ impl RefreshTarget {
                     account_id: account_id.clone(),
                     timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
                 };
-                self.to_plugin(&request, timeout)
+                to_plugin(at, &request, timeout)
             }
         }
     }
 
     /// The request that ends `login` at its plugin; `None` if it did not come from one.
     pub(super) fn revocation_by_plugin(&self, login: &OAuthCredential) -> Option<HttpRequest> {
-        let Way::Plugin { provider, .. } = &self.way else { return None };
+        let Way::Plugin { at, provider, .. } = &self.way else { return None };
         let request = plugin::Request::Revoke {
             version: plugin::VERSIONS[0],
             provider: provider.clone(),
             refresh_token: login.refresh.clone(),
             access_token: login.access.clone(),
         };
-        Some(self.to_plugin(&request, plugin::REVOKE_TIMEOUT))
+        Some(to_plugin(at, &request, plugin::REVOKE_TIMEOUT))
     }
+}
 
-    fn to_plugin(&self, request: &plugin::Request, timeout: Duration) -> HttpRequest {
-        HttpRequest::post(&self.token_endpoint, "application/json", request.line(), timeout)
-    }
+fn to_plugin(at: &Destination, request: &plugin::Request, timeout: Duration) -> HttpRequest {
+    at.post("application/json", request.line(), Vec::new(), timeout)
 }
 
 #[cfg(test)]
@@ -171,21 +177,21 @@ mod tests {
         let codex = provider("openai-codex", None, &[]);
         let target = codex.refresh_target(&login(None, None)).unwrap();
         let request = target.request(&"r t&1".into(), Duration::from_secs(12));
-        assert_eq!((request.method, request.url.as_str()), (Method::Post, CODEX));
+        assert_eq!((request.method(), request.url()), (Method::Post, CODEX));
         assert_eq!(
-            String::from_utf8(request.body.unwrap()).unwrap(),
+            String::from_utf8(request.body().unwrap().to_vec()).unwrap(),
             "grant_type=refresh_token&refresh_token=r+t%261&client_id=app_EMoamEEZ73f0CkXaXp7hrann"
         );
         assert_eq!(
-            request.headers,
+            request.headers(),
             [
                 ("accept".to_owned(), "application/json".to_owned()),
                 ("accept-encoding".to_owned(), "identity".to_owned()),
                 ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
             ]
         );
-        assert_eq!(request.timeout, Duration::from_secs(12));
-        assert!(request.gate.is_none());
+        assert_eq!(request.timeout(), Duration::from_secs(12));
+        assert!(request.gate().is_none());
     }
 
     #[test]
@@ -251,6 +257,41 @@ mod tests {
     }
 
     #[test]
+    fn a_client_secret_goes_to_the_endpoint_of_its_entry_and_to_no_foreign_one() {
+        let secret = [("ACME_SECRET", "s")];
+        let acme = provider("acme", Some(ACME), &secret);
+        let foreign = login(Some("https://foreign.example/token"), None);
+        let error = acme.refresh_target(&foreign).unwrap_err();
+        let TargetError::Foreign(foreign) = error else { panic!("{error}") };
+        assert_eq!(foreign.wanted, "https://acme.example");
+        assert_eq!(foreign.allowed, ["https://foreign.example"]);
+        // The built-in client has none, whatever a manifest adds for another endpoint.
+        let gateway = GATEWAY.replace("{\"id", r#"{"client_secret_env": ["ACME_SECRET"], "id"#);
+        let codex = provider("openai-codex", Some(&gateway), &secret);
+        let sent = |login: &OAuthCredential| {
+            let target = codex.refresh_target(login).unwrap();
+            let request = target.request(&"r".into(), Duration::ZERO);
+            String::from_utf8(request.body().unwrap().to_vec()).unwrap().contains("client_secret")
+        };
+        assert!(!sent(&login(None, None)));
+        assert!(sent(&login(Some("https://gateway.example/token"), None)));
+    }
+
+    #[test]
+    fn a_recorded_endpoint_outside_the_recorded_origins_gets_nothing() {
+        let odd = OAuthCredential {
+            destinations: Some(vec!["https://acme.example".to_owned()]),
+            ..login(Some("https://evil.example/token"), None)
+        };
+        let error = provider("acme", Some(ACME), &[]).refresh_target(&odd).unwrap_err();
+        assert!(matches!(error, TargetError::Foreign(_)), "{error}");
+        // What cannot be read as origins allows none.
+        let unreadable = OAuthCredential { destinations: Some(Vec::new()), ..login(None, None) };
+        let error = provider("acme", Some(ACME), &[]).refresh_target(&unreadable).unwrap_err();
+        assert!(error.to_string().contains("no destination is recorded"), "{error}");
+    }
+
+    #[test]
     fn what_cannot_be_refreshed_says_so() {
         for id in ["anthropic", "github-copilot", "openrouter", "groq"] {
             let error = provider(id, None, &[]).refresh_target(&login(None, None)).unwrap_err();
@@ -268,9 +309,9 @@ mod tests {
             let target = acme.refresh_target(&login(None, None)).unwrap();
             let request = target.request(&"r".into(), Duration::from_secs(1));
             let authorization =
-                request.headers.iter().find(|(name, _)| name == "authorization").cloned();
+                request.headers().iter().find(|(name, _)| name == "authorization").cloned();
             (
-                String::from_utf8(request.body.unwrap()).unwrap(),
+                String::from_utf8(request.body().unwrap().to_vec()).unwrap(),
                 authorization.map(|(_, value)| value),
             )
         };

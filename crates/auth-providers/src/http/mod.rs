@@ -3,7 +3,9 @@
 
 pub(crate) mod address;
 pub(crate) mod body;
+pub(crate) mod destination;
 pub(crate) mod json;
+pub(crate) mod proxy;
 pub(crate) mod reqwest_client;
 pub(crate) mod runtime;
 
@@ -16,6 +18,7 @@ use auth_store::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::http::body::Body;
+use crate::text;
 
 pub use crate::http::body::LARGEST_BODY;
 pub(crate) use crate::http::body::header;
@@ -37,20 +40,24 @@ pub type Gate = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// A request. Its `Debug` shows the method and the address only, since headers and body carry
 /// secrets.
+///
+/// Anyone can ask for an address. What has a body or header fields of its own is built by the sending
+/// door alone, for an origin that its secrets are for:
+///
+/// ```compile_fail
+/// let mut request =
+///     auth_providers::HttpRequest::get("https://a.example/", std::time::Duration::from_secs(1));
+/// request.body = Some(b"refresh_token=secret".to_vec());
+/// ```
 #[derive(Clone)]
 pub struct HttpRequest {
-    /// The method.
-    pub method: Method,
-    /// The address: `https`, or `http` to a loopback host.
-    pub url: String,
-    /// Header fields, in the order in which they are sent.
-    pub headers: Vec<(String, String)>,
-    /// The body, if there is one.
-    pub body: Option<Vec<u8>>,
-    /// From the first step of the connection to the last byte of the response.
-    pub timeout: Duration,
-    /// Who may still stop the body; never asked for a request without one.
-    pub gate: Option<Gate>,
+    method: Method,
+    url: String,
+    headers: Vec<(String, String)>,
+    body: Option<Vec<u8>>,
+    timeout: Duration,
+    gate: Option<Gate>,
+    carries_secret: bool,
 }
 
 /// A response, whatever its status. Its `Debug` shows the status only.
@@ -97,29 +104,58 @@ where
 }
 
 impl HttpRequest {
-    /// A `GET` of `url` that asks for JSON.
+    /// A `GET` of `url` that asks for JSON, and carries no secret.
     pub fn get(url: impl Into<String>, timeout: Duration) -> Self {
-        let (url, headers) = (url.into(), wanted().to_vec());
-        Self { method: Method::Get, url, headers, body: None, timeout, gate: None }
-    }
-
-    /// A `POST` of `body` to `url` that asks for JSON.
-    pub fn post(
-        url: impl Into<String>,
-        content_type: &str,
-        body: Vec<u8>,
-        timeout: Duration,
-    ) -> Self {
-        let mut headers = wanted().to_vec();
-        headers.push(("content-type".to_owned(), content_type.to_owned()));
         Self {
-            method: Method::Post,
+            method: Method::Get,
             url: url.into(),
-            headers,
-            body: Some(body),
+            headers: wanted().to_vec(),
+            body: None,
             timeout,
             gate: None,
+            carries_secret: false,
         }
+    }
+
+    /// The method.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The address: `https`, or `http` to a loopback host.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Header fields, in the order in which they are sent.
+    pub fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+
+    /// The body, if there is one.
+    pub fn body(&self) -> Option<&[u8]> {
+        self.body.as_deref()
+    }
+
+    /// From the first step of the connection to the last byte of the response.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// What may still stop the body; never asked for a request without one.
+    pub fn gate(&self) -> Option<&Gate> {
+        self.gate.as_ref()
+    }
+
+    /// Whether a secret is in it.
+    pub fn carries_secret(&self) -> bool {
+        self.carries_secret
+    }
+
+    /// The same request, whose body `gate` may still stop.
+    #[must_use]
+    pub fn gated(self, gate: Gate) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 }
 
@@ -146,6 +182,11 @@ impl HttpResponse {
         Body::read(&self.headers, &self.body)
     }
 
+    /// What it is instead of an answer, if it is a page for people: see [`page`].
+    pub(crate) fn page(&self) -> Option<String> {
+        page(self.status, &self.headers, &self.readable())
+    }
+
     /// When the server says it answered (RFC 9110 §6.6.1), to the second.
     pub fn date(&self) -> Option<Timestamp> {
         date(self.header("date")?)
@@ -164,6 +205,22 @@ impl fmt::Debug for HttpResponse {
     }
 }
 
+/// A page for people, or the way to one, in the place of an answer: that of a captive portal, of a
+/// proxy, or of a guard before the server. It proves nothing about what was asked.
+pub(crate) fn page(status: u16, headers: &[(String, String)], body: &Body) -> Option<String> {
+    let leads_away = (300..400).contains(&status);
+    let is_guard = header(headers, "cf-mitigated").is_some();
+    // Some servers call everything HTML, also what is empty.
+    let is_page = body.is_page() && body.text().contains('<');
+    if !(leads_away || is_guard || is_page) || body.object().is_some() {
+        return None;
+    }
+    let to = header(headers, "location").and_then(|to| url::Url::parse(to).ok());
+    let to = to.filter(|_| leads_away).and_then(|to| to.host_str().map(str::to_owned));
+    let to = to.map(|host| format!(", to `{}`", text::clean(&host))).unwrap_or_default();
+    Some(format!("the server answered with a web page (status {status}{to})"))
+}
+
 /// A date as header fields have it (RFC 9110 §5.6.7).
 pub(crate) fn date(text: &str) -> Option<Timestamp> {
     let date = httpdate::parse_http_date(text).ok()?;
@@ -178,3 +235,6 @@ pub(crate) fn is_passing(status: u16) -> bool {
 
 /// Stands in the place of an HTTP status in the responses of plugins, which have none.
 pub(crate) const NO_STATUS: u16 = 0;
+
+/// Addresses of plugins: `plugin:<id>`.
+pub(crate) const PLUGIN_SCHEME: &str = "plugin:";

@@ -8,8 +8,11 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use http_body::{Body, Frame, SizeHint};
+use url::Url;
 
 use crate::http::address;
+use crate::http::destination::listener;
+use crate::http::proxy::Proxy;
 use crate::http::{
     Gate, HttpClient, HttpError, HttpRequest, HttpResponse, LARGEST_BODY, Method, Sending,
 };
@@ -23,10 +26,10 @@ use crate::text;
 #[derive(Debug, Default)]
 pub struct ReqwestClient {
     extra_ca: Option<PathBuf>,
-    proxy: Option<String>,
+    proxy: Option<Proxy>,
     certificates: Vec<String>,
     secure: OnceLock<Result<reqwest::Client, String>>,
-    local: OnceLock<Result<reqwest::Client, String>>,
+    direct: OnceLock<Result<reqwest::Client, String>>,
     plain: OnceLock<Result<reqwest::Client, String>>,
 }
 
@@ -43,11 +46,11 @@ impl ReqwestClient {
         Self { extra_ca: Some(extra_ca.into()), ..Self::default() }
     }
 
-    /// This client, whose errors on the way to another machine also name the `proxy` that is set,
-    /// and, where a certificate is not trusted, where the trusted `certificates` come from. They
+    /// This client, which reaches other machines through `proxy` if one is set, and names it in its
+    /// errors; where a certificate is not trusted, also where the trusted `certificates` come from. They
     /// must hold no secret.
     #[must_use]
-    pub fn naming(self, proxy: Option<String>, certificates: Vec<String>) -> Self {
+    pub fn through(self, proxy: Option<Proxy>, certificates: Vec<String>) -> Self {
         Self { proxy, certificates, ..self }
     }
 
@@ -59,12 +62,16 @@ impl ReqwestClient {
                 finish(builder().no_proxy().tls_certs_only([]))
             })
         } else {
-            let is_local = address::is_loopback(&url);
-            let client = if is_local { &self.local } else { &self.secure };
+            let is_direct = !self.is_by_proxy(&url);
+            let client = if is_direct { &self.direct } else { &self.secure };
             client.get_or_init(|| {
                 let mut builder = builder().https_only(true);
-                if is_local {
+                if is_direct {
                     builder = builder.no_proxy();
+                } else if let Some(proxy) = &self.proxy {
+                    let proxy =
+                        reqwest::Proxy::all(proxy.url()?).map_err(|error| explain(&error))?;
+                    builder = builder.no_proxy().proxy(proxy);
                 }
                 if let Some(path) = &self.extra_ca {
                     let unreadable = |error: &dyn Error| {
@@ -84,15 +91,39 @@ impl ReqwestClient {
         built.as_ref().map_err(Clone::clone)
     }
 
+    /// Whether the way to `url` is through the proxy that is set.
+    fn is_by_proxy(&self, url: &Url) -> bool {
+        let is_passed_by = self.proxy.as_ref().is_some_and(|proxy| proxy.is_passed_by(url));
+        !address::is_loopback(url) && !is_passed_by
+    }
+
+    /// The text of an error with what the environment says about the way to `url`.
+    fn with_names(&self, text: String, url: &str) -> String {
+        let url = address::parse(url).ok().filter(|url| url.scheme() == "https");
+        let Some(url) = url else { return text };
+        let proxy = self.proxy.iter().filter(|_| self.is_by_proxy(&url));
+        let certificates = self.certificates.iter().filter(|_| text.contains("certificate"));
+        let named = proxy.map(ToString::to_string).chain(certificates.cloned());
+        let named: Vec<_> = named.filter(|name| !text.contains(name.as_str())).collect();
+        if named.is_empty() { text } else { format!("{text} ({})", named.join(", ")) }
+    }
+
     async fn perform(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let host = host_of(&request.url);
         let is_plain = address::parse(&request.url).is_ok_and(|url| url.scheme() == "http");
+        let checked = (is_plain && request.carries_secret).then(|| request.url.clone());
         let client = self.client_for(&request.url);
-        let client = client.map_err(|reason| HttpError::NotSent(format!("{host}: {reason}")))?;
+        let client = client.map_err(|reason| {
+            HttpError::NotSent(self.with_names(format!("{host}: {reason}"), &request.url))
+        })?;
         let method = match request.method {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
         };
+        if let Some(url) = &checked {
+            let foreign = |reason| HttpError::NotSent(format!("{host}: {reason}"));
+            listener::check(url, false).map_err(foreign)?;
+        }
         let mut builder = client.request(method, &request.url).timeout(request.timeout);
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
@@ -103,6 +134,7 @@ impl ReqwestClient {
             builder = builder.body(reqwest::Body::wrap(GatedBody {
                 bytes: reqwest::Body::from(body),
                 gate: request.gate,
+                checked,
                 handed_over: Arc::clone(&handed_over),
             }));
         }
@@ -113,12 +145,8 @@ impl ReqwestClient {
             } else {
                 error.is_connect() || error.is_builder()
             };
-            let mut text = format!("{host}: {}", explain(&error.without_url()));
-            let certificates = self.certificates.iter().filter(|_| text.contains("certificate"));
-            let named: Vec<_> = self.proxy.iter().chain(certificates).cloned().collect();
-            if !is_plain && !named.is_empty() {
-                text = format!("{text} ({})", named.join(", "));
-            }
+            let text = format!("{host}: {}", explain(&error.without_url()));
+            let text = self.with_names(text, &request.url);
             if unsent { HttpError::NotSent(text) } else { HttpError::NoResponse(text) }
         };
         let mut response = builder.send().await.map_err(&failed)?;
@@ -198,6 +226,8 @@ fn host_of(url: &str) -> String {
 struct GatedBody {
     bytes: reqwest::Body,
     gate: Option<Gate>,
+    /// The address whose listener is looked at once more, since the connection stands now.
+    checked: Option<String>,
     handed_over: Arc<AtomicBool>,
 }
 
@@ -213,6 +243,11 @@ impl Body for GatedBody {
             && !gate()
         {
             return Poll::Ready(Some(Err("the sender withdrew it".into())));
+        }
+        if let Some(url) = self.checked.take()
+            && let Err(reason) = listener::check(&url, true)
+        {
+            return Poll::Ready(Some(Err(reason.into())));
         }
         let frame = Pin::new(&mut self.bytes).poll_frame(context);
         if matches!(frame, Poll::Ready(Some(Ok(_)))) {
@@ -268,7 +303,10 @@ mod tests {
     }
 
     fn post(url: &str, gate: Option<Gate>) -> HttpRequest {
-        HttpRequest { gate, ..HttpRequest::post(url, "text/plain", b"secret".to_vec(), TIMEOUT) }
+        let mut request = HttpRequest::get(url, TIMEOUT);
+        request.method = Method::Post;
+        request.headers.push(("content-type".to_owned(), "text/plain".to_owned()));
+        HttpRequest { gate, body: Some(b"secret".to_vec()), carries_secret: true, ..request }
     }
 
     fn send(request: HttpRequest) -> Result<HttpResponse, HttpError> {
@@ -469,18 +507,51 @@ mod tests {
         );
     }
 
+    /// What becomes of a request to another machine, with this proxy.
+    fn sent_through(proxy: &str, exceptions: &str) -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let proxy = Proxy::new("HTTPS_PROXY", proxy, exceptions);
+        let client = ReqwestClient::new().through(Some(proxy), vec!["X is `c`".to_owned()]);
+        let request = post("https://issuer.invalid/token", None);
+        runtime.block_on(client.send(request)).unwrap_err().to_string()
+    }
+
     #[test]
     fn an_error_on_the_way_to_another_machine_names_what_is_in_between() {
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let send = |url: String| {
-            let client = ReqwestClient::new()
-                .naming(Some("HTTPS_PROXY is `p:1`".to_owned()), vec!["X is `c`".to_owned()]);
-            runtime.block_on(client.send(post(&url, None))).unwrap_err().to_string()
-        };
-        let text = send(format!("https://{nobody}/"));
-        assert!(text.ends_with(" (HTTPS_PROXY is `p:1`)"), "{text}");
-        assert!(!send(format!("http://{nobody}/")).contains("PROXY"));
+        let text = sent_through(&format!("http://me:pw@{nobody}"), "");
+        assert!(text.ends_with(&format!(" (HTTPS_PROXY is `{nobody}`)")), "{text}");
+        assert!(!text.contains("pw"), "{text}");
+        // What goes past the proxy does not name it.
+        let text = sent_through(&nobody.to_string(), "*.invalid:443");
+        assert!(!text.contains("PROXY"), "{text}");
+    }
+
+    #[test]
+    fn a_proxy_that_is_none_is_an_error_and_nothing_is_sent() {
+        for proxy in ["ftp://proxy", "http://", "http://a b", "http://proxy:x"] {
+            let text = sent_through(proxy, "");
+            assert!(text.starts_with("not sent: issuer.invalid: HTTPS_PROXY is `"), "{text}");
+        }
+    }
+
+    #[test]
+    fn socks_is_spoken_where_the_proxy_says_so() {
+        use std::io::Read as _;
+        // The others look the name up before they ask the proxy.
+        for (scheme, first) in [("socks5h", 5), ("socks4a", 4), ("http", b'C')] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let proxy = format!("{scheme}://{}", listener.local_addr().unwrap());
+            let heard = thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                byte[0]
+            });
+            let text = sent_through(&proxy, "");
+            assert!(text.contains("HTTPS_PROXY is `"), "{text}");
+            assert_eq!(heard.join().unwrap(), first, "{scheme}: {text}");
+        }
     }
 
     #[test]

@@ -1,23 +1,20 @@
 //! A login between its beginning and its response: the address to send the browser to, the
 //! judgement of what comes back, the exchange.
 
-use auth_pkce::{
-    Attempt, AuthorizationRequest, Callback, CallbackError, Challenge, Code, PasteRules,
-    ResponseRules,
-};
+use auth_pkce::{Attempt, AuthorizationRequest, CallbackError, Challenge, Code, ResponseRules};
 use auth_store::{Clock, Credential, Secret};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use url::Url;
 
 use crate::http::address;
 use crate::http::{self, HttpClient, HttpRequest, HttpResponse};
 use crate::login::error::{LoginError, misconfigured, target, unavailable};
-use crate::login::token_exchange::Grant;
+use crate::login::token_exchange::{Grant, destination_fields};
 use crate::login::{Login, TIMEOUT};
 use crate::oauth::endpoint::TokenEndpoint;
 use crate::oauth::response::error_of;
 use crate::oauth::tokens::{is_sendable, pointed};
-use crate::provider::{Flow, Provider, Yields};
+use crate::provider::{Flow, IdentitySource, Provider, Yields};
 use crate::text;
 
 /// A login between its beginning and its response: what a driver knows, and nothing of its state in
@@ -38,17 +35,18 @@ impl PendingAuthorization {
     /// parts in `attempt`.
     pub fn new(provider: Provider, flow: Flow, attempt: Attempt) -> Result<Self, LoginError> {
         let for_key = flow == Flow::AuthorizationCodeKey;
-        let url = provider.endpoints.token.clone().unwrap_or_default();
+        let url = provider.endpoints.token.as_deref().unwrap_or_default();
+        let known = provider.destinations();
         // Whoever gives out API keys in this way knows no clients.
         let client_id = provider.client_id.clone().or_else(|| for_key.then(String::new));
-        let endpoint =
-            provider.token_endpoint(url, client_id).map_err(|error| target(&provider, &error))?;
+        let endpoint = provider.token_endpoint("token endpoint", url, &known, client_id);
+        let endpoint = endpoint.map_err(|error| target(&provider, &error))?;
         Ok(Self { provider, attempt, for_key, endpoint })
     }
 
     /// Where the code will be exchanged.
     pub fn token_endpoint(&self) -> &str {
-        &self.endpoint.url
+        self.endpoint.url()
     }
 
     /// Where to send the browser.
@@ -87,11 +85,7 @@ impl PendingAuthorization {
 
     /// The code in what a user pasted, if it answers this login.
     pub fn accept(&self, pasted: &str) -> Result<Code, CallbackError> {
-        let rules = PasteRules {
-            redirect_uri: self.attempt.redirect_uri(),
-            bare_code: self.provider.bare_code,
-        };
-        self.attempt.accept(&Callback::from_pasted(pasted, &rules)?, &self.rules())
+        self.attempt.accept_pasted(pasted, self.provider.bare_code, &self.rules())
     }
 
     /// Exchanges the code, and finds out whose login it is.
@@ -117,7 +111,14 @@ impl PendingAuthorization {
             nonce: self.sends_nonce().then(|| self.attempt.nonce()),
             yields: Yields::Oauth,
         };
-        grant.login(&response, &self.sent(code), received_at, http).await
+        let login = grant.login(&response, &self.sent(code), received_at, http).await;
+        login.map_err(|error| match error {
+            // Any word may be pasted for a code: that the issuer does not know it ends nothing.
+            LoginError::Refused { .. } if code.is_bare() => {
+                LoginError::Callback(CallbackError::Malformed { reason: UNKNOWN_CODE })
+            }
+            other => other,
+        })
     }
 
     fn key_request(&self, code: &Code) -> HttpRequest {
@@ -150,10 +151,12 @@ impl PendingAuthorization {
                 let description = description.map(without);
                 return Err(LoginError::Refused { code: without(code), description });
             }
-            let reason = format!("the server answered {}, without a key", response.status);
+            let reason = response.page().unwrap_or_else(|| {
+                format!("the server answered {}, without a key", response.status)
+            });
             return Err(LoginError::Unavailable { reason });
         };
-        let mut fields = Map::new();
+        let mut fields = destination_fields(&self.provider);
         fields.insert("authFlow".to_owned(), "oauth-pkce".into());
         for (field, pointer) in &self.provider.response_fields {
             if let Some(value) = pointed(&body, pointer).filter(|value| !value.is_null()) {
@@ -175,11 +178,16 @@ impl PendingAuthorization {
     pub(crate) fn rules(&self) -> ResponseRules {
         ResponseRules {
             issuer: self.provider.issuer.clone(),
+            authorization_endpoint: self.provider.endpoints.authorization.clone(),
             issuer_required: self.provider.names_issuer,
         }
     }
 
+    /// A nonce binds the ID token to this login, which matters where that names the account.
     fn sends_nonce(&self) -> bool {
-        self.provider.scopes.iter().any(|scope| scope == "openid")
+        self.provider.identity.source == Some(IdentitySource::IdToken)
+            && self.provider.scopes.iter().any(|scope| scope == "openid")
     }
 }
+
+const UNKNOWN_CODE: &str = "the provider does not know this code; paste the whole address";

@@ -1,6 +1,7 @@
 //! Logging in through a browser: authorization code with PKCE (RFC 6749 §4.1, RFC 7636, RFC 8252).
 //! The listener and the user who may paste race from the first second.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use auth_pkce::{Arrival, Attempt, BindError, Browser, Code, Failure, Loopback};
@@ -51,24 +52,30 @@ pub async fn login(
         unbound: unbound.as_ref(),
     });
 
-    let response = async {
-        tokio::select! {
-            arrival = authorization.arrival(loopback) => arrival,
+    let mut arrival: Pin<Box<dyn Future<Output = _> + Send + '_>> =
+        Box::pin(authorization.arrival(loopback));
+    let mut end = std::pin::pin!(tokio::time::sleep(LOGIN_TIMEOUT));
+    loop {
+        let answer = tokio::select! {
+            arrived = &mut arrival => arrived,
             code = authorization.paste(ui, unbound.as_ref()) => code.map(|code| (code, None)),
+            () = &mut end => Err(LoginError::TimedOut(LOGIN_TIMEOUT)),
+        };
+        let (code, browser) = answer?;
+        if !code.is_bare() {
+            // It is the answer: the listener closes.
+            arrival = Box::pin(std::future::pending());
         }
-    };
-    let (code, browser) = tokio::time::timeout(LOGIN_TIMEOUT, response)
-        .await
-        .map_err(|_| LoginError::TimedOut(LOGIN_TIMEOUT))??;
-
-    ui.exchanging();
-    match authorization.exchange(&code, http, clock).await {
-        Ok(login) => Ok(Finished { login, browser }),
-        Err(error) => {
-            if let Some(browser) = browser {
-                browser.fail(Failure::NotExchanged).await;
+        ui.exchanging();
+        match authorization.exchange(&code, http, clock).await {
+            Ok(login) => return Ok(Finished { login, browser }),
+            Err(LoginError::Callback(error)) if !error.ends_login() => ui.refused(&error),
+            Err(error) => {
+                if let Some(browser) = browser {
+                    browser.fail(Failure::NotExchanged).await;
+                }
+                return Err(error);
             }
-            Err(error)
         }
     }
 }

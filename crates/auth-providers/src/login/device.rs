@@ -190,6 +190,7 @@ impl DeviceLogin {
     fn poll_request(&self) -> Result<HttpRequest, LoginError> {
         let code = self.grant.device_code.expose();
         let verifier = self.grant.verifier.as_ref().map(Verifier::expose);
+        let known = self.provider.destinations();
         if self.flow == Flow::DeviceCodeOpenai {
             let url = self.provider.device.poll.as_deref().ok_or_else(|| {
                 misconfigured(&self.provider, &"`device.poll` is missing in its entry")
@@ -197,7 +198,9 @@ impl DeviceLogin {
             let body = serde_json::json!({
                 "device_auth_id": code, "user_code": self.grant.user_code,
             });
-            return Ok(openai_request(url, &body));
+            let to = known.admit(url, "device poll endpoint");
+            let to = to.map_err(|error| misconfigured(&self.provider, &error))?;
+            return Ok(openai_request(&to, &body));
         }
         let (grant_type, name) = match self.flow {
             Flow::DeviceCodeMinimax => (MINIMAX_GRANT, "user_code"),
@@ -205,11 +208,12 @@ impl DeviceLogin {
         };
         let mut params = vec![("grant_type", grant_type), (name, code)];
         params.extend(verifier.map(|verifier| ("code_verifier", verifier)));
-        let mut endpoint = self.endpoint.clone();
-        if let Some(url) = &self.provider.device.poll {
-            endpoint.url.clone_from(url);
-        }
-        Ok(endpoint.request(&params, TIMEOUT))
+        let Some(url) = &self.provider.device.poll else {
+            return Ok(self.endpoint.request(&params, TIMEOUT));
+        };
+        let to = known.admit(url, "device poll endpoint");
+        let to = to.map_err(|error| misconfigured(&self.provider, &error))?;
+        Ok(self.endpoint.moved_to(to).request(&params, TIMEOUT))
     }
 
     /// RFC 8628 §3.5. GitHub's errors come with status 200.
@@ -250,7 +254,7 @@ impl DeviceLogin {
         http: &dyn HttpClient,
         clock: &dyn Clock,
     ) -> Result<Poll, LoginError> {
-        if matches!(response.status, 403 | 404) {
+        if matches!(response.status, 403 | 404) && response.page().is_none() {
             return Ok(Poll::Pending);
         }
         let body = response.object();
@@ -342,8 +346,10 @@ impl DeviceLogin {
 }
 
 fn token_endpoint(provider: &Provider) -> Result<TokenEndpoint, LoginError> {
-    let url = provider.endpoints.token.clone().unwrap_or_default();
-    let endpoint = provider.token_endpoint(url, provider.client_id.clone());
+    let url = provider.endpoints.token.as_deref().unwrap_or_default();
+    let known = provider.destinations();
+    let endpoint =
+        provider.token_endpoint("token endpoint", url, &known, provider.client_id.clone());
     endpoint.map_err(|error| target(provider, &error))
 }
 
@@ -362,7 +368,8 @@ fn is_own(provider: &Provider, url: &str) -> bool {
 
 fn odd(response: &HttpResponse, now: Timestamp) -> Poll {
     let wait = response.header("retry-after").and_then(|text| retry_after(text, now));
-    Poll::Odd(format!("the server answered {}, with nothing that counts", response.status), wait)
+    let nothing = || format!("the server answered {}, with nothing that counts", response.status);
+    Poll::Odd(response.page().unwrap_or_else(nothing), wait)
 }
 
 /// RFC 8628 §3.4.

@@ -7,9 +7,10 @@ use auth_store::{Secret, Timestamp};
 use serde_json::Value;
 
 use crate::http::address;
+use crate::http::destination::Destination;
 use crate::http::{self, HttpRequest, HttpResponse};
 use crate::login::TIMEOUT;
-use crate::login::error::{LoginError, target};
+use crate::login::error::{LoginError, misconfigured, target};
 use crate::oauth::endpoint::TokenEndpoint;
 use crate::oauth::response::error_of;
 use crate::oauth::tokens::{Expiry, number};
@@ -38,16 +39,17 @@ pub(crate) fn code_request(
     state: &State,
 ) -> Result<HttpRequest, LoginError> {
     let url = provider.endpoints.device_authorization.clone().unwrap_or_default();
+    let known = provider.destinations();
+    let what = "device authorization endpoint";
     if flow == Flow::DeviceCodeOpenai {
         let body = serde_json::json!({ "client_id": endpoint.client_id });
-        return Ok(openai_request(&url, &body));
+        let to = known.admit(&url, what).map_err(|error| misconfigured(provider, &error))?;
+        return Ok(openai_request(&to, &body));
     }
-    let endpoint = TokenEndpoint {
-        params: provider.authorize_params.clone().into_iter().collect(),
-        ..provider
-            .token_endpoint(url, Some(endpoint.client_id.clone()))
-            .map_err(|error| target(provider, &error))?
-    };
+    let mut endpoint = provider
+        .token_endpoint(what, &url, &known, Some(endpoint.client_id.clone()))
+        .map_err(|error| target(provider, &error))?;
+    endpoint.params = provider.authorize_params.clone().into_iter().collect();
     let scope = provider.scopes.join(" ");
     let challenge = verifier.map(Verifier::challenge);
     let mut params = Vec::new();
@@ -62,21 +64,17 @@ pub(crate) fn code_request(
         params.push(("code_challenge", challenge.as_str()));
         params.push(("code_challenge_method", Challenge::METHOD));
     }
-    let mut request = endpoint.request(&params, TIMEOUT);
-    if provider.device.request_id {
-        // Any unique value will do; the state is one, and is not used again where it counts.
-        request.headers.push(("x-request-id".to_owned(), uuid(state)));
-    }
-    Ok(request)
+    // Any unique value will do; the state is one, and is not used again where it counts.
+    let id = provider.device.request_id.then(|| ("x-request-id".to_owned(), uuid(state)));
+    Ok(endpoint.request_with(&params, id.into_iter().collect(), TIMEOUT))
 }
 
 /// OpenAI's own endpoints want JSON, and to know who asks.
-pub(crate) fn openai_request(url: &str, body: &Value) -> HttpRequest {
+pub(crate) fn openai_request(to: &Destination, body: &Value) -> HttpRequest {
     let body = body.to_string().into_bytes();
-    let mut request = HttpRequest::post(url, "application/json", body, TIMEOUT);
-    request.headers.push(("originator".to_owned(), ORIGINATOR.to_owned()));
-    request.headers.push(("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()));
-    request
+    let headers = [("originator", ORIGINATOR), ("version", env!("CARGO_PKG_VERSION"))];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    to.post("application/json", body, headers.to_vec(), TIMEOUT)
 }
 
 /// The code in the response (RFC 8628 §3.2).
@@ -90,6 +88,9 @@ pub(crate) fn read_code(
     let body = response.object();
     if flow == Flow::DeviceCodeOpenai && response.status == 404 {
         return Err(LoginError::NoDeviceLogin { provider: provider.id.clone() });
+    }
+    if let Some(reason) = response.page() {
+        return Err(LoginError::Unavailable { reason });
     }
     match error_of(&body) {
         Some((code, description)) if !http::is_passing(response.status) => {

@@ -72,6 +72,12 @@ pub enum LoginError {
     /// The login that was begun is not there: it ended, or more than ten minutes have passed.
     #[error("no unfinished login fits this answer")]
     NoneBegun,
+    /// A code without its state fits several logins: name the provider, or paste the whole address.
+    #[error("the code fits several unfinished logins: {}", list(.providers))]
+    SeveralBegun {
+        /// The provider of each.
+        providers: Vec<ProviderId>,
+    },
     /// The user, or the provider's plugin on their behalf, gave up.
     #[error("the login was given up")]
     Canceled,
@@ -86,6 +92,23 @@ pub enum LoginError {
     /// The unfinished login cannot be kept on disk.
     #[error(transparent)]
     Store(#[from] auth_store::StoreError),
+}
+
+impl LoginError {
+    /// Whether a login that was begun can still be finished: nothing was proved, or what was handed
+    /// over is no answer to it.
+    pub(crate) fn leaves_login(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } => true,
+            Self::Callback(error) => !error.ends_login(),
+            _ => false,
+        }
+    }
+}
+
+fn list(providers: &[ProviderId]) -> String {
+    let names: Vec<_> = providers.iter().map(|provider| format!("`{provider}`")).collect();
+    names.join(", ")
 }
 
 pub(crate) fn misconfigured(provider: &Provider, reason: &dyn fmt::Display) -> LoginError {

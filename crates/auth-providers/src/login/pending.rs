@@ -148,30 +148,31 @@ impl PendingLogins {
     /// user code of a login by device code. Nothing is sent yet, so that whoever finishes it can
     /// make sure first that it can be saved.
     ///
-    /// What is no response to any of them leaves them all as they are; a response that ends its login
-    /// removes it.
+    /// `only` is the provider whose logins are meant, if one was named. What is no response to any of
+    /// them leaves them all as they are; a response that ends its login removes it. A code without its
+    /// state does not say which login it is for, so there must be one only.
     pub fn answered(
         &self,
         pasted: &str,
+        only: Option<&ProviderId>,
         providers: &Providers,
         now: Timestamp,
     ) -> Result<Answered<'_>, LoginError> {
         self.remove_expired(now);
+        let only = only.map(|name| providers.find(name).map_or(name, |known| &known.id));
+        let is_meant = |record: &Record| only.is_none_or(|only| record.provider == *only);
         let mut refused: Option<CallbackError> = None;
-        for record in self.records() {
-            let found = |way| {
-                let Record { id, note, .. } = record.clone();
-                Ok(Answered { logins: self, id, way, note })
-            };
+        let mut found = Vec::new();
+        for record in self.records().into_iter().filter(is_meant) {
             match record.resume(providers, now) {
                 Some(Resumed::Device(login)) => {
                     let named = auth_store::trim(pasted);
                     if named == record.id || named == login.grant.user_code {
-                        return found(Awaited::Device(login));
+                        found.push((record, Awaited::Device(login)));
                     }
                 }
                 Some(Resumed::Browser(authorization)) => match authorization.accept(pasted) {
-                    Ok(code) => return found(Awaited::Browser(authorization, code)),
+                    Ok(code) => found.push((record, Awaited::Browser(authorization, code))),
                     Err(error) if error.ends_login() => {
                         self.claim(&record.id)?;
                         self.remove_claimed(&record.id);
@@ -184,7 +185,14 @@ impl PendingLogins {
                 None => {}
             }
         }
-        Err(refused.map_or(LoginError::NoneBegun, LoginError::Callback))
+        if found.len() > 1 {
+            let providers = found.iter().map(|(record, _)| record.provider.clone());
+            return Err(LoginError::SeveralBegun { providers: providers.collect() });
+        }
+        match found.pop() {
+            Some((Record { id, note, .. }, way)) => Ok(Answered { logins: self, id, way, note }),
+            None => Err(refused.map_or(LoginError::NoneBegun, LoginError::Callback)),
+        }
     }
 
     fn keep(&self, record: &Record) -> Result<(), LoginError> {
@@ -286,12 +294,14 @@ impl Answered<'_> {
         match &self.way {
             Awaited::Browser(authorization, code) => {
                 ui.exchanging();
-                authorization.exchange(code, http, clock).await
+                let outcome = authorization.exchange(code, http, clock).await;
+                claim.is_over = !matches!(&outcome, Err(error) if error.leaves_login());
+                outcome
             }
             Awaited::Device(login) => {
                 claim.is_over = false;
                 let outcome = login.finish(http, ui, clock, waiting).await;
-                claim.is_over = !matches!(outcome, Err(LoginError::Unavailable { .. }));
+                claim.is_over = !matches!(&outcome, Err(error) if error.leaves_login());
                 outcome
             }
         }
@@ -327,6 +337,8 @@ struct Record {
     issuer: Option<String>,
     names_issuer: bool,
     endpoints: Endpoints,
+    /// The origins that its secrets are for; an older version did not write them.
+    destinations: Option<Vec<String>>,
     expires: Timestamp,
     note: Value,
     #[serde(flatten)]
@@ -369,6 +381,7 @@ impl Record {
             issuer: provider.issuer.clone(),
             names_issuer: provider.names_issuer,
             endpoints: provider.endpoints.clone(),
+            destinations: Some(provider.destinations().origins()),
             expires: pending.expires,
             note,
             what,
@@ -382,6 +395,12 @@ impl Record {
         provider.issuer.clone_from(&self.issuer);
         provider.names_issuer = self.names_issuer;
         provider.endpoints = self.endpoints.clone();
+        if let Some(recorded) = &self.destinations
+            && provider.destinations().origins().iter().any(|origin| !recorded.contains(origin))
+        {
+            // The entry was changed since: its new addresses are not those of this login.
+            return None;
+        }
         match &self.what {
             What::Browser { verifier, state, nonce, redirect_uri, for_key } => {
                 let attempt =

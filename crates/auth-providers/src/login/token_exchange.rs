@@ -1,15 +1,15 @@
 //! From the response of a token endpoint to a login: what was granted, and whose it is.
 
-use std::time::Duration;
-
 use auth_pkce::Nonce;
 use auth_store::{Credential, OAuthCredential, Secret, Timestamp, unverified_claims};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::http::{HttpClient, HttpRequest, HttpResponse};
+use crate::http::{HttpClient, HttpResponse};
 use crate::login::error::{LoginError, misconfigured};
 use crate::login::{Login, TIMEOUT};
+use crate::oauth::discovery::{Metadata, discover};
 use crate::oauth::endpoint::TokenEndpoint;
+use crate::oauth::id_token::{self, Doubt};
 use crate::oauth::response::TokenResponse;
 use crate::oauth::tokens::{MergeError, Tokens};
 use crate::provider::{IdentitySource, Provider, Yields};
@@ -57,13 +57,21 @@ impl Grant<'_> {
         if let Some(kind) = tokens.proof() {
             return Err(misconfigured(self.provider, &MergeError::NeedsProof(kind)));
         }
-        self.check_id_token(&tokens, received_at)?;
+        let doubts = self.doubts(&tokens, received_at)?;
         let mut warnings = Vec::new();
-        if self.provider.identity.source == Some(IdentitySource::Userinfo)
-            && let Err(warning) = self.ask_userinfo(&mut tokens, http).await
-        {
-            warnings.push(warning);
+        if !doubts.is_empty() {
+            tokens.forget_identity(self.provider);
         }
+        let wants_userinfo = self.provider.identity.source == Some(IdentitySource::Userinfo);
+        let asked = if wants_userinfo || !doubts.is_empty() {
+            self.ask_userinfo(&mut tokens, doubts.is_empty(), http).await
+        } else {
+            Ok(())
+        };
+        if !doubts.is_empty() {
+            warnings.push(not_believed(&doubts, asked.is_ok()));
+        }
+        warnings.extend(asked.err());
         self.login_of(tokens, received_at, warnings)
     }
 
@@ -75,7 +83,8 @@ impl Grant<'_> {
     ) -> Result<Login, LoginError> {
         let nothing_yet = OAuthCredential {
             client_id: Some(self.endpoint.client_id.clone()),
-            token_endpoint: Some(self.endpoint.url.clone()),
+            token_endpoint: Some(self.endpoint.url().to_owned()),
+            destinations: Some(self.provider.destinations().origins()),
             issuer: self.provider.issuer.clone(),
             ..OAuthCredential::default()
         };
@@ -113,6 +122,7 @@ impl Grant<'_> {
             if let Some(account) = &account_id {
                 fields.insert("accountId".to_owned(), account.as_str().into());
             }
+            fields.extend(destination_fields(self.provider));
             Credential::Token { token: login.access, expires: None }
         } else {
             Credential::OAuth(login)
@@ -127,61 +137,64 @@ impl Grant<'_> {
         })
     }
 
-    /// `OpenID` Connect Core §3.1.3.7, as far as a token that came over TLS from its issuer needs
-    /// it. One that cannot be read proves nothing and harms nothing: it names nobody.
-    fn check_id_token(&self, tokens: &Tokens, now: Timestamp) -> Result<(), LoginError> {
+    /// Why the ID token is not believed, where the account's name comes from it. One that cannot be
+    /// read proves nothing and harms nothing: it names nobody.
+    ///
+    /// # Errors
+    /// Its nonce is another login's: somebody may have put this response in the place of ours.
+    fn doubts(&self, tokens: &Tokens, now: Timestamp) -> Result<Vec<Doubt>, LoginError> {
         let claims = tokens.id_token().and_then(|token| unverified_claims(token.expose()));
-        let Some(claims) = claims else { return Ok(()) };
-        let untrusted = |reason| Err(LoginError::Untrusted { reason });
-        let names_the_account = self.provider.identity.source == Some(IdentitySource::IdToken);
+        let Some(Value::Object(claims)) = claims else { return Ok(Vec::new()) };
+        let mut doubts = Vec::new();
         if let Some(sent) = self.nonce {
-            match claims.get("nonce").and_then(Value::as_str) {
-                Some(nonce) if sent.matches(nonce) => {}
-                Some(_) => return untrusted("the nonce of the ID token is another login's"),
-                None if names_the_account => return untrusted("the ID token has no nonce"),
-                None => {}
+            match claims.get("nonce").filter(|nonce| !nonce.is_null()) {
+                Some(nonce) if nonce.as_str().is_some_and(|nonce| sent.matches(nonce)) => {}
+                Some(_) => {
+                    let reason = "the nonce of the ID token is another login's";
+                    return Err(LoginError::Untrusted { reason });
+                }
+                None => doubts.push(Doubt::NoNonce),
             }
         }
-        if !names_the_account {
-            return Ok(());
+        if self.provider.identity.source == Some(IdentitySource::IdToken) {
+            let issuer = self.provider.issuer.as_deref();
+            doubts.extend(id_token::doubts(&claims, issuer, Some(&self.endpoint.client_id), now));
         }
-        if let Some(issuer) = &self.provider.issuer
-            && claims.get("iss").and_then(Value::as_str) != Some(issuer)
-        {
-            return untrusted("the ID token comes from another issuer");
-        }
-        let client = Value::from(self.endpoint.client_id.as_str());
-        let is_for_us = match claims.get("aud") {
-            Some(Value::Array(audiences)) => audiences.contains(&client),
-            Some(audience) => *audience == client,
-            None => false,
-        };
-        if !is_for_us || claims.get("azp").is_some_and(|party| *party != client) {
-            return untrusted("the ID token is for another client");
-        }
-        let ends = claims.get("exp").and_then(Value::as_i64).unwrap_or(i64::MAX);
-        if Timestamp(ends.saturating_mul(1000)).plus(CLOCK_SKEW) < now {
-            return untrusted("the ID token has expired; check the clock of this machine");
-        }
-        Ok(())
+        Ok(doubts)
     }
 
     /// Asks who the user is (`OpenID` Connect Core §5.3). Not to know it is no reason to fail.
-    async fn ask_userinfo(&self, tokens: &mut Tokens, http: &dyn HttpClient) -> Result<(), String> {
+    /// The ID token must speak of the same account, if it `is_believed`.
+    async fn ask_userinfo(
+        &self,
+        tokens: &mut Tokens,
+        is_believed: bool,
+        http: &dyn HttpClient,
+    ) -> Result<(), String> {
         let unknown = |why: String| format!("the account is not known: {why}");
-        let (Some(url), Some(access)) = (&self.provider.endpoints.userinfo, tokens.access()) else {
+        let (Some(url), Some(access)) = (self.userinfo_endpoint(http).await, tokens.access())
+        else {
             return Err(unknown("there is no userinfo endpoint".to_owned()));
         };
-        let mut request = HttpRequest::get(url, TIMEOUT);
-        request.headers.push(("authorization".to_owned(), format!("Bearer {}", access.expose())));
+        let to = self.provider.destinations().admit(&url, "userinfo endpoint");
+        let to = to.map_err(|error| unknown(error.to_string()))?;
+        let bearer = ("authorization".to_owned(), format!("Bearer {}", access.expose()));
+        let request = to.get(vec![bearer], TIMEOUT);
         let response = http.send(request).await.map_err(|error| unknown(error.to_string()))?;
+        if let Some(page) = response.page() {
+            return Err(unknown(format!("instead of the userinfo endpoint, {page}")));
+        }
         if !(200..300).contains(&response.status) {
             return Err(unknown(format!("the userinfo endpoint answered {}", response.status)));
         }
-        let claims = response.readable().json().ok_or_else(|| {
+        let body = response.readable();
+        // A signed one (`OpenID` Connect Core §5.3.2) came over TLS all the same.
+        let signed = || unverified_claims(body.text().trim())?.as_object().cloned();
+        let claims = body.json().or_else(signed).ok_or_else(|| {
             unknown("the userinfo endpoint did not answer with a JSON object".to_owned())
         })?;
-        let id_claims = tokens.id_token().and_then(|token| unverified_claims(token.expose()));
+        let id_token = tokens.id_token().filter(|_| is_believed);
+        let id_claims = id_token.and_then(|token| unverified_claims(token.expose()));
         let subject = id_claims.as_ref().and_then(|claims| claims.get("sub"));
         if subject.is_some_and(|subject| claims.get("sub") != Some(subject)) {
             return Err(unknown("the userinfo endpoint speaks of another account".to_owned()));
@@ -189,7 +202,40 @@ impl Grant<'_> {
         tokens.identify(self.provider, &claims);
         Ok(())
     }
+
+    /// Where to ask who it is: what the entry says, else what the issuer does, if the tokens came
+    /// from its own endpoint.
+    async fn userinfo_endpoint(&self, http: &dyn HttpClient) -> Option<String> {
+        if let Some(url) = &self.provider.endpoints.userinfo {
+            return Some(url.clone());
+        }
+        let has_one = |metadata: &Metadata| metadata.endpoints.userinfo.is_some();
+        let issuer = self.provider.issuer.as_deref()?;
+        let found = discover(issuer, &has_one, http, TIMEOUT).await.ok()?.endpoints;
+        found.userinfo.filter(|_| found.token.as_deref() == Some(self.endpoint.url()))
+    }
 }
 
-/// How far the clocks of issuer and machine may be apart.
-const CLOCK_SKEW: Duration = Duration::from_mins(10);
+/// What the user is told of an ID token that is not believed.
+fn not_believed(doubts: &[Doubt], is_known: bool) -> String {
+    let words: Vec<_> = doubts.iter().map(|doubt| doubt.words()).collect();
+    let words = words.join(", and ");
+    let instead =
+        if is_known { "the account comes from the userinfo endpoint" } else { "it names nobody" };
+    let issuer = if doubts.contains(&Doubt::Issuer) {
+        "correct `issuer` in the provider's manifest, or "
+    } else {
+        ""
+    };
+    format!(
+        "the ID token is not believed, since {words}: {instead}; {issuer}write {SETTING} in the manifest to ask the server instead"
+    )
+}
+
+const SETTING: &str = "`\"identity\": {\"source\": \"userinfo\"}`";
+/// What the profile of a key or token records: the origins it is for.
+pub(crate) fn destination_fields(provider: &Provider) -> Map<String, Value> {
+    let mut fields = Map::new();
+    fields.insert(Credential::DESTINATIONS.to_owned(), provider.destinations().origins().into());
+    fields
+}

@@ -68,6 +68,11 @@ pub async fn discover(
     let mut known: Option<Metadata> = None;
     for url in well_known(issuer).map_err(unusable)? {
         match http.send(HttpRequest::get(url.clone(), timeout)).await {
+            // A server that has no document there may say so with a page.
+            Ok(response) if !matches!(response.status, 404 | 410) && response.page().is_some() => {
+                let page = response.page().unwrap_or_default();
+                unreachable = Some(format!("`{url}`: {page}"));
+            }
             Ok(response) if (200..300).contains(&response.status) => {
                 match Metadata::parse(issuer, &response) {
                     Ok(found) => {
@@ -122,10 +127,7 @@ impl Metadata {
     /// Reads the document that was found for `issuer`.
     fn parse(issuer: &str, response: &HttpResponse) -> Result<Self, String> {
         let body = response.readable();
-        let document = body.json().ok_or_else(|| {
-            let what = if body.is_page() { "a web page" } else { "not a JSON object" };
-            format!("it is {what}")
-        })?;
+        let document = body.json().ok_or("it is not a JSON object")?;
         let named = document.get("issuer").and_then(Value::as_str).unwrap_or_default();
         if named != issuer {
             return Err(format!("it is the one of `{}`", text::clean(named)));
@@ -227,8 +229,8 @@ mod tests {
     ) -> (Result<Metadata, DiscoveryError>, Vec<String>) {
         let asked = Mutex::new(Vec::new());
         let client = |request: HttpRequest| {
-            asked.lock().unwrap().push(request.url.clone());
-            let page = pages.iter().find(|(url, _)| *url == request.url);
+            asked.lock().unwrap().push(request.url().to_owned());
+            let page = pages.iter().find(|(url, _)| *url == request.url());
             Ok(HttpResponse {
                 status: if page.is_some() { 200 } else { 404 },
                 headers: Vec::new(),
@@ -285,7 +287,7 @@ mod tests {
     #[test]
     fn what_one_document_leaves_out_is_looked_for_in_the_other() {
         let client = |request: HttpRequest| {
-            let (name, end) = if request.url.contains("openid") {
+            let (name, end) = if request.url().contains("openid") {
                 ("token_endpoint", "one")
             } else {
                 ("revocation_endpoint", "two")
@@ -314,7 +316,12 @@ mod tests {
         let metadata = ask("https://a.example", &[(url, odd)]).0.unwrap();
         assert_eq!(metadata.endpoints.token.as_deref(), Some("https://a.example/t"));
         let error = ask("https://a.example", &[(url, "<html>sign in</html>")]).0.unwrap_err();
-        assert!(error.to_string().contains("it is a web page"), "{error}");
+        assert!(matches!(error, DiscoveryError::Unreachable { .. }), "{error}");
+        assert!(error.to_string().contains("answered with a web page (status 200)"), "{error}");
+        // One that another document does without hides nothing.
+        let right = "https://a.example/.well-known/oauth-authorization-server";
+        let pages = [(url, "<html>sign in</html>"), (right, r#"{"issuer":"https://a.example"}"#)];
+        assert!(ask("https://a.example", &pages).0.is_ok());
     }
 
     #[test]

@@ -8,15 +8,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::form_urlencoded;
 
-use crate::http::HttpRequest;
-use crate::http::address;
+use crate::http::destination::{Destination, Destinations, ForeignDestination};
+use crate::http::{HttpRequest, address};
 use crate::provider::{ClientAuth, Provider, TokenBody};
 
 /// Where a client asks for tokens, and as whom.
 #[derive(Clone, Debug)]
 pub struct TokenEndpoint {
     /// The address: the only one that may see the codes and refresh tokens of this client.
-    pub url: String,
+    at: Destination,
     /// The client id.
     pub client_id: String,
     /// The secret the user brought, if there is one.
@@ -63,6 +63,9 @@ pub enum TargetError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The secrets of this login are not for that address. The user looks at both, and accepts it.
+    #[error(transparent)]
+    Foreign(#[from] ForeignDestination),
 }
 
 /// What a provider's entry lacks.
@@ -84,23 +87,27 @@ impl fmt::Display for Missing {
 }
 
 impl Provider {
-    /// This provider's way to ask for tokens, at `url` and as `client_id`.
+    /// This provider's way to ask its `what` at `url`, as `client_id`, for a login whose secrets are
+    /// for `known`.
     pub(crate) fn token_endpoint(
         &self,
-        url: String,
+        what: &'static str,
+        url: &str,
+        known: &Destinations,
         client_id: Option<String>,
     ) -> Result<TokenEndpoint, TargetError> {
-        if let Err(reason) = address::parse(&url) {
-            return Err(TargetError::BadEndpoint { url, reason });
+        if let Err(reason) = address::parse(url) {
+            return Err(TargetError::BadEndpoint { url: url.to_owned(), reason });
         }
+        let at = known.admit(url, what)?;
         let client_id = client_id.ok_or_else(|| TargetError::Incomplete {
             provider: self.id.to_string(),
             missing: Missing::ClientId,
         })?;
         Ok(TokenEndpoint {
-            url,
+            client_secret: self.client_secret_for(&at, known)?,
+            at,
             client_id,
-            client_secret: self.client_secret.clone(),
             client_auth: self.client_auth,
             body: self.token_body,
             params: self
@@ -113,6 +120,16 @@ impl Provider {
 }
 
 impl TokenEndpoint {
+    /// The address.
+    pub fn url(&self) -> &str {
+        self.at.url()
+    }
+
+    /// The same client at another address.
+    pub(crate) fn moved_to(&self, at: Destination) -> Self {
+        Self { at, ..self.clone() }
+    }
+
     /// The request that exchanges an authorization code (RFC 6749 §4.1.3, RFC 7636 §4.5).
     pub fn exchange(
         &self,
@@ -141,11 +158,21 @@ impl TokenEndpoint {
         params: &[(&str, &str)],
         timeout: Duration,
     ) -> HttpRequest {
-        self.post(params.to_vec(), timeout)
+        self.post(params.to_vec(), Vec::new(), timeout)
     }
 
     /// A request with `params`, those of the provider, and the client's own.
     pub(crate) fn request(&self, params: &[(&str, &str)], timeout: Duration) -> HttpRequest {
+        self.request_with(params, Vec::new(), timeout)
+    }
+
+    /// The same with more header fields.
+    pub(crate) fn request_with(
+        &self,
+        params: &[(&str, &str)],
+        mut headers: Vec<(String, String)>,
+        timeout: Duration,
+    ) -> HttpRequest {
         let mut all: Vec<(&str, &str)> = params.to_vec();
         let mut authorization = None;
         match (&self.client_secret, self.client_auth) {
@@ -158,14 +185,16 @@ impl TokenEndpoint {
             }
             (None, _) => all.push(("client_id", &self.client_id)),
         }
-        let mut request = self.post(all, timeout);
-        if let Some(authorization) = authorization {
-            request.headers.push(("authorization".to_owned(), authorization));
-        }
-        request
+        headers.extend(authorization.map(|value| ("authorization".to_owned(), value)));
+        self.post(all, headers, timeout)
     }
 
-    fn post<'a>(&'a self, mut all: Vec<(&'a str, &'a str)>, timeout: Duration) -> HttpRequest {
+    fn post<'a>(
+        &'a self,
+        mut all: Vec<(&'a str, &'a str)>,
+        headers: Vec<(String, String)>,
+        timeout: Duration,
+    ) -> HttpRequest {
         all.extend(self.params.iter().map(|(name, value)| (name.as_str(), value.as_str())));
 
         let (content_type, body) = match self.body {
@@ -180,7 +209,7 @@ impl TokenEndpoint {
                 ("application/json", object.to_string().into_bytes())
             }
         };
-        HttpRequest::post(&self.url, content_type, body, timeout)
+        self.at.post(content_type, body, headers, timeout)
     }
 }
 

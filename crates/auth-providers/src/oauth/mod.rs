@@ -2,6 +2,7 @@
 
 pub(crate) mod discovery;
 pub(crate) mod endpoint;
+pub(crate) mod id_token;
 pub(crate) mod probe;
 pub(crate) mod response;
 pub(crate) mod tokens;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use auth_store::{Credential, Kind};
 
+use crate::http::destination::{Destinations, ForeignDestination};
 use crate::http::{HttpClient, HttpError, HttpResponse};
 use crate::oauth::discovery::{Metadata, discover};
 use crate::provider::Provider;
@@ -18,16 +19,20 @@ pub enum Probed {
     Failed(HttpError),
     /// Nothing was sent: the reason.
     NotSent(&'static str),
+    /// Nothing was sent: the credential is not for the address of the probe.
+    Foreign(ForeignDestination),
 }
 
 impl Provider {
     /// Asks whether `credential` works. It is sent as it is, and never renewed; a login's token
-    /// goes only to the provider whose token endpoint it came from.
+    /// goes only to the provider whose token endpoint it came from, and any secret only to an origin
+    /// in `known`.
     ///
     /// Where the entry says nothing about probes, a login is asked about at the userinfo endpoint.
     pub async fn probe(
         &self,
         credential: &Credential,
+        known: &Destinations,
         http: &dyn HttpClient,
         timeout: Duration,
     ) -> Probed {
@@ -59,7 +64,11 @@ impl Provider {
             Credential::OAuth(login) => login.account_id.as_deref(),
             _ => None,
         };
-        match http.send(asked.request(kind, credential.bearer(), account, timeout)).await {
+        let to = match known.admit(&asked.url, "probe") {
+            Ok(to) => to,
+            Err(foreign) => return Probed::Foreign(foreign),
+        };
+        match http.send(asked.request(&to, kind, credential.bearer(), account, timeout)).await {
             Ok(response) => Probed::Answered(response),
             Err(error) => Probed::Failed(error),
         }

@@ -80,11 +80,8 @@ impl Provider {
         let unavailable = |what: &str| {
             let retry_after =
                 http::header(headers, "retry-after").and_then(|text| retry_after(text, now));
-            let reason = if object.is_none() && body.is_page() {
-                format!("the server answered with a web page (status {status})")
-            } else {
-                format!("the server answered {status}{what}")
-            };
+            let page = http::page(status, headers, &body);
+            let reason = page.unwrap_or_else(|| format!("the server answered {status}{what}"));
             TokenResponse::Unavailable { reason, retry_after }
         };
         if http::is_passing(status) {

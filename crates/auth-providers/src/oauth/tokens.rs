@@ -6,6 +6,7 @@ use auth_store::{OAuthCredential, Secret, Timestamp, unverified_claims};
 use serde_json::{Map, Value};
 
 use crate::http;
+use crate::oauth::id_token;
 use crate::provider::{IdentitySource, Provider};
 use crate::text;
 
@@ -15,6 +16,7 @@ pub struct Tokens {
     access: Option<Secret>,
     refresh: Secret,
     id_token: Option<Secret>,
+    is_named_by_id_token: bool,
     proof: Option<&'static str>,
     expiry: Option<Expiry>,
     /// What the clock of the server says, should it be another time than ours.
@@ -86,6 +88,7 @@ impl Provider {
             access: access.filter(|access| is_sendable(access.expose())),
             refresh: refresh.unwrap_or_default(),
             id_token: secret("id_token"),
+            is_named_by_id_token: self.identity.source == Some(IdentitySource::IdToken),
             proof: proof_of(object.get("token_type")),
             expiry: self.expiry(object),
             server_time: None,
@@ -165,7 +168,9 @@ impl Tokens {
         previous: &OAuthCredential,
         received_at: Timestamp,
     ) -> Result<OAuthCredential, MergeError> {
-        if let (Some(old), Some(new)) = (&previous.account_id, &self.account_id)
+        let account_id =
+            self.account_id.clone().filter(|_| self.is_named_for(previous, received_at));
+        if let (Some(old), Some(new)) = (&previous.account_id, &account_id)
             && old != new
         {
             return Err(MergeError::OtherAccount);
@@ -180,9 +185,26 @@ impl Tokens {
             obtained_at: Some(received_at),
             access,
             refresh: refresh.clone(),
-            account_id: previous.account_id.clone().or_else(|| self.account_id.clone()),
+            account_id: previous.account_id.clone().or(account_id),
             ..previous.clone()
         })
+    }
+
+    /// Whether the name that these tokens have for the account counts for `previous`: that of an ID
+    /// token only if it is for this client, from this issuer, and has not ended.
+    fn is_named_for(&self, previous: &OAuthCredential, received_at: Timestamp) -> bool {
+        let claims = self.id_token.as_ref().filter(|_| self.is_named_by_id_token);
+        let claims = claims.and_then(|token| unverified_claims(token.expose()));
+        let Some(Value::Object(claims)) = claims else { return true };
+        let (issuer, client) = (previous.issuer.as_deref(), previous.client_id.as_deref());
+        id_token::doubts(&claims, issuer, client, received_at).is_empty()
+    }
+
+    /// Takes away the name of the account, which came from an ID token that is not believed.
+    pub(crate) fn forget_identity(&mut self, provider: &Provider) {
+        self.is_named_by_id_token = false;
+        (self.account_id, self.email) = (None, None);
+        self.fields.retain(|field, _| !provider.identity.fields.contains_key(field));
     }
 
     /// Reads the account's name from `claims`: those of a token, or the response of the userinfo
@@ -284,7 +306,7 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what we want")]
-fn timestamp(milliseconds: f64) -> Timestamp {
+pub(crate) fn timestamp(milliseconds: f64) -> Timestamp {
     Timestamp(milliseconds as i64)
 }
 
@@ -360,6 +382,35 @@ mod tests {
         assert_eq!(merged.account_id.as_deref(), Some("me"));
         assert_eq!(merged.token_endpoint, previous().token_endpoint);
         assert_eq!(merged.project_id, previous().project_id);
+    }
+
+    #[test]
+    fn a_refresh_believes_an_id_token_only_if_it_is_for_this_client() {
+        let manifest = r#"{"id":"acme","flows":["authorization_code"],"issuer":"https://a.example",
+            "client_id":"cli","scopes":["openid"]}"#;
+        let files = vec![("acme.json".into(), Ok(manifest.to_owned()))];
+        let providers = Providers::from_manifests(files, &|_| None);
+        let acme = providers.find(&auth_store::ProviderId::new("acme")).unwrap();
+        let merged = |claims: &str, account: Option<&str>| {
+            let body = serde_json::json!({"access_token": "a", "refresh_token": "r", "id_token": jwt(claims)});
+            let tokens = acme.tokens(body.as_object().unwrap()).unwrap();
+            let previous = OAuthCredential {
+                account_id: account.map(str::to_owned),
+                client_id: Some("cli".to_owned()),
+                issuer: Some("https://a.example".to_owned()),
+                ..OAuthCredential::default()
+            };
+            tokens.merge(&previous, NOW).map(|merged| merged.account_id)
+        };
+        let good = r#"{"iss":"https://a.example","aud":"cli","sub":"u2"}"#;
+        assert_eq!(merged(good, None), Ok(Some("u2".to_owned())));
+        assert_eq!(merged(good, Some("u1")), Err(MergeError::OtherAccount));
+        for doubtful in
+            [r#"{"iss":"https://a.example","aud":[],"sub":"u2"}"#, r#"{"aud":"cli","sub":"u2"}"#]
+        {
+            assert_eq!(merged(doubtful, None), Ok(None));
+            assert_eq!(merged(doubtful, Some("u1")), Ok(Some("u1".to_owned())));
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl WithPlugins {
             Some((_, Err(unusable))) => return Err(HttpError::NotSent(unusable.to_string())),
             None => return Err(HttpError::NotSent(format!("there is no plugin `{id}`"))),
         };
-        let line = request.body.clone().unwrap_or_default();
+        let line = request.body().unwrap_or_default().to_vec();
         let operation = match serde_json::from_slice::<serde_json::Value>(&line) {
             Ok(request) if request["type"] == "revoke" => Operation::Revoke,
             _ => Operation::Refresh,
@@ -49,7 +49,7 @@ impl WithPlugins {
         let mut process = None;
         let conversation =
             self.conversation(executable, operation, &line, &request, &mut process, &mut was_sent);
-        let outcome = tokio::time::timeout(request.timeout, conversation).await;
+        let outcome = tokio::time::timeout(request.timeout(), conversation).await;
         let said = process.as_ref().map(|process: &Process| process.stderr(&secrets_in(&line)));
         for line in said.unwrap_or_default() {
             tracing::info!(plugin = id, "{line}");
@@ -61,7 +61,7 @@ impl WithPlugins {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(reason)) => Err(failed(reason)),
             Err(_) => {
-                let seconds = request.timeout.as_secs();
+                let seconds = request.timeout().as_secs();
                 Err(failed(format!("the plugin gave no answer within {seconds} s")))
             }
         }
@@ -81,7 +81,7 @@ impl WithPlugins {
         let process = process.insert(started);
         let mut conversation = Conversation::new(executable.id.as_str(), operation);
         hello(process, &mut conversation).await.map_err(|error| error.to_string())?;
-        if request.gate.as_ref().is_some_and(|gate| !gate()) {
+        if request.gate().is_some_and(|gate| !gate()) {
             return Err("the lock was lost before anything was sent".to_owned());
         }
         *was_sent = true;
@@ -113,7 +113,7 @@ impl WithPlugins {
 
 impl HttpClient for WithPlugins {
     fn send(&self, request: HttpRequest) -> Sending<'_> {
-        match request.url.strip_prefix(SCHEME).map(str::to_owned) {
+        match request.url().strip_prefix(SCHEME).map(str::to_owned) {
             Some(id) => Box::pin(async move { self.converse(&id, request).await }),
             None => self.http.send(request),
         }

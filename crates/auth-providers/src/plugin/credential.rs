@@ -31,6 +31,7 @@ pub(crate) fn login_of(
             tokens.account_id.clone_from(&account_id);
             let nothing_yet = OAuthCredential {
                 token_endpoint: Some(format!("{SCHEME}{}", provider.id)),
+                destinations: Some(provider.destinations().origins()),
                 ..OAuthCredential::default()
             };
             let login = tokens.merge(&nothing_yet, now).map_err(|error| match error {

@@ -22,13 +22,13 @@ mod process;
 mod protocol;
 mod session;
 
-pub use crate::provider::executable::{Environment, Executable, Unusable};
+pub use crate::provider::executable::{Environment, Executable, LAUNCH, Unusable};
 pub use client::{Ungreeted, WithPlugins, greet};
 pub use conformance::{Check, Outcome, Plan, check};
 pub use login::{PluginUi, login};
 pub use message::{Choice, Failure, FailureKind, Prompt, PromptKind, Reply, Request};
 pub use protocol::{
-    END_TIMEOUT, HELLO_TIMEOUT, KEPT_STDERR, LARGEST_OUTPUT, LAUNCH, LOGIN_TIMEOUT, LONGEST_LINE,
+    END_TIMEOUT, HELLO_TIMEOUT, KEPT_STDERR, LARGEST_OUTPUT, LOGIN_TIMEOUT, LONGEST_LINE,
     LONGEST_SILENCE, MOST_MESSAGES, MOST_PROMPTS, REFRESH_TIMEOUT, REVOKE_TIMEOUT, VERSIONS,
 };
 pub use session::{Conversation, Event, Hello, Operation, Violation};

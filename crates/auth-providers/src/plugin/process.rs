@@ -12,7 +12,7 @@ use tokio::io::{
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
-use crate::plugin::protocol::{KEPT_STDERR, LARGEST_OUTPUT, LAUNCH, LONGEST_LINE};
+use crate::plugin::protocol::{KEPT_STDERR, LARGEST_OUTPUT, LONGEST_LINE};
 use crate::plugin::session::Violation;
 use crate::provider::executable::{Environment, Executable};
 use crate::text;
@@ -35,27 +35,12 @@ impl Process {
         executable: &Executable,
         environment: &Environment,
     ) -> std::io::Result<Self> {
-        let mut command = if let Some(launcher) = &environment.launcher {
-            let mut command = Command::new(launcher);
-            command.arg(LAUNCH).arg(&executable.path);
-            command
-        } else {
-            let mut command = Command::new(&executable.path);
-            // The launcher makes a session, and with it a group, of its own.
-            #[cfg(unix)]
-            command.process_group(0);
-            command
-        };
+        let mut command = Command::from(executable.command(environment));
         command
-            .env_clear()
-            .envs(environment.variables())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        if let Some(directory) = executable.path.parent() {
-            command.current_dir(directory);
-        }
         let mut attempts = ATTEMPTS;
         let mut child = loop {
             match command.spawn() {

@@ -6,11 +6,7 @@ use std::time::Duration;
 pub const VERSIONS: [u32; 1] = [1];
 
 /// How the token endpoint of a plugin's login begins; the provider's id follows.
-pub(crate) const SCHEME: &str = "plugin:";
-
-/// The word with which a launcher is started: it leaves the terminal and becomes the program whose
-/// path follows.
-pub const LAUNCH: &str = "__plugin";
+pub(crate) use crate::http::PLUGIN_SCHEME as SCHEME;
 
 /// The longest line of a plugin, in bytes without its end.
 pub const LONGEST_LINE: usize = 64 << 10;

@@ -1,10 +1,9 @@
 //! Which program may be started as a plugin, and what it gets to see.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use auth_store::ProviderId;
+use auth_store::{ProviderId, UnsafeProgram, check_program, check_up_to_the_root};
 
 use crate::provider::{Flow, Origin, Provider};
 
@@ -60,7 +59,7 @@ impl Executable {
         let command = provider.plugin()?;
         let manifest = match &provider.origin {
             // Who can change the manifest chooses the program.
-            Origin::Manifest(path) => check_owner(path),
+            Origin::Manifest(path) => check_up_to_the_root(path).map_err(Unusable::from),
             Origin::BuiltIn | Origin::Plugin(_) => Ok(()),
         };
         Some(manifest.and_then(|()| Self::at(&provider.id, command)))
@@ -68,20 +67,29 @@ impl Executable {
 
     /// The plugin of the provider `id` at `path`, if it may be started.
     pub fn at(id: &ProviderId, path: &Path) -> Result<Self, Unusable> {
-        let missing = |error: std::io::Error| Unusable::Missing {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        };
-        let file = fs::canonicalize(path).map_err(missing)?;
-        let metadata = fs::metadata(&file).map_err(missing)?;
-        if !metadata.is_file() || !is_executable(&metadata) {
-            return Err(Unusable::NotExecutable { path: path.to_owned() });
-        }
-        // Both ways: a link that others can change leads where they like.
-        for way in [path, file.as_path()] {
-            check_owner(way)?;
-        }
+        let file = check_program(path)?;
         Ok(Self { id: id.clone(), path: file })
+    }
+
+    /// The plugin as a process to be: started through the launcher, if there is one, with
+    /// `environment` and nothing else.
+    pub(crate) fn command(&self, environment: &Environment) -> std::process::Command {
+        let mut command = if let Some(launcher) = &environment.launcher {
+            let mut command = std::process::Command::new(launcher);
+            command.arg(LAUNCH).arg(&self.path);
+            command
+        } else {
+            let mut command = std::process::Command::new(&self.path);
+            // The launcher makes a session, and with it a group, of its own.
+            #[cfg(unix)]
+            std::os::unix::process::CommandExt::process_group(&mut command, 0);
+            command
+        };
+        command.env_clear().envs(environment.variables());
+        if let Some(directory) = self.path.parent() {
+            command.current_dir(directory);
+        }
+        command
     }
 
     /// The provider's id in the name of a plugin's file.
@@ -139,47 +147,19 @@ fn absolute(path: &OsStr) -> Option<OsString> {
     std::env::join_paths(std::env::split_paths(path).filter(|entry| entry.is_absolute())).ok()
 }
 
-#[cfg(unix)]
-fn is_executable(metadata: &fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    metadata.permissions().mode() & 0o111 != 0
-}
-
-#[cfg(not(unix))]
-fn is_executable(_: &fs::Metadata) -> bool {
-    true
-}
-
-/// Whether only we and the administrator can change what `path` leads to: the file, and each
-/// directory above it.
-#[cfg(unix)]
-fn check_owner(path: &Path) -> Result<(), Unusable> {
-    use std::os::unix::fs::MetadataExt as _;
-
-    let our_own = rustix::process::geteuid().as_raw();
-    for (depth, step) in path.ancestors().enumerate() {
-        let bad = |reason| Unusable::Unsafe { path: step.to_owned(), reason };
-        let metadata = fs::symlink_metadata(step).map_err(|error| Unusable::Missing {
-            path: step.to_owned(),
-            reason: error.to_string(),
-        })?;
-        if metadata.uid() != our_own && metadata.uid() != 0 {
-            return Err(bad("belongs to another user"));
-        }
-        // The mode of a link means nothing. Others may add files to a sticky directory, and not
-        // change ours.
-        let is_sticky = depth > 0 && metadata.mode() & 0o1000 != 0;
-        if !metadata.is_symlink() && metadata.mode() & 0o022 != 0 && !is_sticky {
-            return Err(bad("can be changed by others"));
+impl From<UnsafeProgram> for Unusable {
+    fn from(reason: UnsafeProgram) -> Self {
+        match reason {
+            UnsafeProgram::Missing { path, reason } => Self::Missing { path, reason },
+            UnsafeProgram::NotExecutable { path } => Self::NotExecutable { path },
+            UnsafeProgram::Open { path, reason } => Self::Unsafe { path, reason },
         }
     }
-    Ok(())
 }
 
-#[cfg(not(unix))]
-fn check_owner(_: &Path) -> Result<(), Unusable> {
-    Ok(())
-}
+/// The word with which a launcher is started: it leaves the terminal and becomes the program whose
+/// path follows.
+pub const LAUNCH: &str = "__plugin";
 
 const PREFIX: &str = "clawdbot-provider-";
 
@@ -243,6 +223,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn only_a_program_that_nobody_else_can_change_is_started() {
+        use std::fs;
         use std::os::unix::fs::{PermissionsExt as _, symlink};
 
         let home = tempfile::tempdir().unwrap();
@@ -263,7 +244,7 @@ mod tests {
         mode(&path, 0o644);
         assert!(matches!(judge(&path), Err(Unusable::NotExecutable { .. })));
         assert!(matches!(judge(&bin), Err(Unusable::NotExecutable { .. })));
-        for (file, directory) in [(0o775, 0o755), (0o757, 0o755), (0o755, 0o775), (0o755, 0o757)] {
+        for (file, directory) in [(0o757, 0o755), (0o755, 0o757), (0o755, 0o777)] {
             mode(&path, file);
             mode(&bin, directory);
             assert!(matches!(judge(&path), Err(Unusable::Unsafe { .. })), "{file:o} {directory:o}");

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use auth_store::{ProviderId, Secret};
+use auth_store::{ProviderId, Secret, VariableName};
 use serde_json::Value;
 
 use crate::http::address;
@@ -70,15 +70,27 @@ pub(crate) fn build(
     if is_openid && provider.identity.source.is_none() {
         // Whoever asks for `openid` is told who logged in (OpenID Connect Core §2).
         provider.identity.source = Some(IdentitySource::IdToken);
+    }
+    if is_openid && provider.identity.source != Some(IdentitySource::AccessToken) {
+        // The names of both: OpenID Connect Core §5.1.
         provider.identity.account.get_or_insert_with(|| "/sub".to_owned());
         provider.identity.email.get_or_insert_with(|| "/email".to_owned());
     }
     if provider.label.is_empty() {
         provider.label = provider.id.to_string();
     }
-    provider.builtin = entry_of(&provider.id).map(|entry| Builtin {
-        token_endpoint: entry["endpoints"]["token"].as_str().map(str::to_owned),
-        client_id: provider.client_id_from(env).or(entry["client_id"].as_str().map(str::to_owned)),
+    provider.builtin = entry_of(&provider.id).map(|entry| {
+        let changed = provider.extends.is_some();
+        let original = changed.then(|| serde_json::from_value::<Provider>(entry.clone()).ok());
+        let original = original.flatten();
+        let original = original.as_ref().unwrap_or(&provider);
+        let client_id = entry["client_id"].as_str().map(str::to_owned);
+        Builtin {
+            token_endpoint: original.endpoints.token.clone(),
+            client_id: provider.client_id_from(env).or(client_id),
+            client_secret_env: original.client_secret_env.clone(),
+            destinations: original.destinations(),
+        }
     });
     provider.read_environment(env);
     Ok(provider)
@@ -153,9 +165,12 @@ fn redirect_data(uri: String) -> RedirectData {
 }
 
 /// The first of the variables that is set and not blank, without white space around it.
-pub(crate) fn first_set(names: &[String], env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+pub(crate) fn first_set(
+    names: &[VariableName],
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Option<String> {
     names.iter().find_map(|name| {
-        let value = env(name)?;
+        let value = env(name.as_str())?;
         let value = auth_store::trim(&value);
         (!value.is_empty()).then(|| value.to_owned())
     })
@@ -327,6 +342,20 @@ mod tests {
             "command",
             "absolute",
         );
+        for name in ["X; id; Y", "PATH", "LD_PRELOAD", ""] {
+            let env = format!("\"env\": [\"{name}\"]");
+            let refused = acme("\"env\": [\"ACME_API_KEY\"]", &env);
+            refuses(
+                "acme",
+                &refused,
+                "env[0]",
+                if name.len() > 3 && !name.contains(' ') || name == "PATH" {
+                    "no key"
+                } else {
+                    "letters"
+                },
+            );
+        }
         refuses(
             "acme",
             &acme("\"bare_code\": false", "\"bare_code\": 3"),

@@ -1,5 +1,6 @@
 //! A provider as data: the catalogue's entries, and the manifests people write.
 
+pub(crate) mod destinations;
 pub(crate) mod executable;
 pub(crate) mod manifest;
 pub(crate) mod probe_request;
@@ -9,10 +10,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use auth_pkce::Redirect;
-use auth_store::{ProviderId, Secret};
+use auth_store::{ProviderId, Secret, VariableName};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::http::address;
+use crate::http::destination::Destinations;
 use crate::provider::probe_request::Probe;
 
 /// What is known of a provider. Adding one adds data, not control flow.
@@ -46,10 +48,10 @@ pub struct Provider {
     pub client_id: Option<String>,
     /// Variables that replace the client id, the first that is set wins.
     #[serde(default, deserialize_with = "null_is_default")]
-    pub client_id_env: Vec<String>,
+    pub client_id_env: Vec<VariableName>,
     /// Variables that hold a client secret. None is ever shipped.
     #[serde(default, deserialize_with = "null_is_default")]
-    pub client_secret_env: Vec<String>,
+    pub client_secret_env: Vec<VariableName>,
     /// How a client secret is presented.
     #[serde(default)]
     pub client_auth: ClientAuth,
@@ -58,13 +60,13 @@ pub struct Provider {
     pub scopes: Vec<String>,
     /// Variables that replace the scopes, separated by spaces.
     #[serde(default, deserialize_with = "null_is_default")]
-    pub scopes_env: Vec<String>,
+    pub scopes_env: Vec<VariableName>,
     /// Where the browser comes back to.
     #[serde(default)]
     pub redirect: Option<RedirectData>,
     /// Variables that replace the redirect, as one `http://127.0.0.1:PORT/PATH`.
     #[serde(default, deserialize_with = "null_is_default")]
-    pub redirect_uri_env: Vec<String>,
+    pub redirect_uri_env: Vec<VariableName>,
     /// More parameters of the authorization URL.
     #[serde(default, deserialize_with = "null_is_default")]
     pub authorize_params: BTreeMap<String, String>,
@@ -128,7 +130,7 @@ pub struct Provider {
     pub api: Option<serde_json::Value>,
     /// Variables with a key or token, the first that is set wins.
     #[serde(default, deserialize_with = "null_is_default")]
-    pub env: Vec<String>,
+    pub env: Vec<VariableName>,
     /// Whether PKCE with S256 is known to work although the issuer's metadata does not say so.
     #[serde(default)]
     pub assume_pkce: bool,
@@ -326,6 +328,8 @@ pub enum Origin {
 pub(crate) struct Builtin {
     pub(crate) token_endpoint: Option<String>,
     pub(crate) client_id: Option<String>,
+    pub(crate) client_secret_env: Vec<VariableName>,
+    pub(crate) destinations: Destinations,
 }
 
 /// A field that is wrong, and why.

@@ -7,6 +7,7 @@ use auth_store::{Kind, Secret};
 use serde::Deserialize;
 
 use crate::http::HttpRequest;
+use crate::http::destination::Destination;
 
 /// How a provider is asked: a `GET`, and what stands in its header.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -28,16 +29,17 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// The request that sends `secret`, of this `kind`.
+    /// The request that sends `secret`, of this `kind`, to the address of the probe.
     pub(crate) fn request(
         &self,
+        to: &Destination,
         kind: Kind,
         secret: &Secret,
         account: Option<&str>,
         timeout: Duration,
     ) -> HttpRequest {
-        let mut request = HttpRequest::get(&self.url, timeout);
-        let mut set = |name: &str, value: String| request.headers.push((name.to_owned(), value));
+        let mut headers = Vec::new();
+        let mut set = |name: &str, value: String| headers.push((name.to_owned(), value));
         let secret = auth_store::trim(secret.expose());
         let name = self.key_header.as_deref().filter(|_| kind == Kind::ApiKey);
         let prefix = self.key_prefix.as_deref().filter(|_| kind == Kind::ApiKey);
@@ -52,6 +54,6 @@ impl Probe {
         for (name, value) in self.token_headers.iter().filter(|_| kind != Kind::ApiKey) {
             set(name, value.clone());
         }
-        request
+        to.get(headers, timeout)
     }
 }

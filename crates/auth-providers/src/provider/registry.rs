@@ -171,8 +171,8 @@ impl Providers {
     ) -> Option<EnvKey> {
         self.find(provider)?.env.iter().find_map(|name| {
             let value = first_set(std::slice::from_ref(name), env)?;
-            let is_oauth = name.contains("OAUTH_TOKEN");
-            Some(EnvKey { name: name.clone(), value: value.into(), is_oauth })
+            let is_oauth = name.as_str().contains("OAUTH_TOKEN");
+            Some(EnvKey { name: name.to_string(), value: value.into(), is_oauth })
         })
     }
 }

@@ -48,6 +48,7 @@ pub async fn logout(
             // Nothing that could be sent, so nothing that anybody else could be waiting for.
             let revocation =
                 if login.access.is_blank() { Revocation::NotOffered } else { revoke(&login).await };
+            let revocation = unless_foreign(revocation, profile)?;
             context.store.update(|document| document.remove(profile))?;
             return Ok(LoggedOut { revocation, others: Vec::new() });
         };
@@ -73,7 +74,7 @@ pub async fn logout(
         }
         give_to_successors(&login, provider, context)?;
         let others = holders(key, provider, context);
-        let revocation = revoke(&login).await;
+        let revocation = unless_foreign(revoke(&login).await, profile)?;
         if revocation == Revocation::Done {
             let path = context.store.canonical_path();
             lock.write(&Record::new(State::Revoked, &path, profile, context.clock.now()))?;
@@ -98,4 +99,15 @@ pub async fn logout(
         return Ok(LoggedOut { revocation, others });
     }
     Err(RefreshError::Unfinished { profile: profile.clone() })
+}
+
+/// The profile stays if its tokens are not for the address of the revocation endpoint: the user
+/// decides whether they are.
+fn unless_foreign(revocation: Revocation, profile: &ProfileId) -> Result<Revocation, RefreshError> {
+    match revocation {
+        Revocation::Foreign(foreign) => {
+            Err(RefreshError::Target { profile: profile.clone(), target: foreign.into() })
+        }
+        revocation => Ok(revocation),
+    }
 }

@@ -146,6 +146,14 @@ pub(super) fn look(
                 "its access token has expired, and logins of this provider are not refreshed";
             unless_ended(Credential::OAuth(usable), reason)
         }
+        Err(target @ TargetError::Foreign(_)) if !wanted.forces(&login) => {
+            // Its access token is good until its end.
+            let usable = Credential::OAuth(login);
+            if usable.is_valid(now.plus(wanted.at_least)) {
+                return Ok(Look::Done(usable));
+            }
+            Err(RefreshError::Target { profile: profile.clone(), target })
+        }
         Err(target) => Err(RefreshError::Target { profile: profile.clone(), target }),
     }
 }

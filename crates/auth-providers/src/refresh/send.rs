@@ -73,8 +73,8 @@ pub async fn send(
         let rest = DEADLINE.saturating_sub(store.age());
         let timeout = if was_sent { rest } else { rest.min(FIRST_ATTEMPT) };
         let witness = store.witness();
-        let mut request = current.target.request(&current.login.refresh, timeout);
-        request.gate = Some(Arc::new(witness));
+        let request = current.target.request(&current.login.refresh, timeout);
+        let request = request.gated(Arc::new(witness));
         let reason = match context.http.send(request).await {
             Ok(response) => break response,
             Err(HttpError::NotSent(reason)) if !was_sent => {

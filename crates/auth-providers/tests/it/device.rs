@@ -283,3 +283,24 @@ fn responses_in_the_form_of_a_form_are_understood() {
     assert_eq!((credential.access.expose(), credential.refresh.expose()), ("a", "r"));
     assert_eq!(times, [5, 10, 20]);
 }
+
+#[test]
+fn a_web_page_is_called_one_wherever_it_comes() {
+    let page = || json!("<html><body>Sign in to our hotel</body></html>");
+    let says = |error: LoginError, status: u16| {
+        assert!(matches!(error, LoginError::Unavailable { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("with a web page (status {status})")), "{text}");
+    };
+    for status in [200, 302, 403, 503] {
+        // In the place of the code, and of all polls.
+        let http = Responses::new([(status, page())]);
+        let (acme, time, user) = (provider(&manifest()), Time::default(), nobody());
+        let login = device_login(&acme, Flow::DeviceCode, [1; 64], &http, &user, &NOW, &time);
+        says(block_on(login).unwrap_err(), status);
+        let polls = std::iter::repeat_with(|| (status, page())).take(6).collect();
+        says(run(code(), polls).0.unwrap_err(), status);
+        // One that passes costs nothing.
+        run(code(), vec![(status, page()), pending(), tokens()]).0.unwrap();
+    }
+}

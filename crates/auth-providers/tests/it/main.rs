@@ -4,6 +4,7 @@
 
 mod catalogue;
 mod device;
+mod identity;
 mod login;
 mod naming;
 mod pending;

@@ -7,7 +7,7 @@ use auth_providers::{
     Flow, HttpClient, Login, LoginError, PENDING_LIFETIME, Pending, PendingLogins, Provider,
     Providers, Way,
 };
-use auth_store::Timestamp;
+use auth_store::{ProviderId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -44,7 +44,7 @@ fn finish(
     http: &dyn HttpClient,
     now: Timestamp,
 ) -> Result<(Login, Value), LoginError> {
-    let received = pending.answered(pasted, providers, now)?;
+    let received = pending.answered(pasted, None, providers, now)?;
     let note = received.note.clone();
     Ok((block_on(received.finish(http, &nobody(), &now, &Time::default()))?, note))
 }
@@ -179,7 +179,7 @@ fn a_code_without_state_goes_to_the_newest_login_that_takes_one() {
     let first = start(&pending, &acme, 1, NOW);
     start(&pending, &acme, 2, NOW.plus(Duration::from_secs(1)));
     let issuer = Issuer::new(|_, _| tokens());
-    finish(&pending, "the-code", &providers(&manifest), &issuer, NOW).unwrap();
+    finish(&pending, "the-code-1", &providers(&manifest), &issuer, NOW).unwrap();
     assert_eq!(files(directory.path()), [format!("{}.json", first.id)]);
 }
 
@@ -207,20 +207,20 @@ fn a_device_login_begun_here_is_finished_there() {
     // A provider that cannot be reached leaves the login as it was.
     let (providers, time) = (providers(&manifest), Time::default());
     let odd = Responses::new((0..6).map(|_| (404, json!("nothing"))));
-    let received = pending.answered(&begun.id, &providers, NOW).unwrap();
+    let received = pending.answered(&begun.id, None, &providers, NOW).unwrap();
     let error = block_on(received.finish(&odd, &nobody(), &NOW, &time)).unwrap_err();
     assert!(matches!(error, LoginError::Unavailable { .. }), "{error}");
 
     // Its code finds it, too; the verifier is the one of the challenge.
     let http = Responses::new([(200, json!({"access_token": "a", "refresh_token": "r"}))]);
-    let received = pending.answered("AB-12\n", &providers, NOW).unwrap();
+    let received = pending.answered("AB-12\n", None, &providers, NOW).unwrap();
     let login = block_on(received.finish(&http, &nobody(), &NOW, &time)).unwrap();
     assert_eq!(login.credential.bearer().expose(), "a");
     let verifier = http.asked()[0].field("code_verifier").unwrap();
     let verifier = auth_pkce::Verifier::parse(&verifier).unwrap();
     assert_eq!(verifier.challenge().as_str(), challenge);
     assert_eq!(files(directory.path()), Vec::<String>::new());
-    let again = pending.answered("AB-12", &providers, NOW).unwrap_err();
+    let again = pending.answered("AB-12", None, &providers, NOW).unwrap_err();
     assert!(matches!(again, LoginError::NoneBegun), "{again}");
 }
 
@@ -242,7 +242,7 @@ fn a_device_login_that_is_dropped_can_be_finished_later() {
     let user = nobody();
     let time = crate::support::StandingStill;
     block_on(async {
-        let received = pending.answered(&begun.id, &providers, NOW).unwrap();
+        let received = pending.answered(&begun.id, None, &providers, NOW).unwrap();
         let mut finishing = Box::pin(received.finish(&http, &user, &NOW, &time));
         let polled = std::future::poll_fn(|context| {
             std::task::Poll::Ready(finishing.as_mut().poll(context).is_pending())
@@ -251,7 +251,7 @@ fn a_device_login_that_is_dropped_can_be_finished_later() {
         assert_eq!(files(directory.path()), [format!("{}.claimed", begun.id)]);
     });
     assert_eq!(files(directory.path()), [format!("{}.json", begun.id)]);
-    pending.answered(&begun.id, &providers, NOW).unwrap();
+    pending.answered(&begun.id, None, &providers, NOW).unwrap();
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_login_that_somebody_else_took_since_is_gone() {
     let pending = PendingLogins::at(directory.path());
     let begun = start(&pending, &provider(&plain()), 1, NOW);
     let (providers, issuer) = (providers(&plain()), Issuer::new(|_, _| tokens()));
-    let received = || pending.answered(&response(&begun), &providers, NOW).unwrap();
+    let received = || pending.answered(&response(&begun), None, &providers, NOW).unwrap();
     let (first, second, third) = (received(), received(), received());
 
     // What is in the way is not the same as nothing there.
@@ -294,7 +294,100 @@ fn a_clock_that_was_set_back_keeps_no_login_alive() {
     let begun = start(&pending, &provider(&plain()), 1, NOW);
     let earliest = Timestamp(begun.expires.0 - 2 * 3_600_000);
     for (now, is_left) in [(earliest, true), (Timestamp(earliest.0 - 1), false)] {
-        assert!(pending.answered("nothing", &providers(&plain()), now).is_err());
+        assert!(pending.answered("nothing", None, &providers(&plain()), now).is_err());
         assert_eq!(files(directory.path()).len(), usize::from(is_left));
     }
+}
+
+#[test]
+fn a_bad_paste_or_an_issuer_that_is_away_leaves_the_login() {
+    let directory = tempfile::tempdir().unwrap();
+    let pending = PendingLogins::at(directory.path());
+    let mut manifest = plain();
+    manifest["bare_code"] = json!(true);
+    let (begun, providers) = (start(&pending, &provider(&manifest), 1, NOW), providers(&manifest));
+    let nobody = Issuer::new(|_, _| panic!("nothing is sent"));
+    let state = Url::parse(url(&begun)).get("state").to_owned();
+    let redirect = redirect_uri(&begun);
+    for pasted in [
+        "hello".to_owned(),
+        format!("{redirect}?code=c"),
+        format!("{redirect}?state={state}"),
+        format!("{redirect}?error=access_denied&state=another"),
+        format!("{redirect}?code=c&state={state}&iss=https%3A%2F%2Fac"),
+    ] {
+        let error = finish(&pending, &pasted, &providers, &nobody, NOW).unwrap_err();
+        assert!(matches!(error, LoginError::Callback(_)), "{pasted}: {error}");
+        assert_eq!(files(directory.path()).len(), 1, "{pasted}");
+    }
+    // A word that might have been a code, and is none.
+    let refused = Issuer::new(|_, _| (400, json!({"error": "invalid_grant"}).to_string()));
+    let error = finish(&pending, "hello-2-all", &providers, &refused, NOW).unwrap_err();
+    assert!(matches!(error, LoginError::Callback(ref it) if !it.ends_login()), "{error}");
+    assert_eq!(files(directory.path()).len(), 1);
+    // No answer, and a web page.
+    for away in [(0, String::new()), (200, "<html>sign in</html>".to_owned())] {
+        let away = Issuer::new(move |_, _| away.clone());
+        let error = finish(&pending, &response(&begun), &providers, &away, NOW).unwrap_err();
+        assert!(matches!(error, LoginError::Unavailable { .. }), "{error}");
+        assert_eq!(files(directory.path()).len(), 1);
+    }
+    let issuer = Issuer::new(|_, _| tokens());
+    finish(&pending, &format!("URL: {}.", response(&begun)), &providers, &issuer, NOW).unwrap();
+    assert!(files(directory.path()).is_empty());
+    // The control: a code with its state that is refused ends the login.
+    let begun = start(&pending, &provider(&manifest), 2, NOW);
+    let refused = Issuer::new(|_, _| (400, json!({"error": "invalid_grant"}).to_string()));
+    let error = finish(&pending, &response(&begun), &providers, &refused, NOW).unwrap_err();
+    assert!(matches!(error, LoginError::Refused { .. }), "{error}");
+    assert!(files(directory.path()).is_empty());
+}
+
+/// A code alone says nothing about the login it is for.
+#[test]
+fn a_bare_code_for_two_logins_is_an_error_unless_the_provider_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let pending = PendingLogins::at(directory.path().join("logins"));
+    let manifest = |id: &str| {
+        let mut manifest = plain();
+        manifest["id"] = id.into();
+        manifest["bare_code"] = true.into();
+        (std::path::PathBuf::from(format!("/{id}.json")), Ok(manifest.to_string()))
+    };
+    let both = Providers::from_manifests(vec![manifest("acme"), manifest("other")], &|_| None);
+    assert_eq!(both.errors(), []);
+    let find = |id: &str| both.find(&ProviderId::new(id)).unwrap().clone();
+    let begun = [start(&pending, &find("acme"), 1, NOW), start(&pending, &find("other"), 2, NOW)];
+    let error = pending.answered("the-code", None, &both, NOW).unwrap_err();
+    assert!(matches!(&error, LoginError::SeveralBegun { providers } if providers.len() == 2));
+    assert!(error.to_string().contains("`acme`") && error.to_string().contains("`other`"));
+    for id in ["acme", "other"] {
+        let only = ProviderId::new(id);
+        let received = pending.answered("the-code", Some(&only), &both, NOW).unwrap();
+        assert_eq!(received.provider().id, only);
+    }
+    // The whole address names its login, and a provider that is named must be the one.
+    let address = response(&begun[0]);
+    assert_eq!(
+        pending.answered(&address, None, &both, NOW).unwrap().provider().id.as_str(),
+        "acme"
+    );
+    let other = ProviderId::new("other");
+    assert!(pending.answered(&address, Some(&other), &both, NOW).is_err());
+}
+
+/// The manifest was changed between the two steps.
+#[test]
+fn an_entry_that_names_new_addresses_meanwhile_finishes_no_login() {
+    let directory = tempfile::tempdir().unwrap();
+    let pending = PendingLogins::at(directory.path().join("logins"));
+    let begun = start(&pending, &provider(&plain()), 1, NOW);
+    let mut changed = plain();
+    changed["probe"] = json!({"url": "https://evil.example/p"});
+    let finish = |manifest: &Value| {
+        let received = pending.answered(&response(&begun), None, &providers(manifest), NOW);
+        received.map(|received| received.provider().id.clone())
+    };
+    assert!(matches!(finish(&changed), Err(LoginError::NoneBegun)));
+    assert_eq!(finish(&plain()).unwrap().as_str(), "acme");
 }

@@ -1,8 +1,9 @@
 //! Revocation (RFC 7009).
 
 use auth_providers::refresh::Revocation;
-use auth_store::OAuthCredential;
-use serde_json::json;
+use auth_providers::{ForeignDestination, Providers};
+use auth_store::{OAuthCredential, ProviderId};
+use serde_json::{Value, json};
 
 use crate::support::{Issuer, NOW, acme, block_on, provider};
 
@@ -84,4 +85,62 @@ fn the_endpoint_is_discovered_where_only_the_issuer_is_known() {
     });
     let outcome = block_on(provider(&manifest).revoke(&login(HOME), &issuer, NOW));
     assert_eq!(outcome, Revocation::Done);
+}
+
+/// The entry of a built-in provider, laid over by a manifest.
+fn codex(change: Value) -> auth_providers::Provider {
+    let mut manifest = json!({"id": "openai-codex", "extends": "openai-codex"});
+    manifest.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    let files = vec![("/openai-codex.json".into(), Ok(manifest.to_string()))];
+    let providers = Providers::from_manifests(files, &|_| None);
+    assert_eq!(providers.errors(), []);
+    providers.find(&ProviderId::new("openai-codex")).unwrap().clone()
+}
+
+#[test]
+fn a_manifest_that_moves_the_revocation_gets_no_token() {
+    let nobody = Issuer::new(|_, _| panic!("nothing is sent"));
+    let evil = json!({"endpoints": {"revocation": "https://evil.example/r"}});
+    let recorded = OAuthCredential {
+        destinations: Some(vec!["https://auth.openai.com".to_owned()]),
+        ..login("https://auth.openai.com/oauth/token")
+    };
+    let foreign =
+        |login: &OAuthCredential| match block_on(codex(evil.clone()).revoke(login, &nobody, NOW)) {
+            Revocation::Foreign(ForeignDestination { wanted, allowed, .. }) => (wanted, allowed),
+            other => panic!("{other:?}"),
+        };
+    let (wanted, allowed) = foreign(&recorded);
+    assert_eq!(wanted, "https://evil.example");
+    assert_eq!(allowed, ["https://auth.openai.com"]);
+    // A login without a record has the origins of the catalogue.
+    for unrecorded in [
+        login("https://auth.openai.com/oauth/token"),
+        OAuthCredential { token_endpoint: None, ..login("") },
+    ] {
+        assert!(foreign(&unrecorded).1.contains(&"https://chatgpt.com".to_owned()));
+    }
+    // The control: an origin that the user accepted.
+    let accepted = OAuthCredential {
+        destinations: Some(vec![
+            "https://auth.openai.com".to_owned(),
+            "https://evil.example".to_owned(),
+        ]),
+        ..recorded
+    };
+    let issuer = Issuer::new(|url, _| {
+        assert_eq!(url, "https://evil.example/r");
+        (200, String::new())
+    });
+    let outcome = block_on(codex(evil).revoke(&accepted, &issuer, NOW));
+    assert_eq!((outcome, issuer.asked().len()), (Revocation::Done, 2));
+}
+
+#[test]
+fn a_login_of_another_endpoint_without_a_record_is_for_that_origin_alone() {
+    let mut manifest = acme();
+    manifest["endpoints"]["revocation"] = "https://else.example/revoke".into();
+    let nobody = Issuer::new(|_, _| panic!("nothing is sent"));
+    let outcome = block_on(provider(&manifest).revoke(&login(HOME), &nobody, NOW));
+    assert!(matches!(outcome, Revocation::Foreign(_)), "{outcome:?}");
 }

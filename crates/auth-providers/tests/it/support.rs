@@ -75,9 +75,9 @@ impl<F: Fn(&str, &str) -> (u16, String) + Send + Sync> Issuer<F> {
 
 impl<F: Fn(&str, &str) -> (u16, String) + Send + Sync> HttpClient for Issuer<F> {
     fn send(&self, request: HttpRequest) -> Sending<'_> {
-        let body = String::from_utf8(request.body.unwrap_or_default()).unwrap();
-        let (status, response) = (self.respond)(&request.url, &body);
-        self.asked.lock().unwrap().push((request.url, body));
+        let body = String::from_utf8(request.body().unwrap_or_default().to_vec()).unwrap();
+        let (status, response) = (self.respond)(request.url(), &body);
+        self.asked.lock().unwrap().push((request.url().to_owned(), body));
         Box::pin(async move {
             match status {
                 0 => Err(HttpError::NoResponse("cut off".to_owned())),
@@ -142,8 +142,9 @@ impl Asked {
 impl HttpClient for Responses {
     fn send(&self, request: HttpRequest) -> Sending<'_> {
         (self.on_request)();
-        let body = String::from_utf8(request.body.unwrap_or_default()).unwrap();
-        let HttpRequest { method, url, headers, .. } = request;
+        let body = String::from_utf8(request.body().unwrap_or_default().to_vec()).unwrap();
+        let (method, url) = (request.method(), request.url().to_owned());
+        let headers = request.headers().to_vec();
         self.asked.lock().unwrap().push(Asked { method, url, headers, body });
         let response = self.left.lock().unwrap().pop_front();
         let (status, body) = response.unwrap_or_else(|| panic!("nobody expected a request"));

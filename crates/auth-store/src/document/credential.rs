@@ -50,6 +50,8 @@ pub struct OAuthCredential {
     pub issuer: Option<String>,
     /// The project, for providers that need one in each request.
     pub project_id: Option<String>,
+    /// The origins that its secrets may be sent to, as they were when it was made.
+    pub destinations: Option<Vec<String>>,
 }
 
 /// The kind of a credential: the `type` in the file.
@@ -107,7 +109,7 @@ pub struct Profile {
 impl Credential {
     /// The members of a stored profile that are ours: those of the credential, and those of its
     /// account. All others belong to other programs.
-    pub const MEMBERS: [&str; 14] = [
+    pub const MEMBERS: [&str; 15] = [
         "type",
         "provider",
         "key",
@@ -122,7 +124,11 @@ impl Credential {
         "tokenEndpoint",
         "issuer",
         "projectId",
+        Self::DESTINATIONS,
     ];
+
+    /// The member with the origins that the secrets of a profile may be sent to.
+    pub const DESTINATIONS: &str = "destinations";
 
     /// The kind.
     pub fn kind(&self) -> Kind {
@@ -269,8 +275,17 @@ pub(crate) fn credential(entry: &Object<'_>) -> Option<Credential> {
             token_endpoint: text("tokenEndpoint"),
             issuer: text("issuer"),
             project_id: text("projectId"),
+            destinations: destinations(entry),
         }),
     })
+}
+
+/// The origins that the secrets of the entry may be sent to. What cannot be read names none: then
+/// nothing may be sent.
+pub(crate) fn destinations(entry: &Object<'_>) -> Option<Vec<String>> {
+    let raw = entry.get(Credential::DESTINATIONS).filter(|raw| *raw != b"null")?;
+    let origins = json::elements(raw).unwrap_or_default();
+    Some(origins.into_iter().filter_map(|origin| json::string(Some(origin))).collect())
 }
 
 /// The member that says when a credential ends.
@@ -313,6 +328,9 @@ pub(crate) fn write_over(entry: &mut Object<'_>, credential: &Credential) {
                 if let Some(value) = value {
                     write_text(entry, name, value);
                 }
+            }
+            if login.destinations.is_some() && login.destinations != destinations(entry) {
+                entry.set_or_remove(Credential::DESTINATIONS, login.destinations.as_ref());
             }
         }
     }
@@ -386,12 +404,13 @@ mod tests {
             token_endpoint: text(),
             issuer: text(),
             project_id: text(),
+            destinations: Some(vec!["https://a.example".to_owned()]),
         };
         let mut document = crate::Document::empty();
         document.put(&"a".into(), "acme", &Credential::OAuth(login), &serde_json::Map::new());
         let written: serde_json::Value = serde_json::from_slice(&document.to_bytes()).unwrap();
         let names: Vec<_> = written["profiles"]["a"].as_object().unwrap().keys().collect();
-        assert_eq!(names.len(), 11);
+        assert_eq!(names.len(), 12);
         assert!(names.iter().all(|name| Credential::MEMBERS.contains(&name.as_str())), "{names:?}");
     }
 

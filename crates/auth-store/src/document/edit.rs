@@ -42,6 +42,26 @@ impl Document {
         true
     }
 
+    /// Sets further members of an existing profile. `false`, and nothing done, if there is no such
+    /// profile.
+    pub fn set_fields(
+        &mut self,
+        id: &ProfileId,
+        fields: &serde_json::Map<String, serde_json::Value>,
+    ) -> bool {
+        let Some(mut entry) = self.raw(id).and_then(Object::parse).map(Object::into_owned) else {
+            return false;
+        };
+        for (name, value) in fields {
+            entry.set(name, value);
+        }
+        if let Some(profiles) = self.section_mut("profiles") {
+            profiles.set_edited(id.as_str(), &entry);
+        }
+        self.touch(id);
+        true
+    }
+
     /// Puts the entry `raw` in place of whatever `id` was, as it is.
     pub(crate) fn put_raw(&mut self, id: &ProfileId, raw: &[u8]) {
         if let Some(profiles) = self.section_mut("profiles") {

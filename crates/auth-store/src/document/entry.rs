@@ -27,12 +27,18 @@ impl Document {
     /// Puts `entry` in the place of whatever `id` was: as it is, or with `credential` instead of
     /// the one in it. All other members stay as they are written.
     pub fn put_copy(&mut self, id: &ProfileId, entry: &Entry, credential: Option<&Credential>) {
-        let Some(credential) = credential else { return self.put_raw(id, &entry.0) };
         let mut members = Object::from_raw(Some(&entry.0)).into_owned();
-        for name in OF_A_CREDENTIAL {
-            members.remove(name);
+        // Where secrets may be sent to is recorded here, at a login, and never believed of a file.
+        let has_record = members.remove(Credential::DESTINATIONS);
+        if credential.is_none() && !has_record {
+            return self.put_raw(id, &entry.0);
         }
-        credential::write_over(&mut members, credential);
+        if let Some(credential) = credential {
+            for name in OF_A_CREDENTIAL {
+                members.remove(name);
+            }
+            credential::write_over(&mut members, credential);
+        }
         self.put_raw(id, &members.to_text());
     }
 }
@@ -70,6 +76,16 @@ mod tests {
     fn an_entry_moves_as_it_is_written() {
         let entry = STORE.split_once(r#""a:b":"#).unwrap().1.trim_end_matches("}}");
         assert!(copied(None).contains(&format!(r#""c:d":{entry}"#)), "{}", copied(None));
+    }
+
+    #[test]
+    fn a_record_of_destinations_does_not_move() {
+        let from = STORE.replace(r#""label""#, r#""destinations":["https://evil"],"label""#);
+        let entry = Document::parse(from.as_bytes()).unwrap().entry(&"a:b".into()).unwrap();
+        let mut to = Document::empty();
+        to.put_copy(&"c:d".into(), &entry, None);
+        assert_eq!(to.destinations(&"c:d".into()), None);
+        assert_eq!(to.field(&"c:d".into(), "label"), Some("mine".into()));
     }
 
     #[test]

@@ -223,6 +223,11 @@ impl Document {
         serde_json::from_slice(Object::parse(self.raw(id)?)?.get(name)?).ok()
     }
 
+    /// The origins that the secrets of `id` may be sent to, if they are recorded.
+    pub fn destinations(&self, id: &ProfileId) -> Option<Vec<String>> {
+        credential::destinations(&Object::from_raw(self.raw(id)))
+    }
+
     /// The entry of `id` as it is.
     pub(crate) fn raw(&self, id: &ProfileId) -> Option<&[u8]> {
         self.entries().get(id.as_str())

@@ -46,12 +46,12 @@ fn remove_abandoned(directory: &Path, now: SystemTime) {
 /// Longer than any process of ours needs between creating a file and renaming it.
 const ABANDONED: Duration = Duration::from_mins(5);
 
-/// The same, but only if the content is still `before` (`None`: there is no file). It is compared
-/// at the last moment, for files that other programs write without a lock. `false`: it changed, and
-/// nothing was written.
+/// The same for a file of other programs too, which write it without a lock: only if the content is
+/// still `before` (`None`: there is no file), and with the owner, the group and the rights that the
+/// file has. `false`: it changed, and nothing was written.
 ///
 /// # Errors
-/// The old content is still there.
+/// The old content is still there. Owner and group may be such that this process cannot give them.
 pub fn replace_if_unchanged(
     path: &Path,
     before: Option<&[u8]>,
@@ -59,6 +59,9 @@ pub fn replace_if_unchanged(
 ) -> Result<bool, StoreError> {
     let mut next = NextFile::create(path, &random_sibling(path), 0)?;
     next.fill(bytes)?;
+    if before.is_some() {
+        next.be_like(path)?;
+    }
     next.sync()?;
     let now = match read_regular(path) {
         Ok(now) => Some(now),
@@ -168,6 +171,27 @@ impl NextFile {
             file.set_len(bytes.len() as u64)
         };
         write(&mut self.file).map_err(StoreError::io("write", &self.temporary))
+    }
+
+    /// Gives it the owner, the group and the rights of the file at `path`, if that exists.
+    fn be_like(&self, path: &Path) -> Result<(), StoreError> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+            let Ok(found) = fs::metadata(path) else { return Ok(()) };
+            let copy = || -> io::Result<()> {
+                let own = self.file.metadata()?;
+                if (own.uid(), own.gid()) != (found.uid(), found.gid()) {
+                    fchown(&self.file, Some(found.uid()), Some(found.gid()))?;
+                }
+                copy_access_list(path, &self.file);
+                self.file.set_permissions(fs::Permissions::from_mode(found.mode() & 0o7777))
+            };
+            copy().map_err(StoreError::io("keep owner, group and rights of", path))?;
+        }
+        #[cfg(not(unix))]
+        let _ = path;
+        Ok(())
     }
 
     /// Waits until the content is on the disk.
@@ -335,6 +359,22 @@ pub(crate) fn refuse_if_fixed(path: &Path) -> Result<(), StoreError> {
     let _ = path;
     Ok(())
 }
+
+/// Gives `file` the list of users and groups with rights of their own that the file at `path` has,
+/// if it has one: without it, the rights of its group would mean more.
+#[cfg(target_os = "linux")]
+fn copy_access_list(path: &Path, file: &File) {
+    use rustix::fs::{XattrFlags, fsetxattr, getxattr};
+    const NAME: &str = "system.posix_acl_access";
+    let mut list = vec![0; 64 << 10];
+    if let Ok(length) = getxattr(path, NAME, &mut list) {
+        // Where the file system cannot do it, the file did not have one.
+        let _ = fsetxattr(file, NAME, &list[..length], XattrFlags::empty());
+    }
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn copy_access_list(_path: &Path, _file: &File) {}
 
 /// Renames, unless `to` exists.
 pub(crate) fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {

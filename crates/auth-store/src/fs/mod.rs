@@ -5,6 +5,7 @@ pub(crate) mod accounts;
 pub(crate) mod atomic;
 pub(crate) mod exists;
 pub(crate) mod flock;
+pub(crate) mod journal;
 pub(crate) mod links;
 pub(crate) mod locate;
 pub(crate) mod open;

@@ -93,18 +93,6 @@ pub(crate) fn open_any(path: &Path) -> io::Result<(File, Metadata)> {
     open(path, 0)
 }
 
-/// A list of the system, if it is the administrator's alone.
-#[cfg(unix)]
-pub(crate) fn read_of_system(path: &Path) -> Option<Vec<u8>> {
-    use std::os::unix::fs::MetadataExt as _;
-    let (mut file, found) = open(path, 0).ok()?;
-    let is_safe = owner::is_trusted(&found) && found.mode() & 0o022 == 0;
-    if !is_safe || found.len() > LARGEST_LIST {
-        return None;
-    }
-    read_open(&mut file, &found, LARGEST_LIST).ok()
-}
-
 /// The start of a file of the kernel, which is of whatever user and says no size.
 pub(crate) fn read_of_kernel(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -128,7 +116,9 @@ fn open_trusted(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {
     });
     match opened {
         Ok(opened) => Ok(Some(opened)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            owner::check_leads(path).map(|()| None)
+        }
         Err(error) => Err(StoreError::io("read", path)(error)),
     }
 }
@@ -242,10 +232,6 @@ pub(crate) const LARGEST: usize = 512 << 20;
 /// The largest of any other file.
 const LARGEST_FILE: u64 = 64 << 20;
 
-/// Of a list in `/etc`.
-#[cfg(unix)]
-const LARGEST_LIST: u64 = 4 << 20;
-
 /// Of a file of `/proc`.
 const LARGEST_OF_KERNEL: u64 = 64 << 10;
 
@@ -338,7 +324,7 @@ mod tests {
         assert_eq!(read_private(&path, 7), None);
         assert!(read_at_most(&path, 8).is_ok() && read_at_most(&path, 7).is_err());
         // Nothing of it is read: its size alone says enough.
-        let huge = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let huge = OpenOptions::new().write(true).open(&path).unwrap();
         huge.set_len(8 << 30).unwrap();
         assert!(said().unwrap_err().contains("larger"));
     }

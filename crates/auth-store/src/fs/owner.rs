@@ -60,6 +60,23 @@ pub(crate) fn check_way(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Refuses the store `path`, which does not exist, if a link on the way to it leads nowhere: to a disk
+/// that is not mounted, say. What is there has to be found, not to be replaced.
+pub(crate) fn check_leads(path: &Path) -> Result<(), StoreError> {
+    let own = if paths::is_below_agents(path) { 5 } else { 2 };
+    for step in path.ancestors().take(own).filter(|step| !step.as_os_str().is_empty()) {
+        match fs::symlink_metadata(step) {
+            Ok(found) if found.is_symlink() && fs::metadata(step).is_err() => {
+                let reason = "it is a link that leads nowhere";
+                return Err(StoreError::Unsafe { path: step.to_owned(), reason });
+            }
+            Ok(_) => return Ok(()),
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
 /// Checks the directory of a store before a write: it must be ours, and no other user may replace
 /// files in it. The right of its group to write is removed.
 pub(crate) fn check_directory(directory: &Path, file: &Path) -> Result<(), StoreError> {

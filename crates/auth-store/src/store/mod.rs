@@ -1,5 +1,6 @@
 //! The store: *read*, *update*, *lock for refresh*. No other code writes the file.
 
+pub(crate) mod audit;
 pub(crate) mod legacy_import;
 pub(crate) mod lock;
 pub(crate) mod model_usage;

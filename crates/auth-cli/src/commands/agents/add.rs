@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use crate::agent;
 use crate::agent::invocation::Invocation;
+use crate::agent::workspace;
+use crate::agent::{self, Agent};
 use crate::commands::agents::args::AgentsAddArgs;
 use crate::commands::agents::bindings::{Binding, Bound};
 use crate::config::edit::{Change, Missing};
@@ -28,10 +29,12 @@ pub fn run(args: &AgentsAddArgs, invocation: &Invocation<'_>) -> Result<Report, 
     let (config, context) = (invocation.config()?, invocation.context);
     let asked = ask(args, invocation.output.json, &config, context)?;
     let new = New::from_args(args, &asked, &config, context)?;
-    let bound = write(&new, args, &config, invocation)?;
+    let mut made = Made::default();
     for directory in [&new.workspace, &new.directory, &new.sessions] {
-        make(directory)?;
+        made.make(directory)?;
     }
+    let bound = write(&new, args, &config, invocation)?;
+    made.keep();
     let report = report(&new, &bound, context);
     match asked.login {
         Some(provider) => {
@@ -83,13 +86,8 @@ fn ask(
     let workspace = if let Some(workspace) = workspace {
         workspace
     } else {
-        let usual = crate::commands::agents::list::workspace(
-            &config::agent_id(&name),
-            None,
-            false,
-            config,
-            context,
-        );
+        let id = config::agent_id(&name);
+        let usual = workspace::usual(&id, None, false, config, context).display().to_string();
         let question = format!("Its workspace [{}]:", context.display(Path::new(&usual)));
         Some(response(question, context)?).filter(|text| !text.is_empty()).unwrap_or(usual)
     };
@@ -119,10 +117,11 @@ impl New {
         config: &Config,
         context: &Context,
     ) -> Result<Self, CliError> {
-        let (name, id) = (asked.name.clone(), config::agent_id(&asked.name));
+        let name = asked.name.clone();
         if name.is_empty() {
             return Err(CliError::usage("the agent has no name"));
         }
+        let id = config::explicit_agent_id(&name)?;
         if id == paths::MAIN_AGENT {
             return Err(
                 CliError::usage("`main` is the agent there always is").hint("choose another name")
@@ -135,13 +134,18 @@ impl New {
         if id != name {
             context.say(format_args!("note: its id is `{id}`"));
         }
-        let chosen = args.agent_dir.as_deref().map(|text| context.user_path(text));
+        let chosen = args.agent_dir.as_deref();
+        let chosen = chosen.map(|text| context.path_of("--agent-dir", text)).transpose()?;
         let chosen = chosen.filter(|path| !path.as_os_str().is_empty());
-        let directory = chosen.unwrap_or_else(|| agent::directory(&id, config, context));
+        let directory = match chosen {
+            Some(chosen) => chosen,
+            None => agent::directory(&id, config, context)?,
+        };
+        let own = Agent { id: id.clone(), directory: directory.clone() };
         let all = agent::all(config, context)?.into_iter().filter(|other| *other != id);
-        let taken = all
-            .into_iter()
-            .find(|other| same_directory(&agent::directory(other, config, context), &directory));
+        let taken = all.into_iter().find(|other| {
+            Agent::of(other, config, context).is_ok_and(|other| other.is_one_with(&own))
+        });
         if let Some(other) = taken {
             let message = format!("`{}` belongs to the agent `{other}`", directory.display());
             return Err(CliError::usage(message).hint(format!(
@@ -152,7 +156,7 @@ impl New {
         let model = args.model.as_deref().map(auth_store::trim).filter(|text| !text.is_empty());
         Ok(Self {
             sessions: paths::sessions(&context.paths().state_dir, &id),
-            workspace: context.user_path(&asked.workspace),
+            workspace: context.path_of("--workspace", &asked.workspace)?,
             model: model.map(str::to_owned),
             id,
             name,
@@ -174,11 +178,6 @@ impl New {
         }
         entry
     }
-}
-
-fn same_directory(one: &Path, other: &Path) -> bool {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    real(one) == real(other)
 }
 
 /// Puts the agent and its rules into the config.
@@ -219,9 +218,30 @@ fn write(
     Ok(bound)
 }
 
-/// A folder of the user's own, or one of ours: nobody else looks into it.
-fn make(directory: &Path) -> Result<(), CliError> {
-    Ok(auth_store::create_private_directory(directory)?)
+/// The directories that were made, for their owner only. They go again, if what they are for fails.
+#[derive(Default)]
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    fn make(&mut self, directory: &Path) -> Result<(), CliError> {
+        let missing = directory.ancestors().take_while(|it| it.symlink_metadata().is_err());
+        // The innermost one is the first to go.
+        self.0.splice(0..0, missing.map(Path::to_owned));
+        Ok(auth_store::create_private_directory(directory)?)
+    }
+
+    fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for directory in &self.0 {
+            // What somebody put something into stays.
+            let _ = std::fs::remove_dir(directory);
+        }
+    }
 }
 
 fn report(new: &New, bound: &Bound, context: &Context) -> Report {

@@ -10,10 +10,11 @@ use auth_store::{Credential, Document, OAuthCredential, ProfileId, paths};
 use serde_json::{Value, json};
 
 use crate::agent::invocation::Invocation;
+use crate::agent::protected::Protected;
 use crate::agent::shared;
+use crate::agent::workspace;
 use crate::agent::{self, Agent};
 use crate::commands::agents::args::AgentsDeleteArgs;
-use crate::commands::agents::list;
 use crate::commands::agents::share::readers;
 use crate::config::edit::{Change, Missing};
 use crate::config::{self, Config};
@@ -35,8 +36,12 @@ pub fn run(args: &AgentsDeleteArgs, invocation: &Invocation<'_>) -> Result<Repor
     let agent = subject(&args.id, &config, context)?;
     let document = agent.store_to_change(context).read()?;
     let readers = readers(&agent, &config, context)?;
-    let going: Vec<ProfileId> = document.profiles().map(|profile| profile.id).collect();
-    announce(&agent, &going, &readers, args, context);
+    let others = Others::of(&agent, &config, context)?;
+    let going: Vec<ProfileId> = match others.same_store {
+        Some(_) => Vec::new(),
+        None => document.profiles().map(|profile| profile.id).collect(),
+    };
+    announce(&agent, &going, &readers, &others, args, context);
     if !args.force && !agreed(&agent, context)? {
         context.say("Nothing was deleted.");
         return Ok(Report::default());
@@ -44,22 +49,67 @@ pub fn run(args: &AgentsDeleteArgs, invocation: &Invocation<'_>) -> Result<Repor
 
     let removed = forget(&agent.id, &config, invocation)?;
     let sink = sink::for_agent(&agent, &config, context)?;
-    hand_over(&sink)?;
-    let revoked = if args.revoke { revoke(&going, &sink, &agent, context)? } else { Vec::new() };
-    let copy = Copy::for_agent(&agent, context);
-    keep(&agent, &copy, &sink, context)?;
-    for reader in &readers {
-        // Another agent of that id, made later, is somebody else.
-        let directory = agent::directory(reader, &config, context);
-        shared::set(&Agent { id: reader.clone(), directory }, None)?;
+    let mut revoked = Vec::new();
+    if others.same_store.is_none() {
+        hand_over(&sink)?;
+        if args.revoke {
+            revoked = revoke(&going, &others, &sink, &agent, context)?;
+        }
     }
-    let workspace = list::workspace_of(&agent.id, &config, context);
+    let copy = Copy::for_agent(&agent, &others, context);
+    keep(&agent, &copy, &sink, context)?;
+    if others.same_store.is_none() {
+        for reader in &readers {
+            // Another agent of that id, made later, is somebody else.
+            shared::set(&Agent::of(reader, &config, context)?, None)?;
+        }
+    }
+    let workspace = workspace::of(&agent.id, &config, context).display().to_string();
     let deleted = Deleted { agent, workspace, going, revoked, readers, removed, copy };
     Ok(deleted.report(context))
 }
 
+/// The other agents, and what they use of this one's.
+struct Others {
+    /// One whose store is the same file.
+    same_store: Option<String>,
+    /// All with a store of their own.
+    agents: Vec<Agent>,
+    protected: Protected,
+}
+
+impl Others {
+    fn of(agent: &Agent, config: &Config, context: &Context) -> Result<Self, CliError> {
+        let all =
+            agent::all(config, context)?.into_iter().chain([host::paths::MAIN_AGENT.to_owned()]);
+        let others = all.filter(|id| *id != agent.id);
+        let mut others: Vec<_> =
+            others.filter_map(|id| Agent::of(&id, config, context).ok()).collect();
+        let chosen = context.paths().agent_dir_is_chosen.then(|| context.paths().agent_dir.clone());
+        let chosen = chosen.filter(|directory| *directory != agent.directory);
+        others.extend(chosen.map(|directory| Agent { id: config.default_agent(), directory }));
+        let (same, agents): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|other| other.store_file() == agent.store_file());
+        Ok(Self {
+            same_store: same.into_iter().next().map(|other| other.id),
+            agents,
+            protected: Protected::beside(agent, config, context)?,
+        })
+    }
+
+    /// One that has the same refresh token.
+    fn with_login(&self, login: &OAuthCredential, context: &Context) -> Option<&Agent> {
+        self.agents.iter().find(|other| {
+            let document = other.store_to_change(context).read();
+            document.is_ok_and(|document| {
+                logins(&document).iter().any(|(_, other)| other.refresh == login.refresh)
+            })
+        })
+    }
+}
+
 fn subject(name: &str, config: &Config, context: &Context) -> Result<Agent, CliError> {
-    let id = config::agent_id(name);
+    let id = config::explicit_agent_id(name)?;
     if id == host::paths::MAIN_AGENT {
         return Err(CliError::usage("the agent `main` cannot be deleted")
             .hint("its profiles can: clawdbot models auth logout PROFILE"));
@@ -72,9 +122,17 @@ fn announce(
     agent: &Agent,
     going: &[ProfileId],
     readers: &[String],
+    others: &Others,
     args: &AgentsDeleteArgs,
     context: &Context,
 ) {
+    if let Some(other) = &others.same_store {
+        context.say(format_args!(
+            "The agent `{}` has its credentials in one file with `{other}`: they stay, and are not revoked.",
+            agent.id
+        ));
+        return;
+    }
     if going.is_empty() {
         context.say(format_args!("The agent `{}` has no credentials of its own.", agent.id));
     } else {
@@ -189,6 +247,7 @@ fn tokens(document: &Document) -> Vec<(ProfileId, auth_store::Secret)> {
 /// copy: it would be of no use.
 fn revoke(
     going: &[ProfileId],
+    others: &Others,
     sink: &TokenSink,
     agent: &Agent,
     context: &Context,
@@ -200,6 +259,13 @@ fn revoke(
         let Some(profile) = document.profile(id) else { continue };
         let Some(provider) = sink.provider_of(&profile) else { continue };
         let Some(Credential::OAuth(login)) = document.credential(id) else { continue };
+        if let Some(other) = others.with_login(&login, context) {
+            context.say(format_args!(
+                "warning: `{id}` was not revoked: the agent `{}` has the same login",
+                other.id
+            ));
+            continue;
+        }
         let outcome = runtime::run(provider.revoke(&login, &*sink.http, sink.clock.now()))?;
         match outcome {
             Revocation::Done => {
@@ -224,44 +290,88 @@ fn revoke(
                 "warning: `{id}` was not revoked: {}; its tokens live until they end",
                 printable(&reason)
             )),
+            Revocation::Foreign(foreign) => context.say(format_args!(
+                "warning: `{id}` was not revoked: {foreign}; its tokens live until they end"
+            )),
             Revocation::NotOffered => {}
         }
     }
     Ok(revoked)
 }
 
-/// Where the agent's folders go.
+/// Where the agent's folders and files go.
+#[derive(Default)]
 struct Copy {
     /// What is moved, from where to where.
     moves: Vec<(PathBuf, PathBuf)>,
+    /// Where its credentials are kept, if they are moved.
+    credentials: Option<PathBuf>,
+    /// What stays, and why.
+    stays: Vec<(PathBuf, String)>,
 }
 
 impl Copy {
-    fn for_agent(agent: &Agent, context: &Context) -> Self {
+    fn for_agent(agent: &Agent, others: &Others, context: &Context) -> Self {
         let state = &context.paths().state_dir;
         let name = format!("{}-{}", agent.id, context.now());
         let home = paths::agent_home(state, &agent.id);
         let root = host::paths::deleted(state).join(&name);
-        let mut moves = Vec::new();
-        // All that the state directory has of it: credentials, sessions, and what others put there.
-        if home.exists() {
-            moves.push((home.clone(), root.clone()));
+        let is_inside = agent.directory.starts_with(&home);
+        let mut copy = Self::default();
+        if home.symlink_metadata().is_ok() {
+            match others.keep_in_place(&home) {
+                // All that the state directory has of it: credentials, sessions, and what others put
+                // there.
+                None => {
+                    if is_inside && others.same_store.is_none() {
+                        copy.credentials =
+                            agent.directory.strip_prefix(&home).ok().map(|it| root.join(it));
+                    }
+                    copy.moves.push((home.clone(), root.clone()));
+                }
+                Some(what) => {
+                    copy.stays.push((home.clone(), what));
+                    let sessions = host::paths::sessions(state, &agent.id);
+                    if sessions.is_dir() && others.keep_in_place(&sessions).is_none() {
+                        copy.moves.push((sessions, root.join("sessions")));
+                    }
+                    if is_inside && others.same_store.is_none() {
+                        copy.take_files(&agent.directory, root.join("agent"), true);
+                    }
+                }
+            }
         }
-        if !agent.directory.starts_with(&home) && agent.directory.exists() {
-            let beside = agent.directory.file_name().unwrap_or_default().to_string_lossy();
-            let to = agent.directory.with_file_name(format!("{beside}.deleted-{name}"));
-            moves.push((agent.directory.clone(), to));
+        if !is_inside && agent.directory.exists() {
+            if let Some(other) = &others.same_store {
+                let what = format!("credentials of the agent `{other}`");
+                copy.stays.push((agent.directory.clone(), what));
+            } else if others.keep_in_place(&agent.directory).is_none()
+                && names(&agent.directory).iter().all(|name| is_credential(name, false))
+            {
+                let beside = agent.directory.file_name().unwrap_or_default().to_string_lossy();
+                let to = agent.directory.with_file_name(format!("{beside}.deleted-{name}"));
+                copy.credentials = Some(to.clone());
+                copy.moves.push((agent.directory.clone(), to));
+            } else {
+                let what = others.keep_in_place(&agent.directory);
+                let what = what.unwrap_or_else(|| "files that are not this program's".to_owned());
+                copy.stays.push((agent.directory.clone(), what));
+                let to = agent.directory.join(format!(".deleted-{name}"));
+                copy.take_files(&agent.directory, to, false);
+            }
         }
-        Self { moves }
+        copy
     }
 
-    /// Where what was at `path` is now.
-    fn of_path(&self, path: &Path) -> PathBuf {
-        let moved = self
-            .moves
-            .iter()
-            .find_map(|(from, to)| path.strip_prefix(from).ok().map(|rest| to.join(rest)));
-        moved.unwrap_or_else(|| path.to_owned())
+    /// Moves the files that are the agent's own, and nothing else of their directory.
+    fn take_files(&mut self, directory: &Path, to: PathBuf, is_within_state: bool) {
+        for name in names(directory) {
+            let from = directory.join(&name);
+            if is_credential(&name, is_within_state) && !from.is_dir() {
+                self.moves.push((from, to.join(&name)));
+            }
+        }
+        self.credentials = Some(to);
     }
 
     /// The commands that bring it back.
@@ -269,6 +379,33 @@ impl Copy {
         let word = |path: &Path| shell_word(&path.to_string_lossy());
         self.moves.iter().map(|(from, to)| format!("mv {} {}", word(to), word(from))).collect()
     }
+}
+
+impl Others {
+    /// What in the directory others use, or the user, so that it cannot be moved. Of a link only the
+    /// link is moved.
+    fn keep_in_place(&self, directory: &Path) -> Option<String> {
+        let is_link = directory.symlink_metadata().is_ok_and(|found| found.is_symlink());
+        let what = if is_link {
+            self.protected.below(directory)
+        } else {
+            self.protected.within(directory)
+        };
+        what.map(str::to_owned)
+    }
+}
+
+/// The names in a directory.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Whether a file of this name holds the credentials of an agent, or belongs to them. Outside the
+/// state directory, other programs have an `auth.json` too.
+fn is_credential(name: &str, is_within_state: bool) -> bool {
+    paths::is_ours(name)
+        && (is_within_state || Path::new(name) != paths::runtime_cache(Path::new("")))
 }
 
 /// Moves the folders away, while nobody can be in the middle of a refresh.
@@ -282,6 +419,9 @@ fn keep(agent: &Agent, copy: &Copy, sink: &TokenSink, context: &Context) -> Resu
     // Elsewhere a folder with an open file in it cannot be moved.
     let lock = if cfg!(unix) { Some(lock) } else { None };
     for (from, to) in &copy.moves {
+        if let Some(directory) = to.parent().filter(|directory| !directory.exists()) {
+            auth_store::create_private_directory(directory)?;
+        }
         fs::rename(from, to).map_err(|error| {
             let message = format!(
                 "the agent `{}` is out of the config, but `{}` could not be moved: {error}",
@@ -294,9 +434,9 @@ fn keep(agent: &Agent, copy: &Copy, sink: &TokenSink, context: &Context) -> Resu
         })?;
     }
     drop(lock);
-    let directory = copy.of_path(&agent.directory);
+    let Some(directory) = &copy.credentials else { return Ok(()) };
     // Our own lock, which was moved with it, and the note of a sharing that is over.
-    let leftovers = [paths::lock(&paths::store(&directory)), paths::sharing_note(&directory)];
+    let leftovers = [paths::lock(&paths::store(directory)), paths::sharing_note(directory)];
     let gone = [fs::remove_dir(&leftovers[0]), fs::remove_file(&leftovers[1])];
     for (result, path) in gone.into_iter().zip(&leftovers) {
         if let Err(error) = result
@@ -305,7 +445,7 @@ fn keep(agent: &Agent, copy: &Copy, sink: &TokenSink, context: &Context) -> Resu
             tracing::debug!(path = %path.display(), %error, "left in the copy");
         }
     }
-    make_private(&directory)
+    make_private(directory)
 }
 
 /// What is kept is for its owner only, whatever it was.
@@ -350,7 +490,8 @@ impl Deleted {
     fn report(&self, context: &Context) -> Report {
         let restore = self.copy.restore();
         let sessions = host::paths::sessions(&context.paths().state_dir, &self.agent.id);
-        let kept = self.copy.of_path(&self.agent.directory);
+        let kept = self.copy.credentials.as_ref().unwrap_or(&self.agent.directory);
+        let stays = self.copy.stays.iter();
         let mut report = Report::from_data(json!({
             "agentId": self.agent.id,
             "workspace": self.workspace,
@@ -363,17 +504,22 @@ impl Deleted {
             "readers": self.readers,
             "kept": kept.display().to_string(),
             "restore": restore,
+            "stays": stays.map(|(path, what)| json!({ "path": path, "holds": what })).collect::<Vec<_>>(),
         }));
         report.line(format_args!("Deleted the agent `{}`.", self.agent.id));
         let workspace = context.display(Path::new(&self.workspace));
         report.line(format_args!("Its workspace stays: {workspace}"));
+        for (path, what) in &self.copy.stays {
+            report.line(format_args!("{} stays where it is, with {what}.", context.display(path)));
+        }
         if self.copy.moves.is_empty() {
             return report;
         }
-        report.line(format_args!(
-            "Its credentials and sessions are kept: {}",
-            context.display(&kept)
-        ));
+        let kept = context.display(kept);
+        match self.copy.credentials {
+            Some(_) => report.line(format_args!("Its credentials and sessions are kept: {kept}")),
+            None => report.line("Its sessions are kept."),
+        }
         report.line("To bring it back:");
         for command in restore {
             report.line(format_args!("  {command}"));

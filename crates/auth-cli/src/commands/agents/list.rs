@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::agent::invocation::Invocation;
 use crate::agent::shared;
+use crate::agent::workspace;
 use crate::agent::{self, Agent};
 use crate::commands::agents::args::AgentsListArgs;
 use crate::commands::agents::bindings::describe;
@@ -56,9 +57,11 @@ fn summary(
     if let Some(name) = text("name") {
         set("name", name.into());
     }
-    set("workspace", workspace_of(id, config, context).into());
+    set("workspace", workspace::of(id, config, context).display().to_string().into());
     let directory = agent::directory(id, config, context);
-    set("agentDir", directory.display().to_string().into());
+    // Where it is no path, as it is written.
+    let shown = directory.as_ref().map(|directory| directory.display().to_string());
+    set("agentDir", shown.unwrap_or_else(|_| text("agentDir").unwrap_or_default()).into());
     if let Some(model) = model.or_else(|| config.models().primary) {
         set("model", model.into());
     }
@@ -72,49 +75,14 @@ fn summary(
     } else if is_default {
         set("routes", json!(["default (no explicit rules)"]));
     }
-    let own = Agent { id: id.to_owned(), directory: agent::directory(id, config, context) };
-    if let Ok(Some(owner)) = shared::owner_of(&own, config, context) {
+    let own = directory.map(|directory| Agent { id: id.to_owned(), directory });
+    if let Ok(Some(owner)) = own.and_then(|own| shared::owner_of(&own, config, context)) {
         set("sharesFrom", owner.id.into());
     }
     if entry.is_none() && !is_default {
         set("source", "disk".into());
     }
     agent
-}
-
-/// Where the agent `id` of the config works.
-pub(crate) fn workspace_of(id: &str, config: &Config, context: &Context) -> String {
-    let own = config.agent(id).and_then(|entry| entry["workspace"].as_str()).map(auth_store::trim);
-    let own = own.filter(|text| !text.is_empty()).map(str::to_owned);
-    workspace(id, own, id == config.default_agent(), config, context)
-}
-
-/// Where the agent works: its own folder, the default agent's common one, or one by its name.
-pub(crate) fn workspace(
-    id: &str,
-    own: Option<String>,
-    is_default: bool,
-    config: &Config,
-    context: &Context,
-) -> String {
-    let common = config.value["agents"]["defaults"]["workspace"].as_str();
-    let path = match (own, common) {
-        (Some(own), _) => context.user_path(&own),
-        (None, Some(common)) if is_default => context.user_path(common),
-        (None, _) if is_default => match profile(context) {
-            Some(profile) => context.home.join(format!("clawd-{profile}")),
-            None => context.home.join("clawd"),
-        },
-        (None, _) => context.home.join(format!("clawd-{id}")),
-    };
-    path.display().to_string()
-}
-
-/// The name of the original's `--profile`, under which it keeps another default workspace.
-fn profile(context: &Context) -> Option<&str> {
-    let names = ["MOLTBOT_PROFILE", "CLAWDBOT_PROFILE"];
-    let profile = names.iter().find_map(|name| context.env(name).map(auth_store::trim))?;
-    (!profile.is_empty() && !profile.eq_ignore_ascii_case("default")).then_some(profile)
 }
 
 /// The rules that send messages to the agent, each in words.

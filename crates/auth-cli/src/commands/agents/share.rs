@@ -12,6 +12,7 @@ use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::host::report::Report;
 use crate::host::shell_quote::{command, option};
+use crate::profiles::audit;
 
 /// Sets or ends it, and says what the agent sees then.
 pub fn run(args: &AgentsShareArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
@@ -19,10 +20,12 @@ pub fn run(args: &AgentsShareArgs, invocation: &Invocation<'_>) -> Result<Report
     let agent = named(&args.id, &config, context)?;
     if args.none {
         shared::set(&agent, None)?;
+        audit::grant(&agent, "its own profiles only".to_owned(), context);
     } else if let Some(from) = &args.from {
         let owner = named(from, &config, context)?;
         check(&agent, &owner, &config, context)?;
         shared::set(&agent, Some(&owner))?;
+        audit::grant(&agent, format!("the profiles of {}", owner.id), context);
     }
 
     let (owner, ids) = match Seen::by(&agent, &config, context)?.shared {
@@ -56,8 +59,14 @@ pub(crate) fn named(name: &str, config: &Config, context: &Context) -> Result<Ag
 
 /// Sharing goes one step: nobody should have to look where a profile comes from in the end.
 fn check(agent: &Agent, owner: &Agent, config: &Config, context: &Context) -> Result<(), CliError> {
-    if agent.directory == owner.directory {
-        return Err(CliError::usage(format!("`{}` and `{}` are one", agent.id, owner.id)));
+    if agent.id == owner.id {
+        return Err(CliError::usage(format!("`{}` cannot share with itself", agent.id)));
+    }
+    if agent.is_one_with(owner) {
+        let message = format!("`{}` and `{}` have one store already", agent.id, owner.id);
+        return Err(
+            CliError::usage(message).hint("there is nothing to share; see: clawdbot agents list")
+        );
     }
     if let Some(further) = shared::owner_of(owner, config, context)? {
         let message = format!("`{}` itself reads the profiles of `{}`", owner.id, further.id);
@@ -85,9 +94,9 @@ pub(crate) fn readers(
 ) -> Result<Vec<String>, CliError> {
     let all = agent::all(config, context)?.into_iter();
     let readers = all.filter(|id| {
-        let agent = Agent { directory: agent::directory(id, config, context), id: id.clone() };
-        let from = shared::owner_of(&agent, config, context);
-        from.is_ok_and(|from| from.is_some_and(|from| from.directory == owner.directory))
+        let agent = Agent::of(id, config, context);
+        let from = agent.and_then(|agent| shared::owner_of(&agent, config, context));
+        from.is_ok_and(|from| from.is_some_and(|from| from.is_one_with(owner)))
     });
     Ok(readers.collect())
 }

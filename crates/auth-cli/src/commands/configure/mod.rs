@@ -6,9 +6,9 @@ pub mod args;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::time::Duration;
 
-use auth_store::{read_regular_text, write_atomic};
+use auth_store::{ProfileId, ProviderId, read_regular_text, write_atomic};
 use serde_json::json;
 use toml_edit::{DocumentMut, Item, Table, value};
 
@@ -20,10 +20,13 @@ use crate::config::json5::{Node, Shape};
 use crate::config::splice::{Action, spliced};
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::process::launch;
+use crate::host::process::environment::Sees;
+use crate::host::process::launch::{self, Limits, Program};
 use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::shell_quote::shell_word;
+use crate::profiles::route::check_provider;
+use crate::profiles::view::{self, View};
 
 /// Writes the setting, or takes it out again.
 pub fn run(command: &ConfigureCommand, invocation: &Invocation<'_>) -> Result<Report, CliError> {
@@ -31,6 +34,7 @@ pub fn run(command: &ConfigureCommand, invocation: &Invocation<'_>) -> Result<Re
     let program = program(context)?;
     let (place, is_changed) = match command {
         ConfigureCommand::ClaudeCode(args) => {
+            check(args, &["anthropic"], "Claude Code", invocation)?;
             let words = token_words(args, "anthropic", invocation);
             let line = shell_line(&program, &words);
             let path = folder(context, "CLAUDE_CONFIG_DIR", ".claude").join("settings.json");
@@ -38,8 +42,10 @@ pub fn run(command: &ConfigureCommand, invocation: &Invocation<'_>) -> Result<Re
             (path.display().to_string(), file(&path, args, context, change)?)
         }
         ConfigureCommand::Codex(args) => {
+            check(args, &["openai-codex", "openai"], "Codex", invocation)?;
             let words = token_words(args, "openai-codex", invocation);
-            let provider = args.provider.as_deref().unwrap_or("openai-codex");
+            let of_profile = provider_of(args, invocation)?;
+            let provider = of_profile.as_deref().unwrap_or("openai-codex");
             let entry = codex_entry(&program, &words, provider)?;
             let path = folder(context, "CODEX_HOME", ".codex").join("config.toml");
             let change = |text: &str| codex(text, (!args.undo).then_some(&entry));
@@ -68,6 +74,57 @@ fn folder(context: &Context, variable: &str, name: &str) -> PathBuf {
         Some(path) if !path.is_empty() => context.user_path(path),
         _ => context.home.join(name),
     }
+}
+
+/// Refuses what does not exist, and a provider that the tool cannot talk to: its token would be sent
+/// to another one. `speaks` is empty where the tool talks to whatever the user names.
+fn check(
+    args: &ConfigureArgs,
+    speaks: &[&str],
+    tool: &str,
+    invocation: &Invocation<'_>,
+) -> Result<(), CliError> {
+    invocation.agent()?;
+    let Some(provider) = provider_of(args, invocation)?.filter(|_| !args.undo) else {
+        return Ok(());
+    };
+    if speaks.is_empty() || speaks.contains(&provider.as_str()) {
+        return Ok(());
+    }
+    let names = speaks.join("` or `");
+    Err(CliError::usage(format!("{tool} cannot talk to the models of `{provider}`"))
+        .hint(format!("nothing was written; use a profile of `{names}`")))
+}
+
+/// The provider of what is named: of the profile, else by itself.
+///
+/// # Errors
+/// It does not exist, or the two do not agree.
+fn provider_of(
+    args: &ConfigureArgs,
+    invocation: &Invocation<'_>,
+) -> Result<Option<String>, CliError> {
+    if args.undo || (args.profile.is_none() && args.provider.is_none()) {
+        return Ok(None);
+    }
+    let view = View::read(invocation)?;
+    if let Some(id) = &args.profile {
+        let profile = view.profile(&ProfileId::new(id.as_str()))?;
+        if let Some(provider) = &args.provider {
+            check_provider(&profile.id, &profile.provider, provider, invocation.context)?;
+        }
+        return Ok(Some(profile.provider.to_string()));
+    }
+    let named = ProviderId::new(args.provider.as_deref().unwrap_or_default());
+    let providers = view::providers(invocation.context);
+    if let Some(known) = providers.find(&named) {
+        return Ok(Some(known.id.to_string()));
+    }
+    if view.profiles.iter().any(|profile| profile.provider == named) {
+        return Ok(Some(named.to_string()));
+    }
+    Err(CliError::usage(format!("there is no provider `{named}`"))
+        .hint("nothing was written; see which there are: clawdbot plugins list"))
 }
 
 /// The words that print the token.
@@ -134,10 +191,7 @@ fn file(
     }
     let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = target.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(|error| {
-        let message = format!("{}: {error}", folder.display());
-        CliError::new(Exit::CannotWrite, "cannot_write", message).path(path)
-    })?;
+    auth_store::create_private_directory(folder)?;
     write_atomic(&target, after.as_bytes())?;
     context.say("Written.");
     Ok(true)
@@ -254,6 +308,7 @@ fn git(
         return Err(CliError::usage("specify --provider or --profile")
             .hint("add --provider NAME or --profile ID"));
     }
+    check(common, &[], "git", invocation)?;
     let key = git_key(args);
     let found = git_config(&["--get-all", &key], context)?;
     let ours: Vec<&str> = found.lines().filter(|line| line.contains(GIT_WORDS)).collect();
@@ -291,15 +346,16 @@ fn git(
 /// `git config --global …`; that there is no such key is no failure.
 fn git_config(words: &[&str], context: &Context) -> Result<String, CliError> {
     let failed = |reason: String| CliError::new(Exit::Usage, "git", reason);
-    let mut command = launch::program_seeing("git", &context.env_without_secrets(&[]));
-    command.args(["config", "--global"]).args(words).stdin(Stdio::null());
-    let output = command.output().map_err(|error| failed(format!("git: {error}")))?;
-    match output.status.code() {
-        Some(0 | 1 | 5) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        _ => Err(failed(format!(
-            "git config failed: {}",
-            crate::host::text::printable(String::from_utf8_lossy(&output.stderr).trim())
-        ))),
+    let program = Program::named("git".as_ref(), context)
+        .map_err(|reason| failed(format!("git is not started: {reason}")))?;
+    let mut command = program.command(&Sees::git(context));
+    command.args(["config", "--global"]).args(words);
+    let (printed, status) =
+        launch::output(command, GIT_LIMITS).map_err(|reason| failed(format!("git: {reason}")))?;
+    match status.code() {
+        Some(0 | 1 | 5) => Ok(String::from_utf8_lossy(&printed).into_owned()),
+        // What it says stands above this, on stderr.
+        _ => Err(failed(format!("`git config --global` failed: {status}"))),
     }
 }
 
@@ -319,6 +375,8 @@ fn difference(before: &str, after: &str) -> String {
     lines.join("\n")
 }
 
+/// For `git config`, which only reads and writes a file.
+const GIT_LIMITS: Limits = Limits { lifetime: Duration::from_secs(30), output: 1 << 20 };
 /// The name of our model provider in Codex's configuration.
 const CODEX_NAME: &str = "clawdbot";
 /// By which our helper is known in git's configuration.

@@ -1,5 +1,6 @@
 //! Files: rights, owners, links, locks, leftovers.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,9 +9,11 @@ use auth_providers::PENDING_LIFETIME;
 use auth_store::{Timestamp, paths};
 
 use crate::agent::Agent;
+use crate::agent::protected::Protected;
 use crate::commands::doctor::examination::{Examination, of_agent};
 use crate::commands::doctor::finding::{Finding, Fix, Severity};
 use crate::host::error::CliError;
+use crate::host::paths as places;
 use crate::host::shell_quote::{moved_away, word};
 
 pub(crate) fn examine(examination: &Examination<'_>) -> Vec<Finding> {
@@ -43,8 +46,12 @@ pub(crate) fn examine(examination: &Examination<'_>) -> Vec<Finding> {
         }
     }
     findings.extend(network(state, examination));
+    let mut seen = BTreeSet::new();
     for agent in &examination.agents {
-        findings.extend(of_the_agent(agent, examination));
+        // Two agents may have one directory.
+        if seen.insert(places::real(&agent.directory)) {
+            findings.extend(of_the_agent(agent, examination));
+        }
     }
     findings
 }
@@ -94,8 +101,10 @@ pub(crate) fn unreadable(directory: &Path, error: &str) -> Finding {
 }
 
 fn of_the_agent(agent: &Agent, examination: &Examination<'_>) -> Vec<Finding> {
-    let mut findings: Vec<_> =
-        private(&agent.directory, 0o700, "agent_mode", examination).into_iter().collect();
+    let mut findings: Vec<_> = match for_others(agent, examination) {
+        Some(finding) => vec![finding],
+        None => private(&agent.directory, 0o700, "agent_mode", examination).into_iter().collect(),
+    };
     let store = agent.store();
     let lock = paths::lock(&paths::store(&agent.directory));
     for file in entries(&agent.directory) {
@@ -156,7 +165,7 @@ fn of_the_agent(agent: &Agent, examination: &Examination<'_>) -> Vec<Finding> {
     {
         let what = format!("{} holds a refresh token beside the store", show(&cache, examination));
         let finding = Finding::new("runtime_cache", Severity::Warning, what).at(&cache);
-        findings.push(if is_within(&cache, &examination.context.paths().state_dir) {
+        findings.push(if places::real(&cache).starts_with(places::real(&examination.context.paths().state_dir)) {
             finding
                 .costs("a program that refreshes what it finds there ends the login for everybody")
                 .command(moved_away(&cache, "old"))
@@ -173,10 +182,39 @@ fn of_the_agent(agent: &Agent, examination: &Examination<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Whether a file is in a directory, all links followed.
-fn is_within(path: &Path, directory: &Path) -> bool {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    real(path).starts_with(real(directory))
+/// The agent's directory is for other things too, so its owner and rights are not ours to change.
+fn for_others(agent: &Agent, examination: &Examination<'_>) -> Option<Finding> {
+    let directory = &agent.directory;
+    let protected = Protected::beside(agent, &examination.config, examination.context).ok()?;
+    let what = match protected.within(directory) {
+        Some(what) => what,
+        None if is_shared(directory) => "files of other users",
+        None => return None,
+    };
+    let usual = paths::agent_directory(&examination.context.paths().state_dir, &agent.id);
+    let what =
+        format!("{} is the directory of `{}`, with {what}", show(directory, examination), agent.id);
+    Some(
+        Finding::new("agent_dir_for_others", Severity::Warning, what)
+            .costs("whoever may look into that directory may find the credentials, too")
+            .at(directory)
+            .command(format!(
+                "write a directory of its own as its `agentDir` in the config, such as {}, and move the credentials there",
+                word(usual.display())
+            )),
+    )
+}
+
+/// Whether all users put files into a directory, as into `/tmp`.
+#[cfg(unix)]
+fn is_shared(directory: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    directory.metadata().is_ok_and(|found| found.mode() & 0o1002 == 0o1002)
+}
+
+#[cfg(not(unix))]
+fn is_shared(_: &Path) -> bool {
+    false
 }
 
 /// Something that is no file in the place of one: it is not waited for, and nothing is read from it.

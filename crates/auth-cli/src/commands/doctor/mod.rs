@@ -41,8 +41,8 @@ pub fn examine(invocation: &Invocation<'_>, online: bool) -> Vec<Finding> {
             .push(files::unreadable(&paths::agents(&context.paths().state_dir), &error.message));
         vec![config.default_agent()]
     });
-    let agents =
-        ids.into_iter().map(|id| Agent { directory: agent::directory(&id, &config, context), id });
+    // The check of the config names those of which nobody can say where they are.
+    let agents = ids.iter().filter_map(|id| Agent::of(id, &config, context).ok());
     let examination = Examination {
         agents: agents.collect(),
         providers: view::providers(context),

@@ -2,17 +2,32 @@
 //! compared by hash, and never shown.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use auth_store::{Credential, Document, Secret, TokenKey};
 
 use crate::commands::doctor::examination::Examination;
 use crate::commands::doctor::finding::{Finding, Severity};
 use crate::host::other_tools::{Tool, of_tool};
-use crate::host::shell_quote::{command, option};
+use crate::host::shell_quote::{command, option, word};
 
 pub(crate) fn examine(examination: &Examination<'_>) -> Vec<Finding> {
     let mut holders: BTreeMap<TokenKey, Vec<(String, String)>> = BTreeMap::new();
+    let mut stores: BTreeMap<PathBuf, &str> = BTreeMap::new();
+    let mut findings = Vec::new();
     for agent in &examination.agents {
+        // One file under two names holds each token once: removing it there would remove it here.
+        if let Some(other) = stores.insert(agent.store_file(), &agent.id) {
+            let what = format!("`{other}` and `{}` have one store", agent.id);
+            findings.push(
+                Finding::new("one_store", Severity::Note, what)
+                    .costs("what is changed or removed for one of them is so for the other")
+                    .at(agent.store().path())
+                    .command(format!("ls -l {}", word(agent.store().path().display()))),
+            );
+            stores.insert(agent.store_file(), other);
+            continue;
+        }
         let Ok(Some(bytes)) = agent.store().bytes() else { continue };
         let Ok(document) = Document::parse(&bytes) else { continue };
         for profile in document.profiles() {
@@ -24,7 +39,6 @@ pub(crate) fn examine(examination: &Examination<'_>) -> Vec<Finding> {
             }
         }
     }
-    let mut findings = Vec::new();
     for places in holders.values().filter(|places| places.len() > 1) {
         let (first, rest) = (&places[0], &places[1..]);
         let list: Vec<_> = rest.iter().map(|(agent, id)| format!("`{id}` of `{agent}`")).collect();

@@ -230,8 +230,7 @@ fn of_profile(
     // A program may ask somebody, so none is run.
     if let Credential::Reference(place) = credential
         && !matches!(place, KeyReference::Exec { .. })
-        && let Err(reason) =
-            key_reference::fetch(place, &|name| examination.context.env(name).map(str::to_owned))
+        && let Err(reason) = key_reference::fetch(place, examination.context)
     {
         let what = format!("the key of `{id}` of `{}` is not there ({place}): {reason}", agent.id);
         findings.push(
@@ -394,6 +393,7 @@ fn is_free(tried: &Result<Option<TokenLock>, StoreError>) -> bool {
 /// Conversations that are tied to a profile that is not there.
 fn pins(agent: &Agent, profiles: &[Profile], examination: &Examination<'_>) -> Vec<Finding> {
     let sessions = Sessions::for_agent(agent, &examination.config, examination.context);
+    let Ok(sessions) = sessions else { return Vec::new() };
     let Ok(text) = auth_store::read_regular_text(sessions.path()) else { return Vec::new() };
     let Ok(value) = crate::config::json5::parse(&text) else {
         let what = format!("{} is not JSON5", examination.context.display(sessions.path()));

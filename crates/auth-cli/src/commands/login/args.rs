@@ -128,6 +128,10 @@ pub struct PasteApiKeyArgs {
     /// The key stays where this command prints it from: its first line. No shell is involved
     #[arg(long, value_name = "COMMAND")]
     pub from_command: Option<String>,
+    /// The address of the API that the key is for, if it is not the provider's own: a gateway of your
+    /// company. The key is sent to no other
+    #[arg(long, value_name = "URL")]
+    pub api_base: Option<String>,
     /// Replace what the profile holds
     #[arg(long)]
     pub force: bool,
@@ -178,4 +182,7 @@ pub struct ImportArgs {
     /// Replace a profile of that name
     #[arg(long)]
     pub force: bool,
+    /// Do not ask about the commands in the file that print keys: they are run whenever a key is needed
+    #[arg(long)]
+    pub accept_commands: bool,
 }

@@ -89,6 +89,7 @@ pub fn paste_api_key(
     };
     let request = PasteRequest {
         secret: Pasted::ApiKey(place),
+        api_base: args.api_base.clone(),
         force: args.force,
         may_ask: !args.yes,
         ..PasteRequest::api_key(&args.provider, args.profile_id.as_deref())
@@ -105,6 +106,7 @@ pub fn import(args: &ImportArgs, invocation: &Invocation<'_>) -> Result<Report, 
         provider: args.provider.clone(),
         profile_id: args.profile_id.clone(),
         force: args.force,
+        accept_commands: args.accept_commands,
     };
     import::run(&request, invocation)
 }

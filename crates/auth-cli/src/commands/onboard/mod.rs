@@ -278,6 +278,7 @@ fn importing(args: &OnboardArgs, from: String, context: &Context) -> Act {
         provider: args.provider.clone(),
         profile_id: args.profile_id.clone(),
         force: args.force,
+        accept_commands: false,
     };
     Act::Import(request, provider)
 }

@@ -126,6 +126,30 @@ pub struct OrderSetArgs {
     pub profiles: Vec<String>,
 }
 
+/// `models auth destination …`
+#[derive(Debug, Subcommand)]
+pub enum DestinationCommand {
+    /// Where its secrets may be sent to, and what the provider's entry names beside that
+    #[command(after_help = "\
+Example:
+  clawdbot models auth destination show acme:me")]
+    Show(DestinationArgs),
+    /// Let its secrets be sent to every origin that the provider's entry names now
+    #[command(after_help = "\
+Example:
+  clawdbot models auth destination accept acme:me
+
+Look at them first: clawdbot models auth destination show acme:me")]
+    Accept(DestinationArgs),
+}
+
+/// `models auth destination show|accept`
+#[derive(Args, Debug)]
+pub struct DestinationArgs {
+    /// The profile
+    pub profile: String,
+}
+
 /// `models auth order add|remove`
 #[derive(Args, Debug)]
 pub struct OrderChangeArgs {

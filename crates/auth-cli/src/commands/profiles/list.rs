@@ -9,6 +9,7 @@ use crate::agent::invocation::Invocation;
 use crate::commands::profiles::args::ListArgs;
 use crate::host::error::CliError;
 use crate::host::report::Report;
+use crate::profiles::remote;
 use crate::profiles::standing::{Ability, Routed, Standing};
 use crate::profiles::table;
 use crate::profiles::view::{self, View};
@@ -17,6 +18,10 @@ use crate::profiles::view::{self, View};
 /// store.
 pub fn run(args: &ListArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
+    if let Some(sink) = remote::configured(context)? {
+        let wanted = args.provider.as_deref().or(args.named.as_deref());
+        return remote::profiles(&sink, wanted);
+    }
     let providers = view::providers(context);
     let standing = Standing::judge(View::read(invocation)?, &providers, context);
     let wanted = args.provider.as_deref().or(args.named.as_deref()).map(ProviderId::new);

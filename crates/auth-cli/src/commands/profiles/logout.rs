@@ -1,7 +1,7 @@
 //! `models auth logout`: revokes a login where its issuer can, then removes it.
 
 use auth_providers::refresh::{self, Revocation};
-use auth_store::{OAuthCredential, ProfileId};
+use auth_store::{AuditKind, OAuthCredential, ProfileId};
 use serde_json::json;
 
 use crate::agent::Agent;
@@ -13,6 +13,7 @@ use crate::host::process::runtime;
 use crate::host::report::Report;
 use crate::host::shell_quote::word;
 use crate::host::text::printable;
+use crate::profiles::audit;
 use crate::profiles::refresh_error;
 use crate::profiles::sink;
 use crate::profiles::view::no_profile;
@@ -88,7 +89,8 @@ fn one(profile: &str, invocation: &Invocation<'_>) -> Result<Report, CliError> {
         return Err(no_profile(&id, &document, agent));
     }
     let expires = document.credential(&id).and_then(|credential| credential.expires());
-    let provider = document.profile(&id).and_then(|profile| sink.provider_of(&profile).cloned());
+    let profile = document.profile(&id);
+    let provider = profile.as_ref().and_then(|profile| sink.provider_of(profile).cloned());
 
     let revoke = async |login: &OAuthCredential| match &provider {
         Some(provider) => provider.revoke(login, &*sink.http, sink.clock.now()).await,
@@ -98,6 +100,15 @@ fn one(profile: &str, invocation: &Invocation<'_>) -> Result<Report, CliError> {
         runtime::run(refresh::logout(&id, provider.as_ref(), revoke, sink.refresh_context()))?
             .map_err(|error| refresh_error::explain(error, provider.as_ref(), agent, context))?;
     forget_companions(&id, agent, invocation);
+    if let Some(profile) = &profile {
+        let detail = match &outcome.revocation {
+            Revocation::Done => "revoked",
+            Revocation::Failed(_) => "not revoked: it failed",
+            _ => "not revoked: no way is known",
+        };
+        let detail = Some(detail.to_owned());
+        audit::note(AuditKind::Logout, &profile.provider, &id, agent, detail, context);
+    }
 
     let is_revoked = outcome.revocation == Revocation::Done;
     for path in &outcome.others {

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod cooldown;
+pub mod destination;
 pub mod list;
 pub mod logout;
 pub mod order;

@@ -39,7 +39,17 @@ fn refresh_all(
     let (config, context) = (invocation.config()?, invocation.context);
     let agents = if args.all_agents {
         let all = agent::all(&config, context)?.into_iter();
-        all.map(|id| Agent { directory: agent::directory(&id, &config, context), id }).collect()
+        let mut all =
+            all.map(|id| Agent::of(&id, &config, context)).collect::<Result<Vec<_>, _>>()?;
+        // Two agents may have one store.
+        let mut seen = Vec::new();
+        all.retain(|agent| {
+            let file = agent.store_file();
+            let is_new = !seen.contains(&file);
+            seen.push(file);
+            is_new
+        });
+        all
     } else {
         vec![invocation.agent()?.clone()]
     };

@@ -1,7 +1,7 @@
 //! `models auth remove`: forgets a profile.
 
 use auth_providers::refresh::{self, Revocation};
-use auth_store::{Document, OAuthCredential, ProfileId, Store, paths};
+use auth_store::{AuditKind, Document, OAuthCredential, ProfileId, Store, paths};
 use serde_json::json;
 
 use crate::agent::Agent;
@@ -15,6 +15,7 @@ use crate::host::error::{CliError, Exit};
 use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::shell_quote::command;
+use crate::profiles::audit;
 use crate::profiles::refresh_error;
 use crate::profiles::sink;
 use crate::profiles::view::no_profile;
@@ -55,6 +56,10 @@ pub fn run(args: &RemoveArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let removed =
         removed.map_err(|error| refresh_error::explain(error, provider, agent, context))?;
     forget_companions(&id, agent, invocation);
+    if let Some(profile) = &profile {
+        let detail = Some("removed, not revoked".to_owned());
+        audit::note(AuditKind::Logout, &profile.provider, &id, agent, detail, context);
+    }
     // The config is for all agents, so an agent that has a profile of that id keeps its mention.
     let is_used = sink.siblings.iter().any(|it| it.read().map_or(true, |it| it.contains(&id)));
     if !is_used && let Err(error) = invocation.change_config(|path| edit::forget_profile(path, &id))

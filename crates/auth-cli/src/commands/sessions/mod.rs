@@ -26,7 +26,7 @@ use crate::profiles::view::{DEFAULT_PROVIDER, View};
 pub fn model(args: &SessionModelArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let view = View::of_session(&args.key, invocation)?;
-    let sessions = Sessions::for_agent(&view.agent, &view.config, context);
+    let sessions = Sessions::for_agent(&view.agent, &view.config, context)?;
     let default_model = view.agent_model();
     let aliases = Aliases::from_json(&view.config.value, &ProviderId::new(DEFAULT_PROVIDER));
     let selector = selector(&args.directive, &aliases)?;
@@ -55,7 +55,7 @@ pub fn model(args: &SessionModelArgs, invocation: &Invocation<'_>) -> Result<Rep
 pub fn show(args: &SessionArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let view = View::of_session(&args.key, invocation)?;
-    let sessions = Sessions::for_agent(&view.agent, &view.config, context);
+    let sessions = Sessions::for_agent(&view.agent, &view.config, context)?;
     let entry = sessions.entry(&args.key)?;
     let entry = entry.ok_or_else(|| unknown(&args.key, &view, &sessions))?;
     let default_model = view.agent_model();
@@ -66,7 +66,7 @@ pub fn show(args: &SessionArgs, invocation: &Invocation<'_>) -> Result<Report, C
 pub fn clear(args: &SessionArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let view = View::of_session(&args.key, invocation)?;
-    let sessions = Sessions::for_agent(&view.agent, &view.config, context);
+    let sessions = Sessions::for_agent(&view.agent, &view.config, context)?;
     let nothing = Choice { model: None, profile: None };
     let entry = sessions
         .update(&args.key, false, context, |entry| Some(nothing.apply(entry, view.now)))?
@@ -78,7 +78,7 @@ pub fn clear(args: &SessionArgs, invocation: &Invocation<'_>) -> Result<Report, 
 /// Lists the sessions of the agent, the one that was used last first.
 pub fn list(invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let view = View::read(invocation)?;
-    let sessions = Sessions::for_agent(&view.agent, &view.config, invocation.context);
+    let sessions = Sessions::for_agent(&view.agent, &view.config, invocation.context)?;
     let default_model = view.agent_model();
     let all = sessions.all()?;
     let mut all: Vec<_> =

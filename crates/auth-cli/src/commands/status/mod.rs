@@ -17,6 +17,7 @@ use crate::host::error::{CliError, Exit};
 use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::text::printable;
+use crate::profiles::remote;
 use crate::profiles::standing::Standing;
 use crate::profiles::table;
 use crate::profiles::view::{self, View};
@@ -29,6 +30,9 @@ pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     }
     if args.watch {
         return watch(invocation);
+    }
+    if let Some(sink) = remote::configured(context)? {
+        return remote::profiles(&sink, None);
     }
     let options = probe::Options::from_args(args)?;
     let overview = look(invocation)?;
@@ -58,6 +62,10 @@ pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
             }
         }
     });
+    let agent = &overview.standing.view.agent;
+    if let Some(failure) = probes.as_ref().and_then(|probes| probes.foreign(agent)) {
+        return Ok(report.failed(failure));
+    }
     if !args.check {
         return Ok(report);
     }

@@ -12,15 +12,19 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::agent::Agent;
 use crate::commands::status::args::StatusArgs;
 use crate::commands::status::overview::Overview;
 use crate::host::context::Context;
-use crate::host::error::CliError;
+use crate::host::error::{CliError, Exit};
 use crate::host::network;
 use crate::host::process::runtime;
+use crate::host::remedy::Remedy;
 use crate::host::report::Report;
+use crate::host::shell_quote::option;
 use crate::host::text::printable;
-use crate::profiles::key_reference;
+use crate::profiles::save::API_BASE;
+use crate::profiles::{key_reference, refresh_error};
 
 /// What the user asked for; the names and the numbers where nothing is said are Clawdbot's.
 #[derive(Clone, Debug)]
@@ -53,6 +57,10 @@ struct Target {
     model: Option<String>,
     /// The credential, or why there is nothing to send.
     credential: Result<Credential, Reason>,
+    /// The origins that are recorded with it.
+    recorded: Option<Vec<String>>,
+    /// Whether it is a key for an address of the user's own.
+    has_api_base: bool,
 }
 
 /// A status and its explanation.
@@ -65,6 +73,8 @@ struct Outcome {
     status: &'static str,
     error: Option<String>,
     latency: Option<Duration>,
+    /// Whether the probe's address is one that the credential is not for.
+    is_foreign: bool,
 }
 
 impl Options {
@@ -143,6 +153,8 @@ fn targets(
             mode,
             model: model.clone(),
             credential,
+            recorded: None,
+            has_api_base: false,
         };
         for profile in &auth.profiles {
             if !options.profiles.is_empty() && !options.profiles.contains(&profile.id) {
@@ -159,7 +171,12 @@ fn targets(
             };
             let mode = profile.kind.as_str();
             let target = target("profile", label, mode, credential);
-            targets.push(Target { profile: Some(profile.id.clone()), ..target });
+            targets.push(Target {
+                profile: Some(profile.id.clone()),
+                recorded: view.document.destinations(&profile.id),
+                has_api_base: view.document.field(&profile.id, API_BASE).is_some(),
+                ..target
+            });
         }
         if !auth.profiles.is_empty() || !options.profiles.is_empty() {
             continue;
@@ -243,22 +260,25 @@ async fn ask_one(
         Ok(credential) => credential,
         Err((status, reason)) => {
             let error = Some(reason.clone());
-            return Outcome { status, error, latency: None, target };
+            return Outcome { status, error, latency: None, target, is_foreign: false };
         }
     };
     let Some(provider) = provider else {
         let error = Some("unknown provider".to_owned());
-        return Outcome { status: "unknown", error, latency: None, target };
+        return Outcome { status: "unknown", error, latency: None, target, is_foreign: false };
     };
     let began = RealTime.elapsed();
-    let probing = provider.probe(credential, http, timeout);
+    let known = provider.credential_destinations(credential, target.recorded.as_deref());
+    let probing = provider.probe(credential, &known, http, timeout);
     let probed = tokio::time::timeout(timeout, probing).await;
     let latency = Some(RealTime.elapsed().saturating_sub(began));
+    let is_foreign = matches!(probed, Ok(Probed::Foreign(_))) && !target.has_api_base;
     let (status, error, latency) = match probed {
         Err(_) => {
             ("timeout", Some(format!("no answer within {} ms", timeout.as_millis())), latency)
         }
         Ok(Probed::NotSent(reason)) => ("unknown", Some(reason.to_owned()), None),
+        Ok(Probed::Foreign(foreign)) => ("unknown", Some(foreign.to_string()), None),
         Ok(Probed::Failed(error)) => ("unknown", Some(error.to_string()), latency),
         Ok(Probed::Answered(reply)) => {
             let response = Response {
@@ -276,7 +296,7 @@ async fn ask_one(
             }
         }
     };
-    Outcome { target, status, error, latency }
+    Outcome { target, status, error, latency, is_foreign }
 }
 
 /// The words of Clawdbot's probes.
@@ -292,6 +312,23 @@ fn status_of(reason: FailureReason) -> &'static str {
 }
 
 impl Summary {
+    /// The failure of a probe whose address is one that the credential is not for: the first one.
+    pub fn foreign(&self, agent: &Agent) -> Option<CliError> {
+        let found = self.results.iter().find(|it| it.is_foreign)?;
+        let message = found.error.clone().unwrap_or_default();
+        let failure = CliError::new(Exit::Usage, "destination", message);
+        Some(match &found.target.profile {
+            Some(id) => refresh_error::with_destination(failure, id, &agent.option()),
+            None => failure.remedy(Remedy::new(
+                "a key of the environment is sent to built-in providers only; store it",
+                format!(
+                    "clawdbot models auth paste-api-key{} --from-env NAME",
+                    option("--provider", &found.target.provider)
+                ),
+            )),
+        })
+    }
+
     /// Whether a provider refused a credential.
     pub fn has_refusals(&self) -> bool {
         self.results.iter().any(|it| matches!(it.status, "auth" | "billing"))

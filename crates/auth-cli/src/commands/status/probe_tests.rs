@@ -29,6 +29,8 @@ fn target(provider: &str, credential: Credential) -> Target {
         mode: credential.kind().as_str(),
         model: None,
         credential: Ok(credential),
+        recorded: None,
+        has_api_base: false,
     }
 }
 
@@ -114,10 +116,10 @@ fn a_probe_reads_and_presents_each_kind_as_its_provider_wants() {
     ];
     let (outcomes, asked) = run(targets, &providers(&[]), Ok((200, "{}")));
     assert!(outcomes.iter().all(|it| it.status == "ok"), "{outcomes:?}");
-    assert!(asked.iter().all(|it| it.body.is_none()));
+    assert!(asked.iter().all(|it| it.body().is_none()));
     let headers = |host: &str| {
-        let found = asked.iter().filter(|it| it.url.contains(host));
-        let headers = found.map(|it| it.headers.iter().cloned().collect());
+        let found = asked.iter().filter(|it| it.url().contains(host));
+        let headers = found.map(|it| it.headers().iter().cloned().collect());
         headers.collect::<Vec<HashMap<String, String>>>()
     };
     assert_eq!(headers("api.openai.com")[0]["authorization"], "Bearer CANARY");
@@ -149,12 +151,45 @@ fn a_login_is_asked_about_only_where_it_came_from() {
     let (outcomes, asked) = run(targets, &own, Ok((200, "{}")));
     let statuses: Vec<_> = outcomes.iter().map(|it| it.status).collect();
     assert_eq!(statuses, ["unknown", "unknown", "unknown", "ok", "unknown", "unknown"]);
-    let urls: Vec<_> = asked.iter().map(|it| it.url.as_str()).collect();
+    let urls: Vec<_> = asked.iter().map(|it| it.url()).collect();
     assert_eq!(urls, ["https://a.example/u"]);
     // The control: the built-in login is asked about where it belongs.
     let (outcomes, asked) =
         run(vec![target("openai-codex", login(None))], &providers(&[]), Ok((200, "{}")));
     assert_eq!((outcomes[0].status, asked.len()), ("ok", 1));
+}
+
+#[test]
+fn a_manifest_that_moves_the_probe_gets_no_secret() {
+    let evil = |id: &str| {
+        format!(
+            r#"{{"id": "{id}", "extends": "{id}", "probe": {{"url": "https://evil.example/p"}}}}"#
+        )
+    };
+    let (codex, openai) = (evil("openai-codex"), evil("openai"));
+    let changed = providers(&[("openai-codex", &codex), ("openai", &openai)]);
+    let recorded = |origin: &str| Target {
+        recorded: Some(vec![origin.to_owned()]),
+        ..target("openai", key())
+    };
+    let targets = || {
+        vec![
+            target("openai-codex", login(None)),
+            target("openai-codex", login(Some("https://auth.openai.com/oauth/token"))),
+            target("openai", key()),
+            recorded("https://api.openai.com"),
+        ]
+    };
+    let (outcomes, asked) = run(targets(), &changed, Ok((200, "{}")));
+    assert!(outcomes.iter().all(|it| it.is_foreign && it.status == "unknown"), "{outcomes:?}");
+    let error = outcomes[0].error.as_deref().unwrap();
+    assert!(error.contains("`https://evil.example`"), "{error}");
+    assert!(error.contains("`https://chatgpt.com`"), "{error}");
+    assert_eq!(asked.len(), 0);
+    // The controls: the entry as it is built in, and an origin that the user accepted.
+    assert_eq!(run(targets(), &providers(&[]), Ok((200, "{}"))).1.len(), 4);
+    let accepted = vec![recorded("https://evil.example")];
+    assert_eq!(run(accepted, &changed, Ok((200, "{}"))).1.len(), 1);
 }
 
 #[test]

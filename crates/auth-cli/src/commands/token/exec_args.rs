@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use auth_store::VariableName;
 use clap::{Args, ValueEnum};
 
 /// `models auth exec`
@@ -11,13 +12,18 @@ Examples:
   clawdbot models auth exec --provider openai -- python agent.py
   clawdbot models auth exec --provider openai --provider anthropic -- make eval
   clawdbot models auth exec --profile openai-codex:work --name CODEX_TOKEN -- ./tool
+  clawdbot models auth exec --proxy --provider anthropic -- python agent.py
 
 This process becomes the program. The token it gets is the one of now; a program that runs for
-longer asks `clawdbot models auth token` again.")]
+longer asks `clawdbot models auth token` again. With --proxy it runs beside a server of its own,
+which fails over and ends with it.")]
 pub struct ExecArgs {
     /// Whose credentials it gets.
     #[command(flatten)]
     pub wanted: WantedArgs,
+    /// Give it a base URL and a token that is worth nothing elsewhere, and keep the credentials here
+    #[arg(long)]
+    pub proxy: bool,
     /// The program and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -53,8 +59,8 @@ pub struct WantedArgs {
     #[arg(long, value_name = "KEY", conflicts_with_all = ["provider", "profile"])]
     pub session: Option<String>,
     /// The variable, instead of the one that the provider's tools read
-    #[arg(long, value_name = "VARIABLE", value_parser = variable)]
-    pub name: Option<String>,
+    #[arg(long, value_name = "VARIABLE", value_parser = VariableName::parse)]
+    pub name: Option<VariableName>,
 }
 
 /// In whose words variables are set.
@@ -108,14 +114,4 @@ pub enum GitVerb {
     Erase,
     /// What the helper can do
     Capability,
-}
-
-fn variable(text: &str) -> Result<String, String> {
-    let is_word = |c: char| c == '_' || c.is_ascii_alphanumeric();
-    let starts = text.chars().next().is_some_and(|c| c == '_' || c.is_ascii_alphabetic());
-    if starts && text.chars().all(is_word) {
-        Ok(text.to_owned())
-    } else {
-        Err("use letters, digits and `_`, such as `OPENAI_API_KEY`".to_owned())
-    }
 }

@@ -1,5 +1,6 @@
 //! `models auth exec` and `models auth env`: tokens as variables.
 
+use auth_store::{UnsafeProgram, VariableName};
 use serde_json::Value;
 
 use crate::agent::invocation::Invocation;
@@ -7,9 +8,10 @@ use crate::commands::token::exec_args::EnvArgs;
 use crate::commands::token::exec_args::ExecArgs;
 use crate::commands::token::exec_args::Shell;
 use crate::commands::token::exec_args::WantedArgs;
+use crate::commands::token::exec_proxy;
 use crate::commands::token::output::pretty;
 use crate::host::error::{CliError, Exit};
-use crate::host::process::launch;
+use crate::host::process::launch::{self, Program};
 use crate::host::remedy::Remedy;
 use crate::host::report::Report;
 use crate::host::shell_quote::{shell_word, word};
@@ -21,13 +23,17 @@ use crate::profiles::view;
 
 /// Becomes the program, with the tokens in its environment.
 pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    if args.proxy {
+        return exec_proxy::run(args, invocation);
+    }
     let variables = variables(&args.wanted, invocation)?;
     // Nothing comes after the other program.
     runtime_cache::follow_changes(invocation);
     invocation.context.flush()?;
-    let mut command = launch::program(&args.command[0]);
+    let program = chosen(args, invocation)?;
+    let mut command = program.command_with_everything();
     command.args(&args.command[1..]);
-    command.envs(variables.iter().map(|(name, output)| (name, output.token.expose())));
+    command.envs(variables.iter().map(|(name, output)| (name.as_str(), output.token.expose())));
     let error = launch::become_it(&mut command);
     let program = args.command[0].to_string_lossy();
     // As shells end when they cannot run a program.
@@ -36,9 +42,31 @@ pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
     } else {
         Exit::NotExecutable
     };
-    let find = format!("command -v {}", word(&program));
-    Err(CliError::new(exit, "exec", format!("could not run `{program}`: {error}"))
-        .remedy(Remedy::new("nothing was run; look for it", find)))
+    Err(not_run(exit, &program, &error))
+}
+
+/// The program of the command line.
+pub(super) fn chosen(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Program, CliError> {
+    let text = &args.command[0];
+    Program::chosen_by_user(text, invocation.context).map_err(|reason| {
+        let name = text.to_string_lossy();
+        match reason {
+            UnsafeProgram::Missing { .. } => not_run(Exit::NotFound, &name, &reason),
+            _ => CliError::new(
+                Exit::NotExecutable,
+                "exec",
+                format!("`{name}` is not started: {reason}"),
+            )
+            .hint("nothing was run; if you trust the program all the same, name it by its path"),
+        }
+    })
+}
+
+/// As shells end when they cannot run a program.
+pub(super) fn not_run(exit: Exit, program: &str, reason: &dyn std::fmt::Display) -> CliError {
+    let find = format!("command -v {}", word(program));
+    CliError::new(exit, "exec", format!("could not run `{program}`: {reason}"))
+        .remedy(Remedy::new("nothing was run; look for it", find))
 }
 
 /// Prints the lines that set the variables.
@@ -47,7 +75,7 @@ pub fn env(args: &EnvArgs, invocation: &Invocation<'_>) -> Result<Report, CliErr
     let variables = variables(&args.wanted, invocation)?;
     if shell == Shell::Json {
         let value = |output: &TokenOutput| Value::from(output.token.expose());
-        let members = variables.iter().map(|(name, output)| (name.clone(), value(output)));
+        let members = variables.iter().map(|(name, output)| (name.to_string(), value(output)));
         return Ok(Report::raw(pretty(&Value::Object(members.collect()))));
     }
     let mut report = Report::default();
@@ -58,7 +86,8 @@ pub fn env(args: &EnvArgs, invocation: &Invocation<'_>) -> Result<Report, CliErr
         }
     }
     for (name, output) in &variables {
-        report.lines(&line(shell, name, output.token.expose()));
+        let line = line(shell, name, output.token.expose());
+        report.lines(&line.ok_or_else(|| unquotable(output))?);
     }
     Ok(report)
 }
@@ -67,7 +96,7 @@ pub fn env(args: &EnvArgs, invocation: &Invocation<'_>) -> Result<Report, CliErr
 fn variables(
     wanted: &WantedArgs,
     invocation: &Invocation<'_>,
-) -> Result<Vec<(String, TokenOutput)>, CliError> {
+) -> Result<Vec<(VariableName, TokenOutput)>, CliError> {
     let with = |provider: Option<&String>, profile: Option<&String>| RouteRequest {
         provider: provider.cloned(),
         profile: profile.cloned(),
@@ -80,7 +109,7 @@ fn variables(
         asked.push(with(None, None));
     }
     let providers = view::providers(invocation.context);
-    let mut variables: Vec<(String, TokenOutput)> = Vec::new();
+    let mut variables: Vec<(VariableName, TokenOutput)> = Vec::new();
     for route in asked {
         let request = TokenRequest { route, ..TokenRequest::default() };
         let output = obtain(&request, invocation)?;
@@ -101,8 +130,9 @@ fn variables(
 }
 
 /// The line that sets a variable (JSON is printed whole, not here). The value is one line of text.
-fn line(shell: Shell, name: &str, value: &str) -> String {
-    match shell {
+/// `None`: nothing of that form stands for this value in every program that reads the form.
+fn line(shell: Shell, name: &VariableName, value: &str) -> Option<String> {
+    Some(match shell {
         Shell::Sh => format!("export {name}={}", shell_word(value)),
         Shell::Fish => {
             format!("set -gx {name} '{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
@@ -115,47 +145,49 @@ fn line(shell: Shell, name: &str, value: &str) -> String {
             };
             format!("$env:{name} = '{}'", value.chars().map(doubled).collect::<String>())
         }
-        Shell::Dotenv if value.contains('\'') => {
-            let escaped = value.replace('\\', r"\\").replace('"', "\\\"").replace('$', r"\$");
-            format!("{name}=\"{escaped}\"")
-        }
+        // Readers agree on what single quotes hold as it is, and on no escape. Some replace `$NAME`
+        // even there.
+        Shell::Dotenv if value.contains(['\'', '\\', '$']) => return None,
         Shell::Dotenv | Shell::Json => format!("{name}='{value}'"),
-        // One line of text cannot end it: it holds no line break.
-        Shell::GithubActions => format!("{name}<<CLAWDBOT_END\n{value}\nCLAWDBOT_END"),
-    }
+        Shell::GithubActions => {
+            let mut end = "CLAWDBOT_END".to_owned();
+            while end == value {
+                end.push('_');
+            }
+            format!("{name}<<{end}\n{value}\n{end}")
+        }
+    })
+}
+
+/// A token that an `.env` file cannot hold.
+fn unquotable(output: &TokenOutput) -> CliError {
+    let message = format!(
+        "the token of {} has a character that programs read differently in an `.env` file: `'`, `\\` or `$`",
+        output.source
+    );
+    CliError::usage(message)
+        .hint("nothing was printed; use another form: --shell sh, or models auth exec -- PROGRAM")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const HARD: &str = "a'b\"c$d\\e`f g";
-
-    /// What a shell makes of the line.
-    #[cfg(unix)]
-    fn echoed(program: &str, script: &str) -> String {
-        let output = std::process::Command::new(program).args(["-c", script]).output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn sh_reads_back_what_was_written() {
-        for value in [HARD, "plain", "-n", "'", "$(exit 1)"] {
-            let script = format!("{}\nprintf %s \"$X\"", line(Shell::Sh, "X", value));
-            assert_eq!(echoed("sh", &script), value);
-            let script = format!("{}\nprintf %s \"$X\"", line(Shell::Dotenv, "X", value));
-            if !value.contains('`') {
-                assert_eq!(echoed("sh", &script), value);
-            }
-        }
-    }
-
     #[test]
     fn each_shell_gets_its_own_quotes() {
-        assert_eq!(line(Shell::Fish, "X", r"a'b\c"), r"set -gx X 'a\'b\\c'");
-        assert_eq!(line(Shell::Powershell, "X", "a'b\u{2019}"), "$env:X = 'a''b\u{2019}\u{2019}'");
-        assert_eq!(line(Shell::Dotenv, "X", "a b$c"), "X='a b$c'");
-        assert_eq!(line(Shell::GithubActions, "X", "v"), "X<<CLAWDBOT_END\nv\nCLAWDBOT_END");
+        let name = VariableName::parse("X").unwrap();
+        let line = |shell, value| line(shell, &name, value);
+        let is = |shell, value, expected: &str| {
+            assert_eq!(line(shell, value).as_deref(), Some(expected));
+        };
+        is(Shell::Sh, "a'b", r"export X='a'\''b'");
+        is(Shell::Fish, r"a'b\c", r"set -gx X 'a\'b\\c'");
+        is(Shell::Powershell, "a'b\u{2019}", "$env:X = 'a''b\u{2019}\u{2019}'");
+        is(Shell::Dotenv, "a b`c", "X='a b`c'");
+        is(Shell::GithubActions, "v", "X<<CLAWDBOT_END\nv\nCLAWDBOT_END");
+        is(Shell::GithubActions, "CLAWDBOT_END", "X<<CLAWDBOT_END_\nCLAWDBOT_END\nCLAWDBOT_END_");
+        for value in ["a'b", r"a\b", "a$b"] {
+            assert_eq!(line(Shell::Dotenv, value), None);
+        }
     }
 }

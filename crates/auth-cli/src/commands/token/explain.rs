@@ -17,14 +17,17 @@ use crate::host::error::CliError;
 use crate::host::report::Report;
 use crate::host::shell_quote::{command, option};
 use crate::host::text::{self, printable};
-use crate::profiles::refresh_error;
 use crate::profiles::standing::{Routed, Standing};
 use crate::profiles::table;
 use crate::profiles::view::{self, View};
+use crate::profiles::{refresh_error, remote};
 
 /// Shows the plan that `models auth token` follows.
 pub fn run(args: &ExplainArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
+    if let Some(sink) = remote::configured(context)? {
+        return remote::profiles(&sink, args.provider.as_deref());
+    }
     let view = match &args.session {
         Some(key) => View::of_session(key, invocation)?,
         None => View::read(invocation)?,
@@ -61,7 +64,7 @@ impl<'a> Explanation<'a> {
         let view = &standing.view;
         let entry = match &args.session {
             Some(key) => {
-                let sessions = Sessions::for_agent(&view.agent, &view.config, context);
+                let sessions = Sessions::for_agent(&view.agent, &view.config, context)?;
                 sessions.entry(key)?.unwrap_or_default()
             }
             None => session::Entry::new(),

@@ -7,6 +7,7 @@
 pub mod args;
 pub mod exec_args;
 pub mod exec_env;
+mod exec_proxy;
 pub mod explain;
 pub mod git_credential;
 pub mod output;
@@ -24,8 +25,10 @@ use crate::config::cache;
 use crate::host::context::{AGENT_VARIABLE, Context};
 use crate::host::error::{CliError, Exit};
 use crate::host::report::Report;
+use crate::profiles::audit;
 use crate::profiles::key_reference;
-use crate::profiles::obtain::{obtain, output_of};
+use crate::profiles::obtain::{TokenRequest, obtain, output_of};
+use crate::profiles::remote;
 use crate::profiles::route::{self, Route, RouteRequest};
 use crate::profiles::view::{self, View};
 
@@ -106,11 +109,14 @@ fn fast(
     agent: Option<&str>,
     context: &Context,
 ) -> Option<String> {
+    context.check_paths().ok()?;
     let agent = agent.or_else(|| context.chosen(AGENT_VARIABLE));
     let view = View::with(Rc::new(cache::load(context)?), agent, context).ok()?;
     let request = route::with_variable(request, &view, context).ok()?;
     let route = Route::for_request(&request, None, &view, context).ok()?;
-    let first = route.candidates.first()?;
+    let Some(first) = route.candidates.first() else {
+        return from_before(&request, format, agent, context);
+    };
     if !route.warnings.is_empty() || first.in_cooldown.is_some() || route.moves_session {
         return None;
     }
@@ -125,8 +131,26 @@ fn fast(
     let credential = key_reference::fetched(credential, &first.profile, context).ok()?;
     let output = output_of(&route, &view, &first.profile, &credential);
     let text = output.rendered(format, || view::providers(context)).ok();
+    if text.is_some() {
+        audit::fresh_token(&output, context);
+    }
     std::mem::forget((view, route, credential, output));
     text
+}
+
+/// A machine without profiles may have a token from another one.
+fn from_before(
+    request: &RouteRequest,
+    format: TokenFormat,
+    agent: Option<&str>,
+    context: &Context,
+) -> Option<String> {
+    if agent.is_some() {
+        return None;
+    }
+    let request = TokenRequest { route: request.clone(), ..TokenRequest::default() };
+    let output = remote::cached(&request, context)?;
+    output.rendered(format, || view::providers(context)).ok()
 }
 
 /// Prints a valid token of the profile that routing chooses, refreshed first if that is due.

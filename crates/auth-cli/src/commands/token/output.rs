@@ -1,7 +1,7 @@
 //! The forms in which a token is printed, each for the tools that read it.
 
 use auth_providers::Providers;
-use auth_store::{Kind, ProviderId};
+use auth_store::{Kind, ProviderId, VariableName};
 use serde_json::{Value, json};
 
 use crate::commands::token::args::TokenFormat;
@@ -43,16 +43,12 @@ impl TokenOutput {
 
     /// The variable in which this provider's tools expect such a token: the first of its entry
     /// that is meant for this kind, else `<PROVIDER>_API_KEY`.
-    pub fn variable(&self, providers: &Providers) -> String {
+    pub fn variable(&self, providers: &Providers) -> VariableName {
         let names = providers.find(&self.provider).map_or(&[][..], |provider| &provider.env);
-        let is_oauth = |name: &&String| name.contains("OAUTH_TOKEN");
+        let is_oauth = |name: &&VariableName| name.as_str().contains("OAUTH_TOKEN");
         let wanted = names.iter().find(|name| is_oauth(name) != (self.kind == Kind::ApiKey));
-        wanted.or_else(|| names.first()).cloned().unwrap_or_else(|| {
-            let upper = self.provider.as_str().to_ascii_uppercase();
-            let word = upper.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-            let safe = word.trim_start_matches(|c: char| c.is_ascii_digit());
-            format!("{safe}_API_KEY")
-        })
+        let wanted = wanted.or_else(|| names.first()).cloned();
+        wanted.unwrap_or_else(|| VariableName::of_provider(&self.provider))
     }
 
     fn json(&self) -> Value {

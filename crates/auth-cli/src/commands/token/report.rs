@@ -2,8 +2,8 @@
 
 use auth_routing::cooldown::response::{Failure, Response, Verdict};
 use auth_routing::session::selector::ModelRef;
-use auth_routing::{CooldownPolicy, FailureReason, after_failure, after_success, unusable_until};
-use auth_store::{Credential, Profile, ProfileId, ProviderId, Store, Timestamp, Usage};
+use auth_routing::{FailureReason, unusable_until};
+use auth_store::{AuditKind, Credential, Profile, ProfileId, Timestamp};
 use serde_json::json;
 
 use crate::agent::invocation::Invocation;
@@ -17,11 +17,17 @@ use crate::host::error::CliError;
 use crate::host::report::Report;
 use crate::host::shell_quote::command;
 use crate::host::text::printable;
+use crate::profiles::audit;
+use crate::profiles::remote::{self, RemoteSink};
+use crate::profiles::usage::{Failed, Worked, is_about_the_account};
 use crate::profiles::view::{self, no_profile};
 
 /// Writes a success or a failure into the store, or, if it is about one model only, beside it.
 /// Credentials are not touched.
 pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    if let Some(sink) = remote::configured(invocation.context)? {
+        return to_sink(args, &sink, invocation.context);
+    }
     let (config, asked, context) = (invocation.config()?, invocation.agent()?, invocation.context);
     let id = ProfileId::new(args.profile.as_str());
     // What is learned about a shared profile is for all who use it.
@@ -34,21 +40,34 @@ pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let verdict = verdict(args, document.credential(&id).as_ref(), now, context)?;
 
     let policy = config.routing().cooldowns;
-    let told = Told { id: &id, model: model.as_ref(), policy: &policy, now };
+    let of_model = model.as_ref().filter(|_| match &verdict {
+        Verdict::Failed(failure) => !is_about_the_account(failure.reason),
+        Verdict::Worked => false,
+    });
     let usage = match &verdict {
-        Verdict::Worked => told.worked(&store)?,
-        Verdict::Failed(failure) => told.failed(failure, &profile.provider, &store)?,
+        Verdict::Worked => {
+            Worked { id: id.clone(), model: model.clone(), at: now }.write(&store)?
+        }
+        Verdict::Failed(failure) => {
+            let (id, provider) = (&id, &profile.provider);
+            Failed { id, provider, failure, model: of_model, at: now }.write(&policy, &store)?
+        }
     };
     let usage = usage.ok_or_else(|| no_profile(&id, &document, &agent))?;
     let rests_until = unusable_until(&usage).filter(|end| now < *end);
     invocation.store_changed(&agent);
     invocation.store_changed(asked);
 
-    let of_model = model.as_ref().filter(|_| told.is_about_the_model(&verdict));
     let failure = match &verdict {
         Verdict::Failed(failure) => Some(failure),
         Verdict::Worked => None,
     };
+    if let Some(failure) = failure {
+        let until = rests_until.map(|end| format!(", in cooldown until {}", context.time(end)));
+        let detail = format!("{}{}", failure.reason.as_str(), until.unwrap_or_default());
+        let what = AuditKind::Failover;
+        audit::note(what, &profile.provider, &id, &agent, Some(detail), context);
+    }
     let mut report = Report::from_data(json!({
         "agentId": agent.id,
         "profileId": id,
@@ -74,6 +93,28 @@ pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
         }
         None => report.note(format_args!("{what} is ready{why}")),
     }
+    Ok(report)
+}
+
+/// The same at the sink that this machine asks.
+fn to_sink(args: &ReportArgs, sink: &RemoteSink, context: &Context) -> Result<Report, CliError> {
+    let mut told = json!({ "profileId": args.profile, "ok": args.ok });
+    if let Some(model) = &args.model {
+        let bare = model.split_once('/').map_or(model.as_str(), |(_, bare)| bare);
+        told["model"] = bare.into();
+    }
+    if let Some(word) = args.failed {
+        told["failed"] = reason(word).as_str().into();
+        told["retryAfter"] = json!(args.retry_after.map(|wait| wait.as_secs()));
+        told["resetAt"] = json!(args.reset_at);
+    } else if !args.ok {
+        let read = context.read_stdin(LARGEST_ANSWER);
+        let text = read.map_err(|error| CliError::usage(format!("no response: {error}")))?;
+        told["response"] = text.into();
+    }
+    let answer = sink.report(&told, context)?;
+    let mut report = Report::from_data(answer);
+    report.note(format_args!("`{}`: reported to the sink at {}", args.profile, sink.address));
     Ok(report)
 }
 
@@ -125,73 +166,6 @@ fn model(text: &str, profile: &Profile, config: &Config) -> Result<ModelRef, Cli
         profile.provider, profile.id
     );
     Err(CliError::usage(message).hint("nothing was reported").profile(&profile.id))
-}
-
-/// Who is reported about.
-struct Told<'a> {
-    id: &'a ProfileId,
-    model: Option<&'a ModelRef>,
-    policy: &'a CooldownPolicy,
-    now: Timestamp,
-}
-
-impl Told<'_> {
-    /// Whether the rest belongs to the model alone. What is wrong with the credential or its
-    /// account concerns all models.
-    fn is_about_the_model(&self, verdict: &Verdict) -> bool {
-        let is_account = |reason| matches!(reason, FailureReason::Auth | FailureReason::Billing);
-        self.model.is_some()
-            && matches!(verdict, Verdict::Failed(failure) if !is_account(failure.reason))
-    }
-
-    /// The profile, and the model it was used with, are ready. `None`: the profile is gone.
-    fn worked(&self, store: &Store) -> Result<Option<Usage>, CliError> {
-        let usage = store.update(|document| {
-            let profile = document.profile(self.id)?;
-            let usage = after_success(&profile.usage, self.now);
-            document.set_usage(self.id, &usage);
-            document.set_last_good(&profile.provider, self.id);
-            Some(usage)
-        })?;
-        if let Some(model) = self.model {
-            let model = model.to_string();
-            if store.model_usage().get(self.id, &model) != Usage::default() {
-                store.update_model_usage(|usage| usage.forget_model(self.id, &model))?;
-            }
-        }
-        Ok(usage)
-    }
-
-    /// The profile, or the one model, rests. `None`: the profile is gone.
-    fn failed(
-        &self,
-        failure: &Failure,
-        provider: &ProviderId,
-        store: &Store,
-    ) -> Result<Option<Usage>, CliError> {
-        let raw = Some(failure.raw.clone()).filter(|raw| !raw.is_empty());
-        let after = |usage: &Usage| {
-            let (policy, now) = (self.policy, self.now);
-            let next = after_failure(usage, failure.reason, policy, provider, failure.until, now);
-            Usage { last_failure_raw: raw.clone(), ..next }
-        };
-        let verdict = Verdict::Failed(failure.clone());
-        let Some(model) = self.model.filter(|_| self.is_about_the_model(&verdict)) else {
-            return Ok(store.update(|document| {
-                let usage = after(&document.profile(self.id)?.usage);
-                document.set_usage(self.id, &usage);
-                Some(usage)
-            })?);
-        };
-        let model = model.to_string();
-        let usage = store.update_model_usage(|known| {
-            known.forget_before(self.now.minus(self.policy.failure_window), self.now);
-            let usage = after(&known.get(self.id, &model));
-            known.set(self.id, &model, &usage);
-            usage
-        })?;
-        Ok(Some(usage))
-    }
 }
 
 fn reason(word: FailureWord) -> FailureReason {

@@ -12,7 +12,7 @@ use auth_providers::{Finished, Flow, RealTime, device_login, login};
 use auth_store::ProfileId;
 
 use crate::agent::invocation::Invocation;
-use crate::flows::login::error::explain;
+use crate::flows::login::error::explain_of;
 use crate::flows::login::request::LoginRequest;
 use crate::flows::login::saved::report;
 use crate::flows::login::two_steps::start;
@@ -69,7 +69,8 @@ pub fn run(request: &LoginRequest, invocation: &Invocation<'_>) -> Result<Report
             let login = device_login(&provider, flow, parts, http, &user, clock, &RealTime);
             Ok(Finished { login: login.await?, browser: None })
         };
-        let finished = user.until_interrupted(logging_in).await?.map_err(explain)?;
+        let finished = user.until_interrupted(logging_in).await?;
+        let finished = finished.map_err(|error| explain_of(error, &provider))?;
         let saved = save::login(&finished.login, &wanted, &provider, agent, &sink).await;
         let login = finished.login.clone();
         match &saved {

@@ -12,6 +12,7 @@ use crate::host::error::CliError;
 use crate::host::report::Report;
 use crate::host::shell_quote::command;
 use crate::host::text::printable;
+use crate::profiles::audit;
 use crate::profiles::save;
 
 /// What was saved, and what the user should know about it.
@@ -29,6 +30,7 @@ pub(crate) fn report(
     }
     let agent = &shared::holder(agent, id, &*invocation.config()?, context)?;
     let kind = login.credential.kind();
+    audit::login(id, login, provider, agent, context);
     save::declare(id, &login.provider, kind, login.email.as_deref(), invocation);
     invocation.store_changed(agent);
     append_to_order(id, &login.provider, agent, invocation)?;

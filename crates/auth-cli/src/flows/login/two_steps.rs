@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use auth_providers::{Flow, PendingLogins, Provider, RealTime, Way};
-use auth_store::{ProfileId, paths};
+use auth_store::{ProfileId, ProviderId, paths};
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::agent::invocation::Invocation;
-use crate::flows::login::error::explain;
+use crate::flows::login::error::{explain, explain_of};
 use crate::flows::login::request::LoginRequest;
 use crate::flows::login::saved::report;
 use crate::flows::login::ui::TerminalUser;
@@ -41,7 +41,7 @@ pub(super) fn start(
     });
     let (pending, http) = (pending(context), network::client(context));
     let begun = runtime::run(pending.start(provider, flow, note, entropy, &http, &*context.clock))?
-        .map_err(explain)?;
+        .map_err(|error| explain_of(error, provider))?;
     Ok(match &begun.way {
         Way::Browser { url, redirect_uri } => {
             let mut report = Report::from_data(json!({
@@ -95,7 +95,9 @@ pub fn finish(
     let config = invocation.config()?;
     let pending = pending(context);
     let providers = crate::profiles::view::providers(context);
-    let answered = pending.answered(&pasted, &providers, context.now()).map_err(explain)?;
+    let only = request.provider.as_deref().map(ProviderId::new);
+    let answered = pending.answered(&pasted, only.as_ref(), &providers, context.now());
+    let answered = answered.map_err(explain)?;
     let note = answered.note.clone();
     let begun_for = agent_of(&note).filter(|_| invocation.named().is_none());
     let agent = match begun_for {
@@ -114,7 +116,8 @@ pub fn finish(
     let user = TerminalUser::new(&provider.label, false, true, context);
     let ended = runtime::run(async {
         let finishing = answered.finish(&*sink.http, &user, &*sink.clock, &RealTime);
-        let login = user.until_interrupted(finishing).await?.map_err(explain)?;
+        let login = user.until_interrupted(finishing).await?;
+        let login = login.map_err(|error| explain_of(error, &provider))?;
         let id = save::login(&login, &wanted, &provider, &agent, &sink).await?;
         Ok::<_, CliError>((id, login))
     });

@@ -224,6 +224,7 @@ impl LoginUi for TerminalUser {
     }
 
     fn refused(&self, error: &CallbackError) {
+        self.is_exchanging.store(false, Ordering::SeqCst);
         self.say(&format!("That did not work: {error}. Still waiting for the login."));
     }
 

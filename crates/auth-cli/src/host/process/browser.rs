@@ -1,18 +1,30 @@
 //! Opening the user's browser: an address that cannot be anything but an address, as one
-//! argument, to a program that gets no secret of ours.
+//! argument, to a program that gets no secret of ours. All users of the machine can read arguments, so
+//! the address is one of ours, from which the browser of this user is sent on.
 
-use std::ffi::OsString;
+use std::fmt;
 use std::process::Stdio;
+use std::sync::Arc;
 
+use auth_pkce::Courier;
+use tokio::runtime::Handle;
 use url::Url;
 
-use crate::host::context::Context;
-use crate::host::process::launch;
+use crate::host::context::{Context, Entropy};
+use crate::host::process::environment::Sees;
+use crate::host::process::launch::Program;
 
 /// What opens an address, prepared from the context; `None` where nobody would see it.
-#[derive(Debug)]
 pub(crate) struct Opener {
-    env: Vec<(OsString, OsString)>,
+    program: Program,
+    sees: Sees,
+    entropy: Arc<Entropy>,
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Opener").finish_non_exhaustive()
+    }
 }
 
 impl Opener {
@@ -26,20 +38,26 @@ impl Opener {
         if cfg!(all(unix, not(target_os = "macos"))) && !DISPLAYS.iter().any(|name| is_set(name)) {
             return None;
         }
-        Some(Self { env: context.env_without_secrets(&[]) })
+        // The address is shown in any case.
+        let program = Program::named(OPENER.as_ref(), context).ok()?;
+        let entropy = Arc::clone(&context.entropy);
+        Some(Self { program, sees: Sees::browser(context), entropy })
     }
 
-    /// Opens `address`. Whether a browser comes up nobody knows, so the address is shown too.
+    /// Opens `address`, for as long as the runtime runs that this is called on. Whether a browser
+    /// comes up nobody knows, so the address is shown too.
     pub(crate) fn open(&self, address: &str) {
         let Some(address) = harmless(address) else { return };
-        let (program, words): (_, &[_]) = if cfg!(target_os = "macos") {
-            ("open", &[])
-        } else if cfg!(windows) {
-            ("rundll32.exe", &["url.dll,FileProtocolHandler"])
-        } else {
-            ("xdg-open", &[])
-        };
-        let mut command = launch::program_seeing(program, &self.env);
+        let mut entropy = [0; 32];
+        let Ok(runtime) = Handle::try_current() else { return };
+        if (self.entropy)(&mut entropy).is_err() {
+            return;
+        }
+        let Ok(courier) = Courier::bind(&address, entropy) else { return };
+        let address = courier.address().to_owned();
+        runtime.spawn(courier.serve());
+        let words: &[_] = if cfg!(windows) { &["url.dll,FileProtocolHandler"] } else { &[] };
+        let mut command = self.program.command(&self.sees);
         command.args(words).arg(address);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // Ctrl-C in our terminal is not for the browser.
@@ -63,6 +81,13 @@ fn harmless(address: &str) -> Option<String> {
     (is_web && !has_user && text.bytes().all(is_plain)).then_some(text)
 }
 
+const OPENER: &str = if cfg!(target_os = "macos") {
+    "open"
+} else if cfg!(windows) {
+    "rundll32.exe"
+} else {
+    "xdg-open"
+};
 const REMOTE: [&str; 5] =
     ["SSH_CLIENT", "SSH_TTY", "SSH_CONNECTION", "REMOTE_CONTAINERS", "CODESPACES"];
 const DISPLAYS: [&str; 3] = ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"];

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::process::launch;
+use crate::host::process::launch::{self, Program, path_folders};
+use crate::host::shell_quote::word;
 
 /// Replaces this process by the next program that may know the words. Returns if there is none.
 pub(crate) fn to_next_on_path(arguments: &[OsString], context: &Context) -> Result<(), CliError> {
@@ -15,7 +16,12 @@ pub(crate) fn to_next_on_path(arguments: &[OsString], context: &Context) -> Resu
     context.flush()?;
     guard.seen.extend(context.program.clone());
     guard.seen.push(next.clone());
-    let mut command = launch::program(&next);
+    let program = Program::at(&next).map_err(|reason| {
+        CliError::new(Exit::Usage, "hand_on", format!("the next program is not started: {reason}"))
+            .hint(format!("look at it: ls -ld {}", word(next.display())))
+            .path(&next)
+    })?;
+    let mut command = program.command_with_everything();
     command.args(arguments.iter().skip(1)).env(MARKER, guard.value(context.process_id));
     let error = launch::become_it(&mut command);
     let message = format!("could not run `{}`: {error}", next.display());
@@ -37,12 +43,6 @@ fn next(context: &Context, guard: &Guard) -> Option<PathBuf> {
                 && !context.program.iter().chain(&guard.seen).any(|seen| same(candidate, seen))
         },
     )
-}
-
-/// The folders of PATH. A relative one would depend on where we are.
-pub(crate) fn path_folders(context: &Context) -> impl Iterator<Item = PathBuf> {
-    let path = context.env.get(std::ffi::OsStr::new("PATH"));
-    path.into_iter().flat_map(std::env::split_paths).filter(|folder| folder.is_absolute())
 }
 
 /// What keeps two programs from handing a word to each other for ever: the programs this very

@@ -7,7 +7,7 @@ use auth_providers::refresh::{
     remove_kept_response,
 };
 use auth_providers::token_source::TokenSink;
-use auth_providers::{Login, Provider, TakenProfile, profile_name};
+use auth_providers::{Destinations, Login, Provider, TakenProfile, profile_name};
 use auth_store::{
     Credential, Document, Entry, Kind, OAuthCredential, Profile, ProfileId, ProviderId, Usage,
 };
@@ -158,9 +158,11 @@ pub(crate) fn pasted(
     choose: &dyn Fn(&Document) -> Result<Option<ProfileId>, CliError>,
     provider: &ProviderId,
     credential: &Credential,
+    api_base: Option<&str>,
     agent: &Agent,
     sink: &TokenSink,
 ) -> Result<Option<ProfileId>, CliError> {
+    let record = record(sink.providers.find(provider), api_base);
     loop {
         let before = sink.store.read()?;
         let Some(id) = choose(&before)? else { return Ok(None) };
@@ -174,7 +176,7 @@ pub(crate) fn pasted(
             let is_as_it_was = choose(document)?.as_ref() == Some(&id)
                 && is_same_token(login_of(document, &id).as_ref(), superseded.as_ref());
             if is_as_it_was {
-                put_key(document, &id, provider, credential);
+                put_key(document, &id, provider, credential, &record);
                 wake(document, &id);
             }
             Ok::<_, CliError>(is_as_it_was)
@@ -189,15 +191,44 @@ pub(crate) fn pasted(
     }
 }
 
-/// A key in the place of the same key gets a new end at most, and its profile keeps all else.
-fn put_key(document: &mut Document, id: &ProfileId, provider: &ProviderId, new: &Credential) {
+/// A key in the place of the same key gets a new end, and an address of its own if `record` has one;
+/// its profile keeps all else.
+fn put_key(
+    document: &mut Document,
+    id: &ProfileId,
+    provider: &ProviderId,
+    new: &Credential,
+    record: &Map<String, Value>,
+) {
     let stored = document.credential(id);
     if stored.is_some_and(|stored| key_place::is_same(&stored, new)) {
         document.renew(id, new);
+        if record.contains_key(API_BASE) {
+            document.set_fields(id, record);
+        }
     } else {
-        document.put(id, provider.as_str(), new, &Map::new());
+        document.put(id, provider.as_str(), new, record);
     }
 }
+
+/// What the profile of a key or token says about where it may be sent to: the address that the user
+/// named for it, else the origins of its provider.
+fn record(provider: Option<&Provider>, api_base: Option<&str>) -> Map<String, Value> {
+    let mut record = Map::new();
+    let origins = match (api_base, provider) {
+        (Some(url), _) => {
+            record.insert(API_BASE.to_owned(), url.into());
+            Destinations::from_urls([url])
+        }
+        (None, Some(provider)) => provider.destinations(),
+        (None, None) => return record,
+    };
+    record.insert(Credential::DESTINATIONS.to_owned(), origins.origins().into());
+    record
+}
+
+/// The member of a key's profile with the address that the user named for it.
+pub(crate) const API_BASE: &str = "apiBase";
 
 /// A credential that is imported.
 #[derive(Debug)]

@@ -72,8 +72,8 @@ impl<C: Fn(usize) + Send + Sync, R: Fn(usize) -> TokenResponse + Send + Sync> Ht
 {
     fn send(&self, request: HttpRequest) -> Sending<'_> {
         (self.connecting)(self.connections.fetch_add(1, Ordering::SeqCst));
-        let response = if request.gate.as_ref().is_some_and(|gate| gate()) {
-            let body = request.body.unwrap_or_default();
+        let response = if request.gate().is_some_and(|gate| gate()) {
+            let body = request.body().unwrap_or_default().to_vec();
             let mut parameters = url::form_urlencoded::parse(&body);
             let token = parameters.find(|(name, _)| name == "refresh_token").unwrap().1;
             let mut sent = self.sent.lock().unwrap();
