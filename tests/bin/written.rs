@@ -2,7 +2,7 @@
 //! `cargo xtask docs` runs it; the whole-program tests compare.
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a tool for developers")]
 
-use e2e::{reference, transcript};
+use e2e::{recording, reference, transcript};
 use std::fs;
 use std::path::Path;
 
@@ -17,6 +17,9 @@ fn main() {
             put(&path, &transcript::replay(&text).0);
         }
     }
+    let root = tests.parent().expect("the workspace");
+    let demo = fs::read_to_string(root.join(recording::TRANSCRIPT)).expect("the demo");
+    put(&root.join(recording::PICTURE), &recording::picture(&demo));
 }
 
 fn put(path: &Path, text: &str) {

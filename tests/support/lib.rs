@@ -7,6 +7,7 @@
 //! - [`upstream`]: a model provider that fails on command;
 //! - [`clawdbot`]: a writer that behaves like Clawdbot, with its lock;
 //! - [`transcript`]: commands and what they say, replayed;
+//! - [`recording`]: a transcript as an animated picture;
 //! - [`mod@reference`]: the commands as a page of documentation;
 //! - [`browser`]: a real Chromium;
 //! - [`tmux`]: a real terminal;
@@ -31,6 +32,7 @@ pub mod issuer;
 #[cfg(doctest)]
 mod pages;
 pub mod peer;
+pub mod recording;
 pub mod reference;
 pub mod sandbox;
 pub mod tmux;

@@ -4,15 +4,17 @@ use crate::run::{Outcome, is_installed, read, run, run_with, succeeds};
 use std::path::Path;
 
 /// A command that must succeed, and the Debian packages that bring what it needs.
-const NEEDED: [(&[&str], &[&str]); 11] = [
+const NEEDED: [(&[&str], &[&str]); 12] = [
     (&["npm", "--version"], &["nodejs", "npm"]),
     (&["faketime", "--help"], &["faketime"]),
     (&["tmux", "-V"], &["tmux"]),
+    // Whose completion is tried.
+    (&["zsh", "--version"], &["zsh"]),
+    (&["fish", "--version"], &["fish"]),
+    (&["man", "--version"], &["man-db"]),
     (&["chromium", "--version"], &["chromium"]),
     (&["chromedriver", "--version"], &["chromium-driver"]),
     (&["python3", "-c", "import ensurepip, venv"], &["python3", "python3-venv"]),
-    (&["zsh", "--version"], &["zsh"]),
-    (&["fish", "--version"], &["fish"]),
     (&["bash", "--version"], &["bash"]),
     // For the disks of the torture suite, which are made on Linux only.
     (&["sh", "-c", HAS_EXT4], &["e2fsprogs"]),

@@ -15,6 +15,7 @@ use crate::commands::profiles::args::{
     CooldownCommand, DestinationCommand, ListArgs, LogoutArgs, OrderCommand, RefreshArgs,
     RemoveArgs, UseArgs,
 };
+use crate::commands::schema::SchemaArgs;
 use crate::commands::serve::args::ServeArgs;
 use crate::commands::sessions::args::SessionsCommand;
 use crate::commands::settings::args::SettingsCommand;
@@ -42,25 +43,65 @@ pub struct ModelsArgs {
 /// `models …`
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
-    /// Whether every credential in use is there, valid and able to stay so
+    /// Show the credentials in use, and which profile comes next
     Status(StatusArgs),
-    /// The model that is used first; with --agent, by that agent
+    /// Set the default model; with --agent, that agent's
     Set(ModelArgs),
-    /// The model for pictures
+    /// Set the image model
     SetImage(ModelArgs),
     /// Short names for models
     #[command(subcommand)]
     Aliases(AliasesCommand),
-    /// What is used when the first model cannot be
+    /// Models to try when the default model cannot be used
     #[command(subcommand)]
     Fallbacks(FallbacksCommand),
-    /// The same for pictures
+    /// The same for images
     #[command(subcommand)]
     ImageFallbacks(FallbacksCommand),
-    /// Log in, hand out, route, log out
-    #[command(subcommand)]
+    /// Log in, get tokens, choose between accounts, log out
+    #[command(subcommand, help_template = AUTH_HELP)]
     Auth(AuthCommand),
 }
+
+/// The help of `models auth`: its commands by what they are for. A test compares it with the commands.
+const AUTH_HELP: &str = "\
+{about-with-newline}
+{usage-heading} {usage}
+
+Log in:
+  login                 Log in to a provider
+  add                   Choose a provider and a way to log in
+  setup-token           Store the token that `claude setup-token` prints
+  paste-token           Store a token made elsewhere
+  paste-api-key         Store an API key
+  import                Copy a credential from another tool
+  login-github-copilot  Log in to GitHub Copilot
+
+Use:
+  token                 Print a valid token
+  exec                  Run a program with tokens in its environment
+  env                   Print the lines that put tokens into the environment
+  report                Report how a request went, so that routing learns from it
+
+Choose:
+  explain               Why which profile comes first
+  order                 Which profile of a provider comes first
+  cooldown              Profiles in cooldown after a failure
+
+Keep:
+  list                  The profiles of an agent
+  refresh               Refresh what is about to expire
+  logout                Revoke a login where the provider can, then delete it
+  remove                Delete a profile; the provider is not told
+
+Integrate:
+  configure             Let another program take its token from here
+
+{options}
+
+Examples:
+  clawdbot models auth login --provider openai-codex
+  clawdbot models auth token --provider openai-codex";
 
 /// `models auth …`
 #[derive(Debug, Subcommand)]
@@ -69,28 +110,28 @@ pub enum AuthCommand {
     Login(LoginArgs),
     /// Log in to GitHub Copilot with a code on another device
     LoginGithubCopilot(CopilotArgs),
-    /// Choose a provider and a way to log in, at a terminal
+    /// Choose a provider and a way to log in
     Add,
     /// Store the token that `claude setup-token` prints
     SetupToken(SetupTokenArgs),
-    /// Store a token that somebody else keeps alive
+    /// Store a token made elsewhere
     PasteToken(PasteTokenArgs),
     /// Store an API key
     PasteApiKey(PasteApiKeyArgs),
-    /// Take a credential over from another tool, once
+    /// Copy a credential from another tool
     Import(ImportArgs),
     /// The profiles of an agent, and whether each can be used now
     List(ListArgs),
-    /// Revoke a login where the provider can, then forget it
+    /// Revoke a login where the provider can, then delete it
     Logout(LogoutArgs),
-    /// Forget a profile; the provider is not told
+    /// Delete a profile; the provider is not told
     Remove(RemoveArgs),
-    /// Renew what is about to expire
+    /// Refresh what is about to expire
     Refresh(RefreshArgs),
     /// Where the secrets of a profile may be sent to
     #[command(subcommand)]
     Destination(DestinationCommand),
-    /// Tell how a credential did, so that routing learns from it
+    /// Report how a request went, so that routing learns from it
     Report(ReportArgs),
     /// Why which profile comes first
     Explain(ExplainArgs),
@@ -103,13 +144,13 @@ pub enum AuthCommand {
     /// Let another program take its token from here
     #[command(subcommand)]
     Configure(ConfigureCommand),
-    /// Answer git, as one of its credential helpers
+    /// Act as a credential helper of git
     #[command(hide = true)]
     GitCredential(GitCredentialArgs),
     /// Which profile of a provider comes first
     #[command(subcommand)]
     Order(OrderCommand),
-    /// Profiles that rest after a failure
+    /// Profiles in cooldown after a failure
     #[command(subcommand)]
     Cooldown(CooldownCommand),
 }
@@ -143,11 +184,11 @@ pub struct Cli {
 /// The words we own.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// The first steps: find what is there, log in, check, choose the model
+    /// Set up: find existing logins, log in, check, choose the model
     Onboard(OnboardArgs),
     /// Credentials, models and their state
     Models(ModelsArgs),
-    /// What is connected: of the channels, only the credentials are ours
+    /// List the configured channels and the stored credentials
     #[command(subcommand)]
     Channels(ChannelsCommand),
     /// Agents: isolated sets of credentials and sessions
@@ -175,11 +216,13 @@ pub enum Command {
     /// The sink on another machine from which this one takes its tokens
     #[command(subcommand)]
     Sink(SinkCommand),
-    /// Providers that are not compiled in
+    /// Provider plugins and manifests
     #[command(subcommand)]
     Plugins(PluginsCommand),
-    /// What is wrong, what it costs, and the command that fixes it
+    /// Find problems, and the commands that fix them
     Doctor(DoctorArgs),
+    /// Print the JSON Schema of an output
+    Schema(SchemaArgs),
     /// What happened to the credentials, and who asked
     Audit(AuditArgs),
     /// Our own settings, which never stand in Clawdbot's config
@@ -194,20 +237,20 @@ pub enum Command {
 /// Options of every command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct GlobalArgs {
-    /// The agent whose credentials are meant; without it, the default agent
-    #[arg(long, global = true, value_name = "ID")]
+    /// The agent to use (default: the default agent)
+    #[arg(long, global = true, help_heading = "Global options", value_name = "ID")]
     pub agent: Option<String>,
-    /// Data as JSON on stdout, errors too
-    #[arg(long, global = true)]
+    /// Print JSON, errors too
+    #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
-    /// Say on stderr what is done
-    #[arg(long, short, global = true)]
+    /// Log to stderr what is done, with each request
+    #[arg(long, short, global = true, help_heading = "Global options")]
     pub verbose: bool,
-    /// No colours, whatever the terminal can show
-    #[arg(long, global = true)]
+    /// No colours
+    #[arg(long, global = true, help_heading = "Global options")]
     pub no_color: bool,
     /// Times in UTC instead of the local time zone
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     pub utc: bool,
 }
 
@@ -225,13 +268,19 @@ impl Cli {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  clawdbot completion bash > ~/.local/share/bash-completion/completions/clawdbot
-  clawdbot completion zsh > ~/.zfunc/_clawdbot
+  clawdbot completion bash --install
+  clawdbot completion zsh --install
   clawdbot completion fish > ~/.config/fish/completions/clawdbot.fish")]
 pub struct CompletionArgs {
     /// The shell
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+    /// Write it where the shell looks for it
+    #[arg(long)]
+    pub install: bool,
+    /// Remove what --install wrote
+    #[arg(long, conflicts_with = "install")]
+    pub undo: bool,
 }
 
 /// `man`
@@ -250,6 +299,22 @@ pub struct ManArgs {
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
+
+    #[test]
+    fn the_help_of_models_auth_has_each_of_its_commands() {
+        let root = Cli::command();
+        let auth =
+            root.find_subcommand("models").and_then(|it| it.find_subcommand("auth")).unwrap();
+        let listed = |name: &str| {
+            AUTH_HELP.lines().any(|line| {
+                line.strip_prefix("  ").is_some_and(|line| line.split(' ').next() == Some(name))
+            })
+        };
+        let visible = auth.get_subcommands().filter(|it| !it.is_hide_set());
+        for command in visible {
+            assert!(listed(command.get_name()), "{}", command.get_name());
+        }
+    }
 
     #[test]
     fn the_definition_is_consistent() {

@@ -28,8 +28,8 @@ pub mod profiles;
 
 use std::ffi::OsString;
 
-use clap::Parser as _;
 use clap::error::{ContextKind, ErrorKind};
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::agent::invocation::Invocation;
 use crate::cli::AuthCommand;
@@ -50,7 +50,9 @@ use crate::commands::status::args::StatusArgs;
 use crate::flows::model::Use;
 use crate::host::context::{AGENT_VARIABLE, Context};
 use crate::host::error::{CliError, Exit};
+use crate::host::remedy::Remedy;
 use crate::host::report::Report;
+use crate::host::suggest;
 use crate::profiles::{remote, runtime_cache};
 
 /// Runs the program with `arguments` (the first is its own name), and returns its exit code.
@@ -60,7 +62,10 @@ use crate::profiles::{remote, runtime_cache};
 /// `moltbot` on PATH: then this function does not return.
 pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &Context) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
-    let (json, result) = match Cli::try_parse_from(&arguments) {
+    let width = context.terminal.width.unwrap_or(100).clamp(40, 100);
+    let parsed = Cli::command().term_width(width).try_get_matches_from(&arguments);
+    let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches));
+    let (json, result) = match parsed {
         Ok(cli) => {
             let output = cli.output();
             context.utc.set(cli.global.utc);
@@ -103,6 +108,7 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
             | Command::Audit(_)
             | Command::Settings(_)
             | Command::Completion(_)
+            | Command::Schema(_)
             | Command::Man(_)
     ) {
         agent::legacy::import_legacy_files(invocation)?;
@@ -224,9 +230,10 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
         Command::Clients(command) => commands::clients::run(command, invocation),
         Command::Sink(command) => commands::sink::run(command, invocation),
         Command::Onboard(args) => commands::onboard::run(args, invocation),
+        Command::Schema(args) => commands::schema::run(args),
+        Command::Completion(args) => completions::completion(args, invocation.context),
         Command::Audit(args) => commands::audit::run(args, invocation),
         Command::Settings(command) => commands::settings::run(command, invocation),
-        Command::Completion(args) => Ok(completions::completion(args)),
         Command::Man(args) => completions::man(args, invocation.context),
         Command::Doctor(args) => commands::doctor::command::run(args, invocation),
         Command::Plugins(PluginsCommand::List) => commands::plugins::list(invocation),
@@ -267,13 +274,15 @@ fn names_agents_itself(cli: &Cli) -> bool {
 
 /// Commands that are about no certain agent, or name it themselves, do not pass over `--agent`.
 fn check_agent(cli: &Cli, invocation: &Invocation<'_>) -> Result<(), CliError> {
-    let Some(name) = invocation.named() else { return Ok(()) };
+    if invocation.named().is_none() {
+        return Ok(());
+    }
     match &cli.command {
         Command::Plugins(_) => invocation.agent().map(|_| ()),
         Command::Agents(AgentsArgs {
             command:
                 Some(AgentsCommand::Add(_) | AgentsCommand::Delete(_) | AgentsCommand::Share(_)),
-        }) => Err(CliError::usage(format!("`--agent {name}` means nothing here"))
+        }) => Err(CliError::usage("--agent does not apply to this command")
             .hint("name the agent without it: clawdbot agents share NAME --from main")),
         _ => Ok(()),
     }
@@ -315,18 +324,21 @@ fn not_parsed(
         let word = value(ContextKind::InvalidSubcommand)
             .or_else(|| value(ContextKind::InvalidArg))
             .unwrap_or_default();
-        let similar = value(ContextKind::SuggestedSubcommand);
-        let hint = match similar {
-            Some(similar) => format!("did you mean `{similar}`? {COVERED}"),
-            None => COVERED.to_owned(),
-        };
-        return Err(CliError::usage(format!(
-            "`{word}` is not a word of this program, and there is no other `clawdbot` or `moltbot` on PATH to hand it on to"
-        ))
-        .hint(hint));
+        let failure = CliError::usage(format!("unknown command `{word}`"));
+        return Err(match meant(&word) {
+            Some(path) => failure
+                .remedy(Remedy::new("did you mean this?", format!("clawdbot {path}")))
+                .remedy(Remedy::new("list the commands", "clawdbot --help")),
+            None => failure.remedy(Remedy::new("list the commands", "clawdbot --help")),
+        });
     }
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Err(CliError::usage("a word is missing").hint(text.trim_end()));
+        let failure = CliError::usage("missing subcommand");
+        if wants_json(arguments) {
+            return Err(failure);
+        }
+        context.say_lines(text.trim_end());
+        return Ok(Exit::Usage);
     }
     let (message, rest) = text.trim_end().split_once("\n\n").unwrap_or((&text, ""));
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -358,6 +370,38 @@ fn wants_json(arguments: &[OsString]) -> bool {
     ours.into_iter().any(|argument| argument == "--json" || argument == "--status-json")
 }
 
-const COVERED: &str = "it covers `onboard`, `models status|set|aliases|fallbacks`, `models auth …`, `channels list`, \
-     `agents list|add|delete|share`, `serve`, `clients add|list|rotate|revoke`, `sink set|show|unset`, \
-     `sessions model|list|show|clear`, `plugins list`, `doctor`, `audit`, `settings`, `completion` and `man`; see `clawdbot --help`";
+/// The command that was most likely meant by a word that is none: one that ends in it, or the
+/// nearest.
+fn meant(word: &str) -> Option<String> {
+    let paths = command_paths(&Cli::command());
+    let last = |path: &str| path.rsplit(' ').next().unwrap_or_default().to_owned();
+    if let Some((_, path)) = ELSEWHERE.iter().find(|(known, _)| *known == word) {
+        return Some((*path).to_owned());
+    }
+    let exact = paths.iter().filter(|path| last(path) == word).min_by_key(|path| path.len());
+    if let Some(path) = exact {
+        return Some(path.clone());
+    }
+    let names: Vec<String> = paths.iter().map(|path| last(path)).collect();
+    let near = suggest::nearest(word, names.iter().map(String::as_str))?;
+    paths.iter().filter(|path| last(path) == near).min_by_key(|path| path.len()).cloned()
+}
+
+/// Words that people try, and what they mean here.
+const ELSEWHERE: [(&str, &str); 4] = [
+    ("version", "--version"),
+    ("auth", "models auth"),
+    ("health", "doctor"),
+    ("status", "models status"),
+];
+
+fn command_paths(command: &clap::Command) -> Vec<String> {
+    let below = command.get_subcommands().filter(|it| !it.is_hide_set());
+    below
+        .flat_map(|child| {
+            let name = child.get_name();
+            let more = command_paths(child).into_iter().map(move |path| format!("{name} {path}"));
+            std::iter::once(name.to_owned()).chain(more)
+        })
+        .collect()
+}

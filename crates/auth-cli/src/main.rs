@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use auth_cli::commands::token;
+use auth_cli::completions;
 use auth_cli::host::context::Context;
 use auth_cli::host::process::hardening;
 use auth_cli::plugin_launcher;
@@ -17,6 +18,9 @@ fn main() -> ExitCode {
         Some(word) if word == refresh_child::WORD => {
             hardening::start();
             refresh_child::run(&arguments, &Context::real())
+        }
+        Some(word) if word == completions::WORD => {
+            completions::answer(&arguments, &Context::real())
         }
         Some(word) if word == plugin_launcher::WORD => plugin_launcher::run(&arguments),
         _ => token::try_fast(&arguments).unwrap_or_else(|| {

@@ -110,7 +110,7 @@ impl Page {
             Self::Failed(Failure::NotExchanged) => (
                 Tone::Bad,
                 "The login could not be completed",
-                "The provider did not hand out a credential. The terminal says why; start the login again there.",
+                "The provider did not issue a credential. The terminal says why; start the login again there.",
             ),
             Self::Failed(Failure::NotSaved) => (
                 Tone::Bad,

@@ -41,7 +41,7 @@
 //!
 //! let ids: Vec<_> = plan.candidates.iter().map(|it| it.id.as_str()).collect();
 //! assert_eq!(ids, ["anthropic:home", "anthropic:key", "anthropic:work"]);
-//! assert_eq!(plan.candidates[2].why.to_string(), "rests");
+//! assert_eq!(plan.candidates[2].why.to_string(), "in cooldown");
 //! ```
 //!
 //! # Around it

@@ -67,6 +67,11 @@ pub fn store(agent_directory: &Path) -> PathBuf {
     agent_directory.join(STORE)
 }
 
+/// The directory for what was removed from an agent within the last day.
+pub fn removed(agent_directory: &Path) -> PathBuf {
+    agent_directory.join(".removed")
+}
+
 /// The keys for runtimes inside other programs. An older version used the name for its store.
 pub fn runtime_cache(agent_directory: &Path) -> PathBuf {
     agent_directory.join(RUNTIME_CACHE)

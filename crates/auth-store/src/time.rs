@@ -93,7 +93,7 @@ impl<'de> Deserialize<'de> for Timestamp {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
-                Timestamp::read(text).ok_or_else(|| E::custom("nobody can say when that is"))
+                Timestamp::read(text).ok_or_else(|| E::custom("not a time"))
             }
         }
 

@@ -129,7 +129,11 @@ const FIXED: [Plant; 8] = [
     }),
 ];
 
-const FOUND: [Plant; 34] = [
+const FOUND: [Plant; 35] = [
+    ("agent_dir_missing", |house| {
+        let list = "[{ id: 'main' }, { id: 'far', agentDir: '~/far/agent' }]";
+        house.sandbox.write_config(&format!("{{ agents: {{ list: {list} }} }}"));
+    }),
     ("dangling_link", |house| {
         fs::remove_file(house.store()).unwrap();
         symlink("/nowhere/at/all", house.store()).unwrap();
@@ -375,4 +379,95 @@ fn what_is_not_safe_is_left_to_the_user() {
         assert!(codes.iter().any(|found| found == code), "{code} is gone: {run:#?}");
         assert_eq!(fs::read(house.store()).ok(), store, "{code}");
     }
+}
+
+/// Findings whose way out is not one command, and why.
+const BY_HAND: [(&str, &str); 18] = [
+    ("order_empty", "an editor: the order is in the config"),
+    (
+        "unmerged_answer",
+        "what is planted is no token response; real ones are merged in it/profiles/crash.rs",
+    ),
+    ("dangling_link", "only the user knows what it should lead to"),
+    ("hard_link", "the command finds the other name; which one goes is the user's choice"),
+    ("directory_unreadable", "it shows what lies there"),
+    ("store_superseded", "another program owns the file"),
+    ("store_newer", "this program is updated"),
+    ("store_unusable", "an editor"),
+    ("unreadable_time", "an editor"),
+    ("malformed_entry", "an editor"),
+    ("unknown_provider", "a manifest is written"),
+    ("config_unreadable", "an editor"),
+    ("config_warning", "an editor"),
+    ("mode_mismatch", "an editor"),
+    ("legacy_id", "an editor"),
+    ("manifest", "an editor"),
+    ("second_state", "the user chooses one of two directories"),
+    ("agent_dir_ignored", "a note: nothing is wrong"),
+];
+
+/// The command in what a finding says, if it has one that can be run as it stands.
+fn runnable(said: &str) -> Option<String> {
+    let starts = ["clawdbot ", "chmod ", "rm ", "mv ", "mkdir "];
+    let at = starts.iter().filter_map(|start| said.find(start)).min()?;
+    let command = said[at..].split(", then clawdbot").collect::<Vec<_>>().join(" && clawdbot");
+    let command = command.split("; or ").next()?.split(", and log in").next()?;
+    Some(command.trim_end_matches('`').to_owned())
+}
+
+/// Runs a command of a finding as a user would: they log in in a browser, and paste what is asked for.
+fn follow(house: &House, command: &str) {
+    let sandbox = &house.sandbox;
+    let script = format!("clawdbot() {{ {:?} \"$@\"; }}\n{command}", e2e::sandbox::binary());
+    let words: Vec<_> = command.split(' ').collect();
+    if words.starts_with(&["clawdbot", "models", "auth", "login"]) {
+        let more: Vec<_> = words[4..].iter().copied().chain(["--no-browser"]).collect();
+        let mut login = sandbox.start(&[&["models", "auth", "login"], &more[..]].concat());
+        let url = login.authorization_url();
+        e2e::user::User::named("anybody").visit(&url).unwrap();
+        login.finish();
+    } else if command.contains("paste-") {
+        sandbox.run_with_input(&words[1..], "key-0123456789abcdef\n");
+    } else {
+        // Whether it helped is seen by looking again.
+        sandbox.shell(&script);
+    }
+}
+
+#[test]
+fn every_command_of_a_finding_makes_it_go_or_is_named_as_no_command() {
+    let (mut followed, mut by_hand) = (0, 0);
+    let mut complaints = Vec::new();
+    for (code, plant) in FIXED.into_iter().chain(FOUND) {
+        let mut house = House::healthy();
+        house.sandbox.allow_scripts();
+        plant(&mut house);
+        let (_, run) = house.findings(&["--offline"]);
+        let findings = run.json()["findings"].as_array().unwrap().clone();
+        let finding = findings
+            .iter()
+            .find(|it| it["code"] == code)
+            .unwrap_or_else(|| panic!("{code}: {run:#?}"));
+        let said = finding["command"].as_str().unwrap_or_default().to_owned();
+        if BY_HAND.iter().any(|(known, _)| *known == code) {
+            by_hand += 1;
+            continue;
+        }
+        let Some(command) = runnable(&said) else {
+            complaints.push(format!("{code}: no command in: {said}"));
+            continue;
+        };
+        follow(&house, &command);
+        let what = finding["what"].as_str().unwrap();
+        let (_, after) = house.findings(&["--offline"]);
+        let is_there =
+            after.json()["findings"].as_array().unwrap().iter().any(|it| it["what"] == what);
+        if is_there {
+            complaints.push(format!("{code}: {command} did not help"));
+        }
+        followed += 1;
+    }
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    assert_eq!(followed + by_hand, FIXED.len() + FOUND.len());
+    assert!(followed > by_hand, "{followed} followed, {by_hand} by hand");
 }

@@ -96,7 +96,7 @@ fn mistakes_are_named_by_file_line_column_and_key() {
     sandbox.write_config("{\n  auth: { order: { acme: ['acme:a', 5] } },\n}");
     let run = sandbox.run(&["models", "auth", "list"]);
     run.expect_code(0);
-    let told = "`auth.order.acme[1]` is passed over: it is not a string";
+    let told = "`auth.order.acme[1]` is ignored: expected a string";
     assert!(
         run.stderr.contains(told) && run.stderr.contains("line 2, column 37"),
         "{}",

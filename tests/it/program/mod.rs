@@ -17,6 +17,8 @@ mod odd_files;
 #[cfg(unix)]
 mod pages;
 mod shell;
+#[cfg(unix)]
+mod shells;
 mod terminal;
 mod tools;
 mod truth;

@@ -28,10 +28,10 @@ fn address(screen: &str) -> String {
 fn the_wizard_stores_a_key_that_nobody_sees() {
     let sandbox = Sandbox::new();
     let terminal = Terminal::start(&sandbox, 80, 40, &ONBOARD);
-    let menu = terminal.wait_for("Which one?");
+    let menu = terminal.wait_for("sign in? Number");
     assert!(menu.contains("4  An API key of any provider"), "{menu}");
     terminal.enter("4");
-    terminal.wait_for("Of which provider?");
+    terminal.wait_for("Which provider?");
     terminal.enter("groq");
     terminal.wait_for("It is not shown.");
     terminal.enter("gsk_SECRET_0123456789_SECRET");
@@ -48,9 +48,9 @@ fn the_wizard_logs_in_with_a_browser_and_checks_the_result() {
     let issuer = Issuer::start();
     let sandbox = home(&issuer);
     let terminal = Terminal::start(&sandbox, 80, 60, &["onboard", "--no-browser"]);
-    terminal.wait_for("Which one?");
+    terminal.wait_for("sign in? Number");
     terminal.enter("3");
-    terminal.wait_for("Its number or name:");
+    terminal.wait_for("which provider? Number");
     terminal.enter("demo");
     let screen = terminal.wait_for("ssh -L");
     User::named("alice").visit(&address(&screen)).unwrap();
@@ -68,7 +68,7 @@ fn the_wizard_moves_a_login_of_another_tool_only_if_told_so() {
     let path = sandbox.home().join(".claude/.credentials.json");
     e2e::sandbox::write(&path, login.to_string().as_bytes());
     let terminal = Terminal::start(&sandbox, 80, 60, &ONBOARD);
-    let menu = terminal.wait_for("Which one? 1 to");
+    let menu = terminal.wait_for("sign in? Number");
     assert!(menu.contains("1  Use the login of Claude Code (anthropic)"), "{menu}");
     terminal.enter("1");
     terminal.wait_for("default model?");
@@ -86,13 +86,16 @@ fn ctrl_c_at_each_prompt_leaves_everything_as_it_was() {
     let issuer = Issuer::start();
     // What is typed before, each when the text before it is there, and the last prompt.
     let prompts: [(&[(&str, &str)], &str); 7] = [
-        (&[], "Which one?"),
-        (&[("Which one?", "3")], "Its number or name:"),
-        (&[("Which one?", "3"), ("Its number or name:", "openai-codex")], "how?"),
-        (&[("Which one?", "2")], "default model?"),
-        (&[("Which one?", "2"), ("default model?", "y")], "It is not shown."),
-        (&[("Which one?", "4")], "Of which provider?"),
-        (&[("Which one?", "3"), ("Its number or name:", "demo")], "ssh -L"),
+        (&[], "sign in? Number"),
+        (&[("sign in? Number", "3")], "which provider? Number"),
+        (
+            &[("sign in? Number", "3"), ("which provider? Number", "openai-codex")],
+            "log in to OpenAI",
+        ),
+        (&[("sign in? Number", "2")], "default model?"),
+        (&[("sign in? Number", "2"), ("default model?", "y")], "It is not shown."),
+        (&[("sign in? Number", "4")], "Which provider?"),
+        (&[("sign in? Number", "3"), ("which provider? Number", "demo")], "ssh -L"),
     ];
     for (typed, prompt) in prompts {
         let sandbox = home(&issuer);
@@ -110,6 +113,31 @@ fn ctrl_c_at_each_prompt_leaves_everything_as_it_was() {
         assert!(!sandbox.state().join("clawdbot.json").exists(), "{prompt}");
     }
     assert_eq!(issuer.requests("authorization_code"), 0);
+}
+
+#[test]
+fn a_menu_takes_arrow_keys_a_number_and_a_name() {
+    for keys in [&["Down", "Down", "Down"][..], &["4"], &["An API"]] {
+        let mut sandbox = Sandbox::new();
+        sandbox.set_env("TERM", "screen");
+        let terminal = Terminal::start(&sandbox, 80, 40, &ONBOARD);
+        terminal.wait_for("How do you want to sign in?");
+        for key in keys {
+            if *key == "Down" { terminal.press(key) } else { terminal.type_in(key) }
+        }
+        terminal.press("Enter");
+        terminal.wait_for("Which provider?");
+        terminal.press("C-c");
+        let end = terminal.wait_for("echo on");
+        assert!(end.contains("exit 130"), "{end}");
+    }
+    let mut sandbox = Sandbox::new();
+    sandbox.set_env("TERM", "screen");
+    let terminal = Terminal::start(&sandbox, 60, 40, &ONBOARD);
+    terminal.wait_for("How do you want to sign in?");
+    terminal.press("C-c");
+    let end = terminal.wait_for("echo on");
+    assert!(end.contains("exit 130") && end.contains("nothing was stored"), "{end}");
 }
 
 const PASTE: [&str; 5] = ["models", "auth", "paste-api-key", "--provider", "acme"];
@@ -233,7 +261,7 @@ fn a_pasted_address_wins_against_a_callback_that_never_comes() {
     let terminal = Terminal::start(&sandbox, 80, 60, &LOGIN);
     let url = address(&terminal.wait_for("nowhere else:"));
     terminal.enter("http://127.0.0.1/callback?code=wrong&state=wrong");
-    terminal.wait_for("The login goes on.");
+    terminal.wait_for("Still waiting for the login.");
     let redirect = User::named("alice").walk(&url).unwrap();
     terminal.enter(&redirect);
     let end = terminal.wait_for("echo on");

@@ -251,3 +251,22 @@ fn the_texts_of_many_profiles_grow_with_their_number_and_no_faster() {
         assert!(growth < 25.0, "{words:?}: {few:?}, ten times as many: {many:?}");
     }
 }
+
+#[test]
+fn a_home_that_moves_takes_its_agents_along() {
+    let (old, new) = (Sandbox::new(), Sandbox::new());
+    old.run(&["agents", "add", "work", "--workspace", "~/work", "--non-interactive"])
+        .expect_code(0);
+    let key = ["models", "auth", "paste-api-key", "--provider", "acme", "--agent", "work"];
+    old.run_with_input(&key, "key-0123456789abcdef\n").expect_code(0);
+    let config = std::fs::read_to_string(old.state().join("moltbot.json"));
+    let config =
+        config.or_else(|_| std::fs::read_to_string(old.state().join("clawdbot.json"))).unwrap();
+    assert!(!config.contains(old.home().to_str().unwrap()), "{config}");
+    let copied =
+        std::process::Command::new("cp").arg("-a").arg(old.state()).arg(new.home()).status();
+    assert!(copied.unwrap().success());
+    drop(old);
+    let token = ["token", "acme", "--agent", "work"];
+    assert_eq!(new.run(&token).expect_code(0).line(), "key-0123456789abcdef");
+}

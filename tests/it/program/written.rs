@@ -1,6 +1,6 @@
 //! What is made from the program is as the program says now, and leaves no command out.
 
-use e2e::{reference, transcript};
+use e2e::{recording, reference, transcript};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -10,6 +10,7 @@ const ELSEWHERE: [(&str, &str); 10] = [
     ("models auth add", "it asks: it/program/terminal.rs, by way of the wizard"),
     ("models auth login", "it needs an issuer: it/login/browser.rs"),
     ("models auth login-github-copilot", "it needs an issuer: it/login/providers.rs"),
+    ("exec", "it becomes another program: it/token/integrations.rs"),
     ("models auth exec", "it becomes another program: it/token/plug_in.rs"),
     ("models auth configure claude-code", "it/token/plug_in.rs"),
     ("models auth configure codex", "it/token/plug_in.rs"),
@@ -61,7 +62,15 @@ fn every_transcript_is_what_the_program_says() {
     }
 }
 
-/// The control of the test above.
+#[test]
+fn the_picture_of_the_readme_is_a_run_of_the_program_of_now() {
+    let demo = fs::read_to_string(root().join(recording::TRANSCRIPT)).unwrap();
+    let picture = fs::read_to_string(root().join(recording::PICTURE)).unwrap();
+    assert!(recording::picture(&transcript::replay(&demo).0) == picture, "run: cargo xtask docs");
+    assert!(picture.contains("openai:home") && picture.contains("animation-delay"));
+}
+
+/// The control of the test above the last.
 #[test]
 fn a_transcript_that_is_wrong_is_noticed() {
     let wrong = "$ clawdbot models status --plain\n| no/model\n";
@@ -144,12 +153,16 @@ fn what_is_handed_on_is_not_ours() {
 }
 
 /// What prints a script, a page, a secret or variables, and not data.
-const NO_DATA: [&str; 7] = [
+const NO_DATA: [&str; 11] = [
+    "token",
+    "env",
+    "exec",
     "completion",
     "man",
     "models auth token",
     "models auth env",
     "models auth git-credential",
+    "schema",
     "models auth exec",
     "models status --plain",
 ];
@@ -157,6 +170,7 @@ const NO_DATA: [&str; 7] = [
 #[test]
 fn every_command_responses_in_json_when_asked_to() {
     let mut wrong = Vec::new();
+    let (schemas, mut validated) = (auth_cli::commands::schema::all(), 0);
     for (name, text) in transcripts() {
         let lines =
             text.lines().filter(|line| !line.starts_with("head ") && !line.contains("--plain"));
@@ -171,10 +185,58 @@ fn every_command_responses_in_json_when_asked_to() {
             let data: String = reply.lines().filter_map(|line| line.strip_prefix('|')).collect();
             let is_failure = reply.lines().any(|line| line.starts_with("? "));
             let has_data = is_failure || !NO_DATA.iter().any(|it| words.starts_with(it));
-            if has_data && serde_json::from_str::<serde_json::Value>(&data).is_err() {
+            if !has_data {
+                continue;
+            }
+            let Ok(data) = serde_json::from_str::<serde_json::Value>(&data) else {
                 wrong.push(format!("{name}: {words}: {data}"));
+                continue;
+            };
+            let schema = if data["error"].is_object() {
+                Some("error")
+            } else {
+                SCHEMAS.iter().find(|(start, _)| words.starts_with(start)).map(|(_, name)| *name)
+            };
+            let Some(schema) = schema else { continue };
+            validated += 1;
+            let validator = jsonschema::validator_for(&schemas[schema]).unwrap();
+            for error in validator.iter_errors(&data) {
+                wrong.push(format!("{name}: {words}: {schema}: {error}"));
             }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(validated > 60, "{validated} outputs were validated");
+    // The control: an output without a member that is promised is found.
+    let validator = jsonschema::validator_for(&schemas["whoami"]).unwrap();
+    assert!(!validator.is_valid(&serde_json::json!({ "agentId": "main" })));
 }
+
+/// The schema of each command's output. The first start that fits counts.
+const SCHEMAS: [(&str, &str); 25] = [
+    ("token", "token"),
+    ("whoami", "whoami"),
+    ("explain", "explain"),
+    ("use", "order"),
+    ("models status", "status"),
+    ("models auth list", "list"),
+    ("models auth explain", "explain"),
+    ("models auth order", "order"),
+    ("models auth cooldown", "cooldown"),
+    ("models auth refresh", "refresh"),
+    ("models auth report", "report"),
+    ("models auth paste-api-key", "paste"),
+    ("models auth paste-token", "paste"),
+    ("models auth setup-token", "paste"),
+    ("models auth import", "import"),
+    ("models auth remove", "remove"),
+    ("models auth logout", "remove"),
+    ("models auth token", "token"),
+    ("doctor", "doctor"),
+    ("onboard", "onboard"),
+    ("sessions list", "sessions"),
+    ("sessions show", "sessions"),
+    ("sessions model", "sessions"),
+    ("sessions clear", "sessions"),
+    ("channels list", "channels"),
+];

@@ -51,7 +51,9 @@ fn a_program_gets_the_token_in_its_environment_and_takes_our_place() {
 
     let missing = ["models", "auth", "exec", "--provider", "acme", "--", "/no/such/program"];
     let run = sandbox.run(&missing);
-    assert!(run.expect_code(64).stderr.contains("/no/such/program"), "{run:#?}");
+    assert!(run.expect_code(127).stderr.contains("/no/such/program"), "{run:#?}");
+    let not_executable = ["models", "auth", "exec", "--provider", "acme", "--", "/etc/passwd"];
+    sandbox.run(&not_executable).expect_code(126);
     assert!(!run.stderr.contains(KEY));
 }
 

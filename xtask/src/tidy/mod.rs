@@ -12,6 +12,7 @@ mod security;
 mod sending;
 mod source;
 mod text;
+mod words;
 
 use crate::run::{Outcome, read};
 use std::collections::BTreeSet;
@@ -46,6 +47,7 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("invariants_are_held", text::invariants_are_held),
     ("examples_are_tried", pages::examples_are_tried),
     ("security_is_tested", security::security_is_tested),
+    ("plain_words", words::plain_words),
     ("outside_is_tested", security::outside_is_tested),
     ("secrets_leave_by_one_door", sending::secrets_leave_by_one_door),
 ];

@@ -148,7 +148,7 @@ impl Sessions {
         let message =
             format!("could not {action} the sessions `{}`: {reason}", self.path.display());
         CliError::new(Exit::CannotWrite, "sessions", message)
-            .hint("nothing was changed; mend the file, or move it away")
+            .hint("nothing was changed; fix the file, or move it away")
             .path(&self.path)
     }
 }

@@ -10,6 +10,7 @@ pub mod models;
 pub mod onboard;
 pub mod plugins;
 pub mod profiles;
+pub mod schema;
 pub mod serve;
 pub mod sessions;
 pub mod settings;

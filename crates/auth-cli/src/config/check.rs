@@ -34,7 +34,7 @@ impl Check {
             }
             Value::Null => Vec::new(),
             _ => {
-                self.tell(key, "is passed over: it is not an object");
+                self.tell(key, "is ignored: expected an object");
                 Vec::new()
             }
         }
@@ -42,14 +42,14 @@ impl Check {
 
     fn text(&mut self, value: &Value, key: &[Step]) {
         if !value.is_string() && !value.is_null() {
-            self.tell(key, "is passed over: it is not a string");
+            self.tell(key, "is ignored: expected a string");
         }
     }
 
     /// A positive number of hours.
     fn hours(&mut self, value: &Value, key: &[Step]) {
         if !value.is_null() && !value.as_f64().is_some_and(|hours| hours > 0.0) {
-            self.tell(key, "is passed over: it is not a number above 0");
+            self.tell(key, "is ignored: expected a number above 0");
         }
     }
 
@@ -58,11 +58,11 @@ impl Check {
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate().filter(|(_, it)| !it.is_string()) {
                     let _ = item;
-                    self.tell(&below(key, index), "is passed over: it is not a string");
+                    self.tell(&below(key, index), "is ignored: expected a string");
                 }
             }
             Value::Null => {}
-            _ => self.tell(key, "is passed over: it is not a list"),
+            _ => self.tell(key, "is ignored: expected a list"),
         }
     }
 
@@ -82,7 +82,7 @@ impl Check {
             self.members(entry, &key);
             if entry.is_object() {
                 if !entry["provider"].is_string() {
-                    self.tell(&key, "is passed over: it has no `provider`");
+                    self.tell(&key, "is ignored: it has no `provider`");
                 }
                 self.text(&entry["email"], &below(&key, "email"));
                 if !matches!(entry["mode"].as_str(), Some("api_key" | "oauth" | "token")) {
@@ -117,19 +117,19 @@ impl Check {
         let key = below(&agents, "list");
         let list = &config["agents"]["list"];
         if !list.is_array() && !list.is_null() {
-            self.tell(&key, "is passed over: it is not a list");
+            self.tell(&key, "is ignored: expected a list");
         }
         let mut ids: BTreeMap<String, usize> = BTreeMap::new();
         let mut directories: BTreeMap<&str, usize> = BTreeMap::new();
         for (index, entry) in list.as_array().into_iter().flatten().enumerate() {
             let key = below(&key, index);
             let Some(id) = entry["id"].as_str() else {
-                self.tell(&key, "is passed over: it has no `id`");
+                self.tell(&key, "is ignored: it has no `id`");
                 continue;
             };
             if let Some(first) = ids.insert(agent_id(id), index) {
                 let id = agent_id(id);
-                let what = format!("is passed over: `agents.list[{first}]` is `{id}` already");
+                let what = format!("is ignored: `agents.list[{first}]` is `{id}` already");
                 self.tell(&key, what);
             }
             for name in ["name", "workspace", "agentDir"] {
@@ -168,7 +168,7 @@ impl Check {
                 self.texts(&value["fallbacks"], &below(key, "fallbacks"));
             }
             Value::Null | Value::String(_) => {}
-            _ => self.tell(key, "is passed over: it is neither a model nor an object"),
+            _ => self.tell(key, "is ignored: expected a model or an object"),
         }
     }
 }

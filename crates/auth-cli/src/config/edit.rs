@@ -182,7 +182,7 @@ pub fn edit(
             return Ok(true);
         }
     }
-    Err(failed(path, "somebody else keeps writing it").hint("try again"))
+    Err(failed(path, "another process keeps writing it").hint("try again"))
 }
 
 /// Makes the file, unless somebody else just did.
@@ -261,7 +261,8 @@ impl Texts {
                 }
                 let written: Vec<_> =
                     self.after.keys().take(done).map(|it| it.display().to_string()).collect();
-                let reason = format!("somebody else wrote it; changed are {}", written.join(", "));
+                let reason =
+                    format!("another process wrote it; changed are {}", written.join(", "));
                 return Err(failed(file, &reason).hint("do the same again"));
             }
         }

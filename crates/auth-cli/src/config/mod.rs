@@ -331,7 +331,7 @@ mod tests {
         ];
         let config = read(&parts).unwrap();
         let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
-        assert!(warning.starts_with("`auth.order.acme[1]` is passed over: it is not a string (`"));
+        assert!(warning.starts_with("`auth.order.acme[1]` is ignored: expected a string (`"));
         assert!(warning.ends_with("a.json`, line 3, column 15)"), "{warning}");
     }
 

@@ -368,7 +368,7 @@ impl Plan {
             }
             State::Consumed => Some(Err(format!("its refresh token was used up here, at {at}"))),
             State::Rejected | State::Revoked => {
-                Some(Err(format!("the issuer has ended that login, at {at}")))
+                Some(Err(format!("the issuer revoked that login at {at}")))
             }
             _ => None,
         })
@@ -499,7 +499,7 @@ fn chosen(
 
     let separate = view::way_in(&foreign.provider, &sink.providers);
     context.say(format_args!(
-        "{} has a login of {}. It holds a refresh token, and two tools with one refresh token log each other out: whoever renews it first makes the other one's useless.",
+        "{} has a login of {}. It holds a refresh token, and two tools with one refresh token log each other out: the first one to refresh it logs the other one out.",
         foreign.tool, foreign.provider
     ));
     if !context.terminal.stdin {
@@ -508,7 +508,7 @@ fn chosen(
             hint += "; or --take-over, and the other tool stops using it";
         }
         return Err(
-            CliError::usage("what to take of it is not said; nothing was stored").hint(hint)
+            CliError::usage("specify --access-only or --take-over; nothing was stored").hint(hint)
         );
     }
     context.say(format_args!("  1  log in for this program alone (best): {separate}"));

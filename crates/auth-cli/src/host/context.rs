@@ -45,6 +45,8 @@ pub struct Context {
     stderr: RefCell<Writer>,
     /// What was recovered of damaged stores, to be told at the end.
     pub recoveries: Recoveries,
+    /// What is done is said on stderr.
+    pub verbose: Cell<bool>,
     /// Times are shown in UTC, whatever the zone.
     pub utc: Cell<bool>,
     /// The system has a local time. Without it, only `TZ` tells one.
@@ -160,6 +162,7 @@ impl Context {
             stdout: RefCell::new(Box::new(io::stdout())),
             stderr: RefCell::new(Box::new(io::stderr())),
             recoveries: Recoveries::default(),
+            verbose: Cell::new(false),
             utc: Cell::new(false),
             has_local_time: true,
             paths: OnceLock::new(),
@@ -213,6 +216,7 @@ impl Context {
             stdout: RefCell::new(Box::new(io::sink())),
             stderr: RefCell::new(Box::new(io::sink())),
             recoveries: Recoveries::default(),
+            verbose: Cell::new(false),
             utc: Cell::new(false),
             has_local_time: false,
             paths: OnceLock::new(),
@@ -411,6 +415,11 @@ impl Context {
             .map_err(CliError::stdout)
     }
 
+    /// Begins at the top of an empty screen (ECMA-48 §8.3.21, §8.3.39).
+    pub(crate) fn clear_screen(&self) -> Result<(), CliError> {
+        self.write(b"\x1b[H\x1b[2J")
+    }
+
     /// Writes data as it is: what the caller asked for to the byte.
     pub(crate) fn write(&self, data: &[u8]) -> Result<(), CliError> {
         self.stdout.borrow_mut().write_all(data).map_err(CliError::stdout)
@@ -421,6 +430,14 @@ impl Context {
     pub fn say(&self, line: impl fmt::Display) {
         let line = text::line_for_terminal(&line.to_string());
         let _nobody_listens = writeln!(self.stderr.borrow_mut(), "{line}");
+    }
+
+    /// Puts a secret on the clipboard of the terminal (xterm, "Operating System Commands", 52).
+    pub(crate) fn copy(&self, secret: &str) {
+        let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, secret);
+        let mut stderr = self.stderr.borrow_mut();
+        let _nobody_listens =
+            write!(stderr, "\u{1b}]52;c;{encoded}\u{7}").and_then(|()| stderr.flush());
     }
 
     /// The same of several lines, of which none is somebody else's text.

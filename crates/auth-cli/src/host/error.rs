@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use auth_store::{ProfileId, StoreError, is_open_to_others};
 use serde_json::{Map, Value};
 
-use crate::host::remedy::Remedy;
+use crate::host::remedy::{Remedies, Remedy};
 use crate::host::shell_quote::{moved_away, word};
 
 /// How the program ends. The numbers are part of the interface; `docs/cli.md` lists them.
@@ -78,11 +78,11 @@ pub struct CliError {
     /// What to do next: the exact command, where there is one.
     pub hint: Option<String>,
     /// The commands of the hint.
-    pub remedies: Vec<Remedy>,
+    pub remedies: Option<Box<Remedies>>,
     /// The profile it is about.
     pub profile: Option<ProfileId>,
     /// The file it is about.
-    pub path: Option<Box<Path>>,
+    pub path: Option<Box<PathBuf>>,
 }
 
 impl CliError {
@@ -93,7 +93,7 @@ impl CliError {
             code: code.into(),
             message: message.into(),
             hint: None,
-            remedies: Vec::new(),
+            remedies: None,
             profile: None,
             path: None,
         }
@@ -130,10 +130,11 @@ impl CliError {
     #[must_use]
     pub fn remedy(mut self, remedy: Remedy) -> Self {
         self.hint = Some(match self.hint {
+            Some(hint) if hint.ends_with('?') => format!("{hint} Or {remedy}"),
             Some(hint) => format!("{hint}; or {remedy}"),
             None => remedy.to_string(),
         });
-        self.remedies.push(remedy);
+        self.remedies.get_or_insert_default().0.push(remedy);
         self
     }
 
@@ -146,7 +147,7 @@ impl CliError {
     /// The same about a file.
     #[must_use]
     pub fn path(self, path: &Path) -> Self {
-        Self { path: Some(path.into()), ..self }
+        Self { path: Some(Box::new(path.to_owned())), ..self }
     }
 
     /// The error as a value: `{code, message, hint, profileId?, path?}`, and the exit code.
@@ -155,8 +156,8 @@ impl CliError {
         error.insert("code".to_owned(), self.code.as_ref().into());
         error.insert("message".to_owned(), self.message.clone().into());
         error.insert("hint".to_owned(), self.hint.clone().into());
-        if !self.remedies.is_empty() {
-            let commands: Vec<_> = self.remedies.iter().map(|it| it.command.as_str()).collect();
+        if let Some(remedies) = &self.remedies {
+            let commands: Vec<_> = remedies.0.iter().map(|it| it.command.as_str()).collect();
             error.insert("commands".to_owned(), commands.into());
         }
         if let Some(profile) = &self.profile {
@@ -181,10 +182,11 @@ impl CliError {
             remedies: {
                 let commands = error["commands"].as_array().into_iter().flatten();
                 let commands = commands.filter_map(Value::as_str);
-                commands.map(|command| Remedy::new("", command)).collect()
+                let all: Vec<_> = commands.map(|command| Remedy::new("", command)).collect();
+                (!all.is_empty()).then(|| Box::new(Remedies(all)))
             },
             profile: text("profileId").map(ProfileId::from),
-            path: text("path").map(|path| PathBuf::from(path).into()),
+            path: text("path").map(|path| Box::new(PathBuf::from(path))),
         }
     }
 }
@@ -203,7 +205,7 @@ impl From<StoreError> for CliError {
         match error {
             StoreError::Damaged { path, .. } => Self::new(Exit::Store, "store_damaged", message)
                 .hint(format!(
-                    "nothing was overwritten; mend the file, or move it away and log in again: {}",
+                    "nothing was overwritten; fix the file, or move it away and log in again: {}",
                     moved_away(&path, "damaged")
                 ))
                 .path(&path),

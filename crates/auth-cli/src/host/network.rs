@@ -1,7 +1,9 @@
 //! The network, and the plugins that stand for one.
 
 use auth_providers::plugin::Environment;
-use auth_providers::{Proxy, ReqwestClient};
+use auth_providers::{
+    HttpClient, HttpRequest, Proxy, RealTime, ReqwestClient, Sending, Waiting as _,
+};
 
 use crate::host::context::Context;
 use crate::host::text::printable;
@@ -14,7 +16,7 @@ pub fn plugin_environment(context: &Context) -> Environment {
 
 /// The network, with the certificates that the environment adds. Its errors name those, and the
 /// proxy.
-pub fn client(context: &Context) -> ReqwestClient {
+pub fn client(context: &Context) -> Logged {
     let set = |name: &'static str| {
         let value = context.env(name).filter(|value| !value.is_empty())?;
         Some((name, value))
@@ -33,5 +35,40 @@ pub fn client(context: &Context) -> ReqwestClient {
         Some((_, path)) => ReqwestClient::with_extra_ca(context.user_path(path)),
         None => ReqwestClient::new(),
     };
-    client.trusting(files).through(proxy, certificates)
+    Logged(client.trusting(files).through(proxy, certificates))
+}
+
+/// The network, with a line in the log for each request: method, address without its query, status
+/// and time. Headers and bodies are never in it.
+pub struct Logged(ReqwestClient);
+
+impl HttpClient for Logged {
+    fn send(&self, request: HttpRequest) -> Sending<'_> {
+        let what = format!("{:?} {}", request.method(), shown(request.url()));
+        let sending = self.0.send(request);
+        Box::pin(async move {
+            let began = RealTime.elapsed();
+            let outcome = sending.await;
+            let took = RealTime.elapsed().saturating_sub(began).as_millis();
+            match &outcome {
+                Ok(response) => tracing::info!("{what}: {} in {took} ms", response.status),
+                Err(error) => tracing::info!("{what}: {error} in {took} ms"),
+            }
+            outcome
+        })
+    }
+}
+
+/// Origin and path of an address.
+fn shown(address: &str) -> String {
+    let address = address.split(['?', '#']).next().unwrap_or_default();
+    match address.split_once("://") {
+        // Nobody writes a password into an address of ours, and none is shown.
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = host.rsplit('@').next().unwrap_or_default();
+            printable(&format!("{scheme}://{host}/{path}"))
+        }
+        None => printable(address),
+    }
 }

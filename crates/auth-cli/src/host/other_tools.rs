@@ -404,7 +404,7 @@ impl Contents {
                 if is_elsewhere {
                     "its secret is kept elsewhere, in a way that is not known here"
                 } else {
-                    "there is no secret in it"
+                    "it has no secret"
                 },
             );
         }
@@ -500,7 +500,7 @@ mod tests {
         {
             assert!(left_out.iter().any(|it| it.starts_with(part)), "{part}: {left_out:?}");
         }
-        assert!(left_out.iter().any(|it| it == "empty:default: there is no secret in it"));
+        assert!(left_out.iter().any(|it| it == "empty:default: it has no secret"));
         assert!(left_out.iter().all(|it| !it.contains("sk-1")));
 
         let (found, _) = of(r#"{"zai": {"type": "api_key", "key": "k"}, "acme": {"access": "a"}}"#);

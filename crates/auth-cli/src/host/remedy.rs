@@ -12,6 +12,10 @@ pub struct Remedy {
     pub command: String,
 }
 
+/// The commands of a hint, in their order.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Remedies(pub Vec<Remedy>);
+
 impl Remedy {
     /// A remedy.
     pub fn new(what: impl Into<Cow<'static, str>>, command: impl Into<String>) -> Self {
@@ -21,6 +25,8 @@ impl Remedy {
 
 impl fmt::Display for Remedy {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", self.what, self.command)
+        // A question needs no colon.
+        let colon = if self.what.ends_with('?') { "" } else { ":" };
+        write!(formatter, "{}{colon} {}", self.what, self.command)
     }
 }

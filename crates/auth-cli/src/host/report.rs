@@ -10,11 +10,11 @@ use crate::host::error::{CliError, Exit};
 /// In which form the response is wanted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Output {
-    /// Data as JSON on stdout, errors too.
+    /// Print JSON, errors too.
     pub json: bool,
     /// What is done is said on stderr.
     pub verbose: bool,
-    /// No colours, whatever the terminal can show.
+    /// No colours.
     pub no_color: bool,
 }
 
@@ -138,6 +138,18 @@ impl Report {
             }
         }
         self.data.unwrap_or_default()
+    }
+
+    /// All its text.
+    pub(crate) fn text(&self) -> String {
+        let lines = self.lines.iter().map(|line| match line {
+            Line::Text(line)
+            | Line::Styled(line)
+            | Line::Raw(line)
+            | Line::Note(line)
+            | Line::Said(line) => line.as_str(),
+        });
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// The failure, for better words.

@@ -64,7 +64,7 @@ pub(crate) fn choose_provider(
     let all = providers.all();
     let ids: Vec<_> = all.iter().map(|provider| provider.id.as_str()).collect();
     if !(context.terminal.stdin && context.terminal.stderr) {
-        return Err(CliError::usage("no provider is named")
+        return Err(CliError::usage("--provider is required when stdin is not a terminal")
             .hint(format!("add --provider with one of: {}", ids.join(", "))));
     }
     let items: Vec<_> = all

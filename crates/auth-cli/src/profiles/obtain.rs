@@ -100,7 +100,10 @@ fn follow(
         } else {
             let holder = view.holder(&candidate.profile);
             let sink = sink::for_agent(holder, &view.config, context)?;
-            refresh_child::credential(&wanted(candidate, request), holder, &sink, context)
+            let before = view.document.credential(&candidate.profile);
+            let min_ttl = possible_ttl(request.min_ttl, before.as_ref(), candidate, context);
+            let wanted = Wanted { at_least: min_ttl, ..wanted(candidate, request) };
+            refresh_child::credential(&wanted, holder, &sink, context)
         };
         match outcome {
             Ok(credential) => {
@@ -155,6 +158,29 @@ fn wanted(candidate: &Candidate, request: &TokenRequest) -> Wanted {
         force: if request.force_refresh { Force::Refresh } else { Force::No },
         only_if: request.if_token_sha256.clone(),
     }
+}
+
+/// The time for which a token must be valid: what is asked for, unless the issuer's tokens never
+/// last that long. Then each request would refresh, and none would help.
+fn possible_ttl(
+    asked: Duration,
+    before: Option<&Credential>,
+    candidate: &Candidate,
+    context: &Context,
+) -> Duration {
+    let Some(Credential::OAuth(login)) = before else { return asked };
+    let (Some(obtained), Some(expires)) = (login.obtained_at, login.expires) else { return asked };
+    let lifetime = expires.since(obtained);
+    if asked.is_zero() || lifetime.is_zero() || asked < lifetime.mul_f32(0.9) {
+        return asked;
+    }
+    context.say(format_args!(
+        "warning: --min-ttl {} s is more than the tokens of `{}` last ({} s)",
+        asked.as_secs(),
+        candidate.profile,
+        lifetime.as_secs()
+    ));
+    Duration::ZERO
 }
 
 /// `--no-refresh`: what is stored, if it can be used.
@@ -279,7 +305,7 @@ fn no_credential(route: &Route, view: &View, context: &Context) -> CliError {
         let _ = write!(message, "; `{id}`: {reason}");
     }
     let providers = view::providers(context);
-    if let Some(nearest) = view::unknown_provider(provider, &providers, view) {
+    if let Err(nearest) = view::known_provider(provider, &providers, view) {
         let message = format!("there is no provider `{provider}`");
         let error = CliError::new(Exit::NoCredential, "no_credential", message);
         let error = match nearest {

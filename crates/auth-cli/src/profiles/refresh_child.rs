@@ -27,7 +27,7 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::process::environment::Sees;
 use crate::host::process::launch::{Command, Program};
-use crate::host::process::{hardening, parent};
+use crate::host::process::{hardening, logging, parent};
 use crate::host::report::Output;
 use crate::host::state;
 use crate::profiles::audit::Noted;
@@ -44,10 +44,15 @@ pub fn credential(
     sink: &TokenSink,
     context: &Context,
 ) -> Result<Credential, CliError> {
+    let is_slow = || {
+        if context.terminal.stderr {
+            context.say("Refreshing the token: the issuer is slow. Ctrl-C is safe.");
+        }
+    };
     let sender = |lock, wanted: &Wanted, provider: &Provider| match Launch::for_provider(
         provider, context,
     ) {
-        Some(launch) => launch.send(lock, wanted, agent, provider, sink),
+        Some(launch) => launch.send((lock, wanted), agent, provider, sink, &is_slow),
         None => {
             let http = Noted::new(&*sink.http, &provider.id, &wanted.profile, agent, context);
             let refreshing = RefreshContext { http: &http, ..sink.refresh_context() };
@@ -69,7 +74,7 @@ pub(crate) fn refreshed(
     launch: &Launch,
 ) -> Result<Credential, Failure> {
     sink.credential_by(wanted, |lock, wanted: &Wanted, provider: &Provider| {
-        launch.send(lock, wanted, agent, provider, sink)
+        launch.send((lock, wanted), agent, provider, sink, &|| {})
     })
 }
 
@@ -116,6 +121,9 @@ struct Launching {
     sees: Sees,
     /// Who asked, for the audit log.
     asking: Option<String>,
+    /// What it logs, and whether our standard error shows it.
+    log: Option<(&'static str, &'static str)>,
+    is_logged: bool,
 }
 
 impl Launch {
@@ -136,26 +144,34 @@ impl Launch {
             program: Program::ourselves(program),
             sees: Sees::worker(context, &needs),
             asking: parent::program(context),
+            log: logging::for_child(context),
+            is_logged: logging::is_on(context),
         })))
     }
 
     fn send(
         &self,
-        lock: TokenLock,
-        wanted: &Wanted,
+        (lock, wanted): (TokenLock, &Wanted),
         agent: &Agent,
         provider: &Provider,
         sink: &TokenSink,
+        is_slow: &dyn Fn(),
     ) -> Result<bool, Failure> {
         let request = Request { wanted, key: lock.key(), agent, provider };
         let mut command = self.0.program.command(&self.0.sees);
         command.envs(self.0.asking.iter().map(|asking| (parent::ASKED_BY, asking)));
-        command.args(request.arguments());
-        in_child(command, lock, sink).map_err(Failure::InChild)
+        command.envs(self.0.log).args(request.arguments());
+        in_child(command, lock, sink, self.0.is_logged, is_slow).map_err(Failure::InChild)
     }
 }
 
-fn in_child(mut command: Command, lock: TokenLock, sink: &TokenSink) -> Result<bool, CliError> {
+fn in_child(
+    mut command: Command,
+    lock: TokenLock,
+    sink: &TokenSink,
+    is_logged: bool,
+    is_slow: &dyn Fn(),
+) -> Result<bool, CliError> {
     let failed = |error: std::io::Error| {
         CliError::new(Exit::TryLater, "no_child", format!("could not start the refresh: {error}"))
             .hint("nothing was sent; try again")
@@ -163,16 +179,12 @@ fn in_child(mut command: Command, lock: TokenLock, sink: &TokenSink) -> Result<b
     let mut child = command
         .stdin(Stdio::from(lock.share()?))
         .stdout(Stdio::piped())
-        // Whoever ends us may wait until nobody has our stderr any more.
-        .stderr(Stdio::null())
+        // Whoever ends us may wait until nobody has our stderr any more; a log is worth it.
+        .stderr(if is_logged { Stdio::inherit() } else { Stdio::null() })
         .spawn()
         .map_err(failed)?;
     drop(lock);
-    let mut text = String::new();
-    if let Some(mut stdout) = child.stdout.take() {
-        // What cannot be read is no report.
-        let _ = stdout.read_to_string(&mut text);
-    }
+    let text = child.stdout.take().map(|stdout| said(stdout, is_slow)).unwrap_or_default();
     let _ = child.wait();
     let Ok(mut report) = serde_json::from_str::<Value>(&text) else {
         // It died; the token's record says how far it came, so look again.
@@ -187,6 +199,25 @@ fn in_child(mut command: Command, lock: TokenLock, sink: &TokenSink) -> Result<b
         None => Err(CliError::from_json(&report["error"])),
     }
 }
+
+/// All that the child says. A user at a terminal is told why it takes long.
+fn said(mut stdout: std::process::ChildStdout, is_slow: &dyn Fn()) -> String {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        // What cannot be read is no report.
+        let _ = stdout.read_to_string(&mut text);
+        let _ = sender.send(text);
+    });
+    if let Ok(text) = receiver.recv_timeout(LONG) {
+        return text;
+    }
+    is_slow();
+    receiver.recv().unwrap_or_default()
+}
+
+/// A refresh that takes longer says so.
+const LONG: Duration = Duration::from_secs(1);
 
 /// What the child is told, as arguments: nothing in it is secret.
 struct Request<'a> {
@@ -219,6 +250,7 @@ impl Request<'_> {
 
 /// The child: takes over the lock, sends, saves, says what came of it.
 pub fn run(arguments: &[OsString], context: &Context) -> u8 {
+    logging::start(false, context);
     let mut report = match child(arguments, context) {
         Ok(sent) => json!({ "sent": sent }),
         Err(error) => json!({ "error": error.to_json() }),
@@ -338,7 +370,7 @@ mod tests {
             let lock = sink.records.lock(key, Duration::from_mins(1)).unwrap();
             let mut command = Command::new("printf");
             command.arg(text);
-            in_child(command, lock, &sink)
+            in_child(command, lock, &sink, false, &|| {})
         };
         for text in ["", "{\"sent\"", "{\"sent\": true} \\377"] {
             assert!(!said(text).unwrap(), "{text}");

@@ -6,7 +6,7 @@ use std::path::Path;
 use auth_providers::refresh::RefreshError;
 use auth_providers::{Provider, TargetError};
 use auth_routing::Obstacle;
-use auth_store::{ProfileId, ProviderId, paths};
+use auth_store::{Kind, ProfileId, ProviderId, paths};
 
 use crate::agent::Agent;
 use crate::host::context::Context;
@@ -25,7 +25,7 @@ pub fn explain(
     let new = |exit, code| CliError::new(exit, code, message.clone());
     let again = |profile: &ProfileId| {
         let id = provider.map_or_else(|| provider_in(profile), |provider| provider.id.clone());
-        log_in(profile, provider, &id, agent)
+        log_in(profile, Kind::OAuth, provider, &id, agent)
     };
     match &error {
         RefreshError::UnknownProfile { profile } => new(Exit::NoCredential, "no_credential")
@@ -121,17 +121,23 @@ fn share(store: &Path, agent: &Agent) -> Option<Remedy> {
 /// The command that makes a new login of that profile, or stores a new token or key in it.
 pub(crate) fn log_in(
     profile: &ProfileId,
+    kind: Kind,
     provider: Option<&Provider>,
     id: &ProviderId,
     agent: &Agent,
 ) -> Remedy {
     let of = format!("{}{}", option("--profile-id", profile), agent.option());
     let name = option("--provider", provider.map_or(id, |provider| &provider.id));
+    let pastes_token = provider.is_some_and(|it| it.token.obtain.is_some());
     match provider {
-        Some(provider) if provider.has_oauth_login() => {
+        _ if kind == Kind::Token && !pastes_token => Remedy::new(
+            "store a new token",
+            format!("clawdbot models auth paste-token{name}{of} --force"),
+        ),
+        Some(provider) if kind == Kind::OAuth && provider.has_oauth_login() => {
             Remedy::new("log in again", format!("clawdbot models auth login{name}{of}"))
         }
-        Some(provider) if provider.token.obtain.is_some() => Remedy::new(
+        Some(provider) if kind != Kind::ApiKey && pastes_token => Remedy::new(
             format!(
                 "run `{}`, then store the token",
                 provider.token.obtain.as_deref().unwrap_or_default()
@@ -154,7 +160,9 @@ pub(crate) fn remedy(
     agent: &Agent,
 ) -> Remedy {
     match obstacle {
-        Obstacle::Refused(_) | Obstacle::CannotRefresh(_) => log_in(profile, provider, id, agent),
+        Obstacle::Refused(_) | Obstacle::CannotRefresh(_) => {
+            log_in(profile, Kind::OAuth, provider, id, agent)
+        }
         Obstacle::Unmerged(_) => retry_merge(profile, agent),
         Obstacle::Waiting(_) => refresh_now(profile, agent),
         Obstacle::NoKey(_) => {

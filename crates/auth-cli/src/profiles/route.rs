@@ -22,11 +22,11 @@ use crate::profiles::view::{self, View};
 pub struct RouteRequest {
     /// A provider.
     pub provider: Option<String>,
-    /// This profile and no other.
+    /// Only this profile.
     pub profile: Option<String>,
     /// The profile that this session uses.
     pub session: Option<String>,
-    /// The session starts anew: routing moves on to the next profile.
+    /// The session starts over: routing moves on to the next profile.
     pub new_session: bool,
     /// A model: an alias or `provider/model`.
     pub model: Option<String>,
@@ -90,7 +90,7 @@ pub(crate) fn models(request: &RouteRequest, view: &View) -> Result<Vec<ModelRef
     let default_provider = named.clone().unwrap_or_else(|| view.agent_model().provider);
     let model = view::model_of(text, &default_provider, &view.config)?;
     if let Some(named) = named.filter(|named| model.provider != *named) {
-        return Err(CliError::usage(format!("{model} is no model of `{named}`")));
+        return Err(CliError::usage(format!("{model} is not a model of `{named}`")));
     }
     // Who names a profile or a provider gets that and no other.
     if request.profile.is_some() || request.provider.is_some() {

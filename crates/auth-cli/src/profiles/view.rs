@@ -53,7 +53,7 @@ impl View {
         }
         for malformed in view.document.malformed() {
             context.say(format_args!(
-                "warning: the entry `{}` is passed over: {}",
+                "warning: the entry `{}` is ignored: {}",
                 malformed.id, malformed.reason
             ));
         }
@@ -247,24 +247,26 @@ pub fn way_in(provider: &ProviderId, providers: &Providers) -> String {
         Some(known) if known.has_oauth_login() => {
             format!("clawdbot models auth login{of}")
         }
-        Some(_) => format!("clawdbot models auth paste-api-key{of}"),
-        None => format!("clawdbot models auth paste-api-key{of}"),
+        _ => format!("clawdbot models auth paste-api-key{of}"),
     }
 }
 
-/// Whether nothing here knows a provider of that name, with the known one that was most likely meant.
-pub(crate) fn unknown_provider(
+/// Whether there is a provider of that name.
+///
+/// # Errors
+/// There is none; the one that was most likely meant, if any is near.
+pub(crate) fn known_provider(
     provider: &ProviderId,
     providers: &Providers,
     view: &View,
-) -> Option<Option<String>> {
+) -> Result<(), Option<String>> {
     let described = view.config.described_providers().map(ProviderId::new);
     let stored = view.profiles.iter().map(|it| it.provider.clone());
     let known: Vec<ProviderId> = described.chain(stored).collect();
     if providers.find(provider).is_some() || known.contains(provider) {
-        return None;
+        return Ok(());
     }
     let built_in = providers.all().iter().map(|it| it.id.as_str());
     let names = built_in.chain(known.iter().map(ProviderId::as_str));
-    Some(suggest::nearest(provider.as_str(), names).map(str::to_owned))
+    Err(suggest::nearest(provider.as_str(), names).map(str::to_owned))
 }

@@ -61,7 +61,7 @@ pub enum LoginError {
         provider: ProviderId,
     },
     /// Nobody answered in time: begin again.
-    #[error("nobody answered within {} minutes", .0.as_secs() / 60)]
+    #[error("no response within {} minutes", .0.as_secs() / 60)]
     TimedOut(Duration),
     /// Nothing listens, and nobody can paste: begin and finish in two commands.
     #[error("no answer can arrive: {reason}, and there is nothing to read a pasted answer from")]

@@ -142,7 +142,7 @@ impl Checker<'_> {
         };
         let verdict = login.as_ref().map(drop).map_err(Clone::clone);
         self.note("login", "it logs in and hands over a credential that can be stored", verdict);
-        self.at_first_question("cancel", "it gives up when nobody answers: `canceled`").await;
+        self.at_first_question("cancel", "it gives up when there is no answer: `canceled`").await;
         self.at_first_question("hang-up", "it ends within 2 s when its input ends in a login")
             .await;
 
@@ -227,7 +227,7 @@ impl Checker<'_> {
         let end = self.end_of(&mut talk, self.plan.timeout, &mut response).await;
         self.receive(&mut talk).await;
         if has_asked {
-            return Err("it went on, and asked the person".to_owned());
+            return Err("it went on, and asked the user".to_owned());
         }
         let wanted = kinds.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(" or ");
         match end? {

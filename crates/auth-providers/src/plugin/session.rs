@@ -156,7 +156,7 @@ impl Conversation {
                 self.only_in_login("device_code")?;
                 let is_plain = is_word(&code, LONGEST_CODE);
                 if !is_plain {
-                    return Err(violation("`device_code` with a code nobody could type"));
+                    return Err(violation("`device_code` with a code that cannot be typed"));
                 }
                 Ok(Event::DeviceCode { url: page(&url)?, code, expires_in })
             }
@@ -304,7 +304,7 @@ fn page(url: &str) -> Result<String, Violation> {
     }
     match address::parse(url) {
         Ok(url) => Ok(url.into()),
-        Err(reason) => Err(Violation::Protocol(format!("an address nobody is sent to: {reason}"))),
+        Err(reason) => Err(Violation::Protocol(format!("an address that is not opened: {reason}"))),
     }
 }
 
@@ -438,10 +438,10 @@ mod tests {
             ["http://a.example/", "file:///etc/passwd", "javascript:1", "https://u@a.example/"]
         {
             let line = format!(r#"{{"type":"open","url":"{url}"}}"#);
-            breaks(Operation::Login, &[&line], "an address nobody is sent to");
+            breaks(Operation::Login, &[&line], "an address that is not opened");
         }
         let line = r#"{"type":"device_code","url":"https://a.example/","code":"A\u0007"}"#;
-        breaks(Operation::Login, &[line], "nobody could type");
+        breaks(Operation::Login, &[line], "cannot be typed");
     }
 
     #[test]

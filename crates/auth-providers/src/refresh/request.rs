@@ -151,12 +151,12 @@ pub(super) fn look(
     let Credential::OAuth(login) = credential else {
         let reason = match &credential {
             credential if credential.bearer().is_blank() => "it is empty",
-            _ => "it has ended, and nobody can refresh it",
+            _ => "it has expired and cannot be refreshed",
         };
         return unless_ended(credential, reason);
     };
     if login.refresh.is_blank() {
-        let reason = "its access token has ended, and there is no refresh token";
+        let reason = "its access token has expired, and there is no refresh token";
         return unless_ended(Credential::OAuth(login), reason);
     }
     match provider.refresh_target(&login) {
@@ -169,7 +169,8 @@ pub(super) fn look(
             // Whatever its refresh token is for, the access token is good until its end.
             let mut usable = login;
             usable.refresh = Secret::default();
-            let reason = "its access token has ended, and this provider's logins are not refreshed";
+            let reason =
+                "its access token has expired, and logins of this provider are not refreshed";
             unless_ended(Credential::OAuth(usable), reason)
         }
         Err(target @ TargetError::Foreign(_)) if !wanted.forces(&login) => {

@@ -168,7 +168,7 @@ fn without_provider(
     }
     Err(RefreshError::NeedsLogin {
         profile: wanted.profile.clone(),
-        reason: "it has ended, and its provider is not known here",
+        reason: "it has expired, and its provider is unknown",
     })
 }
 

@@ -8,8 +8,8 @@ impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::StoredOrder => "the agent's stored order",
-            Self::ConfigOrder => "auth.order of the config",
-            Self::ConfigProfiles => "auth.profiles of the config",
+            Self::ConfigOrder => "auth.order in the config",
+            Self::ConfigProfiles => "auth.profiles in the config",
             Self::Profiles => "the stored profiles",
         })
     }
@@ -19,15 +19,17 @@ impl fmt::Display for Why {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pinned => formatter.write_str("pinned"),
-            Self::Listed(place) => write!(formatter, "number {place} of the order"),
+            Self::Listed(place) => write!(formatter, "number {place} in the order"),
             Self::LeastRecentlyUsed { kind, last_used: None } => {
-                write!(formatter, "{}, never used", kind.as_str())
+                write!(formatter, "{}, no use reported", kind.as_str())
             }
             Self::LeastRecentlyUsed { kind, last_used: Some(_) } => {
-                write!(formatter, "{}, used longest ago", kind.as_str())
+                write!(formatter, "{}, least recently used", kind.as_str())
             }
-            Self::InCooldown { reason: None, .. } => formatter.write_str("rests"),
-            Self::InCooldown { reason: Some(reason), .. } => write!(formatter, "rests: {reason}"),
+            Self::InCooldown { reason: None, .. } => formatter.write_str("in cooldown"),
+            Self::InCooldown { reason: Some(reason), .. } => {
+                write!(formatter, "in cooldown: {reason}")
+            }
         }
     }
 }
@@ -35,7 +37,7 @@ impl fmt::Display for Why {
 impl fmt::Display for Exclusion {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown => formatter.write_str("no such profile in the store"),
+            Self::Unknown => formatter.write_str("not stored"),
             Self::ForeignProvider(provider) => write!(formatter, "a profile of `{provider}`"),
             Self::DeclaredForeign(provider) => {
                 write!(formatter, "auth.profiles says it is a profile of `{provider}`")
@@ -45,7 +47,7 @@ impl fmt::Display for Exclusion {
                 "auth.profiles says `{declared}`, stored is `{}`",
                 stored.as_str()
             ),
-            Self::NoSecret => formatter.write_str("there is no secret in it"),
+            Self::NoSecret => formatter.write_str("it has no secret"),
             Self::Expired(_) => formatter.write_str("the token has expired"),
             Self::NotListed(source) => write!(formatter, "not in {source}"),
             Self::NotRequired => formatter.write_str("another profile is pinned"),

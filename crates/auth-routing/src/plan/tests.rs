@@ -90,7 +90,7 @@ fn profiles_in_cooldown_come_last_and_the_soonest_back_first() {
     });
     let plan = check(None, &json!({}), &usage, None);
     assert_eq!(ids(&plan), ["key", "home", "work"]);
-    assert_eq!(plan.candidates[1].why.to_string(), "rests: billing");
+    assert_eq!(plan.candidates[1].why.to_string(), "in cooldown: billing");
     assert_eq!(plan.all_in_cooldown_until(), None);
     let usage = json!({ "key": { "cooldownUntil": NOW + 1 } });
     let plan = check(Some(&["key"]), &json!({}), &usage, None);

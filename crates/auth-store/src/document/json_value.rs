@@ -107,7 +107,7 @@ pub(crate) fn time(raw: Option<&[u8]>) -> Option<Timestamp> {
     }
 }
 
-/// Whether there is something in the place of a time, and nobody can say when that is.
+/// Whether there is something in the place of a time, and not a time.
 pub(crate) fn is_unreadable_time(raw: Option<&[u8]>) -> bool {
     raw.is_some_and(|raw| raw != b"null") && time(raw).is_none()
 }

@@ -71,7 +71,7 @@ fn ask(
     }
     if is_silent {
         let missing = if name.is_none() { "the agent's name" } else { "--workspace" };
-        return Err(CliError::usage(format!("{missing} is missing, and there is nobody to ask"))
+        return Err(CliError::usage(format!("{missing} is required when stdin is not a terminal"))
             .hint("clawdbot agents add NAME --workspace DIR"));
     }
     let response = |question: String, context: &Context| -> Result<String, CliError> {
@@ -164,13 +164,14 @@ impl New {
         })
     }
 
-    /// Its entry in `agents.list`.
-    fn entry(&self) -> Value {
+    /// Its entry in `agents.list`. Paths below the home directory are written with `~`, so that the
+    /// config holds in another home, too.
+    fn entry(&self, context: &Context) -> Value {
         let mut entry = json!({
             "id": self.id,
             "name": self.name,
-            "workspace": self.workspace.display().to_string(),
-            "agentDir": self.directory.display().to_string(),
+            "workspace": context.display(&self.workspace),
+            "agentDir": context.display(&self.directory),
         });
         if let Some(model) = &self.model {
             entry["model"] = model.as_str().into();
@@ -207,7 +208,7 @@ fn write(
         }
         let known = list.into_iter().flatten().filter_map(|entry| entry["id"].as_str());
         if !known.map(config::agent_id).any(|id| id == new.id) {
-            changes.push(Change::push(&["agents", "list"], new.entry()));
+            changes.push(Change::push(&["agents", "list"], new.entry(invocation.context)));
         }
         let bound = Bound::plan(&wanted, value);
         let rules = bound.added.iter();

@@ -39,7 +39,7 @@ Examples:
   clawdbot agents add work --workspace ~/clawd-work --bind telegram:biz --model openai/gpt-5.2
   clawdbot agents add work --workspace ~/clawd-work --login openai-codex
 
-Without --workspace it asks, if there is somebody to ask.")]
+Without --workspace it asks, if stdin is a terminal.")]
 pub struct AgentsAddArgs {
     /// Its name; the id is made of it
     pub name: Option<String>,

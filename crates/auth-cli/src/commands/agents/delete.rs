@@ -151,10 +151,12 @@ fn announce(
 
 fn agreed(agent: &Agent, context: &Context) -> Result<bool, CliError> {
     if !context.terminal.stdin {
-        return Err(CliError::usage("there is nobody to ask whether to delete it").hint(format!(
-            "nothing was deleted; to do it: {}",
-            command("agents delete", &[&agent.id], " --force")
-        )));
+        return Err(CliError::usage("--force is required when stdin is not a terminal").hint(
+            format!(
+                "nothing was deleted; to do it: {}",
+                command("agents delete", &[&agent.id], " --force")
+            ),
+        ));
     }
     let response = prompt::line(&format!("Delete the agent `{}`? [y/N] ", agent.id), context)?;
     Ok(matches!(response.trim().to_ascii_lowercase().as_str(), "y" | "yes"))

@@ -46,7 +46,7 @@ pub struct AddArgs {
     /// What it may do: `proxy` (the default), `token`, `report`, `status`, `login`
     #[arg(long, value_name = "RIGHT", value_delimiter = ',')]
     pub may: Vec<String>,
-    /// This profile and no other
+    /// Only this profile
     #[arg(long, value_name = "ID")]
     pub profile: Option<String>,
     /// The session whose pin counts for it

@@ -32,7 +32,7 @@ pub struct ConfigureArgs {
     /// The provider, if it is not the tool's own
     #[arg(long, value_name = "NAME")]
     pub provider: Option<String>,
-    /// This profile and no other
+    /// Only this profile
     #[arg(long, value_name = "ID")]
     pub profile: Option<String>,
     /// Take our setting out again

@@ -173,7 +173,7 @@ fn file(
         Err(error) => return Err(failed(&error.to_string())),
     };
     let after = change(&before).map_err(|reason| {
-        failed(&reason).hint("nothing was written; change the file by hand, or mend it first")
+        failed(&reason).hint("nothing was written; fix the file, or change it by hand")
     })?;
     if before == after {
         context.say(format_args!("{}: nothing to change", context.display(path)));
@@ -202,7 +202,7 @@ fn agreed(args: &ConfigureArgs, context: &Context) -> Result<bool, CliError> {
         return Ok(true);
     }
     if !context.terminal.stdin {
-        return Err(CliError::usage("there is nobody to ask whether to write this")
+        return Err(CliError::usage("--yes is required when stdin is not a terminal")
             .hint("nothing was written; say so on the command line: add --yes"));
     }
     let response = prompt::line("Write this? [y/N] ", context)?;
@@ -305,7 +305,7 @@ fn git(
     let context = invocation.context;
     let common = &args.common;
     if !common.undo && common.provider.is_none() && common.profile.is_none() {
-        return Err(CliError::usage("whose token git is to send is not said")
+        return Err(CliError::usage("specify --provider or --profile")
             .hint("add --provider NAME or --profile ID"));
     }
     check(common, &[], "git", invocation)?;

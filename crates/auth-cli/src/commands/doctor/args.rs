@@ -12,7 +12,7 @@ Examples:
 
 Exit code 0 if nothing is wrong (notes do not count), 1 if something is left to do.")]
 pub struct DoctorArgs {
-    /// Do what is safe to do without asking, and say what was done
+    /// Fix what is safe to fix
     #[arg(long)]
     pub fix: bool,
     /// Do not ask the issuers

@@ -37,8 +37,8 @@ pub fn run(args: &DoctorArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let mut report = Report::from_data(json!({ "ok": serious == 0, "findings": all }));
     for (what, outcome) in &done {
         match outcome {
-            Ok(word) => report.line(format_args!("mended   {}: {word}", printable(what))),
-            Err(why) => report.line(format_args!("not mended   {}: {why}", printable(what))),
+            Ok(word) => report.line(format_args!("fixed    {}: {word}", printable(what))),
+            Err(why) => report.line(format_args!("not fixed  {}: {why}", printable(what))),
         }
     }
     for finding in &findings {
@@ -59,7 +59,7 @@ pub fn run(args: &DoctorArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     if findings.is_empty() {
         report.line("Nothing is wrong.");
     } else if fixable > 0 && !args.fix {
-        report.note(format_args!("`clawdbot doctor --fix` mends {fixable} of {}", findings.len()));
+        report.note(format_args!("`clawdbot doctor --fix` fixes {fixable} of {}", findings.len()));
     }
     Ok(report.ending(if serious == 0 { Exit::Done } else { Exit::Expired }))
 }

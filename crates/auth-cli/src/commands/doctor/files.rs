@@ -33,7 +33,7 @@ pub(crate) fn examine(examination: &Examination<'_>) -> Vec<Finding> {
         findings.extend(private(&entry, 0o600, "file_mode", examination));
         if age(&entry, examination.now).is_some_and(|age| age > PENDING_LIFETIME) {
             let what = format!(
-                "{} is a login that was begun and never finished",
+                "{} is a login that was started and never finished",
                 show(&entry, examination)
             );
             findings.push(
@@ -267,7 +267,7 @@ fn lock_findings(lock: &Path, agent: &Agent, examination: &Examination<'_>) -> O
         let what = format!("{shown} is a lock with something in it");
         return Some(
             Finding::new("odd_lock", Severity::Error, what)
-                .costs("nobody can take it over: every write waits, then fails")
+                .costs("it cannot be taken over: every write waits, then fails")
                 .at(lock)
                 .command(format!("look into it, then: rm -r {}", word(lock.display()))),
         );
@@ -276,8 +276,7 @@ fn lock_findings(lock: &Path, agent: &Agent, examination: &Examination<'_>) -> O
     if !is_old {
         return None;
     }
-    let what =
-        format!("{shown} is a lock that nobody has touched for {} s or more", STALE.as_secs());
+    let what = format!("{shown} is a stale lock: unchanged for {} s or more", STALE.as_secs());
     let finding = Finding::new("stale_lock", Severity::Warning, what)
         .costs("the next write takes it over after a moment; a Clawdbot may write without a lock")
         .at(lock);
@@ -353,7 +352,7 @@ fn of_administrator(
     );
     Some(
         Finding::new("state_of_administrator", Severity::Note, what)
-            .costs("whoever is in its group can put files there; those of other users are not read")
+            .costs("members of its group can put files there; files of other users are not read")
             .at(path)
             .command("for a directory of your own: export CLAWDBOT_STATE_DIR=DIRECTORY"),
     )

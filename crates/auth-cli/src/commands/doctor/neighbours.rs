@@ -72,7 +72,7 @@ pub(crate) fn examine(examination: &Examination<'_>) -> Vec<Finding> {
         let what = format!("`{id}` of `{agent}` and {} hold one refresh token", foreign.tool);
         findings.push(
             Finding::new("shared_with_tool", Severity::Error, what)
-                .costs("whoever renews it first logs the other one out")
+                .costs("the first one to refresh it logs the other one out")
                 .at(&foreign.path)
                 .about(id)
                 .command(format!(

@@ -17,7 +17,7 @@ use crate::host::error::CliError;
 use crate::host::shell_quote::{command, moved_away, option, word};
 use crate::profiles::kept::kept;
 use crate::profiles::key_reference;
-use crate::profiles::view::way_in;
+use crate::profiles::refresh_error;
 
 pub(crate) fn examine(agent: &Agent, examination: &Examination<'_>) -> Vec<Finding> {
     let store = agent.store();
@@ -25,8 +25,7 @@ pub(crate) fn examine(agent: &Agent, examination: &Examination<'_>) -> Vec<Findi
     for key in store.responses().unwrap_or_default() {
         let is_busy = matches!(examination.records.try_lock(key), Ok(None));
         if !is_busy {
-            let what =
-                format!("an issuer's answer lies beside the store of `{}`, not merged", agent.id);
+            let what = format!("a token response of agent `{}` is not in the store yet", agent.id);
             findings.push(
                 Finding::new("unmerged_answer", Severity::Warning, what)
                     .costs(
@@ -126,7 +125,7 @@ fn damaged(agent: &Agent, error: &ParseError, examination: &Examination<'_>) -> 
             .fix(Fix::Recover(store))
     } else {
         finding.costs("no credential of this agent can be used, and there is no backup").command(
-            format!("mend it, or: {}, and log in again", moved_away(store.path(), "damaged")),
+            format!("fix it, or: {}, and log in again", moved_away(store.path(), "damaged")),
         )
     }
 }
@@ -153,16 +152,18 @@ fn of_document(agent: &Agent, document: &Document, examination: &Examination<'_>
     for unusable in document.unusable() {
         findings.push(
             Finding::new("store_unusable", Severity::Warning, format!("{shown}: {unusable}"))
-                .costs("it is passed over, and a change of it is refused")
+                .costs("it is ignored, and a change of it is refused")
                 .at(&path)
                 .command(edit(&path)),
         );
     }
     for (id, name) in document.unreadable_times() {
-        let what = format!("nobody can say when `{name}` of `{id}` of `{}` is", agent.id);
+        let what = format!("`{name}` of `{id}` (agent `{}`) is not a time", agent.id);
         findings.push(
             Finding::new("unreadable_time", Severity::Warning, what)
-                .costs("it counts as unknown: a token may be used that has ended, or a profile that should not be")
+                .costs(
+                    "it counts as unknown: an expired token, or a profile in cooldown, may be used",
+                )
                 .at(&path)
                 .about(&id)
                 .command(edit(&path)),
@@ -173,10 +174,10 @@ fn of_document(agent: &Agent, document: &Document, examination: &Examination<'_>
             format!("the entry `{}` of `{}` is malformed: {}", entry.id, agent.id, entry.reason);
         findings.push(
             Finding::new("malformed_entry", Severity::Warning, what)
-                .costs("it is passed over; a Clawdbot that saves the file drops it")
+                .costs("it is ignored; a Clawdbot that saves the file drops it")
                 .at(&path)
                 .about(&entry.id)
-                .command(format!("mend it in {shown}, or store it again")),
+                .command(format!("fix it in {shown}, or store it again")),
         );
     }
     let profiles: Vec<_> = document.profiles().collect();
@@ -213,11 +214,12 @@ fn of_profile(
 ) -> Vec<Finding> {
     let id = &profile.id;
     let of = of_agent(agent, examination);
-    let login = format!("{}{of}", way_in(&profile.provider, &examination.providers));
+    let known = examination.providers.find(&profile.provider);
+    let login = refresh_error::log_in(id, profile.kind, known, &profile.provider, agent).command;
     let ended = !credential.is_valid(examination.now);
     let mut findings = Vec::new();
     if ended && !matches!(credential, Credential::OAuth(login) if !login.refresh.is_blank()) {
-        let what = format!("`{id}` of `{}` has ended, and cannot be renewed", agent.id);
+        let what = format!("`{id}` (agent `{}`) has expired and cannot be refreshed", agent.id);
         findings.push(
             Finding::new("ended", Severity::Error, what)
                 .costs("it is not used")
@@ -326,7 +328,7 @@ fn of_login(
         );
     }
     let Some(provider) = examination.providers.find(&profile.provider) else {
-        let what = format!("nobody describes the provider of `{id}` (`{}`)", profile.provider);
+        let what = format!("the provider of `{id}` is unknown: `{}`", profile.provider);
         return Some(
             finding("unknown_provider", Severity::Warning, what)
                 .costs("it cannot be renewed")
@@ -399,7 +401,7 @@ fn pins(agent: &Agent, profiles: &[Profile], examination: &Examination<'_>) -> V
             Finding::new("sessions_damaged", Severity::Error, what)
                 .costs("no pin can be read or set for this agent")
                 .at(sessions.path())
-                .command(format!("mend it: {}", word(sessions.path().display()))),
+                .command(format!("fix it: {}", word(sessions.path().display()))),
         ];
     };
     let entries = value.as_object().into_iter().flatten();

@@ -26,7 +26,7 @@ fn manifests(examination: &Examination<'_>) -> Vec<Finding> {
         Finding::new("manifest", Severity::Error, error.to_string())
             .costs("this provider is not known; the others are")
             .at(&error.path)
-            .command(format!("mend it, then: clawdbot plugins list; see {MANIFESTS}"))
+            .command(format!("fix it, then: clawdbot plugins list; see {MANIFESTS}"))
     });
     let changed = examination.providers.all().iter().filter_map(|provider| {
         let base = provider.extends.as_ref()?;
@@ -52,6 +52,7 @@ fn config(examination: &Examination<'_>) -> Vec<Finding> {
                 .at(path)
         })
         .collect();
+    findings.extend(config.agents().filter_map(|entry| missing_directory(entry, examination)));
     let stores: Vec<(&Agent, Vec<Profile>)> = examination
         .agents
         .iter()
@@ -115,7 +116,7 @@ fn config(examination: &Examination<'_>) -> Vec<Finding> {
         let ids: Vec<_> =
             order.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         findings.extend(order_finding(
-            &format!("auth.order of the config for {provider}"),
+            &format!("auth.order in the config for {provider}"),
             &ids,
             &|id| holder(id).map(|profile| profile.provider.clone()),
             &ProviderId::new(provider),
@@ -123,6 +124,26 @@ fn config(examination: &Examination<'_>) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// An agent's own directory that is not there: after a move to another home, or by a mistake.
+fn missing_directory(entry: &Value, examination: &Examination<'_>) -> Option<Finding> {
+    let (id, text) = (entry["id"].as_str()?, entry["agentDir"].as_str()?);
+    let path = examination.context.user_path(text);
+    if path.exists() {
+        return None;
+    }
+    let what = format!("the agentDir of agent `{id}` does not exist: {}", path.display());
+    Some(
+        Finding::new("agent_dir_missing", Severity::Warning, what)
+            .costs("the agent has no credentials; a login there makes the directory")
+            .at(&path)
+            .command(format!(
+                "correct agents.list in {}, or: mkdir -m 700 -p {}",
+                examination.context.display(&examination.config.path),
+                word(path.display())
+            )),
+    )
 }
 
 /// An order that names nobody, or somebody who is not there.
@@ -160,7 +181,7 @@ pub(crate) fn order_finding(
     let (severity, cost) = if is_all {
         (Severity::Error, format!("no profile of {provider} is used"))
     } else {
-        (Severity::Warning, "they are passed over".to_owned())
+        (Severity::Warning, "they are ignored".to_owned())
     };
     let what = format!("{which} names {}", parts.join(" and "));
     Some(Finding::new("order_stale", severity, what).costs(cost).command(command))

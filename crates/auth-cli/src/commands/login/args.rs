@@ -19,7 +19,7 @@ In two steps, from scripts or over chat:
   clawdbot models auth login --provider openai-codex --start --json
   clawdbot models auth login --finish -      (the address the browser ended on, on stdin)")]
 pub struct LoginArgs {
-    /// The provider: a known one, or one a manifest describes; without it you are asked
+    /// The provider; without it you are asked
     #[arg(long, value_name = "ID")]
     pub provider: Option<String>,
     /// The way to log in, where the provider has several: `browser`, `device-code`, `token`,
@@ -38,7 +38,7 @@ pub struct LoginArgs {
     /// Begin a login, print its address or code and return
     #[arg(long, conflicts_with = "finish")]
     pub start: bool,
-    /// Finish a login that was begun with --start: the address the browser ended on, or the login's
+    /// Finish a login that --start started: the address the browser ended on, or the login's
     /// id where there is a code; `-` for stdin
     #[arg(long, value_name = "URL|ID")]
     pub finish: Option<String>,
@@ -167,10 +167,10 @@ pub struct ImportArgs {
     /// `codex`, `claude`, `qwen`, `gemini`, or the path of a file of one of them or of Clawdbot
     #[arg(long, value_name = "TOOL|PATH")]
     pub from: String,
-    /// Take the access token only: it works until it ends
+    /// Import only the access token: it works until it expires
     #[arg(long, conflicts_with = "take_over")]
     pub access_only: bool,
-    /// Take the refresh token too: the other tool must not use it any more
+    /// Import the refresh token too: the other tool must not use it any more
     #[arg(long)]
     pub take_over: bool,
     /// The provider, where the file does not tell

@@ -32,10 +32,10 @@ pub struct OnboardArgs {
     /// Where to import from: `codex`, `claude`, `qwen`, `gemini` or a file
     #[arg(long, value_name = "TOOL|PATH")]
     pub from: Option<String>,
-    /// Of an imported login take the access token only
+    /// Import only the access token
     #[arg(long, conflicts_with = "take_over")]
     pub access_only: bool,
-    /// Of an imported login take the refresh token too: the other tool must not use it any more
+    /// Import the refresh token too: the other tool must not use it any more
     #[arg(long)]
     pub take_over: bool,
     /// Log in with a code on another device
@@ -50,7 +50,7 @@ pub struct OnboardArgs {
     /// Make this model the default one
     #[arg(long, value_name = "MODEL", conflicts_with = "set_default")]
     pub model: Option<String>,
-    /// Ask nothing: what is not said is an error, or left as it is
+    /// Ask nothing: a missing option is an error, or left as it is
     #[arg(long, visible_alias = "yes")]
     pub non_interactive: bool,
 }

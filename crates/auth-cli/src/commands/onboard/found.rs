@@ -32,7 +32,7 @@ pub(crate) fn tell(view: &View, providers: &Providers, context: &Context) {
         found.push(format!("${name}: a key of {id}; used as it is, if no profile comes first"));
     }
     if found.is_empty() {
-        context.say("Nothing is stored yet, and no other tool's login was found.");
+        context.say("No logins found yet.");
     } else {
         context.say("Found:");
         for line in found {

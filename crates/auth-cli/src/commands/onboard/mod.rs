@@ -134,7 +134,7 @@ fn named(
                 return Ok(logging_in(args, found.id.to_string()));
             }
             let Some(name) = word.strip_suffix("-api-key") else {
-                let message = format!("there is no choice `{}`", printable(choice));
+                let message = format!("unknown choice `{}`", printable(choice));
                 return Err(CliError::usage(message).hint(CHOICES));
             };
             api_key(args, name)
@@ -230,7 +230,7 @@ fn provider_name(
         return Ok(name.clone());
     }
     loop {
-        let name = prompt::answer(&format!("Of which provider? ({examples}): "), context)?;
+        let name = prompt::answer(&format!("Which provider? ({examples}): "), context)?;
         if !name.is_empty() {
             return Ok(name);
         }

@@ -20,13 +20,18 @@ pub struct ListArgs {
 /// `models auth logout`
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Example:
+Examples:
   clawdbot models auth logout openai-codex:me@example.com
+  clawdbot models auth logout --all
 
 The profile is always removed here; exit code 5 says that the provider could not be told.")]
 pub struct LogoutArgs {
     /// The profile
-    pub profile: String,
+    #[arg(required_unless_present = "all")]
+    pub profile: Option<String>,
+    /// Every profile of the agent
+    #[arg(long, conflicts_with = "profile")]
+    pub all: bool,
     /// Do not ask first (nothing is asked; accepted for scripts)
     #[arg(long, hide = true)]
     pub yes: bool,
@@ -35,11 +40,18 @@ pub struct LogoutArgs {
 /// `models auth remove`
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Example:
-  clawdbot models auth remove anthropic:old-token")]
+Examples:
+  clawdbot models auth remove anthropic:old-token
+  clawdbot models auth remove anthropic:old-token --undo     (within a day)")]
 pub struct RemoveArgs {
     /// The profile
     pub profile: String,
+    /// Do not ask first
+    #[arg(long)]
+    pub yes: bool,
+    /// Bring back a profile that was removed within a day
+    #[arg(long)]
+    pub undo: bool,
 }
 
 /// `models auth refresh`
@@ -63,6 +75,9 @@ pub struct RefreshArgs {
     /// it if it can be read by now
     #[arg(long, requires = "profiles", conflicts_with_all = ["due", "force", "all_agents"])]
     pub retry_merge: bool,
+    /// Say nothing unless a refresh failed: for cron
+    #[arg(long, short)]
+    pub quiet: bool,
     /// Every agent's profiles
     #[arg(long, conflicts_with = "agent")]
     pub all_agents: bool,
@@ -165,9 +180,9 @@ pub struct UseArgs {
 /// `models auth cooldown …`
 #[derive(Debug, Subcommand)]
 pub enum CooldownCommand {
-    /// Which profiles rest, why and until when
+    /// List the profiles in cooldown, why and until when
     List(ListArgs),
-    /// Let them be used again at once, with every model
+    /// End the cooldown of profiles, for every model
     Clear(CooldownClearArgs),
 }
 
@@ -185,7 +200,7 @@ pub struct CooldownClearArgs {
     /// Every profile of the agent
     #[arg(long, conflicts_with = "profiles")]
     pub all: bool,
-    /// Only the rest of this model
+    /// Only the cooldown of this model
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
 }

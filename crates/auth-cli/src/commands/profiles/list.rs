@@ -32,11 +32,11 @@ pub fn run(args: &ListArgs, invocation: &Invocation<'_>) -> Result<Report, CliEr
         }
     }
     let has_profiles = standing.view.profiles.iter().any(|it| is_wanted(&it.provider));
-    if let Some(wanted) = wanted.as_ref().filter(|_| !has_profiles) {
-        if let Some(nearest) = view::unknown_provider(wanted, &providers, &standing.view) {
-            let meant = nearest.map(|it| format!("; did you mean `{it}`?")).unwrap_or_default();
-            context.say(format_args!("warning: there is no provider `{wanted}`{meant}"));
-        }
+    if let Some(wanted) = wanted.as_ref().filter(|_| !has_profiles)
+        && let Err(nearest) = view::known_provider(wanted, &providers, &standing.view)
+    {
+        let meant = nearest.map(|it| format!("; did you mean `{it}`?")).unwrap_or_default();
+        context.say(format_args!("warning: there is no provider `{wanted}`{meant}"));
     }
     let data = || list_json(&standing, wanted.as_ref(), &is_wanted);
     Ok(Report::shown(invocation.output, data, |report| {

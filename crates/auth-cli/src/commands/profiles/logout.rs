@@ -37,12 +37,47 @@ pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, invocation: &Invo
     }
 }
 
+/// Logs out of one profile, or of all of the agent. The first failure is the exit code, after all
+/// were tried.
+pub fn run(args: &LogoutArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    if let Some(profile) = &args.profile {
+        return one(profile, invocation);
+    }
+    let (agent, context) = (invocation.agent()?, invocation.context);
+    let document = agent.store_to_change(context).read()?;
+    let (mut data, mut lines, mut failure) = (Vec::new(), Vec::new(), None);
+    for profile in document.profiles() {
+        match one(profile.id.as_str(), invocation) {
+            Ok(report) => {
+                lines.push(format!("Logged out of `{}`.", profile.id));
+                data.push(report.quietly(context));
+            }
+            Err(error) => {
+                lines.push(format!("`{}`: {}", profile.id, error.message));
+                data.push(json!({ "removed": profile.id, "error": error.to_json() }));
+                failure = failure.or(Some(error));
+            }
+        }
+    }
+    let mut report = Report::from_data(json!({ "agentId": agent.id, "profiles": data }));
+    if lines.is_empty() {
+        report.line(format_args!("Agent `{}` has no profiles.", agent.id));
+    }
+    for line in lines {
+        report.line(line);
+    }
+    Ok(match failure {
+        Some(failure) => report.failed(failure),
+        None => report,
+    })
+}
+
 /// Logs out of one profile. It is removed here whatever the issuer says; that it could not be
 /// revoked is exit code 5.
-pub fn run(args: &LogoutArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+fn one(profile: &str, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (config, agent, context) = (invocation.config()?, invocation.agent()?, invocation.context);
     let sink = sink::for_agent(agent, &config, context)?;
-    let id = ProfileId::new(args.profile.as_str());
+    let id = ProfileId::new(profile);
     let holder = shared::holder(agent, &id, &config, context)?;
     if holder != *agent {
         return Err(shared::not_ours(&id, agent, &holder, "logout"));

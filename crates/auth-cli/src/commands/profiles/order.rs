@@ -86,29 +86,29 @@ pub fn change(
 
 /// `use`: puts a profile first. At a terminal, without a name, the user chooses one.
 pub fn put_first(args: &UseArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
-    let profile = match &args.profile {
-        Some(id) => id.clone(),
-        None => {
-            let view = View::read(invocation)?;
-            let ids: Vec<_> = view.profiles.iter().map(|it| it.id.to_string()).collect();
-            if ids.is_empty() {
-                return Err(CliError::new(
-                    Exit::NoCredential,
-                    "no_credential",
-                    "there are no profiles",
-                )
-                .remedy(Remedy::new("log in", "clawdbot onboard")));
-            }
-            if !(invocation.context.terminal.stdin && invocation.context.terminal.stderr) {
-                return Err(CliError::usage("PROFILE is required when stdin is not a terminal")
-                    .hint(format!("the profiles are: {}", ids.join(", "))));
-            }
-            let at = prompt::choose("Use which profile?", &ids, invocation.context)?;
-            ids.into_iter().nth(at).unwrap_or_default()
-        }
+    let profile = match args.profile.clone() {
+        Some(id) => id,
+        None => chosen(invocation)?,
     };
     let args = OrderChangeArgs { provider: None, profiles: vec![profile], first: true };
     change(&args, true, invocation)
+}
+
+/// The profile that the user chooses from the list.
+fn chosen(invocation: &Invocation<'_>) -> Result<String, CliError> {
+    let context = invocation.context;
+    let view = View::read(invocation)?;
+    let mut ids: Vec<_> = view.profiles.iter().map(|it| it.id.to_string()).collect();
+    if ids.is_empty() {
+        let error = CliError::new(Exit::NoCredential, "no_credential", "there are no profiles");
+        return Err(error.remedy(Remedy::new("log in", "clawdbot onboard")));
+    }
+    if !(context.terminal.stdin && context.terminal.stderr) {
+        return Err(CliError::usage("PROFILE is required when stdin is not a terminal")
+            .hint(format!("the profiles are: {}", ids.join(", "))));
+    }
+    let at = prompt::choose("Use which profile?", &ids, context)?;
+    Ok(ids.swap_remove(at))
 }
 
 /// Drops the stored order.

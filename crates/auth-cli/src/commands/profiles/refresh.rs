@@ -27,7 +27,7 @@ pub fn run(args: &RefreshArgs, invocation: &Invocation<'_>) -> Result<Report, Cl
     }
     let mut outcomes = Vec::new();
     let ended = refresh_all(args, invocation, &mut outcomes);
-    let report = report(outcomes, invocation.context);
+    let report = report(outcomes, args.quiet, invocation.context);
     Ok(match ended {
         Ok(()) => report,
         Err(error) => report.cut_short(error),
@@ -134,12 +134,13 @@ impl Outcome {
     }
 }
 
-fn report(outcomes: Vec<Outcome>, context: &Context) -> Report {
+fn report(outcomes: Vec<Outcome>, is_quiet: bool, context: &Context) -> Report {
     let profiles: Vec<_> = outcomes.iter().map(Outcome::to_json).collect();
     let mut report = Report::from_data(json!({ "profiles": profiles }));
     let mut failure = None;
     for Outcome { id, ended, .. } in outcomes {
         match ended {
+            Ok(_) if is_quiet => {}
             Ok((state, expires)) => {
                 let until = expires.map(|at| format!(" until {}", context.time(at)));
                 let until = until.unwrap_or_default();

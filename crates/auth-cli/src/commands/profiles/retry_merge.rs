@@ -2,7 +2,7 @@
 //! be read, and one more try to merge it. Nothing is sent, and no secret is shown.
 
 use auth_providers::refresh::{self, KeptResponse, RefreshError};
-use auth_store::{Document, ProfileId};
+use auth_store::{Document, Kind, ProfileId};
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
@@ -133,9 +133,9 @@ fn way_out(
 ) -> CliError {
     let options = format!("{} --force", agent.option());
     let again = command("models auth refresh", &[id], &options);
-    CliError { remedies: Vec::new(), ..error }
+    CliError { remedies: None, ..error }
         .hint("a later version may be able to merge it")
-        .remedy(refresh_error::log_in(id, Some(provider), &provider.id, agent))
+        .remedy(refresh_error::log_in(id, Kind::OAuth, Some(provider), &provider.id, agent))
         .remedy(Remedy::new("send the old token again", again))
 }
 

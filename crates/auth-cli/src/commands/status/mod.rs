@@ -14,6 +14,7 @@ use crate::agent::invocation::Invocation;
 use crate::commands::status::args::StatusArgs;
 use crate::commands::status::overview::Overview;
 use crate::host::error::{CliError, Exit};
+use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::text::printable;
 use crate::profiles::remote;
@@ -26,6 +27,9 @@ pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let context = invocation.context;
     if args.plain && invocation.output.json {
         return Err(CliError::usage("`--plain` and `--json` exclude each other"));
+    }
+    if args.watch {
+        return watch(invocation);
     }
     if let Some(sink) = remote::configured(context)? {
         return remote::profiles(&sink, None);
@@ -68,6 +72,33 @@ pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let is_refused = probes.is_some_and(|probes| probes.has_refusals());
     let within = args.within.unwrap_or(health::WARN_AFTER);
     Ok(report.ending(if is_refused { Exit::Expired } else { overview.check(within) }))
+}
+
+/// Shows the status anew whenever its text changes, until Ctrl-C.
+fn watch(invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    let context = invocation.context;
+    if !context.terminal.stdout {
+        return Err(CliError::usage("--watch requires a terminal"));
+    }
+    let attention = prompt::InterruptGuard::install()?;
+    let mut shown = String::new();
+    attention.until_interrupted(async {
+        loop {
+            // Read anew: the config and the store may have changed.
+            let run =
+                Invocation::new(context, invocation.output, invocation.named().map(str::to_owned));
+            let mut report = Report::default();
+            text::tell(&look(&run)?, &run, &mut report);
+            let now = report.text();
+            if now != shown {
+                context.clear_screen()?;
+                report.render(run.output, context)?;
+                context.flush()?;
+                shown = now;
+            }
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
+    })?
 }
 
 /// `whoami`: a line for each provider.

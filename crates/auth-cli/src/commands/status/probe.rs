@@ -214,14 +214,11 @@ fn usable(
         return Ok(credential);
     }
     Err(match &credential {
-        Credential::OAuth(login) if !login.refresh.is_blank() => (
-            "unknown",
-            "the access token has ended; it is renewed when it is handed out".to_owned(),
-        ),
-        credential if credential.bearer().is_blank() => {
-            ("auth", "there is no secret in it".to_owned())
+        Credential::OAuth(login) if !login.refresh.is_blank() => {
+            ("unknown", "the access token has expired; it is refreshed on use".to_owned())
         }
-        _ => ("auth", "it has ended".to_owned()),
+        credential if credential.bearer().is_blank() => ("auth", "it has no secret".to_owned()),
+        _ => ("auth", "it has expired".to_owned()),
     })
 }
 
@@ -267,7 +264,7 @@ async fn ask_one(
         }
     };
     let Some(provider) = provider else {
-        let error = Some("nobody described the provider".to_owned());
+        let error = Some("unknown provider".to_owned());
         return Outcome { status: "unknown", error, latency: None, target, is_foreign: false };
     };
     let began = RealTime.elapsed();

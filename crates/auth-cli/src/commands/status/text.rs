@@ -1,6 +1,6 @@
 //! `models status` and `whoami` for people.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use auth_store::{ProviderId, paths};
 
@@ -47,10 +47,10 @@ pub(super) fn tell(overview: &Overview, invocation: &Invocation<'_>, report: &mu
 
     let width = context.terminal.width.unwrap_or(80);
     // Of several spellings of one provider, the first has all its profiles.
-    let mut shown: BTreeMap<ProviderId, ()> = BTreeMap::new();
+    let mut shown: BTreeSet<ProviderId> = BTreeSet::new();
     for auth in &overview.providers {
         let id = ProviderId::new(&auth.name);
-        if shown.insert(id.clone(), ()).is_some() {
+        if !shown.insert(id.clone()) {
             continue;
         }
         report.line("");

@@ -28,13 +28,13 @@ pub struct TokenArgs {
     /// The provider; without it, that of the default model
     #[arg(long, value_name = "NAME")]
     pub provider: Option<String>,
-    /// This profile and no other
+    /// Only this profile
     #[arg(long, value_name = "ID")]
     pub profile: Option<String>,
     /// The profile this session uses
     #[arg(long, value_name = "KEY", conflicts_with = "profile")]
     pub session: Option<String>,
-    /// The session starts anew: routing moves on to the next profile
+    /// The session starts over: routing moves on to the next profile
     #[arg(long, requires = "session")]
     pub new_session: bool,
     /// For this model: an alias or `provider/model`; if nothing can be used for it, for the first
@@ -44,16 +44,19 @@ pub struct TokenArgs {
     /// How it is printed
     #[arg(long, value_enum)]
     pub format: Option<TokenFormat>,
-    /// It must be valid for at least that long: `10m`; a bare number means seconds
+    /// Refresh if it is valid for less than this: `10m`; a bare number means seconds
     #[arg(long, value_name = "DURATION", value_parser = seconds)]
     pub min_ttl: Option<Duration>,
-    /// Renew it although it looks valid
+    /// Put it on the clipboard of this terminal (OSC 52, also over SSH) instead of printing it
+    #[arg(long, conflicts_with = "format")]
+    pub copy: bool,
+    /// Refresh it even if it is valid
     #[arg(long, conflicts_with = "no_refresh")]
     pub force_refresh: bool,
     /// … but only if the token is still the one with this SHA-256 (hexadecimal)
     #[arg(long, value_name = "HASH", requires = "force_refresh")]
     pub if_token_sha256: Option<String>,
-    /// Never renew: what is stored and valid, or an error
+    /// Never refresh: print the stored token if it is valid
     #[arg(long)]
     pub no_refresh: bool,
 }
@@ -126,7 +129,7 @@ pub struct ReportArgs {
     /// The model that was asked for: an alias, `provider/model`, or one of the profile's provider
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
-    /// How long the provider wants to be left alone: `90s`, `5m`; a bare number means seconds
+    /// How long until the provider accepts requests again: `90s`, `5m`; a bare number means seconds
     #[arg(long, value_name = "DURATION", value_parser = seconds, requires = "failed")]
     pub retry_after: Option<Duration>,
     /// When the provider will serve it again: `2026-02-01T00:00:00Z`, or seconds or milliseconds

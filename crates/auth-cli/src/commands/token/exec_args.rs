@@ -89,7 +89,7 @@ pub struct GitCredentialArgs {
     /// The provider
     #[arg(long, value_name = "NAME", required_unless_present = "profile")]
     pub provider: Option<String>,
-    /// This profile and no other
+    /// Only this profile
     #[arg(long, value_name = "ID")]
     pub profile: Option<String>,
     /// The only host that gets the token, with its port if it has one

@@ -6,7 +6,7 @@ use auth_providers::Providers;
 use auth_routing::session::selector::ModelRef;
 use auth_routing::session::{self, PinSource};
 use auth_routing::{Charge, Exclusion, Obstacle, Pin, Source, Why, charge};
-use auth_store::{Profile, ProfileId, ProviderId};
+use auth_store::{Kind, Profile, ProfileId, ProviderId};
 use serde_json::{Value, json};
 
 use crate::agent::invocation::Invocation;
@@ -102,7 +102,7 @@ impl<'a> Explanation<'a> {
         };
         let routed = standing.plan_for(&provider, model.as_ref(), pin.as_ref());
         let session = args.session.as_deref();
-        Ok(Self { session, standing, provider, model, pin, routed, providers, context })
+        Ok(Self { standing, provider, model, pin, routed, session, providers, context })
     }
 
     fn profile(&self, id: &ProfileId) -> Option<&Profile> {
@@ -166,7 +166,9 @@ impl<'a> Explanation<'a> {
     fn fix(&self, id: &ProfileId, reason: &Exclusion) -> String {
         let (provider, agent) = (&self.provider, &self.standing.view.agent);
         let config = self.standing.view.config.path.display();
-        let log_in = || refresh_error::log_in(id, self.providers.find(provider), provider, agent);
+        let kind = self.profile(id).map_or(Kind::OAuth, |profile| profile.kind);
+        let known = self.providers.find(provider);
+        let log_in = || refresh_error::log_in(id, kind, known, provider, agent);
         match reason {
             Exclusion::Unknown | Exclusion::NoSecret | Exclusion::Expired(_) => log_in().command,
             Exclusion::ForeignProvider(_) => match self.routed.plan.source {

@@ -161,7 +161,19 @@ pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
 
 /// Prints a valid token of the profile that routing chooses, refreshed first if that is due.
 pub fn run(args: &TokenArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
+    if args.copy && !invocation.context.terminal.stderr {
+        return Err(CliError::usage("--copy requires a terminal"));
+    }
     let output = obtain(&args.request(), invocation)?;
+    if args.copy {
+        if !output.is_one_line() {
+            return Err(output.not_one_line());
+        }
+        invocation.context.copy(output.token.expose());
+        let mut report = Report::default();
+        report.note(format_args!("Copied the token of {}.", output.source));
+        return Ok(report);
+    }
     let format = format(args.format, invocation.output.json);
     Ok(Report::raw(output.rendered(format, || view::providers(invocation.context))?))
 }

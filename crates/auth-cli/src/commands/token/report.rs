@@ -161,8 +161,10 @@ fn model(text: &str, profile: &Profile, config: &Config) -> Result<ModelRef, Cli
     if model.provider == profile.provider {
         return Ok(model);
     }
-    let message =
-        format!("{model} is no model of `{}`, the provider of `{}`", profile.provider, profile.id);
+    let message = format!(
+        "{model} is not a model of `{}`, the provider of `{}`",
+        profile.provider, profile.id
+    );
     Err(CliError::usage(message).hint("nothing was reported").profile(&profile.id))
 }
 

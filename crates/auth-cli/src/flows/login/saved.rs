@@ -1,7 +1,7 @@
 //! What comes after a login is saved: its mention in the config, the default model, the response.
 
 use auth_providers::{Login, Provider};
-use auth_store::ProfileId;
+use auth_store::{ProfileId, ProviderId};
 use serde_json::json;
 
 use crate::agent::Agent;
@@ -10,6 +10,7 @@ use crate::agent::shared;
 use crate::config::edit;
 use crate::host::error::CliError;
 use crate::host::report::Report;
+use crate::host::shell_quote::command;
 use crate::host::text::printable;
 use crate::profiles::audit;
 use crate::profiles::save;
@@ -32,6 +33,7 @@ pub(crate) fn report(
     audit::login(id, login, provider, agent, context);
     save::declare(id, &login.provider, kind, login.email.as_deref(), invocation);
     invocation.store_changed(agent);
+    append_to_order(id, &login.provider, agent, invocation)?;
     let default = if set_default { set_default_model(provider, invocation)? } else { None };
     let mut report = Report::from_data(json!({
         "agentId": agent.id,
@@ -57,6 +59,35 @@ pub(crate) fn report(
         report.line(format_args!("The default model is {model}."));
     }
     Ok(report)
+}
+
+/// A new login is added to the agent's own order of its provider, where there is one: a login that
+/// an order leaves out would never be used.
+fn append_to_order(
+    id: &ProfileId,
+    provider: &ProviderId,
+    agent: &Agent,
+    invocation: &Invocation<'_>,
+) -> Result<(), CliError> {
+    let order = agent.store_to_change(invocation.context).read()?.order(provider);
+    if let Some(order) = order {
+        if !order.contains(id) {
+            let order: Vec<_> = order.into_iter().chain([id.clone()]).collect();
+            invocation.change(agent, |document| document.set_order(provider, Some(&order)))?;
+            invocation
+                .context
+                .say(format_args!("note: `{id}` was added to the order of {provider}"));
+        }
+        return Ok(());
+    }
+    let routing = invocation.config()?.routing();
+    if routing.order(provider).is_some_and(|order| !order.contains(id)) {
+        invocation.context.say(format_args!(
+            "note: `{id}` is not in auth.order in the config, so it is not used; to add it: {}",
+            command("models auth order add", &[id], &agent.option())
+        ));
+    }
+    Ok(())
 }
 
 /// The model that is the default one now.

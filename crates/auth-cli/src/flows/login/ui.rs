@@ -143,7 +143,7 @@ impl TerminalUser {
                     }
                     Ok(()) => {
                         wants_out = true;
-                        self.say("Waiting for the provider's answer, so that nothing is lost.");
+                        self.say("Waiting for the provider's response, so that nothing is lost.");
                         interrupt.set(tokio::signal::ctrl_c());
                     }
                     // Signals cannot be heard here; they end the program by themselves.
@@ -225,12 +225,12 @@ impl LoginUi for TerminalUser {
 
     fn refused(&self, error: &CallbackError) {
         self.is_exchanging.store(false, Ordering::SeqCst);
-        self.say(&format!("That is not it: {error}. The login goes on."));
+        self.say(&format!("That did not work: {error}. Still waiting for the login."));
     }
 
     fn exchanging(&self) {
         self.is_exchanging.store(true, Ordering::SeqCst);
-        self.say("The answer is there.");
+        self.say("Received. Finishing login…");
     }
 
     fn show_code(&self, prompt: &DevicePrompt<'_>) {

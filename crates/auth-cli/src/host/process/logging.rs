@@ -11,10 +11,12 @@ use crate::host::context::Context;
 /// Begins to write logs to stderr, if `--verbose` or one of the variables `CLAWDBOT_LOG` and
 /// `RUST_LOG` asks for them. Setting it up costs time, so nothing happens otherwise.
 pub(crate) fn start(verbose: bool, context: &Context) {
-    let asked = context.env("CLAWDBOT_LOG").or_else(|| context.env("RUST_LOG"));
-    let filter = match (asked, verbose) {
+    if verbose {
+        context.verbose.set(true);
+    }
+    let filter = match (asked(context), verbose) {
         (Some(filter), _) => filter,
-        (None, true) => "info",
+        (None, true) => VERBOSE,
         (None, false) => return,
     };
     // What cannot be understood is as good as nothing asked.
@@ -24,3 +26,20 @@ pub(crate) fn start(verbose: bool, context: &Context) {
     // In tests somebody else may have been first.
     let _was_first = tracing_subscriber::registry().with(filter).with(lines).try_init();
 }
+
+fn asked(context: &Context) -> Option<&str> {
+    context.env("CLAWDBOT_LOG").or_else(|| context.env("RUST_LOG"))
+}
+
+/// Whether logs are written.
+pub(crate) fn is_on(context: &Context) -> bool {
+    context.verbose.get() || asked(context).is_some()
+}
+
+/// The variable by which a child of ours writes logs, too.
+pub(crate) fn for_child(context: &Context) -> Option<(&'static str, &'static str)> {
+    (context.verbose.get() && asked(context).is_none()).then_some(("CLAWDBOT_LOG", VERBOSE))
+}
+
+/// What `--verbose` shows.
+const VERBOSE: &str = "info";

@@ -86,7 +86,7 @@ fn piped_line(stdin: &mut impl io::BufRead) -> io::Result<Option<Vec<u8>>> {
 pub(crate) fn everything(context: &Context) -> Result<String, CliError> {
     context
         .read_stdin(LARGEST_INPUT)
-        .map_err(|error| CliError::usage(format!("the standard input could not be read: {error}")))
+        .map_err(|error| CliError::usage(format!("stdin could not be read: {error}")))
 }
 
 /// A secret: typed or pasted at the terminal without an echo, up to a blank line, since terminals
@@ -142,7 +142,7 @@ fn read_with(
     });
     let (bytes, stdin) = interrupts.until_interrupted(receiver)?.map_err(|_| interrupted())?;
     context.give_back_stdin(stdin);
-    bytes.map_err(|error| CliError::usage(format!("the standard input could not be read: {error}")))
+    bytes.map_err(|error| CliError::usage(format!("stdin could not be read: {error}")))
 }
 
 fn read_line(stdin: &mut impl io::Read) -> io::Result<Vec<u8>> {
@@ -188,12 +188,11 @@ pub(crate) fn choose(
     if context.terminal.has_keys {
         return choose_by_keys(question, items);
     }
-    context.say(question);
     for (place, text) in items.iter().enumerate() {
         context.say(format_args!("{:4}  {text}", place + 1));
     }
     loop {
-        let text = answer(&format!("Number or name, 1 to {} [1]: ", items.len()), context)?;
+        let text = answer(&format!("{question} Number or name [1]: "), context)?;
         if text.is_empty() {
             return Ok(0);
         }

@@ -215,7 +215,7 @@ fn what_cannot_be_refreshed_is_used_until_its_end() {
     keep(token(SOON));
     assert_eq!(world.ask(&nobody()).unwrap(), "t");
     keep(token(PAST));
-    assert_eq!(reason(world.ask(&nobody())), "it has ended, and nobody can refresh it");
+    assert_eq!(reason(world.ask(&nobody())), "it has expired and cannot be refreshed");
     keep(Credential::OAuth(login("", SOON)));
     assert_eq!(world.ask(&nobody()).unwrap(), "access-of-");
     keep(Credential::OAuth(login("", PAST)));
