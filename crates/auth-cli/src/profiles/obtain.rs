@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use std::time::Duration;
+
 use auth_providers::refresh::{Force, Wanted};
 use auth_routing::session::selector::ModelRef;
 use auth_routing::{Exclusion, Pin};
