@@ -51,7 +51,7 @@ fn add(args: &AddArgs, clients: &Clients, invocation: &Invocation<'_>) -> Result
         }
         is_new
     });
-    if !added.map_err(|error| clients_error(error))? {
+    if !added.map_err(clients_error)? {
         let message = format!("there is a client `{}` already", args.name);
         return Err(CliError::new(Exit::Usage, "client_exists", message).hint(format!(
             "give it a new token: clawdbot clients rotate {0}; or take it away first: clawdbot clients revoke {0}",
@@ -110,7 +110,7 @@ fn rights(words: &[String]) -> Result<Vec<Right>, CliError> {
 }
 
 fn list(clients: &Clients, context: &Context) -> Result<Report, CliError> {
-    let all = clients.read().map_err(|error| clients_error(error))?;
+    let all = clients.read().map_err(clients_error)?;
     let now = context.now();
     let data: Vec<Value> = all.iter().map(|client| described(client, now)).collect();
     let mut report = Report::from_data(json!({ "clients": data }));
@@ -124,7 +124,7 @@ fn list(clients: &Clients, context: &Context) -> Result<Report, CliError> {
         let mut line = format!("{}: {} ({})", client.name, providers.join(", "), may.join(", "));
         if let Some(end) = client.expires {
             let word = if end <= now { "ended" } else { "until" };
-            line.push_str(&format!(", {word} {}", utc(end)));
+            line = format!("{line}, {word} {}", utc(end));
         }
         report.line(line);
     }
@@ -156,7 +156,7 @@ fn rotate(name: &str, clients: &Clients, context: &Context) -> Result<Report, Cl
         client.token_sha256 = fresh.token_sha256;
         Some((client.clone(), token))
     });
-    let rotated = rotated.map_err(|error| clients_error(error))?;
+    let rotated = rotated.map_err(clients_error)?;
     let (client, token) = rotated.ok_or_else(|| no_client(name))?;
     Ok(told(&client, &token))
 }
@@ -167,7 +167,7 @@ fn revoke(name: &str, clients: &Clients) -> Result<Report, CliError> {
         all.retain(|client| client.name != name);
         all.len() < before
     });
-    if !revoked.map_err(|error| clients_error(error))? {
+    if !revoked.map_err(clients_error)? {
         return Err(no_client(name));
     }
     let mut report = Report::from_data(json!({ "name": name, "revoked": true }));

@@ -17,7 +17,7 @@ Examples:
 It stays in the foreground, and says `listening on …` when it is ready. Programs come in with the
 token of a client: clawdbot clients add NAME --provider P")]
 pub struct ServeArgs {
-    /// Listen on this address instead of 127.0.0.1:1460 and [::1]:1460; may be repeated
+    /// Listen on this address instead of port 1460 of this machine; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Vec<SocketAddr>,
     /// Open this socket for one client: whoever can open it has that client's rights

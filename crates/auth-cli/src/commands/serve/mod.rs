@@ -38,7 +38,7 @@ pub fn run(args: &ServeArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
     let runtime = gateway::runtime()?;
     let gateway = gateway::gateway(clients, hosts, context)?;
     let ended = runtime.block_on(async {
-        let mut server = Server::new(Arc::clone(&gateway), &state).map_err(|it| not_open(it))?;
+        let mut server = Server::new(Arc::clone(&gateway), &state).map_err(not_open)?;
         let doors = open(&mut server, args, context).await?;
         let phase = signals()?;
         for door in &doors {
