@@ -285,16 +285,15 @@ struct Committed<'a>(&'a dyn HttpClient);
 
 #[cfg(unix)]
 impl HttpClient for Committed<'_> {
-    fn send(&self, mut request: HttpRequest) -> Sending<'_> {
-        let gate = request.gate.take();
-        request.gate = Some(Arc::new(move || {
+    fn send(&self, request: HttpRequest) -> Sending<'_> {
+        let gate = request.gate().cloned();
+        self.0.send(request.gated(Arc::new(move || {
             let may_go = gate.as_ref().is_none_or(|gate| gate());
             if may_go {
                 ignore_signals();
             }
             may_go
-        }));
-        self.0.send(request)
+        })))
     }
 }
 
