@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use auth_store::{Credential, Record, State, Timestamp, TokenLock};
 
+use crate::oauth::response::requires_login;
 use crate::provider::Provider;
 use account::is_of_same_account;
 use request::{Attempts, Current, Look, attempts, look};
@@ -35,7 +36,7 @@ pub use error::RefreshError;
 pub use kept::{KeptResponse, kept_response, merge_kept_response, remove_kept_response};
 pub use logout::{LoggedOut, logout};
 pub use recovery::{clear_up, finish_begun};
-pub use request::{Force, RefreshContext, Wanted, key_of};
+pub use request::{Force, RefreshContext, Wanted, key_of, token_sha256};
 pub use rotation_chain::clear_record;
 pub use send::{block_on, send, send_blocking};
 
@@ -241,6 +242,10 @@ fn decide(
             // A clock that was set back must not make anybody wait for longer than we ever say.
             let ahead = record.retry_at.filter(|at| *at > now && at.since(now) <= LONGEST_WAIT);
             if ahead.is_some() || is_of_our_wait(&record) {
+                if let Some(code) = record.code.as_deref().filter(|code| requires_login(code)) {
+                    let (profile, code) = (profile.clone(), code.to_owned());
+                    return Err(RefreshError::LoginRequired { profile, code });
+                }
                 return Err(unavailable(record, ahead));
             }
         }
