@@ -33,9 +33,9 @@ fn resolved(issuer: &Value, provider: &Provider) -> (Result<Provider, LoginError
     let asked = Mutex::new(Vec::new());
     let metadata = issuer["metadata"].clone();
     let http = |request: HttpRequest| {
-        asked.lock().unwrap().push(request.url.clone());
+        asked.lock().unwrap().push(request.url().to_owned());
         let is_known =
-            request.url.contains("/.well-known/openid-configuration") && !metadata.is_null();
+            request.url().contains("/.well-known/openid-configuration") && !metadata.is_null();
         let (status, body) =
             if is_known { (200, metadata.to_string()) } else { (404, "{}".into()) };
         Ok(HttpResponse { status, headers: Vec::new(), body: body.into_bytes() })
