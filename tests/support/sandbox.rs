@@ -121,6 +121,13 @@ impl Sandbox {
         }
     }
 
+    /// Puts a program into the only directory on the `PATH`.
+    pub fn install_program(&self, name: &str, program: &[u8]) {
+        let path = self.bin().join(name);
+        write(&path, program);
+        set_mode(&path, 0o755);
+    }
+
     /// Writes an agent's store.
     pub fn seed_store(&self, agent: &str, store: &Value) {
         let text = serde_json::to_string_pretty(store).expect("JSON") + "\n";

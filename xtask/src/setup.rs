@@ -28,12 +28,13 @@ const HAS_EXT4: &str =
 const HAS_STRACE: &str = r#"[ "$(uname)" != Linux ] || strace -V"#;
 
 /// Folders with a `package-lock.json`.
-const NODE_PEERS: [&str; 5] = [
+const NODE_PEERS: [&str; 6] = [
     "tests/peers/oidc-provider",
     "tests/peers/dotenv",
     PROPER_LOCKFILE,
     CODEX,
     "tests/peers/tools",
+    "tests/peers/openclaw",
 ];
 const PROPER_LOCKFILE: &str = "tests/peers/proper-lockfile";
 const CODEX: &str = "tests/peers/codex";

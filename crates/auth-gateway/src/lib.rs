@@ -53,13 +53,14 @@ mod windows;
 
 pub use rustls;
 
-pub use accounts::memory::{MemoryAccounts, overload_end};
+pub use accounts::memory::MemoryAccounts;
 pub use accounts::{
     Accounts, AccountsError, Candidate, Cooldown, Fingerprint, Live, Question, Reason,
 };
 pub use api::catalogue::built_in;
 pub use api::shape::Shape;
 pub use api::{Api, ApiData, UsageEndpoint, WrongApi};
+pub use auth_routing::cooldown::judgement::overload_end;
 pub use client::clients_file::{Clients, ClientsError};
 pub use client::{Client, ClientToken, Right, TokenHash};
 pub use door::listeners::DoorError;

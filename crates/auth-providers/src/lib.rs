@@ -82,6 +82,6 @@ pub use oauth::tokens::{MergeError, Tokens, earlier_end};
 pub use provider::probe_request::Probe;
 pub use provider::registry::{EnvKey, ManifestError, Providers};
 pub use provider::{
-    ClientAuth, Device, Endpoints, Flow, Identity, IdentitySource, Looks, Origin, Provider,
-    RedirectData, TokenBody, Yields,
+    ClientAuth, Device, Discontinued, Endpoints, ErrorPlace, Flow, Identity, IdentitySource, Looks,
+    Origin, PromptHost, Provider, RedirectData, Statuses, TokenBody, Yields,
 };

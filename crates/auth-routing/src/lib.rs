@@ -63,7 +63,8 @@ pub mod session;
 
 pub use auth_store::Timestamp;
 pub use cooldown::{
-    CooldownPolicy, FailureReason, after_failure, after_success, cleared, for_model, unusable_until,
+    CooldownPolicy, FailureReason, after_failure, after_pause, after_success, cleared, for_model,
+    unusable_until,
 };
 pub use plan::billing::{Charge, charge};
 pub use plan::config::{Config, Declared};

@@ -39,7 +39,7 @@ pub enum StoreError {
     },
     /// The credentials moved to a database beside the file, so we only read the file.
     #[error(
-        "`{}` is no longer where this agent's credentials live: `{}` is beside it",
+        "`{}` is not where this agent's credentials live: `{}` shows that OpenClaw keeps them in a database",
         path.display(),
         database.display()
     )]

@@ -251,11 +251,41 @@ pub fn is_unfinished(name: &str) -> bool {
 }
 
 /// Whether a file of this name beside the store shows that a later OpenClaw keeps the credentials in
-/// a database: the database itself, or the copy of the store that it made when it imported it.
+/// a database, or their state in another file: the database or that file itself, or a copy of the
+/// store that it made when it imported it.
 pub(crate) fn is_sign_of_a_database(name: &str, store: &Path) -> bool {
     let store = store.file_name().unwrap_or_default().to_string_lossy();
-    let copy = name.strip_suffix(".bak").and_then(|name| name.strip_prefix(store.as_ref()));
-    name == "openclaw-agent.sqlite" || copy.is_some_and(|it| it.starts_with(".sqlite-import"))
+    let copy = name.strip_prefix(store.as_ref()).is_some_and(|rest| {
+        rest.starts_with(".migrated-")
+            || rest.ends_with(".bak")
+                && [".sqlite-import", ".openai-provider-unification"]
+                    .iter()
+                    .any(|mark| rest.starts_with(mark))
+    });
+    name == OPENCLAW_AGENT || name == "auth-state.json" || copy
+}
+
+/// The files that show that the state directory of a store is a later OpenClaw's, if the store lies
+/// where those of agents do.
+pub(crate) fn signs_of_openclaw(store: &Path) -> Vec<PathBuf> {
+    let state = store.ancestors().nth(4).filter(|_| is_below_agents(store));
+    let signs = state.map(|state| [openclaw_database(state), openclaw_config(state)]);
+    signs.into_iter().flatten().collect()
+}
+
+/// The database that all agents of a later OpenClaw share.
+pub fn openclaw_database(state_directory: &Path) -> PathBuf {
+    state_directory.join("state").join("openclaw.sqlite")
+}
+
+/// The database of one agent of a later OpenClaw.
+pub fn openclaw_agent_database(state_directory: &Path, agent: &str) -> PathBuf {
+    agent_directory(state_directory, agent).join(OPENCLAW_AGENT)
+}
+
+/// The config of a later OpenClaw.
+pub fn openclaw_config(state_directory: &Path) -> PathBuf {
+    state_directory.join("openclaw.json")
 }
 
 /// The directory of a file; `.` for a bare name.
@@ -273,6 +303,7 @@ fn sibling(path: &Path, suffix: &str) -> PathBuf {
 }
 
 const AGENTS: &str = "agents";
+const OPENCLAW_AGENT: &str = "openclaw-agent.sqlite";
 const STORE: &str = "auth-profiles.json";
 const RUNTIME_CACHE: &str = "auth.json";
 const MODEL_USAGE: &str = ".auth-models.json";

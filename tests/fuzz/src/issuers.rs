@@ -62,6 +62,7 @@ pub(crate) fn token_response(bytes: &[u8]) {
                     }
                 }
                 TokenResponse::Rejected { code, description }
+                | TokenResponse::LoginRequired { code, description }
                 | TokenResponse::Misconfigured { code, description } => {
                     assert!(is_harmless(&code) && is_harmless(&description.unwrap_or_default()));
                 }

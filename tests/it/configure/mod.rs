@@ -1,3 +1,4 @@
 //! Settings of other programs.
 
 mod codex;
+mod openclaw;

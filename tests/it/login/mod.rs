@@ -5,6 +5,7 @@ mod certified;
 mod destination;
 mod django;
 mod import;
+mod openclaw;
 mod page;
 mod paste;
 mod providers;

@@ -2,5 +2,6 @@
 
 mod failover;
 mod formats;
+mod helpers;
 mod integrations;
 mod routing;

@@ -10,7 +10,8 @@ const HOST_PATHS: &str = "crates/auth-cli/src/host/paths.rs";
 
 /// What a text without white space that ends in a path must not contain in its last part, and where it may.
 const FILES: [(&str, &[&str]); 17] = [
-    ("auth-profiles", &[STORE_PATHS]),
+    // OpenClaw calls the kinds of its references so.
+    ("auth-profiles", &[STORE_PATHS, "crates/auth-cli/src/commands/configure/openclaw.rs"]),
     (".auth-models", &[STORE_PATHS]),
     (".auth-share", &[STORE_PATHS]),
     (".auth-refresh.", &[STORE_PATHS]),
@@ -19,7 +20,7 @@ const FILES: [(&str, &[&str]); 17] = [
     ("sink.json", &[HOST_PATHS]),
     ("openclaw-agent.sqlite", &[STORE_PATHS]),
     // Codex calls its own file so.
-    ("auth.json", &[STORE_PATHS, "crates/auth-cli/src/host/other_tools.rs"]),
+    ("auth.json", &[STORE_PATHS, "crates/auth-cli/src/host/other_tools/mod.rs"]),
     ("clawdbot.json", &[HOST_PATHS]),
     ("moltbot.json", &[HOST_PATHS]),
     ("sessions.json", &[HOST_PATHS]),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use auth_providers::refresh::key_of;
 use auth_providers::token_source::TokenSink;
-use auth_providers::{PasteError, default_profile_id, key_value};
+use auth_providers::{PasteError, Provider, default_profile_id, key_value};
 use auth_store::{
     AuditKind, Credential, Document, KeyReference, Kind, ProfileId, ProviderId, State, VariableName,
 };
@@ -19,7 +19,7 @@ use crate::agent::invocation::Invocation;
 use crate::agent::shared::Seen;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
-use crate::host::other_tools::{Contents, Foreign, LeftOut, Tool, contents};
+use crate::host::other_tools::{Contents, Foreign, LeftOut, Tool, contents, openclaw};
 use crate::host::process::runtime;
 use crate::host::prompt;
 use crate::host::report::Report;
@@ -33,7 +33,7 @@ use crate::profiles::{sink, view};
 /// Whose credential is taken over, and how much of it.
 #[derive(Clone, Debug)]
 pub struct ImportRequest {
-    /// `codex`, `claude`, `qwen`, `gemini`, or the path of a file.
+    /// `codex`, `claude`, `qwen`, `gemini`, `openclaw`, or the path of a file.
     pub from: String,
     /// The access token only.
     pub access_only: bool,
@@ -53,7 +53,7 @@ pub struct ImportRequest {
 pub fn run(args: &ImportRequest, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (config, agent, context) = (invocation.config()?, invocation.agent()?, invocation.context);
     let sink = sink::for_agent(agent, &config, context)?;
-    let (path, contents) = find(args, context)?;
+    let (path, contents) = find(args, agent, context)?;
     save::check_store(&sink)?;
     let seen = Seen::by(agent, &config, context)?;
     let mut plan = Plan { left_out: contents.left_out, ..Plan::for_bindings(&seen.document) };
@@ -111,7 +111,14 @@ fn agree_to_commands(plan: &Plan, args: &ImportRequest, context: &Context) -> Re
 }
 
 /// The file, and what is in it.
-fn find(args: &ImportRequest, context: &Context) -> Result<(PathBuf, Contents), CliError> {
+fn find(
+    args: &ImportRequest,
+    agent: &Agent,
+    context: &Context,
+) -> Result<(PathBuf, Contents), CliError> {
+    if let Some(found) = in_openclaw(args, agent, context)? {
+        return Ok(found);
+    }
     let name = if args.from == "claude-code" { "claude" } else { args.from.as_str() };
     let tool = Tool::ALL.into_iter().find(|tool| tool.word() == name);
     let path = tool.map_or_else(|| context.user_path(&args.from), |tool| tool.file(context));
@@ -138,6 +145,45 @@ fn find(args: &ImportRequest, context: &Context) -> Result<(PathBuf, Contents), 
     Ok((path, contents))
 }
 
+/// What the databases of OpenClaw have for this agent, if those are meant: by name, or by the path of
+/// its state directory.
+fn in_openclaw(
+    args: &ImportRequest,
+    agent: &Agent,
+    context: &Context,
+) -> Result<Option<(PathBuf, Contents)>, CliError> {
+    let state = if args.from == "openclaw" {
+        openclaw::state_directory(context).ok_or_else(|| {
+            let message = "there is no OpenClaw of this user";
+            CliError::new(Exit::NoCredential, "nothing_to_import", message)
+                .hint("name its state directory: --from PATH, or OPENCLAW_STATE_DIR")
+        })?
+    } else {
+        let path = context.user_path(&args.from);
+        if !path.is_dir() {
+            return Ok(None);
+        }
+        path
+    };
+    let contents = openclaw::contents(&state, &agent.id).map_err(|(path, reason)| {
+        let hint = "nothing was stored; log in here instead";
+        nothing(format!("{} {reason}", path.display()), hint, &path)
+    })?;
+    if contents.found.is_empty() && contents.left_out.is_empty() {
+        let message = format!(
+            "there is no credential of the agent `{}` in the databases of {}",
+            agent.id,
+            state.display()
+        );
+        return Err(nothing(message, "see its agents: openclaw agents list", &state));
+    }
+    if args.profile_id.is_some() && contents.found.len() > 1 {
+        return Err(CliError::usage("there is more than one credential in it")
+            .hint("leave out --profile-id"));
+    }
+    Ok(Some((state, contents)))
+}
+
 /// The file that `--from` names cannot be read, or is not believed.
 fn named_wrong(path: &Path, error: &std::io::Error) -> CliError {
     let (file, reason) = (word(path.display()), error.to_string());
@@ -146,7 +192,7 @@ fn named_wrong(path: &Path, error: &std::io::Error) -> CliError {
     } else if auth_store::is_refused(error) {
         format!("look at it: ls -lL {file}; then import a copy of your own")
     } else {
-        "--from takes codex, claude, qwen, gemini or the path of a file".to_owned()
+        "--from takes codex, claude, qwen, gemini, openclaw or the path of a file".to_owned()
     };
     CliError::usage(format!("{}: {reason}", path.display())).hint(hint).path(path)
 }
@@ -281,6 +327,7 @@ impl Plan {
             provider: known.map_or_else(|| foreign.provider.clone(), |known| known.id.clone()),
             entry: foreign.entry.clone(),
             fields: foreign.fields.clone(),
+            usage: foreign.usage.clone(),
             id,
             credential,
             is_as_written,
@@ -477,8 +524,7 @@ fn chosen(
     }
     let provider = sink.providers.find(&foreign.provider);
     let has_refresh = !login.refresh.is_blank();
-    let can_refresh =
-        has_refresh && provider.is_some_and(|it| it.refreshable && it.has_oauth_login());
+    let can_refresh = has_refresh && provider.is_some_and(Provider::can_refresh);
     let access_only = || {
         let token = login.access.clone();
         if token.is_blank() {

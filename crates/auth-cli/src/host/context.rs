@@ -469,6 +469,9 @@ impl Context {
 
     /// Says why a command failed: on stderr, or with `json` as data on stdout.
     pub fn report(&self, error: &CliError, json: bool) {
+        if error.is_reader_gone() {
+            return;
+        }
         if json {
             // If stdout is what failed, there is no reader left.
             let _no_reader = self.print_json(&serde_json::json!({ "error": error.to_json() }));

@@ -107,11 +107,17 @@ impl CliError {
     /// Standard output could not be written.
     #[expect(clippy::needless_pass_by_value, reason = "for `map_err(CliError::stdout)`")]
     pub fn stdout(source: io::Error) -> Self {
-        Self::new(
-            Exit::CannotWrite,
-            "cannot_write",
-            format!("could not write the output: {source}"),
-        )
+        let code = match source.kind() {
+            io::ErrorKind::BrokenPipe => READER_LEFT,
+            _ => "cannot_write",
+        };
+        Self::new(Exit::CannotWrite, code, format!("could not write the output: {source}"))
+    }
+
+    /// Whether whoever read our output has what they wanted, and left: that is no failure to speak
+    /// of.
+    pub fn is_reader_gone(&self) -> bool {
+        self.code == READER_LEFT
     }
 
     /// The same in other words.
@@ -220,7 +226,7 @@ impl From<StoreError> for CliError {
                 .path(&path),
             StoreError::Superseded { path, .. } => {
                 Self::new(Exit::Store, "store_superseded", message)
-                    .hint("use the program that made the database for changes to this agent")
+                    .hint("nothing is written beside it; use a directory of our own: export CLAWDBOT_STATE_DIR=~/.clawdbot-sink, then clawdbot models auth import --from openclaw")
                     .path(&path)
             }
             StoreError::Busy { path, .. } => Self::new(Exit::Locked, "locked", message)
@@ -267,3 +273,6 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+/// The code of an error that nobody is told.
+const READER_LEFT: &str = "reader_left";

@@ -83,6 +83,16 @@ pub fn providers(state_dir: &Path) -> PathBuf {
     state_dir.join("providers")
 }
 
+/// The hashes of credentials that git said were refused.
+pub fn refused(state_dir: &Path) -> PathBuf {
+    state_dir.join("refused")
+}
+
+/// Programs of ours that others start.
+pub fn helpers(state_dir: &Path) -> PathBuf {
+    state_dir.join("helpers")
+}
+
 /// Our own settings.
 pub fn settings(state_dir: &Path) -> PathBuf {
     state_dir.join("sink.json")

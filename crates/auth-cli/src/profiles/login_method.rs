@@ -101,6 +101,37 @@ pub(crate) fn find<'a>(name: &str, providers: &'a Providers) -> Result<&'a Provi
     })
 }
 
+/// The provider at the host that is `named`, or that the user says, where it has one for each of
+/// its customers.
+pub(crate) fn at_host(
+    named: Option<&str>,
+    provider: &Provider,
+    context: &Context,
+) -> Result<Provider, CliError> {
+    let Some(prompt) = &provider.prompt_host else {
+        return match named {
+            None => Ok(provider.clone()),
+            Some(_) => {
+                Err(CliError::usage(format!("`{}` has no --host", provider.id))
+                    .hint("leave it out"))
+            }
+        };
+    };
+    let asked = match named {
+        Some(named) => named.to_owned(),
+        None if context.terminal.stdin && context.terminal.stderr => {
+            prompt::answer(&format!("Its host (such as {}): ", prompt.example), context)?
+        }
+        None => {
+            let message = format!("the host of {} is not said", printable(&provider.label));
+            return Err(CliError::usage(message).hint(format!("add it: --host {}", prompt.example)));
+        }
+    };
+    provider.at_host(&asked).map_err(|reason| {
+        CliError::usage(reason).hint(format!("--host takes the name alone: {}", prompt.example))
+    })
+}
+
 /// Asks which way, where the provider has several.
 pub(crate) fn choose_method(
     provider: &Provider,

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use auth_providers::refresh::RefreshError;
-use auth_providers::{Provider, TargetError};
+use auth_providers::{Missing, Provider, TargetError};
 use auth_routing::Obstacle;
 use auth_store::{Kind, ProfileId, ProviderId, paths};
 
@@ -40,6 +40,9 @@ pub fn explain(
         RefreshError::Rejected { profile, .. } => {
             new(Exit::LogInAgain, "rejected").remedy(again(profile)).profile(profile)
         }
+        RefreshError::LoginRequired { profile, .. } => {
+            new(Exit::LogInAgain, "login_required").remedy(again(profile)).profile(profile)
+        }
         RefreshError::OtherAccount { profile } => {
             new(Exit::LogInAgain, "other_account").remedy(again(profile)).profile(profile)
         }
@@ -61,6 +64,16 @@ pub fn explain(
             .remedy(retry_merge(profile, agent))
             .profile(profile)
             .path(store),
+        RefreshError::Target {
+            profile,
+            target: TargetError::Incomplete { missing: Missing::ClientSecret, .. },
+        } => {
+            let names = provider.map_or(&[][..], |provider| &provider.client_secret_env);
+            let name = names.first().map_or("…", |name| name.as_str());
+            new(Exit::Usage, "client_secret")
+                .hint(format!("set the client secret in the environment variable `{name}`"))
+                .profile(profile)
+        }
         RefreshError::Target { profile, target: TargetError::Foreign(_) } => {
             with_destination(new(Exit::Usage, "destination"), profile, &agent.option())
         }
@@ -135,7 +148,14 @@ pub(crate) fn log_in(
             format!("clawdbot models auth paste-token{name}{of} --force"),
         ),
         Some(provider) if kind == Kind::OAuth && provider.has_oauth_login() => {
-            Remedy::new("log in again", format!("clawdbot models auth login{name}{of}"))
+            let what = match &provider.discontinued {
+                Some(over) => format!(
+                    "its logins were discontinued on {}: use {}; or try to log in again",
+                    over.since, over.instead
+                ),
+                None => "log in again".to_owned(),
+            };
+            Remedy::new(what, format!("clawdbot models auth login{name}{of}"))
         }
         Some(provider) if kind != Kind::ApiKey && pastes_token => Remedy::new(
             format!(

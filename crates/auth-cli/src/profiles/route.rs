@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use auth_routing::session::selector::ModelRef;
 use auth_routing::session::{self, Entry, PinSource};
-use auth_routing::{Charge, Pin, Plan, Source, Why, charge, unusable_until};
+use auth_routing::{Charge, Pin, Plan, Source, Why, charge, for_model, unusable_until};
 use auth_store::{ModelUsage, ProfileId, ProviderId, Timestamp};
 
 use crate::agent::sessions::Sessions;
@@ -223,15 +223,21 @@ impl Route {
         view: &View,
     ) -> Self {
         let plan = planned(&provider, model, cooldowns, pin.as_ref(), view);
-        let of_model = |id| model.and_then(|it| cooldowns.get(id, &it.to_string()).cooldown_until);
         let candidates = plan.candidates.iter().map(|candidate| {
             let in_cooldown = match &candidate.why {
                 Why::InCooldown { until, .. } => Some(*until),
                 // A pinned profile keeps its place, and may rest all the same.
                 Why::Pinned => {
-                    let profile = view.profile(&candidate.id).ok();
-                    let own = profile.and_then(|profile| unusable_until(&profile.usage));
-                    own.max(of_model(&candidate.id)).filter(|until| view.now < *until)
+                    let profile = view.profile(&candidate.id).ok().cloned();
+                    let profile = profile.map(|profile| match model.map(ToString::to_string) {
+                        Some(model) => {
+                            let of_model = cooldowns.get(&candidate.id, &model);
+                            for_model(profile, &model, &of_model)
+                        }
+                        None => profile,
+                    });
+                    let until = profile.and_then(|profile| unusable_until(&profile.usage));
+                    until.filter(|until| view.now < *until)
                 }
                 _ => None,
             };

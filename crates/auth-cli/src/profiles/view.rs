@@ -107,7 +107,7 @@ impl View {
         let profiles = self.profiles.iter().cloned();
         let profiles = profiles.map(|profile| {
             let of_model = cooldowns.get(&profile.id, &name);
-            for_model(profile, &of_model)
+            for_model(profile, &name, &of_model)
         });
         self.plan_over(&profiles.collect::<Vec<_>>(), &model.provider, pin)
     }

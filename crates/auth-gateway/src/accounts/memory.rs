@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use auth_routing::cooldown::judgement::{Class, Judgement};
+use auth_routing::cooldown::judgement::{Class, Judgement, overload_end};
 use auth_routing::{CooldownPolicy, after_failure, after_success, unusable_until};
 use auth_store::{Clock, Kind, ProfileId, ProviderId, Secret, Timestamp, Usage};
 
@@ -149,14 +149,6 @@ impl Account {
         }
     }
 }
-
-/// The end of a cooldown for overload: seconds, which never grow.
-pub fn overload_end(stated: Option<Timestamp>, now: Timestamp) -> Timestamp {
-    stated.unwrap_or_else(|| now.plus(OVERLOAD)).min(now.plus(LONGEST_OVERLOAD))
-}
-
-const OVERLOAD: Duration = Duration::from_secs(5);
-const LONGEST_OVERLOAD: Duration = Duration::from_secs(30);
 
 /// A key, as a credential.
 impl Live {

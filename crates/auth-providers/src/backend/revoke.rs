@@ -66,11 +66,12 @@ impl Provider {
         let known = self.login_destinations(login);
         let endpoint =
             provider.token_endpoint("revocation endpoint", &url, &known, Some(target.client_id));
-        let endpoint = match endpoint {
+        let mut endpoint = match endpoint {
             Ok(endpoint) => endpoint,
             Err(TargetError::Foreign(foreign)) => return Revocation::Foreign(foreign),
             Err(_) => return Revocation::NotOffered,
         };
+        endpoint.body = provider.revocation_body.unwrap_or(endpoint.body);
 
         let mut outcome = Revocation::NotOffered;
         for (token, kind) in [(&login.refresh, "refresh_token"), (&login.access, "access_token")] {

@@ -255,6 +255,7 @@ impl DeviceLogin {
         http: &dyn HttpClient,
         clock: &dyn Clock,
     ) -> Result<Poll, LoginError> {
+        // A page of what stands before the server says nothing about the code.
         if matches!(response.status, 403 | 404) && response.page().is_none() {
             return Ok(Poll::Pending);
         }

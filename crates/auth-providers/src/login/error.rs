@@ -7,7 +7,7 @@ use auth_pkce::CallbackError;
 use auth_store::ProviderId;
 
 use crate::http::HttpError;
-use crate::oauth::endpoint::TargetError;
+use crate::oauth::endpoint::{Missing, TargetError};
 use crate::provider::Provider;
 
 /// Why a login failed. Nothing is stored.
@@ -118,8 +118,15 @@ pub(crate) fn misconfigured(provider: &Provider, reason: &dyn fmt::Display) -> L
 /// Why the provider's entry does not say where to ask for tokens.
 pub(crate) fn target(provider: &Provider, error: &TargetError) -> LoginError {
     let mut reason = error.to_string();
-    if let (TargetError::Incomplete { .. }, [name, ..]) = (error, &provider.client_id_env[..]) {
-        reason = format!("it needs a client id of your own in the environment variable `{name}`");
+    if let TargetError::Incomplete { missing, .. } = error {
+        let names = match missing {
+            Missing::ClientSecret => &provider.client_secret_env,
+            _ => &provider.client_id_env,
+        };
+        if let Some(name) = names.first() {
+            reason =
+                format!("it needs a {missing} of your own in the environment variable `{name}`");
+        }
     }
     misconfigured(provider, &reason)
 }

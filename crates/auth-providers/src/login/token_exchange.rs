@@ -3,7 +3,9 @@
 use auth_pkce::Nonce;
 use auth_store::{Credential, OAuthCredential, Secret, Timestamp, unverified_claims};
 use serde_json::{Map, Value};
+use url::Url;
 
+use crate::http::address;
 use crate::http::{HttpClient, HttpResponse};
 use crate::login::error::{LoginError, misconfigured};
 use crate::login::{Login, TIMEOUT};
@@ -47,6 +49,7 @@ impl Grant<'_> {
         let mut tokens = match read {
             TokenResponse::Tokens(tokens) => *tokens,
             TokenResponse::Rejected { code, description }
+            | TokenResponse::LoginRequired { code, description }
             | TokenResponse::Misconfigured { code, description } => {
                 return Err(LoginError::Refused { code, description });
             }
@@ -98,7 +101,9 @@ impl Grant<'_> {
                     .to_owned(),
             );
         }
-        if let Some(granted) = &tokens.scope {
+        // GitHub's apps have no scopes, and say so with an empty one.
+        let granted = tokens.scope.as_ref().filter(|scope| !scope.trim().is_empty());
+        if let Some(granted) = granted {
             // GitHub separates them with commas.
             let granted: Vec<_> = granted.split([' ', ',']).collect();
             let asked = self.provider.scopes.iter();
@@ -116,6 +121,12 @@ impl Grant<'_> {
         }
         if let Some(scope) = tokens.scope {
             fields.insert("scope".to_owned(), scope.into());
+        }
+        if let Some(prompt) = &self.provider.prompt_host
+            && let Some(host) =
+                address::parse(self.endpoint.url()).ok().as_ref().and_then(Url::host_str)
+        {
+            fields.insert(prompt.field.clone(), host.into());
         }
         let account_id = login.account_id.clone();
         let credential = if is_token {

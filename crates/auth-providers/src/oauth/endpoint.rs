@@ -10,7 +10,7 @@ use url::form_urlencoded;
 
 use crate::http::destination::{Destination, Destinations, ForeignDestination};
 use crate::http::{HttpRequest, address};
-use crate::provider::{ClientAuth, Provider, TokenBody};
+use crate::provider::{ClientAuth, HOST, Provider, TokenBody};
 
 /// Where a client asks for tokens, and as whom.
 #[derive(Clone, Debug)]
@@ -75,6 +75,8 @@ pub enum Missing {
     TokenEndpoint,
     /// The client id.
     ClientId,
+    /// The client secret, which the user brings.
+    ClientSecret,
 }
 
 impl fmt::Display for Missing {
@@ -82,6 +84,7 @@ impl fmt::Display for Missing {
         formatter.write_str(match self {
             Self::TokenEndpoint => "token endpoint",
             Self::ClientId => "client id",
+            Self::ClientSecret => "client secret",
         })
     }
 }
@@ -96,6 +99,10 @@ impl Provider {
         known: &Destinations,
         client_id: Option<String>,
     ) -> Result<TokenEndpoint, TargetError> {
+        if self.prompt_host.is_some() && url.contains(HOST) {
+            let reason = "its host is not said";
+            return Err(TargetError::BadEndpoint { url: url.to_owned(), reason });
+        }
         if let Err(reason) = address::parse(url) {
             return Err(TargetError::BadEndpoint { url: url.to_owned(), reason });
         }
@@ -104,6 +111,12 @@ impl Provider {
             provider: self.id.to_string(),
             missing: Missing::ClientId,
         })?;
+        if self.client_secret_required && self.client_secret.is_none() {
+            return Err(TargetError::Incomplete {
+                provider: self.id.to_string(),
+                missing: Missing::ClientSecret,
+            });
+        }
         Ok(TokenEndpoint {
             client_secret: self.client_secret_for(&at, known)?,
             at,

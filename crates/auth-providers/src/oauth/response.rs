@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::http;
 use crate::http::body::Body;
-use crate::oauth::tokens::Tokens;
-use crate::provider::Provider;
+use crate::oauth::tokens::{Tokens, pointed};
+use crate::provider::{ErrorPlace, Provider};
 use crate::text;
 
 /// What a response of a token endpoint means.
@@ -19,6 +19,14 @@ pub enum TokenResponse {
     /// The token (or code) that was sent is refused: it is of no use any more, the user logs in
     /// again. The stored credential is kept.
     Rejected {
+        /// The error code, as the issuer wrote it.
+        code: String,
+        /// The issuer's explanation, clipped and cleaned.
+        description: Option<String>,
+    },
+    /// The issuer wants the user to log in again before it renews anything (OpenID Connect Core
+    /// §3.1.2.6). The token itself may be good.
+    LoginRequired {
         /// The error code, as the issuer wrote it.
         code: String,
         /// The issuer's explanation, clipped and cleaned.
@@ -77,6 +85,8 @@ impl Provider {
         let body = Body::read(headers, body);
         let object = body.object();
         let object = object.as_ref();
+        // What stands before the issuer may answer in its place.
+        let is_wall = body.is_page() || http::header(headers, "cf-mitigated").is_some();
         let unavailable = |what: &str| {
             // A date is by the server's clock, as is the one at which it answered.
             let answered = http::header(headers, "date").and_then(http::date).unwrap_or(now);
@@ -97,9 +107,10 @@ impl Provider {
         if !matches!(status, 200..300 | 400..500) {
             return unavailable("");
         }
-        let refuses = self.rejected_statuses.contains(&status);
-        let Some((code, description)) = object.and_then(error_of) else {
-            if refuses && object.is_some() {
+        let refuses = self.rejected_statuses.iter().any(|statuses| statuses.contain(status));
+        let Some((code, description)) = object.and_then(|object| self.error_in(object, status))
+        else {
+            if refuses && status >= 400 && !is_wall {
                 return TokenResponse::Rejected {
                     code: format!("status {status}"),
                     description: None,
@@ -112,17 +123,71 @@ impl Provider {
             });
         };
         let is = |codes: &[&str]| codes.contains(&code.as_str());
-        if is(&REJECTED) || self.rejected_codes.contains(&code) {
+        if self.transient_codes.contains(&code) {
+            let explanation = description.map(|text| format!(": {text}")).unwrap_or_default();
+            unavailable(&format!(" `{code}`{explanation}"))
+        } else if is(&REJECTED) || self.rejected_codes.contains(&code) {
             TokenResponse::Rejected { code, description }
+        } else if is(&LOGIN_REQUIRED) {
+            TokenResponse::LoginRequired { code, description }
         } else if is(&MISCONFIGURED) {
             TokenResponse::Misconfigured { code, description }
-        } else if refuses && !is(&PASSING) {
+        } else if refuses && !is(&PASSING)
+            || code == "invalid_request" && speaks_of_a_dead_token(description.as_deref())
+        {
             TokenResponse::Rejected { code, description }
         } else {
             let explanation = description.map(|text| format!(": {text}")).unwrap_or_default();
             unavailable(&format!(" `{code}`{explanation}"))
         }
     }
+
+    /// The error in a response: where the provider has it, else where everybody has.
+    fn error_in(
+        &self,
+        object: &Map<String, Value>,
+        status: u16,
+    ) -> Option<(String, Option<String>)> {
+        let own = self.error_at.as_ref().and_then(|place| place.read(object));
+        own.or_else(|| error_of(object)).or_else(|| {
+            // OpenAI's is at the top too.
+            let code = object.get("code").and_then(Value::as_str).map(text::clean);
+            let code = code.filter(|code| status >= 400 && !code.is_empty())?;
+            Some((code, description_of(object)))
+        })
+    }
+}
+
+impl ErrorPlace {
+    /// The error that `object` has there. A code of zero is none, but where the response says that
+    /// it is one.
+    fn read(&self, object: &Map<String, Value>) -> Option<(String, Option<String>)> {
+        let outcome = self.success.as_ref().map(|(at, is)| {
+            pointed(object, at).and_then(Value::as_str).map(|outcome| outcome == is)
+        });
+        let code = match pointed(object, &self.code)? {
+            Value::String(code) => text::clean(code),
+            Value::Number(code) => code.to_string(),
+            _ => return None,
+        };
+        let is_failure = match outcome {
+            Some(Some(is_success)) => !is_success,
+            _ => !["", "0"].contains(&code.as_str()),
+        };
+        let description = self.description.as_ref().and_then(|at| pointed(object, at)?.as_str());
+        let description = description.map(text::clean).filter(|text| !text.is_empty());
+        is_failure.then_some((code, description))
+    }
+}
+
+/// Dex and old fosite say `invalid_request` of a refresh token that is of no use any more.
+fn speaks_of_a_dead_token(description: Option<&str>) -> bool {
+    let Some(text) = description.map(str::to_ascii_lowercase) else { return false };
+    let is_about_it = text.contains("refresh token") || text.contains("refresh_token");
+    let is_malformed = ["missing", "required", "must be", "not provided", "not specified"];
+    is_about_it
+        && DEAD.iter().any(|word| text.contains(word))
+        && !is_malformed.iter().any(|word| text.contains(word))
 }
 
 impl TokenResponse {
@@ -136,6 +201,9 @@ impl TokenResponse {
             Self::Tokens(_) => self,
             Self::Rejected { code, description } => {
                 Self::Rejected { code: code_of(code), description: described(description) }
+            }
+            Self::LoginRequired { code, description } => {
+                Self::LoginRequired { code: code_of(code), description: described(description) }
             }
             Self::Misconfigured { code, description } => {
                 Self::Misconfigured { code: code_of(code), description: described(description) }
@@ -155,6 +223,7 @@ impl TokenResponse {
             // The reason is in words of our own.
             Self::Tokens(_) | Self::Unread { .. } => self,
             Self::Rejected { code, .. } => Self::Rejected { code, description: None },
+            Self::LoginRequired { code, .. } => Self::LoginRequired { code, description: None },
             Self::Misconfigured { code, .. } => Self::Misconfigured { code, description: None },
             Self::Unavailable { retry_after, .. } => {
                 Self::Unavailable { reason: "the server could not answer".to_owned(), retry_after }
@@ -190,12 +259,23 @@ pub(crate) fn error_of(object: &Map<String, Value>) -> Option<(String, Option<St
             let code = text(error.get("code")).or_else(|| text(error.get("type"))).or(number)?;
             Some((code, text(error.get("message"))))
         }
-        code => Some((text(Some(code))?, text(object.get("error_description")))),
+        code => Some((text(Some(code))?, description_of(object))),
     }
 }
 
+fn description_of(object: &Map<String, Value>) -> Option<String> {
+    let texts =
+        ["error_description", "message"].iter().filter_map(|name| object.get(*name)?.as_str());
+    texts.map(text::clean).find(|text| !text.is_empty())
+}
+
+/// Whether this is a code for which the user has to log in again, whatever becomes of the token.
+pub(crate) fn requires_login(code: &str) -> bool {
+    LOGIN_REQUIRED.contains(&code)
+}
+
 /// Codes that refuse the token that was sent, and nothing else.
-const REJECTED: [&str; 10] = [
+const REJECTED: [&str; 13] = [
     "invalid_grant",
     "refresh_token_expired",
     "refresh_token_reused",
@@ -206,6 +286,36 @@ const REJECTED: [&str; 10] = [
     "token_invalidated",
     "token_revoked",
     "revoked",
+    "token_expired",
+    "token_inactive",
+    // RFC 6750 §3.1.
+    "invalid_token",
+];
+
+/// Codes that want the user at the browser once more (OpenID Connect Core §3.1.2.6; the last three
+/// are Auth0's, RFC 9470's and Google's).
+const LOGIN_REQUIRED: [&str; 7] = [
+    "interaction_required",
+    "login_required",
+    "consent_required",
+    "account_selection_required",
+    "mfa_required",
+    "insufficient_user_authentication",
+    "reauth_required",
+];
+
+/// What is said of a refresh token that is of no use any more.
+const DEAD: [&str; 10] = [
+    "invalid",
+    "claimed",
+    "expired",
+    "revoked",
+    "inactive",
+    "not found",
+    "unknown",
+    "already been used",
+    "already used",
+    "does not exist",
 ];
 
 /// Codes that promise a better day (RFC 6749 §4.1.2.1).
@@ -238,6 +348,7 @@ mod tests {
         match response {
             TokenResponse::Tokens(_) => "tokens".to_owned(),
             TokenResponse::Rejected { code, .. } => format!("rejected {code}"),
+            TokenResponse::LoginRequired { code, .. } => format!("login required {code}"),
             TokenResponse::Misconfigured { code, .. } => format!("misconfigured {code}"),
             TokenResponse::Unavailable { .. } => "unavailable".to_owned(),
             TokenResponse::Unread { .. } => "unread".to_owned(),
@@ -333,6 +444,50 @@ mod tests {
         }
         let TokenResponse::Unavailable { reason, .. } = read(503, "out of order") else { panic!() };
         assert_eq!(reason, "the server answered 503");
+    }
+
+    #[test]
+    fn a_dead_token_is_known_by_what_servers_say_of_it() {
+        let generic = |status: u16, body: &str| {
+            let mut acme = provider("openai-codex");
+            (acme.rejected_statuses, acme.rejected_codes) = (Vec::new(), Vec::new());
+            outcome(&acme.read_response(status, &[], body.as_bytes(), NOW))
+        };
+        let dex =
+            |said: &str| format!(r#"{{"error":"invalid_request","error_description":"{said}"}}"#);
+        for said in [
+            "Refresh token is invalid or has already been claimed by another client.",
+            "Refresh token expired.",
+            "The refresh_token has been revoked",
+        ] {
+            assert_eq!(generic(400, &dex(said)), "rejected invalid_request", "{said}");
+        }
+        // The controls: a request that we made badly.
+        for said in ["Required param: refresh_token.", "refresh_token is missing", "invalid scope"]
+        {
+            assert_eq!(generic(400, &dex(said)), "unavailable", "{said}");
+        }
+        for (status, body, wanted) in [
+            (401, r#"{"error":"invalid_token"}"#, "rejected invalid_token"),
+            (401, r#"{"error":"token_inactive"}"#, "rejected token_inactive"),
+            (400, "error=token_inactive&error_description=x", "rejected token_inactive"),
+            (401, r#"{"code":"refresh_token_expired"}"#, "rejected refresh_token_expired"),
+            (401, r#"{"code":"new"}"#, "unavailable"),
+            (200, r#"{"code":"invalid_grant"}"#, "unavailable"),
+            (401, "{}", "unavailable"),
+            (400, r#"{"error":"interaction_required"}"#, "login required interaction_required"),
+            (400, r#"{"error":"login_required"}"#, "login required login_required"),
+            (400, r#"{"error":"consent_required"}"#, "login required consent_required"),
+            (403, r#"{"error":"mfa_required"}"#, "login required mfa_required"),
+            (
+                400,
+                r#"{"error":"account_selection_required"}"#,
+                "login required account_selection_required",
+            ),
+            (503, r#"{"error":"interaction_required"}"#, "unavailable"),
+        ] {
+            assert_eq!(generic(status, body), wanted, "{status} {body}");
+        }
     }
 
     #[test]

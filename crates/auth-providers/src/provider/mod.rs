@@ -52,6 +52,9 @@ pub struct Provider {
     /// Variables that hold a client secret. None is ever shipped.
     #[serde(default, deserialize_with = "null_is_default")]
     pub client_secret_env: Vec<VariableName>,
+    /// Whether nothing works without a client secret of the user's own.
+    #[serde(default)]
+    pub client_secret_required: bool,
     /// How a client secret is presented.
     #[serde(default)]
     pub client_auth: ClientAuth,
@@ -76,6 +79,15 @@ pub struct Provider {
     /// How the body of a token request is written.
     #[serde(default)]
     pub token_body: TokenBody,
+    /// The same of a revocation, where that is another one.
+    #[serde(default)]
+    pub revocation_body: Option<TokenBody>,
+    /// The host that a login asks for: it stands for `{host}` in the addresses.
+    #[serde(default)]
+    pub prompt_host: Option<PromptHost>,
+    /// Since when the provider gives out no logins any more, and what to use instead.
+    #[serde(default)]
+    pub discontinued: Option<Discontinued>,
     /// What device logins of this provider need beyond RFC 8628.
     #[serde(default, deserialize_with = "null_is_default")]
     pub device: Device,
@@ -95,9 +107,16 @@ pub struct Provider {
     #[serde(default, deserialize_with = "null_is_default")]
     pub rejected_codes: Vec<String>,
     /// Statuses that refuse the refresh token itself, whatever the code in their JSON, unless it
-    /// speaks of the client.
+    /// speaks of the client or is transient: `401`, or `"4xx"`. A page of what stands before the
+    /// issuer never does, and a success only with an error in it.
     #[serde(default, deserialize_with = "null_is_default")]
-    pub rejected_statuses: Vec<u16>,
+    pub rejected_statuses: Vec<Statuses>,
+    /// Error codes that say nothing about the refresh token: ask again later.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub transient_codes: Vec<String>,
+    /// Where an error stands, if not where RFC 6749 has it.
+    #[serde(default)]
+    pub error_at: Option<ErrorPlace>,
     /// Whether its refresh tokens can be used here at all.
     #[serde(default = "yes")]
     pub refreshable: bool,
@@ -238,6 +257,73 @@ pub enum ClientAuth {
     Basic,
 }
 
+/// A status, or all of one class.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "serde_json::Value")]
+pub struct Statuses {
+    first: u16,
+    last: u16,
+}
+
+impl Statuses {
+    pub(crate) fn contain(self, status: u16) -> bool {
+        (self.first..=self.last).contains(&status)
+    }
+}
+
+impl TryFrom<serde_json::Value> for Statuses {
+    type Error = &'static str;
+
+    fn try_from(value: serde_json::Value) -> Result<Self, Self::Error> {
+        let one = value.as_u64().and_then(|status| u16::try_from(status).ok());
+        if let Some(status) = one.filter(|status| (100..600).contains(status)) {
+            return Ok(Self { first: status, last: status });
+        }
+        match value.as_str() {
+            Some("4xx") => Ok(Self { first: 400, last: 499 }),
+            _ => Err("use a status such as 401, or \"4xx\""),
+        }
+    }
+}
+
+/// Where an error stands in a response.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorPlace {
+    /// The code, text or number: a JSON pointer.
+    pub code: String,
+    /// The explanation: a JSON pointer.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The member that says whether it worked, and what it says then. Without it, a code of zero
+    /// is no error.
+    #[serde(default)]
+    pub success: Option<(String, String)>,
+}
+
+/// A host that a login asks for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptHost {
+    /// One as it may look, for the question.
+    pub example: String,
+    /// How it must end.
+    #[serde(default)]
+    pub suffix: Option<String>,
+    /// The field of the profile that keeps it.
+    pub field: String,
+}
+
+/// A provider that gives out no logins any more.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Discontinued {
+    /// The day, as `2026-04-15`.
+    pub since: String,
+    /// What to use instead.
+    pub instead: String,
+}
+
 /// What a device login needs beyond RFC 8628.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -351,6 +437,12 @@ impl Provider {
         self.flows.iter().any(|flow| !matches!(flow, Flow::Token | Flow::ApiKey))
     }
 
+    /// Whether its logins can be renewed here, with what the user has set.
+    pub fn can_refresh(&self) -> bool {
+        let has_secret = !self.client_secret_required || self.client_secret.is_some();
+        self.refreshable && self.has_oauth_login() && has_secret
+    }
+
     /// The redirect of the authorization code login: any free port of `127.0.0.1`, where nothing
     /// is written.
     pub fn redirect(&self) -> Result<Redirect, auth_pkce::RedirectError> {
@@ -360,7 +452,45 @@ impl Provider {
         }
     }
 
-    /// Checks what types cannot say. The first wrong field is the response.
+    /// The same provider at the host that the user named: a name, or an address that was pasted.
+    ///
+    /// # Errors
+    /// It is no host, or none of this provider's.
+    pub fn at_host(&self, named: &str) -> Result<Self, String> {
+        let Some(prompt) = &self.prompt_host else { return Ok(self.clone()) };
+        let named = auth_store::trim(named).trim_end_matches('/');
+        let name = named.to_ascii_lowercase();
+        let name = name.strip_prefix("https://").unwrap_or(&name);
+        let is_name = |part: &str| {
+            !part.is_empty()
+                && !part.starts_with('-')
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        let is_theirs = prompt.suffix.as_ref().is_none_or(|suffix| {
+            name.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.ends_with('.'))
+        });
+        if !name.split('.').all(is_name) || !name.contains('.') || !is_theirs {
+            let shown = crate::text::clean(named);
+            return Err(format!("`{shown}` is no host such as `{}`", prompt.example));
+        }
+        let mut provider = self.clone();
+        let endpoints = &mut provider.endpoints;
+        for url in [
+            &mut endpoints.authorization,
+            &mut endpoints.token,
+            &mut endpoints.device_authorization,
+            &mut endpoints.revocation,
+            &mut endpoints.userinfo,
+            &mut provider.device.poll,
+            &mut provider.device.verification_uri,
+            &mut provider.issuer,
+        ] {
+            *url = url.take().map(|url| url.replace(HOST, name));
+        }
+        Ok(provider)
+    }
+
+    /// Checks what types cannot say. The first wrong field is the result.
     pub(crate) fn check(&self) -> Result<(), Wrong> {
         let id = self.id.as_str();
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
@@ -381,9 +511,12 @@ impl Provider {
             ("probe.url", &self.probe.as_ref().map(|probe| probe.url.clone())),
             ("device.verification_uri", &self.device.verification_uri),
         ] {
-            if let Some(url) = url {
-                address::parse(url).map_err(|reason| wrong(field, reason))?;
-            }
+            let Some(url) = url else { continue };
+            let url = match &self.prompt_host {
+                Some(prompt) => url.replace(HOST, &prompt.example),
+                None => url.clone(),
+            };
+            address::parse(&url).map_err(|reason| wrong(field, reason))?;
         }
         if let Err(error) = self.redirect() {
             return Err(wrong("redirect", &error.to_string()));
@@ -479,6 +612,9 @@ fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
+
+/// Stands for the host that a login asks for.
+pub(crate) const HOST: &str = "{host}";
 
 fn yes() -> bool {
     true

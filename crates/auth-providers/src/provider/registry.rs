@@ -217,6 +217,11 @@ fn catalogue() -> Vec<Value> {
         include_str!("catalog/minimax-portal.json"),
         include_str!("catalog/chutes.json"),
         include_str!("catalog/openrouter.json"),
+        include_str!("catalog/github-copilot-ghe.json"),
+        include_str!("catalog/google-gemini-cli.json"),
+        include_str!("catalog/kimi-code.json"),
+        include_str!("catalog/minimax-portal-cn.json"),
+        include_str!("catalog/xai.json"),
     ];
     let mut entries: Vec<Value> =
         single.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
@@ -245,7 +250,7 @@ mod tests {
     #[test]
     fn every_entry_of_the_catalogue_is_sound_and_found_by_each_of_its_names() {
         let providers = Providers::load(None, &|_| None);
-        assert_eq!(providers.all().len(), 24);
+        assert_eq!(providers.all().len(), 27);
         assert_eq!(providers.all().len(), catalogue().len());
         for provider in providers.all() {
             assert_eq!(provider.origin, Origin::BuiltIn);

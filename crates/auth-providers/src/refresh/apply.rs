@@ -101,6 +101,18 @@ pub(super) fn apply_response(
             remove_response(lock, store)?;
             Err(RefreshError::Rejected { profile: profile.clone(), code })
         }
+        TokenResponse::LoginRequired { code, .. } => {
+            // The token is not dead, so it is asked about again, but not by every caller.
+            let retry_at = context.clock.now().plus(AFTER_LOGIN_REQUIRED);
+            let waiting = Record {
+                code: Some(code.clone()),
+                retry_at: Some(retry_at),
+                ..record(State::Waiting)
+            };
+            lock.write(&waiting)?;
+            remove_response(lock, store)?;
+            Err(RefreshError::LoginRequired { profile: profile.clone(), code })
+        }
         TokenResponse::Misconfigured { code, description } => {
             let retry_at = context.clock.now().plus(AFTER_MISCONFIGURED);
             let code = code_of(code, description);
@@ -253,6 +265,7 @@ pub(super) fn wait(lock: &TokenLock, retry_after: Option<Duration>, now: Timesta
     now.plus(longest.mul_f64(rand::random_range(0.6..=1.0)))
 }
 
+const AFTER_LOGIN_REQUIRED: Duration = Duration::from_mins(10);
 const AFTER_MISCONFIGURED: Duration = Duration::from_secs(5);
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_mins(1);

@@ -33,6 +33,15 @@ pub enum RefreshError {
         /// The issuer's error code.
         code: String,
     },
+    /// The issuer wants the user to log in again before it renews anything. The token may be good,
+    /// so it is asked about again later.
+    #[error("the issuer wants a new login for `{profile}`: {code}")]
+    LoginRequired {
+        /// The profile.
+        profile: ProfileId,
+        /// The issuer's error code.
+        code: String,
+    },
     /// Another agent has a later token of the same account: this one is a copy that was left
     /// behind. Share that agent's profile, log in here, or force it.
     #[error("`{profile}` is a stale copy: `{}` has a later token of the same account", store.display())]

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use auth_store::{Credential, Record, State, Timestamp, TokenLock};
 
+use crate::oauth::response::requires_login;
 use crate::provider::Provider;
 use account::is_of_same_account;
 use request::{Attempts, Current, Look, attempts, check_endpoint, look};
@@ -37,7 +38,7 @@ pub use kept::{KeptResponse, kept_response, merge_kept_response, remove_kept_res
 pub use logout::{LoggedOut, logout, logout_if_revoked};
 pub use recovery::clear_up;
 pub use replace::{Replaced, replace};
-pub use request::{Force, RefreshContext, Wanted, endpoint_of, key_of, not_asked};
+pub use request::{Force, RefreshContext, Wanted, endpoint_of, key_of, not_asked, token_sha256};
 pub use rotation_chain::clear_record;
 pub use send::{block_on, send, send_blocking};
 
@@ -244,6 +245,10 @@ fn decide(
             // A clock that was set back must not make anybody wait for longer than we ever say.
             let ahead = record.retry_at.filter(|at| *at > now && at.since(now) <= LONGEST_WAIT);
             if ahead.is_some() || is_of_our_wait(&record) {
+                if let Some(code) = record.code.as_deref().filter(|code| requires_login(code)) {
+                    let (profile, code) = (profile.clone(), code.to_owned());
+                    return Err(RefreshError::LoginRequired { profile, code });
+                }
                 return Err(unavailable(record, ahead));
             }
         }

@@ -58,6 +58,11 @@ pub enum Force {
     Send,
 }
 
+/// The SHA-256 of a token (hexadecimal), by which callers name it without showing it.
+pub fn token_sha256(token: &Secret) -> String {
+    hex::encode(Sha256::digest(token.expose()))
+}
+
 impl Wanted {
     /// A credential of `profile` that can be used now.
     pub fn now(profile: ProfileId) -> Self {
@@ -172,6 +177,12 @@ pub(super) fn look(
             let reason =
                 "its access token has expired, and logins of this provider are not refreshed";
             unless_ended(Credential::OAuth(usable), reason)
+        }
+        // What is missing for a refresh is no reason not to use what is valid.
+        Err(TargetError::Incomplete { .. })
+            if !wanted.forces(&login) && Credential::OAuth(login.clone()).is_valid(now) =>
+        {
+            Ok(Look::Done(Credential::OAuth(login)))
         }
         Err(target @ TargetError::Foreign(_)) if !wanted.forces(&login) => {
             // Its access token is good until its end.

@@ -306,7 +306,8 @@ fn unavailable(wanted: &Wanted, reason: String, retry_at: Option<Timestamp>) -> 
 const DEADLINE: Duration = Duration::from_secs(20);
 const FIRST_ATTEMPT: Duration = Duration::from_secs(12);
 /// What a response cannot be read without.
-const READING: [&str; 4] = ["content-encoding", "content-type", "date", "retry-after"];
+const READING: [&str; 5] =
+    ["cf-mitigated", "content-encoding", "content-type", "date", "retry-after"];
 const LONGEST_FIELD: usize = 200;
 /// How often, and for how long each time, the response of another token beside the store is waited
 /// for.

@@ -112,6 +112,7 @@ fn refused(provider: &Provider, status: u16, body: &Value) -> &'static str {
     match provider.read_response(status, &[], body.to_string().as_bytes(), NOW) {
         TokenResponse::Tokens(_) => "tokens",
         TokenResponse::Rejected { .. } => "rejected",
+        TokenResponse::LoginRequired { .. } => "login required",
         TokenResponse::Misconfigured { .. } => "misconfigured",
         TokenResponse::Unavailable { .. } => "unavailable",
         TokenResponse::Unread { .. } => "unread",
@@ -674,6 +675,172 @@ mod openrouter {
     }
 }
 
+mod xai {
+    use super::*;
+
+    const CLIENT: (&str, &str) = ("client_id", "b1a00492-073a-47ea-816f-4c329264a828");
+    const TOKEN: &str = "https://auth.x.ai/oauth2/token";
+
+    #[test]
+    fn by_device_code_and_a_refresh_may_leave_out_the_refresh_token() {
+        let xai = catalogue("grok", &[]);
+        let code = json!({"device_code": "dev", "user_code": "AB-12", "expires_in": 900,
+            "interval": 5, "verification_uri": "https://accounts.x.ai/device"});
+        let granted = json!({"access_token": "at", "refresh_token": "rt", "expires_in": 21600,
+            "id_token": jwt(&json!({"sub": "u1", "email": "me@example.com", "aud": CLIENT.1}))});
+        let (login, asked, _) =
+            by_device(&xai, Flow::DeviceCode, vec![(200, code), (200, granted)]);
+        let login = login.unwrap();
+        check(&asked[0], "https://auth.x.ai/oauth2/device/code", FORM);
+        let scope = "openid profile email offline_access grok-cli:access api:access";
+        form(&asked[0], &[CLIENT, ("scope", scope)]);
+        check(&asked[1], TOKEN, FORM);
+        assert_eq!(login.account_id.as_deref(), Some("u1"));
+        let wanted = [("grant_type", "refresh_token"), ("refresh_token", "rt"), CLIENT];
+        refresh(&xai, oauth(&login), &wanted, TOKEN);
+        let body = json!({"access_token": "at2", "expires_in": 60}).to_string();
+        let TokenResponse::Tokens(tokens) = xai.read_response(200, &[], body.as_bytes(), NOW)
+        else {
+            panic!("{body}");
+        };
+        assert_eq!(tokens.merge(oauth(&login), NOW).unwrap().refresh.expose(), "rt");
+    }
+}
+
+mod kimi_code {
+    use super::*;
+
+    const CLIENT: (&str, &str) = ("client_id", "17e5f671-d194-4dfb-9706-5516cb48c098");
+    const TOKEN: &str = "https://auth.kimi.com/api/oauth/token";
+
+    #[test]
+    fn by_device_code_without_a_scope() {
+        let kimi = catalogue("kimi-code", &[]);
+        let code = json!({"device_code": "dev", "user_code": "AB-12", "expires_in": 900,
+            "verification_uri": "https://www.kimi.com/code/authorize_device"});
+        let granted = json!({"access_token": "at", "refresh_token": "rt", "expires_in": 900});
+        let (login, asked, _) =
+            by_device(&kimi, Flow::DeviceCode, vec![(200, code), (200, granted)]);
+        let login = login.unwrap();
+        check(&asked[0], "https://auth.kimi.com/api/oauth/device_authorization", FORM);
+        form(&asked[0], &[CLIENT]);
+        let wanted = [("grant_type", "refresh_token"), ("refresh_token", "rt"), CLIENT];
+        refresh(&kimi, oauth(&login), &wanted, TOKEN);
+        assert_eq!(refused(&kimi, 401, &json!({})), "rejected");
+        assert_eq!(refused(&kimi, 403, &json!({"error": "x"})), "rejected");
+        assert_eq!(refused(&kimi, 400, &json!({"error": "x"})), "unavailable");
+    }
+}
+
+mod github_copilot_ghe {
+    use super::*;
+
+    #[test]
+    fn the_host_of_the_tenant_stands_in_every_address_and_in_the_profile() {
+        let ghe = catalogue("github-copilot-ghe", &[]);
+        for named in ["acme.ghe.com", " https://ACME.ghe.com/ "] {
+            let acme = ghe.at_host(named).unwrap();
+            let code = json!({"device_code": "dev", "user_code": "AB-12", "expires_in": 899,
+                "interval": 5, "verification_uri": "https://acme.ghe.com/login/device"});
+            let granted = json!({"access_token": "ghu_x", "token_type": "bearer", "scope": ""});
+            let answers = vec![(200, code), (200, granted), (200, json!({"id": 7}))];
+            let (login, asked, _) = by_device(&acme, Flow::DeviceCode, answers);
+            let login = login.unwrap();
+            check(&asked[0], "https://acme.ghe.com/login/device/code", FORM);
+            check(&asked[1], "https://acme.ghe.com/login/oauth/access_token", FORM);
+            assert_eq!(asked[2].url, "https://api.acme.ghe.com/user");
+            assert_eq!(login.fields["enterpriseUrl"], "acme.ghe.com");
+            assert_eq!(login.warnings, Vec::<String>::new());
+        }
+        for wrong in [
+            "",
+            "ghe.com",
+            "acme.ghe.com.evil.example",
+            "evilghe.com",
+            "a/b.ghe.com",
+            "u@a.ghe.com",
+        ] {
+            assert!(ghe.at_host(wrong).is_err(), "{wrong}");
+        }
+        // Without a host nothing is asked.
+        let (outcome, asked, _) = by_device(&ghe, Flow::DeviceCode, vec![]);
+        assert!(outcome.is_err() && asked.is_empty());
+    }
+}
+
+mod google_gemini_cli {
+    use super::*;
+
+    const ENV: [(&str, &str); 1] = [("GEMINI_CLI_OAUTH_CLIENT_SECRET", "s3cret")];
+
+    #[test]
+    fn with_the_users_own_secret() {
+        let gemini = catalogue("google-gemini-cli", &ENV);
+        let granted = json!({"access_token": "at", "refresh_token": "rt", "expires_in": 3599,
+            "scope": "https://www.googleapis.com/auth/cloud-platform https://www.googleapis.com/auth/userinfo.email https://www.googleapis.com/auth/userinfo.profile"});
+        let whose = json!({"id": "1", "email": "g@example.test"});
+        let (login, asked, sent, redirect) =
+            by_paste(&gemini, Flow::AuthorizationCode, vec![(200, granted), (200, whose)], full);
+        let login = login.unwrap();
+        assert_eq!(sent["access_type"], "offline");
+        assert!(redirect.ends_with("/oauth2callback"), "{redirect}");
+        check(&asked[0], "https://oauth2.googleapis.com/token", FORM);
+        assert_eq!(asked[0].field("client_secret").as_deref(), Some("s3cret"));
+        assert_eq!(login.email.as_deref(), Some("g@example.test"));
+        // A login that an old Clawdbot left, without the record of its endpoint.
+        let old = OAuthCredential { refresh: "rt".into(), ..OAuthCredential::default() };
+        let target = gemini.refresh_target(&old).unwrap();
+        assert_eq!(target.token_endpoint, "https://oauth2.googleapis.com/token");
+    }
+
+    #[test]
+    fn without_it_nothing_is_sent_and_the_variable_is_named() {
+        let gemini = catalogue("google-gemini-cli", &[]);
+        let (outcome, asked, ..) = by_paste(&gemini, Flow::AuthorizationCode, vec![], full);
+        let text = outcome.unwrap_err().to_string();
+        assert!(text.contains("GEMINI_CLI_OAUTH_CLIENT_SECRET") && asked.is_empty(), "{text}");
+        let old = OAuthCredential { refresh: "rt".into(), ..OAuthCredential::default() };
+        let target = gemini.refresh_target(&old);
+        assert!(matches!(target, Err(TargetError::Incomplete { .. })), "{target:?}");
+    }
+}
+
+#[test]
+fn a_logout_is_told_where_the_provider_listens_and_as_it_wants_to_hear_it() {
+    let login = |client: Option<&str>| OAuthCredential {
+        access: "at".into(),
+        refresh: "rt".into(),
+        client_id: client.map(str::to_owned),
+        ..OAuthCredential::default()
+    };
+    let revoked = |id: &str, client: Option<&str>| {
+        let http = Responses::new([(200, json!({})), (200, json!({}))]);
+        let done = block_on(catalogue(id, &[]).revoke(&login(client), &http, NOW));
+        assert_eq!(done, auth_providers::refresh::Revocation::Done);
+        http.asked()
+    };
+    let asked = revoked("openai-codex", None);
+    check(&asked[0], "https://auth.openai.com/oauth/revoke", JSON);
+    let body: Value = serde_json::from_str(&asked[0].body).unwrap();
+    let wanted = json!({"token": "rt", "token_type_hint": "refresh_token",
+        "client_id": "app_EMoamEEZ73f0CkXaXp7hrann"});
+    assert_eq!(body, wanted);
+    let asked = revoked("chutes", Some("cid_me"));
+    check(&asked[0], "https://api.chutes.ai/idp/token/revoke", FORM);
+    assert_eq!(asked[0].field("token").as_deref(), Some("rt"));
+}
+
+#[test]
+fn a_page_of_what_stands_before_openai_is_not_somebody_who_has_not_entered_the_code() {
+    let codex = catalogue("openai-codex", &[]);
+    let code = json!({"device_auth_id": "dev", "user_code": "AB-12", "interval": "3"});
+    let mut answers = vec![(200, code)];
+    answers.extend((0..6).map(|_| (403, json!("<html><title>Just a moment...</title></html>"))));
+    let (outcome, asked, _) = by_device(&codex, Flow::DeviceCodeOpenai, answers);
+    assert!(matches!(outcome, Err(LoginError::Unavailable { .. })), "{outcome:?}");
+    assert_eq!(asked.len(), 7);
+}
+
 mod anthropic {
     use super::*;
 
@@ -693,7 +860,17 @@ mod anthropic {
 /// Whatever else is odd about a response, a rotated refresh token is at hand.
 #[test]
 fn a_rotated_refresh_token_is_kept_by_every_provider() {
-    for id in ["openai-codex", "qwen-portal", "minimax-portal", "chutes"] {
+    let all = [
+        "openai-codex",
+        "qwen-portal",
+        "minimax-portal",
+        "minimax-portal-cn",
+        "chutes",
+        "xai",
+        "kimi-code",
+        "google-gemini-cli",
+    ];
+    for id in all {
         let provider = catalogue(id, &[]);
         for odd in [
             json!({"access_token": "at", "refresh_token": "new"}),

@@ -5,6 +5,7 @@
 mod catalogue;
 mod device;
 mod identity;
+mod issuers;
 mod login;
 mod naming;
 mod pending;

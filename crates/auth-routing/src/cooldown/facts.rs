@@ -47,9 +47,16 @@ impl Facts {
         let errors = holder["errors"].as_array().into_iter().flatten();
         let reasons = details.chain(errors).map(|detail| &detail["reason"]);
         let own = ["code", "type", "status"].into_iter().map(|name| &holder[name]);
-        for code in reasons.chain(own).filter_map(Value::as_str) {
-            if !code.is_empty() && !["error", "failed"].contains(&code) {
-                self.codes.push(code.to_owned());
+        for code in reasons.chain(own) {
+            match code {
+                Value::String(code) if !["", "error", "failed"].contains(&code.as_str()) => {
+                    self.codes.push(code.clone());
+                }
+                // Z.AI's codes may be numbers; OpenRouter's and Google's are statuses.
+                Value::Number(number) if number.as_u64().is_some_and(|it| it >= 1000) => {
+                    self.codes.push(number.to_string());
+                }
+                _ => {}
             }
         }
         for name in ["message", "status_msg", "error_description", "detail", "msg"] {

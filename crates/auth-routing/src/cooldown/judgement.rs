@@ -1,11 +1,14 @@
 //! What a proxy does about a response depends on more than the six reasons of the store: its class.
 
+use std::time::Duration;
+
 use auth_store::Timestamp;
 
 use crate::cooldown::FailureReason;
 use crate::cooldown::facts::{Facts, plain};
 use crate::cooldown::limits::{self, Window};
 use crate::cooldown::response::{Failure, Response, Verdict};
+use crate::cooldown::stated_reset::is_not_in_the_plan;
 
 /// The kinds of answers that are treated differently.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -34,6 +37,17 @@ pub enum Class {
     Fault,
 }
 
+/// What a response costs the account that it was asked with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cost {
+    /// Nothing: it says nothing about the account.
+    Nothing,
+    /// A cooldown of seconds, which never grows: the provider has too much to do.
+    Pause(Timestamp),
+    /// It counts as a failure.
+    Failure,
+}
+
 /// A response judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
@@ -45,6 +59,26 @@ pub struct Judgement {
     pub is_of_one_model: bool,
     /// The windows that its headers tell of.
     pub windows: Vec<Window>,
+}
+
+impl Judgement {
+    /// What it costs the account at `now`.
+    pub fn cost(&self, now: Timestamp) -> Cost {
+        let until = self.failure.as_ref().and_then(|failure| failure.until);
+        match self.class {
+            Class::Overload => Cost::Pause(overload_end(until, now)),
+            Class::Unavailable if until.is_some() => Cost::Pause(overload_end(until, now)),
+            Class::Credential | Class::Forbidden | Class::Billing | Class::Limit => Cost::Failure,
+            // A model that is not there may be there for another account.
+            Class::Request if self.is_of_one_model => Cost::Failure,
+            _ => Cost::Nothing,
+        }
+    }
+}
+
+/// The end of a cooldown for overload: seconds, which never grow.
+pub fn overload_end(stated: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    stated.unwrap_or_else(|| now.plus(OVERLOADED)).min(now.plus(LONGEST_OVERLOAD))
 }
 
 impl Response {
@@ -69,8 +103,20 @@ impl Response {
                 windows,
             };
         };
+        let mut failure = failure;
         let class = self.class(failure.reason, &windows);
-        let is_of_one_model = class == Class::Limit && limits::is_of_one_model(&windows);
+        let facts = Facts::from_body(&self.json());
+        let has_code =
+            |codes: &[&str]| facts.codes.iter().any(|code| codes.contains(&plain(code).as_str()));
+        let is_of_one_model = match class {
+            Class::Limit => limits::is_of_one_model(&windows) || is_not_in_the_plan(&self.json()),
+            Class::Request => has_code(&NO_SUCH_MODEL),
+            _ => false,
+        };
+        // Who is used up says so, or when it ends; all else is over in seconds.
+        if class == Class::Limit && failure.until.is_none() && !has_code(&WINDOWS) {
+            failure.until = Some(now.plus(WITHOUT_A_WINDOW));
+        }
         Judgement { class, failure: Some(failure), is_of_one_model, windows }
     }
 
@@ -125,12 +171,37 @@ const OVERLOAD: [&str; 13] = [
     "minimax2045",
 ];
 
+/// Codes of a limit that is used up for longer, in the same form.
+const WINDOWS: [&str; 14] = [
+    "usagelimitreached",
+    "usagelimitexceeded",
+    "quotaexhausted",
+    "minimax1039",
+    "minimax2056",
+    "1308",
+    "1310",
+    "1316",
+    "1317",
+    "1318",
+    "1319",
+    "1320",
+    "1321",
+    "freeusagelimiterror",
+];
+
+/// Codes of a model that is not there, or not for this account.
+const NO_SUCH_MODEL: [&str; 3] = ["modelnotfound", "modelnotavailable", "modelnotsupported"];
+
+/// The cooldown after a refusal that names no window.
+const WITHOUT_A_WINDOW: Duration = Duration::from_secs(30);
+
+const OVERLOADED: Duration = Duration::from_secs(5);
+const LONGEST_OVERLOAD: Duration = Duration::from_secs(30);
+
 const OVERLOAD_PHRASES: [&str; 2] = ["at capacity", "overloaded"];
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// 2026-01-29T00:00:00Z
@@ -186,6 +257,162 @@ mod tests {
         check("200", r#"{"base_resp":{"status_code":2056}}"#, Class::Limit, None);
         check("200", r#"{"base_resp":{"status_code":1008}}"#, Class::Billing, None);
         check("200", r#"{"base_resp":{"status_code":0}}"#, Class::Served, None);
+    }
+
+    /// Each row is a response as its provider sends it, made up: head, body, what it costs, and until when.
+    #[test]
+    fn what_each_response_costs_the_account() {
+        let pause = |seconds: u64| Cost::Pause(NOW.plus(Duration::from_secs(seconds)));
+        let (nothing, failure) = (Cost::Nothing, Cost::Failure);
+        let rows: &[(&str, &str, Cost, Option<u64>)] = &[
+            // Overload is nobody's fault, however it is said and however often.
+            ("529", r#"{"type":"error","error":{"type":"overloaded_error"}}"#, pause(5), None),
+            ("529\nretry-after: 20", "{}", pause(20), Some(20)),
+            ("529\nretry-after: 9000", "{}", pause(30), Some(9000)),
+            ("503", r#"{"error":{"code":"server_is_overloaded"}}"#, pause(5), None),
+            (
+                "200",
+                r#"data: {"type":"response.failed","response":{"error":{"code":"server_is_overloaded"}}}"#,
+                pause(5),
+                None,
+            ),
+            (
+                "200",
+                r#"data: {"type":"error","error":{"type":"overloaded_error"}}"#,
+                pause(5),
+                None,
+            ),
+            (
+                "429",
+                r#"{"error":{"type":"engine_overloaded_error","message":"The engine is currently overloaded"}}"#,
+                pause(5),
+                None,
+            ),
+            ("429", r#"{"error":{"code":1302,"message":"Rate limit"}}"#, pause(5), None),
+            (
+                "200",
+                r#"{"base_resp":{"status_code":1041,"status_msg":"conn limit"}}"#,
+                pause(5),
+                None,
+            ),
+            ("503\nretry-after: 8", "{}", pause(8), Some(8)),
+            // What is about the request, or about what stands in between, costs nothing.
+            ("503", "{}", nothing, None),
+            (
+                "429\nx-should-retry: true",
+                r#"{"type":"error","error":{"type":"rate_limit_error"}}"#,
+                nothing,
+                None,
+            ),
+            ("403\ncontent-type: text/html", "<html>", nothing, None),
+            ("500", "{}", nothing, None),
+            ("502", "", nothing, None),
+            ("504", "", nothing, None),
+            ("408", "", nothing, None),
+            ("400", "{}", nothing, None),
+            ("404", "{}", nothing, None),
+            ("413", "{}", nothing, None),
+            ("422", "{}", nothing, None),
+            // A model that this account has not.
+            ("404", r#"{"error":{"code":"model_not_found"}}"#, failure, None),
+            // What is about the account counts.
+            ("401", "{}", failure, None),
+            ("403", r#"{"error":{"type":"permission_error"}}"#, failure, None),
+            (
+                "402",
+                r#"{"error":{"code":402,"metadata":{"limit_source":"credits"}}}"#,
+                failure,
+                None,
+            ),
+            ("403", r#"{"error":{"type":"exceeded_current_quota_error"}}"#, failure, None),
+            ("429", r#"{"error":{"type":"insufficient_quota"}}"#, failure, None),
+            ("429\nretry-after: 77", "{}", failure, Some(77)),
+            // Without a window it is over in seconds, each time.
+            ("429", "{}", failure, Some(30)),
+            ("429", r#"{"error":{"type":"rate_limit_reached_error"}}"#, failure, Some(30)),
+            // A window without an end takes the usual steps.
+            ("429", r#"{"error":{"type":"usage_limit_reached"}}"#, failure, None),
+            ("200", r#"{"base_resp":{"status_code":2056}}"#, failure, None),
+            ("429", r#"{"error":{"code":"1316","message":"weekly limit"}}"#, failure, None),
+            // Each provider's own way to say when.
+            ("429\nx-codex-primary-reset-at: 1769652000", "{}", failure, Some(7200)),
+            (
+                "429\nx-codex-primary-used-percent: 100\nx-codex-primary-reset-at: 1769652000\nx-codex-secondary-used-percent: 12\nx-codex-secondary-reset-at: 1770000000",
+                "{}",
+                failure,
+                Some(7200),
+            ),
+            (
+                "200",
+                r#"data: {"type":"response.failed","response":{"error":{"code":"usage_limit_reached","resets_in_seconds":4242}}}"#,
+                failure,
+                Some(4242),
+            ),
+            (
+                "429",
+                r#"{"error":{"type":"usage_limit_reached","plan_type":"plus","resets_at":1769648400}}"#,
+                failure,
+                Some(3600),
+            ),
+            (
+                "429\nx-ratelimit-user-retry-after: 77\nx-ratelimit-exceeded: global-chat",
+                "",
+                failure,
+                Some(77),
+            ),
+            (
+                "429",
+                r#"{"error":{"code":1308,"message":"Usage limit reached for 5 hour. Your limit will reset at 2026-01-29 09:00:00"}}"#,
+                failure,
+                Some(3600),
+            ),
+            (
+                "429",
+                r#"{"error":{"code":"1310","message":"已达到每周使用上限,限额将在 2026-01-29 10:00:00 重置"}}"#,
+                failure,
+                Some(7200),
+            ),
+            (
+                "429",
+                r#"[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"You have exhausted your capacity on this model. Your quota will reset after 10h17m5.7s. Please retry in 10h17m5.7s."}}]"#,
+                failure,
+                Some(37_025),
+            ),
+            (
+                "429",
+                r#"{"error":{"status":"RESOURCE_EXHAUSTED","details":[{"reason":"RATE_LIMIT_EXCEEDED","metadata":{"quotaResetDelay":"539.477544ms"}},{"retryDelay":"46s"}]}}"#,
+                failure,
+                Some(46),
+            ),
+            (
+                "429",
+                r#"{"error":{"status":"RESOURCE_EXHAUSTED","details":[{"violations":[{"quotaId":"GenerateRequestsPerDayPerProjectPerModel"}]}]}}"#,
+                failure,
+                Some(28_800),
+            ),
+            (
+                "429\nX-RateLimit-Reset: 1769648400000",
+                r#"{"error":{"code":429}}"#,
+                failure,
+                Some(3600),
+            ),
+        ];
+        for (head, body, cost, seconds) in rows {
+            let text = format!("HTTP/1.1 {}\r\n\r\n{body}", head.replace('\n', "\r\n"));
+            let judged = Response::parse(&text).unwrap().judge(NOW);
+            assert_eq!(judged.cost(NOW), *cost, "{head} {body}");
+            let until = judged.failure.and_then(|failure| failure.until);
+            let until = until.map(|until| until.since(NOW).as_secs());
+            assert_eq!(until, *seconds, "{head} {body}");
+        }
+    }
+
+    #[test]
+    fn a_plan_that_has_nothing_of_a_model_is_about_that_model() {
+        let body = r#"{"error":{"status":"RESOURCE_EXHAUSTED","message":"Quota exceeded for metric: x, limit: 0, model: gemini-pro","details":[{"violations":[{"quotaId":"GenerateRequestsPerDayPerProject"}]}]}}"#;
+        let judged = Response::parse(&format!("HTTP/1.1 429\r\n\r\n{body}")).unwrap().judge(NOW);
+        assert!(judged.is_of_one_model);
+        assert_eq!(judged.failure.unwrap().until, Some(NOW.plus(Duration::from_hours(8))));
     }
 
     #[test]

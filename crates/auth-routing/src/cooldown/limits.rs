@@ -50,9 +50,9 @@ pub fn windows(headers: &[(&str, &str)], now: Timestamp) -> Vec<Window> {
             };
         }
         if let Some(rest) = name.strip_prefix("x-codex-") {
-            return headers.codex(rest.strip_suffix("-used-percent")?, value);
+            return headers.codex(rest);
         }
-        if let Some(rest) = name.strip_prefix("x-quota-snapshot-") {
+        if let Some(rest) = COPILOT.iter().find_map(|prefix| name.strip_prefix(prefix)) {
             return copilot(rest, value);
         }
         if name.contains("ratelimit") && name.contains("reset") {
@@ -64,10 +64,15 @@ pub fn windows(headers: &[(&str, &str)], now: Timestamp) -> Vec<Window> {
 }
 
 /// When the account serves again: the latest reset among the windows that are used up. Where the
-/// headers do not say of a window whether it is used up, it counts.
+/// headers do not say of a window whether it is used up, it counts. What may be paid by use
+/// (`overage`) counts only where nothing else is used up: the account serves again without it.
 pub fn exhausted_until(windows: &[Window]) -> Option<Timestamp> {
-    let used_up = windows.iter().filter(|window| window.is_used_up.unwrap_or(true));
-    used_up.filter_map(|window| window.resets).max()
+    let used_up = || windows.iter().filter(|window| window.is_used_up.unwrap_or(true));
+    let latest = |is_paid: bool| {
+        let of_kind = used_up().filter(|window| (window.name == OVERAGE) == is_paid);
+        of_kind.filter_map(|window| window.resets).max()
+    };
+    latest(false).or_else(|| latest(true))
 }
 
 /// Whether the windows that are used up are all about one model family.
@@ -102,12 +107,14 @@ impl Headers<'_> {
             return None;
         }
         let status = self.get("anthropic-ratelimit-unified-status");
+        let claim = self.get("anthropic-ratelimit-unified-representative-claim");
         Some(Window {
             name: "unified".to_owned(),
             used: None,
             resets: reset_time::parse_from(reset, self.now),
             is_used_up: status.map(|status| REFUSING.contains(&status)),
-            is_of_one_model: false,
+            // `seven_day_opus` is of one model family, `seven_day` of all.
+            is_of_one_model: claim.is_some_and(|claim| claim.starts_with("seven_day_")),
         })
     }
 
@@ -124,26 +131,39 @@ impl Headers<'_> {
             used,
             resets: reset_time::parse_from(self.get(&format!("{prefix}-reset"))?, self.now),
             is_used_up,
-            is_of_one_model: !["5h", "7d", "overage"].contains(&window),
+            is_of_one_model: !["5h", "7d", OVERAGE].contains(&window),
         })
     }
 
-    /// `x-codex-primary-used-percent` and its like; a family of zeros means nothing.
-    fn codex(&self, window: &str, used: &str) -> Option<Window> {
-        let used: f64 = used.parse().ok()?;
-        let at = self.get(&format!("x-codex-{window}-reset-at"));
-        let after = self.get(&format!("x-codex-{window}-reset-after-seconds"));
-        let minutes = self.number(&format!("x-codex-{window}-window-minutes"));
-        let is_nothing = used == 0.0 && minutes.unwrap_or(0.0) == 0.0 && after.is_none_or(is_zero);
-        if is_nothing && at.is_none_or(is_zero) {
+    /// `x-codex-primary-used-percent` and its like, of which some may be missing; a family of zeros
+    /// means nothing.
+    fn codex(&self, rest: &str) -> Option<Window> {
+        let header = |window: &str, what: &str| self.get(&format!("x-codex-{window}-{what}"));
+        let (window, what) = CODEX
+            .iter()
+            .find_map(|what| Some((rest.strip_suffix(what)?.strip_suffix('-')?, *what)))?;
+        // The first of its headers stands for all.
+        let earlier = CODEX.iter().take_while(|known| **known != what);
+        if earlier.into_iter().any(|known| header(window, known).is_some()) {
             return None;
         }
-        let mut resets = [at, after].into_iter().flatten();
+        let used: Option<f64> = header(window, CODEX[0]).and_then(|text| text.parse().ok());
+        let resets = [header(window, CODEX[1]), header(window, CODEX[2])];
+        let minutes = self.number(&format!("x-codex-{window}-window-minutes"));
+        let is_nothing = used.unwrap_or(0.0) == 0.0
+            && minutes.unwrap_or(0.0) == 0.0
+            && resets.iter().flatten().all(|text| is_zero(text));
+        if is_nothing {
+            return None;
+        }
         Some(Window {
             name: window.to_owned(),
-            used: Some(used / 100.0),
-            resets: resets.find_map(|text| reset_time::parse_from(text, self.now)),
-            is_used_up: Some(used >= 100.0),
+            used: used.map(|used| used / 100.0),
+            resets: resets
+                .into_iter()
+                .flatten()
+                .find_map(|text| reset_time::parse_from(text, self.now)),
+            is_used_up: used.map(|used| used >= 100.0),
             is_of_one_model: !["primary", "secondary"].contains(&window),
         })
     }
@@ -152,8 +172,9 @@ impl Headers<'_> {
     fn counted(&self, name: &str, reset: &str) -> Window {
         let remaining = self.number(&name.replacen("reset", "remaining", 1));
         let limit = self.number(&name.replacen("reset", "limit", 1)).filter(|limit| *limit > 0.0);
-        // Azure sends -1 where it does not know.
-        let remaining = remaining.filter(|remaining| *remaining >= 0.0);
+        // Azure sends -1 or 0 for all where it does not know.
+        let knows = self.number(&name.replacen("reset", "limit", 1)).is_none_or(|it| it > 0.0);
+        let remaining = remaining.filter(|remaining| *remaining >= 0.0 && knows);
         let kind = name.replace("x-ratelimit-", "").replace("anthropic-ratelimit-", "");
         let kind = kind.replace("-reset", "").replace("reset-", "");
         Window {
@@ -170,7 +191,7 @@ impl Headers<'_> {
 fn copilot(name: &str, snapshot: &str) -> Option<Window> {
     let part = |wanted: &str| {
         let mut parts = snapshot.split('&').filter_map(|part| part.split_once('='));
-        parts.find(|(name, _)| *name == wanted).map(|(_, value)| value.replace("%3A", ":"))
+        parts.find(|(name, _)| *name == wanted).map(|(_, value)| decoded(value))
     };
     let remaining: f64 = part("rem")?.parse().ok()?;
     let is_unlimited = part("ent").is_some_and(|entitled| entitled.starts_with('-'));
@@ -184,9 +205,38 @@ fn copilot(name: &str, snapshot: &str) -> Option<Window> {
     })
 }
 
+/// `%3A` as `:`, and the like.
+fn decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let byte = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte.filter(u8::is_ascii) {
+            Some(byte) => {
+                out.push(byte.into());
+                out.push_str(&part[2..]);
+            }
+            None => {
+                out.push('%');
+                out.push_str(part);
+            }
+        }
+    }
+    out
+}
+
 fn is_zero(text: &str) -> bool {
     text.parse::<f64>().is_ok_and(|number| number == 0.0)
 }
+
+/// What a window of Codex has, the most telling first.
+const CODEX: [&str; 3] = ["used-percent", "reset-at", "reset-after-seconds"];
+
+/// How Copilot's snapshots begin.
+const COPILOT: [&str; 2] = ["x-quota-snapshot-", "x-usage-ratelimit-"];
+
+/// Anthropic's window of what is paid by use.
+const OVERAGE: &str = "overage";
 
 /// The statuses of a window whose requests are refused.
 const REFUSING: [&str; 5] =
@@ -275,6 +325,48 @@ mod tests {
     }
 
     #[test]
+    fn a_window_of_chatgpt_is_known_by_any_of_its_headers() {
+        for (name, value, seconds) in [
+            ("x-codex-primary-reset-at", "1769652000", 7200),
+            ("x-codex-secondary-reset-after-seconds", "90", 90),
+        ] {
+            let found = windows(&[(name, value)], NOW);
+            assert_eq!((found.len(), found[0].is_used_up), (1, None));
+            assert_eq!(exhausted_until(&found), Some(in_seconds(seconds)), "{name}");
+        }
+        let of_one = windows(&[("x-codex-bengalfox-primary-used-percent", "100")], NOW);
+        assert!(is_of_one_model(&of_one));
+    }
+
+    #[test]
+    fn what_is_paid_by_use_does_not_keep_an_account_away_for_a_month() {
+        let rejected = [
+            ("anthropic-ratelimit-unified-5h-status", "rejected"),
+            ("anthropic-ratelimit-unified-5h-reset", "1769652000"),
+            ("anthropic-ratelimit-unified-overage-status", "rejected"),
+            ("anthropic-ratelimit-unified-overage-reset", "1772000000"),
+        ];
+        assert_eq!(exhausted_until(&windows(&rejected, NOW)), Some(in_seconds(7200)));
+        // The control: alone, it counts.
+        assert!(exhausted_until(&windows(&rejected[2..], NOW)) > Some(in_seconds(86_400)));
+    }
+
+    #[test]
+    fn a_claim_without_windows_tells_whether_it_is_one_models() {
+        let claim = "anthropic-ratelimit-unified-representative-claim";
+        let of = |value: &str| {
+            let headers = [
+                ("anthropic-ratelimit-unified-status", "rejected"),
+                ("anthropic-ratelimit-unified-reset", "1769652000"),
+                (claim, value),
+            ];
+            is_of_one_model(&windows(&headers, NOW))
+        };
+        assert!(of("seven_day_opus") && of("seven_day_sonnet"));
+        assert!(!of("seven_day") && !of("five_hour"));
+    }
+
+    #[test]
     fn a_snapshot_of_copilot_is_read() {
         let snapshot = "ent=300&ov=0.0&ovPerm=false&rem=0.0&rst=2026-02-01T00%3A00%3A00Z";
         let found = windows(&[("X-Quota-Snapshot-Chat", snapshot)], NOW);
@@ -282,5 +374,7 @@ mod tests {
         assert_eq!(found[0].resets, reset_time::parse("2026-02-01T00:00:00Z"));
         let unlimited = windows(&[("x-quota-snapshot-chat", "ent=-1&rem=0.0")], NOW);
         assert_eq!(unlimited[0].is_used_up, Some(false));
+        let weekly = windows(&[("x-usage-ratelimit-weekly", snapshot)], NOW);
+        assert_eq!((weekly[0].name.as_str(), weekly[0].is_used_up), ("weekly", Some(true)));
     }
 }

@@ -152,8 +152,19 @@ pub fn after_failure(
         let end = known_reset
             .unwrap_or_else(|| now.plus(back_off(errors.try_into().unwrap_or(u32::MAX))));
         next.cooldown_until = usage.cooldown_until.max(Some(end));
+        // What a later OpenClaw wrote of its own cooldown is not true of this one.
+        next.cooldown_model = None;
+        next.cooldown_reason = usage.cooldown_reason.as_ref().map(|_| reason.as_str().to_owned());
     }
     next
+}
+
+/// The usage of a profile whose provider has too much to do: a cooldown until then, which counts as
+/// no failure.
+#[must_use]
+pub fn after_pause(usage: &Usage, until: Timestamp) -> Usage {
+    let cooldown_until = usage.cooldown_until.max(Some(until));
+    Usage { cooldown_until, cooldown_model: None, ..usage.clone() }
 }
 
 /// The usage of a profile that was used at `now` and worked: every cooldown is over.
@@ -170,24 +181,46 @@ pub fn cleared(usage: &Usage) -> Usage {
         cooldown_until: None,
         disabled_until: None,
         disabled_reason: None,
+        cooldown_model: None,
+        cooldown_reason: None,
+        blocked_until: None,
+        blocked_reason: None,
+        blocked_source: None,
+        blocked_model: None,
         last_failure_raw: None,
         ..usage.clone()
     }
 }
 
 /// A profile as a request for one model sees it: that model may be in cooldown while the others
-/// are not.
+/// are not. `model` is its name, with its provider or without.
 #[must_use]
-pub fn for_model(mut profile: Profile, of_model: &Usage) -> Profile {
+pub fn for_model(mut profile: Profile, model: &str, of_model: &Usage) -> Profile {
     let usage = &mut profile.usage;
+    let bare = |name: &str| name.rsplit_once('/').map_or(name, |(_, bare)| bare).to_owned();
+    let is_it = |named: &Option<String>| {
+        named.as_ref().is_some_and(|named| named == model || bare(named) == bare(model))
+    };
+    // What a later OpenClaw wrote of this model counts as that of the profile, for this request.
+    if is_it(&usage.cooldown_model) {
+        usage.cooldown_model = None;
+    }
+    if is_it(&usage.blocked_model) {
+        usage.blocked_model = None;
+    }
+    if usage.cooldown_model.is_some() {
+        (usage.cooldown_model, usage.cooldown_until) = (None, None);
+    }
     usage.cooldown_until = usage.cooldown_until.max(of_model.cooldown_until);
     profile
 }
 
-/// When the profile may be used again: the later end of cooldown and disabling, past or future.
-/// `None` if it never was in cooldown.
+/// When the profile may be used again: the latest end of cooldown, disabling and block, past or
+/// future; not those of one model. `None` if it never was in cooldown.
 pub fn unusable_until(usage: &Usage) -> Option<Timestamp> {
-    usage.cooldown_until.max(usage.disabled_until).filter(|end| end.0 > 0)
+    let cooldown = usage.cooldown_until.filter(|_| usage.cooldown_model.is_none());
+    let blocked = usage.blocked_until.filter(|_| usage.blocked_model.is_none());
+    cooldown.max(usage.disabled_until).max(blocked).filter(|end| end.0 > 0)
 }
 
 /// Whether the profile is in cooldown at `now`.
@@ -283,6 +316,36 @@ mod tests {
         assert_eq!(longer.cooldown_until, Some(Timestamp(3 * HOUR)));
         let shorter = fail(&Usage::default(), FailureReason::RateLimit, Some(2), 1);
         assert_eq!(shorter.cooldown_until, Some(Timestamp(2)));
+    }
+
+    #[test]
+    fn a_block_of_a_later_openclaw_is_obeyed_and_ends_with_a_success() {
+        let blocked = Usage {
+            blocked_until: Some(Timestamp(9)),
+            blocked_reason: Some("subscription_limit".to_owned()),
+            ..Usage::default()
+        };
+        assert_eq!(unusable_until(&blocked), Some(Timestamp(9)));
+        let of_one = Usage { blocked_model: Some("opus".to_owned()), ..blocked.clone() };
+        assert_eq!(unusable_until(&of_one), None);
+        assert_eq!(after_success(&of_one, Timestamp(1)).blocked_model, None);
+        assert_eq!(unusable_until(&cleared(&blocked)), None);
+        // A report leaves it.
+        let reported = fail(&blocked, FailureReason::Auth, None, 1);
+        assert_eq!(reported.blocked_until, Some(Timestamp(9)));
+    }
+
+    #[test]
+    fn a_cooldown_of_one_model_is_that_models_until_one_of_the_profile_comes() {
+        let usage = Usage {
+            cooldown_until: Some(Timestamp(9)),
+            cooldown_model: Some("claude-opus".to_owned()),
+            cooldown_reason: Some("rate_limit".to_owned()),
+            ..Usage::default()
+        };
+        assert_eq!(unusable_until(&usage), None);
+        let now = fail(&usage, FailureReason::Auth, None, 1);
+        assert_eq!((now.cooldown_model, now.cooldown_reason.as_deref()), (None, Some("auth")));
     }
 
     #[test]

@@ -155,6 +155,11 @@ impl Response {
 
     fn reason(&self, status: Option<u16>, facts: &Facts) -> FailureReason {
         use FailureReason as Reason;
+        // Codex's workspaces pay for what is above the plan.
+        let reached = self.header("x-codex-rate-limit-reached-type").unwrap_or_default();
+        if reached.contains("credits_depleted") {
+            return Reason::Billing;
+        }
         if let Some(reason) = facts.codes.iter().find_map(|code| reason_of_code(code)) {
             return reason;
         }
@@ -264,7 +269,7 @@ const CODES: [(FailureReason, &str); 5] = [
     (
         FailureReason::RateLimit,
         "ratelimiterror ratelimitexceeded ratelimitreachederror ratelimited userratelimitexceeded
-         toomanyrequests resourceexhausted usagelimitreached usagelimitexceeded throttling
+         toomanyrequests resourceexhausted usagelimitreached usagelimitexceeded quotaexhausted throttling
          throttlingexception requests tokens slowdown overloadederror overloaded
          engineoverloadederror engineoverloaded serveroverloaded serverisoverloaded
          serviceunavailableerror modeloverloaded minimax1002 minimax1039 minimax1041 minimax2045

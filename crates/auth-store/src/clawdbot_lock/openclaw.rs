@@ -20,7 +20,7 @@ pub struct LockHolder {
     pub(crate) pid: i32,
     /// In clock ticks since the machine started, on Linux only. A later process with the same id
     /// has another one.
-    #[serde(default)]
+    #[serde(default, alias = "starttime")]
     start_time: serde_json::Value,
 }
 

@@ -22,6 +22,18 @@ pub struct Usage {
     pub disabled_reason: Option<String>,
     /// It rests until then.
     pub cooldown_until: Option<Timestamp>,
+    /// The cooldown is that of this model alone. A field of later OpenClaws, as the next five.
+    pub cooldown_model: Option<String>,
+    /// Why it is in cooldown.
+    pub cooldown_reason: Option<String>,
+    /// Its subscription is used up until then.
+    pub blocked_until: Option<Timestamp>,
+    /// Why.
+    pub blocked_reason: Option<String>,
+    /// Who said so.
+    pub blocked_source: Option<String>,
+    /// The block is that of this model alone.
+    pub blocked_model: Option<String>,
     /// The provider's own words about the last failure. A field of ours, which others keep.
     pub last_failure_raw: Option<String>,
 }
@@ -47,6 +59,12 @@ impl Usage {
             disabled_until: time("disabledUntil"),
             disabled_reason: json::string(object.get("disabledReason")),
             cooldown_until: time("cooldownUntil"),
+            cooldown_model: json::string(object.get("cooldownModel")),
+            cooldown_reason: json::string(object.get("cooldownReason")),
+            blocked_until: time("blockedUntil"),
+            blocked_reason: json::string(object.get("blockedReason")),
+            blocked_source: json::string(object.get("blockedSource")),
+            blocked_model: json::string(object.get("blockedModel")),
             last_failure_raw: json::string(object.get("lastFailureRaw")),
         }
     }
@@ -70,13 +88,23 @@ impl Usage {
             "disabledUntil": disabled_until,
             "disabledReason": disabled_reason,
             "cooldownUntil": cooldown_until,
+            "cooldownModel": cooldown_model,
+            "cooldownReason": cooldown_reason,
+            "blockedUntil": blocked_until,
+            "blockedReason": blocked_reason,
+            "blockedSource": blocked_source,
+            "blockedModel": blocked_model,
             "lastFailureRaw": last_failure_raw
         );
+        if self.blocked_until.is_none() {
+            object.remove("blockedScope");
+        }
     }
 }
 
 /// The members that are times.
-pub(crate) const TIMES: [&str; 4] = ["lastUsed", "lastFailureAt", "disabledUntil", "cooldownUntil"];
+pub(crate) const TIMES: [&str; 5] =
+    ["lastUsed", "lastFailureAt", "disabledUntil", "cooldownUntil", "blockedUntil"];
 
 fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)

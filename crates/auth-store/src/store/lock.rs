@@ -46,6 +46,8 @@ impl StoreLock {
         let place = Place::resolve(path)?;
         atomic::create_private_directory(paths::directory_of(&place.file))?;
         let started = Instant::now();
+        // Not even our lock is put beside what is another program's.
+        refuse_if_superseded(&place.file)?;
         let mut met_others = false;
         loop {
             let left = timeout.saturating_sub(started.elapsed());
@@ -204,7 +206,7 @@ impl StoreLock {
 
     /// Changes the document with `edit`, and writes it. See [`Store::update`](crate::Store::update).
     pub fn update<T>(&mut self, mut edit: impl FnMut(&mut Document) -> T) -> Result<T, StoreError> {
-        self.refuse_if_superseded()?;
+        refuse_if_superseded(&self.place.file)?;
         // What another program wrote at the moment of our rename, to be merged with the present
         // content.
         let mut overwritten: Option<(Document, Vec<u8>)> = None;
@@ -374,7 +376,7 @@ impl StoreLock {
 
     /// The bytes of the file, if it may be written.
     pub(crate) fn read_to_write(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.refuse_if_superseded()?;
+        refuse_if_superseded(&self.place.file)?;
         let (document, bytes) = self.read_with_bytes()?;
         document.check_writable(&self.place.file)?;
         atomic::refuse_if_fixed(&self.place.file)?;
@@ -462,22 +464,20 @@ impl StoreLock {
         }
     }
 
-    /// Later versions of OpenClaw keep the credentials in a database, and leave the file as it is.
-    fn refuse_if_superseded(&self) -> Result<(), StoreError> {
-        match superseded_by(&self.place.file)? {
-            Some(database) => {
-                Err(StoreError::Superseded { path: self.place.file.clone(), database })
-            }
-            None => Ok(()),
-        }
-    }
-
     /// The next content of the file. Its name is fixed because only the holder of the lock makes one.
     /// An old one is from a crashed process.
     fn next_file(&self, reserve: usize) -> Result<NextFile, StoreError> {
         let temporary = paths::next(&self.place.file);
         atomic::remove(&temporary)?;
         NextFile::create(&self.place.file, &temporary, reserve)
+    }
+}
+
+/// Later versions of OpenClaw keep the credentials in a database, and leave the file as it is.
+pub(crate) fn refuse_if_superseded(file: &Path) -> Result<(), StoreError> {
+    match superseded_by(file)? {
+        Some(database) => Err(StoreError::Superseded { path: file.to_owned(), database }),
+        None => Ok(()),
     }
 }
 

@@ -166,6 +166,7 @@ impl Store {
     pub(crate) fn lock_companions(&self) -> Result<FileLock, StoreError> {
         let place = Place::resolve(&self.path)?;
         atomic::create_private_directory(paths::directory_of(&place.file))?;
+        lock::refuse_if_superseded(&place.file)?;
         FileLock::acquire(&place.flock, self.timeout)
     }
 

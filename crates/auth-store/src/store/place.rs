@@ -59,7 +59,7 @@ pub(crate) fn read_backup(path: &Path) -> Result<Option<(Document, Vec<u8>)>, St
 }
 
 /// The file that shows that a later OpenClaw keeps the credentials in a database and no longer in the
-/// store `file`: the database, or the copy of the store that it made when it imported it.
+/// store `file`: a database, the copy of the store that it made when it imported it, or its config.
 ///
 /// # Errors
 /// The directory cannot be read. Write nothing.
@@ -68,7 +68,15 @@ pub fn superseded_by(file: &Path) -> Result<Option<PathBuf>, StoreError> {
     let directory = paths::directory_of(file);
     let sign =
         exists::names(directory)?.into_iter().find(|name| name.to_str().is_some_and(is_sign));
-    Ok(sign.map(|name| directory.join(name)))
+    if let Some(name) = sign {
+        return Ok(Some(directory.join(name)));
+    }
+    for sign in paths::signs_of_openclaw(file) {
+        if exists::is_there(&sign)? {
+            return Ok(Some(sign));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -105,10 +113,31 @@ mod tests {
             write(harmless);
             assert_eq!(superseded_by(&file).unwrap(), None, "{harmless}");
         }
-        for name in ["auth-profiles.json.sqlite-import.1769644800000.bak", "openclaw-agent.sqlite"]
-        {
+        for name in [
+            "auth-profiles.json.sqlite-import.1769644800000.bak",
+            "auth-profiles.json.openai-provider-unification.1769644800000.bak",
+            "auth-profiles.json.migrated-2026-11-29T05-49-02.331Z-23f2a2a2-2170-4264-bc07-8121c6c13a12",
+            "auth-state.json",
+            "openclaw-agent.sqlite",
+        ] {
             let path = write(name);
-            assert_eq!(superseded_by(&file).unwrap(), Some(path));
+            assert_eq!(superseded_by(&file).unwrap(), Some(path.clone()));
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_state_directory_of_a_later_openclaw_is_known_by_its_own_files() {
+        for name in ["state/openclaw.sqlite", "openclaw.json"] {
+            let state = tempfile::tempdir().unwrap();
+            let file = paths::store(&paths::agent_directory(state.path(), "main"));
+            let elsewhere = state.path().join("a/b/c/auth-profiles.json");
+            assert_eq!(superseded_by(&file).unwrap(), None);
+            let sign = state.path().join(name);
+            std::fs::create_dir_all(sign.parent().unwrap()).unwrap();
+            crate::write_atomic(&sign, b"").unwrap();
+            assert_eq!(superseded_by(&file).unwrap(), Some(sign));
+            assert_eq!(superseded_by(&elsewhere).unwrap(), None);
         }
     }
 }

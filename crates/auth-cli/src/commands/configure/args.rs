@@ -18,6 +18,15 @@ Examples:
   clawdbot models auth configure codex --profile openai-codex:work
   clawdbot models auth configure codex --undo")]
     Codex(ConfigureArgs),
+    /// OpenClaw takes its keys and tokens from here (an exec secret provider and its references)
+    #[command(after_help = "\
+Examples:
+  clawdbot models auth configure openclaw
+  clawdbot models auth configure openclaw --provider anthropic
+  clawdbot models auth configure openclaw --undo
+
+OpenClaw asks at its start and at `openclaw secrets reload`, so what lives long suits it best.")]
+    Openclaw(ConfigureArgs),
     /// git takes the credential of a host from here
     #[command(after_help = "\
 Examples:
@@ -53,8 +62,16 @@ pub struct ConfigureGitArgs {
     #[arg(long, value_name = "HOST", value_parser = host)]
     pub host: String,
     /// The user name that goes with the token, for servers that take no bearer tokens
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = user_name)]
     pub username: Option<String>,
+}
+
+/// A name that can be a line of git's protocol.
+fn user_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.chars().any(auth_store::is_hostile) {
+        return Err("use a name without control characters".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn host(text: &str) -> Result<String, String> {

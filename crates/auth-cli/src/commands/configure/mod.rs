@@ -3,6 +3,8 @@
 //! What would change is shown first; a setting of the same name that is not ours is left alone.
 
 pub mod args;
+mod consent;
+mod openclaw;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,13 +18,13 @@ use crate::agent::invocation::Invocation;
 use crate::commands::configure::args::ConfigureArgs;
 use crate::commands::configure::args::ConfigureCommand;
 use crate::commands::configure::args::ConfigureGitArgs;
+use crate::commands::configure::consent::agreed;
 use crate::config::json5::{Node, Shape};
 use crate::config::splice::{Action, spliced};
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::process::environment::Sees;
 use crate::host::process::launch::{self, Limits, Program};
-use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::shell_quote::shell_word;
 use crate::profiles::route::check_provider;
@@ -38,6 +40,13 @@ pub fn run(command: &ConfigureCommand, invocation: &Invocation<'_>) -> Result<Re
             let words = token_words(args, "anthropic", invocation);
             let line = shell_line(&program, &words);
             let path = folder(context, "CLAUDE_CONFIG_DIR", ".claude").join("settings.json");
+            for name in
+                BESIDE_A_HELPER.iter().filter(|name| !args.undo && context.env(name).is_some())
+            {
+                context.say(format_args!(
+                    "warning: `{name}` is set: Claude Code would send it beside what we hand out; unset {name}"
+                ));
+            }
             let change = |text: &str| claude_code(text, (!args.undo).then_some(&line));
             (path.display().to_string(), file(&path, args, context, change)?)
         }
@@ -50,6 +59,9 @@ pub fn run(command: &ConfigureCommand, invocation: &Invocation<'_>) -> Result<Re
             let path = folder(context, "CODEX_HOME", ".codex").join("config.toml");
             let change = |text: &str| codex(text, (!args.undo).then_some(&entry));
             (path.display().to_string(), file(&path, args, context, change)?)
+        }
+        ConfigureCommand::Openclaw(args) => {
+            ("openclaw secrets".to_owned(), openclaw::run(args, &program, invocation)?)
         }
         ConfigureCommand::Git(args) => {
             (format!("git config --global {}", git_key(args)), git(args, &program, invocation)?)
@@ -197,22 +209,6 @@ fn file(
     Ok(true)
 }
 
-fn agreed(args: &ConfigureArgs, context: &Context) -> Result<bool, CliError> {
-    if args.yes {
-        return Ok(true);
-    }
-    if !context.terminal.stdin {
-        return Err(CliError::usage("--yes is required when stdin is not a terminal")
-            .hint("nothing was written; say so on the command line: add --yes"));
-    }
-    let response = prompt::line("Write this? [y/N] ", context)?;
-    let agreed = matches!(response.trim().to_ascii_lowercase().as_str(), "y" | "yes");
-    if !agreed {
-        context.say("Nothing was written.");
-    }
-    Ok(agreed)
-}
-
 /// `settings.json` with `apiKeyHelper` set to `line`, or without ours.
 fn claude_code(text: &str, line: Option<&String>) -> Result<String, String> {
     let start = if text.trim().is_empty() { "{}\n" } else { text };
@@ -318,7 +314,10 @@ fn git(
     words.extend(args.username.iter().flat_map(|name| ["--username".to_owned(), name.clone()]));
     let helper = format!("!{}", shell_line(program, &words));
 
-    let is_there = ours.len() == 1 && ours[0] == helper;
+    // Another helper, from the system's configuration too, would be given what we hand out and
+    // keep it: an empty value resets those before it.
+    let is_there =
+        found.lines().collect::<Vec<_>>().ends_with(&["", helper.as_str()]) && ours.len() == 1;
     if (common.undo && ours.is_empty()) || (!common.undo && is_there) {
         context.say(format_args!("git config --global {key}: nothing to change"));
         return Ok(false);
@@ -328,6 +327,7 @@ fn git(
         context.say(format_args!("- {line}"));
     }
     if !common.undo {
+        context.say("+ (an empty one, by which git forgets its other helpers for this host)");
         context.say(format_args!("+ {helper}"));
     }
     if !agreed(common, context)? {
@@ -335,8 +335,10 @@ fn git(
     }
     if !ours.is_empty() {
         git_config(&["--unset-all", &key, GIT_WORDS], context)?;
+        git_config(&["--unset-all", &key, "^$"], context)?;
     }
     if !common.undo {
+        git_config(&["--add", &key, ""], context)?;
         git_config(&["--add", &key, &helper], context)?;
     }
     context.say("Written.");
@@ -374,6 +376,9 @@ fn difference(before: &str, after: &str) -> String {
     lines.extend(around(&new_rest[new_rest.len() - tail..][..tail.min(2)]));
     lines.join("\n")
 }
+
+/// What Claude Code sends beside the value of its helper.
+const BESIDE_A_HELPER: [&str; 2] = ["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"];
 
 /// For `git config`, which only reads and writes a file.
 const GIT_LIMITS: Limits = Limits { lifetime: Duration::from_secs(30), output: 1 << 20 };

@@ -152,7 +152,7 @@ fn of_the_agent(agent: &Agent, examination: &Examination<'_>) -> Vec<Finding> {
                 Finding::new("store_superseded", Severity::Warning, what)
                     .costs("the file beside it is only read: nothing new is stored for this agent")
                     .at(&sign)
-                    .command("use the program that made it for changes, or move it away"),
+                    .command("export CLAWDBOT_STATE_DIR=~/.clawdbot-sink, then clawdbot models auth import --from openclaw"),
             );
         }
         Err(error) => {

@@ -245,7 +245,8 @@ fn of_profile(
         findings.extend(of_login(agent, profile, oauth, &login, examination));
     }
     let usage = &profile.usage;
-    let ends = [usage.cooldown_until, usage.disabled_until].into_iter().flatten().max();
+    let ends = [usage.cooldown_until, usage.disabled_until, usage.blocked_until];
+    let ends = ends.into_iter().flatten().max();
     if let Some(until) = ends.filter(|until| *until > examination.now.plus(LONG_COOLDOWN)) {
         let what = format!(
             "`{id}` of `{}` is in cooldown until {}",

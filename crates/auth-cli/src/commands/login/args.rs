@@ -26,6 +26,9 @@ pub struct LoginArgs {
     /// `api-key`
     #[arg(long, value_name = "METHOD")]
     pub method: Option<String>,
+    /// The host, for a provider that has one for each customer: `acme.ghe.com`
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
     /// The profile to store the login as; without it `<provider>:<email>`
     #[arg(long, value_name = "ID")]
     pub profile_id: Option<String>,
@@ -159,12 +162,14 @@ pub struct CopilotArgs {
 Examples:
   clawdbot models auth import --from codex
   clawdbot models auth import --from claude --access-only
+  clawdbot models auth import --from openclaw --access-only
   clawdbot models auth import --from ~/old/.clawdbot/agents/main/agent/auth-profiles.json --take-over
 
 Two tools with one refresh token log each other out. A login of its own for each is best:
   clawdbot models auth login --provider openai-codex")]
 pub struct ImportArgs {
-    /// `codex`, `claude`, `qwen`, `gemini`, or the path of a file of one of them or of Clawdbot
+    /// `codex`, `claude`, `qwen`, `gemini`, `openclaw`, or the path of a file of one of them, of
+    /// opencode, pi, CLIProxyAPI or Clawdbot
     #[arg(long, value_name = "TOOL|PATH")]
     pub from: String,
     /// Import only the access token: it works until it expires

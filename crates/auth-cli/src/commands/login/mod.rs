@@ -21,6 +21,7 @@ pub fn run(args: &LoginArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
     let request = LoginRequest {
         provider: args.provider.clone(),
         method: if args.device_code { Some(device_code()) } else { args.method.clone() },
+        host: args.host.clone(),
         profile_id: args.profile_id.clone(),
         no_browser: args.no_browser,
         start: args.start,

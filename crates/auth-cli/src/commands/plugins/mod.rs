@@ -49,6 +49,9 @@ pub fn list(invocation: &Invocation<'_>) -> Result<Report, CliError> {
         if let Some(Standing { word, reason: Some(reason) }) = states.get(&provider.id) {
             origin = format!("{origin}  {word}: {}", printable(reason));
         }
+        if let Some(over) = &provider.discontinued {
+            origin = format!("{origin}  (discontinued on {}: use {})", over.since, over.instead);
+        }
         report.line(format_args!("{:width$}  {}{origin}", provider.id.as_str(), flows.join(", ")));
     }
     Ok(report)
@@ -129,5 +132,8 @@ fn to_json(provider: &Provider, standing: Option<&Standing>) -> Value {
         "command": standing.and(provider.plugin()).map(|path| path.display().to_string()),
         "state": standing.map(|standing| standing.word),
         "reason": standing.and_then(|standing| standing.reason.clone()),
+        "discontinued": provider.discontinued.as_ref().map(|over| {
+            json!({ "since": over.since, "instead": over.instead })
+        }),
     })
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::agent::invocation::Invocation;
 use crate::commands::profiles::args::ListArgs;
 use crate::host::error::CliError;
+use crate::host::other_tools::secret_ref::secret_ref_id;
 use crate::host::report::Report;
 use crate::profiles::remote;
 use crate::profiles::standing::{Ability, Routed, Standing};
@@ -124,6 +125,7 @@ fn to_json(
     if let Some(Credential::Reference(reference)) = credential {
         set("reference", Some(reference.to_string().into()));
     }
+    set("secretRefId", secret_ref_id(profile).map(|it| json!(it)));
     set("email", profile.email.as_ref().map(|it| json!(it)));
     set("accountId", profile.account_id.as_ref().map(|it| json!(it)));
     set("expires", profile.expires.map(|it| json!(it)));
@@ -133,6 +135,9 @@ fn to_json(
     set("cooldownUntil", usage.cooldown_until.map(|it| json!(it)));
     set("disabledUntil", usage.disabled_until.map(|it| json!(it)));
     set("disabledReason", usage.disabled_reason.as_ref().map(|it| json!(it)));
+    set("cooldownModel", usage.cooldown_model.as_ref().map(|it| json!(it)));
+    set("blockedUntil", usage.blocked_until.map(|it| json!(it)));
+    set("blockedReason", usage.blocked_reason.as_ref().map(|it| json!(it)));
     set("lastFailureRaw", usage.last_failure_raw.as_ref().map(|it| json!(it)));
     let models: Vec<_> = models.models(&profile.id).into_iter().map(of_model).collect();
     set("models", (!models.is_empty()).then(|| json!(models)));

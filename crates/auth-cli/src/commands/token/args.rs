@@ -6,6 +6,8 @@ use auth_store::Timestamp;
 use clap::{Args, ValueEnum};
 
 use crate::host::duration::seconds;
+use crate::host::error::CliError;
+use crate::host::text::printable;
 use crate::profiles::obtain::TokenRequest;
 use crate::profiles::route::RouteRequest;
 
@@ -23,7 +25,7 @@ stdout is the token and a line feed, nothing else. Exit codes: 3 no credential, 
 5 try later, 6 all profiles rest, 7 lock not had in time, 8 store damaged.")]
 pub struct TokenArgs {
     /// The provider, as --provider
-    #[arg(value_name = "PROVIDER", conflicts_with_all = ["provider", "profile", "session", "model"])]
+    #[arg(value_name = "PROVIDER")]
     pub named: Option<String>,
     /// The provider; without it, that of the default model
     #[arg(long, value_name = "NAME")]
@@ -59,14 +61,51 @@ pub struct TokenArgs {
     /// Never refresh: print the stored token if it is valid
     #[arg(long)]
     pub no_refresh: bool,
+    /// The only host that is answered, with `--format bazel`, `docker` or `git`
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// The user name that goes with the token, with `--format docker`
+    #[arg(long, value_name = "NAME")]
+    pub username: Option<String>,
+    /// What git, Bazel and Docker append
+    #[arg(value_enum, hide = true)]
+    pub verb: Option<HelperVerb>,
 }
 
 impl TokenArgs {
+    /// What a program that asks helpers appends: behind the options, or behind the provider.
+    ///
+    /// # Errors
+    /// It is none, so the provider is named twice.
+    pub(super) fn helper_verb(&self) -> Result<Option<HelperVerb>, CliError> {
+        let word = match &self.named {
+            Some(word) if self.is_chosen() => word,
+            _ => return Ok(self.verb),
+        };
+        match (HelperVerb::from_str(word, false), self.verb) {
+            (Ok(verb), None) => Ok(Some(verb)),
+            _ => Err(CliError::usage(format!(
+                "`{}` and an option both say whose token is meant",
+                printable(word)
+            ))
+            .hint("leave one of them out")),
+        }
+    }
+
+    /// Whether an option says whose token is meant.
+    fn is_chosen(&self) -> bool {
+        let chosen = [&self.provider, &self.profile, &self.session, &self.model];
+        chosen.into_iter().any(Option::is_some)
+    }
+
     /// What is asked for.
     pub(super) fn request(&self) -> TokenRequest {
         TokenRequest {
             route: RouteRequest {
-                provider: self.provider.clone().or_else(|| self.named.clone()),
+                provider: match &self.provider {
+                    None if !self.is_chosen() => self.named.clone(),
+                    provider => provider.clone(),
+                },
                 profile: self.profile.clone(),
                 session: self.session.clone(),
                 new_session: self.new_session,
@@ -95,8 +134,25 @@ pub enum TokenFormat {
     Git,
     /// The response of a kubectl credential plugin
     ExecCredential,
-    /// The response of a credential helper of Bazel or uv
+    /// The response of a credential helper of Bazel
     Bazel,
+    /// The answer of a credential helper of Docker
+    Docker,
+    /// The answer of an exec secret provider of OpenClaw, to the question on stdin
+    Openclaw,
+}
+
+/// What a program that asks helpers appends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum HelperVerb {
+    /// A credential
+    Get,
+    /// Keep this one (we do not: it is ours)
+    Store,
+    /// Forget this one (we do not: `logout` does)
+    Erase,
+    /// All there are
+    List,
 }
 
 /// `models auth report`

@@ -96,7 +96,7 @@ pub struct GitCredentialArgs {
     #[arg(long, value_name = "HOST")]
     pub host: String,
     /// The user name that goes with the token, for servers that take no bearer tokens
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = user_name)]
     pub username: Option<String>,
     /// What git wants
     #[arg(value_enum)]
@@ -114,4 +114,12 @@ pub enum GitVerb {
     Erase,
     /// What the helper can do
     Capability,
+}
+
+/// A name that can be a line of git's protocol.
+fn user_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.chars().any(auth_store::is_hostile) {
+        return Err("use a name without control characters".to_owned());
+    }
+    Ok(text.to_owned())
 }

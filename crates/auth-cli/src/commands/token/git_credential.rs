@@ -1,9 +1,14 @@
 //! `models auth git-credential`: the other side of git-credential(1).
 
+use auth_providers::refresh::token_sha256;
+use auth_store::Secret;
+
 use crate::agent::invocation::Invocation;
 use crate::commands::token::exec_args::GitCredentialArgs;
 use crate::commands::token::exec_args::GitVerb;
+use crate::host::context::Context;
 use crate::host::error::CliError;
+use crate::host::paths;
 use crate::host::prompt;
 use crate::host::report::Report;
 use crate::profiles::obtain::{TokenRequest, obtain};
@@ -14,8 +19,15 @@ use crate::profiles::token_output::TokenOutput;
 /// no response, and git asks somebody else.
 pub fn run(args: &GitCredentialArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     match args.verb {
-        // A helper that is told to keep or to forget what is not its own says nothing.
-        GitVerb::Store | GitVerb::Erase => return Ok(Report::default()),
+        // What is kept here is ours, so a credential that worked is nothing new.
+        GitVerb::Store => return Ok(Report::default()),
+        GitVerb::Erase => {
+            let question = Question::read(&prompt::everything(invocation.context)?);
+            if question.is_for(&args.host) {
+                note_refused(&question, invocation.context)?;
+            }
+            return Ok(Report::default());
+        }
         GitVerb::Capability => {
             return Ok(Report::raw("version 0\ncapability authtype\n".to_owned()));
         }
@@ -31,37 +43,67 @@ pub fn run(args: &GitCredentialArgs, invocation: &Invocation<'_>) -> Result<Repo
         ..RouteRequest::default()
     };
     let request = TokenRequest { route, ..TokenRequest::default() };
-    let output = obtain(&request, invocation)?;
+    let mut output = obtain(&request, invocation)?;
+    // git says with `erase` alone that a credential was refused, and asks for the next one later.
+    let hash = token_sha256(&output.token);
+    if take_refused(&hash, invocation.context) {
+        let renewed = TokenRequest { force_refresh: true, if_token_sha256: Some(hash), ..request };
+        output = obtain(&renewed, invocation)?;
+    }
     if !output.is_one_line() {
         return Err(output.not_one_line());
     }
     Ok(Report::raw(response(&question, args.username.as_deref(), &output)))
 }
 
+/// Remembers that a credential was refused: the hash of it, until it was renewed once.
+fn note_refused(question: &Question, context: &Context) -> Result<(), CliError> {
+    let Some(secret) = question.secret.as_ref() else { return Ok(()) };
+    let folder = paths::refused(&context.paths().state_dir);
+    let old = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    // Those of credentials that are long gone.
+    for file in old.map(|entry| entry.path()).skip(MOST_REFUSED) {
+        let _ = std::fs::remove_file(file);
+    }
+    auth_store::create_private_directory(&folder)?;
+    Ok(auth_store::write_atomic(&folder.join(token_sha256(secret)), b"")?)
+}
+
+/// Whether the credential with that hash was refused; it is forgotten with the answer.
+fn take_refused(hash: &str, context: &Context) -> bool {
+    std::fs::remove_file(paths::refused(&context.paths().state_dir).join(hash)).is_ok()
+}
+
+/// So many refused credentials are remembered.
+const MOST_REFUSED: usize = 32;
+
 /// What git says about the credential it wants.
 #[derive(Debug, Default)]
-struct Question {
+pub(super) struct Question {
     protocol: String,
     host: String,
     knows_authtype: bool,
+    /// The credential, where git has one.
+    secret: Option<Secret>,
 }
 
 impl Question {
     /// Lines of `key=value` up to an empty one; keys that are not known mean nothing to us.
-    fn read(text: &str) -> Self {
+    pub(super) fn read(text: &str) -> Self {
         let mut question = Self::default();
         for line in text.split('\n').take_while(|line| !line.is_empty()) {
             match line.split_once('=') {
                 Some(("protocol", value)) => value.clone_into(&mut question.protocol),
                 Some(("host", value)) => question.host = value.to_ascii_lowercase(),
                 Some(("capability[]", "authtype")) => question.knows_authtype = true,
+                Some(("password" | "credential", value)) => question.secret = Some(value.into()),
                 _ => {}
             }
         }
         question
     }
 
-    fn is_for(&self, host: &str) -> bool {
+    pub(super) fn is_for(&self, host: &str) -> bool {
         let name = self.host.rsplit_once(':').map_or(self.host.as_str(), |(name, _)| name);
         let is_local = matches!(name, "localhost" | "127.0.0.1" | "[::1]");
         let is_safe = self.protocol == "https" || (self.protocol == "http" && is_local);

@@ -10,6 +10,7 @@ pub mod exec_env;
 mod exec_proxy;
 pub mod explain;
 pub mod git_credential;
+pub mod openclaw;
 pub mod output;
 pub mod report;
 
@@ -20,12 +21,15 @@ use std::time::Duration;
 use auth_store::{Credential, KeyReference};
 
 use crate::agent::invocation::Invocation;
-use crate::commands::token::args::{TokenArgs, TokenFormat};
+use crate::commands::token::args::{HelperVerb, TokenArgs, TokenFormat};
 use crate::commands::token::exec_args::ExecArgs;
+use crate::commands::token::git_credential::Question;
 use crate::config::cache;
 use crate::host::context::{AGENT_VARIABLE, Context};
 use crate::host::error::{CliError, Exit};
+use crate::host::prompt;
 use crate::host::report::Report;
+use crate::host::text::printable;
 use crate::profiles::audit;
 use crate::profiles::key_reference;
 use crate::profiles::obtain::{TokenRequest, obtain, output_of};
@@ -161,21 +165,99 @@ pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
 
 /// Prints a valid token of the profile that routing chooses, refreshed first if that is due.
 pub fn run(args: &TokenArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
-    if args.copy && !invocation.context.terminal.stderr {
+    let context = invocation.context;
+    if args.copy && !context.terminal.stderr {
         return Err(CliError::usage("--copy requires a terminal"));
     }
+    let format = format(args.format, invocation.output.json);
+    if format == TokenFormat::Openclaw {
+        return openclaw::run(invocation);
+    }
+    let server = match question(args, format, context)? {
+        Asked::OfUs(server) => server,
+        Asked::Else(report) => return Ok(report),
+    };
+    // Before anything is renewed for whom it is of no use.
+    let version = output::exec_credential_version(
+        context.env("KUBERNETES_EXEC_INFO").filter(|_| format == TokenFormat::ExecCredential),
+    )?;
     let output = obtain(&args.request(), invocation)?;
     if args.copy {
         if !output.is_one_line() {
             return Err(output.not_one_line());
         }
-        invocation.context.copy(output.token.expose());
+        context.copy(output.token.expose());
         let mut report = Report::default();
         report.note(format_args!("Copied the token of {}.", output.source));
         return Ok(report);
     }
-    let format = format(args.format, invocation.output.json);
-    Ok(Report::raw(output.rendered(format, || view::providers(invocation.context))?))
+    Ok(Report::raw(match format {
+        TokenFormat::ExecCredential if output.is_one_line() => output.exec_credential(version),
+        TokenFormat::Docker if output.is_one_line() => {
+            output.docker(&server, args.username.as_deref())
+        }
+        _ => output.rendered(format, || view::providers(context))?,
+    }))
+}
+
+/// What a program that asks helpers wants.
+enum Asked {
+    /// The token, for this server.
+    OfUs(String),
+    /// What is not ours to give: this is the answer.
+    Else(Report),
+}
+
+/// What git, Bazel or Docker asks: they append a verb, and say what it is for on stdin.
+///
+/// # Errors
+/// Bazel asks for another host.
+fn question(args: &TokenArgs, format: TokenFormat, context: &Context) -> Result<Asked, CliError> {
+    let is_helper = matches!(format, TokenFormat::Git | TokenFormat::Bazel | TokenFormat::Docker);
+    let verb = args.helper_verb()?;
+    if !is_helper && (verb.is_some() || args.host.is_some()) {
+        let message = "a verb and --host are for `--format git`, `bazel` and `docker`";
+        return Err(CliError::usage(message).hint("leave them out"));
+    }
+    match verb {
+        None | Some(HelperVerb::Get) => {}
+        Some(HelperVerb::List) => return Ok(Asked::Else(Report::raw("{}\n".to_owned()))),
+        Some(HelperVerb::Store | HelperVerb::Erase) => return Ok(Asked::Else(Report::default())),
+    }
+    let Some(host) = &args.host else {
+        if format == TokenFormat::Docker {
+            return Err(CliError::usage("which registry may have the token is not said")
+                .hint("add --host with its name, such as --host registry.acme.example"));
+        }
+        return Ok(Asked::OfUs(String::new()));
+    };
+    let asked = prompt::everything(context)?;
+    match format {
+        TokenFormat::Git if Question::read(&asked).is_for(host) => Ok(Asked::OfUs(String::new())),
+        TokenFormat::Git => Ok(Asked::Else(Report::default())),
+        TokenFormat::Docker => {
+            let server = asked.trim();
+            let name = server.strip_prefix("https://").unwrap_or(server);
+            if name.split('/').next().unwrap_or_default().eq_ignore_ascii_case(host) {
+                return Ok(Asked::OfUs(server.to_owned()));
+            }
+            // The words by which Docker knows that it has to ask without one.
+            let none = Report::raw("credentials not found in native keychain\n".to_owned());
+            Ok(Asked::Else(none.ending(Exit::NoCredential)))
+        }
+        _ => {
+            let asked: serde_json::Value = serde_json::from_str(&asked).unwrap_or_default();
+            let uri = asked["uri"].as_str().unwrap_or_default();
+            let rest = uri.strip_prefix("https://").unwrap_or_default();
+            let named = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            if named.eq_ignore_ascii_case(host) {
+                return Ok(Asked::OfUs(String::new()));
+            }
+            let message =
+                format!("`{}` is not on `{host}`, which alone is answered", printable(uri));
+            Err(CliError::usage(message).hint("name the host that it is on with --host"))
+        }
+    }
 }
 
 /// How it is printed.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::commands::token::args::TokenFormat;
 use crate::host::error::CliError;
 use crate::host::shell_quote::shell_word;
-use crate::host::text::{json_for_terminal, rfc3339};
+use crate::host::text::{json_for_terminal, printable, rfc3339};
 use crate::profiles::token_output::TokenOutput;
 
 impl TokenOutput {
@@ -21,13 +21,16 @@ impl TokenOutput {
         format: TokenFormat,
         providers: impl FnOnce() -> Providers,
     ) -> Result<String, CliError> {
-        if format != TokenFormat::Json && !self.is_one_line() {
+        let is_json = matches!(format, TokenFormat::Json | TokenFormat::Openclaw);
+        if !is_json && !self.is_one_line() {
             return Err(self.not_one_line());
         }
         let token = self.token.expose();
         Ok(match format {
             TokenFormat::Raw => format!("{token}\n"),
-            TokenFormat::Json => pretty(&self.json()),
+            // OpenClaw asks for many at once, which is not done here.
+            TokenFormat::Json | TokenFormat::Openclaw => pretty(&self.json()),
+            TokenFormat::Docker => self.docker("", None),
             TokenFormat::Header => {
                 let (name, scheme) = header(&self.provider, self.kind);
                 format!("{name}: {scheme}{token}\n")
@@ -36,7 +39,7 @@ impl TokenOutput {
                 format!("{}={}\n", self.variable(&providers()), shell_word(token))
             }
             TokenFormat::Git => self.git(),
-            TokenFormat::ExecCredential => pretty(&self.exec_credential()),
+            TokenFormat::ExecCredential => self.exec_credential(EXEC_CREDENTIAL[0]),
             TokenFormat::Bazel => pretty(&self.bazel()),
         })
     }
@@ -77,20 +80,25 @@ impl TokenOutput {
         format!("username=oauth2\npassword={}\n{}", self.token.expose(), end.unwrap_or_default())
     }
 
-    /// What kubectl reads (client.authentication.k8s.io/v1).
-    fn exec_credential(&self) -> Value {
+    /// What kubectl reads (client.authentication.k8s.io), in the version that it asks for.
+    pub(super) fn exec_credential(&self, version: &str) -> String {
         let mut status = json!({ "token": self.token.expose() });
         if let Some(expires) = self.expires {
             status["expirationTimestamp"] = rfc3339(expires).into();
         }
-        json!({
-            "apiVersion": "client.authentication.k8s.io/v1",
-            "kind": "ExecCredential",
-            "status": status,
-        })
+        pretty(&json!({ "apiVersion": version, "kind": "ExecCredential", "status": status }))
     }
 
-    /// The response of a credential helper of Bazel and uv.
+    /// The response of a credential helper of Docker: an identity token, or a password.
+    pub(super) fn docker(&self, server: &str, username: Option<&str>) -> String {
+        pretty(&json!({
+            "ServerURL": server,
+            "Username": username.unwrap_or("<token>"),
+            "Secret": self.token.expose(),
+        }))
+    }
+
+    /// The response of a credential helper of Bazel.
     fn bazel(&self) -> Value {
         let (name, scheme) = header(&self.provider, self.kind);
         let mut headers = serde_json::Map::new();
@@ -112,6 +120,34 @@ fn header(provider: &ProviderId, kind: Kind) -> (&'static str, &'static str) {
     }
 }
 
+/// The version of kubectl's protocol that is asked for in `KUBERNETES_EXEC_INFO`; the newest, where
+/// nothing is asked.
+///
+/// # Errors
+/// It is none of those that are known.
+pub(super) fn exec_credential_version(asked: Option<&str>) -> Result<&'static str, CliError> {
+    let Some(asked) = asked.filter(|asked| !asked.trim().is_empty()) else {
+        return Ok(EXEC_CREDENTIAL[0]);
+    };
+    let asked: Value = serde_json::from_str(asked).unwrap_or_default();
+    let version = asked["apiVersion"].as_str().unwrap_or_default();
+    let known = EXEC_CREDENTIAL.into_iter().find(|known| *known == version);
+    known.ok_or_else(|| {
+        let message = format!(
+            "kubectl asks for `{}` (KUBERNETES_EXEC_INFO), which is not known here",
+            printable(version)
+        );
+        CliError::usage(message).hint(format!(
+            "write `apiVersion: {}` for this user in your kubeconfig",
+            EXEC_CREDENTIAL[0]
+        ))
+    })
+}
+
+/// What is known of client.authentication.k8s.io.
+const EXEC_CREDENTIAL: [&str; 2] =
+    ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
+
 /// The text of a value, for stdout.
 pub(super) fn pretty(value: &Value) -> String {
     format!("{}\n", json_for_terminal(&format!("{value:#}")))
@@ -121,6 +157,22 @@ pub(super) fn pretty(value: &Value) -> String {
 mod tests {
     use super::*;
     use auth_store::{Secret, Timestamp};
+
+    #[test]
+    fn kubectl_gets_the_version_that_it_asks_for() {
+        let ask = |version: &str| {
+            let info =
+                format!(r#"{{"kind":"ExecCredential","apiVersion":"{version}","spec":{{}}}}"#);
+            exec_credential_version(Some(&info))
+        };
+        for version in EXEC_CREDENTIAL {
+            assert_eq!(ask(version).unwrap(), version);
+        }
+        assert_eq!(exec_credential_version(None).unwrap(), "client.authentication.k8s.io/v1");
+        for wrong in ["client.authentication.k8s.io/v1alpha1", "v1", ""] {
+            assert_eq!(ask(wrong).unwrap_err().exit, crate::host::error::Exit::Usage);
+        }
+    }
 
     fn output(provider: &str, kind: Kind, token: &str) -> TokenOutput {
         TokenOutput {

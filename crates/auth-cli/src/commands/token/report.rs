@@ -1,5 +1,6 @@
 //! `models auth report`: what became of a request, so that routing learns from it.
 
+use auth_routing::cooldown::judgement::Cost;
 use auth_routing::cooldown::response::{Failure, Response, Verdict};
 use auth_routing::session::selector::ModelRef;
 use auth_routing::{FailureReason, unusable_until};
@@ -37,20 +38,34 @@ pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let document = store.read()?;
     let profile = document.profile(&id).ok_or_else(|| no_profile(&id, &document, &agent))?;
     let model = args.model.as_deref().map(|text| model(text, &profile, &config)).transpose()?;
-    let verdict = verdict(args, document.credential(&id).as_ref(), now, context)?;
+    let Judged { verdict, cost, is_of_one_model } =
+        verdict(args, document.credential(&id).as_ref(), now, context)?;
 
     let policy = config.routing().cooldowns;
+    // The other models of the account are served, so the account is not in cooldown.
+    let is_of_unknown_model = is_of_one_model && model.is_none();
     let of_model = model.as_ref().filter(|_| match &verdict {
         Verdict::Failed(failure) => !is_about_the_account(failure.reason),
         Verdict::Worked => false,
     });
-    let usage = match &verdict {
-        Verdict::Worked => {
+    let is_counted = cost == Cost::Failure && !is_of_unknown_model;
+    let unchanged = || match &model {
+        Some(model) => Some(store.model_usage().get(&id, &model.to_string())),
+        None => Some(profile.usage.clone()),
+    };
+    let usage = match (&verdict, cost) {
+        (Verdict::Worked, _) => {
             Worked { id: id.clone(), model: model.clone(), at: now }.write(&store)?
         }
-        Verdict::Failed(failure) => {
+        (Verdict::Failed(_), Cost::Nothing) => unchanged(),
+        (Verdict::Failed(_), _) if is_of_unknown_model => unchanged(),
+        (Verdict::Failed(failure), cost) => {
             let (id, provider) = (&id, &profile.provider);
-            Failed { id, provider, failure, model: of_model, at: now }.write(&policy, &store)?
+            let failed = Failed { id, provider, failure, model: of_model, at: now };
+            match cost {
+                Cost::Pause(until) => failed.pause(until, &policy, &store)?,
+                _ => failed.write(&policy, &store)?,
+            }
         }
     };
     let usage = usage.ok_or_else(|| no_profile(&id, &document, &agent))?;
@@ -76,6 +91,7 @@ pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
         "reason": failure.map(|it| it.reason.as_str()),
         "raw": failure.map(|it| &it.raw).filter(|raw| !raw.is_empty()),
         "restsUntil": rests_until,
+        "counted": failure.is_some() && is_counted,
     }));
     let what = match of_model {
         Some(model) => format!("`{id}` with {model}"),
@@ -93,7 +109,30 @@ pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
         }
         None => report.note(format_args!("{what} is ready{why}")),
     }
+    if failure.is_some() && is_of_unknown_model {
+        report.note(
+            "it is about one model: name it with --model, and that one is not used until then",
+        );
+    } else if failure.is_some() && cost == Cost::Nothing {
+        report.note("that says nothing about the account, so nothing was counted");
+    }
     Ok(report)
+}
+
+/// What became of a request.
+struct Judged {
+    verdict: Verdict,
+    /// What that costs the profile.
+    cost: Cost,
+    /// Whether it is about one model of the account only.
+    is_of_one_model: bool,
+}
+
+impl Judged {
+    /// As the caller says.
+    fn told(verdict: Verdict) -> Self {
+        Self { verdict, cost: Cost::Failure, is_of_one_model: false }
+    }
 }
 
 /// The same at the sink that this machine asks.
@@ -124,13 +163,14 @@ fn verdict(
     credential: Option<&Credential>,
     now: Timestamp,
     context: &Context,
-) -> Result<Verdict, CliError> {
+) -> Result<Judged, CliError> {
     if let Some(word) = args.failed {
         let until = args.reset_at.or(args.retry_after.map(|wait| now.plus(wait)));
-        return Ok(Verdict::Failed(Failure { reason: reason(word), until, raw: String::new() }));
+        let failure = Failure { reason: reason(word), until, raw: String::new() };
+        return Ok(Judged::told(Verdict::Failed(failure)));
     }
     if args.ok {
-        return Ok(Verdict::Worked);
+        return Ok(Judged::told(Verdict::Worked));
     }
     let read = context.read_stdin(LARGEST_ANSWER);
     let mut text =
@@ -152,7 +192,13 @@ fn verdict(
         CliError::usage(format!("what is on stdin cannot be judged: {error}; nothing was reported"))
             .hint("curl -sS -i … | clawdbot models auth report PROFILE --from-response")
     })?;
-    Ok(response.verdict(now))
+    let judgement = response.judge(now);
+    let cost = judgement.cost(now);
+    Ok(Judged {
+        cost,
+        is_of_one_model: judgement.is_of_one_model,
+        verdict: judgement.failure.map_or(Verdict::Worked, Verdict::Failed),
+    })
 }
 
 /// The model that was asked for; it must be one of the profile's provider.

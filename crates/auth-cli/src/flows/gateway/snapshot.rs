@@ -169,8 +169,8 @@ impl Snapshot {
             let of_model = model.map(|model| self.view.models.get(&profile.id, model));
             let since = of_model.as_ref().and_then(|usage| usage.last_failure_at);
             let mut profile = profile.clone();
-            if let Some(of_model) = &of_model {
-                profile = for_model(profile, of_model);
+            if let (Some(model), Some(of_model)) = (model, &of_model) {
+                profile = for_model(profile, model, of_model);
                 profile.usage.last_failure_at = profile.usage.last_failure_at.max(since);
             }
             notes.lay_over(&self.holder(&profile.id).directory, &mut profile, model);

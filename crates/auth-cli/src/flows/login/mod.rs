@@ -21,6 +21,7 @@ use crate::flows::paste;
 use crate::host::error::{CliError, Exit};
 use crate::host::process::runtime;
 use crate::host::report::Report;
+use crate::host::text::printable;
 use crate::profiles::login_method::{self, Chosen};
 use crate::profiles::save::{self, LoginWanted, Owner};
 use crate::profiles::sink;
@@ -33,7 +34,16 @@ pub fn run(request: &LoginRequest, invocation: &Invocation<'_>) -> Result<Report
         Some(name) => name.clone(),
         None => login_method::choose_provider(&sink.providers, context)?,
     };
-    let provider = login_method::find(&name, &sink.providers)?.clone();
+    let provider = login_method::find(&name, &sink.providers)?;
+    if let Some(over) = &provider.discontinued {
+        context.say(format_args!(
+            "warning: logins of {} were discontinued on {}: use {}",
+            printable(&provider.label),
+            over.since,
+            over.instead
+        ));
+    }
+    let provider = login_method::at_host(request.host.as_deref(), provider, context)?;
     let flow =
         match login_method::choose(request.method.as_deref(), request.start, &provider, context)? {
             Chosen::Flow(Flow::Plugin) => {

@@ -11,6 +11,8 @@ pub struct LoginRequest {
     pub provider: Option<String>,
     /// The way to log in, where the provider has several.
     pub method: Option<String>,
+    /// The host, where the provider has one for each customer.
+    pub host: Option<String>,
     /// The profile to store the login as; `None`: `<provider>:<email>`.
     pub profile_id: Option<String>,
     /// The address is printed, and no browser opened.

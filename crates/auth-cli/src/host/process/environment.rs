@@ -50,6 +50,16 @@ impl Sees {
         Self::with(context, |name| GIT.contains(&name))
     }
 
+    /// OpenClaw's command: also where its files are, and that it stays off the network. Not the
+    /// secrets of its Gateway.
+    pub(crate) fn openclaw(context: &Context) -> Self {
+        Self::with(context, |name| {
+            let is_secret = ["TOKEN", "PASSWORD", "KEY"].iter().any(|word| name.contains(word));
+            name.starts_with("OPENCLAW_") && !is_secret
+                || ["CI", "NO_COLOR", "DO_NOT_TRACK", "npm_config_offline"].contains(&name)
+        })
+    }
+
     /// A program that prints a key: also its own login, where it is a known password manager, and
     /// the variables that its command names as `$NAME` or `${NAME}`.
     pub(crate) fn reference(context: &Context, command: &[String]) -> Self {

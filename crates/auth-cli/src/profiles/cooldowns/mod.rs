@@ -49,7 +49,7 @@ pub(crate) fn in_cooldown_with(view: &View, models: &ModelUsage) -> Vec<InCooldo
                 profile_id: profile.id.clone(),
                 provider: profile.provider_text.clone(),
                 kind: if is_disabled { "disabled" } else { "cooldown" },
-                reason: usage.disabled_reason.clone(),
+                reason: usage.disabled_reason.clone().or_else(|| usage.blocked_reason.clone()),
                 until,
                 remaining_ms: until.0.saturating_sub(view.now.0),
                 model,

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use auth_routing::cooldown::response::Failure;
 use auth_routing::session::selector::ModelRef;
-use auth_routing::{CooldownPolicy, FailureReason, after_failure, after_success, unusable_until};
+use auth_routing::{
+    CooldownPolicy, FailureReason, after_failure, after_pause, after_success, unusable_until,
+};
 use auth_store::{Document, ProfileId, ProviderId, Store, Timestamp, Usage};
 
 use crate::host::error::CliError;
@@ -93,12 +95,31 @@ impl Failed<'_> {
         policy: &CooldownPolicy,
         store: &Store,
     ) -> Result<Option<Usage>, CliError> {
-        let raw = Some(self.failure.raw.clone()).filter(|raw| !raw.is_empty());
         let after = |usage: &Usage| {
             let (reason, until) = (self.failure.reason, self.failure.until);
-            let next = after_failure(usage, reason, policy, self.provider, until, self.at);
-            Usage { last_failure_raw: raw.clone(), ..next }
+            after_failure(usage, reason, policy, self.provider, until, self.at)
         };
+        self.write_as(&after, policy, store)
+    }
+
+    /// The same for seconds, and no failure is counted.
+    pub(crate) fn pause(
+        &self,
+        until: Timestamp,
+        policy: &CooldownPolicy,
+        store: &Store,
+    ) -> Result<Option<Usage>, CliError> {
+        self.write_as(&|usage| after_pause(usage, until), policy, store)
+    }
+
+    fn write_as(
+        &self,
+        next: &dyn Fn(&Usage) -> Usage,
+        policy: &CooldownPolicy,
+        store: &Store,
+    ) -> Result<Option<Usage>, CliError> {
+        let raw = Some(self.failure.raw.clone()).filter(|raw| !raw.is_empty());
+        let after = |usage: &Usage| Usage { last_failure_raw: raw.clone(), ..next(usage) };
         let Some(model) = self.model.map(ToString::to_string) else {
             return Ok(store.update(|document| {
                 let usage = after(&document.profile(self.id)?.usage);

@@ -231,6 +231,8 @@ pub(crate) struct Take {
     pub(crate) is_as_written: bool,
     /// Else the further members of the new one.
     pub(crate) fields: Map<String, Value>,
+    /// How it did where it comes from.
+    pub(crate) usage: Usage,
     /// Whether it takes the place of a profile.
     pub(crate) replaces: bool,
 }
@@ -285,6 +287,9 @@ pub(crate) async fn imported(
             for take in takes {
                 take.put(document);
                 wake(document, &take.id);
+                if take.usage != Usage::default() {
+                    document.set_usage(&take.id, &take.usage);
+                }
             }
             Ok(true)
         })??;

@@ -1,55 +1,24 @@
 //! The credentials of other tools, where they keep them. Their files are only ever read.
 
+mod cli_proxy;
+mod foreign;
+pub(crate) mod openclaw;
+pub(crate) mod secret_ref;
+mod sqlite;
+
 use std::path::{Path, PathBuf};
 
 use auth_store::{
-    Credential, Document, Entry, Kind, LegacyEntries, OAuthCredential, ParseError, ProfileId,
-    ProviderId, Secret, Timestamp, unverified_claims,
+    Credential, Document, Kind, LegacyEntries, OAuthCredential, ParseError, ProfileId, ProviderId,
+    Secret, Timestamp, Usage, unverified_claims,
 };
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::host::context::Context;
+use crate::host::other_tools::foreign::expiry_of;
 use crate::host::text::printable;
 
-/// A credential in a file that is not ours.
-#[derive(Clone, Debug)]
-pub(crate) struct Foreign {
-    /// Whose file it is, for people.
-    pub(crate) tool: &'static str,
-    /// The file.
-    pub(crate) path: PathBuf,
-    /// The provider it is for.
-    pub(crate) provider: ProviderId,
-    /// The credential itself.
-    pub(crate) credential: Credential,
-    /// The profile it is there, if the file knows profiles.
-    pub(crate) id: Option<String>,
-    /// The e-mail address, where the file or the token says it.
-    pub(crate) email: Option<String>,
-    /// Further members of the profile.
-    pub(crate) fields: Map<String, Value>,
-    /// The profile as it is written there, if the file knows profiles.
-    pub(crate) entry: Option<Entry>,
-}
-
-/// What a file holds.
-#[derive(Debug, Default)]
-pub(crate) struct Contents {
-    /// What can be imported.
-    pub(crate) found: Vec<Foreign>,
-    /// What cannot.
-    pub(crate) left_out: Vec<LeftOut>,
-}
-
-/// An entry of a file that is not imported.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub(crate) struct LeftOut {
-    /// Its name there.
-    pub(crate) entry: String,
-    /// Why. No word of its content but the name of a type is in it.
-    pub(crate) reason: String,
-}
+pub(crate) use crate::host::other_tools::foreign::{Contents, Foreign, LeftOut};
 
 /// A tool whose logins are known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -145,8 +114,17 @@ pub(crate) fn contents(tool: Option<Tool>, path: &Path, bytes: &[u8]) -> Result<
     } else {
         None
     };
+    if tool.is_none() && cli_proxy::is_its_shape(&value) {
+        return Ok(match cli_proxy::read(path, &value) {
+            Ok(foreign) => Contents { found: vec![foreign], left_out: Vec::new() },
+            Err(left_out) => Contents { found: Vec::new(), left_out: vec![left_out] },
+        });
+    }
     match (tool.or(shape), &value["profiles"]) {
-        (Some(tool), _) => Ok(Contents { found: read(tool, &value, path), left_out: Vec::new() }),
+        (Some(tool), _) => {
+            let left_out = if tool == Tool::Codex { not_of_codex(&value) } else { Vec::new() };
+            Ok(Contents { found: read(tool, &value, path), left_out })
+        }
         (None, Value::Object(_)) => of_store(path, bytes, &value),
         (None, _) => of_names(path, bytes, &value),
     }
@@ -161,8 +139,11 @@ fn later_version(value: &Value) -> Option<String> {
 
 /// What a file says. Behind a byte order mark too: editors on Windows write one.
 fn parse(bytes: &[u8]) -> Result<Value, String> {
-    if bytes.starts_with(b"SQLite format 3\0") {
-        return Err("is a database, and credentials are imported from JSON files only".to_owned());
+    if bytes.starts_with(sqlite::MAGIC) {
+        return Err(
+            "is a database; those of OpenClaw are read with: clawdbot models auth import --from openclaw"
+                .to_owned(),
+        );
     }
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err("is UTF-16 text; save it as UTF-8".to_owned());
@@ -191,6 +172,7 @@ fn read(tool: Tool, value: &Value, path: &Path) -> Vec<Foreign> {
         email: None,
         fields: Map::new(),
         entry: None,
+        usage: Usage::default(),
     };
     let (access, refresh, expires) = match tool {
         Tool::Codex => ("/tokens/access_token", "/tokens/refresh_token", None),
@@ -211,7 +193,19 @@ fn read(tool: Tool, value: &Value, path: &Path) -> Vec<Foreign> {
         let access = text(access).unwrap_or_default();
         let expires = expires.or_else(|| expiry_of(access));
         let access = Secret::new(access);
-        let account_id = text("/tokens/account_id").map(str::to_owned);
+        let claims = text("/tokens/id_token")
+            .or_else(|| text("/tokens/id_token/raw_jwt"))
+            .and_then(unverified_claims)
+            .unwrap_or_default();
+        // The first versions of Codex left it in the tokens.
+        let account = |claims: &Value| {
+            let account = &claims["https://api.openai.com/auth"]["chatgpt_account_id"];
+            account.as_str().map(str::to_owned)
+        };
+        let account_id = text("/tokens/account_id")
+            .map(str::to_owned)
+            .or_else(|| account(&claims))
+            .or_else(|| account(&unverified_claims(access.expose())?));
         let credential = match text(refresh) {
             Some(refresh) => Credential::OAuth(OAuthCredential {
                 access,
@@ -222,7 +216,6 @@ fn read(tool: Tool, value: &Value, path: &Path) -> Vec<Foreign> {
             }),
             None => Credential::Token { token: access, expires },
         };
-        let claims = text("/tokens/id_token").and_then(unverified_claims).unwrap_or_default();
         let email = claims["email"].as_str().map(str::to_owned);
         let mut fields = further(tool, value);
         if let Some(address) = text("/resource_url") {
@@ -236,6 +229,22 @@ fn read(tool: Tool, value: &Value, path: &Path) -> Vec<Foreign> {
     }
     found
 }
+
+/// What is in a file of Codex, of whatever version, that is neither a login nor a key.
+fn not_of_codex(value: &Value) -> Vec<LeftOut> {
+    let members = value.as_object().into_iter().flatten();
+    let odd = members.filter(|(name, value)| {
+        !OF_CODEX.contains(&name.as_str()) && !value.is_null() && !value.is_boolean()
+    });
+    odd.map(|(name, _)| LeftOut {
+        entry: printable(name),
+        reason: "it is of another way to sign in to Codex, which is not known here".to_owned(),
+    })
+    .collect()
+}
+
+/// The members of Codex's file that are known here.
+const OF_CODEX: [&str; 4] = ["OPENAI_API_KEY", "tokens", "last_refresh", "auth_mode"];
 
 /// What a tool keeps with its login that is neither a token nor known by another name here.
 fn further(tool: Tool, value: &Value) -> Map<String, Value> {
@@ -378,53 +387,6 @@ fn is_login_without_type(entry: &Value) -> bool {
 fn is_of_chatgpt(access: &str) -> bool {
     let claims = unverified_claims(access).unwrap_or_default();
     claims["https://api.openai.com/auth"].is_object()
-}
-
-impl Contents {
-    fn leave_out(&mut self, entry: &str, reason: &str) {
-        self.left_out.push(LeftOut { entry: entry.to_owned(), reason: reason.to_owned() });
-    }
-
-    /// Adds the profile `id` of `document`, if there is a secret in it; `raw` is what the file says.
-    fn add(
-        &mut self,
-        document: &Document,
-        id: &ProfileId,
-        tool: &'static str,
-        path: &Path,
-        raw: &Value,
-    ) {
-        let Some((profile, credential)) = document.profile(id).zip(document.credential(id)) else {
-            return self.leave_out(id.as_str(), "it cannot be read");
-        };
-        if !profile.has_secret {
-            let is_elsewhere = raw.get("keyRef").or_else(|| raw.get("tokenRef")).is_some();
-            return self.leave_out(
-                id.as_str(),
-                if is_elsewhere {
-                    "its secret is kept elsewhere, in a way that is not known here"
-                } else {
-                    "it has no secret"
-                },
-            );
-        }
-        self.found.push(Foreign {
-            tool,
-            path: path.to_owned(),
-            provider: profile.provider,
-            credential,
-            id: Some(id.as_str().to_owned()),
-            email: profile.email,
-            fields: Map::new(),
-            entry: document.entry(id),
-        });
-    }
-}
-
-/// The end of a token that says it itself (RFC 7519 §4.1.4).
-fn expiry_of(token: &str) -> Option<Timestamp> {
-    let seconds = unverified_claims(token)?["exp"].as_i64()?;
-    seconds.checked_mul(1_000).map(Timestamp)
 }
 
 #[cfg(test)]
