@@ -181,13 +181,7 @@ async fn converse(
             let response = match read_request(&request, &shared.place) {
                 Ok(Wanted::Callback { callback, navigates }) => {
                     let (reply, answered) = oneshot::channel();
-                    let hit = Hit {
-                        callback,
-                        navigates,
-                        ends: (local, peer),
-                        reply,
-                        closed,
-                    };
+                    let hit = Hit { callback, navigates, ends: (local, peer), reply, closed };
                     shared.ask(hit, answered).await
                 }
                 Ok(Wanted::Done) => match shared.done.get() {

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use auth_providers::Provider;
 use auth_providers::refresh::{self, Force, RefreshContext, RefreshError, Wanted};
+use auth_providers::token_source::TokenSink;
 #[cfg(unix)]
 use auth_providers::{HttpClient, HttpRequest, Sending};
-use auth_providers::token_source::TokenSink;
 use auth_store::{Credential, ProfileId, Recovery, TokenKey, TokenLock};
 use serde_json::{Value, json};
 
