@@ -98,7 +98,7 @@ fn dispatch(cli: &Cli, invocation: &Invocation<'_>) -> Result<Report, CliError> 
         invocation.context.check_state_directory()?;
     }
     if !matches!(cli.command, Command::Doctor(_) | Command::Completion(_) | Command::Man(_)) {
-        host::state::check(invocation.context)?;
+        host::process::state::check(invocation.context)?;
     }
     if !matches!(
         cli.command,

@@ -13,7 +13,6 @@ pub mod remedy;
 pub mod report;
 pub mod settings;
 pub mod shell_quote;
-pub(crate) mod state;
 pub mod style;
 pub(crate) mod suggest;
 pub mod text;

@@ -9,3 +9,4 @@ pub mod logging;
 pub(crate) mod notify;
 pub mod parent;
 pub mod runtime;
+pub(crate) mod state;
