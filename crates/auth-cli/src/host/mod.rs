@@ -15,5 +15,4 @@ pub mod settings;
 pub mod shell_quote;
 pub(crate) mod state;
 pub mod style;
-pub(crate) mod suggest;
 pub mod text;
