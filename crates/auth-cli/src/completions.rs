@@ -48,7 +48,7 @@ pub fn completion(args: &CompletionArgs, context: &Context) -> Result<Report, Cl
         report.line(format_args!("Removed {shown}."));
         return Ok(report);
     }
-    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
+    auth_store::create_private_directory(path.parent().unwrap_or(Path::new("/")))?;
     auth_store::write_atomic(&path, script.as_bytes())?;
     report.line(format_args!("Written to {shown}. Start a new shell to use it."));
     if let Some(more) = more {
@@ -224,9 +224,8 @@ pub fn man(args: &ManArgs, context: &Context) -> Result<Report, CliError> {
         let message = format!("{}: {error}", directory.display());
         CliError::new(Exit::CannotWrite, "cannot_write", message).path(&directory)
     };
-    std::fs::create_dir_all(&directory)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), &directory))
-        .map_err(failed)?;
+    auth_store::create_private_directory(&directory)?;
+    clap_mangen::generate_to(Cli::command(), &directory).map_err(failed)?;
     for entry in std::fs::read_dir(&directory).map_err(failed)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with("clawdbot") && name.ends_with(".1") {

@@ -50,9 +50,9 @@ use crate::commands::status::args::StatusArgs;
 use crate::flows::model::Use;
 use crate::host::context::{AGENT_VARIABLE, Context};
 use crate::host::error::{CliError, Exit};
+use crate::host::prompt::suggest;
 use crate::host::remedy::Remedy;
 use crate::host::report::Report;
-use crate::host::suggest;
 use crate::profiles::{remote, runtime_cache};
 
 /// Runs the program with `arguments` (the first is its own name), and returns its exit code.

@@ -14,5 +14,4 @@ pub mod report;
 pub mod settings;
 pub mod shell_quote;
 pub mod style;
-pub(crate) mod suggest;
 pub mod text;

@@ -14,9 +14,9 @@ use crate::config::Config;
 use crate::host;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
+use crate::host::prompt::suggest;
 use crate::host::remedy::Remedy;
 use crate::host::shell_quote::option;
-use crate::host::suggest;
 
 /// An agent's credentials, and everything that decides about them.
 #[derive(Debug)]

@@ -196,7 +196,7 @@ fn for_others(agent: &Agent, examination: &Examination<'_>) -> Option<Finding> {
         format!("{} is the directory of `{}`, with {what}", show(directory, examination), agent.id);
     Some(
         Finding::new("agent_dir_for_others", Severity::Warning, what)
-            .costs("whoever may look into that directory may find the credentials, too")
+            .costs("anyone who may look into that directory may find the credentials, too")
             .at(directory)
             .command(format!(
                 "write a directory of its own as its `agentDir` in the config, such as {}, and move the credentials there",

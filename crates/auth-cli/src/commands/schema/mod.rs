@@ -5,9 +5,9 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use crate::host::error::{CliError, Exit};
+use crate::host::prompt::suggest;
 use crate::host::remedy::Remedy;
 use crate::host::report::Report;
-use crate::host::suggest;
 
 /// `schema`
 #[derive(Args, Debug)]

@@ -20,7 +20,7 @@ pub struct ServeArgs {
     /// Listen on this address instead of port 1460 of this machine; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Vec<SocketAddr>,
-    /// Open this socket for one client: whoever can open it has that client's rights
+    /// Open this socket for one client: anyone who can open it has that client's rights
     #[arg(long, value_name = "PATH", requires = "client")]
     pub socket: Option<String>,
     /// The client of --socket

@@ -1,5 +1,6 @@
 //! What a user types, and how they are asked: the lines of standard input, Ctrl-C, the echo.
 
+pub(crate) mod suggest;
 pub(crate) mod typed;
 
 use std::io::{self, BufRead as _, BufReader};
