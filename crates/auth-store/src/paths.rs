@@ -257,7 +257,7 @@ pub(crate) fn is_sign_of_a_database(name: &str, store: &Path) -> bool {
     let store = store.file_name().unwrap_or_default().to_string_lossy();
     let copy = name.strip_prefix(store.as_ref()).is_some_and(|rest| {
         rest.starts_with(".migrated-")
-            || rest.ends_with(".bak")
+            || Path::new(rest).extension() == Some(OsStr::new("bak"))
                 && [".sqlite-import", ".openai-provider-unification"]
                     .iter()
                     .any(|mark| rest.starts_with(mark))

@@ -6,15 +6,15 @@ use std::fs;
 use std::path::Path;
 
 /// Commands that cannot both succeed and fail without a network or a user; where else they are tried.
-const ELSEWHERE: [(&str, &str); 10] = [
+const ELSEWHERE: [(&str, &str); 11] = [
     ("models auth add", "it asks: it/program/terminal.rs, by way of the wizard"),
     ("models auth login", "it needs an issuer: it/login/browser.rs"),
     ("models auth login-github-copilot", "it needs an issuer: it/login/providers.rs"),
     ("exec", "it becomes another program: it/token/integrations.rs"),
-    ("models auth exec", "it becomes another program: it/token/plug_in.rs"),
-    ("models auth configure claude-code", "it/token/plug_in.rs"),
-    ("models auth configure codex", "it/token/plug_in.rs"),
-    ("models auth configure git", "it/token/plug_in.rs"),
+    ("models auth exec", "it becomes another program: it/token/integrations.rs"),
+    ("models auth configure claude-code", "it/token/integrations.rs"),
+    ("models auth configure codex", "it/token/integrations.rs"),
+    ("models auth configure git", "it/token/integrations.rs"),
     ("serve", "it stays: it/serve"),
     ("sink set", "it needs another machine: it/serve/remote.rs"),
     ("plugins check", "it runs a plugin: it/plugins/mod.rs"),

@@ -22,7 +22,7 @@ pub struct Usage {
     pub disabled_reason: Option<String>,
     /// It rests until then.
     pub cooldown_until: Option<Timestamp>,
-    /// The cooldown is that of this model alone. A field of later OpenClaws, as the next five.
+    /// The cooldown is that of this model alone. A field of later versions of `OpenClaw`, as the next five.
     pub cooldown_model: Option<String>,
     /// Why it is in cooldown.
     pub cooldown_reason: Option<String>,

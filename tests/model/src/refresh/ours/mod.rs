@@ -112,7 +112,7 @@ impl Refresh {
             }
             At::LockDirectory(task) => {
                 if self.may_take(state, id, index(target)) {
-                    self.take_directory(state, id, task);
+                    Self::take_directory(state, id, task);
                 } else if let Task::Merge(reply) = task {
                     go(state, id, merging(task, reply));
                 } else {
@@ -296,7 +296,7 @@ impl Refresh {
     }
 
     /// Takes the directory, and goes on to what the store was locked for.
-    fn take_directory(&self, state: &mut State, id: u8, task: Task) {
+    fn take_directory(state: &mut State, id: u8, task: Task) {
         let Process { agent, store, .. } = state.processes[index(id)];
         join(state, id, store.unwrap_or(agent));
         state.processes[index(id)].seen = 0;
@@ -317,7 +317,7 @@ impl Refresh {
         let target = store.unwrap_or(agent);
         self.take_store(state, id, target);
         state.directories[index(target)] = Directory::Free;
-        self.take_directory(state, id, task);
+        Self::take_directory(state, id, task);
     }
 
     /// Lets go of the store while the issuer is asked, and of the directory if that is not kept.

@@ -171,7 +171,7 @@ impl Refresh {
         match task {
             Task::Heal(login) => self.adopted(state, id, Some(login.access)),
             Task::Send | Task::Merge(_) | Task::Resolve => {
-                go(state, id, At::Settle(reply, successor))
+                go(state, id, At::Settle(reply, successor));
             }
             Task::Give(_) => self.again(state, id),
             Task::Home(Reply::Tokens { refresh, .. }) => go(state, id, At::SettleHome(refresh)),
