@@ -1,6 +1,6 @@
-//! What the linker can do so that the program starts sooner: on Linux with glibc, one library
-//! less to load, and no addresses of its own to be filled in at the start. Each is left out where
-//! it cannot be had; the program is the same.
+//! Linker options that make the program start sooner: on Linux with glibc, one shared library less,
+//! and no relocations of its own addresses at startup. An option that is not available is skipped;
+//! the program works the same.
 
 use std::process::Command;
 
@@ -14,20 +14,20 @@ fn main() {
     if !is("CARGO_CFG_TARGET_OS", "linux") || !is("CARGO_CFG_TARGET_ENV", "gnu") || is_static {
         return;
     }
-    // Unwinding is only needed to print where a panic came from.
+    // Unwinding is needed only to print the origin of a panic.
     let linker = std::env::var("RUSTC_LINKER").unwrap_or_else(|_| "cc".to_owned());
     let found = output(&linker, &["-print-file-name=libgcc_eh.a"]);
     if found.contains('/') {
         println!("cargo:rustc-link-lib=dylib:+verbatim=libgcc_eh.a");
     }
-    // Whoever chose a relocation model has the last word.
+    // A relocation model chosen by the user takes precedence.
     println!("cargo:rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
     if !variable("CARGO_ENCODED_RUSTFLAGS").contains("relocation-model") {
         println!("cargo:rustc-link-arg-bins=-no-pie");
     }
 }
 
-/// What a program prints; nothing if there is none.
+/// The output of a program; empty if it cannot be run.
 fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     output.map(|it| String::from_utf8_lossy(&it.stdout).into_owned()).unwrap_or_default()

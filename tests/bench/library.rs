@@ -1,4 +1,4 @@
-//! The crates without the command line: looking a token up, planning, writing.
+//! Benchmarks of the crates without the command line: looking up a token, planning, writing.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -88,7 +88,7 @@ pub(crate) fn lookup(rounds: usize, report: &mut Report) {
     report.check("a warm lookup is quicker than a cold one", warm.median() < cold.median());
 }
 
-/// Many tasks of one process that want the same expired token.
+/// Many tasks of one process that request the same expired token.
 pub(crate) fn tasks(rounds: usize, report: &mut Report) {
     let sizes = [1_000, 10_000, 100_000].map(|count| {
         let time = best(rounds, || {
@@ -162,7 +162,7 @@ pub(crate) fn planning(rounds: usize, report: &mut Report) {
         sizes.iter().map(|(count, time)| vec![count.to_string(), ms(*time)]).collect();
     report.section("Planning", &table(&["profiles", "ms"], &rows));
     let excess = ratio(sizes[2].1, sizes[0].1) / 100.0;
-    // Sorting 100 times as many is twice as much for each.
+    // Sorting 100 times as many profiles takes twice as long per profile.
     report.check(&format!("planning: {excess:.2} of linear growth, at most 2"), excess <= 2.0);
     if !cfg!(debug_assertions) {
         let what = format!("planning over 10,000 profiles: {} ms, less than 5", ms(sizes[2].1));
@@ -170,7 +170,7 @@ pub(crate) fn planning(rounds: usize, report: &mut Report) {
     }
 }
 
-/// One update of a store against the bare calls that make a file durable.
+/// One update of a store, compared with the bare system calls that make a file durable.
 pub(crate) fn writing(rounds: usize, report: &mut Report) {
     let home = world::home(3);
     let store = Store::at(home.store_path("main"));
@@ -221,7 +221,7 @@ pub(crate) fn writing(rounds: usize, report: &mut Report) {
             ratio(ours.minimum(), theirs.minimum())
         ),
     );
-    // Two of them: the file's and the directory's.
+    // There are two fsyncs: the file's and the directory's.
     if theirs.minimum() < Duration::from_micros(600) {
         report.not_run("an update against bare writes", "an fsync costs less than 0.3 ms here");
         return;

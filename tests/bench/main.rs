@@ -1,8 +1,9 @@
-//! How fast it is: `cargo xtask bench`.
+//! The benchmarks: `cargo xtask bench`.
 //!
-//! With `--gate` only counts and ratios are looked at, as `cargo xtask ci` does; without it, the
-//! commands of others run in turn with ours, and `docs/performance.md` gets the results. `--start`
-//! ends after the start of a process; `--accept` makes the counted instructions the new baseline.
+//! With `--gate` only counts and ratios are checked, as in `cargo xtask ci`; without it, commands
+//! of other projects run in turn with ours, and the results are written to `docs/performance.md`.
+//! `--start` ends after the start of a process; `--accept` makes the counted instructions the new
+//! baseline.
 #![allow(
     clippy::expect_used,
     clippy::print_stdout,
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
     if report.end() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Puts the results into the document, and the plot beside it.
+/// Writes the results into the document, and the plot beside it.
 fn publish(report: &Report) {
     let document = std::fs::read_to_string(DOCUMENT).expect("the document");
     let (before, rest) = document.split_once(BEGIN).expect("the begin of the results");
@@ -69,7 +70,7 @@ fn publish(report: &Report) {
     e2e::sandbox::write(Path::new("docs/performance.svg"), report::plot(&report.bars).as_bytes());
 }
 
-/// Where and with what it was measured.
+/// The machine and the tools of the measurement.
 fn machine() -> String {
     let said = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output().ok();

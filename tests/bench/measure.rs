@@ -1,4 +1,4 @@
-//! Measuring: how long a command takes beside others, and what it asks of the system.
+//! Measurements: how long a command takes compared with others, and which resources it uses.
 
 use std::fs;
 use std::io::Write as _;
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long something took, run again and again.
+/// The durations of repeated runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Times(Vec<Duration>);
 
@@ -57,11 +57,11 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Times the commands in turn, so that whatever else the machine does meets all of them. What is
-/// slow is run less often.
+/// Times the commands in turn, so that other load on the machine affects all of them. Slow commands
+/// are run less often.
 pub(crate) fn interleaved(cases: &mut [Case<'_>], rounds: usize) {
     for case in &mut *cases {
-        // Once for the caches.
+        // One run to warm the caches.
         case.run_once();
         case.times = Times::default();
     }
@@ -80,7 +80,7 @@ pub(crate) fn interleaved(cases: &mut [Case<'_>], rounds: usize) {
     }
 }
 
-/// What a program asked of the kernel.
+/// The system calls of a program.
 #[derive(Clone, Debug)]
 pub(crate) struct Calls {
     pub(crate) total: usize,
@@ -100,14 +100,14 @@ impl Calls {
         Self { total: lines.iter().filter(is_call).count(), lines }
     }
 
-    /// How many calls begin with one of these texts, as `strace` prints them.
+    /// How many calls start with one of these texts, in the format of `strace`.
     pub(crate) fn count(&self, starts: &[&str]) -> usize {
         let is_one = |line: &&String| starts.iter().any(|start| line.starts_with(start));
         self.lines.iter().filter(is_one).count()
     }
 }
 
-/// The instructions a command executes in user space, as `valgrind` counts them.
+/// The instructions a command executes in user space, as counted by `valgrind`.
 pub(crate) fn instructions(command: &Command) -> u64 {
     let arguments = ["--tool=callgrind", "--callgrind-out-file=/dev/null"];
     let mut valgrind = under(command, "valgrind", &arguments);
@@ -117,7 +117,7 @@ pub(crate) fn instructions(command: &Command) -> u64 {
     count.and_then(|it| it.trim().parse().ok()).unwrap_or_else(|| panic!("valgrind said {text}"))
 }
 
-/// The most memory a command has in use, pages of files included, in KiB.
+/// The peak memory of a command, file pages included, in KiB.
 pub(crate) fn peak_memory(command: &Command) -> u64 {
     let mut time = under(command, "time", &["-f", "%M"]);
     let output = time.stdin(Stdio::null()).stdout(Stdio::null()).output().expect("time");
@@ -126,9 +126,9 @@ pub(crate) fn peak_memory(command: &Command) -> u64 {
     last.trim().parse().unwrap_or_else(|_| panic!("time said {text}"))
 }
 
-/// The memory that is a program's own, in KiB, at the moment when it writes its output: its pipe
-/// is full, so it waits there to be looked at. The rest are pages of files, which are in memory
-/// once however many run.
+/// The memory that belongs to a program alone, in KiB, at the moment when it writes its output: its
+/// pipe is full, so it blocks there and can be inspected. The rest are file pages, which are in
+/// memory only once for all running copies.
 pub(crate) fn own_memory(command: &mut Command) -> u64 {
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
     // As much as a pipe holds.
@@ -143,7 +143,8 @@ pub(crate) fn own_memory(command: &mut Command) -> u64 {
         std::thread::yield_now();
     }
     let rollup = read("smaps_rollup");
-    // Not `Private_Dirty`: of a program that was linked just now, the pages of its file are dirty too.
+    // Not `Private_Dirty`: for a program that was linked just now, the pages of its file are dirty
+    // too.
     let own = rollup.lines().filter_map(|line| line.strip_prefix("Anonymous:"));
     let own = own.filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok()).sum();
     let _ = child.kill();
@@ -152,7 +153,7 @@ pub(crate) fn own_memory(command: &mut Command) -> u64 {
     own
 }
 
-/// `command` as the argument of another program, which gets the same environment.
+/// `command` as the argument of another program, with the same environment.
 fn under(command: &Command, program: &str, arguments: &[&str]) -> Command {
     let mut outer = Command::new(program);
     outer.args(arguments).arg(command.get_program()).args(command.get_args());

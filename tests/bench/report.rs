@@ -1,14 +1,14 @@
-//! The results: tables in Markdown, one plot, and what did not hold.
+//! The results: tables in Markdown, one plot, and failed checks.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// A run's findings.
+/// The results of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     /// Markdown, section by section.
     pub(crate) text: String,
-    /// Bars of the plot: what, and the median.
+    /// The bars of the plot: name and median.
     pub(crate) bars: Vec<(String, Duration)>,
     failed: Vec<String>,
     not_run: Vec<String>,
@@ -21,7 +21,7 @@ impl Report {
         let _ = write!(self.text, "### {title}\n\n{text}\n");
     }
 
-    /// A line of the contract.
+    /// Records a check.
     pub(crate) fn check(&mut self, what: &str, holds: bool) {
         println!("{} {what}", if holds { "ok    " } else { "FAILED" });
         if holds {
@@ -31,18 +31,18 @@ impl Report {
         }
     }
 
-    /// Something that this machine cannot tell.
+    /// Records something that cannot be measured on this machine.
     pub(crate) fn not_run(&mut self, what: &str, reason: &str) {
         println!("NOT RUN: {what}: {reason}");
         self.not_run.push(format!("{what}: {reason}"));
     }
 
-    /// What did not run, as a list.
+    /// The skipped measurements, as a list.
     pub(crate) fn omissions(&self) -> String {
         self.not_run.iter().fold(String::new(), |all, it| all + "- " + it + "\n")
     }
 
-    /// The end of the run: whether everything held.
+    /// Ends the run; returns whether every check passed.
     pub(crate) fn end(&self) -> bool {
         println!(
             "\n{} held, {} failed, {} not run",
@@ -57,7 +57,7 @@ impl Report {
     }
 }
 
-/// A table in Markdown; all but the first column are numbers.
+/// A table in Markdown; all columns except the first are numbers.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let mut text = line(&head.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>());
@@ -80,7 +80,7 @@ pub(crate) fn us(time: Duration) -> String {
     format!("{:.2}", time.as_secs_f64() * 1e6)
 }
 
-/// How many times as long.
+/// The ratio of two durations.
 pub(crate) fn ratio(time: Duration, other: Duration) -> f64 {
     time.as_secs_f64() / other.as_secs_f64().max(1e-9)
 }

@@ -1,4 +1,4 @@
-//! Many at once, and much at once: the cost grows no faster than the size.
+//! Scaling: the cost grows no faster than the number of processes or the size of the data.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::report::{Report, ms, ratio, table};
 use crate::world::{self, TOKEN, id, store};
 
-/// The least of several runs.
+/// The shortest of several runs.
 pub(crate) fn best(times: usize, mut run: impl FnMut() -> Duration) -> Duration {
     (0..times).map(|_| run()).min().unwrap_or_default()
 }
@@ -23,7 +23,7 @@ fn time(command: &mut Command) -> Duration {
     start.elapsed()
 }
 
-/// How long so many runs at once take, all of them; their outputs.
+/// The total time of this many simultaneous runs; also returns their outputs.
 fn at_once(count: usize, command: impl Fn() -> Command) -> (Duration, Vec<String>) {
     let start = Instant::now();
     let begin = |_| {
@@ -41,7 +41,7 @@ fn at_once(count: usize, command: impl Fn() -> Command) -> (Duration, Vec<String
     (start.elapsed(), outputs)
 }
 
-/// Processes that all want one expired token.
+/// Processes that all request one expired token.
 pub(crate) fn herd(rounds: usize, report: &mut Report) {
     let issuer = Issuer::start();
     let token = ["models", "auth", "token", "--profile", "demo:alice"];
@@ -86,16 +86,16 @@ pub(crate) fn herd(rounds: usize, report: &mut Report) {
     report.section("Processes on one expired token: one request in all", &table(&head, &rows));
 }
 
-/// What a command costs at three sizes.
+/// The cost of a command at three sizes.
 struct Growth {
     name: String,
-    /// How much there is, and how long it took.
+    /// Each size, and its duration.
     sizes: Vec<(usize, Duration)>,
 }
 
 impl Growth {
-    /// How many times as long the largest takes as it would if the cost were that of the
-    /// smallest, in proportion.
+    /// How much longer the largest size takes than proportional growth from the smallest would
+    /// predict.
     fn excess(&self) -> f64 {
         let (Some((small, short)), Some((large, long))) = (self.sizes.first(), self.sizes.last())
         else {

@@ -1,5 +1,5 @@
-//! The hot path: a fresh token by the command line, beside an empty program and beside what
-//! people use today.
+//! The hot path: printing a fresh token on the command line, compared with an empty program and
+//! with popular tools.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub(crate) struct Bench {
     plain: Sandbox,
     configured: Sandbox,
     empty: PathBuf,
-    /// The same, and it writes a line.
+    /// The empty program, which also writes a line.
     line: PathBuf,
     /// Our binary without shared libraries, if there is one.
     standalone: Option<(String, PathBuf)>,
@@ -37,7 +37,7 @@ impl Bench {
         bench
     }
 
-    /// Until the config has rested long enough for its cache to be written.
+    /// Waits until the config is old enough for its cache to be written.
     fn settle(&self) {
         let cache = self.configured.state().join(".config-cache");
         while !cache.exists() {
@@ -49,7 +49,7 @@ impl Bench {
         at_home(&self.plain, &self.empty, &[])
     }
 
-    /// System calls, instructions and memory over those of the empty program.
+    /// System calls, instructions and memory beyond those of the empty program.
     pub(crate) fn counts(&self, report: &mut Report, accept: bool) {
         let scratch = self.scratch.path();
         let empty = Calls::from_strace(&self.empty(), scratch);
@@ -93,7 +93,7 @@ impl Bench {
         report.section("What a fresh token costs", &text);
     }
 
-    /// The time over the empty program, at its least of many runs in turn.
+    /// The time beyond that of the empty program: the shortest of many runs in turn.
     pub(crate) fn times(&self, rounds: usize, peers: bool, report: &mut Report) {
         let mut cases = vec![
             Case::new("an empty Rust program", || self.empty()),
@@ -115,7 +115,7 @@ impl Bench {
             }
         }
         interleaved(&mut cases, rounds);
-        // The least of more runs is nearer to the truth; on a quiet machine the first are enough.
+        // The minimum of more runs is more accurate; on a quiet machine the first runs are enough.
         for _ in 0..3 {
             let least: Vec<_> = cases[..3].iter().map(|case| case.times.minimum()).collect();
             if least[1..].iter().all(|it| ratio(it.saturating_sub(least[0]), least[0]) < 0.4) {
@@ -150,7 +150,7 @@ impl Bench {
         report.bars = cases.iter().map(|it| (it.name.clone(), it.times.median())).collect();
 
         let empty = cases[0].times.minimum();
-        // What a busy machine does not blur: the instructions, counted above, hold the small regressions.
+        // The instruction counts above are unaffected by load and detect small regressions.
         let budgets = [(&cases[1], "0.15", 0.5), (&cases[2], "0.25", 0.6)];
         let mut told = String::new();
         for (case, budget, at_most) in budgets {
@@ -180,7 +180,7 @@ impl Bench {
         }
     }
 
-    /// The commands of others that are installed here, each ready to answer.
+    /// The comparable commands that are installed here, each prepared to print a token.
     fn peers(&self, report: &mut Report) -> Vec<(String, Box<dyn Fn() -> Command + '_>)> {
         let home = self.plain.home();
         e2e::sandbox::write(&home.join(".git-credentials"), b"https://person:token@example.com\n");
@@ -208,7 +208,8 @@ impl Bench {
                 "tests/peers/codex/node_modules/.bin/codex",
                 &["login", "status"],
             ),
-            // The package's: older ones, which may come first on the PATH, do not know the word.
+            // The package's version: older ones, which may come first on the PATH, lack this
+            // subcommand.
             (
                 "aws configure export-credentials",
                 "/usr/bin/aws",
@@ -224,7 +225,7 @@ impl Bench {
                 .unwrap_or_else(|| program.into());
             let command = move || {
                 let mut command = at_home(&self.plain, &program, arguments);
-                // What `git credential` is asked comes on its standard input.
+                // `git credential` reads its request from standard input.
                 if let Some(asked) = Some(&asked).filter(|_| name.starts_with("git")) {
                     command.stdin(File::open(asked).expect("the question"));
                 }
@@ -241,8 +242,8 @@ impl Bench {
     }
 }
 
-/// The instructions over the empty program's, against those that were accepted with the same
-/// compiler and C library. The counts hardly vary, whatever else the machine does.
+/// The instructions beyond the empty program's, compared with the baseline for the same compiler
+/// and C library. The counts hardly vary with the load on the machine.
 fn compare_with_baseline(over: &Value, report: &mut Report, accept: bool) {
     let said = |program: &str, argument: &str| {
         let output = Command::new(program).arg(argument).output().ok();

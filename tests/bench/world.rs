@@ -1,4 +1,4 @@
-//! What is measured on: homes with stores and configs, and an empty Rust program to compare with.
+//! The test data: homes with stores and configs, and an empty Rust program for comparison.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,7 +17,7 @@ pub(crate) fn id(number: usize) -> String {
     format!("{PROVIDER}:person{number:05}@example.com")
 }
 
-/// A store with so many fresh logins, each as long as they really are.
+/// A store with this many fresh logins of realistic size.
 pub(crate) fn store(profiles: usize) -> Value {
     let (now, day) = (now_ms(), 86_400_000);
     let login = |number: usize| {
@@ -45,7 +45,7 @@ pub(crate) fn home(profiles: usize) -> Sandbox {
     sandbox
 }
 
-/// A commented config of 20 kB that says which profile goes first.
+/// A commented config of 20 kB that determines the first profile.
 pub(crate) fn config() -> String {
     let mut text = String::from("{\n  // Which account goes first.\n  auth: {\n");
     text += &format!("    order: {{ '{PROVIDER}': ['{}', '{}'] }},\n  }},\n", id(1), id(0));
@@ -61,7 +61,7 @@ pub(crate) fn config() -> String {
     text + "  },\n}\n"
 }
 
-/// The binary in a user's home: nothing but `HOME` and `PATH` is set.
+/// The binary in a user's home: only `HOME` and `PATH` are set.
 pub(crate) fn at_home(sandbox: &Sandbox, program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(sandbox.home()).env_clear();
@@ -70,12 +70,12 @@ pub(crate) fn at_home(sandbox: &Sandbox, program: &Path, arguments: &[&str]) -> 
     command
 }
 
-/// The token of the hot path.
+/// The command of the hot path.
 pub(crate) fn token(sandbox: &Sandbox) -> Command {
     at_home(sandbox, &binary(), &TOKEN)
 }
 
-/// Compiles a Rust program in the profile of the binary's release.
+/// Compiles a Rust program with the binary's release profile.
 pub(crate) fn program(name: &str, source: &str, directory: &Path, more: &[&str]) -> PathBuf {
     let (input, output) = (directory.join(format!("{name}.rs")), directory.join(name));
     e2e::sandbox::write(&input, source.as_bytes());

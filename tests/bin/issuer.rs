@@ -1,4 +1,5 @@
-//! The fake issuer on its own: `issuer [PORT]`. Prints `READY <url>`, serves until its standard input ends.
+//! The test issuer as a program: `issuer [PORT]`. Prints `READY <url>`, and serves until its
+//! standard input ends.
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a tool for tests")]
 
 use std::io::Read;

@@ -1,5 +1,5 @@
-//! Writes what is made from the program: the reference in `docs/cli.md` and the answers in `tests/transcripts`.
-//! `cargo xtask docs` runs it; the whole-program tests compare.
+//! Writes the generated documents: the reference in `docs/cli.md` and the outputs in
+//! `tests/transcripts`. `cargo xtask docs` runs it; the whole-program tests compare.
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a tool for developers")]
 
 use e2e::{recording, reference, transcript};

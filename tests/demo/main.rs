@@ -1,6 +1,7 @@
-//! The main job, with no account and no internet: `cargo xtask demo`.
+//! The main scenario, with no account and no internet: `cargo xtask demo`.
 //!
-//! The real binary in a temporary home, against an issuer in this process. Every number is measured or counted.
+//! The real binary in a temporary home, against an issuer in this process. Every number is measured
+//! or counted.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -59,10 +60,10 @@ fn main() {
 
 fn log_in_twice(stage: &mut Stage, home: &Sandbox, issuer: &Issuer) {
     stage.step("Log in two accounts, through the loopback listener");
-    // Short-lived on purpose: the next steps wait for the end of these tokens.
+    // Short-lived on purpose: the next steps wait until these tokens expire.
     issuer.set(|policy| policy.expires_in = Some(4));
     log_in(stage, home, issuer, "alice");
-    // The second login meets a port that is taken: by us, if nobody else has it.
+    // The second login finds its port taken: by us, unless another program has it.
     let taken = TcpListener::bind(("127.0.0.1", PORTS[0]));
     let by = if taken.is_ok() { "this program" } else { "somebody else" };
     stage.say(&format!("port {} is now taken by {by}", PORTS[0]));
@@ -110,7 +111,7 @@ fn show_status(stage: &mut Stage, home: &Sandbox) {
     stage.show(&status.stdout);
 }
 
-/// Waits for the end of alice's access token, which the binary itself tells. Returns her refresh token.
+/// Waits until alice's access token expires, as reported by the binary. Returns her refresh token.
 fn expire(stage: &mut Stage, home: &Sandbox) -> String {
     stage.step("Let the access tokens expire");
     let args = ["models", "auth", "list", "--provider", "demo", "--json"];
@@ -201,7 +202,8 @@ fn kill_everything(stage: &mut Stage, home: &Sandbox, issuer: &Issuer) {
     issuer.set(|policy| policy.grace = false);
 }
 
-/// Lets alice's token be expired, starts its refresh and stops where the issuer has carried it out and holds the response.
+/// Makes alice's token expired, starts its refresh and stops when the issuer has carried it out and
+/// holds the response.
 fn begin_refresh(
     stage: &mut Stage,
     home: &Sandbox,

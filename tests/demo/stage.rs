@@ -1,11 +1,12 @@
-//! How the demonstration talks: numbered steps, the commands as one would type them, numbers, and checks that stop it.
+//! The output of the demonstration: numbered steps, the commands as a user would type them,
+//! numbers, and checks that stop it.
 
 use e2e::sandbox::{Finished, Sandbox};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-/// Prints, counts the steps, and stops at the first thing that is not as it should be.
+/// Prints, counts the steps, and stops at the first failed check.
 #[derive(Debug)]
 pub(crate) struct Stage {
     steps: u32,
@@ -23,24 +24,24 @@ impl Stage {
         self.line(&format!("\n{}. {title}", self.steps));
     }
 
-    /// Says what happened.
+    /// Prints what happened.
     pub(crate) fn say(&mut self, text: &str) {
         self.line(&format!("   {text}"));
     }
 
-    /// Shows output of the binary as it is.
+    /// Prints output of the binary unchanged.
     pub(crate) fn show(&mut self, text: &str) {
         for line in text.lines() {
             self.line(&format!("   | {line}"));
         }
     }
 
-    /// Shows a command as one would type it.
+    /// Prints a command as a user would type it.
     pub(crate) fn command(&mut self, args: &[&str]) {
         self.line(&format!("   $ clawdbot {}", args.join(" ")));
     }
 
-    /// Runs a command to its end, which must be a success.
+    /// Runs a command to its end; it must succeed.
     pub(crate) fn run(&mut self, home: &Sandbox, args: &[&str]) -> Finished {
         self.command(args);
         let start = Instant::now();
@@ -58,17 +59,17 @@ impl Stage {
         }
     }
 
-    /// A number that was counted.
+    /// Prints a counted number.
     pub(crate) fn measure(&mut self, what: &str, count: impl Display) {
         self.line(&format!("   {what}: {count}"));
     }
 
-    /// A time that was measured.
+    /// Prints a measured time.
     pub(crate) fn took(&mut self, what: &str, time: Duration) {
         self.line(&format!("   {what} {} ms", time.as_millis()));
     }
 
-    /// Something that must be so.
+    /// Checks a condition.
     pub(crate) fn check(&mut self, holds: bool, what: &str) {
         if holds {
             self.line(&format!("   ok: {what}"));

@@ -1,5 +1,6 @@
-//! The whole-program tests: the real binary against our issuer and against a certified one. One folder for each folder
-//! of `commands/` in the command line; `program/` has what is about all commands.
+//! The whole-program tests: the real binary against the test issuer and against a certified one.
+//! There is one folder for each folder of `commands/` in the command line; `program/` has the tests
+//! that concern all commands.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod agents;

@@ -1,4 +1,4 @@
-//! A real Chromium without a window, driven by `WebDriver` (<https://www.w3.org/TR/webdriver2/>).
+//! A real headless Chromium, driven by `WebDriver` (<https://www.w3.org/TR/webdriver2/>).
 
 use crate::http;
 use base64::Engine as _;
@@ -16,7 +16,8 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts one. It keeps to this machine: nothing is updated, synchronised or reported.
+    /// Starts a browser. It makes no network requests of its own: no updates, synchronization or
+    /// reports.
     pub fn start() -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
@@ -63,7 +64,7 @@ impl Browser {
         reply.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits for an element, and returns its handle.
+    /// Waits for an element, and returns its `WebDriver` handle.
     #[track_caller]
     fn element(&self, selector: &str) -> String {
         let found = self.post("element", &json!({ "using": "css selector", "value": selector }));
@@ -78,7 +79,7 @@ impl Browser {
         self.post(&format!("element/{id}/value"), &json!({ "text": text }));
     }
 
-    /// Clicks.
+    /// Clicks an element.
     #[track_caller]
     pub fn click(&self, selector: &str) {
         let id = self.element(selector);
@@ -93,12 +94,12 @@ impl Browser {
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// What a script returns.
+    /// The result of a script.
     pub fn evaluate(&self, script: &str) -> Value {
         self.post("execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// Says which colours the user likes: `light` or `dark`.
+    /// Sets the user's preferred color scheme: `light` or `dark`.
     pub fn prefer(&self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         let command =
@@ -106,7 +107,7 @@ impl Browser {
         self.post("goog/cdp/execute", &command);
     }
 
-    /// What the window shows, as PNG.
+    /// A screenshot of the window, as PNG.
     pub fn screenshot(&self) -> Vec<u8> {
         let reply = ask("GET", &format!("{}/screenshot", self.session), &Value::Null);
         STANDARD.decode(reply.as_str().unwrap_or_default()).expect("base64")
@@ -121,7 +122,7 @@ impl Drop for Browser {
     }
 }
 
-/// Asks the driver; the value of its response, which may be an error.
+/// Sends a `WebDriver` command; returns the value of its response, which may be an error.
 fn ask(method: &str, url: &str, body: &Value) -> Value {
     let body = if method == "GET" { String::new() } else { body.to_string() };
     let kind = [("content-type", "application/json")];

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// A running process. Dropping it ends it, and leaves behind what it holds.
+/// A running process. Dropping it kills it, and leaves its locks in place.
 #[derive(Debug)]
 pub struct Clawdbot {
     child: Child,
@@ -15,14 +15,14 @@ pub struct Clawdbot {
 }
 
 impl Clawdbot {
-    /// Starts one for this store.
+    /// Starts a process for this store.
     ///
-    /// `npm ci` must have been run in its folder: `cargo xtask setup` does.
+    /// `npm ci` must have been run in its folder: `cargo xtask setup` does that.
     pub fn start(store: &Path) -> Self {
         Self::start_under(&[], store)
     }
 
-    /// The same, run by another program, such as `strace` with its arguments.
+    /// Starts it under another program, such as `strace` with its arguments.
     pub fn start_under(wrapper: &[&str], store: &Path) -> Self {
         let folder = folder();
         assert!(
@@ -45,24 +45,24 @@ impl Clawdbot {
         started
     }
 
-    /// Has it do something, without waiting for the end of it.
+    /// Starts a command, without waiting for its end.
     pub fn begin(&mut self, command: &Value) {
         writeln!(self.stdin, "{command}").expect("the process reads");
     }
 
-    /// What became of the thing it was told to do first of those not asked for yet.
+    /// The result of the oldest command without a collected result.
     pub fn reply(&mut self) -> Value {
         let line = self.replies.next().expect("an answer").expect("a line of text");
         serde_json::from_str(&line).expect("JSON")
     }
 
-    /// Has it do something, and waits for the end of it.
+    /// Runs a command, and waits for its end.
     pub fn ask(&mut self, command: &Value) -> Value {
         self.begin(command);
         self.reply()
     }
 
-    /// Its process id, or that of the program it runs under.
+    /// Its process id, or that of the wrapper program.
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -1,39 +1,40 @@
-//! Just enough HTML to fill in an authorization server's forms. Not a parser: a reader of tags and attributes.
+//! Just enough HTML to fill in an authorization server's forms. It reads tags and attributes, and
+//! is not a full parser.
 
-/// A form as a user would meet it.
+/// A form on a page.
 #[derive(Clone, Debug, Default)]
 pub struct Form {
-    /// Its name on the page, by which a button elsewhere may mean it.
+    /// Its id on the page, to which a button elsewhere may refer.
     pub id: Option<String>,
-    /// Where it goes, as written (may be relative or empty).
+    /// Its target, as written (may be relative or empty).
     pub action: String,
     /// Whether it is sent with `POST`.
     pub post: bool,
-    /// The fields that would be sent as they are.
+    /// The fields with the values that would be sent.
     pub fields: Vec<Field>,
-    /// The buttons that would send it.
+    /// The buttons that would submit it.
     pub buttons: Vec<Button>,
 }
 
-/// A named input with its present value.
+/// A named input with its current value.
 #[derive(Clone, Debug)]
 pub struct Field {
     /// The name it is sent under.
     pub name: String,
     /// `text`, `password`, `hidden`, …
     pub kind: String,
-    /// What it holds.
+    /// Its value.
     pub value: String,
 }
 
-/// Something that sends its form when pressed.
+/// A button that submits its form.
 #[derive(Clone, Debug, Default)]
 pub struct Button {
     /// The name it is sent under, if any.
     pub name: Option<String>,
     /// The value sent under that name.
     pub value: String,
-    /// What the user reads on it.
+    /// The visible text.
     pub text: String,
 }
 
@@ -95,7 +96,7 @@ pub fn read(page: &str) -> (Vec<Form>, Vec<String>) {
     (forms, links)
 }
 
-/// The value of an attribute in the inside of a tag.
+/// The value of an attribute in the text of a tag.
 fn attribute(tag: &str, name: &str) -> Option<String> {
     let mut rest = tag;
     loop {

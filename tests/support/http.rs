@@ -1,6 +1,7 @@
-//! The few lines of HTTP/1.1 the tests need, on both sides: one request per connection, no TLS.
+//! A minimal HTTP/1.1 for the tests, client and server: one request per connection, no TLS.
 //!
-//! Written by hand so that a test can do what a library would not: send half a body, hang up early, follow nothing.
+//! Written by hand so that a test can do what a library would not: send half a body, hang up early,
+//! follow no redirect.
 
 use crate::TIMEOUT;
 use std::fmt::Write as _;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use url::Url;
 
-/// A request as it came in.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// `GET`, `POST`, …
@@ -19,7 +20,7 @@ pub struct Request {
     pub target: String,
     /// Header names in lower case, with their values.
     pub headers: Vec<(String, String)>,
-    /// The body, as long as `content-length` said.
+    /// The body, with the length given by `content-length`.
     pub body: Vec<u8>,
 }
 
@@ -34,7 +35,7 @@ impl Request {
         decode(self.target.split_once('?').map_or("", |(_, query)| query))
     }
 
-    /// The fields of a form or of a flat JSON object, whichever the body is.
+    /// The fields of the body, which is a form or a flat JSON object.
     pub fn fields(&self) -> Vec<(String, String)> {
         if !self.is_json() {
             return decode(&String::from_utf8_lossy(&self.body));
@@ -48,7 +49,7 @@ impl Request {
         object.into_iter().map(|(name, value)| (name, text(value))).collect()
     }
 
-    /// Whether the body says it is JSON.
+    /// Whether the body is JSON according to its content type.
     pub fn is_json(&self) -> bool {
         self.header("content-type").is_some_and(|kind| kind.starts_with("application/json"))
     }
@@ -113,7 +114,8 @@ impl Response {
     }
 }
 
-/// Answers each request with what `respond` gives, until the end of this process. The address.
+/// Responds to each request with the result of `respond`, until this process ends. Returns the
+/// address.
 pub fn serve(respond: impl Fn(&Request) -> Response + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -123,7 +125,7 @@ pub fn serve(respond: impl Fn(&Request) -> Response + Send + Sync + 'static) -> 
             let respond = Arc::clone(&respond);
             thread::spawn(move || {
                 if let Ok(Some(request)) = read_request(&stream) {
-                    // Whoever asked may be gone.
+                    // The client may be gone.
                     let _ = (&stream).write_all(&respond(&request).to_bytes());
                 }
             });
@@ -132,12 +134,12 @@ pub fn serve(respond: impl Fn(&Request) -> Response + Send + Sync + 'static) -> 
     format!("http://{address}")
 }
 
-/// Reads one request. `None`: the other side hung up before it said anything.
+/// Reads one request. `None`: the client hung up before it sent anything.
 pub fn read_request(stream: &TcpStream) -> io::Result<Option<Request>> {
     read_request_from(stream)
 }
 
-/// The same, from bytes that have come already.
+/// Reads one request from bytes that have already arrived.
 pub(crate) fn read_request_from(bytes: impl Read) -> io::Result<Option<Request>> {
     let mut reader = BufReader::new(bytes);
     let mut first = String::new();
@@ -154,18 +156,18 @@ pub(crate) fn read_request_from(bytes: impl Read) -> io::Result<Option<Request>>
     Ok(Some(Request { method, target, headers, body }))
 }
 
-/// `GET url`, following nothing.
+/// `GET url`, without following redirects.
 pub fn get(url: &str) -> io::Result<Response> {
     send("GET", url, &[], &[])
 }
 
-/// `POST url` with a form, following nothing.
+/// `POST url` with a form, without following redirects.
 pub fn post_form(url: &str, fields: &[(&str, &str)]) -> io::Result<Response> {
     let kind = ("content-type", "application/x-www-form-urlencoded");
     send("POST", url, &[kind], encode(fields).as_bytes())
 }
 
-/// `POST url` with a JSON body, following nothing.
+/// `POST url` with a JSON body, without following redirects.
 pub fn post_json(url: &str, body: &serde_json::Value) -> io::Result<Response> {
     send("POST", url, &[("content-type", "application/json")], body.to_string().as_bytes())
 }
@@ -274,7 +276,7 @@ pub fn decode(text: &str) -> Vec<(String, String)> {
     url::form_urlencoded::parse(text.as_bytes()).into_owned().collect()
 }
 
-/// The first value of a name.
+/// The first value with this name.
 pub fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
     pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }

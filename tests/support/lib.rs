@@ -1,20 +1,21 @@
-//! What the whole-program tests stand on.
+//! The foundation of the whole-program tests.
 //!
-//! - [`issuer`]: an authorization server of our own that forgets nothing and fails on command;
-//! - [`person`]: somebody who reads an authorization server's pages, logs in and consents or refuses;
+//! - [`issuer`]: a test authorization server that forgets nothing and fails on command;
+//! - [`user`]: a scripted user who reads an authorization server's pages, logs in and consents or
+//!   refuses;
 //! - [`sandbox`]: a temporary home in which the real binary runs;
 //! - [`peer`]: the certified server of `tests/peers/oidc-provider`;
 //! - [`upstream`]: a model provider that fails on command;
 //! - [`clawdbot`]: a writer that behaves like Clawdbot, with its lock;
-//! - [`transcript`]: commands and what they say, replayed;
+//! - [`transcript`]: recorded commands and their output, replayed;
 //! - [`recording`]: a transcript as an animated picture;
 //! - [`mod@reference`]: the commands as a page of documentation;
 //! - [`browser`]: a real Chromium;
 //! - [`tmux`]: a real terminal;
 //! - `two_users`: two users of one machine, one of whom attacks the other;
-//! - [`http`]: the few lines of HTTP/1.1 the others need.
+//! - [`http`]: the minimal HTTP/1.1 that the others need.
 //!
-//! Nothing here sleeps: whoever waits, waits for an event, with a deadline that only a hang can reach.
+//! Nothing here sleeps: every wait is for an event, with a deadline that only a hang can reach.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -42,7 +43,7 @@ pub mod two_users;
 pub mod upstream;
 pub mod user;
 
-/// How long anything may take before we call it a hang. No test passes or fails by it otherwise.
+/// The deadline after which we assume a hang. Otherwise no test depends on it.
 pub const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The wall clock in milliseconds since the epoch, as the binary under test sees it.

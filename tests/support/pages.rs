@@ -1,4 +1,5 @@
-//! The Rust examples of the pages, compiled as examples of this crate. `cargo xtask tidy` finds a page that is missing.
+//! The Rust examples of the documentation pages, compiled as examples of this crate. `cargo xtask
+//! tidy` finds a missing page.
 
 #[doc = include_str!("../../docs/library.md")]
 mod library {}

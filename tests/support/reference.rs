@@ -1,4 +1,4 @@
-//! The reference of the commands in `docs/cli.md`, made from the parser's own definition.
+//! The command reference in `docs/cli.md`, generated from the parser's own definition.
 
 use auth_cli::cli::Cli;
 use clap::{Arg, Command, CommandFactory as _};
@@ -9,10 +9,10 @@ pub const PAGE: &str = "docs/cli.md";
 const START: &str = "<!-- reference: made by `cargo xtask docs` -->";
 const END: &str = "<!-- end of the reference -->";
 
-/// The page with a fresh reference between its marks.
+/// The page with a new reference between its markers.
 ///
 /// # Panics
-/// The marks are not there.
+/// The markers are missing.
 pub fn renewed(page: &str) -> String {
     let (before, rest) = page.split_once(START).expect("the page has a start mark");
     let (_, after) = rest.split_once(END).expect("the page has an end mark");
@@ -24,7 +24,7 @@ pub fn root() -> Command {
     Cli::command()
 }
 
-/// The words of every command that has none below it: `models auth login`.
+/// Every command without subcommands, by its words: `models auth login`.
 pub fn commands() -> Vec<(String, Command)> {
     let mut all = Vec::new();
     let mut root = root();

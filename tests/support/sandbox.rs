@@ -1,4 +1,4 @@
-//! A temporary home with a state directory of its own, in which the real binary runs with nothing else around it.
+//! A temporary home with its own state directory, in which the real binary runs isolated.
 
 use crate::issuer::{CLIENT, Issuer, Tokens};
 use crate::{TIMEOUT, now_ms, sha256_hex};
@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
 use tempfile::TempDir;
 
-/// A home directory for one test; it goes when the value goes.
+/// A home directory for one test, removed on drop.
 #[derive(Debug)]
 pub struct Sandbox {
     root: TempDir,
@@ -25,9 +25,9 @@ pub struct Sandbox {
 /// A finished run.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// What was run.
+    /// The arguments.
     pub args: Vec<String>,
-    /// The exit code; `None` if a signal ended it.
+    /// The exit code; `None` if a signal ended the process.
     pub code: Option<i32>,
     /// All of standard output.
     pub stdout: String,
@@ -35,7 +35,7 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// A run still going on. Dropping it kills the process.
+/// A run in progress. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Running {
     args: Vec<String>,
@@ -47,12 +47,12 @@ pub struct Running {
 }
 
 impl Sandbox {
-    /// A home with nothing in it: `home/` and `home/.clawdbot/`.
+    /// An empty home: `home/` and `home/.clawdbot/`.
     pub fn new() -> Self {
         Self::within(&env::temp_dir())
     }
 
-    /// The same below a directory of the caller's choice.
+    /// An empty home below a given directory.
     pub fn within(directory: &Path) -> Self {
         let root = tempfile::tempdir_in(directory).expect("a temporary directory");
         for directory in ["home/.clawdbot", "bin"] {
@@ -82,12 +82,12 @@ impl Sandbox {
         self.home().join(".clawdbot")
     }
 
-    /// The only directory on the binary's `PATH`; empty at first.
+    /// The only directory on the binary's `PATH`; initially empty.
     pub fn bin(&self) -> PathBuf {
         self.root.path().join("bin")
     }
 
-    /// Where an agent's store and its companions are.
+    /// The directory of an agent's store and the files beside it.
     pub fn agent_dir(&self, agent: &str) -> PathBuf {
         self.state().join("agents").join(agent).join("agent")
     }
@@ -102,12 +102,12 @@ impl Sandbox {
         self.env.push((name.to_owned(), value.into()));
     }
 
-    /// Puts the machine's own programs on the `PATH` of every later run: for scripts.
+    /// Adds the machine's own programs to the `PATH` of every later run, for scripts.
     pub fn allow_scripts(&mut self) {
         self.set_env("PATH", "/usr/local/bin:/usr/bin:/bin");
     }
 
-    /// Where the plugins are.
+    /// The path of a plugin.
     pub fn plugin_path(&self, id: &str) -> PathBuf {
         self.state().join("providers").join("bin").join(format!("clawdbot-provider-{id}"))
     }
@@ -147,7 +147,7 @@ impl Sandbox {
         self.seed_store(agent, &store);
     }
 
-    /// Lets a profile's access token expire, without a wait: a minute ago, after an hour of life.
+    /// Makes a profile's access token look expired since a minute, after a lifetime of an hour.
     pub fn expire(&self, agent: &str, id: &str) {
         self.edit_store(agent, |store| {
             let profile = &mut store["profiles"][id];
@@ -157,12 +157,12 @@ impl Sandbox {
         });
     }
 
-    /// One profile of an agent's store; null if it is not there.
+    /// One profile of an agent's store; null if it does not exist.
     pub fn profile(&self, agent: &str, id: &str) -> Value {
         self.read_store(agent)["profiles"][id].clone()
     }
 
-    /// Writes `clawdbot.json`, comments and all.
+    /// Writes `clawdbot.json`, including comments.
     pub fn write_config(&self, text: &str) {
         write(&self.state().join("clawdbot.json"), text.as_bytes());
     }
@@ -173,8 +173,9 @@ impl Sandbox {
         write(&path, manifest.to_string().as_bytes());
     }
 
-    /// Makes an issuer known as the provider `id`, and gives the agent `main` a profile of each account, its access
-    /// token expired. Returns the tokens, in the same order; the profiles are `<id>:<account>`.
+    /// Adds an issuer as the provider `id`, and gives the agent `main` a profile of each account
+    /// with an expired access token. Returns the tokens, in the same order; the profiles are
+    /// `<id>:<account>`.
     pub fn seed_expired(&self, issuer: &Issuer, id: &str, accounts: &[&str]) -> Vec<Tokens> {
         self.write_manifest(id, &issuer.manifest(id));
         let tokens: Vec<_> = accounts.iter().map(|account| issuer.grant(account)).collect();
@@ -217,7 +218,7 @@ impl Sandbox {
         command
     }
 
-    /// Runs a script to its end, its input empty.
+    /// Runs a script to its end, with empty input.
     pub fn shell(&self, script: &str) -> Finished {
         let mut command = self.program("sh", &["-c", script]);
         let output = command.stdin(Stdio::null()).output().expect("a shell");
@@ -230,7 +231,7 @@ impl Sandbox {
         }
     }
 
-    /// Runs the binary to its end, its input empty.
+    /// Runs the binary to its end, with empty input.
     pub fn run(&self, args: &[&str]) -> Finished {
         self.run_with_input(args, "")
     }
@@ -243,7 +244,7 @@ impl Sandbox {
         running.finish()
     }
 
-    /// Starts the binary; its input stays open.
+    /// Starts the binary with open input.
     pub fn start(&self, args: &[&str]) -> Running {
         let mut command = self.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -271,7 +272,7 @@ impl Sandbox {
         Running { args, child, stdin, lines, stderr: String::new(), stdout: Some(stdout) }
     }
 
-    /// Starts `count` runs at once, their input empty, and waits for all of them.
+    /// Starts `count` runs at once, with empty input, and waits for all of them.
     pub fn run_many(&self, count: usize, args: &[&str]) -> Vec<Finished> {
         let begin = |_| {
             let mut running = self.start(args);
@@ -282,7 +283,8 @@ impl Sandbox {
         all.into_iter().map(Running::finish).collect()
     }
 
-    /// Logs in at an issuer that consents by itself: the callback goes to the listener. Returns the finished run.
+    /// Logs in at an issuer that consents automatically: the callback goes to the listener. Returns
+    /// the finished run.
     pub fn log_in(&self, provider: &str, more: &[&str]) -> Finished {
         let args = ["models", "auth", "login", "--provider", provider, "--no-browser"];
         let mut login = self.start(&[&args[..], more].concat());
@@ -299,7 +301,7 @@ impl Default for Sandbox {
 }
 
 impl Finished {
-    /// Stops the test unless the run ended with this exit code.
+    /// Fails the test unless the run ended with this exit code.
     #[track_caller]
     pub fn expect_code(&self, code: i32) -> &Self {
         assert_eq!(self.code, Some(code), "wrong exit code of {self:#?}");
@@ -328,12 +330,12 @@ impl Running {
     /// Types into the process.
     pub fn type_in(&mut self, text: &str) {
         if let Some(stdin) = &mut self.stdin {
-            // It may have ended already, without reading: that is its right.
+            // It may have ended already without reading its input, which is fine.
             let _ = stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush());
         }
     }
 
-    /// Ends the input.
+    /// Closes the input.
     pub fn close_input(&mut self) {
         self.stdin = None;
     }
@@ -352,7 +354,7 @@ impl Running {
         }
     }
 
-    /// The authorization URL, which stands alone on a line of standard error.
+    /// The authorization URL, which is on a line of its own on standard error.
     #[track_caller]
     pub fn authorization_url(&mut self) -> String {
         while let Some(line) = self.next_line() {
@@ -363,7 +365,7 @@ impl Running {
         panic!("{:?} printed no authorization URL: {}", self.args, self.stderr);
     }
 
-    /// The address and the code of a login by device code: each stands alone on a line of standard error.
+    /// The address and the code of a device login: each is on a line of its own on standard error.
     #[track_caller]
     pub fn device_code(&mut self) -> (String, String) {
         let mut address = None;
@@ -380,7 +382,7 @@ impl Running {
         panic!("{:?} showed no code: {}", self.args, self.stderr);
     }
 
-    /// Ends this process at once (SIGKILL); its children go on.
+    /// Kills only this process at once (SIGKILL); its children continue.
     pub fn kill_only(mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -410,7 +412,7 @@ impl Drop for Running {
     }
 }
 
-/// An `oauth` profile as the binary itself would have stored it an hour ago, expired since a minute.
+/// An `oauth` profile as the binary would have stored it an hour ago, expired for a minute.
 pub fn expired(issuer: &Issuer, provider: &str, tokens: &Tokens) -> Value {
     json!({
         "type": "oauth",
@@ -426,7 +428,8 @@ pub fn expired(issuer: &Issuer, provider: &str, tokens: &Tokens) -> Value {
     })
 }
 
-/// The processes whose parent is `parent`: what a killed foreground leaves to finish its work.
+/// The processes whose parent is `parent`: those that a killed foreground process leaves to finish
+/// its work.
 pub fn children_of(parent: u32) -> Vec<u32> {
     let listing = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
     let listing = listing.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
@@ -450,7 +453,7 @@ fn from_proc() -> String {
     entries.filter_map(line).collect()
 }
 
-/// Ends a process at once (SIGKILL), whoever its parent is.
+/// Kills a process at once (SIGKILL), with any parent.
 pub fn kill(id: u32) {
     kill_with("KILL", id);
 }
@@ -461,14 +464,15 @@ pub fn kill_with(signal: &str, id: u32) {
     assert!(status.is_ok_and(|status| status.success()), "cannot send {signal} to {id}");
 }
 
-/// Writes a file, with the directories it needs. For seeding only: the binary has its own way to write.
+/// Writes a file and its parent directories. Only for preparing a test: the binary has its own way
+/// to write.
 #[expect(clippy::disallowed_methods, reason = "a test's own file, which nobody else writes yet")]
 pub fn write(path: &Path, bytes: &[u8]) {
     fs::create_dir_all(path.parent().expect("a file in a directory")).expect("a directory");
     fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
-/// Changes the mode of a file, where files have one.
+/// Changes the mode of a file, on systems with modes.
 pub fn set_mode(path: &Path, mode: u32) {
     #[cfg(unix)]
     {
@@ -481,7 +485,7 @@ pub fn set_mode(path: &Path, mode: u32) {
     let _ = (path, mode);
 }
 
-/// The example plugin in Rust, as it was built beside the binary under test.
+/// The example plugin in Rust, as built beside the binary under test.
 pub fn example_plugin() -> Vec<u8> {
     let path =
         binary().with_file_name(format!("clawdbot-provider-demo{}", env::consts::EXE_SUFFIX));
@@ -490,7 +494,7 @@ pub fn example_plugin() -> Vec<u8> {
     })
 }
 
-/// The binary under test: `CLAWDBOT_BIN`, else the one in the target directory this test was built into.
+/// The binary under test: `CLAWDBOT_BIN`, else the one in this test's target directory.
 #[expect(clippy::disallowed_methods, reason = "the one variable the tests take from the outside")]
 pub fn binary() -> PathBuf {
     env::var_os("CLAWDBOT_BIN").map_or_else(

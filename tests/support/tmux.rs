@@ -1,4 +1,4 @@
-//! A real terminal: `tmux` runs the binary in one, types into it, and tells what it shows.
+//! A real terminal: `tmux` runs the binary in it, types into it, and returns what it shows.
 
 use crate::TIMEOUT;
 use crate::sandbox::{Sandbox, write};
@@ -18,13 +18,13 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Runs the binary with these arguments in a terminal of that size. When it ends, the terminal shows `exit N`, and
-    /// `echo on` if what is typed would be seen.
+    /// Runs the binary with these arguments in a terminal of that size. When it ends, the terminal
+    /// shows `exit N`, and `echo on` if the echo is on.
     pub fn start(sandbox: &Sandbox, columns: usize, rows: usize, args: &[&str]) -> Self {
         Self::for_command(&sandbox.command(args), sandbox, columns, rows)
     }
 
-    /// The same with another program.
+    /// Runs another program in a terminal of that size.
     pub fn for_command(command: &Command, sandbox: &Sandbox, columns: usize, rows: usize) -> Self {
         let mut script = "trap : INT\nenv -i".to_owned();
         for (name, value) in command.get_envs() {
@@ -56,7 +56,7 @@ impl Terminal {
             let set = tmux(&socket).args(["set-option", "-g"]).args(option).status();
             assert!(set.is_ok_and(|it| it.success()));
         }
-        // One more client only listens, so that nobody has to look every few milliseconds.
+        // A second client only listens for changes, so that no polling is needed.
         let mut watcher = tmux(&socket)
             .args(["-C", "attach-session"])
             .stdin(Stdio::piped())
@@ -79,12 +79,12 @@ impl Terminal {
         terminal
     }
 
-    /// What the terminal shows, with what scrolled out of it; lines that wrapped are joined.
+    /// The content of the terminal, including scrolled-out lines; wrapped lines are joined.
     pub fn screen(&self) -> String {
         self.captured(&["-J"])
     }
 
-    /// What it shows, as the eye sees it: wrapped lines are several.
+    /// The visible lines; a wrapped line counts as several.
     pub fn lines(&self) -> Vec<String> {
         self.captured(&[]).lines().map(|line| line.trim_end().to_owned()).collect()
     }
@@ -94,7 +94,7 @@ impl Terminal {
         String::from_utf8_lossy(&output.expect("tmux answers").stdout).trim_end().to_owned()
     }
 
-    /// Waits until the terminal shows `text`, and returns all it shows.
+    /// Waits until the terminal shows `text`, and returns its content.
     #[track_caller]
     pub fn wait_for(&self, text: &str) -> String {
         loop {
@@ -110,7 +110,7 @@ impl Terminal {
         }
     }
 
-    /// Types text as it is.
+    /// Types text unchanged.
     pub fn type_in(&self, text: &str) {
         let typed = tmux(&self.socket).args(["send-keys", "-l", "--", text]).status();
         assert!(typed.is_ok_and(|it| it.success()), "tmux types");

@@ -1,16 +1,16 @@
-//! Transcripts: commands and what they say, in files that people read and the tests replay.
+//! Transcripts: commands and their output, in files that people read and the tests replay.
 //!
-//! A line begins with what it is:
+//! The start of a line gives its type:
 //!
 //! - `#` a comment; an empty line;
 //! - `file PATH` a file in the home directory, its text on the next lines, indented by four spaces;
 //! - `env NAME=VALUE`, `terminal COLUMNS`, `pipe`: for the commands after it;
-//! - `wait MINUTES` lets the clock go on; it stands still otherwise;
-//! - `head LINES` shows only the first lines of what the next command prints;
+//! - `wait MINUTES` advances the clock, which stands still otherwise;
+//! - `head LINES` shows only the first lines of the next command's output;
 //! - `$ clawdbot …` a command, words in single quotes kept together; `< ` its input;
-//! - `| ` what it printed on standard output, `! ` on standard error, `? ` its exit code if that is not 0.
+//! - `| ` its standard output, `! ` its standard error, `? ` its exit code if that is not 0.
 //!
-//! [`replay`] runs the commands in process, in a home of their own, and writes the last three anew.
+//! [`replay`] runs the commands in process, in a home of their own, and rewrites the last three.
 
 use auth_cli::host::context::{Captured, Context};
 use auth_store::Timestamp;
@@ -18,10 +18,10 @@ use std::fmt::Write as _;
 use std::io::Cursor;
 use std::path::Path;
 
-/// When every transcript begins.
+/// The time at which every transcript begins.
 pub const NOW: i64 = 1_769_644_800_000;
 
-/// A command of a transcript, and how it ended.
+/// A command of a transcript, and its result.
 #[derive(Clone, Debug)]
 pub struct Ran {
     /// The words after `clawdbot`.
@@ -30,10 +30,10 @@ pub struct Ran {
     pub exit: u8,
 }
 
-/// Runs the commands of a transcript. The transcript as it should be, and what ran.
+/// Runs the commands of a transcript. Returns the expected transcript, and the commands.
 pub fn replay(text: &str) -> (String, Vec<Ran>) {
     let home = tempfile::tempdir().expect("a temporary directory");
-    // As others would see it; on some systems the temporary directory is behind a link.
+    // The canonical path; on some systems the temporary directory is behind a link.
     let home = std::fs::canonicalize(home.path()).map(|path| (home, path)).expect("a path");
     let mut world = World { home: home.1, now: NOW, env: Vec::new(), width: None, head: None };
     let (mut told, mut all) = (String::new(), Vec::new());

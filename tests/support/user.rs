@@ -1,8 +1,9 @@
-//! A scripted person: reads the pages of an authorization server nobody here wrote, logs in, consents or refuses.
+//! A scripted user: reads the pages of a third-party authorization server, logs in, consents or
+//! refuses.
 //!
-//! Knows no server by name. Follows redirects on the server with a cookie jar, and stops where the server sends the
-//! browser to the client's redirect URI: that address is fetched (so the loopback listener gets it) or handed back
-//! (so a test can paste it).
+//! It has no code for particular servers. It follows redirects on the server with a cookie jar, and
+//! stops when the server redirects the browser to the client's redirect URI: that address is
+//! fetched (so the loopback listener gets it) or returned (so a test can paste it).
 
 use crate::html::{self, Button, Form};
 use crate::http::{self, Response};
@@ -12,18 +13,18 @@ use url::Url;
 const ACCEPT: [&str; 7] = ["accept", "allow", "authorize", "yes", "continue", "approve", "confirm"];
 const REFUSE: [&str; 5] = ["deny", "abort", "cancel", "refuse", "no"];
 
-/// Who sits at the browser.
+/// The user at the browser.
 #[derive(Clone, Debug)]
 pub struct User {
     name: String,
     password: String,
     refuses: bool,
-    /// The device code to enter where a page asks for one.
+    /// The device code for a page that asks for one.
     code: String,
     cookies: Vec<Cookie>,
 }
 
-/// The next thing to do: where to, whether by `POST`, and with which fields.
+/// The next step: the address, whether to use `POST`, and the fields.
 type Step = (String, bool, Vec<(String, String)>);
 
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ struct Cookie {
 }
 
 impl User {
-    /// Somebody who logs in under this name and consents to everything.
+    /// A user who logs in under this name and consents to everything.
     pub fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -45,20 +46,22 @@ impl User {
         }
     }
 
-    /// Somebody who refuses wherever there is something to consent to.
+    /// A user who refuses every consent.
     #[must_use]
     pub fn who_refuses(mut self) -> Self {
         self.refuses = true;
         self
     }
 
-    /// Goes through the server's pages and delivers the redirect to the listener. Returns the listener's page.
+    /// Walks through the server's pages and delivers the redirect to the listener. Returns the
+    /// listener's page.
     pub fn visit(&mut self, authorization_url: &str) -> io::Result<Response> {
         let redirect = self.walk(authorization_url)?;
         http::get(&redirect)
     }
 
-    /// Goes through the server's pages. Returns the address the browser ends on, not fetched.
+    /// Walks through the server's pages. Returns the final address of the browser, without fetching
+    /// it.
     pub fn walk(&mut self, authorization_url: &str) -> io::Result<String> {
         let url = Url::parse(authorization_url).map_err(io::Error::other)?;
         let stop = url
@@ -69,14 +72,14 @@ impl User {
         self.go(url, Some(&stop))
     }
 
-    /// Opens the page for device codes, enters the code, and goes on until there is nothing more to
-    /// do. Returns the last page.
+    /// Opens the page for device codes, enters the code, and continues until nothing is left to do.
+    /// Returns the last page.
     pub fn enter_code(&mut self, verification_uri: &str, user_code: &str) -> io::Result<String> {
         user_code.clone_into(&mut self.code);
         self.go(Url::parse(verification_uri).map_err(io::Error::other)?, None)
     }
 
-    /// Walks, up to the address `stop`, or to a page without anything to do.
+    /// Walks up to the address `stop`, or to a page without anything to do.
     fn go(&mut self, mut url: Url, stop: Option<&str>) -> io::Result<String> {
         let mut form: Option<String> = None;
         for _ in 0..25 {
@@ -108,7 +111,7 @@ impl User {
         Err(io::Error::other("gave up: too many pages"))
     }
 
-    /// What this person does next on a page; nothing, if there is nothing to do.
+    /// This user's next step on a page; `None` if there is nothing to do.
     fn choose(&self, page: &str) -> Option<Step> {
         let (forms, links) = html::read(page);
         if let Some(form) = forms.iter().find(|form| form.fields.iter().any(asks_who)) {

@@ -1,5 +1,5 @@
-//! The network in all its moods: what each of them is taken for, how often we ask, what is recorded, and that the next
-//! call goes on from there.
+//! Network faults: how each of them is classified, how often we send, what is recorded, and that
+//! the next call continues from there.
 
 use crate::Settings;
 use crate::live::{Home, PROFILE, TOKEN, Watch, expect, judge};
@@ -12,42 +12,44 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
-/// One mood.
+/// One network fault.
 struct Case {
     name: String,
-    /// What the issuer does to the first requests; after those it behaves.
+    /// What the issuer does to the first requests; later ones are served normally.
     faults: Vec<Fault>,
-    /// Whether a used-up token gives its successor once more.
+    /// Whether a used-up token returns its successor again.
     grace: bool,
     /// The exit code.
     exit: i32,
-    /// How many requests that takes.
+    /// The number of requests.
     requests: usize,
-    /// What the record of the token says afterwards.
+    /// The state in the token's record afterwards.
     record: &'static str,
-    /// How many seconds from now nobody asks, at least and at most.
+    /// The minimum and maximum number of seconds during which nothing is sent.
     wait: Option<(u64, u64)>,
     next: Next,
 }
 
-/// What the next call does.
+/// The behavior of the next call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
-    /// Nothing to be done: it has the token.
+    /// Does nothing: it has the token.
     HasIt,
-    /// Asks once more, and gets it.
+    /// Sends once more, and gets the token.
     Asks,
-    /// Waits and asks nothing; told not to wait, it asks and gets it.
+    /// Waits and sends nothing; with a force, it sends and gets the token.
     Waits,
-    /// Says that a login is needed and asks nothing; told to insist, it asks and gets it.
+    /// Reports that a login is needed and sends nothing; with a force to send, it sends and gets
+    /// the token.
     NeedsLogin,
-    /// The same, but the login is lost: the issuer has used the token up, and its response is nowhere.
+    /// Like `NeedsLogin`, but the login is lost: the issuer has used up the token, and its response
+    /// is gone.
     IsLost,
-    /// Waits and asks nothing; told not to wait, it learns that the login is lost.
+    /// Waits and sends nothing; with a force, it learns that the login is lost.
     WaitsAndIsLost,
 }
 
-/// Runs all of it.
+/// Runs the stage.
 pub(crate) fn run(settings: &Settings) -> Report {
     let mut report = Report::default();
     let cases = cases(settings.full);
@@ -94,7 +96,7 @@ fn case(name: impl Debug, faults: Vec<Fault>, grace: bool) -> Case {
 fn cases(full: bool) -> Vec<Case> {
     let mut all = Vec::new();
     for grace in [false, true] {
-        // Not carried out: asked again until it is, at most three times in all.
+        // Not carried out: sent again until it is, at most three times in total.
         for fault in [Fault::DropBeforeRead, Fault::DropAfterRead, Fault::Garbage] {
             for times in 1..=3_usize {
                 let case = case((&fault, times), vec![fault.clone(); times], grace);
@@ -104,7 +106,8 @@ fn cases(full: bool) -> Vec<Case> {
                 });
             }
         }
-        // Carried out, and the response is lost: with grace it comes again, without it the login is gone.
+        // Carried out, and the response is lost: with grace it is returned again, without grace the
+        // login is lost.
         for fault in [Fault::DropAfterCommit, Fault::HalfBody, Fault::ResetAfterCommit] {
             let lost = case(&fault, vec![fault.clone()], grace);
             all.push(if grace {
@@ -129,7 +132,7 @@ fn cases(full: bool) -> Vec<Case> {
     all
 }
 
-/// Answers that come after we have stopped waiting.
+/// Responses that arrive after our timeout.
 fn slow(full: bool) -> Vec<Case> {
     let held = case("silent for longer than we wait", vec![Fault::HoldRequest], false);
     let mut all = vec![Case { requests: 2, ..held }];
@@ -142,7 +145,7 @@ fn slow(full: bool) -> Vec<Case> {
     all
 }
 
-/// Answers that prove nothing.
+/// Responses that prove nothing.
 fn unavailable() -> Vec<Case> {
     let status = |status: u16, headers: &[(&str, &str)], body: &str| Fault::Status {
         status,
@@ -189,7 +192,7 @@ fn unavailable() -> Vec<Case> {
     replies.into_iter().map(taken).collect()
 }
 
-/// The only answers that end a login.
+/// The only responses that end a login.
 fn refused() -> Vec<Case> {
     let codes = [
         r#"{"error":"invalid_grant"}"#,
@@ -257,7 +260,7 @@ fn play(case: &Case) -> Report {
     report
 }
 
-/// The next call, and the one after it that insists.
+/// The next call, and the forced one after it.
 fn next(report: &mut Report, case: &Case, home: &Home, record: &Value, before: usize) {
     let what = format!("after {}", case.name);
     let (exit, asks) = match case.next {
@@ -269,7 +272,7 @@ fn next(report: &mut Report, case: &Case, home: &Home, record: &Value, before: u
     let retry_at = record["retryAt"].as_u64().unwrap_or(u64::MAX);
     let second = home.sandbox.run(&TOKEN);
     if second.code != Some(exit) && now_ms() >= retry_at {
-        // So slow a machine that the wait was over: it may ask, and does.
+        // The machine is so slow that the wait was over: the call may send, and does.
         return judge(report, &second);
     }
     expect(report, &what, &second, exit);
@@ -293,7 +296,7 @@ fn next(report: &mut Report, case: &Case, home: &Home, record: &Value, before: u
     }
 }
 
-/// No redirect is followed, whatever its kind, and its target hears nothing.
+/// No redirect is followed, whatever its status, and its target gets no request.
 fn redirected(report: &mut Report) {
     let elsewhere = Issuer::start();
     for status in [301, 302, 303, 307, 308] {
@@ -313,7 +316,7 @@ fn redirected(report: &mut Report) {
     }
 }
 
-/// Whatever an issuer says, the store has the token that it had or the one that came.
+/// Whatever an issuer responds, the store has either its old token or the received one.
 fn random_replies(report: &mut Report, seed: u64, count: u64) {
     let mut home = Home::new(1);
     let mut chance = Chance(seed);
@@ -329,14 +332,15 @@ fn random_replies(report: &mut Report, seed: u64, count: u64) {
             report.fail(format!("{what}: nothing was sent: {}", finished.stderr));
         }
         let after = home.refresh_token("main", PROFILE);
-        // As the body spells it: some tokens of chance are control characters.
+        // As the body spells it: some random tokens are control characters.
         let came = body.contains(&json!(after).to_string()) && !after.is_empty();
         if after != before && !came {
             report.lost += 1;
             report.fail(format!("{what}: `{before}` became `{after}`"));
         }
         report.injections += 1;
-        // What cannot be merged is kept, and nothing is sent any more; what can be may be no token of this issuer's.
+        // A response that cannot be merged is kept, and nothing is sent any more. A merged token
+        // may not be one of this issuer's.
         if finished.code != Some(5) {
             report.requests += asked(&home.issuer) as u64;
             home = Home::new(1);
@@ -345,7 +349,7 @@ fn random_replies(report: &mut Report, seed: u64, count: u64) {
     report.requests += asked(&home.issuer) as u64;
 }
 
-/// A small generator of numbers (SplitMix64): the same seed, the same replies.
+/// A small random number generator (SplitMix64): the same seed gives the same responses.
 struct Chance(u64);
 
 impl Chance {
@@ -413,7 +417,7 @@ impl Chance {
     }
 }
 
-/// What shows that this stage can fail.
+/// Shows that this stage can fail.
 fn controls(report: &mut Report) {
     // The check of the files finds a lost token.
     let home = Home::new(1);
@@ -422,7 +426,7 @@ fn controls(report: &mut Report) {
     let lost = home.check_all_but_losses(&mut Report::default(), "control");
     report.control("an answer that is lost without grace", !lost.is_empty());
 
-    // A client that does not ask again cannot do what the table above demands.
+    // A client that does not send again cannot satisfy the table above.
     let home = Home::new(1);
     let mut manifest = home.issuer.manifest("demo");
     manifest["replay_after_lost_response"] = json!(false);
@@ -432,5 +436,5 @@ fn controls(report: &mut Report) {
     report.control("a client that never asks again", code != Some(0));
 }
 
-/// So many cases are played at the same time; most of them wait.
+/// How many cases run at the same time; most of them only wait.
 const AT_ONCE: usize = 12;

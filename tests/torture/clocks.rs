@@ -1,5 +1,5 @@
-//! Time that does not pass as it should: clocks set back and ahead, and processes stopped in the middle of a refresh
-//! while Clawdbot takes their lock for a dead one's.
+//! Abnormal time: clocks set back and ahead, and processes stopped in the middle of a refresh while
+//! Clawdbot judges their lock stale and takes it.
 
 use crate::Settings;
 use crate::live::{Home, PROFILE, TOKEN, backdate, counts, expect, lock_of, under_strace};
@@ -14,7 +14,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Runs all of it.
+/// Runs the stage.
 pub(crate) fn run(settings: &Settings) -> Report {
     let mut report = Report::default();
     if has_faketime() {
@@ -41,7 +41,7 @@ fn has_faketime() -> bool {
     year.is_ok_and(|output| output.status.success() && output.stdout > b"2035".to_vec())
 }
 
-/// Runs the binary with its clock set wrong; what it measures with goes on as it should.
+/// Runs the binary with a wrong clock; its monotonic clock is unaffected.
 fn at(home: &Home, shift: &str, args: &[&str]) -> Finished {
     let wrapped = home.sandbox.command(args);
     let mut command = std::process::Command::new("/usr/bin/env");
@@ -58,7 +58,7 @@ fn at(home: &Home, shift: &str, args: &[&str]) -> Finished {
     }
 }
 
-/// The clock jumps, and later back: one refresh for each jump, and never more.
+/// The clock jumps, and later back: one refresh for each jump, and no more.
 fn jump(report: &mut Report, shift: &str) {
     let home = Home::new(1);
     let requests = || home.issuer.requests("refresh_token");
@@ -75,7 +75,7 @@ fn jump(report: &mut Report, shift: &str) {
     report.note(format!("a clock at {shift} and back, twice: 4 refreshes, no loop"));
 }
 
-/// A failure that was recorded with the clock years ahead makes nobody wait for years.
+/// A failure recorded with the clock years ahead must not cause a wait of years.
 fn failure_in_the_future(report: &mut Report) {
     let home = Home::new(1);
     home.issuer.inject(Fault::status(503, "{}"));
@@ -86,7 +86,8 @@ fn failure_in_the_future(report: &mut Report) {
     report.requests += home.issuer.requests("refresh_token") as u64;
 }
 
-/// The control: without the time at which it was obtained, a token from the future would be believed for ten years.
+/// The control: without the time at which it was obtained, a token from the future would be trusted
+/// for ten years.
 fn unknown_age(report: &mut Report) {
     let home = Home::new(1);
     at(&home, "+3650d", &TOKEN);
@@ -101,7 +102,7 @@ fn unknown_age(report: &mut Report) {
     report.control("a token from the future of unknown age", is_believed);
 }
 
-/// Every call of a refresh after which it is stopped: the name of the call, and which of them.
+/// Every system call of a refresh after which it is stopped: the name of the call, and its number.
 fn phases(home: &Home, full: bool) -> Vec<(String, usize)> {
     let file = home.sandbox.home().join("trace");
     let path = file.to_string_lossy().into_owned();
@@ -109,7 +110,7 @@ fn phases(home: &Home, full: bool) -> Vec<(String, usize)> {
     let traced = command.stdout(Stdio::null()).status();
     assert!(traced.is_ok_and(|status| status.success()), "a refresh under strace");
     let trace = fs::read_to_string(&file).unwrap_or_default();
-    // The child that sends begins with a session of its own; what its other threads do is not counted.
+    // The child that sends begins with a session of its own; its other threads are not counted.
     let child = trace.lines().find(|line| line.contains("setsid()"));
     let child = child.and_then(|line| line.split_whitespace().next()).unwrap_or_default();
     let mut calls = BTreeMap::<&str, usize>::new();
@@ -134,7 +135,8 @@ fn phases(home: &Home, full: bool) -> Vec<(String, usize)> {
     all
 }
 
-/// A refresh is stopped, its lock looks old, a Clawdbot takes it over and is at work when the refresh goes on.
+/// A refresh is stopped, its lock looks stale, and Clawdbot takes it over and is working when the
+/// refresh continues.
 fn stopped(report: &mut Report, full: bool) {
     let home = Home::new(1).beside_others();
     let phases = phases(&home, full);
@@ -147,7 +149,7 @@ fn stopped(report: &mut Report, full: bool) {
         let what = format!("stopped after {call} {time}");
         taken += u64::from(interrupted(report, &home, &mut peer, &what, &options, &mut hit));
     }
-    // Not after a call but before it: between the last look at the store and the rename.
+    // Not after a call but before it: between the last check of the store and the rename.
     let before = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e", BEFORE_RENAME];
     interrupted(report, &home, &mut peer, "stopped before the rename", &before, &mut hit);
     report.injections += hit;
@@ -157,7 +159,7 @@ fn stopped(report: &mut Report, full: bool) {
     ));
 }
 
-/// One refresh that is stopped once. Whether its lock was taken over meanwhile.
+/// One refresh that is stopped once. Returns whether its lock was taken over meanwhile.
 fn interrupted(
     report: &mut Report,
     home: &Home,
@@ -186,7 +188,7 @@ fn interrupted(
             thread::park_timeout(Duration::from_millis(2));
         }
         kill_with("CONT", stopped);
-        // Starting again makes a new child, which is stopped at the same point.
+        // A restart makes a new child, which is stopped at the same point.
         while let Some(stopped) = wait_until_stopped(&mut tracer) {
             kill_with("CONT", stopped);
         }
@@ -211,14 +213,15 @@ fn interrupted(
     taken
 }
 
-/// What a reader without a lock sees; a torn file has no count.
+/// The count that a reader without a lock sees; a torn file has none.
 fn read_count(store: &std::path::Path) -> u64 {
     let text = fs::read(store).unwrap_or_default();
     let store: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
     store["usageStats"]["x:theirs"]["errorCount"].as_u64().unwrap_or(0)
 }
 
-/// Waits until a process below this one is stopped, for so long that it is no coincidence. `None`: all is over.
+/// Waits until a process below this one has been stopped for too long to be a coincidence. `None`:
+/// everything has ended.
 fn wait_until_stopped(tracer: &mut std::process::Child) -> Option<u32> {
     let deadline = Instant::now() + Duration::from_mins(2);
     let mut times = 0;
@@ -239,14 +242,14 @@ fn wait_until_stopped(tracer: &mut std::process::Child) -> Option<u32> {
     }
 }
 
-/// Whether this is a process of ours, and stands still. Before it is one, `strace` stops it too.
+/// Whether this is our process, and is stopped. Before `exec`, `strace` stops it too.
 fn is_stopped(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
     stat.contains("(clawdbot)") && (state.starts_with('t') || state.starts_with('T'))
 }
 
-/// The control: a writer that does not look again before it writes.
+/// The control: a writer that does not check again before it writes.
 fn blind_writer(report: &mut Report) {
     let home = Home::new(1).beside_others();
     let mut peer = Clawdbot::start(&home.store("main"));
@@ -258,7 +261,7 @@ fn blind_writer(report: &mut Report) {
     report.control("a writer that was stopped and does not look again", is_lost);
 }
 
-/// The calls by which a refresh goes forward.
+/// The system calls that advance a refresh.
 const TELLING: [&str; 6] = ["renameat2", "rename", "rmdir", "connect", "writev", "recvfrom"];
 /// Those, and the calls around them.
 const EVERY: [&str; 17] = [
@@ -280,5 +283,5 @@ const EVERY: [&str; 17] = [
     "close",
     "lseek",
 ];
-/// Long enough for a Clawdbot to come and go.
+/// Long enough for a complete Clawdbot process.
 const BEFORE_RENAME: &str = "inject=renameat2:delay_enter=1500000:when=2";

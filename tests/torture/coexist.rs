@@ -1,4 +1,5 @@
-//! Beside Clawdbot on the same file: its lock, the real `proper-lockfile`, and its habit of writing without it.
+//! Side by side with Clawdbot on the same file: its lock, the real `proper-lockfile`, and its habit
+//! of writing without it.
 
 use crate::Settings;
 use crate::live::{
@@ -15,7 +16,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Runs all of it.
+/// Runs the stage.
 pub(crate) fn run(settings: &Settings) -> Report {
     let mut report = Report::default();
     let updates = if settings.full { 10_000 } else { 320 };
@@ -35,12 +36,12 @@ pub(crate) fn run(settings: &Settings) -> Report {
     report
 }
 
-/// The id of a profile whose updates one process counts.
+/// The id of a profile in which one process counts its updates.
 fn id(side: &str, number: usize) -> String {
     format!("x:{side}{number}")
 }
 
-/// A home whose store has profiles to be counted in, for this many processes a side.
+/// A home whose store has counting profiles, for this many processes per side.
 fn home_for(processes: usize) -> Home {
     let home = Home::new(1).beside_others();
     home.edit("main", |store| {
@@ -58,7 +59,8 @@ fn count_one(home: &Home, number: usize) -> Finished {
     home.sandbox.run(&["models", "auth", "report", &id("ours", number), "--failed", "timeout"])
 }
 
-/// 8 processes of ours and 8 of Clawdbot's, this many updates a side; then 16 of Clawdbot's alone.
+/// 8 processes of ours and 8 of Clawdbot's, with this many updates per side; then 16 of Clawdbot's
+/// alone.
 fn side_by_side(report: &mut Report, updates: usize) {
     let home = home_for(8);
     let store = home.store("main");
@@ -150,14 +152,14 @@ fn counted(store: &std::path::Path, number: usize, times: usize) -> Value {
     Clawdbot::start(store).ask(&json!({"op": "count", "id": id("theirs", number), "times": times}))
 }
 
-/// A lock whose holder died: made by nobody, touched long ago.
+/// A stale lock: an old directory without a holder.
 fn make_stale(home: &Home) {
     let lock = lock_of(&home.store("main"));
     fs::create_dir(&lock).expect("no lock is held");
     assert!(backdate(&lock, LONG_DEAD), "the lock is there");
 }
 
-/// 8 of ours and 4 of Clawdbot's find the lock of a dead process at the same time.
+/// 8 of our processes and 4 of Clawdbot's find the lock of a crashed process at the same time.
 fn takers(report: &mut Report, rounds: usize) {
     let home = home_for(8);
     let store = home.store("main");
@@ -214,8 +216,8 @@ fn overlaps(replies: &[Value]) -> bool {
     spans.windows(2).any(|pair| pair[1].0 < pair[0].1)
 }
 
-/// A Clawdbot that judged the lock stale and was stopped before it removed it; meanwhile we took it over, and have a
-/// request under way when it goes on and removes ours.
+/// A Clawdbot process judges the lock stale and is stopped before it removes it. Meanwhile we take
+/// the lock over, and have a request in progress when that process continues and removes our lock.
 fn parked_clawdbot(report: &mut Report) {
     let home = home_for(1);
     let store = home.store("main");
@@ -248,8 +250,8 @@ fn parked_clawdbot(report: &mut Report) {
     report.injections += 1;
 }
 
-/// One of ours that judged the lock stale and was stopped before it exchanged it; meanwhile a Clawdbot took it over and
-/// is at work.
+/// One of our processes judges the lock stale and is stopped before it exchanges it. Meanwhile a
+/// Clawdbot process takes the lock over and is working.
 fn parked_ours(report: &mut Report) {
     let home = home_for(1);
     let store = home.store("main");
@@ -280,7 +282,7 @@ fn parked_ours(report: &mut Report) {
     report.injections += 1;
 }
 
-/// The control: two Clawdbots, one of them parked. Both hold the lock.
+/// The control: two Clawdbot processes, one of them stopped. Both hold the lock.
 fn parked_without_us(report: &mut Report) {
     let home = home_for(2);
     let store = home.store("main");
@@ -295,7 +297,8 @@ fn parked_without_us(report: &mut Report) {
     report.control("a takeover by rmdir and mkdir, one taker parked", found_out);
 }
 
-/// Clawdbot keeps a copy in memory and writes it back, without the lock, over tokens that we have rotated since.
+/// Clawdbot keeps a copy in memory and writes it back without the lock, over tokens that we have
+/// rotated since.
 fn stale_saves(report: &mut Report, rounds: usize) {
     let home = home_for(1);
     let store = home.store("main");
@@ -309,7 +312,7 @@ fn stale_saves(report: &mut Report, rounds: usize) {
         }
         peer.ask(&json!({"op": "save"}));
         if round % 2 == 0 {
-            // Its access token has ended too, so that there is no way around the used-up one.
+            // Its access token has expired too, so the used-up refresh token cannot be avoided.
             home.expire("main", PROFILE);
             expect(report, "after a stale save", &home.sandbox.run(&TOKEN), 0);
         } else {
@@ -324,7 +327,7 @@ fn stale_saves(report: &mut Report, rounds: usize) {
     }
     report.requests += home.issuer.requests("refresh_token") as u64;
 
-    // The control: without the records, nobody knows that the copy is old.
+    // The control: without the records, nothing shows that the copy is old.
     peer.ask(&json!({"op": "load"}));
     home.run(report, &forced);
     peer.ask(&json!({"op": "save"}));
@@ -337,7 +340,8 @@ fn stale_saves(report: &mut Report, rounds: usize) {
     ));
 }
 
-/// Clawdbot writes without the lock while a request is under way: old copies, and updates of its own.
+/// Clawdbot writes without the lock while a request is in progress: old copies, and updates of its
+/// own.
 fn saved_under_way(report: &mut Report) {
     for op in ["save", "unlocked"] {
         let what = format!("Clawdbot does `{op}` while a request is under way");
@@ -362,21 +366,23 @@ fn saved_under_way(report: &mut Report) {
     }
 }
 
-/// When this process started, in clock ticks since the system did; 0 where that is not told.
+/// The start time of this process, in clock ticks since boot; 0 on systems that do not report it.
 fn own_start() -> u64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name, in parentheses, may have spaces.
+    // The name, in parentheses, may contain spaces.
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     fields.skip(19).find_map(|start| start.parse().ok()).unwrap_or(0)
 }
 
-/// What a later Clawdbot leaves beside the store: a lock that is a file, a database that took the store's place.
+/// What a later Clawdbot leaves beside the store: a lock that is a file, a database that replaces
+/// the store.
 fn other_locks(report: &mut Report) {
     let mut home = home_for(1);
     home.sandbox.set_env("CLAWDBOT_LOCK_TIMEOUT", "1");
     let lock = lock_of(&home.store("main"));
     let now = e2e::now_ms();
-    // `startTime` is the one of the kernel (proc_pid_stat(5)), by which the process is told from a later one of its id.
+    // `startTime` is the kernel's (proc_pid_stat(5)). It distinguishes the process from a later one
+    // with its id.
     let file = |pid: u32, start: u64| {
         json!({"pid": pid, "createdAt": now, "startTime": start}).to_string()
     };
@@ -397,7 +403,7 @@ fn other_locks(report: &mut Report) {
     write(&lock, file(gone.id(), ours).as_bytes());
     expect(report, "OpenClaw's lock, its holder dead", &count_one(&home, 0), 0);
 
-    // Somebody else's directory whose time is years ahead: waited for, but not for ever.
+    // Another program's directory with a time years ahead: we wait for it, but not forever.
     fs::create_dir(&lock).expect("a free path");
     let ahead = std::time::UNIX_EPOCH + Duration::from_millis(now) + TEN_YEARS;
     let directory = fs::File::open(&lock).expect("the directory");
@@ -420,7 +426,7 @@ fn other_locks(report: &mut Report) {
     report.requests += requests as u64;
 }
 
-/// `sessions.json` has a lock of its own kind.
+/// `sessions.json` has its own kind of lock.
 fn sessions(report: &mut Report, full: bool) {
     let home = Home::new(1);
     let file = home.sandbox.state().join("agents").join("main").join("sessions/sessions.json");
@@ -462,7 +468,7 @@ fn sessions(report: &mut Report, full: bool) {
     home.check(report, "sessions");
 }
 
-/// `strace`, told to stop every thread for a while before its first call of this name.
+/// `strace` with options that stop every thread for a while before its first call of this name.
 fn parked(call: &str) -> Vec<&'static str> {
     let (trace, inject) = match call {
         "rmdir" => ("trace=rmdir", "inject=rmdir:delay_enter=2000000:when=1"),
@@ -471,7 +477,8 @@ fn parked(call: &str) -> Vec<&'static str> {
     vec!["strace", "-f", "-qq", "-o", "/dev/null", "-e", trace, "-e", inject]
 }
 
-/// Waits until a thread below this process has been stopped by its tracer for so long that it is no coincidence.
+/// Waits until a thread below this process has been stopped by its tracer for too long to be a
+/// coincidence.
 fn wait_until_parked(tracer: u32) -> bool {
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut last = (0, 0);

@@ -1,4 +1,5 @@
-//! Counts: however many processes ask, and in however many agents they do, a refresh token is sent once.
+//! Counts requests: no matter how many processes refresh, in however many agents, a refresh token
+//! is sent once.
 
 use crate::Settings;
 use crate::live::{Home, PROFILE, TOKEN, Watch, expect, judge};
@@ -9,7 +10,7 @@ use serde_json::json;
 use std::thread;
 use std::time::Instant;
 
-/// Runs all of it.
+/// Runs the stage.
 pub(crate) fn run(settings: &Settings) -> Report {
     let mut report = Report::default();
     rounds(&mut report, if settings.full { 100 } else { 8 });
@@ -23,7 +24,7 @@ pub(crate) fn run(settings: &Settings) -> Report {
     report
 }
 
-/// 64 processes, one expired token; again and again.
+/// 64 processes, one expired token, repeatedly.
 fn rounds(report: &mut Report, rounds: usize) {
     let home = Home::new(1);
     let watch = Watch::start(&home.store("main"));
@@ -132,7 +133,8 @@ fn copies(report: &mut Report) {
     ));
 }
 
-/// Two logins, each in two agents, all four refreshed by 16 processes at once until `wanted` refreshes are done.
+/// Two logins, each in two agents; all four are refreshed by 16 processes at once until `wanted`
+/// refreshes are done.
 fn crosswise(report: &mut Report, wanted: usize) {
     let home = Home::new(2);
     home.give("demo:bob", "bob");
@@ -173,7 +175,7 @@ fn crosswise(report: &mut Report, wanted: usize) {
     ));
 }
 
-/// The control of all that: the same 16 copies, each in a home of its own. Does anybody notice?
+/// The control for all of these: the same 16 copies, each in its own home. The check must fail.
 fn homes_apart() -> bool {
     let issuer = Issuer::start();
     let tokens = issuer.grant("alice");

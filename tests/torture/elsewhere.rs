@@ -1,4 +1,4 @@
-//! The stages that need our tracer, on a system or a processor it does not know.
+//! Stubs of the stages that need our tracer, for systems and processors without it.
 
 use crate::Settings;
 use crate::report::Report;
@@ -30,7 +30,7 @@ pub(crate) mod errors {
     }
 }
 
-/// The import of what older versions left.
+/// The import of legacy files.
 pub(crate) mod import {
     pub(crate) fn run(_: &super::Settings) -> super::Report {
         super::not_here("the import")
@@ -51,7 +51,7 @@ pub(crate) mod cut {
     }
 }
 
-/// The process with mounts of its own, which only the two above start.
+/// The process with its own mounts, which only the two stages above start.
 pub(crate) mod apart {
     /// The first argument of that process.
     pub(crate) const WORD: &str = "__apart";

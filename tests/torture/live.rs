@@ -1,5 +1,5 @@
-//! What the stages with live processes share: a home with an issuer, the invariants that hold after every injection,
-//! and an eye on the lock that Clawdbot waits for.
+//! Shared by the stages with live processes: a home with an issuer, the invariants that hold after
+//! every injection, and a watch on the lock that Clawdbot waits for.
 
 use crate::report::Report;
 use auth_store::write_atomic;
@@ -17,23 +17,23 @@ use std::time::{Duration, Instant};
 
 /// The profile that is refreshed.
 pub(crate) const PROFILE: &str = "demo:alice";
-/// Hands out its token.
+/// Prints its token.
 pub(crate) const TOKEN: [&str; 5] = ["models", "auth", "token", "--profile", PROFILE];
 
-/// A profile nobody has any business with, written as no serializer would.
+/// A profile that no command uses, written as no serializer would.
 const BYSTANDER: &str = r#""x:bystander":{"type":"api_key" ,"provider":"x","key":"k","n":1.50e2}"#;
 
-/// A home with one expired login in each of its agents, all of them copies, and a bystander.
+/// A home with one expired login in each of its agents, all of them copies, and the unused profile.
 pub(crate) struct Home {
     pub(crate) issuer: Issuer,
     pub(crate) sandbox: Sandbox,
     agents: Vec<String>,
-    /// Others write the stores too, and not as carefully as we do.
+    /// Other programs write the stores too, less carefully than we do.
     beside_others: bool,
 }
 
 impl Home {
-    /// With this many agents; the first is `main`.
+    /// A home with this many agents; the first is `main`.
     pub(crate) fn new(agents: usize) -> Self {
         let home = Self::with_issuer(Issuer::start(), agents);
         home.give(PROFILE, "alice");
@@ -54,7 +54,7 @@ impl Home {
         home
     }
 
-    /// In which others write too: the bystander is what it was, but may be written otherwise.
+    /// This home with other writers: the unused profile keeps its value, but its text may change.
     pub(crate) fn beside_others(self) -> Self {
         Self { beside_others: true, ..self }
     }
@@ -79,7 +79,7 @@ impl Home {
         self.sandbox.store_path(agent)
     }
 
-    /// Changes a store as a careful person would: at one blow. The bystander stays as it was written.
+    /// Changes a store atomically, as a careful user would. The unused profile keeps its text.
     pub(crate) fn edit(&self, agent: &str, edit: impl FnOnce(&mut Value)) {
         let mut store = self.sandbox.read_store(agent);
         edit(&mut store);
@@ -88,7 +88,7 @@ impl Home {
         replace(&self.store(agent), text.as_bytes());
     }
 
-    /// Lets the access token of a profile end.
+    /// Makes the access token of a profile expire.
     pub(crate) fn expire(&self, agent: &str, profile: &str) {
         self.edit(agent, |store| {
             store["profiles"][profile]["expires"] = (now_ms() - 60_000).into();
@@ -96,12 +96,12 @@ impl Home {
         });
     }
 
-    /// The refresh token of a profile now.
+    /// The current refresh token of a profile.
     pub(crate) fn refresh_token(&self, agent: &str, profile: &str) -> String {
         self.sandbox.profile(agent, profile)["refresh"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// What the record of a refresh token says; `none` if there is none.
+    /// The record of a refresh token; `none` if there is none.
     pub(crate) fn record(&self, refresh: &str) -> Value {
         let path = self.sandbox.record_path(&self.issuer.token_endpoint(), CLIENT, refresh);
         let text = fs::read_to_string(path).unwrap_or_default();
@@ -110,14 +110,14 @@ impl Home {
         record.unwrap_or_else(|| json!({"state": "none"}))
     }
 
-    /// Runs the binary and holds it to what every run is held to.
+    /// Runs the binary and checks what is true of every run.
     pub(crate) fn run(&self, report: &mut Report, args: &[&str]) -> Finished {
         let finished = self.sandbox.run(args);
         judge(report, &finished);
         finished
     }
 
-    /// The invariants of the files, after whatever was done to them. `what` says what that was.
+    /// Checks the invariants of the files. `what` names the action before it.
     pub(crate) fn check(&self, report: &mut Report, what: &str) {
         for lost in self.check_all_but_losses(report, what) {
             report.lost += 1;
@@ -125,7 +125,7 @@ impl Home {
         }
     }
 
-    /// The same where a refresh token may be lost. Which ones are lost, in a sentence each.
+    /// The same checks if a refresh token may be lost. Returns the lost ones, a sentence each.
     pub(crate) fn check_all_but_losses(&self, report: &mut Report, what: &str) -> Vec<String> {
         let mut lost = Vec::new();
         for agent in &self.agents {
@@ -172,7 +172,8 @@ impl Home {
     }
 }
 
-/// What is true of every run: it ends by itself, with a documented code, without a panic and without telling a secret.
+/// Checks what is true of every run: it ends by itself, with a documented exit code, without a
+/// panic and without revealing a secret.
 pub(crate) fn judge(report: &mut Report, finished: &Finished) {
     const DOCUMENTED: [i32; 13] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 64, 74, 127, 130];
     let what = finished.args.join(" ");
@@ -187,7 +188,7 @@ pub(crate) fn judge(report: &mut Report, finished: &Finished) {
     }
 }
 
-/// Says so unless a run ended as it must.
+/// Reports a failure unless a run ended with this exit code.
 pub(crate) fn expect(report: &mut Report, what: &str, finished: &Finished, code: i32) {
     judge(report, finished);
     if finished.code != Some(code) {
@@ -196,22 +197,22 @@ pub(crate) fn expect(report: &mut Report, what: &str, finished: &Finished, code:
     }
 }
 
-/// Looks at a store's directory lock all the time, and at the store.
+/// Continuously watches a store's directory lock, and the store.
 pub(crate) struct Watch {
     stop: Sender<()>,
     thread: JoinHandle<Seen>,
 }
 
-/// What a watch has seen.
+/// The observations of a watch.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// How long each of our holds lasted, the shortest first.
+    /// How long each of our holds lasted, sorted.
     pub(crate) ours: Vec<Duration>,
-    /// How long one of ours went untouched.
+    /// The longest time one of our locks was untouched.
     pub(crate) longest_untouched: Duration,
     /// How often the store was read.
     pub(crate) reads: u64,
-    /// How often it was not whole, or not there.
+    /// How often it was incomplete or missing.
     pub(crate) torn: u64,
 }
 
@@ -252,7 +253,7 @@ impl Watch {
         Self { stop, thread }
     }
 
-    /// What it has seen.
+    /// The observations.
     pub(crate) fn end(self) -> Seen {
         drop(self.stop);
         self.thread.join().expect("the watch does not panic")
@@ -266,13 +267,13 @@ impl Seen {
         }
     }
 
-    /// The hold that 999 of 1,000 do not exceed.
+    /// The hold time that 999 of 1,000 do not exceed.
     pub(crate) fn long_hold(&self) -> Duration {
         let last = self.ours.len().saturating_sub(1);
         self.ours.get(last * 999 / 1000).copied().unwrap_or_default()
     }
 
-    /// Holds the holds to their limits.
+    /// Checks the hold times against their limits.
     pub(crate) fn judge(&self, report: &mut Report, what: &str) {
         self.judge_longest(report, what);
         if self.long_hold() > Duration::from_secs(10) {
@@ -280,14 +281,14 @@ impl Seen {
         }
     }
 
-    /// Holds the longest hold to its limit, where the issuer is silent.
+    /// Checks the longest hold time against its limit, for a silent issuer.
     pub(crate) fn judge_longest(&self, report: &mut Report, what: &str) {
         let longest = self.ours.last().copied().unwrap_or_default();
         report.held(longest);
         if longest > Duration::from_secs(25) {
             report.fail(format!("{what}: the lock was held for {longest:.1?}"));
         }
-        // Clawdbot takes a lock for a dead one's after 30 s.
+        // Clawdbot judges a lock stale after 30 s.
         if self.longest_untouched > Duration::from_secs(15) {
             let untouched = self.longest_untouched;
             report.fail(format!("{what}: the lock was not touched for {untouched:.1?}"));
@@ -302,7 +303,7 @@ pub(crate) fn lock_of(store: &Path) -> PathBuf {
     lock.into()
 }
 
-/// Lets a lock look as if nobody had touched it for so long. `false`: it is not there.
+/// Makes a lock look untouched for this long. `false`: it does not exist.
 pub(crate) fn backdate(lock: &Path, age: Duration) -> bool {
     let then = Duration::from_millis(now_ms()).saturating_sub(age);
     fs::File::open(lock)
@@ -310,7 +311,7 @@ pub(crate) fn backdate(lock: &Path, age: Duration) -> bool {
         .is_ok()
 }
 
-/// How many updates of each profile are in a store.
+/// The number of updates of each profile in a store.
 pub(crate) fn counts(home: &Home, agent: &str) -> BTreeMap<String, u64> {
     let store = home.sandbox.read_store(agent);
     let usage = store["usageStats"].as_object().cloned().unwrap_or_default();
@@ -340,7 +341,7 @@ fn without_spaces(text: &str) -> String {
     text.split_whitespace().collect()
 }
 
-/// Puts a file there, at one blow and for its owner only.
+/// Replaces a file atomically, accessible to its owner only.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) {
     write_atomic(path, bytes).unwrap_or_else(|error| panic!("{error}"));
 }

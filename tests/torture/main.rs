@@ -1,8 +1,10 @@
-//! `cargo xtask torture`: the real binary under every fault we can make, against an issuer that forgets nothing.
+//! `cargo xtask torture`: the real binary under every fault we can inject, against an issuer that
+//! forgets nothing.
 //!
-//! One file per stage. A stage is a function from the [`Settings`] to its [`Report`]; it goes into [`STAGES`] and
-//! nowhere else. Each has a control, an unsafe variant that it must find out, and says `NOT RUN` for what this machine
-//! cannot do. The run ends with a table, and fails if anything is lost, corrupt or otherwise not as it must be.
+//! One file per stage. A stage is a function from the [`Settings`] to its [`Report`]; it is listed
+//! only in [`STAGES`]. Each has a control, an unsafe variant that it must detect, and reports `NOT
+//! RUN` for what this machine cannot do. The run ends with a table, and fails if anything is lost,
+//! corrupt or otherwise wrong.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool for developers")]
 #![allow(
     clippy::unwrap_used,
@@ -45,14 +47,14 @@ const STAGES: &[(&str, Stage)] = &[
 
 type Stage = fn(&Settings) -> Report;
 
-/// What the user at the terminal chose.
+/// The user's options.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Everything, for the published table; otherwise a sample that fits into `cargo xtask ci`.
+    /// Run everything, for the published table; otherwise a sample that fits into `cargo xtask ci`.
     pub(crate) full: bool,
-    /// Where all chance comes from: the same seed chooses the same samples.
+    /// The source of all randomness: the same seed chooses the same samples.
     pub(crate) seed: u64,
-    /// Only the stage of this name.
+    /// Run only the stage of this name.
     only: Option<String>,
 }
 

@@ -1,7 +1,7 @@
-//! The unsafe variant: what a program does that nobody thought through. Every matrix must find it out.
+//! The unsafe variant: a naive program without any protection. Every matrix must detect it.
 //!
-//! It reads the store, sends the refresh token, and writes the store: no lock, no record, no response file, no fsync, and
-//! it ends at the first signal.
+//! It reads the store, sends the refresh token, and writes the store: no lock, no record, no
+//! response file, no fsync, and the first signal ends it.
 
 use crate::live::PROFILE;
 use e2e::http::post_form;
@@ -21,9 +21,9 @@ pub(crate) const IMPORT_WORD: &str = "__naive_import";
 /// How it writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Over the file.
+    /// Overwrites the file.
     InPlace,
-    /// Into another file, which it renames.
+    /// Writes another file, and renames it.
     Rename,
 }
 
@@ -37,7 +37,7 @@ impl Way {
     }
 }
 
-/// Imports the way that loses credentials. The arguments are the old file and the store.
+/// Imports in a way that loses credentials. The arguments are the old file and the store.
 pub(crate) fn import(args: &[String]) -> ExitCode {
     let [auth, store] = args else { return ExitCode::from(64) };
     let bytes = fs::read(auth).expect("an old file");
@@ -52,7 +52,8 @@ pub(crate) fn import(args: &[String]) -> ExitCode {
     }
 }
 
-/// Refreshes the way that loses logins. The arguments are the store, the token endpoint and the way.
+/// Refreshes in a way that loses logins. The arguments are the store, the token endpoint and the
+/// way to write.
 pub(crate) fn run(args: &[String]) -> ExitCode {
     let [store, endpoint, way] = args else { return ExitCode::from(64) };
     let store = Path::new(store);

@@ -1,4 +1,4 @@
-//! What a stage found, and the table at the end of a run.
+//! The report of a stage, and the table at the end of a run.
 
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -7,9 +7,9 @@ use std::time::Duration;
 /// What one stage did and found.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Report {
-    /// Faults that happened, each different from every other one of the stage.
+    /// Injected faults, each different from every other one of the stage.
     pub(crate) injections: u64,
-    /// Faults that happened once more, at a point that was counted already.
+    /// Faults that were injected again at a point that was counted already.
     pub(crate) repeats: u64,
     /// Stores that did not parse after a fault.
     pub(crate) corrupt: u64,
@@ -19,47 +19,48 @@ pub(crate) struct Report {
     pub(crate) lost_in_window: u64,
     /// Token requests that arrived at the issuers.
     pub(crate) requests: u64,
-    /// The longest time anybody held the lock that Clawdbot waits for.
+    /// The longest time the lock that Clawdbot waits for was held.
     pub(crate) longest_hold: Duration,
-    /// Every broken expectation, in a sentence.
+    /// Every failed expectation, as a sentence.
     pub(crate) failures: Vec<String>,
-    /// Unsafe variants, and whether this stage found each of them out.
+    /// Unsafe variants, and whether this stage detected each of them.
     pub(crate) controls: Vec<(String, bool)>,
-    /// What this machine could not run, and why.
+    /// What could not run on this machine, and why.
     pub(crate) not_run: Vec<String>,
-    /// Figures worth publishing that no other stage has.
+    /// Figures to publish that no other stage has.
     pub(crate) notes: Vec<String>,
 }
 
 #[allow(dead_code, reason = "not every stage needs all of it")]
 impl Report {
-    /// Something is not as it must be.
+    /// Reports a failure.
     pub(crate) fn fail(&mut self, what: impl Into<String>) {
         self.failures.push(what.into());
     }
 
-    /// Notes what became of an unsafe variant: `found_out`, or the stage proves nothing.
+    /// Reports the result for an unsafe variant: it must be `found_out`, or the stage proves
+    /// nothing.
     pub(crate) fn control(&mut self, variant: &str, found_out: bool) {
         self.controls.push((variant.to_owned(), found_out));
     }
 
-    /// This cannot run here.
+    /// Reports that this cannot run here.
     pub(crate) fn not_run(&mut self, what: &str, reason: &str) {
         println!("NOT RUN: {what}: {reason}");
         self.not_run.push(format!("{what}: {reason}"));
     }
 
-    /// A figure for the page of results.
+    /// Adds a figure for the page of results.
     pub(crate) fn note(&mut self, figure: impl Into<String>) {
         self.notes.push(figure.into());
     }
 
-    /// Somebody held the directory lock for so long.
+    /// Records how long the directory lock was held.
     pub(crate) fn held(&mut self, time: Duration) {
         self.longest_hold = self.longest_hold.max(time);
     }
 
-    /// Adds what a part of the same stage found.
+    /// Adds the report of a part of the same stage.
     pub(crate) fn absorb(&mut self, part: Self) {
         self.injections += part.injections;
         self.repeats += part.repeats;
@@ -74,7 +75,7 @@ impl Report {
         self.notes.extend(part.notes);
     }
 
-    /// Whether everything was as it must be, controls included.
+    /// Whether everything passed, including the controls.
     pub(crate) fn is_good(&self) -> bool {
         self.failures.is_empty()
             && self.corrupt + self.lost == 0
@@ -82,7 +83,7 @@ impl Report {
     }
 }
 
-/// The stages that ran, one a line, with their sum, their figures and everything that is wrong.
+/// The stages that ran, one per line, with their sum, their figures and all failures.
 pub(crate) fn table(rows: &[(&str, Report, Duration)]) -> String {
     let mut text = format!(
         "\n| {:<12} | {:>10} | {:>7} | {:>7} | {:>4} | {:>9} | {:>8} | {:>12} | {:>8} | {:>7} | {:>7} |\n",
@@ -154,5 +155,5 @@ fn row(text: &mut String, name: &str, report: &Report, time: Duration) {
     );
 }
 
-/// So many failures of a stage are printed; the first ones say most.
+/// How many failures of a stage are printed; the first ones are the most informative.
 const SHOWN: usize = 20;

@@ -1,4 +1,4 @@
-//! `callback`: what a user pasted.
+//! `callback`: pasted responses.
 
 use auth_pkce::{Callback, PasteRules};
 use auth_store::trim;
@@ -9,14 +9,14 @@ use crate::Case;
 use crate::reference::On;
 use crate::routing::text;
 
-/// What we read. A callback does not show its code and state, so it is held against those that
-/// the original read, and those that we want; the login returns to the address that was pasted.
+/// Our result. A callback does not show its code and state, so it is compared with those that
+/// Clawdbot read, and those that we want; the redirect URI of the login is the pasted address.
 pub(crate) fn run(case: &Case) -> Result<Value, String> {
     let (input, expected_state) = (text(&case.input["input"]), text(&case.input["expectedState"]));
     let address = trim(input).split(['?', '#']).next().filter(|address| address.contains("://"));
     let rules = PasteRules {
         redirect_uri: address.unwrap_or("http://localhost:1456/oauth-callback"),
-        // Without a state to give to it, the original takes no code alone either.
+        // Without a state, Clawdbot does not accept a bare code either.
         bare_code: !expected_state.is_empty(),
     };
     let Ok(callback) = Callback::from_pasted(input, &rules) else { return Ok(refused()) };
@@ -33,12 +33,12 @@ pub(crate) fn run(case: &Case) -> Result<Value, String> {
     Err("it read a code or a state that nobody expects".to_owned())
 }
 
-/// The recorded answer. Each program says in its own words why it refuses.
+/// The recorded result. Each program words its refusals differently.
 pub(crate) fn normalised(expected: &Value) -> Value {
     if expected["error"].is_string() { refused() } else { expected.clone() }
 }
 
-/// The original's answer, with these of our differences.
+/// Clawdbot's result, with these of our differences.
 pub(crate) fn reference(input: &Value, on: On<'_>) -> Value {
     let (pasted, expected_state) = (trim(text(&input["input"])), text(&input["expectedState"]));
     // What people copy with it.

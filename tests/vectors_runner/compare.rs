@@ -1,11 +1,12 @@
-//! Whether two JSON values are the same answer.
+//! Whether two JSON values are the same result.
 
 use serde_json::{Map, Value};
 
 /// Where `got` differs from `wanted`, as a JSON pointer (RFC 6901); `None` if it does not.
 ///
-/// The order of members counts, since files are written in it, except that names that look like
-/// array indexes come first in JavaScript's objects. Fractions may differ in their last digits.
+/// The order of members counts, since files are written in it. An exception are names that look
+/// like array indexes, which come first in JavaScript's objects. Fractions may differ in their last
+/// digits.
 pub(crate) fn difference(wanted: &Value, got: &Value) -> Option<String> {
     let below = |name: &str, inner: Option<String>| inner.map(|inner| format!("/{name}{inner}"));
     match (wanted, got) {

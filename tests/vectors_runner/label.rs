@@ -1,5 +1,5 @@
-//! `auth_label`: one line about the credentials of a provider, as the original's chat shows it. No
-//! command of ours does, so the line is put together here, of what routing says.
+//! `auth_label`: one line about the credentials of a provider, as Clawdbot's chat shows it. None of
+//! our commands does, so the line is built here from routing's results.
 
 use auth_routing::health::{display_label, until_text};
 use auth_routing::{Config, Plan, Why};
@@ -37,7 +37,7 @@ pub(crate) fn label_with(
     })
 }
 
-/// What the original shows of a key: short ones whole, of others both ends.
+/// The displayable form of a key in Clawdbot: short keys completely, of others both ends.
 pub(crate) fn masked(document: &Document, id: &ProfileId) -> String {
     let Some(credential) = document.credential(id) else { return "missing".to_owned() };
     let secret: Vec<char> = trim(credential.bearer().expose()).chars().collect();
@@ -51,8 +51,8 @@ pub(crate) fn masked(document: &Document, id: &ProfileId) -> String {
     }
 }
 
-/// The label of the profile that is used next, and how many more there are. `None` if there is
-/// no candidate. `masked` gives what may be shown of a profile's key or token.
+/// The label of the profile that is used next, and how many more there are. `None` if there is no
+/// candidate. `masked` returns the displayable form of a profile's key or token.
 fn compact(
     plan: &Plan,
     profiles: &[Profile],
@@ -74,8 +74,8 @@ fn compact(
     })
 }
 
-/// The labels of all candidates, in order. `masked` gives what may be shown of a profile's key or
-/// token.
+/// The labels of all candidates, in order. `masked` returns the displayable form of a profile's key
+/// or token.
 fn verbose(
     plan: &Plan,
     profiles: &[Profile],
@@ -114,7 +114,7 @@ fn verbose(
     labels.collect()
 }
 
-/// `cooldown`, with its end if it is one that passes by itself.
+/// `cooldown`, with its end if it passes by itself.
 fn rest(profile: &Profile, now: Timestamp) -> String {
     match profile.usage.cooldown_until.filter(|end| now < *end) {
         Some(end) => format!("cooldown {}", until_text(end, now)),
@@ -122,7 +122,7 @@ fn rest(profile: &Profile, now: Timestamp) -> String {
     }
 }
 
-/// `exp 3h` or `expired`, for what ends.
+/// `exp 3h` or `expired`, for a credential that expires.
 fn end(profile: &Profile, now: Timestamp) -> Option<String> {
     let end = profile.expires.filter(|end| end.0 > 0 && profile.kind != Kind::ApiKey)?;
     Some(if end <= now { "expired".to_owned() } else { format!("exp {}", until_text(end, now)) })

@@ -4,11 +4,11 @@
 //! vectors [DIR]      DIR: a folder with *.jsonl; default: the project's own tests/vectors
 //! ```
 //!
-//! Each case is one line, `{"name", "fn", "input", "expected"}`; the README beside the cases says
-//! what the fields mean. A case passes if our response is the recorded one. Where we differ on
-//! purpose, a rule of `rules.json` claims the case by a predicate on its input, and says what our
-//! answer has to be instead; a rule that claims a case whose recorded answer we give all the same
-//! is wrong, and fails that case. What is not built fails.
+//! Each case is one line, `{"name", "fn", "input", "expected"}`; the README beside the cases
+//! describes the fields. A case passes if our result equals the recorded one. For each deliberate
+//! difference, a rule of `rules.json` claims the case by a predicate on its input, and gives the
+//! required result; if a rule claims a case for which we return the recorded result anyway, the
+//! rule is wrong, and the case fails. A function that is not built fails.
 //!
 //! Reading order: this file, [`rules`], [`compare`], then a file per area.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
@@ -41,11 +41,11 @@ use rules::Rules;
 pub(crate) struct Case {
     /// `<area>/<kind>/<number>`.
     pub(crate) name: String,
-    /// Which behaviour it is about.
+    /// The function under test.
     pub(crate) function: String,
-    /// What the original was given.
+    /// Clawdbot's input.
     pub(crate) input: Value,
-    /// What it answered.
+    /// Clawdbot's result.
     pub(crate) expected: Value,
 }
 
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs every case of the folder and prints the outcome; the number of failures.
+/// Runs every case of the folder and prints the results; returns the number of failures.
 fn run(folder: &Path, rules: &Path) -> Result<usize, String> {
     let rules = Rules::read(rules)?;
     let cases = read_cases(folder)?;
@@ -95,7 +95,7 @@ fn run(folder: &Path, rules: &Path) -> Result<usize, String> {
     Ok(failed)
 }
 
-/// What is said of a case.
+/// The verdict on a case.
 struct Verdict<'a> {
     claimed_by: Vec<&'a str>,
     outcome: Result<(), Failure>,
@@ -107,13 +107,14 @@ struct Failure {
     got: String,
 }
 
-/// The verdicts on all cases, in their order. Several at once: many of them wait for the disk.
+/// The verdicts on all cases, in order. Several run at once, because many of them wait for the
+/// disk.
 fn judge_all<'a>(cases: &[Case], rules: &'a Rules) -> Vec<Verdict<'a>> {
     const AT_ONCE: usize = 8;
     let share = cases.len().div_ceil(AT_ONCE).max(1);
     let judge_share = |share: &[Case]| {
         let verdicts = share.iter().map(|case| {
-            // A case that crashes fails; the others go on.
+            // A case that panics fails; the others continue.
             std::panic::catch_unwind(AssertUnwindSafe(|| {
                 let claimed_by: Vec<_> =
                     rules.claiming(case).iter().map(|rule| rule.name.as_str()).collect();
@@ -178,7 +179,7 @@ fn judge(case: &Case, claimed_by: &[&str]) -> Result<(), Failure> {
     same(&ours, &got, &format!("it is not what {names} wants"))
 }
 
-/// What we answer.
+/// Our result.
 fn reply(case: &Case) -> Result<Value, String> {
     let input = &case.input;
     match case.function.as_str() {
@@ -263,7 +264,7 @@ fn without_halves(line: &str) -> String {
     out
 }
 
-/// Enough of a value to see what is wrong, on a line.
+/// Enough of a value to see what is wrong, on one line.
 fn clip(text: &str) -> String {
     const LONGEST: usize = 1_500;
     if text.len() <= LONGEST {

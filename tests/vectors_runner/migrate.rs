@@ -1,5 +1,5 @@
-//! `migrate`: what the legacy files become, through a real store in a temporary directory; and
-//! what the original makes of them.
+//! `migrate`: the import of legacy files, through a real store in a temporary directory; and
+//! Clawdbot's import of them.
 
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,7 @@ pub(crate) fn run(input: &Value) -> Result<Value, String> {
     Ok(json!({ "store": seen, "files": files }))
 }
 
-/// What the agent sees of its credentials: after the first command (`ensure`), or, of main, before
+/// The agent's view of its credentials: after the first command (`ensure`), or, for main, before
 /// anything is written (`load`).
 fn seen(input: &Value, path: &dyn Fn(&str) -> PathBuf) -> Result<Document, StoreError> {
     let is_sub = input["agent"] == "sub" && input["call"] != "load";
@@ -79,7 +79,7 @@ const FILES: [(&str, &str); 6] = [
     ("qwen", ".qwen/oauth_creds.json"),
 ];
 
-/// The original's answer, with these of our differences.
+/// Clawdbot's result, with these of our differences.
 pub(crate) fn reference(input: &Value, on: On<'_>) -> Value {
     let mut disk = Disk { input, on, saved: [None, None], is_legacy_gone: [false; 2] };
     let seen = disk.seen();
@@ -114,7 +114,7 @@ pub(crate) fn reference(input: &Value, on: On<'_>) -> Value {
     })
 }
 
-/// The files of a case, and what became of them.
+/// The files of a case, and their state.
 struct Disk<'a> {
     input: &'a Value,
     on: On<'a>,
@@ -137,14 +137,14 @@ impl Disk<'_> {
         Some(merged(&main, &own))
     }
 
-    /// Whether this is about an agent that also sees, and copies, what is main's.
+    /// Whether this concerns an agent that also sees, and copies, main's profiles.
     fn is_inherited(&self) -> bool {
         self.input["agent"] == "sub" && self.input["call"] != "load" && !(self.on)("isolation")
     }
 
     fn load(&mut self, agent: usize, migrates: bool) -> Option<Value> {
         let on = self.on;
-        // What another agent inherits is the original's affair.
+        // Profiles that another agent inherits exist only in Clawdbot.
         let refuses = on("damage") && (agent == SUB || !self.is_inherited());
         if let Some(saved) = &self.saved[agent] {
             return Some(saved.clone());
@@ -198,14 +198,14 @@ impl Disk<'_> {
         Some(store)
     }
 
-    /// The content of a file; `null` if it is not JSON, or not there.
+    /// The content of a file; `null` if it is not JSON, or does not exist.
     fn parsed(&self, name: &str) -> Value {
         let raw = text(&self.input["files"][name]);
         let raw = if (self.on)("damage") { raw.trim_start_matches('\u{feff}') } else { raw };
         serde_json::from_str(raw).unwrap_or_default()
     }
 
-    /// Adds what an `auth.json` holds; whether it is one.
+    /// Adds the content of an `auth.json`; returns whether it is one.
     fn add_legacy(&self, legacy: &Value, store: &mut Value) -> bool {
         let on = self.on;
         let members = members(legacy);
@@ -258,7 +258,7 @@ impl Disk<'_> {
         true
     }
 
-    /// Adds what `oauth.json` holds; whether anything was added.
+    /// Adds the content of `oauth.json`; returns whether anything was added.
     fn add_logins(&self, store: &mut Value) -> bool {
         let on = self.on;
         let mut added = false;
@@ -286,8 +286,8 @@ impl Disk<'_> {
         added
     }
 
-    /// The login of the Qwen command line, which the original takes at every load; whether the
-    /// store changed.
+    /// The login of the Qwen command line, which Clawdbot imports at every load; returns whether
+    /// the store changed.
     fn sync_qwen(&self, store: &mut Value) -> bool {
         const ID: &str = "qwen-portal:qwen-cli";
         const NEAR: f64 = 600_000.0;
@@ -323,7 +323,7 @@ impl Disk<'_> {
     }
 }
 
-/// What the original takes a file for; `None` if for nothing.
+/// Clawdbot's reading of a file; `None` if it is not a store.
 fn store_of(raw: &Value) -> Option<Value> {
     if !raw["profiles"].is_object() && !raw["profiles"].is_array() {
         return None;
@@ -337,7 +337,7 @@ fn empty() -> Value {
     json!({ "version": 1, "profiles": {} })
 }
 
-/// The entries of a JavaScript object, of which an array is one.
+/// The entries of a JavaScript object; an array is one, too.
 fn members(value: &Value) -> Map<String, Value> {
     match value {
         Value::Object(members) => members.clone(),

@@ -13,8 +13,7 @@ pub(crate) fn paths(input: &Value) -> Value {
     reply(input, true)
 }
 
-/// The original's answer, with our difference or without: pi's own variable counts wherever it
-/// leads.
+/// Clawdbot's result, with or without our difference: pi's own variable counts wherever it leads.
 pub(crate) fn reference(input: &Value, on: On<'_>) -> Value {
     reply(input, on("other program"))
 }

@@ -1,8 +1,8 @@
-//! The original's answers where it differs from us on purpose, so that each difference can be
-//! switched on and off: with all off, a response is the original's, with all on, it is ours.
+//! Clawdbot's results where we deliberately differ, so that each difference can be switched on and
+//! off: with all off, a result is Clawdbot's, with all on, it is ours.
 //!
-//! A rule claims a case if switching its difference off changes the response, and so says exactly
-//! what the difference is. What both do alike is taken from our crates.
+//! A rule claims a case if switching its difference off changes the result, which defines exactly
+//! what the difference is. Common behavior is taken from our crates.
 
 use auth_routing::session::selector;
 use auth_routing::{Config, after_failure};
@@ -15,10 +15,10 @@ use crate::{Case, callback, directive, label, migrate, places, repair, resolve, 
 /// The differences that are switched on.
 pub(crate) type On<'a> = &'a dyn Fn(&str) -> bool;
 
-/// A response, or why there is none.
+/// A result, or why there is none.
 pub(crate) type Reply = Result<Value, String>;
 
-/// The response to `case` with these differences; `None` where none is known.
+/// The result for `case` with these differences; `None` if none is known.
 pub(crate) fn reply(case: &Case, on: On<'_>) -> Option<Reply> {
     let input = &case.input;
     Some(match case.function.as_str() {
@@ -39,7 +39,7 @@ pub(crate) fn reply(case: &Case, on: On<'_>) -> Option<Reply> {
     })
 }
 
-/// The original lets an agent see, and save, main's profiles too.
+/// Clawdbot lets an agent see, and save, main's profiles too.
 fn session(input: &Value, on: On<'_>) -> Result<Value, String> {
     if on("isolation") || input["agent"] != "sub" {
         return routing::session(input);
@@ -147,7 +147,7 @@ fn usage_response(input: &Value, on: On<'_>) -> Result<Value, String> {
     Ok(json!({ "steps": steps, "files": files }))
 }
 
-/// A step as the original does it; whether it saves the store after it, changed or not.
+/// A step as Clawdbot does it; returns whether it saves the store afterwards, changed or not.
 fn original_step(
     step: &Value,
     document: &mut Document,
@@ -257,7 +257,7 @@ fn count_as_original(
     })
 }
 
-/// A section of a store, made where there is none.
+/// A section of a store, created if it is missing.
 fn section<'a>(store: &'a mut Value, name: &str) -> &'a mut Value {
     if !store[name].is_object() {
         store[name] = json!({});
@@ -277,7 +277,7 @@ fn value(document: &Document) -> Result<Value, String> {
     serde_json::from_slice(&document.to_bytes()).map_err(|error| error.to_string())
 }
 
-/// What the original takes a file for, and how it saves it.
+/// Clawdbot's reading of a file, and what it saves.
 fn coerce(input: &Value, on: On<'_>) -> Value {
     let raw = text(&input["raw"]);
     let unmarked = if on("damage") { raw.trim_start_matches('\u{feff}') } else { raw };
@@ -322,7 +322,7 @@ fn text_or_scalar(value: &Value) -> bool {
     !value.is_object() && !value.is_array()
 }
 
-/// The original's own view of a store: what it understands, in its order.
+/// Clawdbot's view of a store: the parts it understands, in its order.
 pub(crate) fn coerced(raw: &Value) -> Value {
     let profiles = match &raw["profiles"] {
         Value::Object(profiles) => profiles.clone(),
@@ -353,7 +353,7 @@ pub(crate) fn coerced(raw: &Value) -> Value {
     seen
 }
 
-/// Whether JavaScript takes the value for true.
+/// Whether JavaScript considers the value true.
 pub(crate) fn is_truthy(value: &Value) -> bool {
     match value {
         Value::Null => false,
@@ -364,7 +364,7 @@ pub(crate) fn is_truthy(value: &Value) -> bool {
     }
 }
 
-/// The members of a store in the order in which the original writes them; others follow.
+/// The members of a store in Clawdbot's order; others follow.
 fn in_place(store: &Value) -> Value {
     let mut sorted = Map::new();
     for name in ["version", "profiles", "order", "lastGood", "usageStats"] {
@@ -380,7 +380,7 @@ fn in_place(store: &Value) -> Value {
     sorted.into()
 }
 
-/// Main's store with an agent's over it, as the original shows it to the agent.
+/// Main's store merged with an agent's, as Clawdbot shows it to the agent.
 pub(crate) fn merged(main: &Value, own: &Value) -> Value {
     let is_empty = own["profiles"].as_object().is_none_or(Map::is_empty);
     if is_empty && ["order", "lastGood", "usageStats"].iter().all(|name| own.get(name).is_none()) {
@@ -421,8 +421,8 @@ pub(crate) fn as_number(value: &Value) -> Value {
     }
 }
 
-/// The original ends a profile id at the first character it does not expect, and removes the
-/// first text that looks like the directive.
+/// Clawdbot ends a profile id at the first unexpected character, and removes the first text that
+/// looks like the directive.
 fn directive(input: &Value, on: On<'_>) -> Value {
     let ours = directive::directive(input);
     let body = text(&input["body"]);
@@ -462,7 +462,7 @@ fn written_length(directive: &str, model: &str) -> usize {
     directive.len() - (at - model.len())
 }
 
-/// The original compares the spelling of providers when a user names a profile.
+/// Clawdbot compares the spelling of providers when a user names a profile.
 fn profile_override(input: &Value, on: On<'_>) -> Result<Value, String> {
     let ours = directive::profile_override(input)?;
     let provider = text(&input["provider"]);
@@ -477,7 +477,7 @@ fn profile_override(input: &Value, on: On<'_>) -> Result<Value, String> {
     })
 }
 
-/// The original calls a profile missing whose provider the config spells in another way.
+/// Clawdbot reports a profile as missing if the config spells its provider differently.
 fn auth_label(input: &Value, on: On<'_>) -> Result<Value, String> {
     let document = document(&input["store"])?;
     let mut planned = routing::planned(input, &document);
@@ -500,7 +500,7 @@ fn auth_label(input: &Value, on: On<'_>) -> Result<Value, String> {
     Ok(reply)
 }
 
-/// The original finds what last worked under the canonical name or the name as given only.
+/// Clawdbot finds what last worked only under the canonical name or the name as given.
 fn repair(input: &Value, on: On<'_>) -> Result<Value, String> {
     if on("aliases") {
         return repair::repair(input);

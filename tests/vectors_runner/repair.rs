@@ -12,7 +12,7 @@ pub(crate) fn repair(input: &Value) -> Result<Value, String> {
     Ok(repair_with(input, &document, last_good.as_ref()))
 }
 
-/// The same, if `last_good` is what last worked for the provider.
+/// The same, with `last_good` as the profile that last worked for the provider.
 pub(crate) fn repair_with(
     input: &Value,
     document: &Document,

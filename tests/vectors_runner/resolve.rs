@@ -1,5 +1,5 @@
-//! `resolve`: what a profile gives when it is asked for, refreshed through a token endpoint that
-//! answers what the case says.
+//! `resolve`: the result of requesting a profile, refreshed through a token endpoint with the
+//! responses of the case.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub(crate) fn run(input: &Value) -> Result<Value, String> {
     Ok(reply)
 }
 
-/// What the profile gives, if routing lets it.
+/// The profile's result, if routing allows it.
 fn resolved(input: &Value, stored: &Document, sink: TokenSink) -> Result<Value, String> {
     let id = ProfileId::from(text(&input["profileId"]));
     let nothing = json!({ "result": null });
@@ -86,7 +86,7 @@ fn resolved(input: &Value, stored: &Document, sink: TokenSink) -> Result<Value, 
     }
 }
 
-/// A token endpoint that gives the responses of the case, one after the other, and what it was asked.
+/// A token endpoint that returns the responses of the case, one after the other, and its requests.
 type Requests = Arc<Mutex<Vec<Value>>>;
 
 fn endpoint(
@@ -114,14 +114,14 @@ fn endpoint(
     (client, requests)
 }
 
-/// A request without what has no meaning: the order of its parameters.
+/// A request in canonical form, because the order of its parameters is irrelevant.
 fn asked(url: &str, method: &str, body: &str) -> Value {
     let mut body: Vec<_> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
     body.sort();
     json!({ "url": url, "method": method, "body": body })
 }
 
-/// The recorded answer, without the words of its errors and the order of its parameters.
+/// The recorded result, without the texts of its errors and the order of its parameters.
 pub(crate) fn normalised(expected: &Value) -> Value {
     let mut reply = match expected.get("throws") {
         Some(_) => json!({ "throws": true }),
@@ -138,8 +138,8 @@ pub(crate) fn normalised(expected: &Value) -> Value {
     reply
 }
 
-/// A store whose logins are renewed at their end, not before: they were obtained just now, so that what is left is all of
-/// their lifetime, and the margin a part of it.
+/// A store whose logins are refreshed at their expiry, not before: they were obtained just now, so
+/// the remaining time is their whole lifetime, and the margin is a part of it.
 fn without_margin(store: &Value, now: &Value) -> Value {
     let mut store = store.clone();
     for (_, profile) in store["profiles"].as_object_mut().into_iter().flatten() {
@@ -151,7 +151,7 @@ fn without_margin(store: &Value, now: &Value) -> Value {
     store
 }
 
-/// A store without the fields that the original does not have.
+/// A store without the fields that Clawdbot does not have.
 fn without_ours(store: &Value) -> Value {
     let mut store = store.clone();
     for (_, profile) in store["profiles"].as_object_mut().into_iter().flatten() {
@@ -164,7 +164,7 @@ fn without_ours(store: &Value) -> Value {
 
 const AGENTS: [&str; 2] = ["main", "sub"];
 
-/// The original's answer, with these of our differences.
+/// Clawdbot's result, with these of our differences.
 pub(crate) fn reference(input: &Value, on: On<'_>) -> Value {
     let own = if input["agent"] == "sub" { "sub" } else { "main" };
     let mut files = json!({ "main": input["main"] });
@@ -187,7 +187,7 @@ pub(crate) fn reference(input: &Value, on: On<'_>) -> Value {
     reply
 }
 
-/// Gives what an issuer gave for one refresh token to all profiles that hold the same.
+/// Writes the issuer's response for one refresh token to all profiles that hold the same token.
 fn renew_copies(store: &mut Value, old: &Value, renewed: &Value) {
     let names = |it: &Value| {
         let client = trim(text(&it["clientId"])).to_owned();
@@ -209,7 +209,7 @@ fn is_empty(members: &Value) -> bool {
 /// The refresh failed.
 struct Failed;
 
-/// The original, and what it did.
+/// Clawdbot, and its actions.
 struct Original<'a> {
     input: &'a Value,
     on: On<'a>,
@@ -298,7 +298,7 @@ impl Original<'_> {
         }
     }
 
-    /// What the original takes when the refresh failed.
+    /// Clawdbot's fallback after a failed refresh.
     fn instead(&mut self, id: &str, profile: &Value) -> Result<Value, Failed> {
         let provider = text(&profile["provider"]);
         if !(self.on)("another") {
@@ -345,7 +345,7 @@ impl Original<'_> {
         Err(Failed)
     }
 
-    /// Sends a request, and gives the response; `null` if none came.
+    /// Sends a request, and returns the response; `null` if none came.
     fn ask(&mut self, url: &str, body: &str) -> Value {
         let attempts = if (self.on)("again") { 3 } else { 1 };
         for _ in 0..attempts {
@@ -365,7 +365,7 @@ impl Original<'_> {
             return Err(Failed);
         }
         if !is_chutes && old["provider"] != "qwen-portal" {
-            // No case of the original has another one. Ours comes here with a blank access token.
+            // No case of Clawdbot's has another one. Ours arrives here with a blank access token.
             let target = target(old).ok_or(Failed)?;
             let request = target.request(&refresh.into(), Duration::ZERO);
             let body = String::from_utf8_lossy(request.body().unwrap_or_default());
@@ -478,7 +478,7 @@ impl Original<'_> {
     }
 }
 
-/// Where we send the refresh token of a login to.
+/// The target of the refresh token of a login.
 fn target(login: &Value) -> Option<RefreshTarget> {
     let providers = Providers::load(None, &|_| None);
     let profiles = json!({ "version": 1, "profiles": { "it": login } });

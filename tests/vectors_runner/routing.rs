@@ -12,7 +12,7 @@ pub(crate) fn document(store: &Value) -> Result<Document, String> {
     Document::parse(store.to_string().as_bytes()).map_err(|error| error.to_string())
 }
 
-/// The plan for the case's provider, with what it was made from.
+/// The plan for the case's provider, with its inputs.
 pub(crate) struct Planned {
     pub(crate) profiles: Vec<Profile>,
     pub(crate) provider: ProviderId,
@@ -43,7 +43,7 @@ fn planned_with(
 
 pub(crate) fn order(input: &Value) -> Result<Value, String> {
     let document = document(&input["store"])?;
-    // The store of these cases was never read from a file, so its order lists are as they stand,
+    // The store of these cases was never read from a file, so its order lists are used as they are,
     // even those that reading would drop.
     let provider = ProviderId::new(text(&input["provider"]));
     let orders = input["store"]["order"].as_object().into_iter().flatten();
@@ -80,7 +80,7 @@ pub(crate) fn provider_id(input: &Value) -> Value {
     json!({ "normalized": ProviderId::new(text(&input["provider"])).as_str() })
 }
 
-/// A session of an agent that sees its own store only.
+/// A session of an agent that sees only its own store.
 pub(crate) fn session(input: &Value) -> Result<Value, String> {
     let own = if input["agent"] == "sub" { "sub" } else { "main" };
     let document = document(&input[own])?;
@@ -89,7 +89,7 @@ pub(crate) fn session(input: &Value) -> Result<Value, String> {
     let sessions = input["sessionStore"].as_object();
     let before = sessions.and_then(|sessions| sessions.get(key));
     let (Some(entry), Some(_), false) = (entry, sessions, key.is_empty()) else {
-        // Nothing could be written back, so nothing is decided: the pin as it stands.
+        // Nothing could be written back, so nothing is decided: the pin stays as it is.
         let mut reply = json!({
             "profileId": input["sessionEntry"]["authProfileOverride"],
             "sessionEntry": entry,
@@ -132,7 +132,7 @@ pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// A number of JavaScript, which JSON cannot always carry.
+/// A JavaScript number, which JSON cannot always represent.
 fn number(value: &Value) -> f64 {
     match value["$num"].as_str() {
         Some("NaN") => f64::NAN,

@@ -1,4 +1,4 @@
-//! The rules of `rules.json`: where we differ from the original on purpose.
+//! The rules of `rules.json`: our deliberate differences from Clawdbot.
 
 use std::cell::LazyCell;
 use std::path::Path;
@@ -16,13 +16,13 @@ pub(crate) struct Rule {
     when: Predicate,
 }
 
-/// Which inputs a rule is about.
+/// The inputs that a rule applies to.
 enum Predicate {
-    /// `{"changes": difference}`: with this difference switched off, the response is another one.
+    /// `{"changes": difference}`: switching this difference off changes the result.
     Changes(String),
-    /// `{"at": pointer, "is": value}`: that value is there. An absent one is `null`.
+    /// `{"at": pointer, "is": value}`: the pointer has that value. An absent one is `null`.
     Is(String, Value),
-    /// `{"at": pointer, "contains": text}`: a string with that text is there.
+    /// `{"at": pointer, "contains": text}`: the pointer has a string with that text.
     Contains(String, String),
     /// `{"not": predicate}`
     Not(Box<Self>),

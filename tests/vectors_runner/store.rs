@@ -1,4 +1,4 @@
-//! `coerce`: what we see in a file, and what we would write.
+//! `coerce`: our view of a file, and what we would write.
 
 use auth_store::{Document, Store, StoreError};
 use serde_json::{Map, Value, json};
@@ -26,7 +26,7 @@ pub(crate) fn coerce(input: &Value) -> Result<Value, String> {
     }
 }
 
-/// The usable view of a document: what routing and requests would see of it.
+/// The usable view of a document: what routing and requests would see.
 pub(crate) fn view(document: &Document) -> Result<Value, String> {
     let whole: Value =
         serde_json::from_slice(&document.to_bytes()).map_err(|error| error.to_string())?;
@@ -46,21 +46,21 @@ pub(crate) fn view(document: &Document) -> Result<Value, String> {
     ))
 }
 
-/// The recorded answer, its view without sections that say nothing.
+/// The recorded result, its view without empty sections.
 pub(crate) fn normalised(expected: &Value) -> Value {
     let mut expected = expected.clone();
     expected["store"] = terse(&expected["store"]);
     expected
 }
 
-/// A view without sections that say nothing.
+/// A view without empty sections.
 pub(crate) fn terse(view: &Value) -> Value {
     let [version, profiles, order, last_good, usage] =
         ["version", "profiles", "order", "lastGood", "usageStats"].map(|name| &view[name]);
     usable(version, profiles, order, last_good, usage)
 }
 
-/// A view from its parts; sections that say nothing are left out.
+/// A view from its parts; empty sections are omitted.
 pub(crate) fn usable(
     version: &Value,
     profiles: &Value,

@@ -1,4 +1,4 @@
-//! `usage`: what reports leave in the store, through a real store in a temporary directory.
+//! `usage`: the effect of reports on the store, through a real store in a temporary directory.
 
 use auth_routing::{
     Config, CooldownPolicy, FailureReason, Timestamp, after_failure, after_success, cleared,
@@ -95,7 +95,7 @@ pub(crate) fn apply(step: &Value, document: &mut Document, config: &Config) -> R
     Ok(())
 }
 
-/// What is seen of the document after a step.
+/// The visible part of the document after a step.
 pub(crate) fn report(step: &Value, document: &Document) -> Result<Value, String> {
     let whole: Value =
         serde_json::from_slice(&document.to_bytes()).map_err(|error| error.to_string())?;
@@ -110,8 +110,8 @@ pub(crate) fn report(step: &Value, document: &Document) -> Result<Value, String>
     Ok(report.into())
 }
 
-/// The recorded answer without an accident of the original: a store without any order has none
-/// (`null`) or an empty one (`{}`), depending on how it came to that.
+/// The recorded result without an accident of Clawdbot's: a store without any order has none
+/// (`null`) or an empty one (`{}`), depending on its history.
 pub(crate) fn normalised(expected: &Value) -> Value {
     let mut expected = expected.clone();
     for step in expected["steps"].as_array_mut().into_iter().flatten() {
@@ -122,7 +122,7 @@ pub(crate) fn normalised(expected: &Value) -> Value {
     expected
 }
 
-/// What a failing step reports. The original's `cooldown` knows neither reason nor config.
+/// The failure that a failing step reports. Clawdbot's `cooldown` has neither reason nor config.
 pub(crate) fn failure(op: &str, step: &Value, config: &Config) -> (FailureReason, CooldownPolicy) {
     if op == "cooldown" {
         return (FailureReason::Unknown, CooldownPolicy::default());

@@ -1,11 +1,11 @@
-//! `cargo xtask bench` and `cargo xtask dist`: how fast it is, and the binary without shared
+//! `cargo xtask bench` and `cargo xtask dist`: the benchmarks, and the binary without shared
 //! libraries.
 
 use crate::run::{CARGO, Outcome, read, run, run_with};
 use crate::setup;
 
-/// Measures the release build. With `--gate` it looks at counts and ratios only; without it, it
-/// also runs beside the commands of others, and writes `docs/performance.md`.
+/// Measures the release build. With `--gate` it checks counts and ratios only; without it, it also
+/// runs comparable commands of other projects, and writes `docs/performance.md`.
 pub(crate) fn bench(args: &[&str]) -> Outcome {
     setup::measuring()?;
     let binary = release(&[])?;
@@ -27,7 +27,7 @@ pub(crate) fn bench(args: &[&str]) -> Outcome {
     run_with(CARGO, &command, &[("CLAWDBOT_BIN", &binary)])
 }
 
-/// Builds the binary without shared libraries, for people to copy anywhere.
+/// Builds the binary without shared libraries, which can be copied to any machine.
 pub(crate) fn dist() -> Outcome {
     match dist_for(MUSL)? {
         Some(binary) => {
@@ -49,7 +49,7 @@ fn dist_for(target: &str) -> Outcome<Option<String>> {
     standalone(target).map(Some)
 }
 
-/// Builds the binary for `target` without shared libraries, and without addresses to be filled in at the start.
+/// Builds the binary for `target` without shared libraries and without relocations at startup.
 fn standalone(target: &str) -> Outcome<String> {
     let flags = format!(
         "target.{target}.rustflags=['-Ctarget-feature=+crt-static', '-Crelocation-model=static']"

@@ -1,4 +1,4 @@
-//! Everything a change must pass, in order. A stage that cannot run fails; none is skipped.
+//! All checks of a change, in order. A stage that cannot run fails; none is skipped.
 
 use crate::fuzz::replay;
 use crate::package::package;
@@ -7,11 +7,12 @@ use crate::setup::{TOOLS, setup, setup_once};
 use crate::{bench, tidy, torture};
 use std::time::{Duration, Instant};
 
-/// The crates we publish, each after those it depends on.
+/// The published crates, each after its dependencies.
 pub(crate) const CRATES: [&str; 6] =
     ["auth-store", "auth-pkce", "auth-routing", "auth-providers", "auth-gateway", "auth-cli"];
 
-/// The areas of the conformance cases that must pass; the runner counts what is not built as failed.
+/// The areas of the conformance cases that must pass; the runner counts areas that are not built as
+/// failed.
 const AREAS: [&str; 12] = [
     "order",
     "cooldown",
@@ -82,8 +83,8 @@ pub(crate) fn run_ci() -> Outcome {
     run_all(STAGES)
 }
 
-/// Builds the binary and returns its path, which cargo itself tells. Together with the tests' own package, so that
-/// dependencies shared with it are built once.
+/// Builds the binary and returns its path, as reported by cargo. It is built together with the
+/// tests' own package, so that shared dependencies are built once.
 pub(crate) fn build_binary() -> Outcome<String> {
     let packages = ["-p", "auth-cli", "-p", "e2e", "-p", "clawdbot-provider-demo"];
     let args = ["build", "--locked", "--bin", "clawdbot", "--bin", "clawdbot-provider-demo"];
@@ -92,7 +93,7 @@ pub(crate) fn build_binary() -> Outcome<String> {
     executable(&messages)
 }
 
-/// The path of the binary among the messages of cargo.
+/// The path of the binary in cargo's messages.
 pub(crate) fn executable(messages: &str) -> Outcome<String> {
     let path = messages
         .lines()
@@ -114,7 +115,7 @@ pub(crate) fn vectors(args: &[&str]) -> Outcome {
     run(CARGO, &[&command[..], args].concat())
 }
 
-/// The conformance cases of the areas that are built: none of them fails.
+/// Checks that no conformance case fails in the areas that are built.
 fn required_vectors() -> Outcome {
     let command = ["run", "-q", "--locked", "-p", "e2e", "--bin", "vectors"];
     let report = read_even_if_it_fails(CARGO, &command)?;
@@ -156,8 +157,8 @@ pub(crate) fn whole_program(args: &[&str]) -> Outcome {
     run_with(CARGO, &[&command[..], args].concat(), &[("CLAWDBOT_BIN", &binary)])
 }
 
-/// Licences, banned crates and sources of what the program is made of, by `deny.toml`. Advisories need a database that
-/// is fetched: where it cannot be had, that is said.
+/// Checks licenses, banned crates and sources of the dependencies, according to `deny.toml`.
+/// Advisories need a downloaded database; if it is not available, that is reported.
 pub(crate) fn dependencies() -> Outcome {
     setup_once()?;
     let deny = format!("{TOOLS}/bin/cargo-deny");
@@ -174,7 +175,7 @@ fn rustdoc() -> Outcome {
     run_with(CARGO, &args, &[("RUSTDOCFLAGS", "-D warnings")])
 }
 
-/// One crate at a time, so that none lives on a feature another one turned on.
+/// One crate at a time, so that none depends on a feature that another one enables.
 fn tests_of_each_crate() -> Outcome {
     for name in CRATES.iter().chain(&["xtask"]) {
         run(CARGO, &["test", "--locked", "-p", name])?;

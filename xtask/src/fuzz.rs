@@ -1,11 +1,11 @@
-//! Fuzzing: the seeded mutator on the stable compiler, or libFuzzer where there is a nightly one.
+//! Fuzzing: the seeded mutator on the stable compiler, or libFuzzer if there is a nightly one.
 
 use crate::run::{CARGO, Outcome, is_installed, run, run_with, succeeds};
 
 const LIBFUZZER: &str = "tests/fuzz/libfuzzer";
 
-/// `cargo xtask fuzz [--executions N] [--seed S] [TARGET…]`: a million inputs for each parser, unless told otherwise.
-/// With `--minutes N`, libFuzzer, so long on each.
+/// `cargo xtask fuzz [--executions N] [--seed S] [TARGET…]`: by default a million inputs for each
+/// parser. With `--minutes N`, libFuzzer runs that long on each.
 pub(crate) fn fuzz(args: &[&str]) -> Outcome {
     if let Some(at) = args.iter().position(|word| *word == "--minutes") {
         let minutes = args.get(at + 1).and_then(|text| text.parse().ok());

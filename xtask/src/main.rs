@@ -1,6 +1,6 @@
-//! The one door for development: `cargo xtask <command>`.
+//! The entry point for development tasks: `cargo xtask <command>`.
 //!
-//! Standard library only, so that it builds in a second before anything else does.
+//! Standard library only, so that it builds in a second before anything else.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool for developers")]
 
 mod bench;

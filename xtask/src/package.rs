@@ -1,7 +1,7 @@
-//! The published crates, packed, and compiled from the packages as somebody who takes them from a registry would.
+//! Packs the published crates, and compiles them from the packages as a user of the registry would.
 //!
-//! `cargo package` could compile them itself, but unpacks each version once per machine: after a change of ours that did
-//! not change the version it would compile yesterday's crates.
+//! `cargo package` could compile them itself, but it unpacks each version only once per machine:
+//! after a change without a new version it would compile the old crates.
 
 use crate::ci::CRATES;
 use crate::run::{CARGO, Outcome, read, run};
@@ -32,7 +32,7 @@ pub(crate) fn package() -> Outcome {
     run(CARGO, &["check", "--workspace", "--manifest-path", &manifest, "--target-dir", "target"])
 }
 
-/// A workspace of the unpacked crates, each standing in for the one of the registry.
+/// A workspace of the unpacked crates, each replacing its registry version.
 fn workspace(version: &str) -> String {
     let members: Vec<String> = CRATES.iter().map(|name| format!("\"{name}-{version}\"")).collect();
     let patches: Vec<String> =
@@ -44,7 +44,7 @@ fn workspace(version: &str) -> String {
     )
 }
 
-/// The version all our crates have, from cargo's own words: `path+file:///…#0.1.0` or `…#name@0.1.0`.
+/// The version of all our crates, from cargo's output: `path+file:///…#0.1.0` or `…#name@0.1.0`.
 fn version() -> Outcome<String> {
     let id = read(CARGO, &["pkgid", "--locked", "-p", CRATES[0]])?;
     let version = id.trim().rsplit(['#', '@']).next().unwrap_or_default().to_owned();

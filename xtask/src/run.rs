@@ -1,16 +1,16 @@
-//! Other programs: run them, or read what they say.
+//! Runs other programs, or reads their output.
 
 use std::process::{Command, Stdio};
 
-/// What went wrong, in a sentence for the person at the terminal.
+/// The error is a sentence for the user.
 pub(crate) type Outcome<T = ()> = Result<T, String>;
 
-/// Runs a program to its end, its output on our terminal and its input closed.
+/// Runs a program to its end, with its output on our terminal and its input closed.
 pub(crate) fn run(program: &str, args: &[&str]) -> Outcome {
     run_with(program, args, &[])
 }
 
-/// The same, with more environment variables.
+/// Like [`run`], with additional environment variables.
 pub(crate) fn run_with(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
     println!("$ {} {}", name(program), args.join(" "));
     let mut command = command(program, args);
@@ -35,7 +35,7 @@ pub(crate) fn read(program: &str, args: &[&str]) -> Outcome<String> {
     Err(format!("`{} {}` failed: {}", name(program), args.join(" "), output.status))
 }
 
-/// The same for a program whose exit code is not the point: its report is.
+/// Like [`read`], for a program whose report matters and not its exit code.
 pub(crate) fn read_even_if_it_fails(program: &str, args: &[&str]) -> Outcome<String> {
     let mut command = command(program, args);
     let output = command
@@ -45,20 +45,21 @@ pub(crate) fn read_even_if_it_fails(program: &str, args: &[&str]) -> Outcome<Str
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether a program is on the PATH and answers `--version`.
+/// Whether a program is on the PATH and responds to `--version`.
 pub(crate) fn is_installed(program: &str) -> bool {
     succeeds(program, &["--version"])
 }
 
-/// Whether a program is there and ends well, without a word.
+/// Whether a program exists and succeeds; its output is discarded.
 pub(crate) fn succeeds(program: &str, args: &[&str]) -> bool {
     let mut command = command(program, args);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
-/// A program with its arguments, its input closed, and without what `cargo run` told about *us*: build scripts that
-/// look at those variables would run again in every cargo we start, and in every one started by hand afterwards.
+/// A program with its arguments, with closed input, and without the variables that `cargo run` set
+/// for *us*: build scripts that depend on them would run again in every cargo we start, and in
+/// every one started by hand afterwards.
 fn command(program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null());
@@ -73,7 +74,7 @@ fn command(program: &str, args: &[&str]) -> Command {
     command
 }
 
-/// A program as one would type it, without its directory.
+/// The name of a program, without its directory.
 fn name(program: &str) -> &str {
     program.rsplit(['/', '\\']).next().unwrap_or(program)
 }

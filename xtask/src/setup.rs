@@ -1,9 +1,10 @@
-//! What the tests need and cargo does not bring: Debian packages, and the peers that lock files pin.
+//! Installs what the tests need and cargo does not provide: Debian packages, and the peers pinned
+//! by lock files.
 
 use crate::run::{Outcome, is_installed, read, run, run_with, succeeds};
 use std::path::Path;
 
-/// A command that must succeed, and the Debian packages that bring what it needs.
+/// A command that must succeed, and the Debian packages that provide what it needs.
 const NEEDED: [(&[&str], &[&str]); 12] = [
     (&["npm", "--version"], &["nodejs", "npm"]),
     (&["faketime", "--help"], &["faketime"]),
@@ -16,9 +17,9 @@ const NEEDED: [(&[&str], &[&str]); 12] = [
     (&["chromedriver", "--version"], &["chromium-driver"]),
     (&["python3", "-c", "import ensurepip, venv"], &["python3", "python3-venv"]),
     (&["bash", "--version"], &["bash"]),
-    // For the disks of the torture suite, which are made on Linux only.
+    // For the disks of the torture suite, on Linux only.
     (&["sh", "-c", HAS_EXT4], &["e2fsprogs"]),
-    // For processes that it stops at a system call, likewise.
+    // For processes that the suite stops at a system call, on Linux only.
     (&["sh", "-c", HAS_STRACE], &["strace"]),
 ];
 
@@ -49,7 +50,7 @@ const PYTHON: [(&str, &str); 3] = [
 /// The environment with the tools of the checks.
 pub(crate) const TOOLS: &str = "target/python/tools";
 
-/// Installs all of it. What is there already is left alone, but for the peers, which are laid anew.
+/// Installs everything. Existing parts are left alone, except the peers, which are reinstalled.
 pub(crate) fn setup() -> Outcome {
     debian()?;
     for folder in NODE_PEERS {
@@ -74,7 +75,7 @@ fn debian() -> Outcome {
     if missing.is_empty() { Ok(()) } else { install_debian(&missing) }
 }
 
-/// Installs what counts system calls, instructions and memory.
+/// Installs the tools that count system calls, instructions and memory.
 pub(crate) fn measuring() -> Outcome {
     let tools = [("strace", "-V"), ("valgrind", "--version"), ("time", "--version")];
     let missing: Vec<&str> =
@@ -82,8 +83,8 @@ pub(crate) fn measuring() -> Outcome {
     if missing.is_empty() { Ok(()) } else { install_debian(&missing) }
 }
 
-/// Installs the commands of others that are measured beside ours. What cannot be had is left out,
-/// and said.
+/// Installs the commands of other projects for the benchmarks. Commands that are not available are
+/// skipped, and reported.
 pub(crate) fn measured_beside() -> Outcome {
     let packages = [("gh", "gh"), ("/usr/bin/aws", "awscli")];
     let missing: Vec<&str> = packages
@@ -97,7 +98,7 @@ pub(crate) fn measured_beside() -> Outcome {
     if Path::new(CODEX).join("node_modules").is_dir() { Ok(()) } else { npm(CODEX) }
 }
 
-/// Installs the lock of Clawdbot, beside which ours are tortured.
+/// Installs Clawdbot's lock library, for the torture suite.
 pub(crate) fn tortured_beside() -> Outcome {
     let is_installed = Path::new(PROPER_LOCKFILE).join("node_modules").is_dir();
     if is_installed { Ok(()) } else { npm(PROPER_LOCKFILE) }
@@ -107,7 +108,7 @@ fn npm(folder: &str) -> Outcome {
     run("npm", &["ci", "--prefix", folder, "--ignore-scripts", "--no-audit", "--no-fund"])
 }
 
-/// The same, unless it was done in this tree before.
+/// Like [`setup`], unless it was done in this tree before.
 pub(crate) fn setup_once() -> Outcome {
     debian()?;
     let installed = |folder: &&str| Path::new(folder).join("node_modules").is_dir();

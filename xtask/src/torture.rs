@@ -1,12 +1,13 @@
-//! `cargo xtask torture`: the real binary under every fault we can make.
+//! `cargo xtask torture`: the real binary under every fault we can inject.
 
 use crate::bench::release;
 use crate::ci::build_binary;
 use crate::run::{CARGO, Outcome, run, run_with};
 use crate::setup::tortured_beside;
 
-/// Builds the binary and runs the suite; `args` go to it. All of it includes the model, which in
-/// CI is a stage of its own. A sample strikes the debug build, with all its assertions; everything, the one people run.
+/// Builds the binary and runs the suite; `args` are passed to it. A full run includes the model,
+/// which is a stage of its own in CI. A sample uses the debug build, with all its assertions; a
+/// full run uses the release build.
 pub(crate) fn torture(args: &[&str]) -> Outcome {
     if let ["--only", "model", rest @ ..] | [rest @ .., "--only", "model"] = args {
         return model(rest);
@@ -20,8 +21,8 @@ pub(crate) fn torture(args: &[&str]) -> Outcome {
     run_with(CARGO, &[&command[..], args].concat(), &[("CLAWDBOT_BIN", &binary)])
 }
 
-/// The protocols as state machines, explored exhaustively within bounds; `--full` widens them, and is worth a release
-/// build.
+/// Explores the protocols as state machines, exhaustively within bounds; `--full` widens the
+/// bounds, and uses a release build.
 pub(crate) fn model(args: &[&str]) -> Outcome {
     let profile = if args.contains(&"--full") { "release" } else { "dev" };
     let command = ["run", "-q", "--locked", "--profile", profile, "-p", "model", "--"];

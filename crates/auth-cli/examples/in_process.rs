@@ -1,4 +1,4 @@
-//! Runs commands inside another program: on a home, a clock and an output of its own.
+//! Runs commands inside another program: with its own home, clock and output.
 //!
 //! `cargo run -p auth-cli --example in_process`
 

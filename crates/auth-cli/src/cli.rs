@@ -1,4 +1,4 @@
-//! The command line as types. Words are validated here; nothing is touched.
+//! The command line as types. Arguments are validated here; nothing else is touched.
 
 use crate::commands::agents::args::AgentsArgs;
 use crate::commands::audit::args::AuditArgs;
@@ -255,7 +255,7 @@ pub struct GlobalArgs {
 }
 
 impl Cli {
-    /// The form of the response.
+    /// The output format.
     pub fn output(&self) -> Output {
         let GlobalArgs { json, verbose, no_color, .. } = self.global;
         let is_status =

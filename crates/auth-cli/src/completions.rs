@@ -212,7 +212,7 @@ fn with_values(command: Command, values: &Arc<Values>) -> Command {
     command.mut_subcommands(|below| with_values(below, values))
 }
 
-/// Prints the page of the program, or writes the pages of all commands into a directory.
+/// Prints the manual page of the program, or writes the pages of all commands into a directory.
 pub fn man(args: &ManArgs, context: &Context) -> Result<Report, CliError> {
     let Some(directory) = &args.dir else {
         let mut page = Vec::new();

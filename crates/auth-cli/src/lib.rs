@@ -58,7 +58,7 @@ use crate::profiles::{remote, runtime_cache};
 /// Runs the program with `arguments` (the first is its own name), and returns its exit code.
 ///
 /// Data goes to `context.stdout`, everything else to `context.stderr`; an error is reported there
-/// and becomes the exit code. A word that is not ours is handed on to the next `clawdbot` or
+/// and determines the exit code. A command that is not ours is forwarded to the next `clawdbot` or
 /// `moltbot` on PATH: then this function does not return.
 pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>, context: &Context) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
@@ -272,7 +272,8 @@ fn names_agents_itself(cli: &Cli) -> bool {
     matches!(cli.command, Command::Agents(_) | Command::Plugins(_))
 }
 
-/// Commands that are about no certain agent, or name it themselves, do not pass over `--agent`.
+/// Commands that apply to no particular agent, or name it themselves, must not silently ignore
+/// `--agent`.
 fn check_agent(cli: &Cli, invocation: &Invocation<'_>) -> Result<(), CliError> {
     if invocation.named().is_none() {
         return Ok(());
@@ -288,7 +289,7 @@ fn check_agent(cli: &Cli, invocation: &Invocation<'_>) -> Result<(), CliError> {
     }
 }
 
-/// What to do with arguments that are not a command line of ours.
+/// Handles arguments that are not one of our command lines.
 fn not_parsed(
     error: &clap::Error,
     arguments: &[OsString],
@@ -346,8 +347,7 @@ fn not_parsed(
     Err(if rest.is_empty() { failure } else { failure.hint(rest.trim()) })
 }
 
-/// `text` with `…` for each argument that may be a key somebody typed where none belongs, and
-/// whether there was one.
+/// `text` with `…` for each argument that may be a misplaced key, and whether there was one.
 fn without_secrets(text: &str, arguments: &[OsString]) -> (String, bool) {
     let words = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
     let values = words.flat_map(|word| word.splitn(2, '=')).filter(|word| looks_secret(word));
@@ -356,7 +356,8 @@ fn without_secrets(text: &str, arguments: &[OsString]) -> (String, bool) {
     (clean, had_secret)
 }
 
-/// Long, without a part of a path, an address or a profile's name, and not a word in small letters.
+/// Whether the word is long, does not look like a path, an address or a profile name, and is not a
+/// lower case word.
 fn looks_secret(word: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_lowercase() || c == '-';
     word.len() >= 20
@@ -364,7 +365,7 @@ fn looks_secret(word: &str) -> bool {
         && !word.trim_start_matches('-').chars().all(is_plain)
 }
 
-/// Whether errors are data too. The arguments may not have been understood, so this only looks.
+/// Whether errors are printed as JSON. The arguments may be invalid, so this only searches them.
 fn wants_json(arguments: &[OsString]) -> bool {
     let ours = arguments.iter().skip(1).take_while(|argument| *argument != "--");
     ours.into_iter().any(|argument| argument == "--json" || argument == "--status-json")

@@ -1,12 +1,12 @@
-//! The first moment of a plugin: this program, about to become it. It leaves the terminal, which
-//! only a process itself can do, so that a plugin cannot reach it even if it wants to.
+//! The start of a plugin: this program, before it becomes the plugin. It leaves the terminal's
+//! session, which only a process itself can do, so that a plugin has no access to the terminal.
 
 use std::ffi::OsString;
 
 #[cfg(unix)]
 use crate::host::process::launch::Program;
 
-/// The first argument, before the path of the plugin. Nobody types it.
+/// The first argument, before the path of the plugin. It is for internal use.
 pub const WORD: &str = auth_providers::plugin::LAUNCH;
 
 /// Becomes the plugin. Returns only if that fails.
@@ -29,7 +29,7 @@ pub fn run(arguments: &[OsString]) -> u8 {
         if error.kind() != std::io::ErrorKind::ExecutableFileBusy {
             break;
         }
-        // Some other process still has it open for writing, if only for a moment.
+        // Another process still has the file open for writing, if only for a moment.
         std::thread::sleep(std::time::Duration::from_millis(10));
         error = program.command_with_everything().exec();
     }
@@ -37,7 +37,7 @@ pub fn run(arguments: &[OsString]) -> u8 {
     crate::host::error::Exit::Usage as u8
 }
 
-/// There is no such way here.
+/// This platform does not support it.
 #[cfg(not(unix))]
 pub fn run(_: &[OsString]) -> u8 {
     crate::host::error::Exit::Usage as u8

@@ -1,7 +1,7 @@
-//! Edits of configs that people wrote by hand: an edit changes the bytes it should and no others,
-//! and the values of the other keys are as they were. `configs.jsonl` has the configs, one a line:
-//! `name`, `files` (the first is the config, the others what it includes) and, where an edit has
-//! no clear place, `refuses`.
+//! Edits of hand-written configs: an edit changes only the necessary bytes, and the values of the
+//! other keys stay the same. `configs.jsonl` has the configs, one per line: `name`, `files` (the
+//! first is the config, the others are its includes) and, if the position of an edit is ambiguous,
+//! `refuses`.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 const EDITS: [&str; 5] = ["insert", "push", "set", "remove", "item"];
 
-/// What an edit is about, and the edit.
+/// The keys of an edit, and the edit.
 fn change(name: &str) -> (Vec<&'static str>, Change) {
     match name {
         "insert" => {
@@ -45,7 +45,7 @@ fn change(name: &str) -> (Vec<&'static str>, Change) {
     }
 }
 
-/// The same on a value.
+/// The same edit on a value.
 fn changed(name: &str, mut value: Value) -> Value {
     let (path, _) = change(name);
     let (last, to) = path.split_last().unwrap();
@@ -80,7 +80,7 @@ fn changed(name: &str, mut value: Value) -> Value {
 
 type Files = BTreeMap<PathBuf, String>;
 
-/// Makes one edit of a config; what came of it, and the files after it.
+/// Makes one edit of a config; returns the result, and the files after it.
 fn run(name: &str, main: &str, files: &Files) -> (Result<bool, String>, Files) {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("state");
@@ -97,7 +97,7 @@ fn run(name: &str, main: &str, files: &Files) -> (Result<bool, String>, Files) {
     (result, after.collect())
 }
 
-/// The value of the config, by a parser and a merge that the edit has no part in.
+/// The value of the config, from a parser and a merge that are independent of the edit.
 fn value(file: &Path, files: &Files) -> Value {
     let text = files[file].trim_start_matches('\u{feff}');
     let is_nothing = |text: &str| {
@@ -160,7 +160,7 @@ fn merge(base: Value, over: Value) -> Value {
     }
 }
 
-/// What is left of two texts without what they begin and end with alike.
+/// The parts of two texts without their common start and end.
 fn difference<'a>(before: &'a str, after: &'a str) -> (&'a str, &'a str) {
     let alike = |mut one: Box<dyn Iterator<Item = char> + 'a>,
                  mut other: Box<dyn Iterator<Item = char> + 'a>| {
@@ -184,15 +184,16 @@ fn is_blank(text: &str) -> bool {
     json5::from_str::<Value>(&format!("0{text}\n")).is_ok()
 }
 
-/// Checks that of the bytes only those changed that had to.
+/// Checks that only the necessary bytes were changed.
 fn check_bytes(name: &str, was_there: bool, before: &str, after: &str) -> Result<(), String> {
     let (gone, new) = difference(before, after);
     let fine = match name {
         // The value and nothing around it.
         "set" if was_there => !gone.contains(['\n', ',', ':', '/']) || gone.len() < 10,
-        // The entry, its comma or the one before it; what stays between them is no value.
+        // The entry, and its comma or the one before it; only white space and comments remain
+        // between them.
         "remove" => is_blank(new) && gone.len() > new.len(),
-        // One insertion, or a comma, what was there already, and the rest.
+        // One insertion, or a comma, the existing text, and the rest.
         _ => {
             gone.is_empty() || {
                 let rest = new.strip_prefix(',').and_then(|new| new.strip_prefix(gone));
@@ -203,7 +204,7 @@ fn check_bytes(name: &str, was_there: bool, before: &str, after: &str) -> Result
     if fine { Ok(()) } else { Err(format!("{name}: `{gone}` became `{new}` in\n{after}")) }
 }
 
-/// Makes every edit of a config, and checks all that can be checked; how many were made.
+/// Makes every edit of a config, and checks the results; returns the number of edits.
 fn check(main: &str, files: &Files, refuses: &[&str]) -> Result<usize, String> {
     let mut made = 0;
     let before = value(Path::new(main), files);
@@ -270,7 +271,7 @@ fn the_check_of_the_bytes_sees_a_lost_comment_and_a_changed_quote() {
     assert!(check_bytes("remove", true, before, "{ a: 'y' }").is_err());
 }
 
-/// White space and comments as people put them anywhere.
+/// White space and comments, in any place.
 fn blank() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => Just(String::new()),
@@ -299,7 +300,7 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![plain, word.prop_map(str::to_owned)]
 }
 
-/// A value that is none of those we edit.
+/// A value other than those we edit.
 fn other() -> impl Strategy<Value = String> {
     text().prop_recursive(3, 12, 4, |inner| {
         let list = proptest::collection::vec((blank(), inner.clone(), blank()), 0..4);
@@ -326,7 +327,7 @@ fn bracketed(open: char, entries: &[String], comma: bool, end: &str, close: char
     format!("{open}{}{comma}{end}{close}", entries.join(","))
 }
 
-/// An object with those members that have a value, and others between them.
+/// An object with those members that have a value, and other members between them.
 fn object(
     members: Vec<(&'static str, BoxedStrategy<Option<String>>)>,
 ) -> BoxedStrategy<Option<String>> {

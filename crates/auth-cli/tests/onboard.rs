@@ -1,4 +1,4 @@
-//! The wizard without a terminal: everything that can be asked can be said.
+//! The wizard without a terminal: every question can be answered with an option.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const NOW: Timestamp = Timestamp(1_769_644_800_000);
 const STORE: &str = ".clawdbot/agents/main/agent/auth-profiles.json";
 
-/// Runs `clawdbot onboard …`; the exit code, what was printed and what was said.
+/// Runs `clawdbot onboard …`; returns the exit code, stdout and stderr.
 fn onboard(
     home: &Path,
     words: &str,
@@ -120,7 +120,7 @@ fn what_other_tools_have_is_found_and_taken_only_as_said() {
         ".openclaw/agents/main/agent/auth-profiles.json",
         r#"{"version":1,"profiles":{"groq:old":{"type":"api_key","provider":"groq","key":"k"}}}"#,
     );
-    // A user looks at what there is, and leaves.
+    // A user looks at the menu, and quits.
     let env = [("OPENAI_API_KEY", "sk-0123456789")];
     let (exit, _, said) = onboard(home.path(), "", "", &env, true);
     assert_eq!(exit, 130, "{said}");
@@ -152,7 +152,7 @@ fn what_is_stored_may_be_kept_and_nothing_is_written() {
 #[test]
 fn a_wrong_response_is_asked_again() {
     let home = tempfile::tempdir().unwrap();
-    // The menu, nonsense first; there is nothing else to ask about "nothing".
+    // An invalid choice first, then the menu; there is nothing else to ask about "nothing".
     let (exit, stdout, said) = onboard(home.path(), "", "99\nx\n6\n", &[], true);
     assert_eq!(exit, 0, "{said}");
     assert_eq!(said.matches("Type a number from 1 to 6").count(), 2, "{said}");

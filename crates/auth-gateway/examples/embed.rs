@@ -1,4 +1,4 @@
-//! A gateway inside another program: two keys of one provider, failover between them.
+//! A gateway inside another program: two keys of one provider, with failover between them.
 //!
 //! `cargo run -p auth-gateway --example embed -- BASE PORT STATE_DIRECTORY KEY [KEY…]`
 

@@ -1,4 +1,4 @@
-//! The gateway: what it is made of, who may come in, and what is not the proxy's.
+//! The gateway: its settings, the authentication of callers, and the endpoints of its own.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,23 +28,23 @@ use crate::metrics::Metrics;
 use crate::upstream::Upstreams;
 use crate::windows::{Seen, Windows};
 
-/// What a gateway is made of.
+/// The settings of a gateway.
 pub struct Settings {
-    /// The APIs that are served, by provider.
+    /// The served APIs, by provider.
     pub apis: HashMap<ProviderId, Api>,
     /// The programs that may come in.
     pub clients: Clients,
-    /// The host names of the TCP doors, beside those of this machine.
+    /// The host names of the TCP listeners, in addition to those of this machine.
     pub hosts: Hosts,
-    /// How much, and how long.
+    /// Sizes and time limits.
     pub limits: Limits,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// How connections to providers are secured; as the system says, where nothing is set.
+    /// The TLS configuration for connections to providers; `None` for the system's.
     pub tls: Option<Arc<rustls::ClientConfig>>,
 }
 
-/// A credential-injecting proxy over accounts. [`Server`](crate::Server) gives it doors.
+/// A credential-injecting proxy over accounts. [`Server`](crate::Server) gives it listeners.
 pub struct Gateway<A: Accounts> {
     pub(crate) accounts: A,
     pub(crate) apis: HashMap<ProviderId, Api>,
@@ -53,26 +53,26 @@ pub struct Gateway<A: Accounts> {
     pub(crate) limits: Limits,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) upstreams: Upstreams,
-    /// Which profile each conversation stays with.
+    /// The profile of each conversation.
     pub(crate) sessions: Memory,
-    /// Which profile made each id.
+    /// The profile that created each id.
     pub(crate) ids: Memory,
-    /// Which profiles were tried before their cooldown was over.
+    /// The profiles that were tried before the end of their cooldown.
     pub(crate) probes: Memory,
     pub(crate) pantry: Pantry,
     pub(crate) rates: Rates,
     pub(crate) guests: Guests,
     pub(crate) metrics: Metrics,
     pub(crate) windows: Windows,
-    /// Where a model stands in a body.
+    /// The place of the model in a body.
     pub(crate) model: Pointer,
     pub(crate) requests: AtomicU64,
 }
 
-/// Through which door a request came.
+/// The kind of listener that a request came through.
 #[derive(Clone, Debug)]
 pub(crate) enum Door {
-    /// TCP: it needs a client's token, and our name.
+    /// TCP: it requires a client's token, and one of our host names.
     Tcp,
     /// A socket that only programs of this user can open.
     Owner,
@@ -110,22 +110,22 @@ impl<A: Accounts> Gateway<A> {
         &self.accounts
     }
 
-    /// The quota windows of a profile, as its last answer told them.
+    /// The quota windows of a profile, from its last response.
     pub fn windows(&self, provider: &ProviderId, profile: &ProfileId) -> Option<Seen> {
         self.windows.for_profile(provider, profile)
     }
 
-    /// How many answers are on their way.
+    /// The number of responses in progress.
     pub fn open_answers(&self) -> i64 {
         self.metrics.open()
     }
 
-    /// Remembers which profile made an id.
+    /// Records which profile created an id.
     pub(crate) fn bind_id(&self, asked: &Asked, id: String, profile: &ProfileId) {
         self.ids.put((&asked.provider, id), profile, Instant::now());
     }
 
-    /// Who it is that asks.
+    /// Authenticates the caller.
     pub(crate) fn caller(&self, door: &Door, parts: &Parts) -> Result<Caller, Refusal> {
         let token = presented(&parts.headers, parts.uri.query());
         let token = token.filter(|token| token.starts_with(client::PREFIX));
@@ -160,13 +160,13 @@ impl<A: Accounts> Gateway<A> {
     }
 }
 
-/// The provider that a path begins with.
+/// The provider at the start of a path.
 pub(crate) fn provider_of(path: &str) -> ProviderId {
     let rest = path.strip_prefix('/').unwrap_or(path);
     ProviderId::new(rest.split('/').next().unwrap_or_default())
 }
 
-/// The refusal of what a client was not granted.
+/// The refusal for a missing right.
 pub(crate) fn no_right(right: &str) -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, format!("this client was not granted `{right}`"))
 }
@@ -177,7 +177,7 @@ impl<A: Accounts> fmt::Debug for Gateway<A> {
     }
 }
 
-/// So long a conversation stays where it was last served: the longest that prompt caches live.
+/// How long a conversation stays with its last profile: the longest lifetime of a prompt cache.
 const AFFINITY: Duration = Duration::from_hours(1);
-/// So long after its last use an id is remembered.
+/// How long an id is remembered after its last use.
 const IDS: Duration = Duration::from_hours(24);

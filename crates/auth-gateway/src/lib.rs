@@ -1,18 +1,19 @@
 //! A credential-injecting proxy with failover: the core of `clawdbot serve`.
 //!
 //! Tools send their requests here with a token of their own, and never see a credential. The
-//! gateway puts the live credential of the profile that is next in its place, streams the response
-//! back, and goes to another profile where the first has certainly not carried the request out.
+//! gateway replaces the token with the live credential of the profile that is next, streams the
+//! response back, and switches to another profile if the first has certainly not carried the
+//! request out.
 //!
-//! * [`Accounts`] is the one door to the profiles: a plan, a credential, a report.
-//!   [`MemoryAccounts`] has them in memory.
-//! * [`ApiData`] describes a provider's API; only its base has to be written.
-//! * [`Gateway`] answers requests, [`Server`] gives it doors: a port for clients with a token, a
-//!   socket for programs of this user, sockets for single clients.
-//! * [`Clients`] are the programs that may come in, each with its grant.
+//! * [`Accounts`] is the only interface to the profiles: a plan, a credential, a report.
+//!   [`MemoryAccounts`] implements it in memory.
+//! * [`ApiData`] describes a provider's API; only its base is required.
+//! * [`Gateway`] serves requests, [`Server`] gives it listeners: a port for clients with a token, a
+//!   socket for programs of this user, sockets for individual clients.
+//! * [`Clients`] are the programs with access, each with its grant.
 //!
-//! It translates between no dialects, caches no answers, and changes nothing in a request but the
-//! credential and what is between two programs only.
+//! It does not translate between API dialects, does not cache responses, and changes nothing in a
+//! request except the credential and hop-by-hop headers.
 //!
 //! ```
 //! use auth_gateway::ApiData;
@@ -28,12 +29,12 @@
 //!
 //! # The path of a request
 //!
-//! The door knows who sent it (`entry`, `gateway`), the body is kept if it may have to be sent
-//! again (`keep`), what it is about is read from headers and body (`facts`), the routing says
-//! where it may go and the conversation bends that (`order`), it is sent and its response judged
-//! (`proxy`, `peek`, `reaction`), and the response is passed on as it comes (`relay`).
+//! The caller is authenticated (`entry`, `gateway`), the body is kept if it may have to be sent
+//! again (`keep`), the model and the conversation are read from headers and body (`facts`), routing
+//! and the conversation determine the profiles (`order`), the request is sent and its response
+//! judged (`proxy`, `peek`, `reaction`), and the response is streamed to the client (`relay`).
 //!
-//! `examples/embed.rs` is a gateway in another program.
+//! `examples/embed.rs` is a gateway inside another program.
 
 mod accounts;
 mod api;

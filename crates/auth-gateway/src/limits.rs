@@ -1,47 +1,47 @@
-//! How much, and how long: what keeps one client or provider from hurting the others.
+//! Sizes and time limits, which keep one client or provider from harming the others.
 
 use std::time::Duration;
 
-/// The limits of a gateway. The defaults are for people and their tools.
+/// The limits of a gateway. The defaults are for individual users and their tools.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at all doors together.
+    /// The maximum number of connections on all listeners together.
     pub connections: usize,
-    /// Requests of one client at one time.
+    /// The maximum number of simultaneous requests of one client.
     pub requests_per_client: usize,
-    /// Request line and headers together, in bytes; 431 beyond.
+    /// The maximum size of request line and headers together, in bytes; 431 beyond.
     pub head_bytes: usize,
-    /// Header fields; 431 beyond.
+    /// The maximum number of header fields; 431 beyond.
     pub header_fields: usize,
-    /// How long a connection may take to bring the head of its next request.
+    /// How long a connection may take to send the head of its next request.
     pub head_time: Duration,
-    /// How long a client may take between two parts of a body, or to read what it is sent.
+    /// How long a client may take between two parts of a body, or to read a response.
     pub client_idle: Duration,
     /// How long the rest of a refused request is read.
     pub drain_time: Duration,
-    /// The largest body that is kept, so that it can be sent again.
+    /// The largest body that is kept for sending it again, in bytes.
     pub kept_bytes: usize,
-    /// The largest body; 413 beyond.
+    /// The largest body, in bytes; 413 beyond.
     pub body_bytes: u64,
-    /// All the bodies that are kept, together.
+    /// The maximum size of all kept bodies together, in bytes.
     pub all_kept_bytes: usize,
-    /// How long a connection to a provider may take.
+    /// How long connecting to a provider may take.
     pub connect_time: Duration,
-    /// How long a provider may think before its response begins.
+    /// How long a provider may take before its response starts.
     pub answer_time: Duration,
     /// How long it may take between two parts of a response.
     pub provider_idle: Duration,
-    /// How often one request is sent at most.
+    /// The maximum number of times one request is sent.
     pub attempts: usize,
-    /// After this, no other attempt begins.
+    /// No further attempt starts after this time.
     pub attempts_within: Duration,
-    /// How long a response that began well is held back until it shows that it is one.
+    /// How long a response with a success status is held back until it has content.
     pub held_time: Duration,
-    /// How much of it.
+    /// How many bytes of it are held back.
     pub held_bytes: usize,
-    /// How many of its events.
+    /// How many of its events are held back.
     pub held_events: usize,
-    /// After how much of a cooldown one request may try whether it is over.
+    /// How long a cooldown must have lasted before one request may test whether it is over.
     pub probe_after: Duration,
 }
 

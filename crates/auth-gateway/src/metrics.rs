@@ -1,4 +1,4 @@
-//! Counts for whoever watches: Prometheus' text format.
+//! Metrics in Prometheus' text format.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -11,26 +11,26 @@ use auth_store::ProviderId;
 
 use crate::reaction::word;
 
-/// What has happened since the start.
+/// The counters since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     requests: Counts<u16>,
     failovers: Counts<&'static str>,
     refreshes: AtomicU64,
     open: AtomicI64,
-    /// How long providers took to begin their answers: how many took at most so long.
+    /// The time until the response started: the number of responses within each bucket's limit.
     latency: [AtomicU64; BUCKETS.len()],
     latency_count: AtomicU64,
     latency_micros: AtomicU64,
 }
 
 impl Metrics {
-    /// A request of a client was answered.
+    /// Counts a response to a client's request.
     pub(crate) fn answered(&self, provider: &ProviderId, status: u16) {
         self.requests.count(provider, status);
     }
 
-    /// A profile could not serve, and the next was tried.
+    /// Counts a failover from a profile to the next.
     pub(crate) fn failed_over(&self, provider: &ProviderId, class: Class) {
         self.failovers.count(provider, word(class));
     }
@@ -47,12 +47,12 @@ impl Metrics {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// How many answers are on their way.
+    /// The number of responses in progress.
     pub(crate) fn open(&self) -> i64 {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// A provider began its response.
+    /// Records that a provider's response started.
     pub(crate) fn began(&self, after: Duration) {
         let seconds = after.as_secs_f64();
         if let Some(bucket) = BUCKETS.iter().position(|most| seconds <= *most) {
@@ -63,7 +63,7 @@ impl Metrics {
         self.latency_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// All of it, as text.
+    /// All metrics, as text.
     pub(crate) fn render(&self) -> String {
         let mut text = String::new();
         text.push_str("# TYPE clawdbot_requests_total counter\n");
@@ -89,7 +89,7 @@ impl Metrics {
     }
 }
 
-/// Counts by provider, and by one thing more.
+/// Counters by provider, and by one additional label.
 #[derive(Debug, Default)]
 struct Counts<K>(Mutex<BTreeMap<ProviderId, BTreeMap<K, u64>>>);
 

@@ -1,22 +1,22 @@
-//! What is done about each class of answer: a table, from which the proxy reads.
+//! The reaction to each class of response: a table for the proxy.
 
 use auth_routing::cooldown::judgement::Class;
 
-/// What is done about a response.
+/// The reaction to a response.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Reaction {
-    /// It goes to the client, whatever it says.
+    /// Forward it to the client, whatever its content.
     Pass,
-    /// The credential is refreshed and the request repeated; if that does not help, the next
-    /// profile.
+    /// Refresh the credential and repeat the request; if that does not help, use the next profile.
     Refresh,
-    /// The next profile is tried.
+    /// Try the next profile.
     Next,
-    /// The next profile is tried, and after that none.
+    /// Try the next profile, and no other after it.
     NextOnce,
 }
 
-/// The request was certainly not carried out where the reaction is not [`Reaction::Pass`].
+/// The reaction to a class. For every reaction except [`Reaction::Pass`], the request was certainly
+/// not carried out.
 pub(crate) fn reaction(class: Class) -> Reaction {
     match TABLE.iter().find(|(known, _)| *known == class) {
         Some((_, reaction)) => *reaction,
@@ -34,7 +34,7 @@ const TABLE: [(Class, Reaction); 7] = [
     (Class::Unavailable, Reaction::NextOnce),
 ];
 
-/// The word for a class in metrics and logs.
+/// The name of a class in metrics and logs.
 pub(crate) fn word(class: Class) -> &'static str {
     match class {
         Class::Served => "served",

@@ -1,5 +1,5 @@
-//! The connections to providers: a pool for each profile, so that what a provider does to the
-//! connection of one account does not hit another's.
+//! The connections to providers: a pool for each profile, so that what a provider does to one
+//! account's connection does not affect another's.
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -19,27 +19,27 @@ use crate::limits::Limits;
 
 type Client = legacy::Client<HttpsConnector<HttpConnector>, Outgoing>;
 
-/// The pools.
+/// The connection pools.
 pub(crate) struct Upstreams {
     tls: Option<Arc<rustls::ClientConfig>>,
     connect_time: Duration,
     answer_time: Duration,
-    /// Made when it is needed: the certificates of the system take a while to read.
+    /// Created when it is needed, because reading the system's certificates takes a while.
     connector: OnceLock<Result<HttpsConnector<HttpConnector>, String>>,
     clients: RwLock<HashMap<ProviderId, HashMap<ProfileId, Client>>>,
 }
 
-/// No response came.
+/// Why there is no response.
 #[derive(Debug)]
 pub(crate) enum NoReply {
-    /// Nothing was sent: there is no connection, and it is not the account's fault.
+    /// Nothing was sent: there is no connection, which is not the account's fault.
     NotConnected(String),
-    /// The provider said that it has not begun with it: HTTP/2's `REFUSED_STREAM`, or a `GOAWAY`
-    /// that does not cover it.
+    /// The provider has not started processing it: HTTP/2's `REFUSED_STREAM`, or a `GOAWAY` that
+    /// does not cover it.
     NotBegun,
-    /// It was sent, or part of it: it may be carried out.
+    /// It was sent, at least in part: it may have been carried out.
     Cut(String),
-    /// The response did not begin in time.
+    /// The response did not start in time.
     Late,
 }
 
@@ -54,8 +54,8 @@ impl Upstreams {
         }
     }
 
-    /// Sends a request on a connection of that profile. A pooled connection that was dead before
-    /// anything was written is no failure: a fresh one is taken.
+    /// Sends a request on a connection of that profile. If a pooled connection closed before
+    /// anything was written, a new one is used.
     pub(crate) async fn send(
         &self,
         provider: &ProviderId,
@@ -104,9 +104,9 @@ fn pool(connector: HttpsConnector<HttpConnector>) -> Client {
     legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
-        // Below what any server allows, so that few connections die unseen.
+        // Shorter than any server's timeout, so that few connections are closed unnoticed.
         .pool_idle_timeout(Duration::from_secs(30))
-        // A burst's connections are kept for the next one; the time ends them.
+        // The connections of a burst are kept for the next one, until the timeout closes them.
         .pool_max_idle_per_host(1024)
         .retry_canceled_requests(true)
         .http2_keep_alive_interval(Some(Duration::from_secs(20)))

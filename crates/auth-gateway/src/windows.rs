@@ -1,4 +1,4 @@
-//! The quota windows of each profile, as its last answer told them.
+//! The quota windows of each profile, from its last response.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use hyper::HeaderMap;
 
 use crate::api::Limits;
 
-/// The windows of the profiles.
+/// The quota windows by profile.
 #[derive(Debug, Default)]
 pub(crate) struct Windows(Mutex<HashMap<(ProviderId, ProfileId), Seen>>);
 
@@ -18,12 +18,12 @@ pub(crate) struct Windows(Mutex<HashMap<(ProviderId, ProfileId), Seen>>);
 pub struct Seen {
     /// The windows.
     pub windows: Vec<Window>,
-    /// When.
+    /// When they were seen.
     pub at: Timestamp,
 }
 
 impl Windows {
-    /// Keeps what a response says. A response that says nothing changes nothing.
+    /// Stores the windows in a response. A response without windows changes nothing.
     pub(crate) fn keep(&self, provider: &ProviderId, profile: &ProfileId, seen: Seen) {
         if !seen.windows.is_empty() {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -31,7 +31,7 @@ impl Windows {
         }
     }
 
-    /// What is known of a profile.
+    /// The last windows of a profile.
     pub(crate) fn for_profile(&self, provider: &ProviderId, profile: &ProfileId) -> Option<Seen> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(&(provider.clone(), profile.clone())).cloned()

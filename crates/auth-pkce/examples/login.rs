@@ -1,12 +1,12 @@
-//! Logs in at an issuer and says that a code arrived.
+//! Logs in at an issuer and reports that a code arrived.
 //!
 //! ```text
 //! cargo run -p auth-pkce --example login -- https://login.acme.example/authorize my-client-id
 //! ```
 //!
-//! The issuer must know `http://127.0.0.1/callback` as a redirect of that client, with any port
-//! (RFC 8252 §7.3). A real program exchanges the code and saves the credential before it tells the
-//! browser.
+//! The issuer must have `http://127.0.0.1/callback` registered as a redirect URI of that client,
+//! with any port (RFC 8252 §7.3). A real program exchanges the code and saves the credential before
+//! it tells the browser.
 #![expect(clippy::print_stdout, reason = "a program, not the library")]
 
 use std::error::Error;

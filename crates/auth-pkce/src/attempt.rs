@@ -1,4 +1,4 @@
-//! One login, from before the browser opens until the response comes.
+//! One login attempt, from before the browser opens until the response arrives.
 
 use std::fmt;
 
@@ -26,12 +26,12 @@ impl State {
         SecretText::parse(text, "state").map(Self)
     }
 
-    /// Whether `answered` is this state, in a time that does not depend on where they differ.
+    /// Whether `answered` is this state. The comparison takes constant time.
     pub fn matches(&self, answered: &str) -> bool {
         self.0.is_same_as(answered)
     }
 
-    /// The text itself, for the authorization URL and for the record of a login not finished.
+    /// The text itself, for the authorization URL and for the record of a pending login.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
@@ -43,7 +43,7 @@ impl fmt::Debug for State {
     }
 }
 
-/// The value an ID token must repeat (`OpenID` Connect Core §3.1.2.1): 256 random bits.
+/// The value that an ID token must repeat (`OpenID` Connect Core §3.1.2.1): 256 random bits.
 #[derive(Clone)]
 pub struct Nonce(SecretText);
 
@@ -66,7 +66,7 @@ impl Nonce {
         self.0.is_same_as(claim)
     }
 
-    /// The text itself, for the authorization URL and for the record of a login not finished.
+    /// The text itself, for the authorization URL and for the record of a pending login.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
@@ -78,10 +78,11 @@ impl fmt::Debug for Nonce {
     }
 }
 
-/// One login: verifier, state, nonce, and the address the browser comes back to.
+/// One login attempt: verifier, state, nonce, and the redirect URI.
 ///
 /// It is used for one response. A login that begins in one process and ends in another stores the
-/// four parts (in a file only its owner can read) and comes back through [`Attempt::from_parts`].
+/// four parts (in a file that only its owner can read) and restores them with
+/// [`Attempt::from_parts`].
 #[derive(Clone, Debug)]
 pub struct Attempt {
     verifier: Verifier,
@@ -91,11 +92,11 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Begins a login from 96 bytes of the system's random generator.
+    /// Begins a login attempt from 96 bytes of the system's random generator.
     ///
-    /// Verifier, state and nonce get 32 bytes each, so none says anything about another.
-    /// `redirect_uri` is [`Loopback::redirect_uri`](crate::Loopback::redirect_uri) where a listener
-    /// is open. The token request must repeat it to the byte (RFC 6749 §4.1.3).
+    /// Verifier, state and nonce get 32 bytes each, so that none reveals anything about another.
+    /// `redirect_uri` is [`Loopback::redirect_uri`](crate::Loopback::redirect_uri) if a listener is
+    /// open. The token request must repeat it to the byte (RFC 6749 §4.1.3).
     pub fn new(mut entropy: [u8; 96], redirect_uri: String) -> Self {
         let (mut verifier, mut state, mut nonce) = ([0; 32], [0; 32], [0; 32]);
         verifier.copy_from_slice(&entropy[..32]);
@@ -114,7 +115,7 @@ impl Attempt {
         attempt
     }
 
-    /// Takes up a login that another process began.
+    /// Restores a login attempt that another process began.
     ///
     /// # Errors
     /// [`InvalidPart`] names the part that is damaged; the login has to begin again.
@@ -140,12 +141,12 @@ impl Attempt {
         &self.verifier
     }
 
-    /// What the response must repeat.
+    /// The state that the response must repeat.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// What an ID token must repeat, if the request asked for one.
+    /// The nonce that an ID token must repeat, if the request asked for one.
     pub fn nonce(&self) -> &Nonce {
         &self.nonce
     }
@@ -234,7 +235,7 @@ mod tests {
             assert!(!state.matches(other), "{other}");
             assert!(!Nonce::new([1; 32]).matches(other), "{other}");
         }
-        // Nor anything else, however the difference of its digest adds up.
+        // No other text matches either, even if the differences of its digest would cancel out.
         for number in 0..10_000 {
             assert!(!state.matches(&number.to_string()), "{number}");
         }

@@ -1,4 +1,4 @@
-//! The authorization URL (RFC 6749 §4.1.1, RFC 7636 §4.3): where the browser is sent.
+//! The authorization URL (RFC 6749 §4.1.1, RFC 7636 §4.3), which is opened in the browser.
 
 use std::fmt::Write as _;
 
@@ -8,32 +8,33 @@ use crate::attempt::Attempt;
 use crate::pkce::Challenge;
 use crate::redirect::is_loopback;
 
-/// What an issuer wants to be asked; the rest of the request comes from the [`Attempt`].
+/// The issuer's part of an authorization request; the rest comes from the [`Attempt`].
 #[derive(Clone, Debug, Default)]
 pub struct AuthorizationRequest {
     /// The issuer's authorization endpoint: `https`, or `http` on a loopback host. It may have a
     /// query of its own, which is kept (RFC 6749 §3.1).
     pub authorization_endpoint: String,
-    /// The client identifier the issuer gave out (RFC 6749 §2.2).
+    /// The client identifier issued by the issuer (RFC 6749 §2.2).
     pub client_id: String,
-    /// The scopes asked for, joined by spaces; none leaves the parameter out (RFC 6749 §3.3).
+    /// The requested scopes, joined with spaces; with none, the parameter is omitted (RFC 6749
+    /// §3.3).
     pub scopes: Vec<String>,
-    /// More parameters of this issuer, none of them a [reserved](is_reserved_parameter) one.
+    /// Additional parameters of this issuer, none of them a [reserved](is_reserved_parameter) one.
     pub extra: Vec<(String, String)>,
     /// Whether to send the nonce: with every request for `openid` (`OpenID` Connect Core §3.1.2.1).
     pub nonce: bool,
 }
 
-/// Why there is no authorization URL: the description of the issuer is wrong and must be changed.
+/// Why there is no authorization URL: the description of the issuer is wrong and must be corrected.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum AuthorizationUrlError {
-    /// The endpoint is not an address a browser may be sent to.
+    /// The endpoint is not an address that may be opened in a browser.
     #[error("the authorization endpoint {reason}")]
     Endpoint {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// An additional parameter, or the endpoint's own query, sets what the login itself must set.
+    /// An additional parameter, or the endpoint's own query, sets a parameter of the login itself.
     #[error("the authorization parameter `{name}` is set by the login itself")]
     Reserved {
         /// The name of the parameter.
@@ -41,7 +42,7 @@ pub enum AuthorizationUrlError {
     },
 }
 
-/// Whether the login itself sets this parameter, so that no description of an issuer may.
+/// Whether the login itself sets this parameter, so that no description of an issuer may set it.
 ///
 /// These are the parameters of the code flow with PKCE, and `request` and `request_uri`, which
 /// would replace them all (RFC 9101 §5).
@@ -130,7 +131,8 @@ fn refuse_reserved(name: &str) -> Result<(), AuthorizationUrlError> {
     Ok(())
 }
 
-/// Percent-encodes all but unreserved characters: a space is `%20`, which no server misreads.
+/// Percent-encodes everything except unreserved characters: a space becomes `%20`, which no server
+/// misreads.
 fn encode_into(query: &mut String, text: &str) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

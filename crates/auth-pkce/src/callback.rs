@@ -1,4 +1,4 @@
-//! What comes back from the issuer (RFC 6749 §4.1.2), and whether it answers this login.
+//! The authorization response (RFC 6749 §4.1.2), and the check that it belongs to this login.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,10 +8,10 @@ use url::Url;
 use crate::attempt::Attempt;
 use crate::secret::SecretText;
 
-/// The most a response may be, as a request target or as pasted text: 8 KiB.
+/// The largest response, as a request target or as pasted text: 8 KiB.
 pub const MAX_CALLBACK_BYTES: usize = 8 * 1024;
 
-/// A response that has been read and not yet judged: see [`Attempt::accept`].
+/// A response that has been read and not yet checked: see [`Attempt::accept`].
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Callback {
     pub(crate) code: Option<SecretText>,
@@ -19,14 +19,14 @@ pub struct Callback {
     pub(crate) error: Option<String>,
     pub(crate) error_description: Option<String>,
     pub(crate) issuer: Option<String>,
-    /// A code that was pasted alone, if the caller allows it. There is no state to check.
+    /// A code that was pasted without its state, if the caller allows that.
     pub(crate) is_bare: bool,
 }
 
-/// What the response must satisfy beyond its state: the issuer's name, by RFC 9207.
+/// The checks of the response in addition to its state: the issuer's name, according to RFC 9207.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ResponseRules {
-    /// The issuer that was asked. A response that names another one is refused.
+    /// The issuer of the request. A response that names another one is refused.
     pub issuer: Option<String>,
     /// The address that the browser was sent to. Where the issuer is not known, a response that names
     /// one of another origin is refused.
@@ -36,7 +36,7 @@ pub struct ResponseRules {
     pub issuer_required: bool,
 }
 
-/// The authorization code: to be exchanged once, with the verifier of the same attempt.
+/// The authorization code: exchange it once, with the verifier of the same attempt.
 pub struct Code {
     text: SecretText,
     is_bare: bool,
@@ -44,17 +44,18 @@ pub struct Code {
 
 /// Why a response yields no code.
 ///
-/// [`CallbackError::ends_login`] tells the two sorts apart: noise, after which the login goes on,
-/// and the issuer's own response, after which it is over.
+/// [`CallbackError::ends_login`] distinguishes the two kinds: noise, after which the login
+/// continues, and the issuer's own response, after which it is over.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum CallbackError {
-    /// Not a response at all. Ask for the paste again; a listener goes on waiting.
+    /// Not a response at all. Ask for the paste again; a listener continues to wait.
     #[error("this is not the answer of a login: {reason}")]
     Malformed {
         /// What is wrong, without any of the text.
         reason: &'static str,
     },
-    /// A response to another login, or to none. Ask for the paste again; a listener goes on waiting.
+    /// A response to another login, or to none. Ask for the paste again; a listener continues to
+    /// wait.
     #[error("this answer belongs to another login")]
     StateMismatch,
     /// The issuer or the user refused. The login is over.
@@ -65,38 +66,39 @@ pub enum CallbackError {
         /// The `error_description`, made printable and cut at 300 characters.
         description: Option<String>,
     },
-    /// The response comes from another issuer than the one asked (RFC 9207). The login is over.
+    /// The response comes from an issuer other than the requested one (RFC 9207). The login is
+    /// over.
     #[error("the answer names another issuer than the one that was asked")]
     IssuerMismatch,
-    /// The issuer answered this login with neither a code nor an error. The login is over.
+    /// The issuer's response has neither a code nor an error. The login is over.
     #[error("the provider's answer has neither a code nor an error")]
     NoCode,
 }
 
 impl Callback {
-    /// A response with this code and this state, to compare one that was read with.
+    /// A response with this code and this state, for comparison with one that was read.
     pub fn from_parts(code: &str, state: &str) -> Self {
         let state = Some(SecretText::new(state.to_owned()));
         Self { state, is_bare: false, ..Self::bare(code) }
     }
 
-    /// A code that was pasted alone, to compare one that was read with.
+    /// A code pasted without its state, for comparison with one that was read.
     pub fn bare(code: &str) -> Self {
         let code = Some(SecretText::new(code.to_owned()));
         Self { code, is_bare: true, ..Self::default() }
     }
 
-    /// Whether it can yield a code: it has one, and a state, or needs none. Whether that is the
-    /// right state is for [`Attempt::accept`] to say.
+    /// Whether it can yield a code: it has one, and a state, or needs none. [`Attempt::accept`]
+    /// checks the state.
     pub fn is_whole(&self) -> bool {
         self.code.is_some() && (self.state.is_some() || self.is_bare)
     }
 
-    /// Reads the target of a request: `/auth/callback?code=…&state=…`. The path is not judged.
+    /// Reads the target of a request: `/auth/callback?code=…&state=…`. The path is not checked.
     ///
     /// # Errors
-    /// [`CallbackError::Malformed`]: longer than 8 KiB, a parameter twice (RFC 6749 §3.1), both
-    /// `code` and `error`, or bytes that are not correctly encoded.
+    /// [`CallbackError::Malformed`]: longer than 8 KiB, a repeated parameter (RFC 6749 §3.1), both
+    /// `code` and `error`, or incorrectly encoded bytes.
     pub fn from_target(target: &str) -> Result<Self, CallbackError> {
         if target.len() > MAX_CALLBACK_BYTES {
             return Err(malformed("it is longer than 8 KiB"));
@@ -105,8 +107,8 @@ impl Callback {
         Self::from_query(query)
     }
 
-    /// Reads `application/x-www-form-urlencoded` parameters. An empty one counts as absent
-    /// (RFC 6749 §3.1), but not as unrepeated.
+    /// Reads `application/x-www-form-urlencoded` parameters. An empty one counts as absent (RFC
+    /// 6749 §3.1), but must not be repeated.
     pub(crate) fn from_query(query: &str) -> Result<Self, CallbackError> {
         let mut callback = Self::default();
         let mut seen = BTreeSet::new();
@@ -136,11 +138,11 @@ impl Callback {
 }
 
 impl Attempt {
-    /// Judges a response: first whether it belongs to this login at all, then whether it comes from
+    /// Checks a response: first whether it belongs to this login at all, then whether it comes from
     /// the right issuer, then whether it is an error; only then it yields the code.
     ///
     /// # Errors
-    /// [`CallbackError`]; [`CallbackError::ends_login`] says whether to go on waiting.
+    /// [`CallbackError`]; [`CallbackError::ends_login`] says whether to continue waiting.
     pub fn accept(
         &self,
         callback: &Callback,
@@ -156,8 +158,8 @@ impl Attempt {
             (Some(answered), Some(asked)) if answered != asked => {
                 return Err(CallbackError::IssuerMismatch);
             }
-            // Servers that promise it are known to leave it out of their errors. Such an error ends
-            // the login as this one would, and says why.
+            // Some servers promise the issuer's name but omit it from errors. Such an error ends
+            // the login anyway, and its reason is more useful than a missing name.
             (None, _) if callback.error.is_some() => {}
             (None, _) | (_, None) if rules.issuer_required => {
                 return Err(CallbackError::IssuerMismatch);
@@ -189,7 +191,8 @@ impl ResponseRules {
 }
 
 impl CallbackError {
-    /// Whether the login is over. If not, the response was noise and the right one may still come.
+    /// Whether the login is over. If not, the response was noise and the right one may still
+    /// arrive.
     pub fn ends_login(&self) -> bool {
         match self {
             Self::Malformed { .. } | Self::StateMismatch => false,
@@ -230,7 +233,7 @@ pub(crate) fn malformed(reason: &'static str) -> CallbackError {
     CallbackError::Malformed { reason }
 }
 
-/// Strict percent-decoding: what a lenient reader guesses at is refused.
+/// Strict percent-decoding: ambiguous input is refused.
 fn decode(text: &str) -> Result<String, CallbackError> {
     let hex = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut decoded = Vec::with_capacity(text.len());
@@ -257,7 +260,7 @@ fn decode(text: &str) -> Result<String, CallbackError> {
     String::from_utf8(decoded).map_err(|_| malformed("a value is not UTF-8"))
 }
 
-/// Codes, states and issuers are visible characters and spaces (RFC 6749 appendix A).
+/// Codes, states and issuers consist of visible characters and spaces (RFC 6749 appendix A).
 fn plain(value: String) -> Result<String, CallbackError> {
     if value.bytes().all(|byte| matches!(byte, 0x20..=0x7e)) {
         Ok(value)
@@ -266,7 +269,7 @@ fn plain(value: String) -> Result<String, CallbackError> {
     }
 }
 
-/// The issuer's words without anything that moves a cursor, hides text or turns it round.
+/// The issuer's words without characters that move the cursor, hide text or reverse its direction.
 fn printable(text: &str) -> String {
     let is_harmful = |c: char| {
         c.is_control()
@@ -295,7 +298,7 @@ mod tests {
         Attempt::new([3; 96], "http://localhost:1455/auth/callback".into())
     }
 
-    /// `STATE` in the query stands for the state of the attempt.
+    /// `STATE` in the query is replaced with the state of the attempt.
     fn check_with(rules: &ResponseRules, query: &str, wanted: Result<&str, CallbackError>) {
         let attempt = attempt();
         let target = format!("/auth/callback?{}", query.replace("STATE", attempt.state().expose()));

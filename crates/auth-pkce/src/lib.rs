@@ -1,19 +1,20 @@
-//! The loopback login of a native program: OAuth 2.0 authorization code with PKCE.
+//! Loopback login for native programs: OAuth 2.0 authorization code with PKCE.
 //!
-//! A program opens a listener on the loopback interface, sends the user's browser to the issuer,
-//! and gets a code back (RFC 8252, RFC 7636). This crate does that part and nothing else: it knows
-//! no provider, keeps no credential, asks no clock and no environment, and takes its random bytes
-//! as an argument. Exchanging the code and saving the result are the caller's.
+//! A program opens a listener on the loopback interface, opens the issuer's page in the user's
+//! browser, and receives a code (RFC 8252, RFC 7636). This crate does that part and nothing else:
+//! it knows no provider, keeps no credential, reads neither clock nor environment, and takes its
+//! random bytes as an argument. The caller exchanges the code and saves the result.
 //!
-//! * [`Attempt`] holds verifier, state and nonce, makes the authorization URL and judges answers.
+//! * [`Attempt`] holds verifier, state and nonce, makes the authorization URL and checks responses.
 //! * [`Callback`] reads a response, from a request or from [pasted text](PasteRules).
-//! * [`Redirect`] and [`Loopback`] are the listener, and [`Browser`] the page that waits for its end.
+//! * [`Redirect`] and [`Loopback`] are the listener, and [`Browser`] is the page that waits for the
+//!   result.
 //! * [`Courier`] is the address to start a browser with, where others can read arguments.
 //!
-//! What holds whatever happens: only the response that carries this login's state counts, and its
-//! state is judged before anything else; everything else is noise, after which the login goes on.
-//! No value of a request ever gets into a page. No browser is told "signed in" before the caller says
-//! so. Secrets do not print themselves.
+//! Guarantees: only the response with this login's state counts, and the state is checked before
+//! anything else; everything else is noise, after which the login continues. No value of a request
+//! ever gets into a page. No browser shows "signed in" before the caller says so. Secrets do not
+//! print themselves.
 //!
 //! # The whole flow
 //!
@@ -70,14 +71,15 @@
 //! # }
 //! ```
 //!
-//! `examples/login.rs` is the same as a program.
+//! `examples/login.rs` is the same flow as a program.
 //!
 //! # Limits
 //!
 //! The listener serves one request per connection, `GET` only, for its own `Host` only: request
 //! line at most 8 KiB, headers at most 16 KiB in 64 fields, 5 s for them to arrive, 32 connections;
-//! at the cap the oldest one without a complete request is closed. Another program of the same
-//! user can always read what this one reads; PKCE keeps a stolen code useless, not a stolen account.
+//! at the cap the oldest one without a complete request is closed. Another program of the same user
+//! can always read what this program reads; PKCE makes a stolen code useless, but does not protect
+//! a stolen account.
 
 mod attempt;
 mod authorize;

@@ -1,4 +1,4 @@
-//! The listener on the loopback interface (RFC 8252 §7.3): bind, wait, answer the browser.
+//! The listener on the loopback interface (RFC 8252 §7.3): bind, wait, respond to the browser.
 
 use std::fmt;
 use std::io;
@@ -14,9 +14,9 @@ use crate::redirect::{LoopbackHost, Redirect};
 use crate::request::{Place, mismatch};
 use crate::server::{Hit, Server};
 
-/// A listener that is open and waits for the response to one login.
+/// An open listener that waits for the response to one login.
 ///
-/// Open it before the browser, so that the response cannot come too early. Dropping it, or the
+/// Open it before the browser, so that the response cannot arrive too early. Dropping it, or the
 /// future of [`Loopback::wait`], closes it.
 #[derive(Debug)]
 pub struct Loopback {
@@ -39,9 +39,9 @@ pub struct BindError {
 pub struct BindFailure {
     /// The address that could not be bound.
     pub address: SocketAddr,
-    /// What the system said.
+    /// The operating system's error.
     pub error: io::Error,
-    /// Who listens there, where the system tells.
+    /// The process that listens there, if the system tells.
     pub owner: Option<String>,
 }
 
@@ -57,20 +57,20 @@ pub enum WaitError {
     Listener(#[source] io::Error),
 }
 
-/// The code, and the browser that waits to be told how the login ended.
+/// The code, and the browser that waits for the result of the login.
 #[derive(Debug)]
 pub struct Arrival {
     /// The code: exchange it once, with the verifier of the same attempt.
     pub code: Code,
-    /// Tell it when the credential is saved, or that it is not.
+    /// Tell it when the credential is saved, or that it could not be saved.
     pub browser: Browser,
 }
 
-/// The browser that brought the code. Its response is held until the login has ended.
+/// The browser that delivered the code. Its response is held until the login has ended.
 ///
-/// Meanwhile the listener stays open for all other requests. Dropped, it shows
-/// [`Failure::NotSaved`], so that "signed in" is never shown by accident; held for more than 90 s,
-/// the browser is told that the login has expired.
+/// Meanwhile the listener stays open for all other requests. If this is dropped, the browser shows
+/// [`Failure::NotSaved`], so that "signed in" is never shown by accident. If it is held for more
+/// than 90 s, the browser shows that the login has expired.
 #[must_use = "the browser waits until it is told how the login ended"]
 pub struct Browser {
     held: Option<(Server, Hit)>,
@@ -80,8 +80,8 @@ impl Loopback {
     /// Opens the listener on the first port of `redirect` that is free and safe.
     ///
     /// It binds `127.0.0.1`, and for `localhost` also `[::1]` on the same port, since a browser may
-    /// take either: if another program holds that one, it would get the code, so the port counts
-    /// as taken. A machine without IPv6 gets IPv4 alone. Environment variables have no say in it.
+    /// use either: another program on that address would get the code, so the port then counts as
+    /// taken. A machine without IPv6 uses IPv4 alone. Environment variables have no influence.
     ///
     /// # Errors
     /// [`BindError`] with the reason for each port; let the user paste the response instead.
@@ -112,11 +112,11 @@ impl Loopback {
         &self.redirect_uri
     }
 
-    /// Waits for the response to `attempt`, however many other requests come.
+    /// Waits for the response to `attempt`, no matter how many other requests arrive.
     ///
     /// Needs a tokio runtime with I/O and time. It never gives up by itself: race it with a
-    /// timeout, and with the user who may paste the response; dropping the future closes the
-    /// listener. Of the requests only the first that answers this login counts.
+    /// timeout, and with the user, who may paste the response; dropping the future closes the
+    /// listener. Only the first request with a response to this login counts.
     ///
     /// # Errors
     /// [`WaitError::Refused`] if the issuer ended the login, [`WaitError::Listener`] if the
@@ -142,7 +142,7 @@ impl Loopback {
                 continue;
             }
 
-            // From here on every other request is told that the login got its response.
+            // From here on every other request is told that the login already has its response.
             drop(hits);
             return match judged {
                 Ok(code) => Ok(Arrival { code, browser: Browser { held: Some((server, hit)) } }),
@@ -163,12 +163,12 @@ impl Loopback {
 
 impl Browser {
     /// Shows that the login succeeded, and closes the listener: call it when the credential is
-    /// saved. Returns when the page is out, after a second at the latest.
+    /// saved. Returns when the page is sent, after a second at the latest.
     pub async fn succeed(self) {
         self.show(Page::SignedIn).await;
     }
 
-    /// Shows that the login failed, and closes the listener. Returns when the page is out, after a
+    /// Shows that the login failed, and closes the listener. Returns when the page is sent, after a
     /// second at the latest.
     pub async fn fail(self, failure: Failure) {
         self.show(Page::Failed(failure)).await;
@@ -210,7 +210,7 @@ fn list(failures: &[BindFailure]) -> String {
     failures.iter().map(BindFailure::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Both families on one port. Port 0 is whatever the system gives for the first.
+/// Binds both families on one port. For port 0, the system chooses the port of the first.
 fn bind_port(port: u16, host: LoopbackHost) -> Result<(u16, Vec<TcpListener>), BindFailure> {
     let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let listener = listen(v4).map_err(|error| failure(v4, error))?;
@@ -228,7 +228,7 @@ fn bind_port(port: u16, host: LoopbackHost) -> Result<(u16, Vec<TcpListener>), B
     Ok((port, listeners))
 }
 
-/// The standard library sets `SO_REUSEADDR` where it only forgives `TIME_WAIT` (Unix), and never
+/// The standard library sets `SO_REUSEADDR` where it only affects `TIME_WAIT` (Unix), and never
 /// `SO_REUSEPORT`: a second listener on the port is always refused.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
@@ -242,7 +242,7 @@ fn failure(address: SocketAddr, error: io::Error) -> BindFailure {
     BindFailure { address, error, owner }
 }
 
-/// Whether the machine has no IPv6, which is no danger: no browser of it can use it either.
+/// Whether the machine has no IPv6. That is safe: no browser on it can use IPv6 either.
 fn is_family_missing(error: &io::Error) -> bool {
     const EAFNOSUPPORT: i32 = if cfg!(windows) {
         10047
@@ -264,7 +264,7 @@ fn listener_on(_port: u16) -> Option<String> {
     None
 }
 
-/// How often to ask the system for a port that is free in both families.
+/// How often to request a port that is free in both families.
 const TRIES_FOR_ANY_PORT: usize = 8;
 
 #[cfg(test)]

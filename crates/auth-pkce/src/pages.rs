@@ -1,4 +1,4 @@
-//! What the browser shows: static text only. No value of any request can reach a page.
+//! The pages that the browser shows: static text only. No value of any request can get into a page.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -8,14 +8,14 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 
-/// Why a login that came back with a code failed after all; each shows a page of its own.
+/// Why a login with a code failed after all; each has its own page.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Failure {
-    /// The issuer, the user or a rule about accounts refused the login.
+    /// The issuer, the user or an account rule refused the login.
     Denied,
     /// The response does not belong to this login or comes from another issuer.
     Mismatch,
-    /// The response came too late.
+    /// The response arrived too late.
     Expired,
     /// The issuer did not exchange the code for a credential.
     NotExchanged,
@@ -23,12 +23,12 @@ pub enum Failure {
     NotSaved,
 }
 
-/// Every page there is.
+/// All pages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Page {
     SignedIn,
     Failed(Failure),
-    /// For a second visit while the first is being dealt with, or after it.
+    /// For a second visit while the first is being processed, or after it.
     AlreadyReceived,
     /// On the way to the address of the login.
     Opening,
@@ -39,12 +39,12 @@ pub(crate) enum Page {
 pub(crate) type PageResponse = Response<Full<Bytes>>;
 
 impl Page {
-    /// The page as a response, with its usual status and the headers every response has.
+    /// The page as a response, with its usual status and the headers of every response.
     pub(crate) fn response(self) -> PageResponse {
         self.response_with(self.status())
     }
 
-    /// The page with another status, for refusals that have a more exact one.
+    /// The page with another status, for refusals that have a more specific one.
     pub(crate) fn response_with(self, status: StatusCode) -> PageResponse {
         let mut response = Response::new(Full::new(Bytes::from(self.html())));
         *response.status_mut() = status;
@@ -61,7 +61,8 @@ impl Page {
         response
     }
 
-    /// The page by way of an address without code and state, so that neither stays in the history.
+    /// A redirect to the page at an address without code and state, so that neither stays in the
+    /// browser history.
     pub(crate) fn response_at(self, location: &str) -> PageResponse {
         let mut response = self.response_with(StatusCode::SEE_OTHER);
         if let Ok(location) = HeaderValue::from_str(location) {

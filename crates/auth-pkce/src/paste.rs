@@ -1,4 +1,4 @@
-//! Pasted responses: the address on which the browser ended, or the code that a page showed.
+//! Pasted responses: the browser's final address, or the code that a page showed.
 
 use url::Url;
 
@@ -8,14 +8,14 @@ use crate::callback::{
 };
 use crate::redirect::is_loopback;
 
-/// What pasted text is held against.
+/// The rules for pasted text.
 #[derive(Clone, Copy, Debug)]
 pub struct PasteRules<'a> {
-    /// The redirect URI of this login: a pasted address must have its host and path. Any way to
-    /// write the loopback host and any port will do, since the state binds the response.
+    /// The redirect URI of this login: a pasted address must have its host and path. Any spelling
+    /// of the loopback host and any port are accepted, since the state binds the response.
     pub redirect_uri: &'a str,
-    /// Whether a code without state is taken. PKCE alone then binds it to this login, so only for
-    /// issuers whose page shows nothing else.
+    /// Whether to accept a code without state. Then only PKCE binds it to this login, so use this
+    /// only for issuers whose page shows nothing else.
     pub bare_code: bool,
 }
 
@@ -235,7 +235,7 @@ fn is_query(text: &str) -> bool {
     text.starts_with('?') || text.contains('&') || names.iter().any(|name| text.starts_with(name))
 }
 
-/// The characters codes are made of in practice; a colon would let other kinds of address through.
+/// The characters that occur in real codes; a colon would also accept other kinds of addresses.
 fn is_code(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~/+=|%!*".contains(&byte))
@@ -271,7 +271,7 @@ mod tests {
         Callback::from_pasted(text, &PasteRules { redirect_uri: LOOPBACK, bare_code })
     }
 
-    /// Expects what the same parameters yield when the listener gets them.
+    /// Expects the same result as for a request with these parameters at the listener.
     fn check(text: &str, wanted: &str) {
         assert_eq!(read(text, false), Callback::from_target(&format!("/?{wanted}")), "{text:?}");
         assert_eq!(read(text, true), Callback::from_target(&format!("/?{wanted}")), "{text:?}");

@@ -1,4 +1,4 @@
-//! Verifier and challenge of RFC 7636, by the one method that is safe: `S256`.
+//! Verifier and challenge of RFC 7636, with the only safe method: `S256`.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::secret::{InvalidPart, SecretText};
 
 /// The secret that binds the token request to the authorization request (RFC 7636 §4.1).
 ///
-/// It goes into the body of the token request as `code_verifier`, and nowhere else.
+/// It is sent in the body of the token request as `code_verifier`, and nowhere else.
 #[derive(Clone)]
 pub struct Verifier(SecretText);
 
@@ -19,7 +19,7 @@ impl Verifier {
         Self(SecretText::from_entropy(entropy))
     }
 
-    /// Takes a verifier that was stored, or one an issuer made: 43 to 128 unreserved characters.
+    /// Takes a verifier that was stored, or one made by an issuer: 43 to 128 unreserved characters.
     ///
     /// # Errors
     /// [`InvalidPart`] for anything else; the login has to begin again.
@@ -27,12 +27,12 @@ impl Verifier {
         SecretText::parse(text, "verifier").map(Self)
     }
 
-    /// The challenge that goes into the authorization URL (RFC 7636 §4.2).
+    /// The challenge for the authorization URL (RFC 7636 §4.2).
     pub fn challenge(&self) -> Challenge {
         Challenge(URL_SAFE_NO_PAD.encode(Sha256::digest(self.expose().as_bytes())))
     }
 
-    /// The text itself, for the token request and for the record of a login that is not finished.
+    /// The text itself, for the token request and for the record of a pending login.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
@@ -44,7 +44,7 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// BASE64URL(SHA256(verifier)): public, since it goes through the browser (RFC 7636 §4.2).
+/// BASE64URL(SHA256(verifier)): public, since it passes through the browser (RFC 7636 §4.2).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Challenge(String);
 

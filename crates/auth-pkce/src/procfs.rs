@@ -36,7 +36,7 @@ pub fn listeners_on(port: u16) -> Option<Vec<u32>> {
     Some(listening.filter(is_reached).map(|socket| socket.user).collect())
 }
 
-/// Who listens on `port`, if it is a process of the same user: `` `node` (process 1234)``.
+/// The listener on `port`, if it is a process of the same user: `` `node` (process 1234)``.
 pub(crate) fn listener_on(port: u16) -> Option<String> {
     let inode = tables()?
         .into_iter()
@@ -100,7 +100,7 @@ fn parse_line(line: &str) -> Option<Socket> {
     })
 }
 
-/// `0100007F:05AF`: words of 32 bits in the byte order of the machine, then the port.
+/// `0100007F:05AF`: 32-bit words in the byte order of the machine, then the port.
 fn parse_address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let mut bytes = Vec::with_capacity(16);

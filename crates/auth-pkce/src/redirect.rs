@@ -1,10 +1,10 @@
-//! The loopback redirect an issuer has registered (RFC 8252 §7.3): host, ports, path.
+//! The loopback redirect registered at an issuer (RFC 8252 §7.3): host, ports, path.
 
 use std::fmt;
 
 use url::Host;
 
-/// The loopback redirect of an issuer: which name the address uses, which ports, which path.
+/// The loopback redirect of an issuer: host name, ports, and path.
 ///
 /// Host and bind address differ on purpose: an issuer that registered `http://localhost:1455/…`
 /// gets exactly that text, and the listener binds the literal loopback addresses, never a name.
@@ -15,22 +15,22 @@ pub struct Redirect {
     path: String,
 }
 
-/// The two ways to write the loopback interface that issuers register.
+/// The two spellings of the loopback interface that issuers register.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum LoopbackHost {
-    /// `localhost`: a browser may take either address family, so both are bound.
+    /// `localhost`: a browser may use either address family, so both are bound.
     Localhost,
     /// `127.0.0.1`.
     Ipv4,
 }
 
-/// A redirect no listener can serve: the description of the issuer must be changed.
+/// A redirect that no listener can serve: the description of the issuer must be corrected.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum RedirectError {
     /// Only loopback hosts are served.
     #[error("the redirect host `{0}` is neither `localhost` nor `127.0.0.1`")]
     Host(String),
-    /// The path is compared to the byte, so it must be a plain one.
+    /// The path is compared to the byte, so it must be in plain form.
     #[error("the redirect path `{0}` is not an absolute path of plain characters")]
     Path(String),
 }
@@ -38,8 +38,8 @@ pub enum RedirectError {
 impl Redirect {
     /// Describes a redirect.
     ///
-    /// `host` is `localhost` or `127.0.0.1`. `ports` are tried in turn; none means any free port,
-    /// for issuers that let the port vary (RFC 8252 §7.3). `path` begins with `/`.
+    /// `host` is `localhost` or `127.0.0.1`. `ports` are tried in turn; an empty list means any
+    /// free port, for issuers that allow a variable port (RFC 8252 §7.3). `path` begins with `/`.
     ///
     /// # Errors
     /// [`RedirectError`] if host or path cannot be served.
@@ -66,7 +66,7 @@ impl Redirect {
         format!("http://{}:{port}{}", self.host, self.path)
     }
 
-    /// The ports to try in turn; none means any free port.
+    /// The ports to try in turn; an empty list means any free port.
     pub fn ports(&self) -> &[u16] {
         &self.ports
     }

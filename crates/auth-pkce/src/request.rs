@@ -1,4 +1,4 @@
-//! What one request to the listener is: the response, the final page, or noise. Pure.
+//! Classifies one request to the listener: the response, the final page, or noise. Pure.
 
 use hyper::header::{
     CONTENT_LENGTH, HOST, HeaderMap, HeaderName, ORIGIN, TRANSFER_ENCODING, UPGRADE,
@@ -8,7 +8,7 @@ use hyper::{Method, Request, StatusCode};
 use crate::callback::{Callback, CallbackError};
 use crate::pages::{Failure, Page};
 
-/// Where the listener is: what a request must name to be meant for it.
+/// The location of the listener, which a request must name.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     /// The path of the redirect URI.
@@ -18,12 +18,12 @@ pub(crate) struct Place {
     hosts: [String; 3],
 }
 
-/// A request worth more than a static page.
+/// A request that needs more than a static page.
 #[derive(Debug)]
 pub(crate) enum Wanted {
-    /// Read, not judged. `navigates`: a browser that says so shows it in a window.
+    /// Read, but not checked. `navigates`: the browser says that it shows the response in a window.
     Callback { callback: Callback, navigates: bool },
-    /// The page a browser is sent on to.
+    /// The final page, to which the browser is redirected.
     Done,
 }
 
@@ -32,7 +32,7 @@ pub(crate) enum Wanted {
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) page: Page,
-    /// For the log; nothing of the request is in it.
+    /// For the log; it contains nothing of the request.
     pub(crate) reason: &'static str,
 }
 
@@ -50,13 +50,13 @@ impl Place {
     }
 }
 
-/// Whether a request to a listener at `path` and `port` is worth more than a static page.
+/// Whether a request to a listener at `path` and `port` needs more than a static page.
 #[doc(hidden)]
 pub fn is_wanted<B>(request: &Request<B>, path: &str, port: u16) -> bool {
     read_request(request, &Place::new(path, port)).is_ok()
 }
 
-/// Judges everything about a request but the state of its response.
+/// Checks everything about a request except the state of its response.
 pub(crate) fn read_request<B>(request: &Request<B>, place: &Place) -> Result<Wanted, Refusal> {
     check_head(request, place)?;
     let (uri, headers) = (request.uri(), request.headers());
@@ -167,14 +167,14 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Option<&[u8]> {
     values.next().is_none().then_some(value.as_bytes())
 }
 
-/// Whether the header is absent or says only this.
+/// Whether the header is absent or has only this value.
 fn is_only(headers: &HeaderMap, name: &HeaderName, wanted: &[u8]) -> bool {
     headers.get_all(name).iter().all(|value| value.as_bytes() == wanted)
 }
 
 /// The longest request line: method, target and version.
 const MAX_REQUEST_LINE_BYTES: usize = 8 * 1024;
-/// The most that names and values of all header fields may take.
+/// The maximum total size of the names and values of all header fields.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");

@@ -1,4 +1,4 @@
-//! Text that does not print itself: what verifier, state, nonce and code are made of.
+//! Text that does not print itself: the type of verifier, state, nonce and code.
 
 use std::hint::black_box;
 
@@ -14,7 +14,7 @@ pub struct InvalidPart {
     pub part: &'static str,
 }
 
-/// Wiped when dropped, and without `Debug` or `Display` on purpose.
+/// Wiped on drop, and deliberately without `Debug` or `Display`.
 #[derive(Clone, Eq, PartialEq)]
 pub(crate) struct SecretText(Zeroizing<String>);
 
@@ -30,7 +30,7 @@ impl SecretText {
         Self::new(text)
     }
 
-    /// Takes 43 to 128 unreserved characters, the form RFC 7636 §4.1 gives a verifier.
+    /// Takes 43 to 128 unreserved characters, the format of a verifier in RFC 7636 §4.1.
     pub(crate) fn parse(text: &str, part: &'static str) -> Result<Self, InvalidPart> {
         let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         if (43..=128).contains(&text.len()) && text.bytes().all(is_unreserved) {
@@ -40,7 +40,8 @@ impl SecretText {
         }
     }
 
-    /// Compares digests, without an early exit: how long it takes says nothing about the text.
+    /// Compares digests, without an early exit, so that the duration reveals nothing about the
+    /// text.
     pub(crate) fn is_same_as(&self, other: &str) -> bool {
         let (ours, theirs) = (Sha256::digest(self.0.as_bytes()), Sha256::digest(other.as_bytes()));
         let difference =

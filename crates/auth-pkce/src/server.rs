@@ -1,5 +1,5 @@
-//! The task behind the listener: it accepts, bounds and answers connections, and hands what may be
-//! the response of the login to [`Loopback::wait`](crate::Loopback::wait), which judges it.
+//! The task behind the listener: it accepts, limits and serves connections, and passes possible
+//! responses of the login to [`Loopback::wait`](crate::Loopback::wait), which checks them.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -27,25 +27,25 @@ use crate::request::{Place, Refusal, Wanted, read_request};
 /// A request that may end the login, and the browser that waits for its page.
 pub(crate) struct Hit {
     pub(crate) callback: Callback,
-    /// A browser that shows the response in a window.
+    /// Whether the browser shows the response in a window.
     pub(crate) navigates: bool,
-    /// Our end of the connection, and the other.
+    /// Our end of the connection, and the other end.
     pub(crate) ends: (SocketAddr, SocketAddr),
     reply: oneshot::Sender<Reply>,
     closed: watch::Receiver<()>,
 }
 
-/// The listener at work, until it is dropped.
+/// The running listener; it stops on drop.
 pub(crate) struct Server {
     task: JoinHandle<()>,
     shared: Arc<Shared>,
 }
 
-/// What every connection needs.
+/// The data that every connection needs.
 struct Shared {
     place: Place,
     hits: mpsc::Sender<Hit>,
-    /// The page at the address a browser is sent on to, once there is one.
+    /// The final page, to which the browser is redirected, once it is known.
     done: OnceLock<Page>,
     done_was_shown: Notify,
     refusals: AtomicU32,
@@ -53,13 +53,13 @@ struct Shared {
 
 enum Reply {
     Page(Page),
-    /// Send the browser on to the final page.
+    /// Redirect the browser to the final page.
     SeeDone,
     Refuse(Refusal),
 }
 
 impl Server {
-    /// Begins to serve. The hits end only with the server.
+    /// Starts serving. The hits end only with the server.
     pub(crate) fn start(listeners: Vec<TcpListener>, place: Place) -> (Self, mpsc::Receiver<Hit>) {
         let (hits, receiver) = mpsc::channel(MAX_CONNECTIONS);
         let shared = Arc::new(Shared {
@@ -73,8 +73,8 @@ impl Server {
         (Self { task, shared }, receiver)
     }
 
-    /// Shows the last page to the browser that brought the response, and closes the listener: at
-    /// once when the page is out, and after a second in any case.
+    /// Shows the final page to the browser that delivered the response, and closes the listener: as
+    /// soon as the page is sent, and after a second in any case.
     pub(crate) async fn end(mut self, hit: Hit, page: Page) {
         let is_sent_on = hit.navigates && self.shared.done.set(page).is_ok();
         let reply = if is_sent_on { Reply::SeeDone } else { Reply::Page(page) };
@@ -87,7 +87,7 @@ impl Server {
                 }
             }
         };
-        // A browser that does not fetch the page in time has no use for it.
+        // A browser that does not fetch the page in time does not need it.
         let _ = timeout(CLOSE_WITHIN, shown).await;
         self.task.abort();
         let _ = (&mut self.task).await;
@@ -119,7 +119,7 @@ async fn serve(listeners: Vec<TcpListener>, shared: Arc<Shared>) {
     loop {
         turn += 1;
         let Ok((stream, peer)) = accept(&listeners, turn).await else {
-            // Out of descriptors, most likely: others must close some first.
+            // Probably out of file descriptors: other connections must close first.
             shared.log_refusal("a connection could not be accepted");
             sleep(ACCEPT_PAUSE).await;
             continue;
@@ -142,12 +142,13 @@ async fn serve(listeners: Vec<TcpListener>, shared: Arc<Shared>) {
             tasks.spawn(converse(stream, peer, Arc::clone(&shared), Arc::clone(&has_request)));
         connections.push(Connection { task, has_request });
 
-        // Lets the new connection read what is already there, before others can push it out.
+        // Lets the new connection read data that has already arrived, before others can displace
+        // it.
         yield_now().await;
     }
 }
 
-/// The next connection of any listener; they take turns in being asked first.
+/// The next connection of any listener; the listeners take turns at being polled first.
 async fn accept(listeners: &[TcpListener], turn: usize) -> io::Result<(TcpStream, SocketAddr)> {
     poll_fn(|context| {
         for index in 0..listeners.len() {
@@ -221,7 +222,7 @@ where
 }
 
 impl Shared {
-    /// Has a hit judged. The response may have to wait until the credential is saved.
+    /// Has a hit checked. The response may have to wait until the credential is saved.
     async fn ask(&self, hit: Hit, answered: oneshot::Receiver<Reply>) -> PageResponse {
         if self.hits.send(hit).await.is_err() {
             return self.refuse(&already_received());
@@ -242,7 +243,7 @@ impl Shared {
         refusal.page.response_with(refusal.status)
     }
 
-    /// Logs a few refusals and no more, since anybody can cause them.
+    /// Logs only a few refusals, since any program can cause them.
     fn log_refusal(&self, reason: &'static str) {
         match self.refusals.fetch_add(1, Ordering::Relaxed) {
             count if count < MAX_LOGGED => {
@@ -262,19 +263,19 @@ fn already_received() -> Refusal {
     }
 }
 
-/// Connections at one time.
+/// The maximum number of simultaneous connections.
 pub(crate) const MAX_CONNECTIONS: usize = 32;
-/// How long a connection may take to bring its request.
+/// How long a connection may take to send its request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Header fields of a request.
+/// The maximum number of header fields in a request.
 const MAX_HEADERS: usize = 64;
-/// Request line and headers together: 8 KiB and 16 KiB, and what separates them.
+/// Request line and headers together: 8 KiB and 16 KiB, plus the separators.
 const MAX_HEAD_BYTES: usize = 24 * 1024 + 256;
-/// How long the browser is kept waiting for the credential to be saved.
+/// How long the browser waits for the credential to be saved.
 const HOLD_AT_MOST: Duration = Duration::from_secs(90);
-/// How long the listener stays open for its last page.
+/// How long the listener stays open for its final page.
 const CLOSE_WITHIN: Duration = Duration::from_millis(900);
 /// How long to wait when the system refuses a connection.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Log lines about refused requests, before the one that says there are more.
+/// The number of logged refusals before the line that says there are more.
 const MAX_LOGGED: u32 = 8;

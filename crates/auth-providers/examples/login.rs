@@ -1,4 +1,4 @@
-//! Logs in with a provider manifest and says who it was. Nothing is stored.
+//! Logs in with a provider manifest and prints the account. Nothing is stored.
 //!
 //! ```text
 //! cargo run -p auth-providers --example login -- acme.json
@@ -12,7 +12,7 @@ use auth_pkce::CallbackError;
 use auth_providers::{Begun, DevicePrompt, Flow, LoginUi, Origin, Providers, ReqwestClient, login};
 use auth_store::SystemClock;
 
-/// A user who opens the address in a browser; they cannot paste anything here.
+/// A user who opens the address in a browser and cannot paste anything here.
 struct Terminal;
 
 impl LoginUi for Terminal {

@@ -1,23 +1,23 @@
 //! Logging in, refreshing and revoking, for any provider that speaks OAuth.
 //!
 //! A [`Provider`] is data: an entry of the built-in catalogue, or a manifest that a user wrote.
-//! [`Providers`] knows all of them. What acts takes the outside world as parameters: the network
-//! is an [`HttpClient`] ([`ReqwestClient`], or any closure), the time a
-//! [`Clock`](auth_store::Clock), the user a [`LoginUi`], random bytes are an argument.
+//! [`Providers`] holds all of them. Functions with side effects take the outside world as
+//! parameters: the network is an [`HttpClient`] ([`ReqwestClient`], or any closure), the time a
+//! [`Clock`](auth_store::Clock), the user a [`LoginUi`], and random bytes are an argument.
 //!
-//! * [`login()`] sends a browser away and waits for it, while the user may paste the response.
-//!   [`PendingLogins`] is the same in two steps, in two processes.
-//! * [`refresh`](mod@refresh) renews a login: one request, however many processes ask.
-//! * [`Provider::revoke`] tells the issuer that a login is over.
-//! * [`plugin`] is for providers as programs of their own.
+//! * [`login()`] opens a browser and waits for it, while the user may also paste the response.
+//!   [`PendingLogins`] does the same in two steps, in two processes.
+//! * [`refresh`](mod@refresh) refreshes a login: one request, no matter how many processes ask.
+//! * [`Provider::revoke`] revokes a login at the issuer.
+//! * [`plugin`] is for providers that are separate programs.
 //! * [`pasted`] reads a token or key that a user pasted.
 //!
-//! Nothing here prints, asks, reads the environment or keeps a secret in an error. No client
+//! This crate does not print, prompt, read the environment or put a secret in an error. No client
 //! secret is shipped.
 //!
 //! # Talking to a token endpoint
 //!
-//! Requests and answers are values, so that they can be looked at and tested without a network:
+//! Requests and responses are values, so they can be inspected and tested without a network:
 //!
 //! ```
 //! use std::time::Duration;
@@ -45,7 +45,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `examples/login.rs` logs in for real, with a manifest of your own.
+//! `examples/login.rs` performs a real login, with a manifest of your own.
 
 mod backend;
 mod http;

@@ -1,4 +1,4 @@
-//! Text of others, made fit for a terminal.
+//! Makes foreign text safe for a terminal.
 
 use auth_store::{Secret, is_hostile};
 
@@ -14,8 +14,8 @@ pub(crate) fn clean(text: &str) -> String {
     out.trim().to_owned()
 }
 
-/// `text` with every occurrence of `secret` replaced, and of every longer part of it: issuers cut
-/// what they repeat, and so do we.
+/// `text` with every occurrence of `secret` replaced, and of every longer part of it: issuers
+/// truncate what they repeat, and so do we.
 pub(crate) fn without(text: &str, secret: &Secret) -> String {
     let secret = secret.expose();
     if auth_store::trim(secret).is_empty() {
@@ -42,7 +42,7 @@ pub(crate) fn without(text: &str, secret: &Secret) -> String {
 }
 
 const LONGEST: usize = 300;
-/// So many characters of a secret in a row are no coincidence.
+/// This many characters of a secret in a row are not a coincidence.
 const TELLING: usize = 8;
 
 #[cfg(test)]

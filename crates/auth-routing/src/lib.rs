@@ -1,24 +1,24 @@
-//! Which credential is used next, which one is in cooldown, and why.
+//! Decides which credential is used next, which one is in cooldown, and why.
 //!
 //! Everything here is a pure function of values: no file, no network, no clock, no environment, and
 //! never a secret. Equal inputs give equal results, and a result explains itself.
 //!
 //! # The order of profiles
 //!
-//! [`plan()`] decides about one provider:
+//! [`plan()`] decides for one provider:
 //!
 //! 1. The base is the first of these that exists: the agent's stored order, `auth.order` of the
 //!    config, the provider's entries of `auth.profiles` in the config, all stored profiles of the
-//!    provider. An order that is empty, or names unknown profiles only, is followed: there is no
+//!    provider. An order that is empty, or names only unknown profiles, is followed: there is no
 //!    profile, and a [`Warning`] says so.
-//! 2. Left out, each with its [`Exclusion`]: ids that are not stored, profiles of other providers,
-//!    profiles whose kind is not the configured one (`oauth` admits a token), profiles with nothing
-//!    to send, expired tokens. An expired OAuth login stays: it can be refreshed.
-//! 3. An explicit order is kept. Otherwise OAuth goes before token before API key,
-//!    and among equals the one used longest ago goes first.
+//! 2. Excluded, each with its [`Exclusion`]: ids that are not stored, profiles of other providers,
+//!    profiles whose kind is not the configured one (`oauth` admits a token), profiles without a
+//!    secret, expired tokens. An expired OAuth login stays: it can be refreshed.
+//! 3. An explicit order is kept. Otherwise OAuth comes before token before API key, and within a
+//!    kind the least recently used profile comes first.
 //! 4. Profiles in cooldown are candidates too, after all others, and the one with the earliest end
 //!    first.
-//! 5. A [`Pin`] moves its profile to the front, or leaves no other.
+//! 5. A [`Pin`] moves its profile to the front, or excludes all others.
 //!
 //! ```
 //! use auth_routing::{Config, Routing, Timestamp, plan};
@@ -44,17 +44,17 @@
 //! assert_eq!(plan.candidates[2].why.to_string(), "in cooldown");
 //! ```
 //!
-//! # Around it
+//! # Other modules
 //!
-//! - [`cooldown`]: how long a cooldown lasts after a failure, and
-//!   [`response`](cooldown::response): what an HTTP response of a provider says about it.
-//! - [`session`]: which profile a session uses, [`selector`](session::selector) and
-//!   [`choice`](session::choice): what `/model Opus@anthropic:work` means and does.
-//! - [`charge()`]: how use is paid for.
-//! - [`health`]: how long credentials last, and [`repair`](health::repair), which fixes configs that
-//!   name a login by its old id.
-//! - [`judgement`](cooldown::judgement): what a proxy does about a response, and
-//!   [`limits`](cooldown::limits): the windows in its headers.
+//! - [`cooldown`]: how long a cooldown lasts after a failure, and [`response`](cooldown::response):
+//!   what an HTTP response of a provider says about it.
+//! - [`session`]: the profile of a session, [`selector`](session::selector) and
+//!   [`choice`](session::choice): the meaning and the effect of `/model Opus@anthropic:work`.
+//! - [`charge()`]: whether use is metered.
+//! - [`health`]: how long credentials are valid, and [`repair`](health::repair), which fixes
+//!   configs that name a login by its old id.
+//! - [`judgement`](cooldown::judgement): the class of a response, for a proxy, and
+//!   [`limits`](cooldown::limits): the quota windows in its headers.
 
 pub mod cooldown;
 pub mod health;

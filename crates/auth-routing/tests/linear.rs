@@ -6,7 +6,7 @@ use auth_routing::{Config, Routing, Timestamp, plan};
 use auth_store::{Document, Profile, ProfileId, ProviderId};
 use serde_json::json;
 
-/// A store of `count` keys, each used at another time, a third of them at rest.
+/// A store of `count` keys, each used at another time, a third of them in cooldown.
 fn profiles(count: i64) -> Vec<Profile> {
     let mut profiles = serde_json::Map::new();
     let mut usage = serde_json::Map::new();

@@ -1,5 +1,5 @@
-//! A store used on its own: stores an API key, counts in its usage from several threads, and
-//! shows that nothing was lost.
+//! A store used by itself: stores an API key, counts in its usage from several threads, and shows
+//! that nothing was lost.
 //!
 //! `cargo run -p auth-store --example counter -- /tmp/somewhere/auth-profiles.json`
 #![expect(clippy::print_stdout, reason = "an example")]

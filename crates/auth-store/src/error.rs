@@ -28,8 +28,8 @@ pub enum StoreError {
         /// Its version.
         version: f64,
     },
-    /// A part of the file is something else than it should be, and a change would have replaced it.
-    /// Nothing was written. The user has to correct the file.
+    /// A part of the file has an unexpected type, and a change would have replaced it. Nothing was
+    /// written. The user has to correct the file.
     #[error("`{}`: {error}", path.display())]
     Unusable {
         /// The file.
@@ -56,11 +56,11 @@ pub enum StoreError {
         path: PathBuf,
         /// The timeout.
         seconds: u64,
-        /// The holder, as far as it is known.
+        /// The holder, if it is known.
         holder: String,
     },
-    /// Another user could control the file, or something else is in its place or in that of one of
-    /// its siblings. The user has to look at it.
+    /// Another user could control the file, or something other than a regular file is at its path
+    /// or at that of one of its siblings. The user has to look at it.
     #[error("refused to use `{}`: {reason}", path.display())]
     Unsafe {
         /// The path that was refused.
@@ -71,9 +71,9 @@ pub enum StoreError {
     /// The operating system refused.
     #[error("could not {action} `{}`", path.display())]
     Io {
-        /// The verb.
+        /// The verb for the message.
         action: &'static str,
-        /// Its object.
+        /// The object of the verb.
         path: PathBuf,
         /// The cause.
         source: io::Error,
@@ -91,15 +91,15 @@ impl StoreError {
     }
 }
 
-/// Why bytes are not a store. The caller keeps the bytes, and says where the damage is.
+/// Why bytes are not a store. The caller keeps the bytes, and reports where the damage is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ParseError {
     /// The byte offset.
     pub offset: usize,
     /// What is wrong there, without any of the file's text.
     pub reason: &'static str,
-    /// Whether the bytes are JSON all the same. Then nothing is damaged: a program or the user wrote
-    /// that, and no backup replaces it.
+    /// Whether the bytes are valid JSON anyway. Then nothing is damaged: another program or the
+    /// user wrote them, and no backup replaces them.
     pub is_json: bool,
 }
 
@@ -109,8 +109,8 @@ impl fmt::Display for ParseError {
     }
 }
 
-/// A part of the file that is something else than it should be. It is ignored when the file is
-/// read, and never replaced.
+/// A part of the file with an unexpected type. It is ignored when the file is read, and never
+/// replaced.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Unusable {
     /// The part, in words.

@@ -14,7 +14,7 @@ pub struct ProviderId(String);
 
 impl ProviderId {
     /// The canonical id of `text`, as Clawdbot computes it: ECMAScript white space is trimmed,
-    /// letters are lowered, and three old names are replaced.
+    /// letters are lowercased, and three old names are replaced.
     pub fn new(text: &str) -> Self {
         let lowered = trim(text).to_lowercase();
         Self(match lowered.as_str() {

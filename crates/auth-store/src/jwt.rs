@@ -24,7 +24,7 @@ fn payload(token: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()
 }
 
-/// The whole lifetime of `token`, by its `exp` and `iat` (RFC 7519 §4.1).
+/// The total lifetime of `token`, from its `exp` and `iat` (RFC 7519 §4.1).
 pub(crate) fn lifetime(token: &str) -> Option<Duration> {
     /// Only these two claims, because this runs for every token request.
     #[derive(Deserialize)]

@@ -62,7 +62,7 @@ pub fn pending_logins(state_directory: &Path) -> PathBuf {
     state_directory.join("logins")
 }
 
-/// The credentials of the agent in this directory.
+/// The credentials file of the agent in this directory.
 pub fn store(agent_directory: &Path) -> PathBuf {
     agent_directory.join(STORE)
 }
@@ -72,22 +72,23 @@ pub fn removed(agent_directory: &Path) -> PathBuf {
     agent_directory.join(".removed")
 }
 
-/// The keys for runtimes inside other programs. An older version used the name for its store.
+/// The keys for runtimes inside other programs. An older version used this name for its store.
 pub fn runtime_cache(agent_directory: &Path) -> PathBuf {
     agent_directory.join(RUNTIME_CACHE)
 }
 
-/// The usage of single models of profiles.
+/// The usage of individual models of profiles.
 pub fn model_usage(agent_directory: &Path) -> PathBuf {
     agent_directory.join(MODEL_USAGE)
 }
 
-/// The next content of that file. Unlike [`next`]'s, its name has one dot at the start.
+/// The next content of the model usage file. Unlike the name from [`next`], its name has one dot at
+/// the start.
 pub(crate) fn next_model_usage(agent_directory: &Path) -> PathBuf {
     agent_directory.join(format!("{MODEL_USAGE}{NEXT}"))
 }
 
-/// The note that names the agent whose profiles this one reads too.
+/// The note that names the agent whose profiles this agent also reads.
 pub fn sharing_note(agent_directory: &Path) -> PathBuf {
     agent_directory.join(".auth-share.json")
 }
@@ -103,8 +104,8 @@ pub(crate) fn reserved_store(agent_directory: &Path, key: impl Display) -> PathB
     agent_directory.join(format!("{RESPONSE_START}{key}{RESERVED_END}"))
 }
 
-/// A token response that could not be read and is kept. An older version does not know the name, so
-/// it does not remove the file.
+/// A token response that could not be read and is kept. An older version does not know this name,
+/// so it does not remove the file.
 pub fn kept_response(agent_directory: &Path, key: impl Display) -> PathBuf {
     agent_directory.join(format!("{RESPONSE_START}{key}{KEPT_END}"))
 }
@@ -139,12 +140,12 @@ pub(crate) fn old_audit_log(log: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
-/// The clients of the gateway.
+/// The clients file of the gateway.
 pub fn clients(state: &Path) -> PathBuf {
     state.join("clients.json")
 }
 
-/// The lock of [`clients`].
+/// The lock file of [`clients`].
 pub fn clients_lock(clients: &Path) -> PathBuf {
     clients.with_file_name(".clients.flock")
 }
@@ -182,7 +183,7 @@ pub(crate) fn flock(store: &Path) -> PathBuf {
     store.with_file_name(format!(".{stem}.flock"))
 }
 
-/// The backup of a store: the credentials as we committed them last.
+/// The backup of a store: the credentials as we last committed them.
 pub fn backup(store: &Path) -> PathBuf {
     sibling(store, ".bak")
 }
@@ -193,12 +194,12 @@ pub(crate) fn damaged_copy(store: &Path, at: impl Display, random: u32) -> PathB
     store.with_file_name(format!("{name}{DAMAGED}{at}.{random:08x}"))
 }
 
-/// Whether a name is that of a copy of damaged bytes.
+/// Whether this is the name of a copy of damaged bytes.
 pub fn is_damaged_copy(name: &str) -> bool {
     name.contains(DAMAGED)
 }
 
-/// Whether a name is that of a copy of what was damaged at `file`.
+/// Whether this is the name of a copy of a damaged `file`.
 pub(crate) fn is_damaged_copy_of(file: &Path, name: &str) -> bool {
     let of = file.file_name().unwrap_or_default().to_string_lossy();
     name.strip_prefix(&*of).is_some_and(|rest| rest.starts_with(DAMAGED))
@@ -210,7 +211,7 @@ pub(crate) fn next(file: &Path) -> PathBuf {
     sibling(file, NEXT)
 }
 
-/// The same for a file that is written while the [next](next()) one is reserved.
+/// The next content of a file that is written while the [next](next()) one is reserved.
 pub(crate) fn next_beside_reserved(file: &Path) -> PathBuf {
     sibling(file, ".put")
 }
@@ -220,7 +221,7 @@ pub(crate) fn stale_lock(lock: &Path) -> PathBuf {
     sibling(lock, ".stale")
 }
 
-/// A legacy file that waits for its import.
+/// A legacy file that is waiting for its import.
 pub(crate) fn waiting_for_import(legacy: &Path) -> PathBuf {
     sibling(legacy, ".import")
 }
@@ -238,8 +239,8 @@ pub(crate) fn is_temporary(name: &str) -> bool {
     })
 }
 
-/// Whether this is the name of a file of ours in an agent's directory: one with credentials, or one
-/// that belongs to them.
+/// Whether this is the name of one of our files in an agent's directory: one with credentials, or
+/// one that belongs to them.
 pub fn is_ours(name: &str) -> bool {
     name.starts_with(STORE) || name.starts_with(".auth-") || name == RUNTIME_CACHE
 }

@@ -22,7 +22,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether it is empty or white space. Such a secret counts as none.
+    /// Whether it is empty or white space. Such a secret counts as missing.
     pub fn is_blank(&self) -> bool {
         crate::id::trim(&self.0).is_empty()
     }
@@ -40,7 +40,7 @@ impl Drop for Secret {
     }
 }
 
-/// The time of a comparison depends on the lengths only.
+/// The duration of a comparison depends on the lengths only.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         self.0.len() == other.0.len()

@@ -1,10 +1,10 @@
-//! Text from outside, which could change a terminal.
+//! Foreign text, which could change a terminal.
 
 use std::borrow::Cow;
 
-/// Whether `c` could change what a terminal shows: control characters (C0, C1, DEL), characters that
-/// change the direction of text, and the line ends of Unicode. Characters that are only invisible
-/// occur in names, and are not hostile.
+/// Whether `c` could change the display of a terminal: control characters (C0, C1, DEL), characters
+/// that change the direction of text, and the line ends of Unicode. Characters that are only
+/// invisible occur in names, and are not hostile.
 pub fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -1,4 +1,4 @@
-//! Points in time. The clock is read here and nowhere else.
+//! Points in time. Only this module reads the clock.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,8 +14,8 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// Reads a time in any usual form: milliseconds or seconds since the epoch, also with a fraction,
-    /// or a date of ISO 8601 (UTC if it names no zone). `None` for other text.
+    /// Reads a time in any common notation: milliseconds or seconds since the epoch, also with a
+    /// fraction, or a date of ISO 8601 (UTC if it names no zone). `None` for other text.
     pub fn read(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Ok(number) = text.parse() {
@@ -34,7 +34,8 @@ impl Timestamp {
         date(text.as_bytes())
     }
 
-    /// The same for a number. A fraction is cut, and a number that is too large becomes the largest.
+    /// Reads a time from a number. A fraction is truncated, and a number that is too large becomes
+    /// the largest.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
@@ -105,7 +106,7 @@ fn in_milliseconds(number: i64) -> i64 {
     if SECONDS.contains(&number) { number * 1000 } else { number }
 }
 
-/// Numbers that are taken for seconds: 1973 to 5138. As milliseconds they would be in 1970 to 1973.
+/// Numbers that are read as seconds: 1973 to 5138. As milliseconds they would be in 1970 to 1973.
 const SECONDS: Range<i64> = 100_000_000..100_000_000_000;
 
 fn date(mut text: &[u8]) -> Option<Timestamp> {
@@ -203,13 +204,13 @@ impl Clock for SystemClock {
     }
 }
 
-/// The time since a fixed instant, for measuring. It goes on while the machine sleeps, and changes of
-/// the clock do not affect it.
+/// The time since a fixed instant, for measuring. It includes the time that the machine sleeps, and
+/// changes of the clock do not affect it.
 pub fn since_boot() -> Duration {
     #[cfg(unix)]
     {
         use rustix::time::{ClockId, clock_gettime};
-        // On other systems the monotonic clock goes on during sleep.
+        // On other systems the monotonic clock includes sleep.
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let clock = ClockId::Boottime;
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -228,7 +229,7 @@ pub fn since_boot() -> Duration {
     }
 }
 
-/// A fixed clock, for tests and for commands that must use one time throughout.
+/// A fixed clock, for tests and for commands that must use a single time throughout.
 impl Clock for Timestamp {
     fn now(&self) -> Timestamp {
         *self
@@ -314,7 +315,7 @@ mod tests {
         fn every_second_of_a_date_is_read_as_what_it_was(
             day in 0..40_000_i64, second in 0..86_400_i64, offset in -900..900_i64,
         ) {
-            // The date of that day: the only one that is read as its number.
+            // The only date that is read as this day.
             let dates = (1970..2100_i64)
                 .filter(|year| (day / 366 - 1..=day / 365 + 1).contains(&(year - 1970)))
                 .flat_map(|year| (1..=12).flat_map(move |month| (1..=31).map(move |it| (year, month, it))));

@@ -1,5 +1,5 @@
-//! Whatever text JavaScript's `JSON.parse` accepts: it is read as it is there, and an edit of one part
-//! leaves every other byte as it was.
+//! Any text that JavaScript's `JSON.parse` accepts is read with the same result, and an edit of one
+//! part leaves every other byte unchanged.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::collections::HashMap;
@@ -9,20 +9,20 @@ use auth_store::{Credential, Document, ProfileId, ProviderId, Timestamp, Usage};
 use proptest::prelude::*;
 use serde_json::Map;
 
-/// A value, as it is written.
+/// A value, as written.
 #[derive(Clone, Debug)]
 enum Json {
-    /// The text of anything but an array or an object.
+    /// The text of any value except an array or an object.
     Plain(String),
     Array(Vec<Self>),
     Object(Vec<(Name, Self)>),
 }
 
-/// A name: how it is written, and what it says (a half of a character as its escape).
+/// A name: its text, and its decoded form (half of a surrogate pair stays an escape).
 type Name = (&'static str, &'static str);
 
 impl Json {
-    /// What `JSON.parse` sees: the last member of that name.
+    /// The value that `JSON.parse` sees: the last member of that name.
     fn get(&self, name: &str) -> Option<&Self> {
         let Self::Object(members) = self else { return None };
         members.iter().rev().find(|((_, said), _)| *said == name).map(|(_, value)| value)
@@ -44,7 +44,7 @@ impl Json {
     }
 }
 
-/// The text of a file, and where the members of its first two levels are.
+/// The text of a file, and the positions of the members of its first two levels.
 #[derive(Clone, Debug, Default)]
 struct Text {
     written: String,
@@ -89,7 +89,7 @@ impl Text {
                     self.written.push(':');
                     self.space();
                     let (path, start) = (format!("{path}/{said}"), self.written.len());
-                    // What was below an earlier member of that name is not what counts.
+                    // Members of an earlier object with that name do not count.
                     self.places.retain(|known, _| !known.starts_with(&format!("{path}/")));
                     self.write(member, &path, levels.saturating_sub(1));
                     if levels > 0 {
@@ -104,7 +104,8 @@ impl Text {
         self.written.push(close);
     }
 
-    /// That `after` differs from this text at `path` only, or by what was put in, if nothing is there.
+    /// Asserts that `after` differs from this text at `path` only, or by an insertion if nothing is
+    /// there.
     fn assert_changed_only(&self, after: &[u8], path: &[&str]) -> Result<(), TestCaseError> {
         let text = self.written.as_bytes();
         let path = |length: usize| format!("/{}", path[..length].join("/"));
@@ -186,7 +187,7 @@ fn value() -> impl Strategy<Value = Json> {
     })
 }
 
-/// An entry that can be used, with whatever else in it.
+/// A usable entry, with any additional members.
 fn profile() -> impl Strategy<Value = Json> {
     object(&FIELDS[3..], value(), 4).prop_flat_map(|others| {
         let own = ["\"api_key\"", "\"acme\"", "\"k\""].map(|text| Json::Plain(text.to_owned()));
@@ -196,7 +197,7 @@ fn profile() -> impl Strategy<Value = Json> {
     })
 }
 
-/// A file in which everything may be there several times, and anything where it does not belong.
+/// A file in which every member may be repeated, and any value may be in an unexpected place.
 fn file() -> impl Strategy<Value = (Json, Text)> {
     let entry = prop_oneof![profile(), value()].boxed();
     let section = prop_oneof![
@@ -219,7 +220,7 @@ fn below<'f>(file: &'f Json, section: &str, id: &str) -> Option<&'f Json> {
     file.get(section).and_then(|section| section.get(id))
 }
 
-/// Whether nothing was read in the place of a section, though something is there.
+/// Whether a section has a value that cannot be read as one.
 fn is_odd(value: Option<&Json>) -> bool {
     value.is_some_and(|value| !value.is_object() && !value.is_null())
 }
@@ -229,12 +230,12 @@ fn is_odd(value: Option<&Json>) -> bool {
 fn errors(entry: Option<&Json>) -> Option<u64> {
     let Json::Plain(text) = entry?.get("errorCount")? else { return None };
     let is_number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-    // What is whole is read as that, to the last digit.
+    // An integer is read exactly.
     let whole = text.parse::<i64>().map(|number| number.max(0).cast_unsigned());
     is_number.then(|| whole.unwrap_or_else(|_| text.parse::<f64>().unwrap().max(0.0) as i64 as u64))
 }
 
-/// An edit: the section, the entry, and what is done.
+/// An edit: the section, the entry, and the action.
 type Edit<'e> = (&'static str, &'e str, &'e dyn Fn(&mut Document));
 
 proptest! {
@@ -242,7 +243,7 @@ proptest! {
     fn what_json_parse_sees_is_what_is_read((file, text) in file()) {
         let read = Document::parse(text.written.as_bytes());
         if is_odd(file.get("profiles")) {
-            // It is no store; it is not damaged either.
+            // It is not a store, but it is not damaged either.
             prop_assert!(read.is_err_and(|error| error.is_json));
             return Ok(());
         }
@@ -291,7 +292,7 @@ proptest! {
             ("lastGood", provider.as_str(), &|it| it.set_last_good(&provider, &id)),
         ];
         for (section, entry, edit) in edits {
-            // Another spelling of the provider goes with it.
+            // Another spelling of the provider is removed with it.
             if section == "order" && provider.as_str() != id.as_str() {
                 continue;
             }
@@ -307,7 +308,7 @@ proptest! {
                 continue;
             }
             if file.get("profiles").is_none() && section != "profiles" {
-                // Without them it is no store; they come with it.
+                // Without these it is not a store; they are added with it.
                 continue;
             }
             text.assert_changed_only(&bytes, &[section, entry])?;
@@ -392,7 +393,7 @@ fn a_section_that_is_no_object_is_not_replaced() {
                 document.check_writable(std::path::Path::new("/file")).unwrap_err().to_string();
             assert!(refused.contains("/file") && refused.contains(section), "{refused}");
         }
-        // What is not in it can go all the same.
+        // Removing something that does not exist still works.
         let mut document = Document::parse(text.as_bytes()).unwrap();
         assert!(document.remove(&"a".into()));
         document.check_writable(std::path::Path::new("/file")).unwrap();

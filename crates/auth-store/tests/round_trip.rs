@@ -1,5 +1,5 @@
-//! Whatever JSON others put into the file survives our edits; whatever bytes are in it, reading
-//! them does not panic.
+//! Any JSON that other programs write into the file survives our edits; reading arbitrary bytes
+//! does not panic.
 
 use auth_store::{Credential, Document, ProfileId};
 use proptest::prelude::*;
@@ -58,7 +58,7 @@ proptest! {
         expected["profiles"]["acme:old"]["access"] = json!("b");
         expected["profiles"]["acme:new"] = json!({"type": "api_key", "provider": "acme", "key": "k"});
         expected["usageStats"]["acme:old"]["errorCount"] = json!(3);
-        // Both are read by the same parser, which rounds some numbers; the file has their digits.
+        // Both are read by the same parser, which rounds some numbers; the file keeps their digits.
         let expected: Value = serde_json::from_str(&expected.to_string()).unwrap();
         let written: Value = serde_json::from_slice(&document.to_bytes()).unwrap();
         prop_assert_eq!(&written, &expected);

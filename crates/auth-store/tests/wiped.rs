@@ -1,4 +1,4 @@
-//! What is left in memory of a secret that was dropped, as a debugger would see it.
+//! What remains in memory of a dropped secret, as a debugger would see it.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -7,9 +7,10 @@ use std::os::unix::fs::FileExt as _;
 
 use auth_store::Secret;
 
-/// Long enough that what the allocator itself writes into freed memory is not all of it.
+/// Long enough that the allocator does not overwrite all of it when the memory is freed.
 const LENGTH: usize = 300;
-/// So many bytes, some addresses, it writes there; any of them may look like ours by chance.
+/// The allocator writes this many bytes, some addresses; any of them may look like ours by
+/// coincidence.
 const OF_THE_ALLOCATOR: usize = 32;
 
 /// The bytes of this process at an address.

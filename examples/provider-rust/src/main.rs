@@ -1,8 +1,8 @@
 //! An example of a provider plugin: a login with refresh tokens.
 //!
-//! Its provider is made up and lives in the functions at the end, so that the example works
-//! without a network; a real plugin asks a server there. Everything else is as it has to be.
-//! `docs/plugins.md` is the specification.
+//! Its provider is made up and consists of the functions at the end, so that the example works
+//! without a network; a real plugin contacts a server there. Everything else is as the protocol
+//! requires. `docs/plugins.md` is the specification.
 //!
 //! ```console
 //! $ cargo build -p clawdbot-provider-demo
@@ -15,7 +15,7 @@ use std::io::{self, BufRead as _, Write as _};
 
 use serde_json::{Value, json};
 
-/// How an operation ends: the credential (or nothing, after a revocation), or an error.
+/// The result of an operation: the credential (or nothing, after a revocation), or an error.
 type Ended = Result<Value, Value>;
 
 fn main() -> io::Result<()> {
@@ -26,7 +26,7 @@ fn main() -> io::Result<()> {
         "label": "Demo",
         "operations": ["login", "refresh", "revoke"],
     }))?;
-    // The end of the input means: it is over, whatever was going on.
+    // The end of the input cancels whatever is in progress.
     let Some(request) = receive()? else { return Ok(()) };
     let ended = match (request["version"].as_u64(), request["type"].as_str()) {
         (None, _) | (_, None) => Err(error("invalid_request", "there is no version or type")),
@@ -92,7 +92,7 @@ fn login() -> io::Result<Option<Ended>> {
     Ok(Some(Ok(credential)))
 }
 
-/// Renews a login. Nobody can be asked.
+/// Refreshes a login. There is no user to ask.
 fn refresh(request: &Value) -> Ended {
     let token = request["refresh_token"].as_str().unwrap_or_default();
     match parts(token) {
@@ -107,7 +107,7 @@ fn refresh(request: &Value) -> Ended {
     }
 }
 
-/// Ends a login. A token that is not known any more is ended already.
+/// Revokes a login. An unknown token counts as revoked already.
 fn revoke(request: &Value) -> Ended {
     match request["refresh_token"].as_str() {
         Some(_) => Ok(Value::Null),
@@ -115,7 +115,7 @@ fn revoke(request: &Value) -> Ended {
     }
 }
 
-/// Asks a question; `None` if the conversation is over. A value of null: nobody answers.
+/// Asks a question; `None` if the conversation is over. A null value means that there is no user.
 fn ask(prompt: &Value) -> io::Result<Option<Value>> {
     let mut prompt = prompt.clone();
     prompt["type"] = "prompt".into();
@@ -134,7 +134,8 @@ fn say(message: &Value) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Reads a message; `None` at the end. What is no JSON has no type, and is refused for that.
+/// Reads a message; `None` at the end. Text that is not JSON has no type, and is refused for that
+/// reason.
 fn receive() -> io::Result<Option<Value>> {
     let mut line = Vec::new();
     io::stdin().lock().read_until(b'\n', &mut line)?;
@@ -146,7 +147,7 @@ fn receive() -> io::Result<Option<Value>> {
 
 // The provider. A real plugin sends requests here, with a time limit of its own.
 
-/// What the provider gives out. Whatever a refresh needs is in the refresh token.
+/// The tokens that the provider issues. Everything that a refresh needs is in the refresh token.
 fn tokens(account: &str, region: &str, number: u64) -> Value {
     let what = format!("{account}/{region}/{number}");
     json!({
@@ -159,7 +160,7 @@ fn tokens(account: &str, region: &str, number: u64) -> Value {
     })
 }
 
-/// What is in a refresh token, if the provider gave it out.
+/// The parts of a refresh token, if this provider issued it.
 fn parts(token: &str) -> Option<(&str, &str, u64)> {
     let (what, given) = token.strip_prefix("demo-refresh-")?.rsplit_once('/')?;
     if u64::from_str_radix(given, 16).ok()? != mark(what) {
@@ -170,7 +171,7 @@ fn parts(token: &str) -> Option<(&str, &str, u64)> {
     Some((account, region, number.parse().ok()?))
 }
 
-/// FNV-1a: enough to recognise one's own tokens, and nothing that keeps anybody out.
+/// FNV-1a: sufficient to recognize our own tokens, but no protection.
 fn mark(text: &str) -> u64 {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     text.bytes().fold(0xcbf2_9ce4_8422_2325, step)

@@ -1,4 +1,4 @@
-//! What issuers, providers, manifests and plugins say.
+//! Targets for input from issuers, providers, manifests and plugins.
 
 use std::path::PathBuf;
 use std::pin::pin;
@@ -77,7 +77,7 @@ pub(crate) fn token_response(bytes: &[u8]) {
     });
 }
 
-/// Whether there is a member `refresh_token` with a token in it, to the letter.
+/// Whether there is a member `refresh_token` with exactly a token in it.
 fn has_refresh_token(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body);
     let mut values = text.match_indices("\"refresh_token\":\"").filter_map(|(at, name)| {
@@ -88,7 +88,7 @@ fn has_refresh_token(body: &[u8]) -> bool {
     values.any(|value| value != "undefined")
 }
 
-/// The claims of a token, which nobody verified.
+/// The unverified claims of a token.
 pub(crate) fn jwt(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Some(claims) = unverified_claims(&text) {
@@ -96,7 +96,7 @@ pub(crate) fn jwt(bytes: &[u8]) {
     }
 }
 
-/// A metadata document: no endpoint of another origin comes out of it.
+/// A metadata document: no endpoint of another origin is accepted.
 pub(crate) fn discovery(bytes: &[u8]) {
     let body = bytes.to_vec();
     let client = move |_: HttpRequest| -> Result<HttpResponse, HttpError> {
@@ -108,7 +108,7 @@ pub(crate) fn discovery(bytes: &[u8]) {
         Ok(metadata) => {
             // The methods are words, not addresses.
             let text = format!("{:?}", Metadata { code_challenge_methods: None, ..metadata });
-            // `Debug` escapes what is not seen, and what it escapes is no part of a host's name.
+            // `Debug` escapes invisible characters, which are not part of a host name.
             let shown = |word: &&str| word.starts_with("http") && !word.contains("\\u{");
             for word in text.split('"').filter(shown) {
                 let host =
@@ -120,7 +120,7 @@ pub(crate) fn discovery(bytes: &[u8]) {
     }
 }
 
-/// A future that never waits.
+/// A future that is always ready.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
@@ -128,7 +128,7 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// A provider manifest: it takes no other provider down.
+/// A provider manifest: it never affects other providers.
 pub(crate) fn manifest(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let path = PathBuf::from("providers/fuzz.json");
@@ -168,7 +168,7 @@ pub(crate) fn retry_after(bytes: &[u8]) {
     }
 }
 
-/// A response that somebody reports.
+/// A provider's response that a caller reports.
 pub(crate) fn provider_response(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Ok(response) = Response::parse(&text) {

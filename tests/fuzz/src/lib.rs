@@ -1,8 +1,8 @@
-//! Every parser that sees bytes from outside, as a function of bytes.
+//! Every parser of untrusted bytes, as a function of bytes.
 //!
-//! A target reads the bytes and checks what must hold of the result; it panics if something does not. The same targets
-//! run under three drivers: the replay of the corpora in the tests, the seeded mutator of `cargo xtask fuzz`, and
-//! libFuzzer (`tests/fuzz/libfuzzer`).
+//! A target reads the bytes and checks the result; it panics if a check fails. The same targets run
+//! under three drivers: the replay of the corpora in the tests, the seeded mutator of `cargo xtask
+//! fuzz`, and libFuzzer (`tests/fuzz/libfuzzer`).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,10 +13,10 @@ mod issuers;
 mod people;
 mod stores;
 
-/// A parser's name, and the function that feeds it.
+/// The name of a parser, and the function that runs it.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them; each has a folder of seeds of its name in `corpus`.
+/// All targets; each has a folder with seeds of the same name in `corpus`.
 pub const TARGETS: [Target; 17] = [
     ("store", stores::store),
     ("legacy", stores::legacy),
@@ -37,12 +37,12 @@ pub const TARGETS: [Target; 17] = [
     ("provider_response", issuers::provider_response),
 ];
 
-/// The target of that name.
+/// The target with that name.
 pub fn target(name: &str) -> Option<fn(&[u8])> {
     TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| *target)
 }
 
-/// Whether a terminal could take `text` for something else than text.
+/// Whether `text` contains nothing that a terminal could interpret.
 fn is_harmless(text: &str) -> bool {
     !text
         .chars()
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(folders, names);
     }
 
-    /// A target that takes everything would find nothing.
+    /// A target that accepts everything would find nothing.
     #[test]
     fn the_checks_of_a_target_can_fail() {
         let text = "a \u{1b}[31m b";

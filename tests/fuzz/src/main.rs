@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Feeds one target; how many seeds there are, and how many inputs it failed on.
+/// Runs one target; returns the number of seeds, and the number of inputs it failed on.
 fn feed(name: &str, target: fn(&[u8]), executions: u64, seed: u64) -> (u64, u64) {
     let seeds = corpus(name);
     assert!(!seeds.is_empty(), "there is no seed in corpus/{name}");
@@ -63,7 +63,7 @@ fn feed(name: &str, target: fn(&[u8]), executions: u64, seed: u64) -> (u64, u64)
     (seeds.len() as u64, failures)
 }
 
-/// Whether the target takes `input`; what it fails on is kept in the temporary directory.
+/// Whether the target passes with `input`; a failing input is kept in the temporary directory.
 fn holds(name: &str, target: fn(&[u8]), input: &[u8]) -> bool {
     let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| target(input))) else { return true };
     let why = panic.downcast_ref::<String>().cloned();
@@ -81,7 +81,7 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).expect("a seed that can be read")).collect()
 }
 
-/// One change: of a bit, a byte, a stretch; words of other seeds and of the formats themselves.
+/// One change: of a bit, a byte, a range; words from other seeds and from the formats themselves.
 fn mutate(input: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
     let at = random.below(input.len() + 1);
     match random.below(9) {
@@ -112,7 +112,7 @@ fn mutate(input: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
     }
 }
 
-/// xorshift64*: all that is needed is that the same seed gives the same inputs.
+/// xorshift64*: it is enough that the same seed gives the same inputs.
 struct Random(u64);
 
 impl Random {
@@ -134,7 +134,7 @@ impl Random {
 
 const LONGEST: usize = 16 << 10;
 
-/// What parsers stumble over.
+/// Words that often break parsers.
 const WORDS: [&str; 64] = [
     "{",
     "}",

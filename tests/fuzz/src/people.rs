@@ -1,4 +1,4 @@
-//! What browsers send and people paste.
+//! Targets for input from browsers and for pasted text.
 
 use auth_pkce::{Attempt, Callback, CallbackError, PasteRules, ResponseRules, is_wanted};
 use auth_providers::{Looks, pasted};
@@ -32,7 +32,7 @@ pub(crate) fn callback_request(bytes: &[u8]) {
     }
 }
 
-/// The target of a callback, judged.
+/// The target of a callback, checked.
 pub(crate) fn callback_target(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Ok(callback) = Callback::from_target(&text) {
@@ -40,7 +40,7 @@ pub(crate) fn callback_target(bytes: &[u8]) {
     }
 }
 
-/// What a user pastes for a response.
+/// A pasted response.
 pub(crate) fn pasted_response(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let read =
@@ -54,13 +54,14 @@ pub(crate) fn pasted_response(bytes: &[u8]) {
         Ok(_) => panic!("an answer without our state was let in"),
         Err(error) => assert!(!error.ends_login(), "a paste without our state ended the login"),
     }
-    // A code without a state is bound by PKCE alone, where the provider's entry allows it: one word.
+    // PKCE alone binds a code without a state, and only if the provider's entry allows it: a single
+    // word.
     if let (Err(_), Ok(_)) = (read(false), read(true)) {
         assert!(!text.contains(['&', '#']), "more than a code");
     }
 }
 
-/// No bytes but the state itself let a response in.
+/// No bytes except the state itself make a response accepted.
 fn judged(callback: &Callback) {
     let attempt = Attempt::new([7; 96], REDIRECT.to_owned());
     match attempt.accept(callback, &ResponseRules::default()) {
@@ -71,7 +72,7 @@ fn judged(callback: &Callback) {
     }
 }
 
-/// A token or key that a user pastes.
+/// A pasted token or key.
 pub(crate) fn pasted_token(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Ok(pasted) = pasted(&text, &ProviderId::new("fuzz"), &Looks::default()) {

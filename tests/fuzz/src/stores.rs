@@ -1,9 +1,10 @@
-//! Files that others write too: the store, what it replaced, locks, sessions, the config.
+//! Targets for files that other programs write too: the store, its predecessors, locks, sessions,
+//! the config.
 
 use auth_store::{Credential, Document, LegacyEntries, ProfileId, Secret, holder_of_lock};
 use serde_json::{Map, Value, json};
 
-/// What was read is written again, whole; a new profile changes no other.
+/// The content that was read is written again completely; a new profile changes no other.
 pub(crate) fn store(bytes: &[u8]) {
     let Ok(mut document) = Document::parse(bytes) else { return };
     let before: Vec<_> = document.profiles().map(|profile| profile.id).collect();
@@ -26,7 +27,8 @@ pub(crate) fn store(bytes: &[u8]) {
     let after = document.to_bytes();
     Document::parse(&after).expect("what is written can be read");
     assert!(only_adds(&written, &after), "an edit of one part leaves every other byte");
-    // Half an emoji and a number without an end stay what they are, which is not JSON for everybody.
+    // Half a surrogate pair and an infinite number stay unchanged, and strict parsers do not accept
+    // those.
     let (Ok(after), Ok(start)) =
         (serde_json::from_slice::<Value>(&after), serde_json::from_slice::<Value>(&written))
     else {
@@ -50,7 +52,7 @@ fn only_adds(before: &[u8], after: &[u8]) -> bool {
     before[start..before.len() - end].iter().all(u8::is_ascii_whitespace)
 }
 
-/// What older versions wrote becomes profiles, or an error.
+/// Legacy files become profiles, or an error.
 pub(crate) fn legacy(bytes: &[u8]) {
     let all = [LegacyEntries::from_auth_json(bytes), LegacyEntries::from_oauth_json(bytes)];
     for entries in all.into_iter().flatten() {
@@ -61,12 +63,12 @@ pub(crate) fn legacy(bytes: &[u8]) {
     }
 }
 
-/// The lock of a later OpenClaw.
+/// The lock file of a later OpenClaw.
 pub(crate) fn lock_file(bytes: &[u8]) {
     let _ = holder_of_lock(bytes);
 }
 
-/// One entry is set; all others stay.
+/// One entry is set; all others stay unchanged.
 pub(crate) fn sessions(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let entry = json!({ "authProfileOverride": "a:b" });
@@ -74,7 +76,7 @@ pub(crate) fn sessions(bytes: &[u8]) {
     let Some(edited) = auth_cli::agent::sessions::edited_text(text, "fuzz", entry) else { return };
     let again = auth_cli::agent::sessions::edited_text(&edited, "fuzz", entry);
     assert_eq!(again.as_ref(), Some(&edited), "what is written can be read");
-    // Half an emoji stays half an emoji, which is no JSON for everybody.
+    // Half a surrogate pair stays unchanged, and strict parsers do not accept it.
     let Ok(after) = serde_json::from_str::<Value>(&edited) else { return };
     assert_eq!(after["fuzz"]["authProfileOverride"], "a:b");
     if let Ok(before) = serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}')) {
@@ -84,7 +86,7 @@ pub(crate) fn sessions(bytes: &[u8]) {
     }
 }
 
-/// What is edited is still JSON5, and has just this change.
+/// The edited text is still JSON5, and has only this change.
 pub(crate) fn config_edit(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(before) = json5::from_str::<Value>(text.trim_start_matches('\u{feff}')) else {
@@ -96,7 +98,7 @@ pub(crate) fn config_edit(bytes: &[u8]) {
         (&["fuzz new"][..], Some(&order)),
         (&["auth"][..], None),
     ] {
-        // Of a key that is there twice one stays; whoever edits a file looks at the result, and refuses that.
+        // Removing a repeated key leaves one behind; the caller checks the result, and refuses it.
         if value.is_none() && text.matches("auth").count() > 1 {
             continue;
         }

@@ -1,4 +1,5 @@
-//! Agents: each sees its own profiles only, unless its user lets it read another's; how they are made and deleted.
+//! Agents: each sees only its own profiles, unless its user shares another's; creating and deleting
+//! them.
 
 #[cfg(unix)]
 mod same_store;
@@ -57,7 +58,7 @@ fn a_shared_profile_is_refreshed_at_its_owners_and_copied_nowhere() {
     assert_eq!(sandbox.profile("main", PROFILE)["access"], token);
     assert!(matches!(issuer.state_of(&old), TokenState::Spent { .. }));
     assert_eq!(sandbox.read_store("work")["profiles"], json!({}));
-    // The hot path reads through, too.
+    // The hot path sees the shared profile, too.
     assert_eq!(sandbox.run(&OF_WORK).expect_code(0).line(), token);
     let json = sandbox.run(&[&OF_WORK[..], &["--json"]].concat()).expect_code(0).json();
     assert_eq!((&json["agentId"], &json["profileId"]), (&json!("work"), &json!(PROFILE)));
@@ -71,7 +72,7 @@ fn a_shared_profile_is_refreshed_at_its_owners_and_copied_nowhere() {
 fn a_clone_counts_as_the_owners_and_another_account_as_its_own() {
     let issuer = Issuer::start();
     let sandbox = home(&issuer);
-    // A Clawdbot copied main's file, and main has moved on since.
+    // A Clawdbot copied main's file, and main has refreshed since.
     sandbox.seed_store("work", &sandbox.read_store("main"));
     let stale = refresh_token(&sandbox, "work");
     share(&sandbox);
@@ -80,7 +81,7 @@ fn a_clone_counts_as_the_owners_and_another_account_as_its_own() {
     assert!(matches!(issuer.state_of(&stale), TokenState::Spent { .. }));
     assert_eq!(issuer.requests("refresh_token"), 1);
 
-    // Another account of that name is the agent's own.
+    // A profile of that name with another account is the agent's own.
     sandbox.edit_store("work", |store| {
         let own = &mut store["profiles"][PROFILE];
         (own["accountId"], own["access"]) = (json!("someone else"), json!("own-token"));
@@ -251,7 +252,7 @@ fn a_deleted_agent_is_kept_and_can_be_brought_back() {
     sandbox.run(&["agents", "delete", "nobody", "--force"]).expect_code(64);
 }
 
-/// Gives `work` a login of its own; its refresh token.
+/// Gives `work` a login of its own; returns its refresh token.
 fn issuer_profile(sandbox: &Sandbox, issuer: &Issuer) -> String {
     let tokens = issuer.grant("bob");
     let profile = e2e::sandbox::expired(issuer, "demo", &tokens);
@@ -277,7 +278,8 @@ fn a_deleted_agent_hands_its_login_to_those_who_wait_for_it() {
     let sandbox = Sandbox::new();
     sandbox.seed_expired(&issuer, "demo", &["alice"]);
     let copy = sandbox.read_store("main");
-    // `work` moves the login on; `main` could not be reached, and finds the way by the record.
+    // `work` refreshes the login; `main` could not be reached, and finds the token through the
+    // record.
     sandbox.seed_store("work", &copy);
     fs::remove_file(sandbox.store_path("main")).unwrap();
     sandbox.run(&OF_WORK).expect_code(0);

@@ -1,4 +1,5 @@
-//! A real client that nobody here wrote: the Codex CLI takes its token from here, and its model from a server of ours.
+//! A real third-party client: the Codex CLI gets its token from us, and its model from our test
+//! server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,8 @@ fn codex() -> PathBuf {
     })
 }
 
-/// A model server that says `pong`, to whoever has a token that the issuer takes. Its address, and the tokens it saw.
+/// A model server that responds `pong` to any caller with a valid token of the issuer. Returns its
+/// address, and the tokens it received.
 fn model(issuer: &Issuer) -> (String, Arc<Mutex<Vec<String>>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (tokens, userinfo) = (Arc::clone(&seen), format!("{}/userinfo", issuer.url()));
@@ -59,7 +61,7 @@ fn pong() -> String {
     events.into_iter().map(line).collect()
 }
 
-/// A home with an expired login, in which `models auth configure codex` was run; and the model is ours.
+/// A home with an expired login, after `models auth configure codex`, with our test model server.
 fn home(issuer: &Issuer, model: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     let tokens = issuer.grant("alice");
@@ -75,7 +77,7 @@ fn home(issuer: &Issuer, model: &str) -> Sandbox {
     sandbox
 }
 
-/// Starts Codex; whatever is not on this machine is behind a proxy that is not there.
+/// Starts Codex; every other host is behind a proxy that does not exist.
 fn start(sandbox: &Sandbox) -> Child {
     let mut command = Command::new(codex());
     command

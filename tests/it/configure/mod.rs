@@ -1,4 +1,4 @@
-//! Settings of other programs.
+//! `models auth configure`: settings of other programs.
 
 mod codex;
 mod openclaw;

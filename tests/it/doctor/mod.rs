@@ -1,4 +1,5 @@
-//! `doctor`: it finds each of the faults that are planted here, one at a time, and nothing in a healthy house.
+//! `doctor`: it finds each fault that is injected here, one at a time, and nothing in a healthy
+//! home.
 
 use std::fs::{self, Permissions};
 use std::io::{Read as _, Write as _};
@@ -12,7 +13,7 @@ use e2e::now_ms;
 use e2e::sandbox::{Sandbox, write};
 use serde_json::{Value, json};
 
-/// A house with a login, a key, an order and a pin, made by the program itself.
+/// A home with a login, a key, an order and a pin, made by the program itself.
 struct House {
     sandbox: Sandbox,
     issuer: Issuer,
@@ -47,7 +48,7 @@ impl House {
         fs::set_permissions(self.store(), Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Writes in place what is no store.
+    /// Overwrites the store in place with invalid content.
     fn damage(&self, text: &str) {
         write(&self.store(), text.as_bytes());
     }
@@ -56,7 +57,7 @@ impl House {
         fs::read_to_string(self.store()).unwrap()
     }
 
-    /// The codes of what is found, and the run itself.
+    /// The codes of the findings, and the run itself.
     fn findings(&self, more: &[&str]) -> (Vec<String>, e2e::sandbox::Finished) {
         let run = self.sandbox.run(&[&["doctor", "--json"][..], more].concat());
         let found = run.json()["findings"].as_array().unwrap().clone();
@@ -69,7 +70,7 @@ fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// Makes it look as if it was last changed so long ago.
+/// Makes a file look last changed this long ago.
 fn age(path: &Path, age: Duration) {
     let file = fs::File::open(path).unwrap();
     let then = Duration::from_millis(now_ms()).checked_sub(age).unwrap();
@@ -103,7 +104,7 @@ fn looking_changes_nothing() {
 
 type Plant = (&'static str, fn(&mut House));
 
-/// What `--fix` fixes, and what it must not touch.
+/// The faults that `--fix` fixes, and those that it must not touch.
 const FIXED: [Plant; 8] = [
     ("state_mode", |house| mode(&house.sandbox.state(), 0o755)),
     ("agent_mode", |house| mode(&house.sandbox.agent_dir("main"), 0o777)),
@@ -290,7 +291,7 @@ const OF_THE_WORLD: [Plant; 4] = [
     }),
 ];
 
-/// Lets the login belong to another endpoint of this machine.
+/// Moves the login to another endpoint on this machine.
 fn move_endpoint(house: &mut House, port: u16) {
     let url = format!("http://127.0.0.1:{port}/token");
     let path = house.sandbox.state().join("providers/acme.json");
@@ -360,7 +361,7 @@ fn what_is_safe_is_fixed_and_nothing_is_lost_by_it() {
             found.iter().any(|it| it["code"] == *code && it["fixed"] == true),
             "{code}: {run:#?}"
         );
-        // What was damaged is kept, for somebody to look at.
+        // The damaged file is kept for the user.
         let kept: Vec<_> = found.iter().filter(|it| it["fixed"] == false).collect();
         let is_kept =
             *code == "store_damaged" && kept.iter().all(|it| it["code"] == "damaged_copy");

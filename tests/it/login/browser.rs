@@ -1,4 +1,5 @@
-//! Logging in at an issuer of our own: by callback, by paste, in two steps; and everything that must not end a login.
+//! Login at the test issuer: by callback, by paste, in two steps; and everything that must not end
+//! a login.
 
 use e2e::http;
 use e2e::issuer::Issuer;
@@ -9,7 +10,7 @@ use std::net::TcpListener;
 
 const LOGIN: [&str; 6] = ["models", "auth", "login", "--provider", "demo", "--no-browser"];
 
-/// A home where our issuer is the provider `demo`, after a change to its manifest.
+/// A home with the test issuer as the provider `demo`, after a change to its manifest.
 fn home(issuer: &Issuer, change: impl FnOnce(&mut Value)) -> Sandbox {
     let sandbox = Sandbox::new();
     let mut manifest = issuer.manifest("demo");
@@ -51,13 +52,13 @@ fn a_narrower_scope_than_asked_is_told_and_stored() {
     assert_eq!(run.expect_code(0).json()["warnings"], json!(["the provider did not grant: email"]));
     let profile = sandbox.profile("main", "demo:alice@example.test");
     assert_eq!(profile["scope"], "openid offline_access");
-    // The control: all that was asked for.
+    // The control: all requested scopes.
     issuer.set(|policy| policy.scope = Some("email offline_access openid more".to_owned()));
     assert_eq!(sandbox.log_in("demo", &["--json"]).json()["warnings"], json!([]));
 }
 
-/// Who runs us in a directory of their choice cannot choose whom we log in to: no `.env` is read, neither there nor in
-/// the state directory.
+/// An attacker who chooses our working directory must not choose the issuer: no `.env` is read,
+/// neither there nor in the state directory.
 #[test]
 fn no_file_of_variables_changes_an_endpoint_or_a_client() {
     let issuer = Issuer::start();
@@ -84,7 +85,7 @@ fn no_file_of_variables_changes_an_endpoint_or_a_client() {
     assert_eq!(client(&sandbox), e2e::issuer::CLIENT);
     sandbox.log_in("demo", &[]).expect_code(0);
     assert!(!elsewhere.exists());
-    // The control: the environment itself does.
+    // The control: a real environment variable does.
     sandbox.set_env("DEMO_CLIENT_ID", "theirs");
     assert_eq!(client(&sandbox), "theirs");
 }

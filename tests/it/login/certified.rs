@@ -1,4 +1,4 @@
-//! The whole program against a certified authorization server that nobody here wrote.
+//! The whole program against a third-party, certified authorization server.
 
 use e2e::peer::{LOGIN, Peer, TOKEN};
 use e2e::user::User;
@@ -122,7 +122,8 @@ fn a_probe_asks_who_it_is_and_renews_nothing() {
     assert_eq!(server.counters()["success"]["refresh_token"], json!(null));
 }
 
-/// RFC 9207: a response that claims another issuer, or none where one was promised, ends the login.
+/// RFC 9207: a response that names another issuer, or none although the metadata promised one, ends
+/// the login.
 #[test]
 fn the_issuer_names_itself_in_its_response_and_another_name_is_refused() {
     let server = Peer::oidc_provider(&[]);
@@ -172,7 +173,8 @@ fn many_processes_on_one_expired_token_send_one_request() {
     assert_eq!(counters["grants_revoked"], 0, "{counters}");
 }
 
-/// The control of the two tests above: the server does revoke everything when a spent token comes again.
+/// The control of the two tests above: the server does revoke everything when a used-up token is
+/// sent again.
 #[test]
 fn a_spent_token_sent_by_hand_revokes_the_grant() {
     let server = Peer::oidc_provider(&[]);
@@ -197,7 +199,7 @@ fn a_logout_revokes_the_grant_and_removes_the_profile() {
     sandbox.run(&TOKEN).expect_code(3);
 }
 
-/// The control of the test above: before a logout the same request is granted.
+/// The control of the test above: before a logout the same request succeeds.
 #[test]
 fn a_live_token_sent_by_hand_is_granted() {
     let server = Peer::oidc_provider(&[]);

@@ -1,5 +1,6 @@
-//! The whole program against another authorization server that nobody here wrote: another language, another reading
-//! of the standards. Its issuer has a path, its ID token names no e-mail address, it wants no `offline_access`.
+//! The whole program against another third-party authorization server, in another language and with
+//! another reading of the standards. Its issuer has a path, its ID token has no e-mail address, and
+//! it needs no `offline_access`.
 
 use e2e::peer::{LOGIN, Peer, TOKEN};
 use e2e::sandbox::Sandbox;
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 const PROFILE: &str = "peer:default";
 
-/// How often the token endpoint answered with this status.
+/// How often the token endpoint responded with this status.
 fn replies(server: &Peer, status: u16) -> u64 {
     server.counters()[format!("POST /o/token/ {status}")].as_u64().unwrap_or_default()
 }
@@ -61,7 +62,7 @@ fn a_login_by_device_code_gives_a_token_the_server_takes() {
     let mut manifest = server.manifest("peer");
     manifest["flows"] = json!(["device_code"]);
     manifest["client_id"] = "tokensink-device".into();
-    // None of its two documents names this one.
+    // Neither of its two metadata documents names this endpoint.
     let endpoint = format!("{}/device-authorization/", server.url());
     manifest["endpoints"] = json!({"device_authorization": endpoint});
     sandbox.write_manifest("peer", &manifest);
@@ -93,7 +94,8 @@ fn every_refresh_rotates_and_many_processes_send_one() {
     assert_eq!((replies(&server, 200) - before, replies(&server, 400)), (3, 0));
 }
 
-/// The control of the test above: this server, too, ends a login whose spent token comes again.
+/// The control of the test above: this server, too, ends a login when a used-up token is sent
+/// again.
 #[test]
 fn a_spent_token_sent_by_hand_ends_the_login() {
     let server = Peer::django(&[]);
@@ -112,7 +114,7 @@ fn a_logout_revokes_the_login_and_removes_the_profile() {
     let server = Peer::django(&[]);
     let sandbox = server.home_of_alice();
     let (refresh, access) = (refresh_token(&sandbox), sandbox.run(&TOKEN).line().to_owned());
-    // The control: it is good before.
+    // The control: it is valid before.
     assert!(server.userinfo(&access).is_some());
     sandbox.run(&["models", "auth", "logout", PROFILE]).expect_code(0);
     assert_eq!(sandbox.profile("main", PROFILE), Value::Null);

@@ -1,4 +1,5 @@
-//! `models auth import`: taken once, only what was chosen, and the other tool's file is left as it is.
+//! `models auth import`: imports once, only what the user chose, and leaves the other tool's file
+//! unchanged.
 
 use e2e::issuer::Issuer;
 use e2e::sandbox::{Sandbox, write};
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 
 const REFRESH: &str = "rt-of-codex-0123456789";
 
-/// A home in which Codex is logged in; the text of its file.
+/// A home with a Codex login; also returns the text of its file.
 fn with_codex() -> (Sandbox, String) {
     let sandbox = Sandbox::new();
     let codex = json!({
@@ -95,7 +96,7 @@ fn nothing_is_imported_if_one_entry_cannot_be() {
     assert!(run.expect_code(64).stderr.contains("no name for a profile"), "{run:#?}");
     assert!(!sandbox.store_path("main").exists());
 
-    // The control: with a key that can be one, all of it is there.
+    // The control: with a valid key, everything is imported.
     let all = three("gsk-0123456789");
     import(&sandbox, &["--from", &written(&sandbox, &all)]).expect_code(0);
     assert_eq!(sandbox.read_store("main")["profiles"], all["profiles"]);
@@ -176,7 +177,7 @@ fn of_a_codex_file_with_a_key_and_a_login_it_is_said_what_was_taken() {
     });
     let sandbox = Sandbox::new();
     write(&sandbox.home().join(".codex/auth.json"), codex.to_string().as_bytes());
-    // Not even the key, as long as nobody says what becomes of the login.
+    // Not even the key is imported until the user decides about the login.
     import(&sandbox, &["--from", "codex"]).expect_code(64);
     assert!(!sandbox.store_path("main").exists());
     let run = import(&sandbox, &["--from", "codex", "--access-only"]);
@@ -253,7 +254,7 @@ fn the_files_of_pi_are_as_they_were_whatever_runs_with_its_variable() {
     import(&sandbox, &["--from", from.to_str().unwrap(), "--access-only"]).expect_code(0);
     sandbox.run(&["doctor", "--offline", "--fix"]);
     assert_eq!(listing(), before);
-    // What was said to be stored is where it always is.
+    // A stored profile is in the usual place.
     assert_eq!(sandbox.profile("main", "acme:default")["key"], "key-0123456789abcdef");
     assert_eq!(sandbox.profile("main", "zai:default")["key"], "k-0123456789");
     assert_eq!(sandbox.profile("main", "openai-codex:default")["token"], "a");

@@ -1,4 +1,4 @@
-//! The ways in: logins, pastes and imports.
+//! The ways to add a credential: logins, pastes and imports.
 
 mod browser;
 mod certified;

@@ -1,13 +1,13 @@
 //! The page that ends a login, in a real browser that logs in at a certified server.
 //!
-//! The pictures go to `target/tmp`; those in `docs/images` are copies of them.
+//! The screenshots are written to `target/tmp`; those in `docs/images` are copies of them.
 
 use e2e::browser::Browser;
 use e2e::peer::{LOGIN, Peer};
 use e2e::sandbox::write;
 use std::path::Path;
 
-/// Takes a picture of the page in both schemes, and says whether there is something on them.
+/// Takes a screenshot of the page in both color schemes, and checks that it is not blank.
 fn take_pictures(browser: &Browser, name: &str, blank: &[u8]) {
     let mut pictures = Vec::new();
     for scheme in ["light", "dark"] {
@@ -28,7 +28,7 @@ fn take_pictures(browser: &Browser, name: &str, blank: &[u8]) {
     assert_ne!(pictures[0].0, pictures[1].0, "{name}");
 }
 
-/// Nothing on the page runs, and nothing comes from elsewhere.
+/// The page runs no script and loads nothing from elsewhere.
 fn is_plain(browser: &Browser, name: &str) {
     let scripts = browser.evaluate("return document.scripts.length");
     let loaded =
@@ -58,7 +58,7 @@ fn the_login_page_tells_success_and_failure_in_light_and_dark() {
     browser.type_into("input[name=login]", "alice");
     browser.type_into("input[name=password]", "secret");
     browser.click("button[type=submit]");
-    // The consent: another page with a button, without a field for a name.
+    // The consent: another page with a button, without a name field.
     browser.click("form:not(:has(input[name=login])) button[type=submit]");
     let text = browser.text("main h1");
     login.finish().expect_code(0);
@@ -66,7 +66,7 @@ fn the_login_page_tells_success_and_failure_in_light_and_dark() {
     is_plain(&browser, "success");
     take_pictures(&browser, "login-success", &blank);
 
-    // Once more: now the user cancels.
+    // Again; this time the user cancels.
     let mut login = sandbox.start(&LOGIN);
     browser.open(&login.authorization_url());
     browser.click("a[href*=abort]");

@@ -1,4 +1,4 @@
-//! Secrets that are pasted: from standard input, kept whole, never shown.
+//! Pasted secrets: from standard input, stored completely, never shown.
 
 use e2e::sandbox::Sandbox;
 use serde_json::json;

@@ -1,6 +1,6 @@
-//! The catalogue's providers through the whole program, each against a script that answers as it does: logged in,
-//! stored under the right name and type, handed out, renewed, refused. What each is sent, to the byte, is in
-//! `crates/auth-providers/tests/it/catalogue.rs`.
+//! The catalogue's providers through the whole program, each against a script with its responses:
+//! login, stored name and type, token output, refresh, refusal. The requests to each, to the byte,
+//! are in `crates/auth-providers/tests/it/catalogue.rs`.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use e2e::http::{self, Request, Response};
 use e2e::sandbox::{Finished, Sandbox};
 use serde_json::{Value, json};
 
-/// A server that answers a path with its answers in turn, the last one for ever.
+/// A server that sends the responses for a path in turn, repeating the last one.
 struct Script {
     url: String,
     asked: Arc<Mutex<Vec<Request>>>,
@@ -37,7 +37,7 @@ impl Script {
         self.asked.lock().unwrap().iter().filter(|request| request.path() == path).count()
     }
 
-    /// A home in which the endpoints of this built-in provider lead here.
+    /// A home in which the endpoints of this built-in provider lead to this server.
     fn home(&self, provider: &str) -> Sandbox {
         let at = |path: &str| format!("{}{path}", self.url);
         let sandbox = Sandbox::new();
@@ -104,7 +104,7 @@ fn github_copilot_keeps_its_token_under_its_name() {
     assert_eq!(stored, wanted);
     assert_eq!(token(&sandbox, "github-copilot").expect_code(0).line(), "ghu_1");
     assert!(!format!("{}{}", login.stdout, login.stderr).contains("ghu_1"));
-    // The same account again takes its place; another one does not.
+    // A login of the same account replaces it; one of another account does not.
     sandbox.run(&words).expect_code(0);
     sandbox.run(&words).expect_code(0);
     assert_eq!(sandbox.profile("main", "github-copilot:github")["token"], "ghu_2");
@@ -309,7 +309,7 @@ fn a_refused_key_is_told_by_the_probe_and_by_the_exit_code() {
     assert!(!refused.stdout.contains("acme-key-0123456789"));
 }
 
-/// Sends what Ctrl-C sends.
+/// Sends the signal of Ctrl-C.
 #[cfg(unix)]
 fn interrupt(process: u32) {
     let kill = std::process::Command::new("kill").args(["-INT", &process.to_string()]).status();
@@ -327,7 +327,7 @@ fn an_interrupted_device_login_stores_nothing() {
     let sandbox = script.home("github-copilot");
     let mut login = sandbox.start(&["models", "auth", "login-github-copilot"]);
     while login.next_line().expect("a code").as_str() != "ABCD-1234" {}
-    // It listens for Ctrl-C from its first pause on, which begins right after the last line.
+    // It handles Ctrl-C from its first pause on, which begins right after the last line.
     while !login.next_line().expect("a last line").starts_with("The code is good") {}
     interrupt(login.id());
     let login = login.finish();

@@ -1,4 +1,4 @@
-//! Providers as programs of their own: the examples, the checker, and plugins that misbehave.
+//! Providers as separate programs: the examples, the conformance check, and plugins that misbehave.
 
 use std::net::TcpListener;
 
@@ -7,7 +7,7 @@ use e2e::sandbox::{Sandbox, example_plugin, set_mode};
 use serde_json::{Value, json};
 
 const KEYBOX: &[u8] = include_bytes!("../../../examples/provider-python/clawdbot-provider-keybox");
-/// A plugin that keeps every rule; the broken ones are made from it.
+/// A plugin that follows every rule; the broken ones are derived from it.
 const GOOD: &str = include_str!("../../plugins/clawdbot-provider-good");
 const DEMO: &str = "demo:default";
 const TOKEN: [&str; 5] = ["models", "auth", "token", "--provider", "demo"];
@@ -20,7 +20,7 @@ fn home(id: &str, program: &[u8]) -> Sandbox {
     sandbox
 }
 
-/// A home in which somebody has logged in with the example in Rust.
+/// A home with a login made with the Rust example plugin.
 fn logged_in() -> Sandbox {
     let sandbox = home("demo", &example_plugin());
     let login = ["models", "auth", "login", "--provider", "demo"];
@@ -31,7 +31,7 @@ fn logged_in() -> Sandbox {
     sandbox
 }
 
-/// The rules that the plugin breaks, with the reason of each.
+/// The rules that the plugin breaks, with the reason for each.
 fn broken_rules(id: &str, program: &[u8]) -> Vec<(String, String)> {
     let sandbox = home(id, program);
     let path = sandbox.plugin_path(id);
@@ -262,7 +262,7 @@ fn the_list_says_how_each_plugin_stands() {
     assert_eq!(state("openai-codex"), None);
     let error = &list["errors"][0];
     assert_eq!((&error["field"], list["errors"].as_array().unwrap().len()), (&json!("command"), 1));
-    // People see the reason, too.
+    // The text output has the reason, too.
     let text = sandbox.run(&["plugins", "list"]).stdout;
     assert!(text.contains("not_executable: "), "{text}");
 }
@@ -289,13 +289,13 @@ fn a_manifest_names_a_plugin_that_is_elsewhere() {
     let run = sandbox.run_with_input(&login, "alice\n");
     assert!(run.expect_code(0).stderr.contains("Acme: Who?"), "{run:#?}");
     assert_eq!(sandbox.profile("main", "acme:work")["tokenEndpoint"], "plugin:acme");
-    // Who could change the manifest could choose the program.
+    // Another user who could change the manifest could choose the program.
     set_mode(&sandbox.state().join("providers/acme.json"), 0o666);
     let run = sandbox.run_with_input(&login, "alice\n");
     assert!(run.expect_code(64).stderr.contains("can be changed by others"), "{run:#?}");
 }
 
-/// A gateway that knows one key.
+/// A gateway with one valid key.
 fn gateway() -> String {
     http::serve(|request| match request.header("authorization") {
         Some("Bearer key-of-alice") => Response::json(200, &json!({"id": "alice"})),

@@ -1,4 +1,5 @@
-//! Killed in the middle of a refresh: the foreground, or everything; the next run needs no human.
+//! Killed in the middle of a refresh: the foreground process, or all processes. The next run
+//! recovers without the user.
 
 use e2e::issuer::{Fault, Issuer};
 use e2e::sandbox::{Sandbox, children_of, kill};
@@ -6,8 +7,8 @@ use e2e::sandbox::{Sandbox, children_of, kill};
 const PROFILE: &str = "demo:alice";
 const TOKEN: [&str; 5] = ["models", "auth", "token", "--provider", "demo"];
 
-/// A refresh whose request was carried out and whose answer the issuer holds back; then the foreground is killed, and
-/// with `all` the process that does the work too.
+/// A refresh whose request was carried out and whose response the issuer holds; then the foreground
+/// process is killed, and with `all` also the process that does the work.
 fn killed_while_the_response_is_held(issuer: &Issuer, all: bool) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.seed_expired(issuer, "demo", &["alice"]);

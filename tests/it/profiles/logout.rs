@@ -1,4 +1,5 @@
-//! Logging out: revoked where the issuer can, removed always, and what else holds the login is said.
+//! Logout: revoked if the issuer supports it, always removed, and other holders of the login are
+//! named.
 
 use e2e::issuer::{Fault, Issuer, TokenState};
 use e2e::sandbox::Sandbox;

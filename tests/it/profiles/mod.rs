@@ -1,4 +1,4 @@
-//! What becomes of stored profiles.
+//! Stored profiles: refresh, logout, crashes, the runtime cache.
 
 mod crash;
 mod dead_logins;

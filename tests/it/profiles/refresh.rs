@@ -1,4 +1,5 @@
-//! One refresh, whatever happens: rotation, refusals, failures, lost answers, a herd of processes, other agents.
+//! One refresh in all circumstances: rotation, refusals, failures, lost responses, many processes,
+//! other agents.
 
 use e2e::issuer::{CLIENT, Fault, Issuer, Shape, TokenState};
 use e2e::sandbox::{Sandbox, expired};
@@ -71,7 +72,7 @@ fn a_herd_on_one_expired_token_sends_exactly_one_request() {
     assert_eq!(issuer.outcomes("reuse"), 0);
 }
 
-/// The control of the herd: two processes that do not know of each other are caught by this issuer.
+/// The control of the herd test: this issuer detects two processes that do not coordinate.
 #[test]
 fn two_homes_with_one_token_are_caught_by_the_issuer() {
     let issuer = Issuer::start();
@@ -142,7 +143,7 @@ fn retry_after_is_kept_by_everyone_and_passed_once_by_force() {
 fn a_token_still_valid_is_used_while_the_server_fails() {
     let issuer = Issuer::start();
     let (sandbox, _) = home(&issuer);
-    // Inside the margin, which is 5 minutes for an hour's token, but not expired.
+    // Inside the margin, which is 5 minutes for a token of an hour, but not expired.
     sandbox.edit_store("main", |store| {
         store["profiles"][PROFILE]["expires"] = (now_ms() + 200_000).into();
         store["profiles"][PROFILE]["obtainedAt"] = (now_ms() - 3_400_000).into();
@@ -179,7 +180,8 @@ fn a_lost_response_is_asked_for_again_where_the_issuer_gives_grace() {
     }
 }
 
-/// The control of the test above, and the one loss nobody can avoid: no grace, and the response is gone.
+/// The control of the test above, and the one loss that is unavoidable: no grace, and the response
+/// is lost.
 #[test]
 fn a_lost_response_without_grace_ends_in_a_clear_request_to_log_in() {
     let issuer = Issuer::start();
@@ -411,7 +413,7 @@ fn a_stale_copy_is_told_with_every_way_out_and_each_of_them_works() {
     let issuer = Issuer::start();
     let (sandbox, old) = home(&issuer);
     sandbox.seed_store("work", &sandbox.read_store("main"));
-    // A Clawdbot moved the login on in `main`, and nobody recorded it.
+    // A Clawdbot refreshed the login in `main`, without a record.
     let tokens = issuer.grant("alice");
     let mut newer = expired(&issuer, "demo", &tokens);
     newer["expires"] = (now_ms() + 3_000_000).into();

@@ -1,4 +1,4 @@
-//! `auth.json` beside the store: what runtimes inside other programs find there.
+//! `auth.json` beside the store, as runtimes inside other programs see it.
 
 use e2e::issuer::Issuer;
 use e2e::sandbox::{Sandbox, write};
@@ -41,7 +41,7 @@ fn a_login_is_cached_as_a_key_renewed_with_it_and_gone_after_logout() {
         assert_eq!(path(&sandbox).metadata().unwrap().mode() & 0o777, 0o600);
     }
 
-    // A fresh token that is merely read touches nothing.
+    // Reading a fresh token changes nothing.
     let before = path(&sandbox).metadata().unwrap().modified().unwrap();
     sandbox.run(&token).expect_code(0);
     assert_eq!(path(&sandbox).metadata().unwrap().modified().unwrap(), before);
@@ -104,7 +104,7 @@ fn a_legacy_store_is_imported_first_and_then_its_name_is_the_caches() {
     assert_eq!(sandbox.profile("main", "acme:default")["key"], key("old")["key"]);
     assert_eq!(cache(&sandbox), json!({"acme": key("old")}));
 
-    // A store and a legacy file at once: nobody imported the file, so it is nobody's to change.
+    // With a store, a legacy file is not imported, so it must not be changed.
     let sandbox = Sandbox::new();
     let legacy = json!({"acme": key("old")}).to_string();
     write(&path(&sandbox), legacy.as_bytes());

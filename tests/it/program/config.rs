@@ -1,4 +1,4 @@
-//! The user's file: read as people write it, in parts; changed without a byte that need not.
+//! The config: read as users write it, in several files; changed without touching unrelated bytes.
 
 use e2e::sandbox::{Sandbox, write};
 use serde_json::json;
@@ -8,7 +8,7 @@ fn config(sandbox: &Sandbox) -> String {
     fs::read_to_string(sandbox.state().join("clawdbot.json")).unwrap()
 }
 
-/// A home with a key of a provider nobody described.
+/// A home with a key of an unknown provider.
 fn home() -> Sandbox {
     let sandbox = Sandbox::new();
     let key = json!({"type": "api_key", "provider": "acme", "key": "key-0123456789"});
@@ -92,7 +92,7 @@ fn mistakes_are_named_by_file_line_column_and_key() {
     for part in ["clawdbot.json`", "line 2, column 36", "`auth.order.acme`"] {
         assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
     }
-    // What can be ignored is ignored, and told.
+    // Invalid values are ignored where possible, and reported.
     sandbox.write_config("{\n  auth: { order: { acme: ['acme:a', 5] } },\n}");
     let run = sandbox.run(&["models", "auth", "list"]);
     run.expect_code(0);

@@ -1,5 +1,6 @@
-//! Files under attack: somebody in our group who exchanges names while we read and write, loose rights, other owners,
-//! odd masks, limits; and what lies on the disk once a login is gone.
+//! Files under attack: another user in our group who exchanges names while we read and write, loose
+//! permissions, other owners, unusual umasks, limits; and what remains on the disk after a login is
+//! removed.
 #![cfg(unix)]
 
 use std::fs;
@@ -45,11 +46,11 @@ fn below(root: &Path) -> Vec<PathBuf> {
 }
 
 fn is_root() -> bool {
-    // Who owns what we make is who we are.
+    // The owner of a new file shows who we are.
     tempfile::tempdir().is_ok_and(|made| fs::metadata(made.path()).unwrap().uid() == 0)
 }
 
-/// The binary, after a line of shell.
+/// The binary, after a line of shell code.
 fn after(sandbox: &Sandbox, line: &str, args: &[&str]) -> Command {
     let run = sandbox.command(args);
     let mut command = Command::new("/bin/sh");
@@ -64,8 +65,8 @@ fn count(number: &AtomicUsize) -> usize {
     number.load(Ordering::Relaxed)
 }
 
-/// Somebody else, of our group, who exchanges every name there is for a link, again and again, while we read and
-/// write: nothing is written outside, and nothing of theirs is taken for ours.
+/// Another user in our group repeatedly exchanges every name for a link while we read and write:
+/// nothing is written outside, and none of their files is read as ours.
 #[test]
 fn somebody_of_our_group_who_exchanges_names_gets_nowhere() {
     if !is_root() || Command::new("setpriv").arg("--version").output().is_err() {
@@ -335,7 +336,7 @@ fn a_store_that_is_large_deep_or_says_things_twice_is_read_and_kept() {
         );
         assert!(written.len() < text.len() + 200, "{} {}", written.len(), text.len());
     }
-    // The control: what has no end is damaged.
+    // The control: incomplete content counts as damaged.
     let _ = fs::remove_file(sandbox.agent_dir("main").join(".auth-profiles.json.bak"));
     let endless = "[".repeat(1_000_000);
     write(&store, endless.as_bytes());
@@ -402,7 +403,8 @@ fn an_output_that_nobody_reads_is_an_error_and_no_crash() {
     }
 }
 
-/// A crash leaves no memory on the disk; and a program that we become has its own limit again.
+/// A crash writes no memory to the disk; and a program that replaces us has its original limit
+/// again.
 #[test]
 fn a_crash_leaves_no_core() {
     let issuer = Issuer::start();
@@ -437,8 +439,8 @@ fn a_crash_leaves_no_core() {
     assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), "77", "{run:?}");
 }
 
-/// After a logout, and after a remove, no file of the state directory has the token any more: no backup, answer,
-/// cache or temporary file.
+/// After a logout, and after a remove, no file of the state directory contains the token any more:
+/// no backup, response, cache or temporary file.
 #[test]
 fn what_was_logged_out_is_nowhere_on_the_disk() {
     let issuer = Issuer::start();
@@ -468,7 +470,8 @@ fn what_was_logged_out_is_nowhere_on_the_disk() {
     }
 }
 
-/// `BROWSER` is not looked at, and what opens an address gets no secret and one argument.
+/// `BROWSER` is ignored, and the program that opens an address gets no secret and a single
+/// argument.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_browser_gets_one_address_and_no_secret() {
@@ -525,7 +528,7 @@ fn the_browser_gets_one_address_and_no_secret() {
     assert!(!seen_by.contains("SECRET-VALUE"), "{seen_by}");
     assert!(!sandbox.home().join("hijacked").exists());
 
-    // Addresses that would be something else to a shell or to another program are not opened.
+    // Addresses that a shell or another program could interpret differently are not opened.
     fs::remove_file(&seen).unwrap();
     for address in
         ["file:///etc/passwd", "https://a.example/$(touch x)", "javascript:alert(1)", "-h"]

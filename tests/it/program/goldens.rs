@@ -1,4 +1,4 @@
-//! The recorded outputs of the original: ours give the same to programs that read them.
+//! The recorded outputs of Clawdbot: ours give the same to programs that read them.
 //!
 //! In process, through the library of the command line, with the clock of the recording.
 
@@ -17,7 +17,7 @@ struct Home {
     now: i64,
 }
 
-/// What a run of ours gave.
+/// The result of our run.
 struct Ours {
     exit: u8,
     stdout: String,
@@ -30,7 +30,7 @@ impl Home {
         Self { root, now: seed()["now"].as_i64().unwrap() }
     }
 
-    /// With this store, and with the seed's config if asked for.
+    /// A home with this store, and with the seed's config if requested.
     fn with(store: &Value, config: bool) -> Self {
         let home = Self::empty();
         home.write("agents/main/agent/auth-profiles.json", store);
@@ -59,7 +59,7 @@ impl Home {
         Ours { exit, stdout: stdout.text().replace(base, "$BASE") }
     }
 
-    /// Runs the words of a recorded case and compares exit code and JSON.
+    /// Runs a recorded case and compares exit code and JSON.
     #[track_caller]
     fn same(&self, name: &str) {
         let case = case(name);
@@ -89,8 +89,9 @@ fn argv(case: &Value) -> Vec<&str> {
     case["argv"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect()
 }
 
-/// The JSON of a recorded output. The original's log lines may stand before it, and its configuration file had been
-/// moved to `.moltbot` when it started; ours stays where it is. A key of 16 characters was shown whole; ours never is.
+/// The JSON of a recorded output. Clawdbot's log lines may precede it, and its config file had been
+/// moved to `.moltbot` at startup; ours stays in place. A key of 16 characters was shown
+/// completely; ours never is.
 fn recorded_json(case: &Value) -> Value {
     let text = case["stdout"].as_str().unwrap();
     let start = text.lines().position(|line| line == "{" || line == "[").expect("JSON");
@@ -100,7 +101,7 @@ fn recorded_json(case: &Value) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Every key and value of `recorded` is in `ours`; more keys may be.
+/// Every key and value of `recorded` is in `ours`; additional keys are allowed.
 #[track_caller]
 fn covers(at: &str, ours: &Value, recorded: &Value) {
     match (ours, recorded) {
@@ -193,7 +194,7 @@ fn an_order_of_unknown_profiles_is_refused_and_nothing_is_written() {
     home.same("order_get_anthropic");
 }
 
-/// On purpose not as in the original, where an agent reads and copies the main agent's profiles.
+/// Deliberately unlike Clawdbot, where an agent reads and copies the main agent's profiles.
 #[test]
 fn another_agent_has_its_own_order_only() {
     let home = Home::seeded();
@@ -208,7 +209,7 @@ fn another_agent_has_its_own_order_only() {
     home.same("order_get_agent_work_after");
 }
 
-/// On purpose not as in the original, which shows a damaged store as an empty one.
+/// Deliberately unlike Clawdbot, which shows a damaged store as an empty one.
 #[test]
 fn a_damaged_store_is_an_error_in_status_too() {
     let home = Home::seeded();

@@ -1,5 +1,5 @@
-//! What is printed as the next command can be pasted, whatever the names in it are: a shell finds the same words again,
-//! and does nothing else.
+//! Every printed next command can be pasted, whatever names are in it: a shell reads the same words
+//! again, and does nothing else.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use e2e::issuer::Issuer;
 use e2e::sandbox::Sandbox;
 use serde_json::{Value, json};
 
-/// Made by a shell that believes a name.
+/// Created by a shell that executes a name.
 const CANARY: &str = "canary";
 const PROVIDER: &str = "ac'me $(touch canary)&touch canary";
 const OTHER: &str = "demo;touch canary";
@@ -18,7 +18,7 @@ fn ids() -> [String; 4] {
     ["-rf", "--all", "a b\"c$HOME", ">canary|touch canary"].map(|name| format!("{name}:x"))
 }
 
-/// The words of each command in a hint, as a shell reads them there.
+/// The words of each command in a hint, as a shell reads them.
 fn pasted(hint: &str, home: &Path) -> Vec<Vec<String>> {
     let ends = [
         "; to ask",
@@ -30,7 +30,7 @@ fn pasted(hint: &str, home: &Path) -> Vec<Vec<String>> {
         "; the ",
         "; see ",
     ];
-    // Names of commands without data, and one command that stands in the middle of a sentence.
+    // Names of commands without arguments, and one command in the middle of a sentence.
     let mut text = hint.replace("`clawdbot plugins list`", "");
     if let Some(command) = text.strip_prefix("see `").and_then(|it| it.strip_suffix('`')) {
         text = command.to_owned();
@@ -51,7 +51,7 @@ fn pasted(hint: &str, home: &Path) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// All hints and commands in what a command printed with `--json`.
+/// All hints and commands in the `--json` output of a command.
 fn hints(value: &Value) -> Vec<String> {
     match value {
         Value::Object(members) => members
@@ -126,7 +126,7 @@ fn a_shell_finds_every_name_of_a_hint_again_and_runs_none() {
             }
         }
         assert!(!sandbox.home().join(CANARY).exists(), "{id}");
-        // The control: unquoted, one of them would run.
+        // The control: without quotes, one of them would run.
         let _ = Command::new("/bin/sh")
             .args(["-c", &format!("true {}", ids()[3])])
             .current_dir(sandbox.home())

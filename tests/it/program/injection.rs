@@ -1,15 +1,16 @@
-//! Hostile text in everything that a file, a server or a plugin gives us: no command passes on what could change a
-//! terminal, begin a line of its own, or be read as a field of a protocol.
+//! Hostile text in everything that comes from a file, a server or a plugin: no command outputs text
+//! that could change a terminal, begin a line of its own, or be read as a field of a protocol.
 
 use e2e::http::{self, Response};
 use e2e::sandbox::{Finished, Sandbox, write};
 use serde_json::json;
 
-/// Clears the screen, renames the window, hides, turns the direction, and begins a line of ours.
+/// Clears the screen, renames the window, hides text, reverses its direction, and imitates a line
+/// of ours.
 const HOSTILE: &str =
     "x\u{1b}[2J\u{1b}]0;pwned\u{7}\u{9b}31m\u{202e}\u{2066}\u{200b}\r\nerror: forged\n\0y";
 
-/// Characters that reach a terminal and may not.
+/// Characters that must not reach a terminal.
 fn hostile_in(text: &str) -> Vec<char> {
     text.chars().filter(|c| *c != '\n' && auth_store::is_hostile(*c)).collect()
 }
@@ -108,14 +109,14 @@ fn no_command_passes_on_what_could_change_a_terminal() {
             &["agents", "list", HOSTILE],
             &[HOSTILE],
         ] {
-            // No argument has a NUL in it.
+            // No argument can contain a NUL.
             let args: Vec<String> = args.iter().map(|it| it.replace('\0', "")).collect();
             let args: Vec<&str> =
                 args.iter().map(String::as_str).chain(more.iter().copied()).collect();
             expect_harmless(&sandbox.run(&args));
         }
     }
-    // The control: the same check sees what a careless program would print.
+    // The control: the same check detects the output of a careless program.
     assert!(hostile_in(HOSTILE).len() > 5);
 }
 

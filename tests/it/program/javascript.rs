@@ -1,5 +1,5 @@
-//! Node is asked what it makes of the same files: whatever `JSON.parse` accepts we read as it does, and after an edit of
-//! ours it sees that edit and nothing else.
+//! Compares with Node on the same files: any text that `JSON.parse` accepts is read with the same
+//! result, and after an edit of ours Node sees that edit and nothing else.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use auth_store::{Credential, Document, ProfileId, Usage};
 use serde_json::{Map, Value, json};
 
-/// Texts, made from a number: mostly stores, with everything in them that JSON allows.
+/// Generated texts: mostly stores, with everything that JSON allows.
 struct Texts(u64);
 
 impl Texts {
@@ -125,7 +125,7 @@ impl Texts {
                 })
             })
         };
-        // Now and then it is cut, or a character in it is another.
+        // Sometimes it is truncated, or one character is replaced.
         let text = format!("{before}{text}{after}");
         if self.below(12) > 0 {
             return text;
@@ -142,7 +142,7 @@ const IDS: [&str; 7] = ["acme:a", "acme:\\u0061", "acme:b", "x\\ud83d", "x\\ud83
 const NAMES: [&str; 9] =
     ["type", "typ\\u0065", "provider", "provider", "key", "key", "errorCount", "x", "\\udead"];
 
-/// What we make of a text, and of edits of it.
+/// Our reading of a text, and edits of it.
 fn job(text: &str) -> Value {
     let document = match Document::parse(text.as_bytes()) {
         Ok(document) => document,
@@ -185,7 +185,7 @@ fn job(text: &str) -> Value {
     json!({ "text": text, "kind": "store", "seen": seen, "edits": edits })
 }
 
-/// What Node says of each job.
+/// Node's verdict on each job.
 fn judged(jobs: &[Value]) -> Vec<Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/json/check.mjs");
     let mut node = Command::new("node")
@@ -213,7 +213,7 @@ fn node_sees_what_we_see_and_our_edits_and_nothing_else() {
     for (job, verdict) in jobs.iter().zip(&verdicts) {
         assert_eq!(verdict, &json!({}), "{job:#}");
     }
-    // There was enough of each kind.
+    // There were enough of each kind.
     for kind in ["store", "other", "damaged"] {
         let count = jobs.iter().filter(|job| job["kind"] == kind).count();
         assert!(count > 40, "{count} of {kind}");
@@ -221,7 +221,7 @@ fn node_sees_what_we_see_and_our_edits_and_nothing_else() {
     let edits = jobs.iter().filter_map(|job| job["edits"].as_array()).map(Vec::len).sum::<usize>();
     assert!(edits > 4_000, "{edits} edits");
 
-    // The control: a view and an edit that are not Node's are found.
+    // The control: a view and an edit that differ from Node's are detected.
     let text = r#"{"profiles":{"a":{"type":"api_key","provider":"p","key":"k"}},"usageStats":{"b":{"x":1}}}"#;
     let right = job(text);
     let mut view = right.clone();

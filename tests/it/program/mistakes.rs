@@ -1,4 +1,4 @@
-//! Bad input: a clear error, the exit code of its kind, and nothing lost.
+//! Invalid input: a clear error, the exit code of its kind, and nothing lost.
 
 use e2e::issuer::Issuer;
 use e2e::sandbox::{Finished, Sandbox, write};
@@ -96,7 +96,7 @@ fn every_command_that_recovers_a_store_says_so() {
             assert!(run.stderr.contains("byte 21") && run.stderr.contains(".corrupt."), "{run:#?}");
         }
         recovered += said;
-        // The control: there is nothing to tell twice.
+        // The control: nothing is reported twice.
         let again = sandbox.run(&["models", "auth", "list"]);
         assert_eq!(
             again.stderr.matches("was damaged (").count(),
@@ -148,7 +148,7 @@ fn a_report_keeps_what_it_is_not_about_and_refuses_what_it_would_replace() {
     let said = &run.expect_code(8).stderr;
     assert!(said.contains("auth-profiles.json") && said.contains("`usageStats`"), "{said}");
     assert_eq!(fs::read_to_string(sandbox.store_path("main")).unwrap(), odd);
-    // What does not change it works, and says that it is ignored.
+    // Commands that do not change it work, and report that it is ignored.
     assert!(
         sandbox.run(&["models", "auth", "list"]).expect_code(0).stderr.contains("`usageStats`")
     );
@@ -376,7 +376,7 @@ fn a_store_that_is_mounted_by_itself_sends_no_request_and_says_what_to_mount() {
     assert_eq!(issuer.requests("refresh_token"), 0);
 }
 
-/// The control of the three tests above: in the same namespace, with room to write, the refresh works.
+/// The control of the three tests above: in the same namespace, with free space, the refresh works.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_namespace_itself_is_no_obstacle() {
@@ -391,8 +391,8 @@ fn the_namespace_itself_is_no_obstacle() {
     assert_eq!(issuer.requests("refresh_token"), 1);
 }
 
-/// Runs the binary in a mount namespace of its own, after a script has prepared the state directory (`$DIR`, of which
-/// `$COPY` is a copy), and says at the end whether the store is `unchanged`.
+/// Runs the binary in its own mount namespace, after a script has prepared the state directory
+/// (`$DIR`, of which `$COPY` is a copy), and reports at the end whether the store is `unchanged`.
 #[cfg(target_os = "linux")]
 fn in_namespace(sandbox: &Sandbox, prepare: &str, args: &[&str]) -> Finished {
     let copy = sandbox.home().join("copy");

@@ -1,4 +1,4 @@
-//! What holds for every command.
+//! Tests that concern every command.
 
 mod audit;
 mod canary;

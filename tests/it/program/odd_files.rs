@@ -1,5 +1,5 @@
-//! Something else in the place of a file: a named pipe, a directory, a socket, a device. Nothing waits for it, nothing is
-//! read from it, and the error says what it is.
+//! Something other than a file at a file's path: a named pipe, a directory, a socket, a device. No
+//! command blocks on it, nothing is read from it, and the error says what it is.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,7 +13,7 @@ use e2e::sandbox::{Finished, Sandbox, write};
 const PASTE: [&str; 5] = ["models", "auth", "paste-api-key", "--provider", "other"];
 const TOKEN: [&str; 5] = ["models", "auth", "token", "--profile", "demo:alice"];
 
-/// A home in which every file there can be is there, and in use.
+/// A home in which every possible file exists and is in use.
 struct House {
     sandbox: Sandbox,
     _issuer: Issuer,
@@ -33,7 +33,7 @@ impl House {
         Self { sandbox, _issuer: issuer, record, reply }
     }
 
-    /// Every place, and whether its file is needed for a token: then that fails, and says why.
+    /// Every path, and whether its file is needed for a token: then that fails, with the reason.
     fn places(&self) -> Vec<(PathBuf, bool)> {
         let (state, agent) = (self.sandbox.state(), self.sandbox.agent_dir("main"));
         vec![
@@ -57,7 +57,7 @@ impl House {
         ]
     }
 
-    /// Runs what reads and writes all of them.
+    /// Runs the commands that read and write all of them.
     fn everything(&self) -> Vec<Finished> {
         let session = "agent:main:main";
         let commands: [&[&str]; 8] = [
@@ -76,7 +76,7 @@ impl House {
     }
 }
 
-/// Whatever is there is moved away, and a named pipe made in its place.
+/// Moves the file away, and creates a named pipe in its place.
 fn put_a_pipe(path: &Path) {
     clear(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -88,7 +88,7 @@ fn clear(path: &Path) {
     let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
 }
 
-/// A run that waits for a pipe is killed by the sandbox, which fails the test.
+/// A run that blocks on a pipe is killed by the sandbox, which fails the test.
 #[test]
 fn whatever_lies_in_the_place_of_a_file_nobody_waits_for_it() {
     let places = House::new().places().len();
@@ -110,7 +110,7 @@ fn whatever_lies_in_the_place_of_a_file_nobody_waits_for_it() {
         for run in house.everything() {
             assert!(!run.stderr.contains("panicked"), "{}: {run:#?}", place.display());
         }
-        // The control: without it, the same works.
+        // The control: without it, the same command works.
         clear(&place);
         if place.ends_with("auth-profiles.json") {
             continue;

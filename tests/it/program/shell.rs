@@ -11,7 +11,7 @@ fn every_shell_gets_a_script_that_knows_our_words() {
         let run = sandbox.run(&["completion", shell]);
         let script = run.expect_code(0).stdout.clone();
         assert!(script.contains("setup-token") && script.contains("cooldown"), "{shell}");
-        // fish gets words down to the second level, and no options of deeper ones.
+        // fish completes words down to the second level, and no options of deeper commands.
         assert!(shell == "fish" || script.contains("--force-refresh"), "{shell}");
     }
     sandbox.run(&["completion", "tcsh"]).expect_code(64);

@@ -11,7 +11,7 @@ const ONBOARD: [&str; 1] = ["onboard"];
 const LOGIN: [&str; 6] = ["models", "auth", "login", "--provider", "demo", "--no-browser"];
 const PROFILE: &str = "demo:alice@example.test";
 
-/// A home where our issuer is the provider `demo`.
+/// A home with the test issuer as the provider `demo`.
 fn home(issuer: &Issuer) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write_manifest("demo", &issuer.manifest("demo"));
@@ -84,7 +84,7 @@ fn the_wizard_moves_a_login_of_another_tool_only_if_told_so() {
 #[test]
 fn ctrl_c_at_each_prompt_leaves_everything_as_it_was() {
     let issuer = Issuer::start();
-    // What is typed before, each when the text before it is there, and the last prompt.
+    // The input before each prompt, typed when the text before it appears, and the last prompt.
     let prompts: [(&[(&str, &str)], &str); 7] = [
         (&[], "sign in? Number"),
         (&[("sign in? Number", "3")], "which provider? Number"),
@@ -142,7 +142,7 @@ fn a_menu_takes_arrow_keys_a_number_and_a_name() {
 
 const PASTE: [&str; 5] = ["models", "auth", "paste-api-key", "--provider", "acme"];
 
-/// A token of ten thousand bytes, in which no two parts are alike.
+/// A token of ten thousand bytes without repeated parts.
 fn long_token() -> String {
     let parts = (0..1_250).map(|number| format!("{number:04x}-AbZ"));
     format!("sk-{}", parts.collect::<String>())
@@ -162,7 +162,7 @@ fn a_token_of_ten_thousand_bytes_is_stored_whole() {
         assert!(end.contains("exit 0") && !end.contains("AbZ"), "{end}");
         assert_eq!(sandbox.profile("main", "acme:default")["key"], token);
     }
-    // The control: a program that leaves lines to the terminal gets 4095 bytes of it.
+    // The control: a program that leaves line editing to the terminal gets 4095 bytes of it.
     if cfg!(target_os = "linux") {
         let sandbox = Sandbox::new();
         let mut read = std::process::Command::new("/bin/sh");
@@ -296,7 +296,7 @@ fn both_responses_at_once_are_exchanged_once() {
     };
     terminal.enter(&redirect);
     let end = terminal.wait_for("echo on");
-    // Whoever came second finds nobody: that is a response, too.
+    // The later request may find the listener closed, which is fine too.
     let _page = callback.join().unwrap();
     assert!(end.contains("exit 0"), "{end}");
     assert_eq!(issuer.requests("authorization_code"), 1);

@@ -1,4 +1,5 @@
-//! The tools of these tests, tested: the issuer and the user against each other and against the certified server.
+//! Tests of the test tools: the issuer and the user against each other and against the certified
+//! server.
 
 use e2e::issuer::{Fault, Issuer, TokenState};
 use e2e::peer::Peer;

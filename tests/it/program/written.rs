@@ -1,11 +1,12 @@
-//! What is made from the program is as the program says now, and leaves no command out.
+//! Generated documents are up to date, and cover every command.
 
 use e2e::{recording, reference, transcript};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// Commands that cannot both succeed and fail without a network or a user; where else they are tried.
+/// Commands that cannot both succeed and fail without a network or a user, and where they are
+/// tested instead.
 const ELSEWHERE: [(&str, &str); 11] = [
     ("models auth add", "it asks: it/program/terminal.rs, by way of the wizard"),
     ("models auth login", "it needs an issuer: it/login/browser.rs"),
@@ -34,7 +35,7 @@ fn transcripts() -> Vec<(String, String)> {
     texts.collect()
 }
 
-/// The first line in which the two differ.
+/// The first line that differs.
 fn difference(before: &str, now: &str) -> String {
     let lines = before.lines().chain(["(end)"]).zip(now.lines().chain(["(end)"]));
     let differing = lines.enumerate().find(|(_, (before, now))| before != now);
@@ -105,7 +106,7 @@ fn every_command_has_a_transcript_of_success_and_of_failure() {
     }
 }
 
-/// The commands and options of the original, as it printed them; `tests/goldens/flags.json`.
+/// The commands and options of Clawdbot, as it printed them; `tests/goldens/flags.json`.
 #[test]
 fn every_word_of_the_original_is_ours_or_handed_on() {
     let original: BTreeMap<String, serde_json::Value> =
@@ -141,7 +142,8 @@ fn every_word_of_the_original_is_ours_or_handed_on() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
-/// Words of the original below words of ours that are not about credentials: they go to the next program on PATH.
+/// Subcommands of Clawdbot below our own commands that do not concern credentials: they are
+/// forwarded to the next program on PATH.
 const HANDED_ON: [&str; 3] = ["models list", "models scan", "agents set-identity"];
 
 #[test]
@@ -152,7 +154,7 @@ fn what_is_handed_on_is_not_ours() {
     }
 }
 
-/// What prints a script, a page, a secret or variables, and not data.
+/// Commands that print a script, a page, a secret or variables, and not data.
 const NO_DATA: [&str; 11] = [
     "token",
     "env",

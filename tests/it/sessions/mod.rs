@@ -1,4 +1,4 @@
-//! Conversations: what a user chose for one, what routing chose, and when that moves.
+//! Conversations: the user's choice, routing's choice, and when a pin moves.
 
 use e2e::now_ms;
 use e2e::sandbox::{Finished, Sandbox, write};
@@ -136,7 +136,7 @@ fn routings_own_choice_stays_until_a_new_session_a_compaction_or_a_rest() {
     let report = ["models", "auth", "report", "acme:me+x.y@mail.example", "--failed", "timeout"];
     sandbox.run(&report).expect_code(0);
     assert_eq!(routed(&sandbox, &[]), "acme:a");
-    // What is asked for another provider moves nothing.
+    // A request for another provider moves nothing.
     let text = fs::read(path(&sandbox)).unwrap();
     assert_eq!(routed(&sandbox, &["--provider", "zeta"]), "zeta:z");
     assert_eq!(fs::read(path(&sandbox)).unwrap(), text);
@@ -182,7 +182,7 @@ fn the_lock_of_the_sessions_is_waited_for_and_a_dead_ones_is_removed() {
     let owner = json!({"pid": 1, "startedAt": now_ms()}).to_string();
     write(&lock, owner.as_bytes());
     let waiting = sandbox.start(&["sessions", "model", KEY, "@acme:b"]);
-    // It waits; whoever has the lock writes meanwhile, and what they wrote stays.
+    // It waits; the holder of the lock writes meanwhile, and that write stays.
     let text = fs::read_to_string(path(&sandbox)).unwrap().replace("1.50", "2.50");
     write(&path(&sandbox), text.as_bytes());
     fs::remove_file(&lock).unwrap();

@@ -1,10 +1,10 @@
-//! The loop around a token: reports by reason, by answer and by model; fallbacks; explanations.
+//! The loop around a token: reports by reason, by response and by model; fallbacks; explanations.
 
 use e2e::now_ms;
 use e2e::sandbox::{Finished, Sandbox};
 use serde_json::{Value, json};
 
-/// A home with keys of two providers nobody described, and models of both.
+/// A home with keys of two unknown providers, and models of both.
 fn home() -> Sandbox {
     let sandbox = Sandbox::new();
     let key = |provider: &str, name: &str| json!({"type": "api_key", "provider": provider, "key": format!("key-{name}-0123456789abcdef")});
@@ -44,7 +44,7 @@ fn a_rest_of_one_model_does_not_touch_the_others() {
         );
         assert_eq!(said["model"], "acme/big", "{said}");
     }
-    // The others, by name and without one.
+    // The other models, by name and without one.
     assert_eq!(token(&sandbox, "--model acme/little")["profileId"], "acme:a");
     assert_eq!(token(&sandbox, "--provider acme")["profileId"], "acme:a");
     assert_eq!(std::fs::read(sandbox.store_path("main")).unwrap(), before, "the store was touched");
@@ -59,7 +59,7 @@ fn a_rest_of_one_model_does_not_touch_the_others() {
     let list = run(&sandbox, "models auth list --provider acme --json").expect_code(0).json();
     assert_eq!(list["profiles"][0]["models"][0]["model"], "acme/big", "{list}");
 
-    // What is wrong with the account is wrong with all models.
+    // A problem with the account affects all models.
     report(&sandbox, "acme:a --failed billing --model little");
     assert_eq!(token(&sandbox, "--provider acme")["profileId"], "acme:b");
     let file = sandbox.agent_dir("main").join(".auth-models.json");
@@ -84,7 +84,7 @@ fn success_and_clearing_end_the_rest_of_their_model() {
     let want = json!([{"profileId": "acme:a", "model": "acme/little"}]);
     assert_eq!(cleared.expect_code(0).json()["clearedModels"], want);
     assert_eq!(first("--model little"), "acme:a");
-    // A new key does not rest for the failures of the old one.
+    // A new key does not inherit the cooldown of the old one.
     rest("--model little");
     let paste = ["models", "auth", "paste-api-key", "--provider", "acme", "--profile-id", "acme:a"];
     let paste = [&paste[..], &["--force"]].concat();
@@ -114,7 +114,7 @@ fn a_model_whose_profiles_all_rest_falls_back_and_says_so() {
     report(&sandbox, "acme:b --failed billing");
     let got = token(&sandbox, "--model Big");
     assert_eq!((&got["model"], &got["profileId"]), (&json!("zeta/deep"), &json!("zeta:z")));
-    // Who names a provider gets it and no other.
+    // A request with a provider gets no other provider.
     token_of("--model Big --provider acme").expect_code(6);
 
     report(&sandbox, "zeta:z --failed billing");
@@ -215,7 +215,7 @@ fn explain_names_the_remedy_for_each_profile_that_is_left_out() {
         "{plan}"
     );
     assert_eq!(plan["candidates"][0]["charge"], "metered", "{plan}");
-    // The remedy for the one that is not listed is one.
+    // The fix for an unlisted profile works.
     let fix = excluded[4]["fix"].as_str().unwrap();
     let words: Vec<_> = fix.split(' ').skip(1).collect();
     sandbox.run(&words).expect_code(0);

@@ -1,4 +1,4 @@
-//! Other programs that take their token from here: shells, git, and what their settings look like.
+//! Other programs that get their token from us: shells, Git, and their settings.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -114,7 +114,7 @@ fn the_real_git_gets_its_credential_from_us_and_only_for_that_host() {
         assert_eq!(code, Some(0));
     };
     configured(&[]);
-    // Twice is once.
+    // Running it twice has the same result.
     configured(&[]);
     let helpers = git(&["config", "--global", "--get-regexp", "credential"], "").1;
     // An empty one, by which git forgets those of the system for this host, and ours.
@@ -145,7 +145,7 @@ fn a_setting_is_written_after_it_was_shown_and_taken_out_again() {
         let file = sandbox.home().join(path);
         write(&file, before.as_bytes());
         let words = ["models", "auth", "configure", tool];
-        // Nobody there to ask: nothing is written.
+        // There is no user to ask: nothing is written.
         let asked = sandbox.run(&words);
         assert!(asked.expect_code(64).stderr.contains("+ "), "{asked:#?}");
         assert_eq!(text(&file), before);

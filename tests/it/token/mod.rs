@@ -1,4 +1,4 @@
-//! Which token is given out, and to which programs.
+//! Token output: which token is chosen, and for which programs.
 
 mod failover;
 mod formats;

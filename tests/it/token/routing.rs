@@ -1,4 +1,4 @@
-//! Which profile is handed out, across runs of the real binary: order, cooldown, pins.
+//! The chosen profile, across runs of the real binary: order, cooldown, pins.
 
 use e2e::issuer::Issuer;
 use e2e::sandbox::{Sandbox, write};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 const TOKEN: [&str; 7] = ["models", "auth", "token", "--provider", "acme", "--format", "json"];
 
-/// A home with three API keys of a provider nobody described.
+/// A home with three API keys of an unknown provider.
 fn home() -> Sandbox {
     let sandbox = Sandbox::new();
     let key = |name: &str| json!({"type": "api_key", "provider": "acme", "key": format!("key-{name}-0123456789")});

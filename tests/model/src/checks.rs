@@ -1,18 +1,18 @@
-//! All the checks there are: each protocol as it is, and with each mistake.
+//! All checks: each protocol as it is, and with each mistake.
 
 use crate::directory::{self, Directory};
 use crate::mistakes::Mistake;
 use crate::refresh::{self, Kind, Refresh, Scope};
 use crate::report::{Outcome, check};
 
-/// A check, and what it is called.
+/// A check, and its name.
 #[derive(Clone, Debug)]
 pub struct Check {
     /// What is explored.
     pub name: String,
-    /// What is done wrong.
+    /// The mistake it makes, if any.
     pub mistake: Option<Mistake>,
-    /// In which bounds.
+    /// The bounds.
     model: Bounds,
 }
 
@@ -37,7 +37,7 @@ impl Check {
         Self { name, mistake, model: Bounds::Directory(directory) }
     }
 
-    /// Explores it.
+    /// Runs the check.
     pub fn run(self) -> Outcome {
         match self.model {
             Bounds::Refresh(scope) => check(Refresh::new(scope, self.mistake), refresh::tell),
@@ -46,7 +46,7 @@ impl Check {
     }
 }
 
-/// The protocols as they are.
+/// The checks of the protocols as they are.
 pub fn of_the_protocols(is_full: bool) -> Vec<Check> {
     let of_refresh = Kind::ALL.into_iter().flat_map(|issuer| {
         Scope::all(issuer, is_full).into_iter().map(|scope| Check::of_refresh(scope, None))
@@ -54,7 +54,7 @@ pub fn of_the_protocols(is_full: bool) -> Vec<Check> {
     of_refresh.chain([Check::of_directory(is_full, None)]).collect()
 }
 
-/// The mistakes, each with the checks of which one must fail.
+/// The mistakes, each with its checks, of which one must fail.
 pub fn of_the_mistakes() -> Vec<(Mistake, Vec<Check>)> {
     let of_refresh = Mistake::OF_REFRESH.into_iter().map(|mistake| {
         let scopes = [Kind::Refuses, Kind::Revokes].into_iter().flat_map(|issuer| {

@@ -1,11 +1,11 @@
-//! The protocols of refreshing and of Clawdbot's directory lock as state machines, explored
-//! exhaustively: every order in which three processes of ours and two Clawdbots can act, with a
-//! kill between any two steps.
+//! The refresh protocol and Clawdbot's directory lock as state machines, explored exhaustively:
+//! every order in which three of our processes and two Clawdbots can act, with a kill between any
+//! two steps.
 //!
 //! [`refresh`] is one model and [`directory`] the other; together they would have too many states,
 //! and they meet in one place only: in the first, the directory is a lock that can be taken away.
-//! [`mistakes`] are what one could get wrong, each of which must be found. `README.md` beside this
-//! crate says which function of the code each step is, `docs/reliability.md` has the bounds and the
+//! [`mistakes`] are possible protocol errors, each of which must be found. `README.md` in this
+//! crate lists the function of the code for each step, `docs/reliability.md` has the bounds and the
 //! figures.
 
 #![allow(clippy::cast_possible_truncation, reason = "small numbers, in states of few bytes")]

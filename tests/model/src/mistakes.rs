@@ -1,45 +1,46 @@
-//! Mistakes that one could make, each of which the model must find.
+//! Possible protocol errors, each of which the model must find.
 
 use std::fmt;
 
-/// One way to get the protocol wrong. The code as it is makes none of them.
+/// One way to get the protocol wrong. The real code makes none of them.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Mistake {
-    /// What is in the store is looked at before the directory lock is had, and not again.
+    /// The store is read before the directory lock is taken, and not again.
     NoRereadAfterDirectory,
-    /// The directory at the lock's path is removed at the end, whoever made it.
+    /// The directory at the lock's path is removed at the end, regardless of its maker.
     ReleaseWithoutOwnerCheck,
-    /// A stale directory is removed, and then one's own is made, as proper-lockfile does.
+    /// A stale directory is removed, and then a new one is made, as proper-lockfile does.
     TakeoverByRmdir,
-    /// A directory is recognised by its inode number, without its time of birth.
+    /// A directory is identified by its inode number, without its birth time.
     IdentityByInodeNumber,
-    /// A dead process's directory is adopted without asking what it was in the middle of.
+    /// A crashed process's directory is adopted without checking whether it crashed during a
+    /// take-over.
     AdoptInTheMiddleOfATakeover,
-    /// Other agents are given the new token while one's own store is still locked.
+    /// Other agents get the new token while the own store is still locked.
     PropagationUnderStoreLock,
-    /// Each agent has records and locks of its own.
+    /// Each agent has its own records and locks.
     RecordsPerAgent,
     /// The intent is recorded without the lock of its token.
     RecordWithoutItsLock,
-    /// All answers of an agent go into one file.
+    /// All responses of an agent share one file.
     OneAnswerFilePerAgent,
-    /// The backup is made of what is in the store after the commit.
+    /// The backup is made from the store's content after the commit.
     BackupFromReread,
-    /// Whatever took a token's place is recorded as its successor.
+    /// Any token that replaced another is recorded as its successor.
     ChainThatCloses,
-    /// A token that was adopted is returned, whether or not its access token still lives.
+    /// An adopted token is returned, whether or not its access token is still valid.
     StopAtExpiredAdoption,
-    /// A record goes although another record or a backup names its token.
+    /// A record is removed although another record or a backup names its token.
     RemovalOfANamedRecord,
-    /// A record goes as soon as nothing on the disk names its token.
+    /// A record is removed as soon as nothing on the disk names its token.
     RemovalOfAnUnnamedRecord,
-    /// A token is sent while answers of others lie unfinished beside its store.
+    /// A token is sent while responses of others are unfinished beside its store.
     AnswersLeftBehind,
-    /// What is in the store already is not put into the backup again.
+    /// A token that is already in the store is not written to the backup again.
     NoBackupOfWhatIsThere,
-    /// A token that a Clawdbot made of ours, or ours of a Clawdbot's, is not recognised.
+    /// A Clawdbot's successor of our token, or our successor of a Clawdbot's, is not recognized.
     ClawdbotsTokensUnknown,
-    /// A copy is replaced by a token that was used up before the copy's store was locked.
+    /// A copy is replaced with a token that was used up before the copy's store was locked.
     UsedUpTokenWritten,
     /// What came is merged into the store as it was when the request was sent.
     MergeWithoutReread,
@@ -64,7 +65,7 @@ pub enum Mistake {
 }
 
 impl Mistake {
-    /// Those of refreshing.
+    /// The mistakes of the refresh protocol.
     pub const OF_REFRESH: [Self; 24] = [
         Self::NoRereadAfterDirectory,
         Self::PropagationUnderStoreLock,
@@ -91,7 +92,7 @@ impl Mistake {
         Self::ReplacedWithoutItsLock,
         Self::HandedOverTooEarly,
     ];
-    /// Those of the directory lock.
+    /// The mistakes of the directory lock.
     pub const OF_DIRECTORY: [Self; 6] = [
         Self::NoRereadAfterDirectory,
         Self::ReleaseWithoutOwnerCheck,

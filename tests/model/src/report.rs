@@ -1,22 +1,22 @@
-//! Running a check, and telling what came of it.
+//! Runs a check, and reports the result.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use stateright::{Checker as _, HasDiscoveries, Model};
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// How many different states there are, or were seen until a property failed.
+    /// The number of distinct states, or of those seen until a property failed.
     pub states: usize,
-    /// How long the longest of the shortest ways to a state is.
+    /// The length of the longest of the shortest paths to a state.
     pub depth: usize,
     /// How long it took.
     pub time: Duration,
-    /// Whether all states were seen.
+    /// Whether all states were explored.
     pub is_complete: bool,
-    /// Which property failed, and how.
+    /// The property that failed, and how.
     pub failure: Option<Failure>,
 }
 
@@ -25,14 +25,14 @@ pub struct Outcome {
 pub struct Failure {
     /// Its name.
     pub property: &'static str,
-    /// What happened, one action each.
+    /// The actions that lead there.
     pub actions: Vec<String>,
-    /// The state in the end.
+    /// The final state.
     pub state: String,
 }
 
-/// Explores every state of `model`, breadth first, until a property fails. `tell` says in words
-/// what an action does in a state.
+/// Explores every state of `model`, breadth first, until a property fails. `tell` describes an
+/// action in a state.
 pub fn check<M>(model: M, tell: fn(&M::State, &M::Action) -> String) -> Outcome
 where
     M: Model + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! The bounded checks: seconds each.
+//! The bounded checks, which take seconds each.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What can go wrong between a client and an issuer, on command.
+//! Faults between a client and an issuer, injected on command.
 
 use std::io::Write as _;
 
@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use crate::http::Response;
 
-/// One fault, played once, at the next request of its path.
+/// One fault, injected once, at the next request for its path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Fault {
-    /// Hang up without having read the request.
+    /// Hang up without reading the request.
     DropBeforeRead,
-    /// Hang up after the request was read; nothing was carried out.
+    /// Hang up after reading the request; nothing is carried out.
     DropAfterRead,
     /// Carry the request out, then hang up without a response.
     DropAfterCommit,
@@ -28,66 +28,66 @@ pub enum Fault {
         /// The pause before each byte, in milliseconds.
         every_ms: u64,
     },
-    /// Carry the request out, then answer 200 with nothing in it.
+    /// Carry the request out, then respond with 200 and an empty body.
     Blank,
-    /// 200 and a JSON text of this size; nothing is carried out.
+    /// Respond with 200 and a JSON text of this size; nothing is carried out.
     Oversized {
         /// In bytes.
         bytes: usize,
     },
-    /// Carry the request out, then send the response in another shape.
+    /// Carry the request out, then send the response in another format.
     Reshaped {
-        /// Which.
+        /// The format.
         shape: Shape,
     },
     /// Read the request, then do nothing until `release`.
     HoldRequest,
-    /// Carry the request out, then keep the response until `release`.
+    /// Carry the request out, then hold the response until `release`.
     HoldAnswer,
-    /// Answer with this status, these headers and this body; nothing is carried out.
+    /// Respond with this status, these headers and this body; nothing is carried out.
     Status {
         /// The status code.
         status: u16,
-        /// Extra headers, such as `retry-after`.
+        /// Additional headers, such as `retry-after`.
         #[serde(default)]
         headers: Vec<(String, String)>,
         /// The body, served as JSON.
         #[serde(default)]
         body: String,
     },
-    /// A captive portal: 200 and a page; nothing is carried out.
+    /// A captive portal: 200 and an HTML page; nothing is carried out.
     Html,
     /// 307 to this address; nothing is carried out.
     Redirect {
-        /// Where to.
+        /// The target.
         to: String,
     },
-    /// Bytes that are no HTTP; nothing is carried out.
+    /// Bytes that are not HTTP; nothing is carried out.
     Garbage,
 }
 
-/// What a response looks like that is not plain JSON with status 200.
+/// Formats of a response other than plain JSON with status 200.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shape {
-    /// Compressed, although nobody asked for it.
+    /// Compressed, although the client did not ask for it.
     Gzip,
     /// A form instead of JSON.
     Form,
     /// With half a surrogate pair in a name.
     Surrogate,
-    /// In another object: `{"data": …}`.
+    /// Inside another object: `{"data": …}`.
     Wrapped,
     /// With status 500.
     Failed,
-    /// In the middle of a page.
+    /// In the middle of an HTML page.
     Page,
-    /// In a coding that this program cannot undo.
+    /// In a content coding that this program cannot decode.
     Zstd,
 }
 
 impl Shape {
-    /// The response in this shape.
+    /// The response in this format.
     pub(super) fn apply(self, mut reply: Response) -> Response {
         let text = reply.text();
         let mut set = |name: &str, value: &str| {
@@ -132,7 +132,7 @@ impl Shape {
 }
 
 impl Fault {
-    /// An error answer with a JSON body.
+    /// An error response with a JSON body.
     pub fn status(status: u16, body: &str) -> Self {
         Self::Status { status, headers: Vec::new(), body: body.to_owned() }
     }

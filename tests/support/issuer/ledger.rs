@@ -1,6 +1,6 @@
-//! What the issuer knows: codes, tokens, and which of them are spent. Pure: requests in, answers out.
+//! The issuer's codes and tokens, and which of them are used up. Pure: requests in, responses out.
 //!
-//! It never forgets a token, so a test can ask at the end what became of each.
+//! It never forgets a token, so a test can check at the end what became of each.
 
 use crate::http::{Response, find};
 use base64::Engine;
@@ -10,25 +10,25 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// How this issuer behaves. Any field can change while it runs.
+/// The behavior of this issuer. Any field can change while it runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Policy {
-    /// Who is signed in at the browser; the e-mail is `<account>@example.test`.
+    /// The account signed in at the browser; the e-mail is `<account>@example.test`.
     pub account: String,
     /// The user at the browser refuses.
     pub deny: bool,
     /// Lifetime of an access token in seconds; `None` leaves `expires_in` out.
     pub expires_in: Option<u64>,
-    /// A refresh answers with a new refresh token and spends the old one (RFC 6749 §10.4).
+    /// A refresh returns a new refresh token and voids the old one (RFC 6749 §10.4).
     pub rotate: bool,
-    /// A spent refresh token revokes its whole family (RFC 9700 §4.14.2).
+    /// Reuse of a used-up refresh token revokes its whole family (RFC 9700 §4.14.2).
     pub reuse_revokes: bool,
-    /// A spent refresh token whose successor is unused gets that same successor again.
+    /// A used-up refresh token whose successor is unused returns that same successor again.
     pub grace: bool,
     /// Access tokens are JWTs with an `exp`.
     pub jwt_access: bool,
-    /// An ID token comes with every response.
+    /// Every response has an ID token.
     pub id_token: bool,
     /// Claims added to every JWT.
     pub claims: Map<String, Value>,
@@ -36,7 +36,7 @@ pub struct Policy {
     pub response_iss: bool,
     /// There is a revocation endpoint (RFC 7009).
     pub revocation: bool,
-    /// What was granted, said with every response (RFC 6749 §5.1).
+    /// The granted scope, included in every response (RFC 6749 §5.1).
     pub scope: Option<String>,
 }
 
@@ -59,23 +59,23 @@ impl Default for Policy {
     }
 }
 
-/// What became of a refresh token.
+/// The state of a refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenState {
     /// It can be used.
     Live,
-    /// It was used, and this one followed it.
+    /// It was used and replaced with this one.
     Spent {
-        /// The refresh token that took its place.
+        /// The refresh token that replaced it.
         successor: String,
     },
-    /// Its family was revoked: by a logout, or by the reuse of a spent member.
+    /// Its family was revoked: by a logout, or by reuse of a used-up member.
     Revoked,
-    /// This issuer never made it.
+    /// This issuer never issued it.
     Unknown,
 }
 
-/// The tokens of one response, for a test that seeds a store with them.
+/// The tokens of one response, for seeding a store.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     /// The access token.
@@ -86,7 +86,7 @@ pub struct Tokens {
     pub account: String,
 }
 
-/// All codes and tokens ever made.
+/// All codes and tokens ever issued.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     codes: BTreeMap<String, Code>,
@@ -119,11 +119,12 @@ struct Refresh {
     successor: Option<String>,
 }
 
-/// A response and the word it is counted under.
+/// A response and the name under which it is counted.
 pub(super) type Outcome = (Response, &'static str);
 
 impl Ledger {
-    /// The authorization endpoint, with consent already given or refused (RFC 6749 §4.1.1, RFC 7636 §4.3).
+    /// The authorization endpoint, with the user's decision already made (RFC 6749 §4.1.1, RFC 7636
+    /// §4.3).
     pub(super) fn authorize(
         &mut self,
         issuer: &str,
@@ -254,7 +255,7 @@ impl Ledger {
         (self.reply(issuer, policy, &next, Some(&next), None, now_ms), "success")
     }
 
-    /// The revocation endpoint: the whole grant goes with its refresh token (RFC 7009 §2.1).
+    /// The revocation endpoint: revoking a refresh token revokes the whole grant (RFC 7009 §2.1).
     pub(super) fn revoke(&mut self, fields: &[(String, String)]) -> Outcome {
         let token = find(fields, "token").unwrap_or_default();
         let family = self.refresh.get(token).map(|known| known.family);
@@ -281,7 +282,7 @@ impl Ledger {
         }
     }
 
-    /// Tokens of an account as if it had just logged in, without a login.
+    /// Tokens of an account as if it had just logged in.
     pub(super) fn grant(
         &mut self,
         issuer: &str,
@@ -295,7 +296,7 @@ impl Ledger {
         Tokens { access, refresh, account: account.to_owned() }
     }
 
-    /// What became of a refresh token.
+    /// The state of a refresh token.
     pub(super) fn state_of(&self, token: &str) -> TokenState {
         let Some(known) = self.refresh.get(token) else { return TokenState::Unknown };
         if self.families[known.family].revoked {
@@ -357,7 +358,7 @@ impl Ledger {
         token
     }
 
-    /// A token in the shape of a JWT (RFC 7519); its signature is noise.
+    /// A token in the format of a JWT (RFC 7519); its signature is random.
     fn jwt(&self, issuer: &str, policy: &Policy, of: &str, extra: Value, now_ms: u64) -> String {
         let family = &self.families[self.refresh[of].family];
         let account = &family.account;

@@ -1,9 +1,10 @@
-//! An OAuth issuer of our own: it consents by itself, rotates, detects reuse, forgets nothing and fails on command.
+//! A test OAuth issuer: it consents automatically, rotates tokens, detects reuse, forgets nothing
+//! and fails on command.
 //!
-//! Threads of the standard library, loopback only, a port of its own. Endpoints: `/authorize`, `/token`, `/revoke`,
-//! `/userinfo`, and its metadata at both well-known places (RFC 8414, OIDC Discovery). Beside the protocol,
-//! for a test in another process: `GET /__counters`, `GET /__log`, `POST /__policy`, `/__fault`, `/__release`,
-//! `/__grant`.
+//! Threads of the standard library, loopback only, a port of its own. Endpoints: `/authorize`,
+//! `/token`, `/revoke`, `/userinfo`, and its metadata at both well-known addresses (RFC 8414, OIDC
+//! Discovery). In addition, for a test in another process: `GET /__counters`, `GET /__log`, `POST
+//! /__policy`, `/__fault`, `/__release`, `/__grant`.
 
 mod fault;
 mod ledger;
@@ -22,13 +23,13 @@ use std::net::TcpListener;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// A running issuer. Dropping it releases whatever it holds and ends it.
+/// A running issuer. Dropping it releases all held requests and ends it.
 #[derive(Debug)]
 pub struct Issuer {
     shared: Arc<Shared>,
 }
 
-/// One request and what became of it.
+/// One request and its outcome.
 #[derive(Clone, Debug, Serialize)]
 pub struct Exchange {
     /// The path without its query.
@@ -37,13 +38,14 @@ pub struct Exchange {
     pub grant: Option<String>,
     /// The refresh token that was presented, if any.
     pub refresh: Option<String>,
-    /// `success`, or why not. `received` until it is decided; faults have their own names.
+    /// `success`, or the reason for a failure. `received` until it is decided; faults have their
+    /// own names.
     pub outcome: String,
     /// Whether the body was JSON.
     pub json: bool,
     /// Wall clock at arrival, in milliseconds since the epoch.
     pub at: u64,
-    /// When it was decided; what was carried out is committed then.
+    /// When it was decided; its effects are committed at that point.
     #[serde(skip)]
     pub decided: Option<Instant>,
 }
@@ -71,7 +73,7 @@ impl Issuer {
         Self::start_on(0).expect("a free loopback port")
     }
 
-    /// Starts an issuer on a loopback port of the caller's choice; 0 is any.
+    /// Starts an issuer on a given loopback port; 0 means any.
     pub fn start_on(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", port))?;
         let url = format!("http://127.0.0.1:{}", listener.local_addr()?.port());
@@ -106,17 +108,17 @@ impl Issuer {
         })
     }
 
-    /// Changes how the issuer behaves from now on.
+    /// Changes the issuer's behavior from now on.
     pub fn set(&self, change: impl FnOnce(&mut Policy)) {
         change(&mut self.shared.lock().policy);
     }
 
-    /// Plays a fault at the next token request.
+    /// Injects a fault at the next token request.
     pub fn inject(&self, fault: Fault) {
         self.inject_at("/token", fault);
     }
 
-    /// Plays a fault at the next request of a path.
+    /// Injects a fault at the next request for a path.
     pub fn inject_at(&self, path: &str, fault: Fault) {
         self.shared.lock().faults.push_back((path.to_owned(), fault));
     }
@@ -176,7 +178,7 @@ impl Drop for Issuer {
     fn drop(&mut self) {
         self.shared.lock().stopping = true;
         self.shared.changed.notify_all();
-        // One more connection, so that the listener's thread sees it.
+        // One more connection wakes the listener's thread.
         let _ = std::net::TcpStream::connect(self.shared.url.trim_start_matches("http://"));
     }
 }
@@ -216,5 +218,5 @@ impl Shared {
     }
 }
 
-/// The client id its manifests and grants carry. Any other would do as well.
+/// The client id in its manifests and grants. The issuer accepts any other.
 pub const CLIENT: &str = "demo-client";

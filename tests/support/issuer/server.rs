@@ -1,4 +1,4 @@
-//! The issuer's wire side: one thread per connection, one request per connection.
+//! The issuer's server: one thread per connection, one request per connection.
 
 use super::ledger::{self, Outcome};
 use super::{Exchange, Fault, Shared, State};
@@ -20,7 +20,7 @@ pub(super) fn spawn(listener: TcpListener, shared: Arc<Shared>) {
             }
             let Ok(stream) = stream else { continue };
             let shared = Arc::clone(&shared);
-            // A client that hangs up is no business of ours; the log says what was carried out.
+            // A client that hangs up is ignored; the log says what was carried out.
             thread::spawn(move || drop(serve(&stream, &shared)));
         }
     });
@@ -64,7 +64,7 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     }
 }
 
-/// Closes the connection while the request is still unread in the kernel, which answers with a reset.
+/// Closes the connection while the request is still unread in the kernel, which then sends a reset.
 fn reset_after_commit(stream: &TcpStream, shared: &Shared, path: &str) -> io::Result<()> {
     let mut bytes = vec![0; 64 << 10];
     loop {
@@ -77,13 +77,13 @@ fn reset_after_commit(stream: &TcpStream, shared: &Shared, path: &str) -> io::Re
                 return Ok(());
             }
             Ok(None) => return Ok(()),
-            // Not all of it has come.
+            // The request is still incomplete.
             Err(_) => thread::yield_now(),
         }
     }
 }
 
-/// The bytes to send under a fault; empty means: hang up.
+/// The bytes to send under a fault; empty means to hang up.
 fn play(shared: &Shared, number: usize, request: &Request, fault: Fault) -> Vec<u8> {
     let mut outcome = "injected";
     let bytes = match fault {
@@ -154,7 +154,7 @@ fn hold(shared: &Shared, number: usize, outcome: &str) {
     shared.wait("a release", |state| state.releases > ticket);
 }
 
-/// Carries a request of the protocol out.
+/// Carries out a request of the protocol.
 fn act(shared: &Shared, number: usize, request: &Request) -> Outcome {
     let state = &mut *shared.lock();
     state.log[number].decided = Some(Instant::now());
@@ -174,7 +174,7 @@ fn act(shared: &Shared, number: usize, request: &Request) -> Outcome {
     }
 }
 
-/// The side door for tests in other processes.
+/// The control interface for tests in other processes.
 fn control(shared: &Shared, request: &Request) -> Option<Response> {
     let body = || serde_json::from_slice::<Value>(&request.body).unwrap_or_default();
     let reply = match request.path() {
@@ -208,7 +208,7 @@ fn control(shared: &Shared, request: &Request) -> Option<Response> {
     Some(Response::json(200, &reply))
 }
 
-/// The path of the request to come, without taking it from the socket.
+/// The path of the next request, without taking it from the socket.
 fn peek_path(stream: &TcpStream) -> io::Result<String> {
     let mut start = [0; 512];
     let length = stream.peek(&mut start)?;
@@ -222,7 +222,7 @@ fn take_fault(state: &mut State, path: &str) -> Option<Fault> {
     state.faults.remove(at).map(|(_, fault)| fault)
 }
 
-/// Writes a request into the log before anything is done about it. Returns its number.
+/// Logs a request before it is processed. Returns its number.
 fn note(shared: &Shared, path: &str, request: Option<&Request>) -> usize {
     let fields = request.filter(|_| path == "/token").map(Request::fields).unwrap_or_default();
     let mut state = shared.lock();

@@ -1,4 +1,5 @@
-//! A stage in a process with a mount namespace of its own: root, or an ordinary user who is root in there.
+//! A stage in a process with its own mount namespace: as root, or as an ordinary user who is root
+//! inside it.
 
 use super::disk::{Workshop, succeed};
 use super::{cut, full};
@@ -12,7 +13,7 @@ use std::process::{Command, ExitCode};
 /// The first argument of that process.
 pub(crate) const WORD: &str = "__apart";
 
-/// Runs the stage of this name there, and brings its report.
+/// Runs the stage of this name there, and returns its report.
 pub(crate) fn run(stage: &str, settings: &Settings) -> Report {
     let mut report = Report::default();
     let place = tempfile::tempdir().expect("a temporary directory");
@@ -39,7 +40,7 @@ pub(crate) fn run(stage: &str, settings: &Settings) -> Report {
     report
 }
 
-/// How such a process can be had here, with the right to mount.
+/// How to start such a process here, with permission to mount.
 fn way(place: &Path) -> Result<&'static [&'static str], String> {
     let mut reasons = Vec::new();
     for way in WAYS.iter().copied() {
@@ -53,8 +54,8 @@ fn way(place: &Path) -> Result<&'static [&'static str], String> {
     Err(format!("nothing can be mounted here: {}", reasons.join("; ")))
 }
 
-/// That process. The arguments are the stage, `--full` or `--quick`, the seed, an empty directory and the file for the
-/// report.
+/// The process itself. The arguments are the stage, `--full` or `--quick`, the seed, an empty
+/// directory and the file for the report.
 #[expect(clippy::disallowed_methods, reason = "a file of our own, which nobody else writes")]
 pub(crate) fn inner(args: &[String]) -> ExitCode {
     let [stage, mode, seed, place, result] = args else { return ExitCode::from(64) };

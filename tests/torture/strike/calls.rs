@@ -1,10 +1,10 @@
-//! The system calls of Linux on `x86_64`, as far as the binary makes them.
+//! The Linux system calls on `x86_64` that the binary uses.
 
 use super::trace::{Call, Place};
 use nix::errno::Errno;
 use nix::libc;
 
-/// The name of a call. One that is not in the table is `other`: its points are counted too.
+/// The name of a call. A call that is not in the table is `other`: its points are counted too.
 pub(crate) fn name(number: u64) -> &'static str {
     let known = |(_, of): &&(&str, libc::c_long)| number == of.cast_unsigned();
     CALLS.iter().find(known).map_or("other", |(name, _)| *name)
@@ -35,7 +35,7 @@ pub(crate) enum Change {
     PathAt,
 }
 
-/// Whether a disk that takes nothing any more makes it fail, and how it names the file.
+/// Whether a disk that rejects all writes makes it fail, and how it names the file.
 pub(crate) fn change(call: &str) -> Option<Change> {
     match call {
         "write" | "fsync" | "fdatasync" | "ftruncate" | "fallocate" => Some(Change::Descriptor),
@@ -45,7 +45,8 @@ pub(crate) fn change(call: &str) -> Option<Change> {
     }
 }
 
-/// Whether what it does can be seen afterwards: a crash just before it differs from one just after it.
+/// Whether its effect can be seen afterwards: a crash just before it differs from one just after
+/// it.
 pub(crate) fn leaves_a_trace(call: &str) -> bool {
     change(call).is_some()
         || matches!(
@@ -54,7 +55,8 @@ pub(crate) fn leaves_a_trace(call: &str) -> bool {
         )
 }
 
-/// The errors worth trying at a call; none for one that is about neither files nor the network.
+/// The errors worth injecting at a call; none for a call that concerns neither files nor the
+/// network.
 pub(crate) fn errors(call: &Call) -> &'static [Errno] {
     use Errno as E;
     match (call.point.call, call.leads_to) {
@@ -85,7 +87,7 @@ pub(crate) fn errors(call: &Call) -> &'static [Errno] {
         }
         ("read" | "recvfrom" | "recvmsg", Place::Socket) => &[E::ECONNRESET, E::EIO, E::EINTR],
         ("clone" | "clone3" | "fork" | "vfork", _) => &[E::EAGAIN, E::ENOMEM],
-        // The second is tokio's, which panics without it; the first asks whether it could be had.
+        // The second is tokio's, which panics without it; the first is our own check for that.
         ("socketpair", _) if call.point.nth > 1 => &[],
         ("pipe2" | "socketpair" | "epoll_create1" | "eventfd2", _) => &[E::EMFILE],
         _ => &[],

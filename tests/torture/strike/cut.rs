@@ -1,9 +1,10 @@
-//! Power cut: at a system call everything stops, and what the disk holds at that moment is all there is.
+//! Power cut: at a system call everything stops, and only what the disk holds at that moment
+//! remains.
 //!
-//! The home is on an ext4 image, mounted such that the kernel writes nothing by itself for minutes. At the point all
-//! processes are killed, the image is copied as it is, and the copy is mounted in its place: what was not waited for is
-//! not in it. The image has all that the file system sent to it, in this order; a disk that loses what it said it had
-//! is not tried.
+//! The home is on an ext4 image, mounted so that the kernel writes nothing by itself for minutes.
+//! At the point all processes are killed, the image is copied as it is, and the copy is mounted in
+//! its place: anything that was not synced is not in it. The image has everything that the file
+//! system sent to it, in this order; a disk that loses data it has acknowledged is not tested.
 
 use super::apart;
 use super::calls;
@@ -24,7 +25,7 @@ pub(crate) fn run(settings: &Settings) -> Report {
     apart::run(STAGE, settings)
 }
 
-/// When the power goes: before this call, or right after the command ended.
+/// When the power is cut: before this call, or right after the command ended.
 #[derive(Clone, Copy, Debug)]
 struct Job {
     operation: Operation,
@@ -43,7 +44,7 @@ impl std::fmt::Display for Job {
     }
 }
 
-/// The stage itself, where mounting is possible.
+/// The stage itself, if mounting is possible.
 pub(crate) fn work(workshop: &Workshop, settings: &Settings, report: &mut Report) {
     if let Err(reason) = workshop.format() {
         report.not_run("power cuts", &reason);
@@ -91,7 +92,7 @@ fn strike(hand: &mut Hand<'_>, workshop: &Workshop, job: &Job) {
         if job.at.is_none() && struck.code != Some(0) {
             report.fail(format!("{name}: exit code {:?}: {}", struck.code, struck.stderr));
         }
-        // Whoever was told that it is done relies on it.
+        // If the command reported success, the caller relies on it.
         if (struck.code == Some(0) || !struck.stdout.is_empty())
             && let Err(what) = scene.is_done(&struck)
         {
@@ -101,7 +102,7 @@ fn strike(hand: &mut Hand<'_>, workshop: &Workshop, job: &Job) {
     });
 }
 
-/// A response may be lost until the disk has it.
+/// A response may be lost until it is on the disk.
 fn tolerance(struck: &Traced) -> Tolerance {
     let Some(reply) = struck.reply.filter(|_| !struck.is_response_missing) else {
         return if struck.is_response_missing { Tolerance::Window } else { Tolerance::Nothing };
@@ -113,7 +114,7 @@ fn tolerance(struck: &Traced) -> Tolerance {
     if is_on_disk { Tolerance::Nothing } else { Tolerance::Window }
 }
 
-/// Does the unsafe variant lose a login?
+/// Whether the unsafe variant loses a login.
 fn control(workshop: &Workshop, way: Way) -> bool {
     let issuer = Issuer::start();
     let mut disk = workshop.disk(Kind::Image).expect("a disk");

@@ -1,7 +1,7 @@
-//! Disks of our own: small ones that can be filled, and ones whose power can be cut.
+//! Test disks: small ones that can be filled, and ones whose power can be cut.
 //!
-//! All of it happens in a process with a mount namespace of its own, so that nothing stays mounted and no loop device
-//! stays attached, however that process ends.
+//! All of it happens in a process with its own mount namespace, so that nothing stays mounted and
+//! no loop device stays attached, however that process ends.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// What a disk is made of.
+/// The kind of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// Memory (tmpfs).
@@ -18,27 +18,28 @@ pub(crate) enum Kind {
     Image,
 }
 
-/// A file system of its own. It is unmounted when the value goes.
+/// A separate file system, unmounted on drop.
 #[derive(Debug)]
 pub(crate) struct Disk {
     place: TempDir,
     is_mounted: bool,
 }
 
-/// Where disks are made: a place in memory, and a freshly formatted image to copy.
+/// The directory in which disks are made, with a freshly formatted image to copy.
 #[derive(Debug)]
 pub(crate) struct Workshop {
     directory: PathBuf,
 }
 
 impl Workshop {
-    /// In an empty directory, on which something is mounted first. The image is made by [`format`](Self::format).
+    /// Opens a workshop in an empty directory, on which a file system is mounted first. The image
+    /// is made by [`format`](Self::format).
     pub(crate) fn open(directory: &Path) -> Result<Self, String> {
         mount(&["-t", "tmpfs", "-o", "size=512m,mode=700", "none"], directory)?;
         Ok(Self { directory: directory.to_owned() })
     }
 
-    /// Where everything is.
+    /// The directory of the workshop.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
@@ -59,7 +60,7 @@ impl Workshop {
         self.disk(Kind::Image).map(drop)
     }
 
-    /// A new disk with nothing on it.
+    /// A new, empty disk.
     pub(crate) fn disk(&self, kind: Kind) -> Result<Disk, String> {
         let place = tempfile::tempdir_in(&self.directory).map_err(|error| error.to_string())?;
         let mut disk = Disk { place, is_mounted: false };
@@ -82,7 +83,7 @@ impl Workshop {
 }
 
 impl Disk {
-    /// The directory where its files are.
+    /// The directory of its files.
     pub(crate) fn root(&self) -> PathBuf {
         self.place.path().join("disk")
     }
@@ -95,7 +96,8 @@ impl Disk {
         self.root().join("filler")
     }
 
-    /// Mounts the image such that the kernel does nothing by itself for those who do not wait for the disk.
+    /// Mounts the image so that the kernel writes nothing by itself, and only synced data gets
+    /// there.
     fn attach(&mut self) -> Result<(), String> {
         let image = self.image().to_string_lossy().into_owned();
         mount(&["-t", "ext4", "-o", "loop,noauto_da_alloc,commit=300", &image], &self.root())?;
@@ -108,7 +110,8 @@ impl Disk {
             return Ok(());
         }
         let root = self.root();
-        // Somebody may have it open for a moment still: then it goes with the last one.
+        // Another process may still have it open for a moment: a lazy unmount takes effect when
+        // that ends.
         succeed(tool("umount").arg(&root)).or_else(|_| succeed(tool("umount").arg("-l").arg(&root)))
     }
 
@@ -117,14 +120,14 @@ impl Disk {
         succeed(tool("sync").arg("-f").arg(self.root()))
     }
 
-    /// Leaves so many blocks of 4 KiB.
+    /// Leaves this many free blocks of 4 KiB.
     pub(crate) fn leave_blocks(&self, blocks: u64) -> io::Result<()> {
         let mut filler = self.create_filler()?;
         let chunk = [0x55; 4096];
         let mut length = 0;
         loop {
             match filler.write_all(&chunk) {
-                // The file system notices late that there is no place.
+                // The file system notices late that it is full.
                 Ok(()) if length % (64 * BLOCK) == 0 => match filler.sync_all() {
                     Ok(()) => length += BLOCK,
                     Err(error) if is_full(&error) => break,
@@ -139,7 +142,7 @@ impl Disk {
         filler.sync_all()
     }
 
-    /// Leaves so many files that can still be made.
+    /// Leaves this many free inodes.
     pub(crate) fn leave_inodes(&self, inodes: u64) -> io::Result<()> {
         let directory = self.filler();
         fs::create_dir(&directory)?;
@@ -162,7 +165,7 @@ impl Disk {
         fs::OpenOptions::new().write(true).create_new(true).open(self.filler())
     }
 
-    /// There is space again.
+    /// Frees the space again.
     pub(crate) fn make_room(&self) -> io::Result<()> {
         let filler = self.filler();
         match fs::symlink_metadata(&filler) {
@@ -174,13 +177,13 @@ impl Disk {
         }
     }
 
-    /// The power goes and comes back: what the image holds at this moment is mounted in the same place, and whatever
-    /// only the kernel had is gone. Nobody may be at work.
+    /// Cuts the power: the content of the image at this moment is mounted in the same place, and
+    /// anything that only the kernel had is lost. No process may be running.
     pub(crate) fn cut_power(&mut self) -> Result<(), String> {
         let snapshot = self.place.path().join("snapshot");
         fs::copy(self.image(), &snapshot).map_err(|error| error.to_string())?;
         self.detach()?;
-        // The old file stays until nobody has it any more; this is another one.
+        // The old file exists until no process has it open; this is a new one.
         fs::remove_file(self.image())
             .and_then(|()| fs::rename(&snapshot, self.image()))
             .map_err(|error| error.to_string())?;
@@ -200,14 +203,14 @@ fn mount(what: &[&str], place: &Path) -> Result<(), String> {
     succeed(tool("mount").args(what).arg(place))
 }
 
-/// A program of the system, which for people may not be on the `PATH`.
+/// A system program, which may not be on an ordinary user's `PATH`.
 fn tool(name: &str) -> Command {
     let mut command = Command::new(name);
     command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
     command
 }
 
-/// Runs a command to its end. What it says if it fails.
+/// Runs a command to its end. Returns its output if it fails.
 pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
     let name = command.get_program().to_string_lossy().into_owned();
     match command.output() {
@@ -224,7 +227,7 @@ fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::StorageFull
 }
 
-/// What both file systems hand out.
+/// The block size of both file systems.
 const BLOCK: u64 = 4096;
 /// Half of it is the journal, which cannot be smaller.
 const IMAGE: u64 = 8 << 20;

@@ -1,4 +1,4 @@
-//! The error matrix: every file and network call fails, once or from then on.
+//! The error matrix: every file and network call fails, once or permanently.
 
 use super::calls;
 use super::scene::Tolerance;
@@ -63,7 +63,7 @@ fn check(job: &Job, struck: &Traced, report: &mut Report) {
     }
 }
 
-/// The error may have struck the very words.
+/// Whether the error may have affected the message itself.
 fn is_of_stderr(job: &Job, struck: &Traced) -> bool {
     let last = struck.calls.iter().rev().find(|call| call.point.call == "write");
     job.point.call == "write" && last.is_some_and(|last| last.point == job.point)
@@ -71,5 +71,5 @@ fn is_of_stderr(job: &Job, struck: &Traced) -> bool {
 
 /// The exit codes of `docs/cli.md`.
 const DOCUMENTED: [i32; 9] = [3, 4, 5, 6, 7, 8, 64, 74, 130];
-/// One, two replays of it, and the same again by the next run, and once more by a user who insists.
+/// One, two replays of it, the same again in the next run, and one more with a force.
 const MOST_REQUESTS: u64 = 7;

@@ -1,7 +1,8 @@
-//! Disk full: every operation with so many blocks left, so many files, or a limit on the size of files.
+//! Disk full: every operation with a limited number of free blocks, of inodes, or a limit on the
+//! file size.
 //!
-//! What cannot be saved is not asked for: nothing is sent, the store stays as it is to the byte, the exit code says so,
-//! and when there is room again the next run does its work and nothing is left over.
+//! If the result cannot be saved, no request is sent: the store stays unchanged to the byte, the
+//! exit code says so, and after space is freed the next run succeeds and nothing is left over.
 
 use super::apart;
 use super::disk::{Kind, Workshop};
@@ -21,14 +22,15 @@ pub(crate) fn run(settings: &Settings) -> Report {
     apart::run(STAGE, settings)
 }
 
-/// What is left.
+/// The remaining space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
-    /// So many blocks of 4 KiB.
+    /// This many free blocks of 4 KiB.
     Blocks(u64),
-    /// So many files that can still be made.
+    /// This many free inodes.
     Inodes(u64),
-    /// No file may be larger, in KiB; more is an error, or the end of a process that does not ignore the signal.
+    /// The largest file size in KiB; beyond it, a write is an error, or the end of a process that
+    /// does not ignore the signal.
     FileSize { kib: u64, is_signal_ignored: bool },
 }
 
@@ -46,7 +48,7 @@ impl std::fmt::Display for Job {
     }
 }
 
-/// The stage itself, where mounting is possible.
+/// The stage itself, if mounting is possible.
 pub(crate) fn work(workshop: &Workshop, settings: &Settings, report: &mut Report) {
     let plain = Plain::run(workshop.directory(), report);
     let mut kinds = vec![Kind::Memory];
@@ -119,7 +121,7 @@ fn strike(hand: &mut Hand<'_>, workshop: &Workshop, job: &Job) {
     });
 }
 
-/// Either it is done, or nothing happened but a word about it.
+/// Either the operation succeeded, or nothing happened except an error message.
 fn check(job: &Job, struck: &Traced, scene: &Scene<'_>, before: &[Vec<u8>], report: &mut Report) {
     if struck.code == Some(0) {
         if let Err(what) = scene.is_done(struck) {
@@ -136,8 +138,8 @@ fn check(job: &Job, struck: &Traced, scene: &Scene<'_>, before: &[Vec<u8>], repo
     if job.left == Left::Blocks(ENOUGH) {
         report.fail(format!("{job}: there is enough: {}", struck.stderr));
     }
-    // A login sees whether there is space, not whether every lock file can be made: its code may be spent for nothing,
-    // and the older login is still there.
+    // A login checks for free space, but not whether every lock file can be created: its code may
+    // be wasted, and the older login stays.
     let may_ask = job.operation == Operation::Login && matches!(job.left, Left::Inodes(1..));
     if scene.asked() > 0 && !may_ask {
         report.fail(format!("{job}: {} token requests", scene.asked()));
@@ -147,7 +149,7 @@ fn check(job: &Job, struck: &Traced, scene: &Scene<'_>, before: &[Vec<u8>], repo
     }
 }
 
-/// Does the unsafe variant lose a login on a full disk?
+/// Whether the unsafe variant loses a login on a full disk.
 fn control(workshop: &Workshop) -> bool {
     let issuer = Issuer::start();
     let disk = workshop.disk(Kind::Memory).expect("a disk");
@@ -160,5 +162,5 @@ fn control(workshop: &Workshop) -> bool {
     struck.code == Some(74) && found.lost > 0
 }
 
-/// So many blocks are enough for everything.
+/// This many blocks are enough for everything.
 const ENOUGH: u64 = 64;

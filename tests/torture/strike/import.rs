@@ -1,4 +1,5 @@
-//! The import of what older versions left, struck: nothing of it is ever in no file, and the next run has all of it.
+//! Faults during the import of legacy files: every credential is in a file at any time, and the
+//! next run imports all of them.
 
 use super::calls;
 use super::scene::{Judgement, Loss, everything, make_private};
@@ -85,7 +86,7 @@ struct Job {
     fault: Fault,
 }
 
-/// What can be done at a call.
+/// The faults to inject at a call.
 fn jobs_at(call: &Call) -> Vec<Job> {
     let point = call.point;
     let once = calls::errors(call).iter().map(|errno| Fault::Fail(*errno));
@@ -96,7 +97,7 @@ fn jobs_at(call: &Call) -> Vec<Job> {
     faults.map(|fault| Job { point, fault }).collect()
 }
 
-/// A home of an older version, with nothing of ours.
+/// A home of an older version, without any of our files.
 struct Home<'a> {
     issuer: &'a Issuer,
     sandbox: Sandbox,
@@ -157,7 +158,7 @@ impl<'a> Home<'a> {
         judgement
     }
 
-    /// Before anybody repaired anything: each credential is in the store, or in the file it came from.
+    /// Before any repair: each credential is in the store, or in the file it came from.
     fn is_somewhere(&self, judgement: &mut Judgement, wrong: &mut Vec<String>) {
         let store = fs::read(self.sandbox.store_path("main")).unwrap_or_default();
         if !store.is_empty() && serde_json::from_slice::<Value>(&store).is_err() {
@@ -180,7 +181,7 @@ impl<'a> Home<'a> {
         }
     }
 
-    /// After the next run: all of it is in the store, as it was.
+    /// After the next run: all credentials are in the store, unchanged.
     fn is_imported(&self, wrong: &mut Vec<String>) {
         let profiles = self.sandbox.read_store("main")["profiles"].clone();
         let expected = [
@@ -198,7 +199,8 @@ impl<'a> Home<'a> {
         }
     }
 
-    /// Once somebody has written: nothing of the dead is left, and all of it is for its owner only.
+    /// After a later write: no stale file is left, and all files are accessible to their owner
+    /// only.
     fn is_swept(&self, wrong: &mut Vec<String>) {
         for path in everything(&self.sandbox.home()) {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -222,7 +224,7 @@ impl<'a> Home<'a> {
     }
 }
 
-/// One that removes the old file before the new one is there must be found out.
+/// A variant that removes the old file before the new one exists must be detected.
 fn control(base: &Path, report: &mut Report) {
     let issuer = Issuer::start();
     let careless = |home: &Home<'_>, fault| {
@@ -244,7 +246,7 @@ fn control(base: &Path, report: &mut Report) {
     report.control(name, plain.code == Some(0) && is_lost);
 }
 
-/// What an older version left of the agent's own: with a member that we know nothing of.
+/// The legacy file of an older version, with an unknown member.
 fn auth() -> Value {
     json!({
         "acme": {"type": "api_key", "key": KEY, "x-note": {"kept": 1}},

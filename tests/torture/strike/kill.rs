@@ -1,7 +1,7 @@
 //! The kill matrix: SIGKILL before every system call, and again in the recovery that follows.
 //!
-//! The command and the child that sends for it are struck each alone and both at once, with an issuer that refuses a
-//! spent token and with one that gives grace.
+//! The command and the child that sends for it are killed separately and together, with an issuer
+//! that refuses a used-up token and with one that gives grace.
 
 use super::calls;
 use super::scene::{self, Operation, Scene};
@@ -45,7 +45,8 @@ pub(crate) fn run(settings: &Settings) -> Report {
     report
 }
 
-/// How long a response exists nowhere but in our memory: from the issuer's commit to the write into the response's file.
+/// How long a response exists only in our memory: from the issuer's commit to the write to the
+/// response file.
 fn measure_window(base: &Path, report: &mut Report) {
     let issuer = Issuer::start();
     let (mut times, mut most) = (Vec::new(), 0);
@@ -72,7 +73,8 @@ fn measure_window(base: &Path, report: &mut Report) {
     }
 }
 
-/// What can be done at a point: with grace only where a token is sent, both at once only where there are two.
+/// The faults to inject at a point: with grace only if a token is sent, both at once only if there
+/// are two processes.
 fn jobs(operation: Operation, point: Point) -> Vec<Job> {
     let mut jobs = Vec::new();
     for grace in [false, true] {
@@ -85,7 +87,7 @@ fn jobs(operation: Operation, point: Point) -> Vec<Job> {
     jobs
 }
 
-/// Kills everything at the first point, then in the next run at so many others.
+/// Kills everything at the first point, then in the next run at several others.
 fn strike_twice(
     hand: &mut Hand<'_>,
     (operation, point): (Operation, Point),

@@ -1,4 +1,5 @@
-//! What the matrices share: the points of every operation, a seeded choice among them, and hands to strike them.
+//! Shared by the matrices: the points of every operation, a seeded choice among them, and the
+//! workers that inject the faults.
 
 pub(crate) mod apart;
 mod calls;
@@ -42,7 +43,7 @@ impl std::fmt::Display for Job {
     }
 }
 
-/// Every operation as it runs when nobody strikes it.
+/// Every operation without a fault.
 pub(crate) struct Plain {
     runs: Vec<(Operation, Vec<Call>)>,
     answered: Option<Point>,
@@ -73,7 +74,7 @@ impl Plain {
     }
 }
 
-/// A pair of hands: an issuer, a place for homes, and what it found so far.
+/// A worker: an issuer, a directory for homes, and its findings so far.
 pub(crate) struct Hand<'a> {
     pub(crate) base: &'a Path,
     pub(crate) issuer: Issuer,
@@ -103,7 +104,7 @@ impl<'a> Hand<'a> {
         Scene::set(self.base, &self.issuer, operation, grace, self.plain.answered)
     }
 
-    /// Strikes once, and judges what is left. `tolerance` says what may be lost.
+    /// Injects one fault, and judges the result. `tolerance` says what may be lost.
     pub(crate) fn strike(
         &mut self,
         job: Job,
@@ -124,8 +125,8 @@ impl<'a> Hand<'a> {
         });
     }
 
-    /// Strikes and judges, again if the next run was slow: a machine under load is so once, a crash that delays the
-    /// next run does so always. `None`: the point was not reached.
+    /// Injects and judges, again if the next run was slow: that happens once on a machine under
+    /// load, but always if a crash delays the next run. `None`: the point was not reached.
     pub(crate) fn with_retries(
         &mut self,
         name: &str,
@@ -155,7 +156,7 @@ impl<'a> Hand<'a> {
         if found.next_took > DELAY {
             report.fail(format!("{name}: the next run took {:.1?}", found.next_took));
         }
-        // A long run that is stopped has said what it found until then.
+        // Printed at once, so that a long run that is stopped has shown its findings.
         for failure in &report.failures {
             println!("FAILED: {failure}");
         }
@@ -172,7 +173,7 @@ impl<'a> Hand<'a> {
     }
 }
 
-/// Does all the work with as many hands as there are cores, and says every minute how far it is.
+/// Does all the work with as many workers as cores, and prints its progress every minute.
 pub(crate) fn work<T: Sync>(
     base: &Path,
     plain: &Plain,
@@ -217,7 +218,7 @@ pub(crate) fn work<T: Sync>(
     report
 }
 
-/// Strikes the unsafe variant wherever it matters; the matrix must find it out.
+/// Injects faults into the unsafe variant at every relevant point; the matrix must detect it.
 pub(crate) fn control(
     base: &Path,
     fault: Fault,
@@ -237,7 +238,7 @@ pub(crate) fn control(
     report.control(&name, plain.code == Some(0) && is_found_out(&found));
 }
 
-/// A choice of `count` of them per group, by the seed; all of a group that has no more.
+/// A seeded choice of `count` items per group; the whole group if it has no more.
 pub(crate) fn choose<T: Copy, K: Ord>(
     all: Vec<T>,
     count: usize,
@@ -268,12 +269,13 @@ pub(crate) fn next_random(state: &mut u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Where the homes are: in memory where there is such a place, since a killed process loses nothing it has written.
+/// The directory of the homes: in memory if possible, since a killed process loses nothing it has
+/// written.
 pub(crate) fn base() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     if tempfile::tempdir_in(&memory).is_ok() { memory } else { std::env::temp_dir() }
 }
 
-/// A crash of ours delays nobody by more.
+/// The longest delay that one of our crashes may cause.
 const DELAY: Duration = Duration::from_secs(1);
 const RETRIES: u32 = 2;

@@ -1,4 +1,4 @@
-//! The signal matrix: Ctrl-C, a polite end and a closed terminal at every system call. Nothing at all may be lost.
+//! The signal matrix: SIGINT, SIGTERM and SIGHUP at every system call. Nothing at all may be lost.
 
 use super::scene::Tolerance;
 use super::trace::Fault;
@@ -31,7 +31,7 @@ pub(crate) fn run(settings: &Settings) -> Report {
             2,
             |_| Tolerance::Nothing,
             |struck, _, report| {
-                // Ended by the signal, told so, or done all the same.
+                // Ended by the signal, reported as interrupted, or finished anyway.
                 if !matches!(struck.code, None | Some(0 | 130)) {
                     report.fail(format!("{job}: exit code {:?}: {}", struck.code, struck.stderr));
                 }

@@ -1,7 +1,8 @@
-//! A tracer: runs the binary to one system call, and there does what the fault says (Linux on `x86_64`).
+//! A tracer: runs the binary to one system call, and injects the fault there (Linux on `x86_64`).
 //!
-//! strace counts its injections per thread and by name, and cannot tell the command from the process that it starts
-//! for a refresh. Here a point is the n-th call of a name in one of the two, counted over all threads.
+//! strace counts its injections per thread and by name, and cannot distinguish the command from the
+//! process that it starts for a refresh. Here a point is the n-th call of a name in one of the two,
+//! counted over all threads.
 
 use super::calls::{self, Change};
 use nix::errno::Errno;
@@ -23,10 +24,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Which of our two processes.
+/// One of our two processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Role {
-    /// The command that somebody typed.
+    /// The command that was typed.
     Command,
     /// The process it starts to send and save.
     Child,
@@ -50,30 +51,30 @@ impl fmt::Display for Point {
     }
 }
 
-/// What happens at a point, before the call is carried out.
+/// The fault at a point, before the call is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The process there is killed.
+    /// Kill the process at the point.
     Kill,
-    /// All our processes are killed.
+    /// Kill all our processes.
     KillAll,
-    /// The process there gets this signal.
+    /// Send this signal to the process.
     Signal(Signal),
-    /// The call fails.
+    /// Make the call fail.
     Fail(Errno),
-    /// The call fails, and so does every later one that would change a file, as on a disk that died.
+    /// Make the call fail, and every later one that would change a file, as on a broken disk.
     FailFromNow(Errno),
 }
 
-/// One call that counts.
+/// One counted call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     pub(crate) point: Point,
-    /// What its first argument leads to, where that is a descriptor.
+    /// The target of its first argument, if that is a descriptor.
     pub(crate) leads_to: Place,
 }
 
-/// What a descriptor leads to.
+/// The target of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     File,
@@ -83,33 +84,34 @@ pub(crate) enum Place {
     Other,
 }
 
-/// What became of a traced run.
+/// The result of a traced run.
 #[derive(Debug)]
 pub(crate) struct Traced {
     /// The exit code of the command; `None` if a signal ended it.
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    /// Every call that counts, in order.
+    /// Every counted call, in order.
     pub(crate) calls: Vec<Call>,
     /// Whether the point was reached.
     pub(crate) hit: bool,
-    /// Whether a child sent something and did not come to write a response.
+    /// Whether a child sent something and never wrote a response.
     pub(crate) is_response_missing: bool,
     /// Whether anything was sent at all.
     pub(crate) requested: bool,
     /// How often something was sent after the point of the fault.
     pub(crate) sent_after: u32,
-    /// When the last of a child's answers began to be written, and the calls between the last bytes received and that.
+    /// When the write of the last response of a child began, and the calls between the last
+    /// received bytes and that write.
     pub(crate) reply: Option<Reply>,
-    /// It had to be ended, since it did not end by itself.
+    /// It hung and was killed.
     pub(crate) hung: bool,
 }
 
-/// The write of an issuer's answer into its file.
+/// The write of an issuer's response to its file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reply {
-    /// Where in the list of calls it is.
+    /// Its index in the list of calls.
     pub(crate) index: usize,
     /// When it was done.
     pub(crate) written: Instant,
@@ -117,7 +119,8 @@ pub(crate) struct Reply {
     pub(crate) calls_between: usize,
 }
 
-/// Runs `command` with this input, and does `fault` at its point. Calls count from the first open below `state`.
+/// Runs `command` with this input, and injects `fault` at its point. Calls are counted from the
+/// first open below `state`.
 pub(crate) fn trace(
     command: &Command,
     input: &str,
@@ -169,7 +172,8 @@ pub(crate) fn trace(
     Traced { stdout, stderr, is_response_missing, ..tracer.traced }
 }
 
-/// The same program behind a shell that waits for a line before it becomes it: until then we can take hold of it.
+/// The program behind a shell that waits for a line before it becomes the program: until then the
+/// tracer can attach.
 fn gated(command: &Command) -> Command {
     let mut gated = Command::new("/bin/sh");
     gated
@@ -217,14 +221,14 @@ struct Tracer {
     received: HashMap<Pid, usize>,
     /// The children that sent something and have not written a response.
     waiting: HashSet<Pid>,
-    /// From now on every call that would change a file fails.
+    /// From now on every call that would change a file fails with this error.
     failing: Option<Errno>,
     traced: Traced,
 }
 
 struct Thread {
     process: Pid,
-    /// The call it is in, while it is in one.
+    /// The current call of the thread, if it is in one.
     inside: Option<Inside>,
 }
 
@@ -242,9 +246,9 @@ impl Thread {
 }
 
 impl Tracer {
-    /// Goes from stop to stop until everybody has ended.
+    /// Goes from stop to stop until all processes have ended.
     fn run(&mut self, watch: &Watch) {
-        // Only this thread's: other threads have tracees of their own.
+        // Only this thread's tracees: other threads have their own.
         let ours = Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD);
         loop {
             let status = match waitpid(None, ours) {
@@ -279,14 +283,14 @@ impl Tracer {
         }
     }
 
-    /// Whose thread this is; a new one has not been seen before.
+    /// The process of this thread; a new thread is registered.
     fn know(&mut self, thread: Pid) -> Pid {
         if let Some(known) = self.threads.get(&thread) {
             return known.process;
         }
         let process = process_of(thread).unwrap_or(thread);
         self.threads.insert(thread, Thread::new(process));
-        // A process that is not ours yet is on its way to become the child.
+        // An unknown process is about to become the child.
         self.roles.entry(process).or_insert(Role::Child);
         process
     }
@@ -342,7 +346,7 @@ impl Tracer {
         }
         if inside.fails.is_some() {
             let mut registers = registers;
-            // There is no such call, so nothing is carried out.
+            // An invalid call number, so nothing is carried out.
             registers.orig_rax = u64::MAX;
             let _ = ptrace::setregs(thread, registers);
         }
@@ -364,7 +368,7 @@ impl Tracer {
         place.is_some_and(|place| place.starts_with(&self.state))
     }
 
-    /// Does what the fault says. The error with which the call fails, if it does.
+    /// Injects the fault. Returns the error with which the call fails, if it does.
     fn play(&mut self, process: Pid) -> Option<Errno> {
         match self.fault?.1 {
             Fault::Kill => {
@@ -411,7 +415,7 @@ impl Tracer {
             self.traced.reply = Some(Reply {
                 index: self.traced.calls.len() - 1,
                 written: Instant::now(),
-                // The write itself is none of those between.
+                // The write itself does not count.
                 calls_between: self
                     .received
                     .get(&thread)
@@ -422,7 +426,7 @@ impl Tracer {
 }
 
 fn resume(thread: Pid, signal: Option<Signal>) {
-    // It may have been killed meanwhile; then there is nobody to go on.
+    // It may have been killed meanwhile; then there is nothing to continue.
     let _ = ptrace::syscall(thread, signal);
 }
 
@@ -450,7 +454,7 @@ fn place(process: Pid, descriptor: u64) -> (Place, Option<PathBuf>) {
     (place, Some(path))
 }
 
-/// The text that ends with a zero byte at an address of a stopped thread.
+/// The zero-terminated text at an address of a stopped thread.
 fn text_at(thread: Pid, address: u64) -> Option<Vec<u8>> {
     let memory = File::open(format!("/proc/{thread}/mem")).ok()?;
     let mut bytes = [0; 512];
@@ -459,7 +463,7 @@ fn text_at(thread: Pid, address: u64) -> Option<Vec<u8>> {
     Some(bytes[..end].to_vec())
 }
 
-/// Ends what does not end by itself.
+/// Kills a process that hangs.
 struct Watch {
     processes: Arc<Mutex<Vec<Pid>>>,
     done: std::sync::mpsc::Sender<()>,
@@ -497,7 +501,7 @@ impl Watch {
     }
 }
 
-/// The bytes of zeros that reserve the place of a response: the only other write into its file.
+/// The number of zeros that reserve the space for a response: the only other write to its file.
 const RESERVED: u64 = 64 << 10;
-/// Longer than every deadline of the binary under test together.
+/// Longer than all deadlines of the binary under test together.
 const HANGS_AFTER: Duration = Duration::from_secs(75);

@@ -1,11 +1,11 @@
-//! Who may depend on whom, and which file may do what.
+//! The allowed dependencies between crates, and the files that may use certain functions.
 
 use super::{Tree, banned};
 use crate::ci::CRATES;
 use crate::run::{CARGO, read};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What each crate may take from the others, directly or not.
+/// The crates that each crate may depend on, directly or not.
 const EDGES: [(&str, &[&str]); 6] = [
     ("auth-store", &[]),
     ("auth-pkce", &[]),
@@ -15,12 +15,12 @@ const EDGES: [(&str, &[&str]); 6] = [
     ("auth-cli", &["auth-store", "auth-pkce", "auth-routing", "auth-providers", "auth-gateway"]),
 ];
 
-/// What must not be below a crate, however indirectly.
+/// The packages that must not be a dependency of a crate, even indirectly.
 const FOREIGN: [(&str, &[&str]); 5] = [
     ("auth-store", &["tokio", "hyper", "reqwest", "url"]),
     ("auth-routing", &["tokio", "hyper", "reqwest", "url"]),
     ("auth-pkce", &["reqwest", "rustls", "serde_json"]),
-    // A program that embeds `TokenSink` builds no command line.
+    // A program that embeds `TokenSink` must not build a command line.
     ("auth-providers", &["clap", "toml_edit"]),
     ("auth-gateway", &["clap"]),
 ];
@@ -28,7 +28,7 @@ const FOREIGN: [(&str, &[&str]); 5] = [
 /// The only folders of `auth-store` that touch the disk.
 const DISK: [&str; 2] = ["crates/auth-store/src/fs/", "crates/auth-store/src/clawdbot_lock/"];
 
-/// What touches it: the libraries, and the methods of paths and entries.
+/// Functions that touch the disk: of the libraries, and methods of paths and entries.
 const DISK_CALLS: [&str; 17] = [
     "std::fs",
     "rustix::fs",
@@ -64,10 +64,10 @@ const OPENING: [&str; 11] = [
     "rustix::fs::openat",
 ];
 
-/// The most files a folder of sources has directly in it.
+/// The maximum number of files directly in a source folder.
 const LARGEST_FOLDER: usize = 15;
 
-/// The crates depend on each other as drawn, and on nothing else of ours.
+/// The crates depend only on each other as listed.
 pub(super) fn crate_edges(_: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
     for (name, allowed) in EDGES {
@@ -83,7 +83,7 @@ pub(super) fn crate_edges(_: &Tree) -> Vec<String> {
     complaints
 }
 
-/// Leaf crates stay light: no runtime and no network client below them.
+/// Leaf crates stay light: they have no runtime and no network client among their dependencies.
 pub(super) fn foreign_edges(_: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
     for (name, forbidden) in FOREIGN {
@@ -98,7 +98,7 @@ pub(super) fn foreign_edges(_: &Tree) -> Vec<String> {
     complaints
 }
 
-/// Every package below a crate, itself included.
+/// Every dependency of a crate, direct or not, and the crate itself.
 fn below(name: &str) -> Result<Vec<String>, String> {
     let tree = read(CARGO, &["tree", "--locked", "-p", name, "-e", "normal", "--prefix", "none"])?;
     Ok(tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
@@ -122,12 +122,12 @@ pub(super) fn routing_is_pure(tree: &Tree) -> Vec<String> {
     all_banned(tree, "crates/auth-routing/src/", &doors)
 }
 
-/// The store never speaks to a network.
+/// The store never uses the network.
 pub(super) fn store_knows_no_network(tree: &Tree) -> Vec<String> {
     all_banned(tree, "crates/auth-store/src/", &["std::net", "TcpStream", "UdpSocket", "http://"])
 }
 
-/// In `auth-store` only two folders open, lock, write or remove files, or ask the disk what is there.
+/// In `auth-store` only two folders open, lock, write or remove files, or query the disk.
 /// In every crate files are opened and read by `auth-store/fs` alone, which looks at owner, mode, links,
 /// type and size; `/proc` is read in one more place.
 pub(super) fn files_behind_their_doors(tree: &Tree) -> Vec<String> {
@@ -170,7 +170,7 @@ fn product(tree: &Tree) -> impl Iterator<Item = (&str, &str)> {
     tree.under("crates/", ".rs").filter(|(path, _)| path.contains("/src/"))
 }
 
-/// A folder of sources can be taken in at a glance.
+/// A source folder has few files, so that it is easy to survey.
 pub(super) fn folders_are_small(tree: &Tree) -> Vec<String> {
     let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
     for (path, _) in tree.under("crates/", "").filter(|(path, _)| path.contains("/src/")) {
@@ -182,7 +182,8 @@ pub(super) fn folders_are_small(tree: &Tree) -> Vec<String> {
     folders.into_iter().filter(is_large).map(told).collect()
 }
 
-/// The login crate keeps nothing on disk; one file reads from `/proc` who sits at the other end of a connection.
+/// The login crate keeps nothing on disk; one file reads from `/proc` which process is at the other
+/// end of a connection.
 pub(super) fn pkce_touches_no_files(tree: &Tree) -> Vec<String> {
     tree.under("crates/auth-pkce/src/", ".rs")
         .filter(|(path, _)| !path.ends_with("/procfs.rs"))
@@ -194,9 +195,9 @@ fn all_banned(tree: &Tree, folder: &str, words: &[&str]) -> Vec<String> {
     tree.under(folder, ".rs").flat_map(|(path, text)| banned(path, text, words)).collect()
 }
 
-/// A member that does not opt in has no lints at all.
+/// A workspace member that does not opt in has no lints at all.
 pub(super) fn lints_opted_in(tree: &Tree) -> Vec<String> {
-    // What has a workspace of its own has lints of its own.
+    // A separate workspace has its own lints.
     let is_root =
         |(path, text): &(&str, &str)| *path == "Cargo.toml" || text.contains("[workspace]");
     let members = tree.under("", "Cargo.toml").filter(|found| !is_root(found));
@@ -206,7 +207,7 @@ pub(super) fn lints_opted_in(tree: &Tree) -> Vec<String> {
         .collect()
 }
 
-/// Each crate says what it is with an example in its `lib.rs`, and has an example program.
+/// Each crate explains itself with an example in its `lib.rs`, and has an example program.
 pub(super) fn crates_explain_themselves(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
     for name in CRATES {

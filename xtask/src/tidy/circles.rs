@@ -1,14 +1,14 @@
-//! No circle of modules: what a file uses does not use it back, not even in many steps.
+//! No circular dependencies between modules, not even indirect ones.
 
 use super::Tree;
 use super::modules::{Use, lost_modules, uses};
 use crate::ci::CRATES;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// From a place to what it uses, with one line of code that shows it.
+/// From a place to the places it uses, each with one line of code as evidence.
 type Graph = BTreeMap<String, BTreeMap<String, Use>>;
 
-/// The files of a crate do not use each other in a circle, nor do the folders and files of one folder.
+/// Neither the files of a crate nor the folders and files of one folder use each other in a circle.
 pub(super) fn no_circles(tree: &Tree) -> Vec<String> {
     CRATES.iter().flat_map(|name| circles_of(tree, name)).collect()
 }
@@ -19,7 +19,7 @@ fn circles_of(tree: &Tree, name: &str) -> Vec<String> {
     for folder in folders(&uses) {
         found.extend(circles(graph(&uses, &folder, |path| place(path, &folder))));
     }
-    // A circle of files may be one of folders too, with the same lines.
+    // A circle of files may also be a circle of folders, with the same lines.
     let mut told = BTreeSet::new();
     found.retain(|circle| told.insert(lines(circle)));
     let mut complaints = lost_modules(tree, name);
@@ -27,7 +27,7 @@ fn circles_of(tree: &Tree, name: &str) -> Vec<String> {
     complaints
 }
 
-/// Every folder with files of the crate: `src/` itself is the empty one.
+/// Every folder of the crate that has files; `src/` itself is the empty name.
 fn folders(uses: &[Use]) -> BTreeSet<String> {
     let paths = uses.iter().flat_map(|it| [&it.from, &it.to]);
     let above = |path: &String| -> Vec<String> {
@@ -38,17 +38,17 @@ fn folders(uses: &[Use]) -> BTreeSet<String> {
     folders
 }
 
-/// The file or the folder right below `folder` that a path leads to.
+/// The file or the folder directly below `folder` that a path belongs to.
 fn place(path: &str, folder: &str) -> String {
     let below = path.strip_prefix(folder).unwrap_or(path);
     below.split_once('/').map_or(path.to_owned(), |(first, _)| format!("{folder}{first}/"))
 }
 
-/// The uses between files below `folder`, by the places that the files belong to.
+/// The uses between files below `folder`, grouped by the places that the files belong to.
 fn graph(uses: &[Use], folder: &str, place: impl Fn(&str) -> String) -> Graph {
     let mut graph = Graph::new();
     let is_inside = |it: &&Use| it.from.starts_with(folder) && it.to.starts_with(folder);
-    // What is used of an imported module is a use of its own.
+    // Each use of an imported module's items counts separately.
     for it in uses.iter().filter(is_inside).filter(|it| !it.names_module) {
         let (from, to) = (place(&it.from), place(&it.to));
         if from != to {
@@ -58,7 +58,8 @@ fn graph(uses: &[Use], folder: &str, place: impl Fn(&str) -> String) -> Graph {
     graph
 }
 
-/// The shortest circle, then the shortest that shares no edge with it, and so on: without those, there is none.
+/// The shortest circle, then the shortest one that shares no edge with it, and so on. Without all
+/// of these there is no circle.
 fn circles(mut graph: Graph) -> Vec<Vec<Use>> {
     let mut circles = Vec::new();
     loop {
@@ -69,7 +70,7 @@ fn circles(mut graph: Graph) -> Vec<Vec<Use>> {
     }
 }
 
-/// The shortest way from a place back to it, as edges.
+/// The shortest path from a place back to itself, as edges.
 fn circle_through(graph: &Graph, start: &str) -> Option<Vec<(String, String)>> {
     let mut came_from: BTreeMap<&str, &str> = BTreeMap::new();
     let mut next = VecDeque::from([start]);
@@ -95,7 +96,7 @@ fn circle_through(graph: &Graph, start: &str) -> Option<Vec<(String, String)>> {
     }
 }
 
-/// A circle is the same wherever one begins.
+/// A circle is the same regardless of where it begins.
 fn lines(circle: &[Use]) -> BTreeSet<(String, usize)> {
     circle.iter().map(|it| (it.from.clone(), it.line)).collect()
 }

@@ -1,9 +1,10 @@
-//! The floors of each crate: an import goes down, or stays where it is.
+//! The layers of each crate: an import goes down, or stays in its layer.
 
 use super::Tree;
 use super::modules::{Use, product_files, uses};
 
-/// The folders and files right below `src/`, the lowest first; those of one floor stand in one line.
+/// The folders and files directly below `src/`, the lowest layer first; those of one layer are on
+/// one line.
 const FLOORS: [(&str, &[&[&str]]); 4] = [
     (
         "auth-store",
@@ -37,13 +38,13 @@ const FLOORS: [(&str, &[&[&str]]); 4] = [
     ),
 ];
 
-/// What composes a crate may use every floor, and no floor may use it.
+/// The composing modules of a crate may use every layer, and no layer may use them.
 const COMPOSITION: [&str; 4] = ["lib", "main", "completions", "plugin_launcher"];
 
-/// Where the arguments of the command line are known.
+/// The modules that may use clap.
 const CLAP: [&str; 5] = ["commands", "cli", "completions", "lib", "main"];
 
-/// A file uses its own floor and those below.
+/// A file uses only its own layer and those below.
 pub(super) fn imports_go_down(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
     for (name, floors) in FLOORS {
@@ -59,7 +60,7 @@ pub(super) fn imports_go_down(tree: &Tree) -> Vec<String> {
         for it in uses(tree, name).iter().filter(|it| !COMPOSITION.contains(&place(&it.from))) {
             let goes_up = match (floor(&it.from), floor(&it.to)) {
                 (Some(from), Some(to)) => from < to,
-                // The face of the crate may be named for what stands below it.
+                // The crate root may be named for items of lower layers.
                 (Some(_), None) => COMPOSITION.contains(&place(&it.to)) && !it.names_module,
                 (None, _) => false,
             };
@@ -76,7 +77,7 @@ pub(super) fn imports_go_down(tree: &Tree) -> Vec<String> {
     complaints
 }
 
-/// A command does not import another command: what two of them share goes down.
+/// A command does not import another command: code that two of them share moves to a lower layer.
 pub(super) fn commands_stand_alone(tree: &Tree) -> Vec<String> {
     let own = |path: &str| -> Option<String> {
         let below = path.strip_prefix("commands/")?;
@@ -92,7 +93,7 @@ pub(super) fn commands_stand_alone(tree: &Tree) -> Vec<String> {
         .collect()
 }
 
-/// The structs of the command line stop at the commands: below them, functions take resolved requests.
+/// Clap's structs stop at the commands: below them, functions take resolved requests.
 pub(super) fn clap_stops_at_the_commands(tree: &Tree) -> Vec<String> {
     let src = "crates/auth-cli/src/";
     let words = ["clap", "clap_complete", "clap_mangen"];
@@ -102,7 +103,7 @@ pub(super) fn clap_stops_at_the_commands(tree: &Tree) -> Vec<String> {
         .collect()
 }
 
-/// The folder or file right below `src/`.
+/// The folder or file directly below `src/`.
 fn place(path: &str) -> &str {
     path.split('/').next().unwrap_or(path).trim_end_matches(".rs")
 }
@@ -116,7 +117,7 @@ mod tests {
     use super::super::tests::tree;
     use super::*;
 
-    /// A command line of these files below `src/`.
+    /// A command line crate with these files below `src/`.
     fn cli(files: &[(&str, &str)]) -> Tree {
         let paths: Vec<String> =
             files.iter().map(|(path, _)| format!("crates/auth-cli/src/{path}")).collect();

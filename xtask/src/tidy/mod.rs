@@ -1,6 +1,7 @@
-//! The invariants of ARCHITECTURE.md that neither the compiler nor a test holds: one function each.
+//! The invariants of ARCHITECTURE.md that neither the compiler nor a test checks: one function
+//! each.
 //!
-//! Each returns the sentences that say what is wrong and where; none is good.
+//! Each returns a list of complaints that say what is wrong and where; an empty list is a success.
 
 mod architecture;
 mod circles;
@@ -20,7 +21,7 @@ use std::fs;
 
 type Check = fn(&Tree) -> Vec<String>;
 
-/// The checks, by the names ARCHITECTURE.md uses: `(tidy: name)`.
+/// The checks, by the names in ARCHITECTURE.md: `(tidy: name)`.
 pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("crate_edges", architecture::crate_edges),
     ("foreign_edges", architecture::foreign_edges),
@@ -52,13 +53,13 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("secrets_leave_by_one_door", sending::secrets_leave_by_one_door),
 ];
 
-/// The project's files: path and text, ignored ones left out.
+/// The project's files: path and text, without ignored ones.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     files: Vec<(String, String)>,
 }
 
-/// `cargo xtask tidy [NAME…]`: all checks of the tree we are in, or those that are named.
+/// `cargo xtask tidy [NAME…]`: runs all checks on the current tree, or the named ones.
 pub(crate) fn run(names: &[&str]) -> Outcome {
     if let Some(name) = names.iter().find(|name| !CHECKS.iter().any(|(known, _)| known == *name)) {
         return Err(format!("no check `{name}`"));
@@ -80,7 +81,7 @@ pub(crate) fn run(names: &[&str]) -> Outcome {
 impl Tree {
     fn read() -> Outcome<Self> {
         let listed = read("git", &["ls-files", "-co", "--exclude-standard", "--deduplicate"])?;
-        // A file that is deleted and not yet committed is listed too; bytes that are no text concern none of the checks.
+        // A deleted, uncommitted file is listed too; no check needs binary files.
         let text = |path: &str| Some((path.to_owned(), fs::read_to_string(path).ok()?));
         Ok(Self { files: listed.lines().filter_map(text).collect() })
     }
@@ -102,13 +103,13 @@ impl Tree {
     }
 }
 
-/// A module that only tests have, in a file of its own.
+/// A file with a module that only tests use.
 fn is_test_file(path: &str) -> bool {
     path.ends_with("_tests.rs") || path.ends_with("/tests.rs")
 }
 
-/// A complaint for every line of product code that has one of the words, as a whole word; paths in the braces of a
-/// `use` count in full. Files of tests may do what they must.
+/// A complaint for every line of product code with one of the words, as a whole word; paths in the
+/// braces of a `use` are expanded. Test files are exempt.
 fn banned(path: &str, text: &str, words: &[&str]) -> Vec<String> {
     if is_test_file(path) {
         return Vec::new();
@@ -124,7 +125,7 @@ fn banned(path: &str, text: &str, words: &[&str]) -> Vec<String> {
     complaints.into_iter().map(told).collect()
 }
 
-/// Whether `word` stands in the line and is not a part of a longer name.
+/// Whether the line has `word` as a whole name.
 fn has_word(line: &str, word: &str) -> bool {
     let in_name = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     line.match_indices(word).any(|(at, _)| {
@@ -140,7 +141,7 @@ fn has_word(line: &str, word: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// A tree of these files, to try a check on.
+    /// A tree of these files, for testing a check.
     pub(super) fn tree(files: &[(&str, &str)]) -> Tree {
         let own = |(path, text): &(&str, &str)| ((*path).to_owned(), (*text).to_owned());
         Tree { files: files.iter().map(own).collect() }

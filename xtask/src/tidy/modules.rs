@@ -1,5 +1,5 @@
-//! The modules of a crate, and which file uses which: `use` and paths written in code, followed through `pub use`
-//! to the file that defines the item.
+//! The modules of a crate, and which file uses which: `use` and paths in code, followed through
+//! `pub use` to the file that defines the item.
 
 use super::Tree;
 use super::source::{Kind, Token, product_tokens};
@@ -12,13 +12,13 @@ pub(super) struct Use {
     pub(super) from: String,
     pub(super) line: usize,
     pub(super) to: String,
-    /// The path as it is written, with `use` and the words in front of the braces.
+    /// The path as written, with `use` and the words before the braces.
     pub(super) what: String,
-    /// Only the name of a module is imported. What is used of it stands elsewhere, as a use of its own.
+    /// Only the name of a module is imported. Uses of its items are listed separately.
     pub(super) names_module: bool,
 }
 
-/// Every use of one file of `crates/NAME/src` by another, tests left out.
+/// Every use of one file of `crates/NAME/src` by another, without tests.
 pub(super) fn uses(tree: &Tree, name: &str) -> Vec<Use> {
     Crate::read(tree, name).uses()
 }
@@ -28,12 +28,12 @@ pub(super) fn product_files(tree: &Tree, name: &str) -> Vec<String> {
     Crate::read(tree, name).files
 }
 
-/// The modules that are declared in the product and have no file where one looks for it.
+/// The modules that are declared in the product without a file in the expected place.
 pub(super) fn lost_modules(tree: &Tree, name: &str) -> Vec<String> {
     Crate::read(tree, name).lost
 }
 
-/// Every path in the product code of a file and its line, out of the braces of `use`.
+/// Every path in the product code of a file and its line, with the braces of `use` expanded.
 pub(super) fn paths(text: &str) -> Vec<(usize, String)> {
     let mut alone = Crate { modules: vec![Module::default()], ..Crate::default() };
     alone.read_module(&product_tokens(text), 0);
@@ -46,22 +46,22 @@ struct Module {
     parent: Option<usize>,
     children: BTreeMap<String, usize>,
     items: BTreeSet<String>,
-    /// A name that `use` brings in, and its path.
+    /// The names that `use` imports, and their paths.
     imported: BTreeMap<String, Vec<String>>,
     /// `use path::*`.
     globs: Vec<Vec<String>>,
 }
 
-/// A path that stands somewhere in a module.
+/// A path that occurs in a module.
 struct Reference {
     module: usize,
     line: usize,
     path: Vec<String>,
-    /// Whether `use` names it.
+    /// Whether it occurs in a `use`.
     is_import: bool,
 }
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Target {
     Module(usize),
@@ -71,7 +71,7 @@ enum Target {
 
 #[derive(Default)]
 struct Crate {
-    /// How other targets of the package call it: `auth_cli`.
+    /// The crate's name for other targets of the package: `auth_cli`.
     name: String,
     files: Vec<String>,
     lost: Vec<String>,
@@ -89,7 +89,7 @@ impl Crate {
         own
     }
 
-    /// Reads a file and those it declares; the index of its module.
+    /// Reads a file and the files it declares; returns the index of its module.
     fn file(&mut self, tree: &Tree, src: &str, path: &str, parent: Option<usize>) -> Option<usize> {
         let text = tree.get(&format!("{src}{path}"))?;
         let module = self.modules.len();
@@ -115,7 +115,7 @@ impl Crate {
         Some(module)
     }
 
-    /// The module that these inline modules lead to.
+    /// The module at these nested inline modules.
     fn inline(&self, module: usize, inside: &[String]) -> usize {
         inside.iter().fold(module, |module, name| {
             let name = name.trim_end_matches('/');
@@ -123,11 +123,11 @@ impl Crate {
         })
     }
 
-    /// Notes what stands in a module and its inline modules. The names of the files it declares, each with the inline
-    /// modules around it.
+    /// Records the content of a module and its inline modules. Returns the names of the files it
+    /// declares, each with the inline modules around it.
     fn read_module(&mut self, tokens: &[Token<'_>], module: usize) -> Vec<(String, Vec<String>)> {
         let mut declared = Vec::new();
-        // The inline modules that are open: their names, indices, and the depth of braces outside.
+        // The open inline modules: their names, indices, and the brace depth outside.
         let mut open: Vec<(String, usize, usize)> = Vec::new();
         let (mut depth, mut at) = (0_usize, 0);
         while let Some(token) = tokens.get(at) {
@@ -175,7 +175,7 @@ impl Crate {
                 ) if is_top => {
                     self.modules[current].items.insert(name.to_owned());
                 }
-                // `pub(in path)` says who may see, and uses nothing.
+                // `pub(in path)` restricts visibility and is not a use.
                 (Kind::Word("in"), Some(_)) if at > 0 && tokens[at - 1].is("(") => {
                     while tokens.get(at + 1).is_some_and(|it| !it.is(")")) {
                         at += 1;
@@ -204,7 +204,7 @@ impl Crate {
         declared
     }
 
-    /// One tree of a `use`, behind the words in `before`.
+    /// One tree of a `use`, after the words in `before`.
     fn read_use(&mut self, tree: &[Token<'_>], module: usize, before: &mut Vec<String>) {
         let length = before.len();
         let mut at = 0;
@@ -273,7 +273,7 @@ impl Crate {
         uses.into_iter().collect()
     }
 
-    /// Where a path leads that stands in this module; `None` is another crate.
+    /// The target of a path in this module; `None` for another crate.
     fn resolve(&self, module: usize, path: &[String], steps: usize) -> Option<Target> {
         let (first, rest) = path.split_first()?;
         let start = match first.as_str() {
@@ -290,7 +290,7 @@ impl Crate {
         {
             target = match name.as_str() {
                 "super" => Target::Module(self.modules[at].parent?),
-                // What a macro makes has no name that stands in the file.
+                // An item generated by a macro has no name in the file.
                 name => self
                     .step(at, name, rest.peek().is_none(), steps)
                     .unwrap_or(Target::Item(self.modules[at].file)),
@@ -299,7 +299,8 @@ impl Crate {
         Some(target)
     }
 
-    /// What a name means in a module. A module and a function may share one: the last word of a path is the function.
+    /// The meaning of a name in a module. A module and a function may have the same name: the last
+    /// word of a path is the function.
     fn step(&self, module: usize, name: &str, is_last: bool, steps: usize) -> Option<Target> {
         const LONGEST: usize = 30;
         if steps > LONGEST {
@@ -334,7 +335,7 @@ fn is_joined(tokens: &[Token<'_>], at: usize) -> bool {
     at > 0 && (tokens[at - 1].is("::") || tokens[at - 1].is("."))
 }
 
-/// The parts of a group of `use`, between its commas.
+/// The parts of a `use` group, split at its commas.
 fn parts<'t, 'a>(group: &'t [Token<'a>]) -> Vec<&'t [Token<'a>]> {
     let (mut parts, mut depth, mut start) = (Vec::new(), 0_usize, 0);
     for (at, token) in group.iter().enumerate() {
@@ -357,7 +358,7 @@ mod tests {
     use super::super::tests::tree;
     use super::*;
 
-    /// The edges of a crate of these files, as `from:line what -> to`.
+    /// The edges of a crate with these files, as `from:line what -> to`.
     fn edges(files: &[(&str, &str)]) -> Vec<String> {
         let paths: Vec<String> =
             files.iter().map(|(path, _)| format!("crates/a-b/src/{path}")).collect();

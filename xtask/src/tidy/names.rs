@@ -1,14 +1,15 @@
-//! File names have one home: elsewhere, code asks that home for the path.
+//! Each file name is spelled in one module only; other code asks that module for the path.
 
 use super::source::{Kind, Token, product_tokens};
 use super::{Tree, is_test_file};
 
-/// What is inside agent directories, locks and logins, and its home.
+/// The module for names inside agent directories, locks and logins.
 const STORE_PATHS: &str = "crates/auth-store/src/paths.rs";
-/// Config, sessions, and what else is in the state directory, and its home.
+/// The module for the config, sessions, and everything else in the state directory.
 const HOST_PATHS: &str = "crates/auth-cli/src/host/paths.rs";
 
-/// What a text without white space that ends in a path must not contain in its last part, and where it may.
+/// Names that must not occur in the last part of a path text without white space, and the files
+/// that may spell them.
 const FILES: [(&str, &[&str]); 17] = [
     // OpenClaw calls the kinds of its references so.
     ("auth-profiles", &[STORE_PATHS, "crates/auth-cli/src/commands/configure/openclaw.rs"]),
@@ -19,7 +20,7 @@ const FILES: [(&str, &[&str]); 17] = [
     ("audit.jsonl", &[STORE_PATHS]),
     ("sink.json", &[HOST_PATHS]),
     ("openclaw-agent.sqlite", &[STORE_PATHS]),
-    // Codex calls its own file so.
+    // Codex uses this name for its own file.
     ("auth.json", &[STORE_PATHS, "crates/auth-cli/src/host/other_tools/mod.rs"]),
     ("clawdbot.json", &[HOST_PATHS]),
     ("moltbot.json", &[HOST_PATHS]),
@@ -32,7 +33,7 @@ const FILES: [(&str, &[&str]); 17] = [
     (".room", &[STORE_PATHS]),
 ];
 
-/// Folders, where a text that is one of them becomes part of a path.
+/// Folder names, if a text is exactly one of them and becomes part of a path.
 const FOLDERS: [(&str, &str); 12] = [
     ("agents", STORE_PATHS),
     ("agent", STORE_PATHS),
@@ -48,10 +49,11 @@ const FOLDERS: [(&str, &str); 12] = [
     (".openclaw", HOST_PATHS),
 ];
 
-/// The calls that make a path of a text, or look for one in a path.
+/// The calls that make a path from a text, or check one in a path.
 const CALLS: [&str; 4] = ["join", "push", "with_file_name", "ends_with"];
 
-/// No product code but the home of a name spells it. A sentence for people may: it has white space.
+/// No product code except the name's own module spells it. A sentence for the user may: it has
+/// white space.
 pub(super) fn names_have_one_home(tree: &Tree) -> Vec<String> {
     let is_product = |path: &str| path.contains("/src/") && !is_test_file(path);
     let files = tree.under("crates/", ".rs").filter(|(path, _)| is_product(path));
@@ -72,7 +74,7 @@ fn spelled(path: &str, text: &str) -> Vec<String> {
     complaints
 }
 
-/// The home of the name in `text`, if there is one and this file is not it.
+/// The module for the name in `text`, if there is one and it is not this file.
 fn home(path: &str, text: &str, is_argument: bool) -> Option<&'static str> {
     if text.contains(char::is_whitespace) || text.contains("://") {
         return None;
@@ -86,8 +88,8 @@ fn home(path: &str, text: &str, is_argument: bool) -> Option<&'static str> {
     folder.map(|(_, home)| *home)
 }
 
-/// Whether the last part of a path is this file or what belongs to it: `.auth.json.new` is `auth.json`'s. A suffix
-/// counts at the end only.
+/// Whether the last part of a path is this file or belongs to it: `.auth.json.new` belongs to
+/// `auth.json`. A suffix counts at the end only.
 fn is_in(last: &str, name: &str) -> bool {
     let is_suffix = matches!(name, ".lock" | ".flock" | ".bak" | ".answer");
     if is_suffix {
@@ -97,7 +99,7 @@ fn is_in(last: &str, name: &str) -> bool {
     }
 }
 
-/// Whether these are the words in front of the only argument of a call that makes a path.
+/// Whether these tokens precede the only argument of a call that makes a path.
 fn is_argument(before: &[Token<'_>]) -> bool {
     let [.., dot, call, open] = before else { return false };
     dot.is(".") && open.is("(") && call.word().is_some_and(|word| CALLS.contains(&word))

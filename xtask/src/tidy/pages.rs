@@ -1,15 +1,17 @@
-//! What the README and the pages in `docs` show as code or as commands: it is tried, or the page says why not.
+//! Code and commands in the README and the pages in `docs` are tested, or the page says why not.
 
 use super::Tree;
 
-/// Where the Rust examples are compiled.
+/// The file in which the Rust examples are compiled.
 const COMPILED: &str = "tests/support/pages.rs";
 
-/// Languages of blocks that are run in `tests/it/program/pages`, and of those that could hide one.
+/// Languages of blocks that are run in `tests/it/program/pages`, and languages that could hide such
+/// a block.
 const COMMANDS: [&str; 5] = ["sh", "bash", "shell", "console", "text"];
 
-/// A Rust example is compiled, a block of commands is run, and any other of these has its reason in the line before:
-/// `<!-- run: WORLD -->`, `<!-- run: WORLD; not WORDS: reason -->` or `<!-- not run: reason -->`.
+/// A Rust example is compiled, and a block of commands is run. Any other block has a marker in the
+/// line before it: `<!-- run: WORLD -->`, `<!-- run: WORLD; not WORDS: reason -->` or `<!-- not
+/// run: reason -->`.
 pub(super) fn examples_are_tried(tree: &Tree) -> Vec<String> {
     let is_page = |path: &str| path == "README.md" || path.starts_with("docs/");
     let compiled = tree.get(COMPILED).unwrap_or_default();
@@ -25,7 +27,7 @@ pub(super) fn examples_are_tried(tree: &Tree) -> Vec<String> {
     complaints
 }
 
-/// What is wrong with a block, by the line before it and what stands behind its first fence.
+/// What is wrong with a block, given the line before it and the text after its first fence.
 fn wrong(before: &str, info: &str, is_compiled: bool) -> Option<String> {
     let language = info.split([',', ' ']).next().unwrap_or_default();
     let reason = comment(before, "not run: ");
@@ -45,7 +47,8 @@ fn wrong(before: &str, info: &str, is_compiled: bool) -> Option<String> {
     }
 }
 
-/// Whether the line says in which world the block is run, and why without some of its lines.
+/// Whether the line names the world in which the block is run, and the reason for any skipped
+/// lines.
 fn is_run(line: &str) -> bool {
     comment(line, "run: ").is_some_and(|world| {
         let left_out = world.split_once("; not ").map(|(_, left_out)| left_out);
@@ -53,13 +56,13 @@ fn is_run(line: &str) -> bool {
     })
 }
 
-/// What a comment says behind its first words.
+/// The text of a comment after its first words.
 fn comment<'a>(line: &'a str, first: &str) -> Option<&'a str> {
     let text = line.strip_prefix("<!-- ")?.strip_suffix(" -->")?.strip_prefix(first)?.trim();
     (!text.is_empty()).then_some(text)
 }
 
-/// The fences that begin a block: their lines, the lines before them, and what stands behind them.
+/// The fences that begin a block: their lines, the lines before them, and the text after them.
 fn fences(text: &str) -> Vec<(usize, &str, &str)> {
     let (mut fences, mut before, mut is_inside) = (Vec::new(), "", false);
     for (number, line) in text.lines().enumerate() {

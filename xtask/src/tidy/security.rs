@@ -16,8 +16,8 @@ const KINDS: [(&str, &[usize]); 4] = [
     ("people", &[1, 2, 3, 4]),
 ];
 
-/// Every item has one row, which names a test or a stage of torture, or says that there is none;
-/// every test and stage that the page names exists.
+/// Every item has one row that names a test or a torture stage, or says that there is none; every
+/// test and stage on the page exists.
 pub(super) fn security_is_tested(tree: &Tree) -> Vec<String> {
     let items = ITEMS
         .into_iter()
@@ -61,19 +61,19 @@ fn tables_are_tested(path: &str, items: impl Iterator<Item = String>, tree: &Tre
     complaints
 }
 
-/// The stages of torture in a line: ``stage `torture:NAME` ``.
+/// The torture stages in a line: ``stage `torture:NAME` ``.
 fn stages(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2).filter_map(|text| text.strip_prefix("torture:"))
 }
 
-/// Whether torture has that stage, and `ci` runs it.
+/// Whether the torture suite has that stage, and `ci` runs it.
 fn is_stage(name: &str, tree: &Tree) -> bool {
     let has = |path: &str, text: &str| tree.get(path).is_some_and(|file| file.contains(text));
     has("tests/torture/main.rs", &format!("(\"{name}\", "))
         && has("xtask/src/ci.rs", "(\"torture --quick\", ")
 }
 
-/// The names of tests in a line: in backticks, of three words and more.
+/// The names of tests in a line: in backticks, with at least three words.
 fn names(line: &str) -> impl Iterator<Item = &str> {
     let is_name = |text: &&str| {
         text.matches('_').count() >= 2
@@ -82,13 +82,13 @@ fn names(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2).filter(is_name)
 }
 
-/// Whether there is a function of that name right below an attribute that makes it a test, or in
-/// `proptest!`, where that attribute stands too.
+/// Whether there is a function of that name directly below an attribute that makes it a test, or in
+/// `proptest!`, where that attribute is used too.
 fn is_test(name: &str, tree: &Tree) -> bool {
     let start = format!("fn {name}(");
     tree.under("", ".rs").any(|(_, text)| {
         text.split_once(start.as_str()).is_some_and(|(before, _)| {
-            // Not its own line, as far as it goes.
+            // The part of its own line before it does not count.
             let above = before.rsplit('\n').skip(1).map(str::trim_start);
             let mut attributes =
                 above.take_while(|line| line.starts_with("#[") || line.starts_with("//"));
@@ -102,7 +102,7 @@ mod tests {
     use super::super::tests::tree;
     use super::*;
 
-    /// A page in which every item has a test, but for changes.
+    /// A page in which every item has a test, with this change.
     fn page(change: impl Fn(&str) -> String) -> String {
         let items = ITEMS.into_iter().flat_map(|(letter, last)| {
             (1..=last).map(move |number| format!("| {letter}-{number:02} | x | `it_is_so` |"))

@@ -1,4 +1,4 @@
-//! Rust text as tokens, as far as the rules need it: no comments, and nothing that only tests see.
+//! Rust text as tokens, as far as the rules need it: without comments and test code.
 
 /// A piece of code and its line, numbered from 1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -11,7 +11,7 @@ pub(super) struct Token<'a> {
 pub(super) enum Kind<'a> {
     /// A name or a keyword.
     Word(&'a str),
-    /// What stands between the quotes of a string, as it is written.
+    /// The text between the quotes of a string, as written.
     Text(&'a str),
     /// `::`, or any other single character.
     Mark(&'a str),
@@ -30,7 +30,7 @@ impl<'a> Token<'a> {
     }
 }
 
-/// The tokens of what is compiled into the product: items behind `#[cfg(test)]` are left out.
+/// The tokens of the product code: items with `#[cfg(test)]` are left out.
 pub(super) fn product_tokens(text: &str) -> Vec<Token<'_>> {
     let tokens = tokens(text);
     let mut kept = Vec::with_capacity(tokens.len());
@@ -52,7 +52,7 @@ pub(super) fn product_tokens(text: &str) -> Vec<Token<'_>> {
     kept
 }
 
-/// The same as text: each line that has code, without white space but between words.
+/// The product code as text: each line with code, with white space only between words.
 pub(super) fn lines(text: &str) -> Vec<(usize, String)> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     let mut was_word = false;
@@ -73,21 +73,21 @@ pub(super) fn lines(text: &str) -> Vec<(usize, String)> {
     lines
 }
 
-/// The end of the attribute that begins at `at`, if one does.
+/// The end of the attribute that begins at `at`, if there is one.
 fn attribute_end(tokens: &[Token<'_>], at: usize) -> Option<usize> {
     let is = |index: usize, text| tokens.get(index).is_some_and(|token| token.is(text));
     let open = if is(at + 1, "!") { at + 2 } else { at + 1 };
     (is(at, "#") && is(open, "[")).then(|| group_end(tokens, open))
 }
 
-/// `#[cfg(test)]`, alone or among other conditions.
+/// Whether this is `#[cfg(test)]`, alone or among other conditions.
 fn is_for_tests(attribute: &[Token<'_>]) -> bool {
     let mut words = attribute.iter().filter_map(Token::word);
     let names: Vec<&str> = words.by_ref().collect();
     names.first() == Some(&"cfg") && names.contains(&"test") && !names.contains(&"not")
 }
 
-/// Behind the bracket that closes the one at `open`.
+/// The position after the bracket that closes the one at `open`.
 fn group_end(tokens: &[Token<'_>], open: usize) -> usize {
     let mut depth = 0_usize;
     for (index, token) in tokens.iter().enumerate().skip(open) {
@@ -103,7 +103,8 @@ fn group_end(tokens: &[Token<'_>], open: usize) -> usize {
     tokens.len()
 }
 
-/// Behind the item, the field or the arm that begins at `start`, its further attributes included.
+/// The position after the item, the field or the arm that begins at `start`, including its other
+/// attributes.
 fn item_end(tokens: &[Token<'_>], start: usize) -> usize {
     let mut at = start;
     while let Some(end) = attribute_end(tokens, at) {
@@ -128,7 +129,7 @@ fn item_end(tokens: &[Token<'_>], start: usize) -> usize {
     at
 }
 
-/// Every token of a Rust text but its comments, lifetimes and single characters.
+/// All tokens of a Rust text except comments, lifetimes and character literals.
 fn tokens(text: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let (mut rest, mut line) = (text, 1);
@@ -142,7 +143,7 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
     tokens
 }
 
-/// How long the next piece is, and what it is unless it is of no interest.
+/// The length of the next token, and its kind if it is relevant.
 fn token(rest: &str, first: char) -> (usize, Option<Kind<'_>>) {
     if rest.starts_with("//") {
         return (rest.find('\n').unwrap_or(rest.len()), None);
@@ -211,7 +212,7 @@ fn unescaped_quote(inside: &str) -> Option<usize> {
     })
 }
 
-/// A single character in quotes, or the quote of a lifetime.
+/// The length of a character literal, or of the quote of a lifetime.
 fn quote_length(rest: &str) -> usize {
     if rest.starts_with("'\\") {
         return rest[3..].find('\'').map_or(rest.len(), |end| end + 4);

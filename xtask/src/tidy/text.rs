@@ -1,9 +1,10 @@
-//! What stands in the files: their first lines, their leftovers, and whether the documents agree with the code.
+//! Checks of file contents: their first lines, leftovers, and whether the documents agree with the
+//! code.
 
 use super::{CHECKS, Tree};
 use std::path::Path;
 
-/// Every Rust file begins by saying what it is.
+/// Every Rust file begins with a description.
 pub(super) fn module_docs(tree: &Tree) -> Vec<String> {
     tree.under("", ".rs")
         .filter(|(_, text)| !text.starts_with("//!"))
@@ -11,7 +12,7 @@ pub(super) fn module_docs(tree: &Tree) -> Vec<String> {
         .collect()
 }
 
-/// A test file that no `mod` names is never run.
+/// Every test file is declared by a `mod`; otherwise it would never run.
 pub(super) fn tests_listed(tree: &Tree) -> Vec<String> {
     let is_root = |path: &&str| {
         path.contains("tests/") && path.ends_with("/main.rs") && !path.ends_with("/src/main.rs")
@@ -37,7 +38,7 @@ pub(super) fn tests_listed(tree: &Tree) -> Vec<String> {
     complaints
 }
 
-/// Nothing unfinished and nothing switched off.
+/// Nothing is unfinished or disabled.
 pub(super) fn no_leftovers(tree: &Tree) -> Vec<String> {
     let words = [
         concat!("todo", "!("),
@@ -48,7 +49,8 @@ pub(super) fn no_leftovers(tree: &Tree) -> Vec<String> {
     found(tree.under("", ".rs"), &words)
 }
 
-/// No path of one machine and no registry host; cargo's own lock file names its index and is left out.
+/// No path of a single machine and no registry host; cargo's own lock file names its index and is
+/// exempt.
 pub(super) fn no_machine_names(tree: &Tree) -> Vec<String> {
     let words = [
         concat!("/wo", "rk/main"),
@@ -77,7 +79,7 @@ fn found<'a>(files: impl Iterator<Item = (&'a str, &'a str)>, words: &[&str]) ->
     complaints
 }
 
-/// The documents exist, their links lead somewhere, the exit codes and the version are the real ones.
+/// The documents exist, their links work, and the exit codes and the version are correct.
 pub(super) fn documents_agree(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
     for path in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/cli.md"] {
@@ -115,14 +117,14 @@ pub(super) fn documents_agree(tree: &Tree) -> Vec<String> {
     complaints
 }
 
-/// The numbers of `enum Exit`: how the command line may end.
+/// The numbers of `enum Exit`: the exit codes of the command line.
 fn exit_codes(source: &str) -> Vec<&str> {
     let body = source.split("enum Exit {").nth(1).unwrap_or_default();
     let body = body.split('}').next().unwrap_or_default();
     body.lines().filter_map(|line| line.split_once(" = ")?.1.strip_suffix(',')).collect()
 }
 
-/// The targets of `](…)` that are files of ours, without their anchors.
+/// The targets of `](…)` that are our own files, without their anchors.
 fn relative_links(text: &str) -> impl Iterator<Item = &str> {
     text.split("](")
         .skip(1)
@@ -130,8 +132,8 @@ fn relative_links(text: &str) -> impl Iterator<Item = &str> {
         .filter(|link| !link.is_empty() && !link.contains(':'))
 }
 
-/// Every invariant of ARCHITECTURE.md names what fails when it is broken, and that exists:
-/// `(tidy: check)`, `(test: function)` or `(lint: name)`, several separated by commas.
+/// Every invariant of ARCHITECTURE.md names an existing check that fails when it is broken: `(tidy:
+/// check)`, `(test: function)` or `(lint: name)`, several separated by commas.
 pub(super) fn invariants_are_held(tree: &Tree) -> Vec<String> {
     let page = tree.get("ARCHITECTURE.md").unwrap_or_default();
     let Some(section) = page.split("\n## Invariants").nth(1) else {

@@ -1,5 +1,5 @@
-//! One run of a command: the outside world, the user's file, the agent that is meant, the form of
-//! the response. Made once; the config is read when it is needed and once, until it is changed.
+//! One run of a command: the outside world, the config, the agent, and the output format. Created
+//! once; the config is read on first use, and read again only after it was changed.
 
 use std::cell::{OnceCell, RefCell};
 use std::path::Path;
@@ -16,19 +16,19 @@ use crate::host::error::CliError;
 use crate::host::report::Output;
 use crate::host::style::Style;
 
-/// What a command is given beside its arguments.
+/// What a command receives besides its arguments.
 #[derive(Debug)]
 pub struct Invocation<'a> {
     /// The outside world.
     pub context: &'a Context,
-    /// The form of the response.
+    /// The output format.
     pub output: Output,
     named: Option<String>,
     agent: OnceCell<Agent>,
     shared: Rc<Shared>,
 }
 
-/// What is the same for all agents of a run.
+/// The state that is shared by all agents of a run.
 #[derive(Debug, Default)]
 struct Shared {
     config: RefCell<Option<Rc<Config>>>,
@@ -36,25 +36,25 @@ struct Shared {
 }
 
 impl<'a> Invocation<'a> {
-    /// A run that is about the agent of this name; `None`: the default one.
+    /// A run for the agent of this name; `None` for the default agent.
     pub fn new(context: &'a Context, output: Output, agent: Option<String>) -> Self {
         let (agent, named) = (OnceCell::new(), agent);
         Self { context, output, named, agent, shared: Rc::default() }
     }
 
-    /// The same run about another agent.
+    /// This run for another agent.
     #[must_use]
     pub fn about(&self, agent: Option<String>) -> Self {
         let shared = Rc::clone(&self.shared);
         Self { shared, ..Self::new(self.context, self.output, agent) }
     }
 
-    /// The agent that `--agent` names, as it was written.
+    /// The agent that `--agent` names, as written.
     pub fn named(&self) -> Option<&str> {
         self.named.as_deref()
     }
 
-    /// The user's file.
+    /// The config.
     ///
     /// # Errors
     /// It cannot be read.
@@ -67,7 +67,7 @@ impl<'a> Invocation<'a> {
         Ok(config)
     }
 
-    /// The agent that is meant.
+    /// The agent of this run.
     ///
     /// # Errors
     /// The config cannot be read, or `--agent` names an agent that does not exist.
@@ -79,8 +79,8 @@ impl<'a> Invocation<'a> {
         Ok(self.agent.get_or_init(|| agent))
     }
 
-    /// Has `change` change the user's file, which is read again when it is needed next. Whether it
-    /// was changed.
+    /// Changes the config with `change`; it is read again on next use. Returns whether it was
+    /// changed.
     ///
     /// # Errors
     /// Those of `change`.
@@ -93,7 +93,7 @@ impl<'a> Invocation<'a> {
         changed
     }
 
-    /// Changes the user's file as `wanted` says, given the file with all its parts.
+    /// Changes the config with the changes that `wanted` derives from it.
     ///
     /// # Errors
     /// Nothing was changed.
@@ -105,7 +105,7 @@ impl<'a> Invocation<'a> {
         self.change_config(|path| edit::edit(path, missing, wanted))
     }
 
-    /// Changes the store of `agent`, whose runtime cache follows at the end of the run.
+    /// Changes the store of `agent`, and updates its runtime cache at the end of the run.
     ///
     /// # Errors
     /// Nothing was written.
@@ -119,13 +119,13 @@ impl<'a> Invocation<'a> {
         Ok(changed)
     }
 
-    /// How text looks on standard output.
+    /// The style of text on standard output.
     pub(crate) fn style(&self) -> Style {
         Style::from_environment(self.output.no_color, self.context)
     }
 
-    /// Notes that the store of `agent`, or its routing, changed: its runtime cache follows at the
-    /// end of the run.
+    /// Records that the store of `agent`, or its routing, has changed: its runtime cache is updated
+    /// at the end of the run.
     pub fn store_changed(&self, agent: &Agent) {
         let mut changed = self.shared.changed.borrow_mut();
         if !changed.contains(agent) {
@@ -133,7 +133,7 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    /// The agents whose stores changed since this was asked last.
+    /// The agents whose stores have changed since the last call.
     pub fn take_changed(&self) -> Vec<Agent> {
         self.shared.changed.take()
     }

@@ -1,4 +1,4 @@
-//! The first command of an agent imports what older versions left of its credentials.
+//! The first command of an agent imports the legacy credential files.
 
 use std::path::Path;
 
@@ -8,11 +8,11 @@ use crate::agent::invocation::Invocation;
 use crate::host::error::CliError;
 use crate::host::shell_quote::word;
 
-/// Imports what older versions left of the agent's credentials, if it has no store yet, and says
-/// so. The state directory's own file goes to the default agent only: it is one login, and agents
-/// do not share one unless they are told to.
+/// Imports the legacy credential files of the agent, if it has no store yet, and reports it. The
+/// state directory's own file goes to the default agent only: it is one login, and agents share a
+/// login only if the user asks for it.
 pub fn import_legacy_files(invocation: &Invocation<'_>) -> Result<(), CliError> {
-    // A config or an agent that is wrong is the command's to complain about.
+    // The command itself reports an invalid config or agent.
     let Ok(config) = invocation.config() else { return Ok(()) };
     let Ok(agent) = invocation.agent() else { return Ok(()) };
     let context = invocation.context;
@@ -46,8 +46,8 @@ pub fn import_legacy_files(invocation: &Invocation<'_>) -> Result<(), CliError> 
     Ok(())
 }
 
-/// What to do with a file outside the state directory: take what is in it, or, if an earlier
-/// version of this program moved it, give it its name back.
+/// What to do with a file outside the state directory: import its content, or, if an earlier
+/// version of this program renamed it, rename it back.
 fn way_out(outside: &Path, auth: &Path) -> String {
     let file = word(outside.display());
     if outside == auth {

@@ -1,4 +1,4 @@
-//! Whose credentials: from `--agent`, the environment and the config to a directory.
+//! Finds an agent's credentials: from `--agent`, the environment and the config to a directory.
 
 pub mod invocation;
 pub mod legacy;
@@ -24,16 +24,16 @@ use crate::host::shell_quote::option;
 pub struct Agent {
     /// Its canonical id.
     pub id: String,
-    /// Where its credentials are.
+    /// The directory of its credentials.
     pub directory: PathBuf,
 }
 
 impl Agent {
-    /// The agent that a command means: `--agent`, else the directory that a variable names, else
-    /// the config's default agent.
+    /// The agent of a command: `--agent`, else the directory that a variable names, else the
+    /// config's default agent.
     ///
     /// # Errors
-    /// `--agent` names one that neither the config nor the disk knows.
+    /// `--agent` names an agent that is neither in the config nor on the disk.
     pub fn named(name: Option<&str>, config: &Config, context: &Context) -> Result<Self, CliError> {
         let paths = context.paths();
         let Some(name) = name else {
@@ -77,14 +77,14 @@ impl Agent {
         Store::at(auth_store::paths::store(&self.directory))
     }
 
-    /// The same to be read or changed: it waits for locks as long as the environment says
-    /// (`CLAWDBOT_LOCK_TIMEOUT`, in seconds), else for a minute, and the user is told of what is
-    /// recovered.
+    /// The store for reading or changing: it waits for locks as long as the environment says
+    /// (`CLAWDBOT_LOCK_TIMEOUT`, in seconds), else for a minute, and recoveries are reported to the
+    /// user.
     pub fn store_to_change(&self, context: &Context) -> Store {
         self.store().with_timeout(lock_timeout(context)).telling(&context.recoveries)
     }
 
-    /// What names it in a printed command: nothing, if it is the one that is meant anyway.
+    /// The option that selects this agent in a printed command; empty if it is selected anyway.
     pub(crate) fn option(&self) -> String {
         match self.id.as_str() {
             paths::MAIN_AGENT => String::new(),
@@ -99,8 +99,8 @@ pub fn lock_timeout(context: &Context) -> Duration {
     seconds.map_or(Duration::from_mins(1), Duration::from_secs)
 }
 
-/// The name of the agent whose session `key` is, where the key says so (`agent:<id>:…`) and it is
-/// not the default one; else what `--agent` names.
+/// The name of the agent that the session `key` belongs to, if the key names one (`agent:<id>:…`)
+/// other than the default agent; else what `--agent` names.
 ///
 /// # Errors
 /// `--agent` names another one.
@@ -120,7 +120,7 @@ pub fn of_session(
     }
 }
 
-/// The agent in a session key: `work` of `agent:work:main`.
+/// The agent in a session key: `work` in `agent:work:main`.
 fn session_agent(key: &str) -> Option<String> {
     let mut parts = auth_store::trim(key).splitn(3, ':');
     let (word, id, rest) = (parts.next()?, parts.next()?, parts.next()?);
@@ -128,10 +128,10 @@ fn session_agent(key: &str) -> Option<String> {
     is_one.then(|| config::agent_id(id))
 }
 
-/// The other agents that have a store, or may have one: where nobody can look, whoever needs to
-/// know what is in it says so.
+/// The other agents that have a store, or may have one. If a store cannot be examined, the caller
+/// that reads it reports the error.
 pub fn others(agent: &Agent, config: &Config, context: &Context) -> Result<Vec<Agent>, CliError> {
-    // Two agents may have one directory, or links to one file: that is one store.
+    // Two agents may use the same directory, or links to the same file: that is one store.
     let mut seen = vec![agent.store_file()];
     let mut others = Vec::new();
     for id in all(config, context)? {
@@ -146,7 +146,7 @@ pub fn others(agent: &Agent, config: &Config, context: &Context) -> Result<Vec<A
     Ok(others)
 }
 
-/// The directory of the agent `id`: what the config says, else the usual place.
+/// The directory of the agent `id`: from the config, else the default location.
 ///
 /// # Errors
 /// What the config says is no path: a variable in it is not set, say.
@@ -159,8 +159,8 @@ pub fn directory(id: &str, config: &Config, context: &Context) -> Result<PathBuf
     Ok(configured.unwrap_or_else(usual))
 }
 
-/// The ids of all agents: those of the config in its order, or `main`; then those that only the
-/// disk knows.
+/// The ids of all agents: those of the config in its order, or `main`; then those that exist only
+/// on the disk.
 pub fn all(config: &Config, context: &Context) -> Result<Vec<String>, CliError> {
     let configured = config.agents().filter_map(|entry| entry["id"].as_str());
     let mut ids: Vec<_> = configured.map(config::agent_id).collect();
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
     use crate::host::context::Captured;
 
-    /// Runs a command in a home directory; its exit code and what it said.
+    /// Runs a command in a home directory; returns its exit code and output.
     fn run(home: &Path, arguments: &[&str]) -> (u8, String) {
         let (said, mut context) = (Captured::default(), Context::sealed(home, Timestamp(0)));
         context.set_stdout(said.clone());
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(run(home.path(), &["auth", "token", "--provider", "acme"]).1, "s3cret\n");
     }
 
-    /// What `models auth list` says in that environment, and how it ends.
+    /// The output of `models auth list` in that environment, and its exit code.
     fn listed(home: &Path, env: &[(&str, &Path)]) -> (u8, String) {
         let (said, mut context) = (Captured::default(), Context::sealed(home, Timestamp(0)));
         context.env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
@@ -239,16 +239,17 @@ mod tests {
         let auth = pi.join("auth.json");
         write_atomic(&auth, login.as_bytes()).unwrap();
         let names = || std::fs::read_dir(&pi).unwrap().count();
-        // Without a store of ours there, pi's variable does not count at all.
+        // Without one of our stores there, pi's variable is ignored.
         let (exit, said) = listed(home.path(), &[("PI_CODING_AGENT_DIR", &pi)]);
         assert!(exit == 0 && !said.contains(".pi") && !said.contains("zai"), "{said}");
         assert_eq!((std::fs::read_to_string(&auth).unwrap().as_str(), names()), (login, 1));
-        // Ours does, and says why nothing was taken, with the command that takes it.
+        // Our variable is not, and the message says why nothing was imported, with the command that
+        // imports it.
         let (exit, said) = listed(home.path(), &[("CLAWDBOT_AGENT_DIR", &pi)]);
         assert!(exit == 0 && said.contains("may be another program's"), "{said}");
         assert!(said.contains(&format!("import --from {}", auth.display())), "{said}");
         assert_eq!((std::fs::read_to_string(&auth).unwrap().as_str(), names()), (login, 1));
-        // The control: where a store of ours is, pi's variable counts.
+        // The control: with one of our stores there, pi's variable is used.
         let store = r#"{"version":1,"profiles":{"acme:a":{"type":"api_key","provider":"acme","key":"k-0123456789"}}}"#;
         write_atomic(&pi.join("auth-profiles.json"), store.as_bytes()).unwrap();
         let (exit, said) = listed(home.path(), &[("PI_CODING_AGENT_DIR", &pi)]);

@@ -1,5 +1,5 @@
-//! `sessions.json`: which model and profile each conversation of an agent uses. Clawdbot writes
-//! the file too, under a lock of its own kind, which we keep.
+//! `sessions.json`: the model and the profile of each conversation of an agent. Clawdbot writes the
+//! file too, under its own kind of lock, which we respect.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -17,7 +17,7 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::paths::sessions_file;
 
-/// The text of a file of sessions with one entry set; `None` if it is no such file.
+/// The text of a sessions file with one entry changed; `None` if it is not a sessions file.
 #[doc(hidden)]
 pub fn edited_text(text: &str, key: &str, entry: &Entry) -> Option<String> {
     let mut sheet = Sheet::parse(text).ok()?;
@@ -33,8 +33,8 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// The file of `agent`: where `session.store` of the config says (`{agentId}` stands for the
-    /// id), else in the agent's folder of the state directory.
+    /// The file of `agent`: at `session.store` of the config (`{agentId}` is replaced with the id),
+    /// else in the agent's folder of the state directory.
     ///
     /// # Errors
     /// What the config says is no path.
@@ -57,7 +57,7 @@ impl Sessions {
     /// All sessions, in the order of the file.
     ///
     /// # Errors
-    /// The file cannot be read, or is not an object; it is left as it is.
+    /// The file cannot be read, or is not an object; it is left unchanged.
     pub fn all(&self) -> Result<Vec<(String, Entry)>, CliError> {
         let sheet = self.read()?;
         let keys: Vec<_> = sheet.keys().map(str::to_owned).collect();
@@ -67,15 +67,15 @@ impl Sessions {
     /// The entry of the session `key`, if there is one.
     ///
     /// # Errors
-    /// The file cannot be read, or is not an object; it is left as it is.
+    /// The file cannot be read, or is not an object; it is left unchanged.
     pub fn entry(&self, key: &str) -> Result<Option<Entry>, CliError> {
         let sheet = self.read()?;
         Ok(sheet.entry(&self.key_in(&sheet, key)))
     }
 
-    /// Has `edit` change the entry of the session `key`, and writes the file, under Clawdbot's
-    /// lock. `None`, and nothing written, if there is no such session and `is_made` is not set, or
-    /// if `edit` wants nothing changed.
+    /// Changes the entry of the session `key` with `edit`, and writes the file, under Clawdbot's
+    /// lock. `None`, without a write, if there is no such session and `is_made` is not set, or if
+    /// `edit` returns no change.
     ///
     /// # Errors
     /// Nothing was written.
@@ -106,8 +106,8 @@ impl Sessions {
         Ok(Some(entry))
     }
 
-    /// The key under which the session is in the file: as given, or, where that is a short form
-    /// (`main`), with its agent (`agent:main:main`).
+    /// The key of the session in the file: as given, or, for a short form (`main`), with its agent
+    /// (`agent:main:main`).
     fn key_in(&self, sheet: &Sheet, key: &str) -> String {
         let key = auth_store::trim(key);
         let is_whole = key.starts_with("agent:") || ["global", "unknown"].contains(&key);
@@ -126,8 +126,8 @@ impl Sessions {
         Sheet::parse(&text).map_err(|reason| self.error("read", &reason))
     }
 
-    /// Replaces the file, which may be a link. Clawdbot knows a new content by its time in
-    /// milliseconds, so that moves on with every write.
+    /// Replaces the file, which may be a link. Clawdbot detects a change by the modification time
+    /// in milliseconds, so every write advances it.
     fn write(&self, text: &str) -> Result<(), CliError> {
         let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         let modified = || path.metadata().and_then(|found| found.modified()).ok();
@@ -138,7 +138,8 @@ impl Sessions {
         if let Some(before) = before.filter(|before| is_same(*before)) {
             let file = auth_store::open_regular(&path);
             let next = before + Duration::from_millis(1);
-            // The content is there; at worst a running Clawdbot sees it a moment later.
+            // Best effort: the content is written; at worst a running Clawdbot sees it a moment
+            // later.
             let _best_effort = file.and_then(|(file, _)| file.set_modified(next));
         }
         Ok(())
@@ -153,7 +154,7 @@ impl Sessions {
     }
 }
 
-/// A session that nobody has talked in yet. Clawdbot takes one without an id for its own.
+/// A session without messages yet. Clawdbot treats an entry without an id as its own.
 fn new_entry(context: &Context) -> Result<Entry, CliError> {
     let mut bytes = [0; 16];
     (context.entropy)(&mut bytes).map_err(|error| {
@@ -167,18 +168,19 @@ fn new_entry(context: &Context) -> Result<Entry, CliError> {
     Ok(entry)
 }
 
-/// Clawdbot's lock of `sessions.json`: a file beside it that only one can create. We also have the
-/// kernel's lock on that file, and say so in it: one of ours that died is known at once.
+/// Clawdbot's lock of `sessions.json`: a file beside it that only one process can create. We also
+/// hold the kernel's lock on that file, and record that in it, so a crashed process of ours is
+/// detected at once.
 struct Lock {
     path: PathBuf,
     owner: String,
-    /// Closing it gives up the kernel's lock.
+    /// Closing it releases the kernel's lock.
     _file: fs::File,
 }
 
 impl Lock {
-    /// Waits for it for 10 s. A lock file older than 30 s belongs to a dead process, and so does
-    /// one of ours that the kernel has let go.
+    /// Waits for the lock for 10 s. A lock file older than 30 s belongs to a crashed process, and
+    /// so does one of ours without the kernel's lock.
     fn take(sessions: &Path, context: &Context) -> Result<Self, CliError> {
         let cannot = |error: io::Error, path: &Path| {
             let message = format!("could not lock `{}`: {error}", path.display());
@@ -222,7 +224,7 @@ impl Lock {
             .path(&path))
     }
 
-    /// Whether nobody took it for a dead one's meanwhile.
+    /// Whether the lock is still ours: another process may have judged it stale.
     fn is_ours(&self) -> bool {
         read_regular_text(&self.path).is_ok_and(|owner| owner == self.owner)
     }
@@ -236,8 +238,8 @@ impl Drop for Lock {
     }
 }
 
-/// Removes a dead one's lock: first out of the way, since somebody may have removed it already and
-/// taken the lock; then what was moved is known, and goes back if it is not stale.
+/// Removes a stale lock: renames it first, since another process may have removed it already and
+/// taken the lock. Then the renamed file is checked, and renamed back if it is not stale.
 fn remove_stale(lock: &Path, aside: &Path, now: Timestamp) {
     if fs::rename(lock, aside).is_err() {
         return;
@@ -248,8 +250,8 @@ fn remove_stale(lock: &Path, aside: &Path, now: Timestamp) {
     let _gone = fs::remove_file(aside);
 }
 
-/// Removes the lock of a process of ours that died. Nobody of ours can take it meanwhile, since we
-/// have the kernel's lock on it then. `false`: it is none, or was removed by somebody else.
+/// Removes the lock of a crashed process of ours. No other process of ours can take it meanwhile,
+/// since we hold the kernel's lock on it. `false`: there is none, or another process removed it.
 fn remove_dead(lock: &Path) -> bool {
     let read = || -> io::Result<(fs::File, String)> {
         let (mut file, _) = auth_store::open_regular(lock)?;
@@ -273,12 +275,12 @@ fn milliseconds(at: std::time::SystemTime) -> i64 {
     since.as_millis().try_into().unwrap_or(i64::MAX)
 }
 
-/// The value of a member that is text and says something.
+/// The value of a member, if it is a non-empty string.
 pub fn text<'a>(entry: &'a Entry, name: &str) -> Option<&'a str> {
     entry.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
-/// The member of a lock that says that its writer has the kernel's lock on it as well.
+/// The member of a lock file that says that its writer also holds the kernel's lock.
 const HELD: &str = "kernelLock";
 const POLL: Duration = Duration::from_millis(25);
 const ATTEMPTS: u32 = 400;
@@ -300,11 +302,11 @@ mod tests {
         drop(lives);
         assert!(!path.exists() && !remove_dead(&path));
 
-        // As a process leaves it that is killed.
+        // As a killed process leaves it.
         write_atomic(&path, owner.as_bytes()).unwrap();
         drop(Lock::take(&sessions, &context).unwrap());
         assert!(!path.exists());
-        // Of Clawdbot's nobody knows.
+        // Whether the holder of Clawdbot's own lock is alive is unknown.
         for other in ["", r#"{"pid": 1, "startedAt": 1}"#] {
             write_atomic(&path, other.as_bytes()).unwrap();
             assert!(!remove_dead(&path) && path.exists());

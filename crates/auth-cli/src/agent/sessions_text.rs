@@ -1,5 +1,5 @@
 //! The text of `sessions.json`: an object of objects, of which we change few members. All others
-//! keep their exact text, down to the digits of a number and half an emoji that somebody cut.
+//! keep their exact text, down to the digits of a number and half a surrogate pair.
 
 use auth_routing::session::Entry;
 use indexmap::IndexMap;
@@ -8,14 +8,14 @@ use serde_json::value::RawValue;
 
 use crate::config::json5;
 
-/// The sessions by key, each as it is written.
+/// The sessions by key, each with its original text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sheet(Members);
 
 type Members = IndexMap<String, Box<RawValue>>;
 
 impl Sheet {
-    /// Reads JSON, or JSON5 as people write it; comments are not kept.
+    /// Reads JSON, or JSON5 written by hand; comments are not kept.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim_start_matches('\u{feff}');
         if let Ok(members) = serde_json::from_str(text) {
@@ -31,13 +31,13 @@ impl Sheet {
         self.0.keys().map(String::as_str)
     }
 
-    /// The entry `key`, if it is there and an object. A member that cannot be represented is null.
+    /// The entry `key`, if it exists and is an object. A member that cannot be represented is null.
     pub(crate) fn entry(&self, key: &str) -> Option<Entry> {
         let members = members(self.0.get(key)?)?;
         Some(members.iter().map(|(name, raw)| (name.clone(), value(raw))).collect())
     }
 
-    /// Sets the entry `key`: members that did not change keep their text.
+    /// Sets the entry `key`: unchanged members keep their text.
     pub(crate) fn set(&mut self, key: &str, entry: &Entry) {
         let mut written = self.0.get(key).and_then(|raw| members(raw)).unwrap_or_default();
         written.retain(|name, _| entry.contains_key(name));
@@ -72,7 +72,7 @@ fn laid_out(members: &Members, indent: &str) -> String {
         return "{}".to_owned();
     }
     let lines = members.iter().map(|(name, raw)| {
-        // A string serialises infallibly.
+        // Serializing a string always succeeds.
         let name = serde_json::to_string(name).unwrap_or_default();
         format!("{indent}  {name}: {}", raw.get())
     });

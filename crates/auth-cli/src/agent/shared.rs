@@ -1,5 +1,5 @@
-//! Sharing: an agent reads through to another's profiles, because its user asked for it
-//! (`agents share`). Nothing is copied; what is written goes to the file that has the profile.
+//! Sharing: an agent also reads another agent's profiles, because the user asked for it (`agents
+//! share`). Nothing is copied; a write goes to the file that has the profile.
 
 use std::io;
 use std::path::Path;
@@ -14,20 +14,20 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::shell_quote::{command, option};
 
-/// What an agent sees: its own profiles, and those it reads through to.
+/// The view of an agent: its own profiles, and the shared ones.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// All of them, for reading.
+    /// All profiles, read-only.
     pub document: Document,
-    /// The agent it reads through to, with the profiles that are that agent's.
+    /// The agent whose profiles it shares, with the profiles that belong to that agent.
     pub shared: Option<(Agent, Vec<ProfileId>)>,
 }
 
 impl Seen {
-    /// What `agent` sees. An agent that does not share costs one look for a file.
+    /// The view of `agent`. For an agent that shares nothing, this costs one check for a file.
     ///
     /// # Errors
-    /// A store cannot be read, or the note about the sharing is damaged.
+    /// A store cannot be read, or the sharing note is damaged.
     pub fn by(agent: &Agent, config: &Config, context: &Context) -> Result<Self, CliError> {
         let own = agent.store_to_change(context).read()?;
         let Some(owner) = owner_of(agent, config, context)? else {
@@ -39,7 +39,7 @@ impl Seen {
         Ok(Self { document: own.reading_through(&theirs), shared: Some((owner, ids)) })
     }
 
-    /// The agent in whose file the profile `id` is, for one who sees this as `agent`.
+    /// The agent whose file has the profile `id`, in this view of `agent`.
     pub fn holder<'a>(&'a self, id: &ProfileId, agent: &'a Agent) -> &'a Agent {
         match &self.shared {
             Some((owner, ids)) if ids.contains(id) => owner,
@@ -48,7 +48,8 @@ impl Seen {
     }
 }
 
-/// The agent in whose file the profile `id` is, as `agent` sees it; itself, if nobody has it.
+/// The agent whose file has the profile `id`, in the view of `agent`; `agent` itself, if no file
+/// has it.
 pub fn holder(
     agent: &Agent,
     id: &ProfileId,
@@ -58,7 +59,7 @@ pub fn holder(
     Ok(Seen::by(agent, config, context)?.holder(id, agent).clone())
 }
 
-/// The agent that `agent` reads through to, if there is one.
+/// The agent whose profiles `agent` shares, if there is one.
 pub fn owner_of(
     agent: &Agent,
     config: &Config,
@@ -78,7 +79,7 @@ pub fn owner_of(
     Ok(Some(owner).filter(|owner| owner.directory != agent.directory))
 }
 
-/// Notes that `agent` reads through to `owner`, or no longer to anybody.
+/// Records that `agent` shares the profiles of `owner`, or no longer shares any.
 pub fn set(agent: &Agent, owner: Option<&Agent>) -> Result<(), CliError> {
     let path = paths::sharing_note(&agent.directory);
     let Some(owner) = owner else {
@@ -106,7 +107,7 @@ fn damaged(path: &Path, reason: &str, agent: &Agent) -> CliError {
         .path(path)
 }
 
-/// The profile is another agent's, who alone may end it.
+/// The error for a profile of another agent, which only that agent may remove.
 pub fn not_ours(id: &ProfileId, agent: &Agent, holder: &Agent, verb: &str) -> CliError {
     let message = format!(
         "`{id}` belongs to the agent `{}`, which `{}` only reads through to",
@@ -122,8 +123,8 @@ pub fn not_ours(id: &ProfileId, agent: &Agent, holder: &Agent, verb: &str) -> Cl
         .path(&paths::store(&holder.directory))
 }
 
-/// The same error with the way to a profile that the agent lacks and another agent has: agents do
-/// not share by themselves, and who comes from Clawdbot may have lived on another's login.
+/// Adds a way to a profile that the agent lacks and another agent has: agents do not share
+/// automatically, and a user who comes from Clawdbot may have used another agent's login.
 pub fn with_offer(error: CliError, invocation: &Invocation<'_>) -> CliError {
     let missing = error.profile.as_ref().filter(|_| error.exit == Exit::NoCredential);
     let offer = missing.filter(|_| error.code != NOT_OURS).and_then(|id| {
@@ -144,10 +145,10 @@ pub fn with_offer(error: CliError, invocation: &Invocation<'_>) -> CliError {
     error.hint(hint)
 }
 
-/// How `agent` gets at what `other` has.
+/// How `agent` can use a profile of `other`.
 pub fn offer(agent: &Agent, other: &Agent, provider: &str) -> String {
     if agent.id == other.id {
-        // A variable points this agent elsewhere.
+        // A variable selects another directory for this agent, so sharing does not apply.
         return format!("there is one in `{}`", other.directory.display());
     }
     format!(

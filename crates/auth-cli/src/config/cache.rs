@@ -1,9 +1,9 @@
-//! The config as far as the hot path needs it, kept ready: parsing 20 kB of JSON5 takes longer
-//! than all the rest of handing out a token.
+//! A cache of the config values that the hot path needs: parsing 20 kB of JSON5 takes longer than
+//! everything else that prints a token.
 //!
-//! The cache is one file of the state directory, for its owner only. It is believed if every file
-//! that was read for it is exactly as it was then; whatever else is odd about it, the config is
-//! read instead, and the cache is written anew. So it can be deleted at any time.
+//! The cache is one file of the state directory, accessible to its owner only. It is used only if
+//! every file that was read for it is unchanged. Whatever else is wrong with it, the config is read
+//! instead, and the cache is written again. So it can be deleted at any time.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -16,22 +16,21 @@ use serde_json::Value;
 use crate::config::Config;
 use crate::host::context::Context;
 
-/// What is in the cache, after a line with its checksum.
+/// The content of the cache, after a line with its checksum.
 #[derive(Deserialize, Serialize)]
 struct Cache {
-    /// Of the program that wrote it.
+    /// The version of the program that wrote it.
     version: String,
     /// The config file.
     path: PathBuf,
-    /// All files that were read, and how they were.
+    /// All files that were read, with their stamps at that time.
     files: Vec<(PathBuf, Stamp)>,
     /// See [`Config::projection`].
     projection: Value,
 }
 
-/// The config, or what the cache has of it: then its value is only the
-/// [projection](Config::projection). `None` if there is more to say about it than can be said
-/// quickly: it is wrong, or the environment decides about it.
+/// The config, or its cached part: then its value is only the [projection](Config::projection).
+/// `None` if the fast path cannot handle it: it is invalid, or it depends on the environment.
 pub(crate) fn load(context: &Context) -> Option<Config> {
     let paths = context.paths();
     if paths.config_is_absent {
@@ -55,21 +54,21 @@ pub(crate) fn load(context: &Context) -> Option<Config> {
         return None;
     }
     if let Some(cache) = Cache::from_config(&config, started) {
-        // If it cannot be written, the next one will try again.
+        // If it cannot be written, the next run tries again.
         let _ = write(&place, &cache);
     }
     Some(config)
 }
 
 impl Cache {
-    /// What may be kept of `config`, which was read at `now` or later.
+    /// The cache for `config`, which was read at `now` or later.
     fn from_config(config: &Config, now: Timestamp) -> Option<Self> {
         let files = config.files.iter().zip(&config.stamps).map(|(path, stamp)| {
             let stamp = stamp.filter(|stamp| stamp.is_stable(now))?;
             Some((path.clone(), stamp))
         });
         let files: Vec<_> = files.collect::<Option<_>>()?;
-        // An explicit path may lead nowhere: that is quick enough as it is.
+        // An explicit path may lead to no file; that case is fast without a cache.
         (!files.is_empty()).then(|| Self {
             version: VERSION.to_owned(),
             path: config.path.clone(),
@@ -78,7 +77,7 @@ impl Cache {
         })
     }
 
-    /// Whether it is of this config, and no file has changed.
+    /// Whether it belongs to this config, and no file has changed.
     fn is_current(&self, config: &Path) -> bool {
         let as_it_was = |(path, stamp): &(PathBuf, Stamp)| {
             fs::metadata(path).ok().and_then(|found| Stamp::from_metadata(&found)) == Some(*stamp)
@@ -87,7 +86,7 @@ impl Cache {
     }
 }
 
-/// The cache at `place`, if it is whole, and nobody else can have written it.
+/// The cache at `place`, if it is complete, and no other user can have written it.
 fn read(place: &Path) -> Option<Cache> {
     let text = String::from_utf8(auth_store::read_private(place, LARGEST)?).ok()?;
     let (sum, json) = text.split_once('\n')?;
@@ -102,7 +101,7 @@ fn write(place: &Path, cache: &Cache) -> Option<()> {
     write_atomic_unsynced(place, format!("{}\n{json}", checksum(&json)).as_bytes()).ok()
 }
 
-/// Against damage, not against people: who can write here can write the config.
+/// Against damage, not against attackers: a user who can write here can write the config.
 fn checksum(text: &str) -> String {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);

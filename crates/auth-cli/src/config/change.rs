@@ -1,11 +1,11 @@
-//! A change of the config, as a value: what is to be done at the end of which way.
+//! A change of the config, as a value: an action at the end of a path.
 
 use serde_json::{Map, Value};
 
 use crate::config::json5::{Key, Step};
 use crate::config::splice::Action;
 
-/// One thing to do to the config.
+/// One change of the config.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     pub(crate) path: Vec<Step>,
@@ -13,7 +13,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// Gives the member that `names` lead to this value; the objects on the way are made.
+    /// Sets the member at `names` to this value; missing objects on the way are created.
     pub fn set(names: &[&str], value: Value) -> Self {
         Self {
             path: names.iter().map(|name| Step::from(*name)).collect(),
@@ -21,32 +21,32 @@ impl Change {
         }
     }
 
-    /// Takes the member that `names` lead to away.
+    /// Removes the member at `names`.
     pub fn remove(names: &[&str]) -> Self {
         Self { action: Action::Remove, ..Self::set(names, Value::Null) }
     }
 
-    /// The same by a way that leads through lists, too.
+    /// Like [`set`](Self::set), with a path that may lead through lists.
     pub(crate) fn set_at(path: Vec<Step>, value: Value) -> Self {
         Self { path, action: Action::Set(value) }
     }
 
-    /// Takes what is at the end of the way away.
+    /// Removes the value at the end of the path.
     pub(crate) fn remove_at(path: Vec<Step>) -> Self {
         Self { path, action: Action::Remove }
     }
 
-    /// Adds an item to the list at the end of the way.
+    /// Adds an item to the list at the end of the path.
     pub(crate) fn push_at(path: Vec<Step>, value: Value) -> Self {
         Self { path, action: Action::Push(value) }
     }
 
-    /// Adds an item to the list that `names` lead to, which is made if it is not there.
+    /// Adds an item to the list at `names`, which is created if it is missing.
     pub fn push(names: &[&str], value: Value) -> Self {
         Self { action: Action::Push(value), ..Self::set(names, Value::Null) }
     }
 
-    /// Takes the item `index` of the list that `names` lead to away.
+    /// Removes the item `index` of the list at `names`.
     pub fn remove_item(names: &[&str], index: usize) -> Self {
         let mut change = Self::remove(names);
         change.path.push(index.into());
@@ -54,7 +54,7 @@ impl Change {
     }
 }
 
-/// Those changes that are not so already.
+/// The changes that are not yet true of `value`.
 pub(crate) fn due(value: &Value, mut changes: Vec<Change>) -> Vec<Change> {
     let current = |change: &Change| {
         change.path.iter().try_fold(value, |value, step| match step {
@@ -70,7 +70,7 @@ pub(crate) fn due(value: &Value, mut changes: Vec<Change>) -> Vec<Change> {
     changes
 }
 
-/// Makes the change in a value: what an edit of its text must give.
+/// Applies the change to a value: the expected result of an edit of its text.
 pub(crate) fn apply(value: &mut Value, change: &Change) {
     let (path, action) = match &change.action {
         Action::Remove => match change.path.split_last() {
@@ -115,7 +115,7 @@ pub(crate) fn apply(value: &mut Value, change: &Change) {
     }
 }
 
-/// The changes as words for a user who has to make them.
+/// The changes as text for a user who has to make them.
 pub(crate) fn snippet(changes: &[Change]) -> String {
     let mut value = Value::Object(Map::new());
     let mut gone = Vec::new();

@@ -1,5 +1,5 @@
-//! What in the config is not as it should be, in the parts that we use. Reading passes over it;
-//! the author is told.
+//! Finds invalid values in the parts of the config that we use. Reading ignores them; the user gets
+//! a warning.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::config::agent_id::agent_id;
 use crate::config::json5::Step;
 use crate::host::paths::unresolved;
 
-/// The keys that are ignored, each with the reason.
+/// The ignored keys, each with the reason.
 pub(crate) fn problems(config: &Value) -> Vec<(Vec<Step>, String)> {
     let mut check = Check { problems: Vec::new() };
     check.auth(config);
@@ -26,7 +26,7 @@ impl Check {
         self.problems.push((key.to_vec(), what.into()));
     }
 
-    /// The members of the object at `key`; that it is none is told.
+    /// The members of the object at `key`; reports it if it is not an object.
     fn members<'a>(&mut self, value: &'a Value, key: &[Step]) -> Vec<(Vec<Step>, &'a Value)> {
         match value {
             Value::Object(members) => {

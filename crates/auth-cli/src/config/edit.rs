@@ -1,10 +1,10 @@
-//! Changes to the user's file that leave its comments and its layout alone.
+//! Changes to the config that preserve its comments and its layout.
 //!
-//! The part of the config that holds a key is found (`$include`), the change is made in its text
-//! (`config_splice`), and all is read again with another parser: only if that gives exactly
-//! the value that was meant is it written. Clawdbot writes the file without a lock, so the bytes
-//! are compared once more just before. Where the edit is not possible or its place is not clear,
-//! nothing is written and the user gets the lines to paste.
+//! This finds the file that holds a key (`$include`), changes its text (`splice`), and reads
+//! everything again with another parser. The change is written only if that gives exactly the
+//! intended value. Clawdbot writes the file without a lock, so the bytes are compared once more
+//! just before the write. If the edit is not possible or its position is ambiguous, nothing is
+//! written and the user gets the lines to paste.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,8 +23,7 @@ use crate::host::error::{CliError, Exit};
 
 pub use crate::config::change::Change;
 
-/// The text of one file with `value` at the place that `names` lead to; `None` if the place is not
-/// clear.
+/// The text of one file with `value` at `names`; `None` if the position is ambiguous.
 #[doc(hidden)]
 pub fn edited_text(text: &str, names: &[&str], value: Option<&Value>) -> Option<String> {
     let path: Vec<Step> = names.iter().map(|name| Step::from(*name)).collect();
@@ -32,12 +31,12 @@ pub fn edited_text(text: &str, names: &[&str], value: Option<&Value>) -> Option<
     spliced(text, &path, &action)
 }
 
-/// Names the profile in `auth.profiles`, and appends it to the provider's `auth.order`, if there
-/// is a config at all: without one every stored profile is used anyway. Whether the file was
+/// Adds the profile to `auth.profiles`, and appends it to the provider's `auth.order`, if there is
+/// a config: without one, every stored profile is used anyway. Returns whether the file was
 /// changed.
 ///
 /// # Errors
-/// The file was left as it is.
+/// The file was left unchanged.
 pub fn declare_profile(
     path: &Path,
     id: &ProfileId,
@@ -72,11 +71,12 @@ pub fn declare_profile(
     })
 }
 
-/// Drops every mention of the profile from `auth.profiles` and `auth.order`; an order that would
-/// be empty goes, since an empty one means that no profile is used. Whether the file was changed.
+/// Removes every reference to the profile from `auth.profiles` and `auth.order`. An order that
+/// would be empty is removed, since an empty order means that no profile is used. Returns whether
+/// the file was changed.
 ///
 /// # Errors
-/// The file was left as it is.
+/// The file was left unchanged.
 pub fn forget_profile(path: &Path, id: &ProfileId) -> Result<bool, CliError> {
     edit(path, Missing::LeaveAlone, |value| {
         let mut changes = Vec::new();
@@ -99,16 +99,16 @@ pub fn forget_profile(path: &Path, id: &ProfileId) -> Result<bool, CliError> {
     })
 }
 
-/// Makes `model` (`provider/model`) the default one; the fallbacks stay. A config that lists the
-/// models one may choose gets it in that list. Whether the file was changed.
+/// Makes `model` (`provider/model`) the default; the fallbacks stay. If the config lists the
+/// allowed models, the model is added to that list. Returns whether the file was changed.
 ///
 /// # Errors
-/// The file was left as it is.
+/// The file was left unchanged.
 pub fn set_default_model(path: &Path, model: &str) -> Result<bool, CliError> {
     edit(path, Missing::Create, |value| set_model(value, "model", model))
 }
 
-/// The changes that make `model` the first one of `agents.defaults.<place>`.
+/// The changes that make `model` the primary model of `agents.defaults.<place>`.
 pub fn set_model(config: &Value, place: &str, model: &str) -> Vec<Change> {
     let defaults = &config["agents"]["defaults"];
     let mut changes = vec![match &defaults[place] {
@@ -119,34 +119,35 @@ pub fn set_model(config: &Value, place: &str, model: &str) -> Vec<Change> {
     changes
 }
 
-/// A config that lists the models one may choose gets `model` in that list.
+/// The change that adds `model` to the list of allowed models, if the config has one.
 pub fn list_model(config: &Value, model: &str) -> Option<Change> {
     let listed = config["agents"]["defaults"]["models"].as_object()?;
     let is_missing = !listed.is_empty() && !listed.contains_key(model);
     is_missing.then(|| Change::set(&["agents", "defaults", "models", model], json!({})))
 }
 
-/// What to do where there is no config.
+/// What to do if there is no config.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Missing {
-    /// It is made.
+    /// Create it.
     Create,
-    /// Nothing is done.
+    /// Do nothing.
     LeaveAlone,
 }
 
-/// Does what `wanted` wants, given the config with all its parts. Whether anything was changed.
+/// Makes the changes that `wanted` derives from the config with all its parts. Returns whether
+/// anything was changed.
 ///
 /// # Errors
-/// Nothing was changed; the hint has the lines to paste, if a user can do it. An edit of several
-/// files whose last one cannot be written names those that were.
+/// Nothing was changed; the hint has the lines to paste, if the user can do it. If an edit of
+/// several files fails at a later file, the error names the files that were written.
 pub fn edit(
     path: &Path,
     missing: Missing,
     wanted: impl Fn(&Value) -> Vec<Change>,
 ) -> Result<bool, CliError> {
     for _attempt in 0..ATTEMPTS {
-        // Each file is read once, and all is decided on that.
+        // Each file is read once, and every decision uses that text.
         let texts = RefCell::new(BTreeMap::<PathBuf, String>::new());
         let once = |path: &Path| {
             if let Some(text) = texts.borrow().get(path) {
@@ -185,7 +186,7 @@ pub fn edit(
     Err(failed(path, "another process keeps writing it").hint("try again"))
 }
 
-/// Makes the file, unless somebody else just did.
+/// Creates the file, unless another program has just created it.
 fn write_new(path: &Path, changes: &[Change]) -> Result<bool, CliError> {
     let mut value = Value::Object(Map::new());
     for change in changes {
@@ -199,7 +200,7 @@ fn write_new(path: &Path, changes: &[Change]) -> Result<bool, CliError> {
     Ok(auth_store::replace_if_unchanged(&path, None, text.as_bytes())?)
 }
 
-/// The texts of the parts, before and after.
+/// The texts of the files, before and after.
 struct Texts {
     before: BTreeMap<PathBuf, String>,
     after: BTreeMap<PathBuf, String>,
@@ -210,8 +211,8 @@ impl Texts {
         self.after.get(path).or_else(|| self.before.get(path))
     }
 
-    /// Makes the changes, and checks that they give what was meant and nothing else. The error
-    /// names the file.
+    /// Makes the changes, and checks that the result is exactly the intended one. The error names
+    /// the file.
     fn make(
         &mut self,
         path: &Path,
@@ -244,7 +245,7 @@ impl Texts {
         Ok(())
     }
 
-    /// Writes what was changed; `false`: somebody else wrote one of the files meanwhile.
+    /// Writes the changed files; `false`: another program wrote one of them meanwhile.
     fn write(&self, changes: &[Change]) -> Result<bool, CliError> {
         let is_as_before = |(file, text): (&PathBuf, &String)| {
             read_text(file).is_ok_and(|now| now.unwrap_or_default() == *text)
@@ -270,7 +271,7 @@ impl Texts {
     }
 }
 
-/// Where in which file, and what to do there.
+/// The file and the position of a change, and the action there.
 fn place(parts: &Part, change: &Change) -> Result<((PathBuf, Vec<Step>), Action), Unclear> {
     let path = &change.path;
     let set = |value: &Value| {
@@ -343,7 +344,7 @@ mod tests {
     use super::*;
     use crate::config::json5;
 
-    /// Runs `change` on a config of that text; the text after it.
+    /// Runs `change` on a config with that text; returns the text after it.
     fn after<T>(text: &str, change: impl FnOnce(&Path) -> T) -> (T, String) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("clawdbot.json");
@@ -399,7 +400,7 @@ mod tests {
         assert_eq!(json5::parse(&text).unwrap(), json!({ "auth": auth }));
     }
 
-    /// Runs `declare` on a config in parts; what came of it, and the parts after it.
+    /// Runs `declare` on a config in parts; returns the result, and the parts after it.
     fn declared(parts: &[(&str, &str)]) -> (Result<bool, CliError>, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in parts {
@@ -450,7 +451,7 @@ mod tests {
         assert!(error.hint.unwrap().contains("\"acme:a\""), "{}", error.message);
         assert!(error.message.contains("`auth.profiles[\"acme:a\"]`"), "{}", error.message);
         assert_eq!(texts, parts.map(|(_, text)| text));
-        // Control: one of them has the object.
+        // Control: one of the files has the object.
         let parts = [parts[0], ("a.json", "{ auth: { } }"), ("b.json", "{}")];
         assert!(declared(&parts).0.unwrap());
     }

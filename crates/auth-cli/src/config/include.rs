@@ -1,5 +1,4 @@
-//! The config as its files say it: JSON5, with what `$include` names in its place, and variables
-//! as they are written.
+//! The raw config from its files: JSON5, with `$include` resolved, and variables as written.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use crate::host::error::{CliError, Exit};
 use crate::host::paths;
 use crate::host::shell_quote::word;
 
-/// How a text gets here; `None` if there is no such file.
+/// A function that reads a text; `None` if there is no such file.
 pub(crate) type ReadText<'a> = &'a dyn Fn(&Path) -> io::Result<Option<String>>;
 
 /// The text of the file at `path`; `None` if there is none.
@@ -20,7 +19,7 @@ pub(crate) fn read_text(path: &Path) -> io::Result<Option<String>> {
     Ok(read_stamped(path)?.map(|(text, _stamp)| text))
 }
 
-/// The same with the file's state before it was read.
+/// Like [`read_text`], with the file's stamp from before it was read.
 pub(crate) fn read_stamped(path: &Path) -> io::Result<Option<(String, Option<Stamp>)>> {
     match read_text_at_most(path, LARGEST) {
         Ok((text, as_it_was)) => Ok(Some((text, Stamp::from_metadata(&as_it_was)))),
@@ -36,8 +35,8 @@ pub(crate) fn read_stamped(path: &Path) -> io::Result<Option<(String, Option<Sta
     }
 }
 
-/// The value of the config with everything it includes, variables as they are written, and the
-/// files it is in; `None` if there is no file.
+/// The value of the config with everything it includes, variables as written, and its files; `None`
+/// if there is no file.
 pub(crate) fn resolved(
     path: &Path,
     read: ReadText<'_>,
@@ -58,7 +57,7 @@ fn read_json5(path: &Path, read: ReadText<'_>) -> Result<Option<(Value, usize)>,
     };
     match json5::parse(&text) {
         Ok(value) => Ok(Some((value, text.len()))),
-        // Nothing at all, or nothing but comments.
+        // Empty, or only comments.
         Err(_) if matches!(Node::parse(&text), Ok(None)) => {
             Ok(Some((Value::Object(Map::new()), text.len())))
         }
@@ -66,7 +65,7 @@ fn read_json5(path: &Path, read: ReadText<'_>) -> Result<Option<(Value, usize)>,
     }
 }
 
-/// The config cannot be used as it is.
+/// The error for a config that cannot be used.
 pub(crate) fn damaged(path: &Path, reason: &str) -> CliError {
     let message = format!("could not read the config `{}`: {reason}", path.display());
     let hint = if is_open_to_others(reason) {
@@ -77,24 +76,24 @@ pub(crate) fn damaged(path: &Path, reason: &str) -> CliError {
     CliError::new(Exit::Usage, "config", message).hint(hint).path(path)
 }
 
-/// The file that `name` means in an `$include` of `file`.
+/// The file to which `name` refers in an `$include` of `file`.
 pub(crate) fn included_path(file: &Path, name: &str) -> PathBuf {
     paths::normalise(&file.parent().unwrap_or(Path::new("")).join(name))
 }
 
-/// Replaces `$include` by the files it names.
+/// Replaces `$include` with the content of the files it names.
 struct Includes<'a> {
     read: ReadText<'a>,
-    /// The files that include each other.
+    /// The current chain of including files.
     chain: Vec<PathBuf>,
-    /// All of them.
+    /// All files.
     files: Vec<PathBuf>,
     /// The length of all that was included so far.
     size: usize,
 }
 
 impl Includes<'_> {
-    /// `value`, which is in `file` at `key`, with what it includes.
+    /// `value`, which is in `file` at `key`, with its includes resolved.
     fn resolve(
         &mut self,
         value: Value,
@@ -168,7 +167,7 @@ impl Includes<'_> {
         Ok(included)
     }
 
-    /// The `$include` at `key` of `file` is wrong.
+    /// The error for an invalid `$include` at `key` of `file`.
     fn wrong(&self, file: &Path, key: &[Step], reason: &str) -> CliError {
         let key: Vec<_> = key.iter().cloned().chain([INCLUDE.into()]).collect();
         let text = (self.read)(file).ok().flatten().unwrap_or_default();
@@ -180,7 +179,8 @@ impl Includes<'_> {
     }
 }
 
-/// `over` on top of `base`: objects by member, arrays one after the other, else `over`.
+/// Merges `over` into `base`: objects by member, arrays by concatenation; any other value of `over`
+/// replaces that of `base`.
 fn merge(base: Value, over: Value) -> Value {
     match (base, over) {
         (Value::Object(mut base), Value::Object(over)) => {
@@ -201,7 +201,7 @@ fn merge(base: Value, over: Value) -> Value {
     }
 }
 
-/// The key that stands for the content of other files.
+/// The key that includes other files.
 pub(crate) const INCLUDE: &str = "$include";
 const INCLUDE_SHAPE: &str = "`$include` must be a path or a list of paths";
 const DEEPEST_INCLUDE: usize = 10;

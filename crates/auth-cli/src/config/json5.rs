@@ -1,20 +1,20 @@
-//! JSON5 text as a tree that knows where everything is written: for edits that leave the rest of
-//! the text alone, and for errors that name the place. It accepts a little more than JSON5;
-//! what a value *is* is left to the `json5` crate.
+//! JSON5 text as a tree with positions: for edits that leave the rest of the text unchanged, and
+//! for errors that name the position. It accepts a little more than JSON5; the values themselves
+//! are read by the `json5` crate.
 
 use std::fmt;
 use std::ops::Range;
 
 use serde_json::Value;
 
-/// A value and where it is written, in bytes.
+/// A value and its byte range in the text.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) span: Range<usize>,
     pub(crate) shape: Shape,
 }
 
-/// What is inside a value.
+/// The content of a value.
 #[derive(Clone, Debug)]
 pub(crate) enum Shape {
     Object(Vec<Entry>),
@@ -26,21 +26,21 @@ pub(crate) enum Shape {
 /// A member of an object or an item of an array.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    /// The member's name and where that is written.
+    /// The member's name and its byte range.
     pub(crate) name: Option<(String, Range<usize>)>,
     pub(crate) node: Node,
-    /// Where the comma after it is, if there is one.
+    /// The position of the comma after it, if there is one.
     pub(crate) comma: Option<usize>,
 }
 
 impl Entry {
-    /// Where it begins.
+    /// The start of the entry.
     pub(crate) fn start(&self) -> usize {
         self.name.as_ref().map_or(self.node.span.start, |(_, span)| span.start)
     }
 }
 
-/// One step from a value into it.
+/// One step of a path: a member name or an index.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Step {
     Name(String),
@@ -59,7 +59,7 @@ impl From<usize> for Step {
     }
 }
 
-/// A key as people write it: `auth.order.anthropic[1]`.
+/// A path as people write it: `auth.order.anthropic[1]`.
 pub(crate) struct Key<'a>(pub(crate) &'a [Step]);
 
 impl fmt::Display for Key<'_> {
@@ -90,12 +90,12 @@ pub(crate) fn is_plain(name: &str) -> bool {
 pub(crate) struct Fault {
     pub(crate) offset: usize,
     pub(crate) reason: &'static str,
-    /// What was being read.
+    /// The path of the value that was being read.
     pub(crate) path: Vec<Step>,
 }
 
 impl Node {
-    /// The tree of `text`; `None` if there is nothing in it but white space and comments.
+    /// The tree of `text`; `None` if it has only white space and comments.
     pub(crate) fn parse(text: &str) -> Result<Option<Self>, Fault> {
         let mut reader = Reader { text, at: 0, path: Vec::new() };
         reader.skip()?;
@@ -115,7 +115,7 @@ impl Node {
         }
     }
 
-    /// Which entry `step` leads to. Of several members of one name the last one counts.
+    /// The index of the entry for `step`. Of several members with one name the last one counts.
     pub(crate) fn position(&self, step: &Step) -> Option<usize> {
         match (&self.shape, step) {
             (Shape::Object(entries), Step::Name(name)) => entries
@@ -128,21 +128,21 @@ impl Node {
         }
     }
 
-    /// The value that `path` leads to.
+    /// The value at `path`.
     pub(crate) fn at(&self, path: &[Step]) -> Option<&Self> {
         path.iter().try_fold(self, |node, step| {
             node.position(step).map(|place| &node.entries()[place].node)
         })
     }
 
-    /// The value that `path` leads to, or the last one on the way there.
+    /// The value at `path`, or the deepest existing one on the way there.
     pub(crate) fn nearest(&self, path: &[Step]) -> &Self {
         (0..=path.len()).rev().find_map(|length| self.at(&path[..length])).unwrap_or(self)
     }
 }
 
-/// Whether brackets are nested so deeply that a recursive parser should not see the text. Those in
-/// strings and comments count too: nobody writes that many.
+/// Whether brackets are nested too deeply for a recursive parser. Brackets in strings and comments
+/// count too: no real config has that many.
 pub(crate) fn is_too_deep(text: &str) -> bool {
     let mut depth = 0_usize;
     text.bytes().any(|byte| {
@@ -155,7 +155,7 @@ pub(crate) fn is_too_deep(text: &str) -> bool {
     })
 }
 
-/// Line and column of a byte, both from 1; the column is counted in characters.
+/// Line and column of a byte, both starting at 1; the column is counted in characters.
 pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(offset)];
     let line = before.matches('\n').count() + 1;
@@ -163,8 +163,8 @@ pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     (line, before[start..].chars().filter(|c| *c != '\u{feff}').count() + 1)
 }
 
-/// The value of JSON5 text; a byte order mark is accepted. The error has line, column and the key
-/// that was being read.
+/// The value of JSON5 text; a byte order mark is accepted. The error has the line, the column and
+/// the key that was being read.
 pub(crate) fn parse(text: &str) -> Result<Value, String> {
     let at = |line, column, path: &[Step]| match path {
         [] => format!("at line {line}, column {column}"),
@@ -178,7 +178,7 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
         return Err("nested deeper than 128".to_owned());
     }
     json5::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
-        // Ours knows the key, but accepts a little more.
+        // Our parser knows the key, but accepts a little more than JSON5.
         match (Node::parse(text), error.position()) {
             (Err(known), _) => fault(known),
             (Ok(_), Some(place)) => {
@@ -189,7 +189,7 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
     })
 }
 
-/// The parser's own words without its position.
+/// The parser's message without its position.
 fn reason(error: &json5::Error) -> String {
     let text = error.to_string();
     let end = text.find(" at line ").unwrap_or(text.len());
@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
         Fault { offset: self.at, reason, path: self.path.clone() }
     }
 
-    /// Passes over white space and comments.
+    /// Skips white space and comments.
     fn skip(&mut self) -> Result<(), Fault> {
         loop {
             let rest = self.rest();
@@ -262,7 +262,7 @@ impl<'a> Reader<'a> {
         Ok(Node { span: start..self.at, shape })
     }
 
-    /// The entries up to `close`; the opening bracket is next.
+    /// The entries up to `close`; the next character is the opening bracket.
     fn entries(&mut self, close: char) -> Result<Vec<Entry>, Fault> {
         self.at += 1;
         let mut entries: Vec<Entry> = Vec::new();
@@ -341,7 +341,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What follows a backslash.
+    /// The character after a backslash.
     fn escape(&mut self, out: &mut String) -> Result<(), Fault> {
         let Some(c) = self.rest().chars().next() else {
             return Err(self.fault("the text ends in a string"));
@@ -382,7 +382,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// White space of JSON5, line ends among it.
+/// White space of JSON5, including line ends.
 pub(crate) fn is_blank(c: char) -> bool {
     c.is_whitespace() && c != '\u{85}' || c == '\u{feff}'
 }
@@ -393,7 +393,7 @@ fn is_line_end(c: char) -> bool {
 
 fn is_of_name(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '$' | '\u{200c}' | '\u{200d}') || {
-        // Marks are part of names, too; telling them from others is left to the real parser.
+        // Combining marks are also allowed in names; the `json5` crate decides which are valid.
         !c.is_ascii() && !is_blank(c)
     }
 }
@@ -402,7 +402,7 @@ fn is_of_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_' | '$')
 }
 
-/// Whether it may be a number or one of the words that are values.
+/// Whether it may be a number or a literal such as `true`.
 fn is_word(word: &str) -> bool {
     let number = word.trim_start_matches(['+', '-']);
     matches!(number, "true" | "false" | "null" | "Infinity" | "NaN")

@@ -1,5 +1,5 @@
-//! The config as it is written: in parts, each value with the places that it comes from. An edit
-//! needs to know which file holds a key; an error names it.
+//! The config with positions: each value with the places it comes from. An edit needs the file that
+//! holds a key; an error names it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 use crate::config::include::{INCLUDE, included_path};
 use crate::config::json5::{Node, Shape, Step};
 
-/// A place in one of the files.
+/// A position in one of the files.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Place {
     pub(crate) file: PathBuf,
-    /// The way to it in that file's own text.
+    /// The path in that file's own text.
     pub(crate) path: Vec<Step>,
-    /// Whether it is, or is in, an object that includes a file: its own keys go before those of
-    /// the file.
+    /// Whether it is, or is inside, an object with an `$include`: its own keys take precedence over
+    /// those of the included file.
     is_beside_include: bool,
 }
 
-/// A value of the whole config and the places it is made of, the one that counts most last.
+/// A value of the whole config and the places it comes from, the one with the highest precedence
+/// last.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub(crate) places: Vec<Place>,
@@ -32,25 +33,26 @@ enum Inner {
     Nothing,
 }
 
-/// A member or an item: where it is written, and the value there. With `$include` these differ.
+/// A member or an item: its own position, and the value there. With `$include` these differ.
 #[derive(Clone, Debug)]
 struct Slot {
     at: Vec<Place>,
     part: Part,
 }
 
-/// Why an edit has no clear place.
+/// Why the position of an edit is ambiguous.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Unclear {
-    /// Several files have a say in it.
+    /// Several files contribute to the value.
     Several,
-    /// Something else than the object or array that is expected is there.
+    /// The value is not the expected object or array.
     OtherKind,
 }
 
 impl Part {
-    /// The parts of the config at `path`. `read` gives the text of a file; `None` if it cannot be
-    /// had, which makes it a file without content: whoever reads the config complains.
+    /// Locates the parts of the config at `path`. `read` returns the text of a file, or `None` if
+    /// it cannot be read; then the file counts as empty, since reading the config reports the
+    /// error.
     pub(crate) fn read(path: &Path, read: &dyn Fn(&Path) -> Option<String>) -> Self {
         Self::of_file(path, read, 0)
     }
@@ -86,7 +88,7 @@ impl Part {
                 part(Inner::Items(items.collect()))
             }
             Shape::Object(entries) => {
-                // Of two members of one name the later one counts, here as there.
+                // Of two members with one name the later one counts, as in the parser.
                 let named = entries.iter().filter_map(|entry| Some((entry, entry.name.as_ref()?)));
                 let others = named.filter(|(_, (name, _))| name != INCLUDE);
                 let members: BTreeMap<_, _> = others
@@ -129,8 +131,8 @@ impl Part {
         }
     }
 
-    /// Where to set the value of `path`: the place of what is there, or of the nearest object on
-    /// the way, and how many steps lead to it.
+    /// Where to set the value of `path`: the place of the existing value, or of the nearest object
+    /// on the way, and how many steps lead to it.
     pub(crate) fn to_set(&self, path: &[Step]) -> Result<(&Place, usize), Unclear> {
         let (part, taken) = self.nearest(path);
         if taken == path.len() {
@@ -144,7 +146,7 @@ impl Part {
         }
     }
 
-    /// Where the entry of `path` is written.
+    /// The place of the entry at `path`.
     pub(crate) fn to_remove(&self, path: &[Step]) -> Result<&Place, Unclear> {
         let (last, to) = path.split_last().ok_or(Unclear::OtherKind)?;
         let (container, taken) = self.nearest(to);
@@ -154,7 +156,7 @@ impl Part {
         Ok(place)
     }
 
-    /// The array of `path` to whose end something can be added.
+    /// The array at `path`, if an item can be appended to it.
     pub(crate) fn to_push(&self, path: &[Step]) -> Result<&Place, Unclear> {
         let (part, taken) = self.nearest(path);
         match part.places.last() {
@@ -165,7 +167,7 @@ impl Part {
         }
     }
 
-    /// Where the value of `path`, or the nearest on the way to it, is written.
+    /// The place of the value at `path`, or of the nearest one on the way to it.
     pub(crate) fn place_of(&self, path: &[Step]) -> Option<&Place> {
         self.nearest(path).0.places.last()
     }
@@ -195,7 +197,7 @@ impl Part {
     }
 }
 
-/// What `$include` gives: the file, or all of them one upon the other.
+/// The included value: one file, or several merged in order.
 fn included(
     include: &Node,
     here: &Place,
@@ -220,7 +222,7 @@ fn included(
     parts.reduce(merged)
 }
 
-/// `over` on top of `base`.
+/// Merges `over` into `base`.
 fn merged(base: Part, over: Part) -> Part {
     let places = base.places.into_iter().chain(over.places.iter().cloned()).collect();
     let inner = match (base.inner, over.inner) {

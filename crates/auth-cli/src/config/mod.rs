@@ -1,5 +1,5 @@
-//! The user's file, `clawdbot.json` or `moltbot.json`: JSON5 with `$include` and `${VAR}`,
-//! resolved as Clawdbot resolves them. Read only by commands that need it.
+//! The config, `clawdbot.json` or `moltbot.json`: JSON5 with `$include` and `${VAR}`, resolved as
+//! Clawdbot resolves them. Only commands that need it read it.
 
 pub mod agent_id;
 pub mod cache;
@@ -31,20 +31,20 @@ use crate::host::paths::MAIN_AGENT;
 /// The resolved config.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where it is, or would be.
+    /// Its path, whether it exists or not.
     pub path: PathBuf,
-    /// Whether there is one.
+    /// Whether the file exists.
     pub exists: bool,
-    /// Its value; an empty object if there is none.
+    /// Its value; an empty object if there is no file.
     pub value: Value,
     /// The files it was read from, the main one first.
     pub files: Vec<PathBuf>,
-    /// What is odd about the parts that we use.
+    /// Warnings about the parts that we use.
     pub warnings: Vec<String>,
-    /// The state of each of the files just before it was read; `None` where the system does not
-    /// tell.
+    /// The stamp of each file from just before it was read; `None` if the system does not report
+    /// enough.
     pub stamps: Vec<Option<Stamp>>,
-    /// No variable of the environment decides about [what routing reads](Self::projection).
+    /// Whether [what routing reads](Self::projection) is independent of environment variables.
     pub is_fixed: bool,
     /// The variables that decide about it.
     pub variables: Vec<String>,
@@ -53,27 +53,28 @@ pub struct Config {
 /// The models that an agent may use, as the config names them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Models {
-    /// The model to use first, if one is configured.
+    /// The primary model, if one is configured.
     pub primary: Option<String>,
-    /// What to use when it fails.
+    /// The models to use if it fails.
     pub fallbacks: Vec<String>,
 }
 
 impl Config {
-    /// Reads and resolves the config of `context`. No file is an empty config.
+    /// Reads and resolves the config of `context`. Without a file the config is empty.
     ///
     /// # Errors
-    /// The file, or one it includes, cannot be read or is not JSON5; line and column are named.
+    /// The file, or one it includes, cannot be read or is not JSON5; the error names line and
+    /// column.
     pub fn load(context: &Context) -> Result<Self, CliError> {
         Self::read(&context.paths().config, &|name| context.env(name).map(str::to_owned))
     }
 
-    /// What it is where there is no file.
+    /// The config if there is no file.
     pub fn empty(path: &Path) -> Self {
         Self { value: Value::Object(Map::new()), ..Self::absent(path) }
     }
 
-    /// The same for a certain file and environment.
+    /// Like [`load`](Self::load), for a given file and environment.
     pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, CliError> {
         let mut config = Self::empty(path);
         let stamps = RefCell::new(Vec::new());
@@ -94,7 +95,7 @@ impl Config {
             return Err(damaged(path, "it is not an object"));
         }
         let own = own_variables(&config.value);
-        // What the environment has counts, unless it is blank and the config knows better.
+        // The environment takes precedence, unless its value is blank and the config has one.
         let lookup = |name: &str| {
             let set = env(name);
             let is_blank = set.as_deref().is_none_or(|value| trim(value).is_empty());
@@ -117,7 +118,7 @@ impl Config {
         Ok(config)
     }
 
-    /// No config at all, where one would be at `path`; its value is null.
+    /// A missing config at `path`; its value is null.
     pub(crate) fn absent(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
@@ -131,7 +132,7 @@ impl Config {
         }
     }
 
-    /// The part that decides which token is handed out: all that the other methods read, but for
+    /// The part that determines which token is used: everything that the other methods read, except
     /// the models and keys that only `models status` shows.
     pub fn projection(&self) -> Value {
         let is_kept = |(name, value): &(&String, &Value)| {
@@ -155,7 +156,7 @@ impl Config {
         })
     }
 
-    /// What matters to routing.
+    /// The routing configuration.
     pub fn routing(&self) -> auth_routing::Config {
         auth_routing::Config::from_json(&self.value)
     }
@@ -171,8 +172,7 @@ impl Config {
         self.agents().find(|entry| entry["id"].as_str().map(agent_id).as_deref() == Some(id))
     }
 
-    /// The id of the agent that is meant when nobody names one: the one marked `default`, else
-    /// the first one, else `main`.
+    /// The default agent's id: the agent marked `default`, else the first one, else `main`.
     pub fn default_agent(&self) -> String {
         let marked = self.agents().find(|entry| entry["default"] == true);
         let entry = marked.or_else(|| self.agents().next());
@@ -185,12 +185,13 @@ impl Config {
         models_of(&self.value["agents"]["defaults"]["model"])
     }
 
-    /// What the agent `id` has of its own of the chat models.
+    /// The chat models that the agent `id` overrides.
     pub fn models_of_agent(&self, id: &str) -> Models {
         self.agent(id).map(|entry| models_of(&entry["model"])).unwrap_or_default()
     }
 
-    /// The models to try for the agent `id` when the first one fails: its own list, if it has one.
+    /// The models to try for the agent `id` when its primary model fails: its own list, if it has
+    /// one.
     pub fn fallbacks_of_agent(&self, id: &str) -> Vec<String> {
         let has_own = self.agent(id).is_some_and(|entry| entry["model"]["fallbacks"].is_array());
         if has_own { self.models_of_agent(id).fallbacks } else { self.models().fallbacks }
@@ -201,7 +202,7 @@ impl Config {
         models_of(&self.value["agents"]["defaults"]["imageModel"])
     }
 
-    /// `agents.defaults.models`: the models one may choose, each with its alias.
+    /// `agents.defaults.models`: the allowed models, each with its alias.
     pub fn listed_models(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let models = self.value["agents"]["defaults"]["models"].as_object();
         models.into_iter().flatten().map(|(model, entry)| {
@@ -223,7 +224,7 @@ impl Config {
     }
 }
 
-/// `{primary, fallbacks}`, or just the primary one.
+/// `{primary, fallbacks}`, or just the primary model.
 pub(crate) fn models_of(value: &Value) -> Models {
     let text =
         |value: &Value| value.as_str().map(trim).filter(|text| !text.is_empty()).map(str::to_owned);
@@ -234,7 +235,7 @@ pub(crate) fn models_of(value: &Value) -> Models {
     }
 }
 
-/// A problem with the place where it is written.
+/// A problem, with the position of its key.
 fn told(key: &[Step], what: &str, parts: &Part) -> String {
     let place = parts.place_of(key);
     let written = place.and_then(|place| {
@@ -254,7 +255,7 @@ mod tests {
     use super::*;
     use crate::host::error::Exit;
 
-    /// Reads the first of `files`; the name is a path below a temporary directory.
+    /// Reads the first of `files`; each name is a path below a temporary directory.
     fn read(files: &[(&str, &str)]) -> Result<Config, CliError> {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {

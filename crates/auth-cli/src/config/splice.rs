@@ -1,5 +1,5 @@
-//! Changes of JSON5 text that touch nothing but what they are about: every comment, quote, indent,
-//! comma and line end around it stays, and what is new looks like what is there.
+//! Local changes of JSON5 text: every comment, quote, indentation, comma and line end around a
+//! change stays, and new text follows the existing style.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -8,22 +8,23 @@ use serde_json::Value;
 
 use crate::config::json5::{Entry, Node, Shape, Step, after_blanks, is_plain};
 
-/// What is done at one place of a text.
+/// The action at one position of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
-    /// The value is replaced, or the member added to the object that is there.
+    /// Replace the value, or add the member to the existing object.
     Set(Value),
-    /// The entry goes.
+    /// Remove the entry.
     Remove,
-    /// An item is added at the end of the array.
+    /// Append an item to the array.
     Push(Value),
 }
 
-/// The text after `action` at `path`; all but the last step of a `Set` must be there.
+/// The text after `action` at `path`. All steps of the path must exist, except the last one of a
+/// `Set`.
 pub(crate) fn spliced(text: &str, path: &[Step], action: &Action) -> Option<String> {
     let style = Style::from_environment(text);
     let Some(root) = Node::parse(text).ok()? else {
-        // Nothing but comments: the value comes after them.
+        // Only comments: the value is added after them.
         let Action::Set(value) = action else { return None };
         let value = nested(path, value);
         let newline = style.newline;
@@ -60,7 +61,7 @@ pub(crate) fn spliced(text: &str, path: &[Step], action: &Action) -> Option<Stri
     Some(apply(text, edits))
 }
 
-/// `value` inside of objects that have the names of `path`.
+/// `value` inside nested objects with the names of `path`.
 pub(crate) fn nested(path: &[Step], value: &Value) -> Value {
     path.iter().rev().fold(value.clone(), |value, step| match step {
         Step::Name(name) => Value::Object([(name.clone(), value)].into_iter().collect()),
@@ -79,16 +80,16 @@ fn apply(text: &str, mut edits: Vec<Edit>) -> String {
     text
 }
 
-/// How the author writes.
+/// The formatting style of the text.
 struct Style<'a> {
     text: &'a str,
     newline: &'static str,
     /// One level of indentation.
     unit: &'a str,
     quote: char,
-    /// Whether names are quoted that need not be.
+    /// Whether names are quoted even if they need no quotes.
     quotes_names: bool,
-    /// Whether there are line ends between the values at all.
+    /// Whether there are line ends between the values.
     is_tall: bool,
 }
 
@@ -116,7 +117,7 @@ impl<'a> Style<'a> {
         style
     }
 
-    /// The white space at the beginning of the line of `at`.
+    /// The indentation of the line that contains `at`.
     fn indent_at(&self, at: usize) -> &'a str {
         let start = self.line_start(at);
         let line = &self.text[start..];
@@ -176,7 +177,7 @@ impl<'a> Style<'a> {
         let newline = self.newline;
         let content = inner.trim_end_matches(crate::config::json5::is_blank).len();
         if inner[content..].contains('\n') {
-            // Brackets on lines of their own, perhaps with comments between them.
+            // The brackets are on lines of their own, perhaps with comments between them.
             let new = self.entry(name, value, &indent, true, false);
             let at = open + content;
             return vec![(at..at, format!("{newline}{indent}{new}"))];
@@ -196,7 +197,8 @@ impl<'a> Style<'a> {
         vec![(open..close, format!("{space}{new}{space}"))]
     }
 
-    /// Where the line ends on which `at` is, comments included; or `at`, if something else follows.
+    /// The end of the line that contains `at`, comments included; or `at`, if something else
+    /// follows.
     fn end_of_line(&self, at: usize) -> usize {
         let mut end = at;
         loop {
@@ -214,15 +216,14 @@ impl<'a> Style<'a> {
         }
     }
 
-    /// Takes an entry away, and with it its comma and the line it had for itself. Comments beside
-    /// it stay.
+    /// Removes an entry, its comma, and its line if it had one for itself. Comments beside it stay.
     fn remove(&self, entries: &[Entry], place: usize) -> Vec<Edit> {
         let entry = &entries[place];
         let start = entry.start();
         let mut end = entry.node.span.end;
         let mut edits = Vec::new();
         match entry.comma {
-            // What is between the value and its comma is a comment, or nothing.
+            // There is only a comment, or nothing, between the value and its comma.
             Some(comma) if self.text[end..comma].trim().is_empty() => end = comma + 1,
             Some(comma) => edits.push((comma..comma + 1, String::new())),
             None => {}
@@ -243,7 +244,7 @@ impl<'a> Style<'a> {
             return edits;
         }
         match comma_before {
-            // The white space before the entry goes with the comma that is no longer needed.
+            // The white space before the entry is removed with the unneeded comma.
             Some(comma) if self.text[comma + 1..start].trim().is_empty() => {
                 edits.push((comma..end, String::new()));
             }
@@ -272,7 +273,7 @@ impl<'a> Style<'a> {
         }
     }
 
-    /// A value as the author would write it: objects on lines of their own if `is_tall`.
+    /// A value in the text's style: objects on lines of their own if `is_tall`.
     fn print(&self, value: &Value, indent: &str, is_tall: bool) -> String {
         match value {
             Value::String(text) => self.quoted(text),
@@ -344,7 +345,7 @@ impl<'a> Style<'a> {
     }
 }
 
-/// Whether the author puts no space after a colon.
+/// Whether the text has no space after a colon.
 fn is_tight(text: &str, entry: &Entry) -> bool {
     match &entry.name {
         Some((_, span)) => text[span.end..entry.node.span.start] == *":",
@@ -352,7 +353,7 @@ fn is_tight(text: &str, entry: &Entry) -> bool {
     }
 }
 
-/// What the author does how often.
+/// Counts of the style choices in the text.
 #[derive(Default)]
 struct Habits<'a> {
     unit: Option<&'a str>,

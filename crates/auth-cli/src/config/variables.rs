@@ -1,4 +1,4 @@
-//! `${NAME}` in the config: what it stands for.
+//! `${NAME}` in the config, and its value.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::config::json5::Step;
 
-/// The variables that the config itself sets where the environment does not: `env.vars`, and
-/// strings directly in `env`, which win.
+/// The variables that the config itself sets if the environment does not: `env.vars`, and strings
+/// directly in `env`, which take precedence.
 pub(crate) fn own_variables(config: &Value) -> BTreeMap<String, String> {
     let vars = config["env"]["vars"].as_object().into_iter().flatten();
     let vars = vars.filter(|(_, value)| value.as_str().is_some_and(|it| !it.is_empty()));
@@ -20,9 +20,9 @@ pub(crate) fn own_variables(config: &Value) -> BTreeMap<String, String> {
     all.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
 }
 
-/// Replaces `${NAME}` in all strings below `value`; `$${NAME}` stands for the text `${NAME}`.
-/// One that is not set stays as it is and is told to `missing`: it may well be in a part that
-/// concerns nobody here.
+/// Replaces `${NAME}` in all strings below `value`; `$${NAME}` becomes the text `${NAME}`. An unset
+/// variable stays as it is and is passed to `missing`: it may be in a part of the config that we do
+/// not use.
 pub(crate) fn substitute(
     value: &mut Value,
     place: &mut Vec<Step>,
@@ -51,7 +51,7 @@ pub(crate) fn substitute(
     }
 }
 
-/// Whether a variable of the environment decides about any string below `value`.
+/// Whether any string below `value` depends on an environment variable.
 pub(crate) fn mentions_variable(value: &Value) -> bool {
     match value {
         Value::Object(members) => members.values().any(mentions_variable),

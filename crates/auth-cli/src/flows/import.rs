@@ -1,7 +1,7 @@
-//! `models auth import`: takes credentials over from another tool, once: all of them or none.
+//! `models auth import`: imports credentials from another tool, once: all of them or none.
 //!
-//! First everything is read, checked and decided, with the questions that a user must answer; then
-//! it is written in one step. What is not taken is named, with the reason.
+//! First everything is read, checked and decided, with the questions for the user; then it is
+//! written in one step. Credentials that are not imported are named, with the reason.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -30,26 +30,27 @@ use crate::profiles::save::key_place::{self, Decision, KeyPlace, Taken, holding,
 use crate::profiles::save::{self, Take};
 use crate::profiles::{sink, view};
 
-/// Whose credential is taken over, and how much of it.
+/// The file to import from, and how much of a login to import.
 #[derive(Clone, Debug)]
 pub struct ImportRequest {
     /// `codex`, `claude`, `qwen`, `gemini`, `openclaw`, or the path of a file.
     pub from: String,
-    /// The access token only.
+    /// Import the access token only.
     pub access_only: bool,
-    /// The refresh token too: the other tool must not use it any more.
+    /// Import the refresh token too: the other tool must stop using it.
     pub take_over: bool,
-    /// The provider, where the file does not tell.
+    /// The provider, if the file does not name it.
     pub provider: Option<String>,
     /// The profile to store it as.
     pub profile_id: Option<String>,
-    /// A profile of that name is replaced.
+    /// Replace an existing profile of that name.
     pub force: bool,
     /// Commands that print keys are taken over without a question.
     pub accept_commands: bool,
 }
 
-/// Reads the other tool's file, has the user choose where a choice is to be made, and stores.
+/// Reads the other tool's file, lets the user choose if there is a choice, and stores the
+/// credentials.
 pub fn run(args: &ImportRequest, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (config, agent, context) = (invocation.config()?, invocation.agent()?, invocation.context);
     let sink = sink::for_agent(agent, &config, context)?;
@@ -110,7 +111,7 @@ fn agree_to_commands(plan: &Plan, args: &ImportRequest, context: &Context) -> Re
     Err(CliError::usage("the commands were not accepted").hint("nothing was stored"))
 }
 
-/// The file, and what is in it.
+/// The file, and its content.
 fn find(
     args: &ImportRequest,
     agent: &Agent,
@@ -217,25 +218,25 @@ fn nothing(message: String, hint: &str, path: &Path) -> CliError {
     CliError::new(Exit::NoCredential, "nothing_to_import", message).hint(hint).path(path)
 }
 
-/// What will be written, once all of it is decided.
+/// What will be written, after everything is decided.
 struct Plan {
-    /// The store as it will be.
+    /// The resulting store.
     document: Document,
     takes: Vec<(Foreign, Take)>,
-    /// What is stored already.
+    /// Credentials that are stored already.
     unchanged: Vec<(ProfileId, Kind)>,
     left_out: Vec<LeftOut>,
-    /// What to say once it is written.
+    /// Messages to show after the write.
     notes: Vec<String>,
-    /// The user took nothing of a login.
+    /// The user chose to import nothing of a login.
     is_declined: bool,
-    /// A login was left out that cannot be renewed here.
+    /// A login was skipped because it cannot be refreshed here.
     is_not_renewable: bool,
 }
 
-/// What becomes of a login.
+/// The decision for a login.
 enum Chosen {
-    /// This is stored; whether it is what the file says.
+    /// Store this credential; the flag says whether it equals the one in the file.
     Take(Credential, bool),
     LeftOut(String),
     NotRenewable,
@@ -312,7 +313,7 @@ impl Plan {
                 self.unchanged.push((id, credential.kind()));
                 return Ok(());
             }
-            // It was made an error of.
+            // This case was already reported as an error.
             Decision::Refused => return Ok(()),
         };
         if let Some(other) = beside {
@@ -341,7 +342,7 @@ impl Plan {
         self.left_out.push(LeftOut { entry, reason: reason.into() });
     }
 
-    /// Where a credential goes.
+    /// Decides the profile for a credential.
     fn place(
         &self,
         foreign: &Foreign,
@@ -363,8 +364,8 @@ impl Plan {
         );
         let mut place = KeyPlace::for_key(args.profile_id.as_deref(), usual, args.force)?;
         let is_free = !self.document.contains(&place.id);
-        // A store comes as it was, though two of its profiles hold one key. Two that hold one
-        // refresh token would end each other's login.
+        // A store is imported unchanged, even if two of its profiles have the same key. With the
+        // same refresh token they would invalidate each other's login.
         if foreign.id.is_some() && is_free && credential.kind() != Kind::OAuth {
             return Ok(Decision::Save { id: place.id, beside: None });
         }
@@ -393,8 +394,9 @@ impl Plan {
         }
     }
 
-    /// What our own records say of a login that is taken over: it was renewed here since, as that
-    /// profile; or it is dead. Its refresh token would be refused, and might end the living one.
+    /// What our records know about an imported login: either it was refreshed here since, as that
+    /// profile; or it is invalid. Its refresh token would be refused, and sending it might revoke
+    /// the current one.
     fn renewed_here(
         &self,
         foreign: &Foreign,
@@ -421,7 +423,7 @@ impl Plan {
         })
     }
 
-    /// Nothing of a file can be imported.
+    /// The error if nothing in a file can be imported.
     fn nothing(&self, path: &Path) -> CliError {
         let reasons = self.left_out.iter().map(|it| format!("`{}`: {}", it.entry, it.reason));
         let message = format!(
@@ -438,7 +440,7 @@ impl Plan {
     }
 }
 
-/// Names come from a file that anybody may have written.
+/// Names come from an untrusted file.
 fn check_id(foreign: &Foreign) -> Result<(), CliError> {
     let Some(id) = &foreign.id else { return Ok(()) };
     if id.trim().is_empty() || id.contains(char::is_control) {
@@ -450,7 +452,7 @@ fn check_id(foreign: &Foreign) -> Result<(), CliError> {
     Ok(())
 }
 
-/// A key or token that can be one. A tool may say where a key is instead: that is left out.
+/// Checks that a key or token is valid. An entry that only refers to a key is skipped.
 fn checked(foreign: &Foreign, credential: &Credential) -> Result<Chosen, CliError> {
     if let Credential::Reference(KeyReference::Env { id }) = credential
         && let Err(reason) = VariableName::parse(id)
@@ -494,13 +496,13 @@ fn checked(foreign: &Foreign, credential: &Credential) -> Result<Chosen, CliErro
         }
         _ => Credential::ApiKey(value.secret),
     };
-    // Spaces around a token are kept, and not handed out.
+    // Spaces around a token are stored, but are not part of the output.
     let is_as_written = is_same(&cleaned, credential);
     let taken = if is_as_written { credential.clone() } else { cleaned };
     Ok(Chosen::Take(taken, is_as_written))
 }
 
-/// What of a login is stored: what the user chooses.
+/// The part of a login that is stored, according to the user's choice.
 fn chosen(
     foreign: &Foreign,
     args: &ImportRequest,
@@ -573,7 +575,7 @@ fn chosen(
     })
 }
 
-/// The command once more, with the profile that was named or without.
+/// The command to run again, with or without the named profile.
 fn again(args: &ImportRequest, with_profile: bool, agent: &Agent) -> String {
     let mut command = format!("clawdbot models auth import{}", option("--from", &args.from));
     if args.access_only {
@@ -590,7 +592,7 @@ fn again(args: &ImportRequest, with_profile: bool, agent: &Agent) -> String {
     command + &agent.option()
 }
 
-/// A profile that would be replaced is another agent's.
+/// The error if the profile to replace belongs to another agent.
 fn not_here(id: &ProfileId, foreign: &Foreign, holder: &Agent) -> CliError {
     let message =
         format!("`{id}` belongs to the agent `{}`, which shares it; nothing was stored", holder.id);
@@ -601,7 +603,7 @@ fn not_here(id: &ProfileId, foreign: &Foreign, holder: &Agent) -> CliError {
         .profile(id)
 }
 
-/// What was taken, what was there already, and what was left out.
+/// What was imported, what was stored already, and what was skipped.
 fn report(plan: &Plan, agent: &Agent, context: &Context) -> Report {
     let imported = plan.takes.iter().map(|(foreign, take)| {
         json!({
@@ -659,7 +661,7 @@ fn report(plan: &Plan, agent: &Agent, context: &Context) -> Report {
     report
 }
 
-/// What was taken, in a word or two.
+/// What was imported, in a word or two.
 fn noun(taken: &Credential, of: &Credential) -> &'static str {
     match (taken, of) {
         (Credential::Token { .. }, Credential::OAuth(_)) => "access token",

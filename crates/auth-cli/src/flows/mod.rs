@@ -1,4 +1,4 @@
-//! What several commands run.
+//! Procedures that several commands run.
 
 pub(crate) mod gateway;
 pub mod import;

@@ -1,4 +1,4 @@
-//! The model that is used first: its place in the config, and setting it.
+//! The primary model: its place in the config, and setting it.
 
 use auth_store::ProviderId;
 use serde_json::{Value, json};
@@ -11,12 +11,12 @@ use crate::host::error::CliError;
 use crate::host::report::Report;
 use crate::profiles::view::{self, DEFAULT_PROVIDER};
 
-/// Which model of an agent is meant.
+/// Which model of an agent to set.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Use {
-    /// The one that talks.
+    /// The chat model.
     Chat,
-    /// The one that looks at pictures.
+    /// The image model.
     Image,
 }
 
@@ -43,7 +43,7 @@ impl Use {
     }
 }
 
-/// Makes a model the first one, for all agents or for one.
+/// Sets the primary model, for all agents or for one.
 pub fn set(text: &str, which: Use, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let config = invocation.config()?;
     let place = place(which, invocation)?;
@@ -63,12 +63,12 @@ pub fn set(text: &str, which: Use, invocation: &Invocation<'_>) -> Result<Report
     Ok(changed(response, &format!("{}{of}: {model}", which.name()), invocation))
 }
 
-/// `provider/model` of what a user wrote.
+/// The model that a user named, as `provider/model`.
 pub(crate) fn model_named(text: &str, config: &Config) -> Result<String, CliError> {
     view::model_of(text, &ProviderId::new(DEFAULT_PROVIDER), config).map(|it| it.to_string())
 }
 
-/// Where in the config the model is: that of all agents, or that of the one that is named.
+/// The place of the model in the config: for all agents, or for the named one.
 pub(crate) fn place(which: Use, invocation: &Invocation<'_>) -> Result<Vec<Step>, CliError> {
     if invocation.named().is_none() {
         return Ok(vec!["agents".into(), "defaults".into(), which.key().into()]);
@@ -97,7 +97,7 @@ pub(crate) fn at<'a>(value: &'a Value, path: &[Step]) -> &'a Value {
     found.unwrap_or(NOTHING)
 }
 
-/// What the config says now.
+/// The report of the new config values.
 pub(crate) fn changed(response: Value, text: &str, invocation: &Invocation<'_>) -> Report {
     let context = invocation.context;
     let mut report = Report::from_data(response);

@@ -29,13 +29,13 @@ use crate::profiles::{audit, save, sink};
 pub struct PasteRequest {
     /// The provider; it need not be a known one.
     pub provider: String,
-    /// The profile to store it as; `None`: one is named after the provider.
+    /// The profile to store it as; `None` for a name derived from the provider.
     pub profile_id: Option<String>,
-    /// What it is.
+    /// The kind of secret.
     pub secret: Pasted,
     /// The command that stores it, for hints.
     pub command: &'static str,
-    /// Whether it replaces what the profile holds.
+    /// Whether it replaces the content of the profile.
     pub force: bool,
     /// Whether the user may be asked about that.
     pub may_ask: bool,
@@ -46,16 +46,16 @@ pub struct PasteRequest {
 /// What is pasted.
 #[derive(Clone, Debug)]
 pub enum Pasted {
-    /// A token, which ends so long from now.
+    /// A token, with its remaining lifetime.
     Token(Option<Duration>),
-    /// A key, and where it stays if it is not to be copied.
+    /// A key, or the place of a key that is not copied.
     ApiKey(Option<Place>),
 }
 
-/// Where a key stays, as the user writes it.
+/// The place of a key, as the user wrote it.
 #[derive(Clone, Debug)]
 pub enum Place {
-    /// This variable of the environment.
+    /// This environment variable.
     Env(String),
     /// The first line of this file.
     File(String),
@@ -64,7 +64,7 @@ pub enum Place {
 }
 
 impl PasteRequest {
-    /// A token without an end that is known.
+    /// A token without a known expiry.
     pub fn token(provider: &str, profile_id: Option<&str>) -> Self {
         Self {
             provider: provider.to_owned(),
@@ -82,7 +82,7 @@ impl PasteRequest {
         Self { command: "setup-token", ..Self::token(provider, profile_id) }
     }
 
-    /// A key that is copied.
+    /// A key that is copied into the store.
     pub fn api_key(provider: &str, profile_id: Option<&str>) -> Self {
         let secret = Pasted::ApiKey(None);
         Self { secret, command: "paste-api-key", ..Self::token(provider, profile_id) }
@@ -114,10 +114,11 @@ pub fn run(request: &PasteRequest, invocation: &Invocation<'_>) -> Result<Report
     store(&request.provider, request.profile_id.as_deref(), &what, invocation)
 }
 
-/// The place of a key in the environment.
+/// The reference to a key in the environment.
 ///
 /// # Errors
-/// That can be the name of no variable. It is not repeated: it may be the key itself.
+/// The name cannot be that of a variable. The error does not repeat it, because it may be the key
+/// itself.
 fn variable(name: &str) -> Result<KeyReference, CliError> {
     let id = VariableName::parse(name.trim()).map_err(|reason| match reason {
         VariableNameError::Form => CliError::usage(
@@ -136,11 +137,11 @@ struct What {
     command: &'static str,
     kind: Kind,
     expires_in: Option<Duration>,
-    /// The name of the profile after the colon, where none is given.
+    /// The part after the colon in the profile's name, if the user gives none.
     name: &'static str,
-    /// Where it stays, if it is not to be copied.
+    /// The place of the key, if it is not copied.
     place: Option<KeyReference>,
-    /// Whether it replaces what the profile holds.
+    /// Whether it replaces the content of the profile.
     force: bool,
     /// Whether the user may be asked about that.
     may_ask: bool,
@@ -184,7 +185,7 @@ impl What {
         if self.kind == Kind::ApiKey { "key" } else { "token" }
     }
 
-    /// The command that stores one of `provider`, for that agent.
+    /// The command that stores a secret of `provider`, for that agent.
     fn command(&self, provider: &ProviderId, agent: &Agent) -> String {
         let of = option("--provider", provider);
         format!("clawdbot models auth {}{of}{}", self.command, agent.option())
@@ -275,7 +276,7 @@ fn store(
     Ok(report)
 }
 
-/// Where it goes; at a terminal the user decides whether it replaces what is there.
+/// Decides the profile; at a terminal the user chooses whether to replace existing content.
 fn resolved(
     place: &mut KeyPlace,
     provider: &ProviderId,
@@ -297,7 +298,7 @@ fn resolved(
     Ok(decision)
 }
 
-/// It is stored already.
+/// The report for a secret that is stored already.
 fn unchanged(
     id: &ProfileId,
     provider: &ProviderId,
@@ -336,7 +337,7 @@ fn told(
     })
 }
 
-/// The profile that was named holds something else.
+/// The error for a named profile that has other content.
 fn refused(
     id: &ProfileId,
     provider: &ProviderId,
@@ -349,7 +350,7 @@ fn refused(
     let message = format!("{}; nothing was stored", holding(id, credential, document));
     let (to_replace, beside) = match what.place {
         None => (format!("{command}{} --force", option("--profile-id", id)), command),
-        // The place need not be repeated, and may have a secret in it.
+        // The place is not repeated, because it may contain a secret.
         Some(_) => ("add --force".to_owned(), "leave out --profile-id".to_owned()),
     };
     CliError::usage(message)
@@ -387,7 +388,7 @@ fn secret(
     })
 }
 
-/// Says what was taken off a pasted key.
+/// Reports what was removed from a pasted key.
 fn say_removed(removed: &[Removed], noun: &str, context: &Context) {
     if !removed.is_empty() {
         let removed: Vec<_> = removed.iter().map(ToString::to_string).collect();
@@ -395,7 +396,7 @@ fn say_removed(removed: &[Removed], noun: &str, context: &Context) {
     }
 }
 
-/// What to do instead of what was pasted.
+/// What to do instead of the invalid paste.
 fn pasted_way_out(error: &PasteError, provider: &ProviderId, what: &What, command: &str) -> String {
     let (noun, is_key) = (what.noun(), what.kind == Kind::ApiKey);
     match error {
@@ -419,7 +420,7 @@ fn pasted_way_out(error: &PasteError, provider: &ProviderId, what: &What, comman
     }
 }
 
-/// Fetches the key once, to warn. It may well come to its place later.
+/// Fetches the key once, only to warn: it may be put in its place later.
 fn try_out(place: &KeyReference, provider: &ProviderId, looks: &Looks, context: &Context) {
     let found = key_reference::look(place, context);
     let warnings = match found {
@@ -460,7 +461,7 @@ mod tests {
         Store::at(home.join(".clawdbot/agents/main/agent/auth-profiles.json"))
     }
 
-    /// Runs `clawdbot models auth …` with that input; the exit code and what was said.
+    /// Runs `clawdbot models auth …` with that input; returns the exit code and the output.
     fn run(home: &Path, arguments: &[&str], input: &str) -> (u8, String) {
         let (said, mut context) = (Captured::default(), Context::sealed(home, NOW));
         context.set_stdin(Cursor::new(input.to_owned().into_bytes()));
@@ -525,7 +526,7 @@ mod tests {
         assert_eq!(store_at(home.path()).read().unwrap().profiles().count(), 0);
     }
 
-    /// What `models auth token` prints in that environment, and its exit code.
+    /// The output of `models auth token` in that environment, and its exit code.
     fn token(home: &Path, env: &[(&str, &str)]) -> (u8, String) {
         let (said, mut context) = (Captured::default(), Context::sealed(home, NOW));
         context.env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
@@ -554,7 +555,7 @@ mod tests {
         assert_eq!((exit, said.contains(r#""reference": "env: ACME_WORK""#)), (0, true), "{said}");
         let (_, said) = run(home.path(), &["list"], "");
         assert!(said.contains("env: ACME_WORK"), "{said}");
-        // A key that is pasted takes its place, if it shall.
+        // With `--force`, a pasted key replaces the reference.
         let paste = ["paste-api-key", "--provider", "acme", "--force"];
         assert_eq!(run(home.path(), &paste, "k-3").0, 0);
         assert_eq!(token(home.path(), &[]), (0, "k-3\n".to_owned()));
@@ -794,7 +795,7 @@ mod tests {
         assert_eq!((exit, said.contains("no way to revoke")), (0, true), "{said}");
         assert_eq!(run(home.path(), &["logout", "acme:default"], "").0, 3);
 
-        // Nobody listens on port 1.
+        // Nothing listens on port 1.
         let manifest = r#"{"id": "acme", "flows": ["authorization_code"], "client_id": "c",
             "endpoints": {"authorization": "http://127.0.0.1:1/a", "token": "http://127.0.0.1:1/t",
             "revocation": "http://127.0.0.1:1/r"}}"#;

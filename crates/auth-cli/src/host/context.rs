@@ -1,6 +1,6 @@
-//! The outside world as one value. This is the only file that asks the operating system for the
-//! environment, the working directory, the clock, entropy or the terminal; tests build a
-//! [`Context`] of their own, with a fixed clock, temporary directories and captured output.
+//! The outside world as one value. Only this file asks the operating system for the environment,
+//! the working directory, the clock, entropy or the terminal; tests build their own [`Context`],
+//! with a fixed clock, temporary directories and captured output.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -19,9 +19,9 @@ use crate::host::error::{CliError, Exit};
 use crate::host::paths::{self, Inputs, Paths};
 use crate::host::text;
 
-/// What a run of the program may see and touch.
+/// Everything that a run of the program may see and touch.
 pub struct Context {
-    /// The environment, as it was at the start.
+    /// The environment at the start of the process.
     pub env: BTreeMap<OsString, OsString>,
     /// The working directory; empty if it no longer exists.
     pub cwd: PathBuf,
@@ -31,19 +31,19 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// Fills a buffer with random bytes.
     pub entropy: Arc<Entropy>,
-    /// Which of our streams are a terminal, and how wide it is.
+    /// Which of our streams are a terminal, and its width.
     pub terminal: Terminal,
     /// The id of this process.
     pub process_id: u32,
     /// The path of this program.
     pub program: Option<PathBuf>,
-    /// What we are told.
+    /// Standard input.
     stdin: RefCell<Reader>,
-    /// Data: what was asked for, and nothing else.
+    /// Data: the requested output, and nothing else.
     stdout: RefCell<Writer>,
-    /// Talk: progress, questions, warnings, errors.
+    /// Messages: progress, questions, warnings, errors.
     stderr: RefCell<Writer>,
-    /// What was recovered of damaged stores, to be told at the end.
+    /// Recoveries of damaged stores, to be reported at the end.
     pub recoveries: Recoveries,
     /// What is done is said on stderr.
     pub verbose: Cell<bool>,
@@ -51,29 +51,29 @@ pub struct Context {
     pub utc: Cell<bool>,
     /// The system has a local time. Without it, only `TZ` tells one.
     has_local_time: bool,
-    /// Looked for once: nothing of it changes while we run.
+    /// Computed once: the paths do not change while we run.
     paths: OnceLock<Paths>,
     zone: OnceLock<TimeZone>,
 }
 
-/// What is read from.
+/// The type of an input stream.
 pub(crate) type Reader = Box<dyn Read + Send>;
-/// What is written to.
+/// The type of an output stream.
 pub(crate) type Writer = Box<dyn Write + Send>;
 
 /// Fills a buffer with random bytes.
 pub type Entropy = dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync;
 
-/// What we know of the terminal.
+/// Properties of the terminal.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terminal {
-    /// Somebody can type.
+    /// Standard input is a terminal.
     pub stdin: bool,
-    /// Data goes to a user.
+    /// Standard output is a terminal.
     pub stdout: bool,
-    /// Talk goes to a user.
+    /// Standard error is a terminal.
     pub stderr: bool,
-    /// Its columns, where stdout is one.
+    /// The columns of the terminal, if stdout is one.
     pub width: Option<usize>,
     /// It sends keys, and its cursor can be moved.
     pub has_keys: bool,
@@ -135,7 +135,7 @@ impl Context {
         }
     }
 
-    /// The real world.
+    /// The real outside world.
     #[expect(clippy::disallowed_methods, reason = "the one place where the environment enters")]
     pub fn real() -> Self {
         Self {
@@ -170,9 +170,9 @@ impl Context {
         }
     }
 
-    /// The real world as far as a read of the store needs it: of the environment what decides
-    /// about paths, and no terminal is looked at. Whoever has something to say takes the long way, but
-    /// for what happened by reading.
+    /// The real outside world as far as a read of the store needs it: only the variables that
+    /// determine paths, and no terminal. A run that has more to print takes the slow path; only
+    /// recoveries that happened while reading are reported here.
     #[expect(clippy::disallowed_methods, reason = "the one place where the environment enters")]
     pub fn quick() -> Self {
         let names = paths::variables().chain([AGENT_VARIABLE, PROFILE_VARIABLE]);
@@ -181,7 +181,7 @@ impl Context {
             Some((OsString::from(name), value))
         });
         let env: BTreeMap<_, _> = env.collect();
-        // Only a variable of ours that is a relative path depends on it.
+        // Only a relative path in one of our variables depends on the working directory.
         let is_name = |name: &OsString| name == AGENT_VARIABLE || name == PROFILE_VARIABLE;
         let needs_cwd =
             env.iter().any(|(name, value)| !is_name(name) && !Path::new(value).is_absolute());
@@ -197,8 +197,8 @@ impl Context {
         }
     }
 
-    /// A world with nothing in it but a home directory and a clock: no environment, no terminal,
-    /// nothing to read, output that goes nowhere, entropy that is all zeros.
+    /// A context with only a home directory and a clock: no environment, no terminal, empty input,
+    /// output that is discarded, and entropy that is all zeros.
     pub fn sealed(home: &Path, now: Timestamp) -> Self {
         Self {
             env: BTreeMap::new(),
@@ -224,44 +224,44 @@ impl Context {
         }
     }
 
-    /// Has what we are told come from `stdin`.
+    /// Replaces standard input.
     pub fn set_stdin(&mut self, stdin: impl Read + Send + 'static) {
         self.stdin = RefCell::new(Box::new(stdin));
     }
 
-    /// Has data go to `stdout`.
+    /// Sends data to `stdout`.
     pub fn set_stdout(&mut self, stdout: impl Write + Send + 'static) {
         self.stdout = RefCell::new(Box::new(stdout));
     }
 
-    /// Has talk go to `stderr`.
+    /// Sends messages to `stderr`.
     pub fn set_stderr(&mut self, stderr: impl Write + Send + 'static) {
         self.stderr = RefCell::new(Box::new(stderr));
     }
 
-    /// What we are told, for a reader in another thread. Until it is
-    /// [given back](Self::give_back_stdin), nothing more can be read here.
+    /// Takes standard input, for a reader in another thread. Until it is [given
+    /// back](Self::give_back_stdin), nothing more can be read here.
     pub(crate) fn take_stdin(&self) -> Reader {
         self.stdin.replace(Box::new(io::empty()))
     }
 
-    /// Gives back what [`take_stdin`](Self::take_stdin) gave.
+    /// Gives back the stream from [`take_stdin`](Self::take_stdin).
     pub(crate) fn give_back_stdin(&self, stdin: Reader) {
         self.stdin.replace(stdin);
     }
 
-    /// Where talk goes, for a writer in another thread. Until it is
-    /// [given back](Self::give_back_stderr), what is said here goes nowhere.
+    /// Takes standard error, for a writer in another thread. Until it is [given
+    /// back](Self::give_back_stderr), messages here are discarded.
     pub(crate) fn take_stderr(&self) -> Writer {
         self.stderr.replace(Box::new(io::sink()))
     }
 
-    /// Gives back what [`take_stderr`](Self::take_stderr) gave.
+    /// Gives back the stream from [`take_stderr`](Self::take_stderr).
     pub(crate) fn give_back_stderr(&self, stderr: Writer) {
         self.stderr.replace(stderr);
     }
 
-    /// All of what we are told, to a limit.
+    /// All of standard input, up to a limit.
     pub(crate) fn read_stdin(&self, limit: u64) -> io::Result<String> {
         let mut bytes = Vec::new();
         self.stdin.borrow_mut().by_ref().take(limit).read_to_end(&mut bytes)?;
@@ -298,7 +298,7 @@ impl Context {
         })
     }
 
-    /// A variable of the environment, if it is text.
+    /// An environment variable, if it is valid Unicode.
     pub fn env(&self, name: &str) -> Option<&str> {
         self.env.get(OsStr::new(name)).and_then(|value| value.to_str())
     }
@@ -308,10 +308,10 @@ impl Context {
         self.env(name).map(str::trim).filter(|value| !value.is_empty())
     }
 
-    /// Where everything is.
+    /// The paths of all files and directories.
     pub fn paths(&self) -> &Paths {
         self.paths.get_or_init(|| {
-            // Several rules ask for the same path.
+            // Several rules check the same path.
             let asked = RefCell::new(Vec::<(PathBuf, bool)>::new());
             let known = |path: &Path| asked.borrow().iter().find(|it| it.0 == path).map(|it| it.1);
             let ask = |path: &Path| {
@@ -362,7 +362,7 @@ impl Context {
         }
     }
 
-    /// The absolute path a user means by `text`.
+    /// The absolute path for the user's input `text`.
     pub fn user_path(&self, text: &str) -> PathBuf {
         paths::resolve_user_path(OsStr::new(text), &self.home, &self.cwd)
     }
@@ -384,24 +384,25 @@ impl Context {
         Err(CliError::new(Exit::Usage, "paths", message).hint("write the whole path"))
     }
 
-    /// `path` as people read it: `~` for their home directory.
+    /// `path` for display: `~` for the home directory.
     pub fn display(&self, path: &Path) -> String {
         paths::display(path, &self.home)
     }
 
-    /// Writes a line of data, without what could change a terminal or begin another line.
+    /// Writes a line of data, without characters that could change a terminal or begin another
+    /// line.
     pub fn print(&self, line: impl fmt::Display) -> Result<(), CliError> {
         let line = text::line_for_terminal(&line.to_string());
         writeln!(self.stdout.borrow_mut(), "{line}").map_err(CliError::stdout)
     }
 
-    /// The same with our own colours. Text of others in it must be printable already.
+    /// Writes a line of data with our own colors. Foreign text in it must be printable already.
     pub(crate) fn print_styled(&self, line: &str) -> Result<(), CliError> {
         writeln!(self.stdout.borrow_mut(), "{}", text::styled_for_terminal(line))
             .map_err(CliError::stdout)
     }
 
-    /// The same of several lines, of which none is somebody else's text.
+    /// Writes several lines of data that contain no foreign text.
     pub fn print_lines(&self, lines: &str) -> Result<(), CliError> {
         writeln!(self.stdout.borrow_mut(), "{}", text::for_terminal(lines))
             .map_err(CliError::stdout)
@@ -420,13 +421,13 @@ impl Context {
         self.write(b"\x1b[H\x1b[2J")
     }
 
-    /// Writes data as it is: what the caller asked for to the byte.
+    /// Writes data unchanged, to the byte.
     pub(crate) fn write(&self, data: &[u8]) -> Result<(), CliError> {
         self.stdout.borrow_mut().write_all(data).map_err(CliError::stdout)
     }
 
-    /// Says a line to the user, without what could change a terminal or begin another line. That
-    /// nobody can hear it is no reason to fail.
+    /// Writes a message to the user, without characters that could change a terminal or begin
+    /// another line. A closed stderr is not an error.
     pub fn say(&self, line: impl fmt::Display) {
         let line = text::line_for_terminal(&line.to_string());
         let _nobody_listens = writeln!(self.stderr.borrow_mut(), "{line}");
@@ -440,12 +441,12 @@ impl Context {
             write!(stderr, "\u{1b}]52;c;{encoded}\u{7}").and_then(|()| stderr.flush());
     }
 
-    /// The same of several lines, of which none is somebody else's text.
+    /// Writes a message of several lines that contain no foreign text.
     pub fn say_lines(&self, lines: &str) {
         let _nobody_listens = writeln!(self.stderr.borrow_mut(), "{}", text::for_terminal(lines));
     }
 
-    /// Says what was recovered of damaged stores. Nothing of that happens in silence.
+    /// Reports the recoveries of damaged stores. None may be silent.
     pub(crate) fn say_recoveries(&self) {
         for it in self.recoveries.take() {
             let (store, copy) = (self.display(&it.store), self.display(&it.copy));
@@ -461,30 +462,30 @@ impl Context {
         }
     }
 
-    /// Asks the user something, the response to be typed on the same line.
+    /// Asks the user a question; the answer is typed on the same line.
     pub(crate) fn ask(&self, question: &str) {
         let mut stderr = self.stderr.borrow_mut();
         let _nobody_listens = write!(stderr, "{question}").and_then(|()| stderr.flush());
     }
 
-    /// Says why a command failed: on stderr, or with `json` as data on stdout.
+    /// Reports why a command failed: on stderr, or with `json` as data on stdout.
     pub fn report(&self, error: &CliError, json: bool) {
         if error.is_reader_gone() {
             return;
         }
         if json {
-            // If stdout is what failed, there is no reader left.
+            // If stdout itself failed, there is no reader.
             let _no_reader = self.print_json(&serde_json::json!({ "error": error.to_json() }));
             return;
         }
-        // One line, whatever a server or a file put into it.
+        // One line, even if a server or a file put line breaks into it.
         self.say(format_args!("error: {}", text::printable(&error.message)));
         if let Some(hint) = &error.hint {
             self.say_lines(&format!("hint: {hint}"));
         }
     }
 
-    /// Hands on what was written.
+    /// Flushes standard output.
     pub fn flush(&self) -> Result<(), CliError> {
         self.stdout.borrow_mut().flush().map_err(CliError::stdout)
     }
@@ -512,12 +513,12 @@ fn columns() -> Option<usize> {
     None
 }
 
-/// A stream that remembers what was written to it; its clones share the memory.
+/// A stream that records its output; clones share the record.
 #[derive(Clone, Debug, Default)]
 pub struct Captured(Arc<Mutex<Vec<u8>>>);
 
 impl Captured {
-    /// All that was written so far, as text.
+    /// Everything written so far, as text.
     pub fn text(&self) -> String {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&bytes).into_owned()

@@ -32,7 +32,7 @@ pub(crate) fn until(end: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A number and a unit; without a unit, `bare` milliseconds each.
+/// A number and a unit; a bare number counts in units of `bare` milliseconds.
 fn duration(text: &str, bare: f64) -> Result<Duration, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

@@ -1,4 +1,4 @@
-//! What a command says when it fails: what happened, where, what to do next; and the exit code.
+//! The error of a command: what happened, where, what to do next; and the exit code.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,30 +11,30 @@ use serde_json::{Map, Value};
 use crate::host::remedy::{Remedies, Remedy};
 use crate::host::shell_quote::{moved_away, word};
 
-/// How the program ends. The numbers are part of the interface; `docs/cli.md` lists them.
+/// The exit codes. The numbers are part of the interface; `docs/cli.md` lists them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Done.
+    /// Success.
     Done = 0,
-    /// `models status --check`: a credential expired or is missing. `doctor`: something is left
-    /// to do.
+    /// `models status --check`: a credential expired or is missing. `doctor`: some findings are not
+    /// fixed.
     Expired = 1,
     /// `models status --check`: a credential expires soon.
     Expiring = 2,
-    /// There is no credential for what was asked.
+    /// There is no credential for the request.
     NoCredential = 3,
     /// The user has to log in again.
     LogInAgain = 4,
     /// It may work later.
     TryLater = 5,
-    /// All profiles rest.
+    /// All profiles are in cooldown.
     AllRest = 6,
-    /// A lock could not be had in time.
+    /// A lock was not available in time.
     Locked = 7,
     /// The store is damaged, or newer than this program.
     Store = 8,
-    /// The arguments, or the configuration, make no sense.
+    /// The arguments, or the configuration, are invalid.
     Usage = 64,
     /// Something could not be written.
     CannotWrite = 74,
@@ -47,7 +47,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// All of them.
+    /// All exit codes.
     pub const ALL: [Self; 14] = [
         Self::Done,
         Self::Expired,
@@ -73,15 +73,15 @@ pub struct CliError {
     pub exit: Exit,
     /// The kind of failure, for programs: a word that does not change.
     pub code: Cow<'static, str>,
-    /// What happened. Never a secret.
+    /// What happened. Never contains a secret.
     pub message: String,
-    /// What to do next: the exact command, where there is one.
+    /// What to do next: the exact command, if there is one.
     pub hint: Option<String>,
     /// The commands of the hint.
     pub remedies: Option<Box<Remedies>>,
-    /// The profile it is about.
+    /// The profile concerned.
     pub profile: Option<ProfileId>,
-    /// The file it is about.
+    /// The file concerned.
     pub path: Option<Box<PathBuf>>,
 }
 
@@ -99,12 +99,12 @@ impl CliError {
         }
     }
 
-    /// The arguments make no sense.
+    /// The error for invalid arguments.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, "usage", message)
     }
 
-    /// Standard output could not be written.
+    /// The error for standard output that cannot be written.
     #[expect(clippy::needless_pass_by_value, reason = "for `map_err(CliError::stdout)`")]
     pub fn stdout(source: io::Error) -> Self {
         let code = match source.kind() {
@@ -120,13 +120,13 @@ impl CliError {
         self.code == READER_LEFT
     }
 
-    /// The same in other words.
+    /// This error with another message.
     #[must_use]
     pub fn message(self, message: impl Into<String>) -> Self {
         Self { message: message.into(), ..self }
     }
 
-    /// The same with what to do next.
+    /// This error with a hint about what to do next.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
@@ -144,13 +144,13 @@ impl CliError {
         self
     }
 
-    /// The same about a profile.
+    /// This error with the profile concerned.
     #[must_use]
     pub fn profile(self, profile: &ProfileId) -> Self {
         Self { profile: Some(profile.clone()), ..self }
     }
 
-    /// The same about a file.
+    /// This error with the file concerned.
     #[must_use]
     pub fn path(self, path: &Path) -> Self {
         Self { path: Some(Box::new(path.to_owned())), ..self }
@@ -250,7 +250,7 @@ impl From<StoreError> for CliError {
     }
 }
 
-/// What helps when the operating system refused.
+/// The hint for an error of the operating system.
 fn hint_at(kind: io::ErrorKind) -> &'static str {
     use io::ErrorKind as Kind;
     match kind {
@@ -262,7 +262,7 @@ fn hint_at(kind: io::ErrorKind) -> &'static str {
     }
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, on one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,12 +1,11 @@
-//! Where an issuer's answer goes if the disk of its store fails in that very moment.
+//! Where to write an issuer's response if the disk of its store fails at that moment.
 
 use std::path::{Path, PathBuf};
 
 use crate::host::context::Context;
 
-/// The places on this machine, the best first: what the system keeps in memory for this user, what
-/// it keeps in memory for everybody, and its temporary files. Which of them are safe is seen when
-/// one is needed.
+/// The directories on this machine, the best first: memory of this user, memory shared by all
+/// users, and temporary files. Whether one is safe is checked when it is needed.
 pub(crate) fn places(context: &Context) -> Vec<PathBuf> {
     let named = |variable: &str| {
         let text = context.env(variable).filter(|it| !it.is_empty());

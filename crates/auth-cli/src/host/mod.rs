@@ -1,4 +1,4 @@
-//! The process and the terminal.
+//! The process, the terminal and the operating system.
 
 pub mod context;
 pub mod duration;

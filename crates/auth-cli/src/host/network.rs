@@ -1,4 +1,4 @@
-//! The network, and the plugins that stand for one.
+//! The network client, and the environment of plugins.
 
 use auth_providers::plugin::Environment;
 use auth_providers::{
@@ -8,14 +8,14 @@ use auth_providers::{
 use crate::host::context::Context;
 use crate::host::text::printable;
 
-/// What a plugin finds in its environment.
+/// The environment of a plugin.
 pub fn plugin_environment(context: &Context) -> Environment {
     let all = context.env.iter().map(|(name, value)| (name.clone(), value.clone()));
     Environment::scrubbed(all).launched_by(context.program.clone())
 }
 
-/// The network, with the certificates that the environment adds. Its errors name those, and the
-/// proxy.
+/// The network client, with the certificates that the environment adds. Its errors name the
+/// certificates and the proxy.
 pub fn client(context: &Context) -> Logged {
     let set = |name: &'static str| {
         let value = context.env(name).filter(|value| !value.is_empty())?;

@@ -1,15 +1,15 @@
-//! Where everything is: a pure function of the environment, the home directory, the working
-//! directory, and of what exists. The rules are those of Clawdbot and Moltbot, so that all three
-//! find the same files.
+//! All paths: a pure function of the environment, the home directory, the working directory, and of
+//! which files exist. The rules are those of Clawdbot and Moltbot, so that all three find the same
+//! files.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
 use auth_store::{paths, trim};
 
-/// What the paths depend on.
+/// The inputs of the path rules.
 pub struct Inputs<'a> {
-    /// A variable of the environment.
+    /// Looks up an environment variable.
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
     /// The home directory.
     pub home: &'a Path,
@@ -22,25 +22,25 @@ pub struct Inputs<'a> {
 /// The paths that do not depend on the config file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Paths {
-    /// The state directory: all else is in it, unless a variable says otherwise.
+    /// The state directory: it contains everything else, unless a variable says otherwise.
     pub state_dir: PathBuf,
-    /// Where the legacy login file is.
+    /// The directory of the legacy login file.
     pub oauth_dir: PathBuf,
-    /// The directory of the agent that is meant when nobody names one.
+    /// The directory of the default agent.
     pub agent_dir: PathBuf,
-    /// Whether a variable chose [`agent_dir`](Self::agent_dir): it then holds whatever the
-    /// config says of the default agent.
+    /// Whether a variable chose [`agent_dir`](Self::agent_dir), which then overrides the config's
+    /// default agent.
     pub agent_dir_is_chosen: bool,
     /// The config file: the one that exists, else the one to create.
     pub config: PathBuf,
-    /// Whether it was looked for and is not there.
+    /// Whether it was looked for and does not exist.
     pub config_is_absent: bool,
-    /// The config file to create, whatever exists.
+    /// The config file to create, regardless of existing ones.
     pub canonical_config: PathBuf,
 }
 
 impl Paths {
-    /// Resolves all of them.
+    /// Resolves all paths.
     pub fn resolve(inputs: &Inputs<'_>) -> Self {
         let state_dir = state_dir(inputs);
         let canonical_config = canonical_config(inputs, &state_dir);
@@ -65,7 +65,7 @@ impl Paths {
     }
 }
 
-/// The agent there always is.
+/// The agent that always exists.
 pub const MAIN_AGENT: &str = "main";
 
 /// The folder of the sessions of the agent `id`.
@@ -73,12 +73,12 @@ pub fn sessions(state_dir: &Path, id: &str) -> PathBuf {
     paths::agent_home(state_dir, id).join("sessions")
 }
 
-/// The file of the sessions of the agent `id`, unless the config says otherwise.
+/// The sessions file of the agent `id`, unless the config names another.
 pub fn sessions_file(state_dir: &Path, id: &str) -> PathBuf {
     sessions(state_dir, id).join("sessions.json")
 }
 
-/// The manifests of providers.
+/// The folder of provider manifests.
 pub fn providers(state_dir: &Path) -> PathBuf {
     state_dir.join("providers")
 }
@@ -98,12 +98,12 @@ pub fn settings(state_dir: &Path) -> PathBuf {
     state_dir.join("sink.json")
 }
 
-/// What is kept of deleted agents.
+/// The folder with copies of deleted agents.
 pub fn deleted(state_dir: &Path) -> PathBuf {
     state_dir.join("deleted")
 }
 
-/// The state directories that this program and its relatives have in a home directory.
+/// The state directories in a home directory that this program and its relatives may use.
 pub fn usual_state_dirs(home: &Path) -> [PathBuf; 3] {
     [".clawdbot", ".moltbot", ".openclaw"].map(|name| home.join(name))
 }
@@ -127,8 +127,8 @@ fn home_state_dirs(inputs: &Inputs<'_>) -> [PathBuf; 2] {
     [clawdbot, moltbot]
 }
 
-/// The directory of the agent that a variable names. The second variable belongs to pi, which
-/// keeps files of its own there: it counts only where a store of ours is.
+/// The agent directory that a variable names. The second variable belongs to pi, which keeps its
+/// own files there, so it counts only if there is one of our stores.
 fn chosen_agent_dir(inputs: &Inputs<'_>) -> Option<PathBuf> {
     let [own, of_pi] = AGENT_DIR_VARIABLES;
     path(inputs, own)
@@ -143,7 +143,7 @@ fn canonical_config(inputs: &Inputs<'_>, state_dir: &Path) -> PathBuf {
     explicit_config(inputs).unwrap_or_else(|| state_dir.join(CONFIG_NAMES[0]))
 }
 
-/// The config file that is used, unless a variable names one or there is none.
+/// The existing config file, unless a variable names one or there is none.
 fn found_config(inputs: &Inputs<'_>, state_dir: &Path) -> Option<PathBuf> {
     if explicit_config(inputs).is_some() {
         return None;
@@ -155,8 +155,7 @@ fn found_config(inputs: &Inputs<'_>, state_dir: &Path) -> Option<PathBuf> {
     })
 }
 
-/// The first config file that exists in any of the places where one may be, else the one to
-/// create.
+/// The first existing config file of all candidates, else the one to create.
 pub fn config_candidate(inputs: &Inputs<'_>) -> PathBuf {
     let canonical = canonical_config(inputs, &state_dir(inputs));
     if explicit_config(inputs).is_some() {
@@ -173,16 +172,16 @@ fn existing_candidate(inputs: &Inputs<'_>) -> Option<PathBuf> {
     files.find(|path| (inputs.exists)(path))
 }
 
-/// The path in a variable, if there is anything but white space in it.
+/// The path in a variable, unless it is blank.
 fn path(inputs: &Inputs<'_>, variable: &str) -> Option<PathBuf> {
     let value = (inputs.env)(variable)?;
     let path = resolve_user_path(&value, inputs.home, inputs.cwd);
     (!path.as_os_str().is_empty()).then_some(path)
 }
 
-/// The absolute path that a user means by `text`: white space around it is dropped, `~` is the
-/// home directory, all else is relative to `cwd`; `.` and `..` are resolved by their text alone.
-/// Nothing but white space stays nothing.
+/// The absolute path for the user's input `text`: surrounding white space is removed, `~` is the
+/// home directory, everything else is relative to `cwd`; `.` and `..` are resolved in the text
+/// alone. Blank text stays empty.
 pub fn resolve_user_path(text: &OsStr, home: &Path, cwd: &Path) -> PathBuf {
     let text = text.to_str().map_or(text, |text| OsStr::new(trim(text)));
     if text.is_empty() {
@@ -270,13 +269,13 @@ pub fn real(path: &Path) -> PathBuf {
     }
 }
 
-/// `path` without `.`, double separators, and `..` where there is something to go up from.
+/// `path` without `.`, double separators, and `..` where a parent exists.
 pub(crate) fn normalise(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for component in path.components() {
         match component {
             Component::CurDir => {}
-            // A path that is relative to where nobody has looked yet stays so.
+            // A `..` at the start of a relative path stays, because its base is unknown.
             Component::ParentDir
                 if matches!(out.components().next_back(), None | Some(Component::ParentDir)) =>
             {
@@ -291,7 +290,7 @@ pub(crate) fn normalise(path: &Path) -> PathBuf {
     out
 }
 
-/// `path` as people read it: `~` for their home directory.
+/// `path` for display: `~` for the home directory.
 pub fn display(path: &Path, home: &Path) -> String {
     match path.strip_prefix(home) {
         Ok(rest) if rest.as_os_str().is_empty() => "~".to_owned(),
@@ -300,7 +299,7 @@ pub fn display(path: &Path, home: &Path) -> String {
     }
 }
 
-/// All the variables that decide about paths.
+/// All environment variables that determine paths.
 pub(crate) fn variables() -> impl Iterator<Item = &'static str> {
     [STATE_DIR_VARIABLES, CONFIG_VARIABLES, AGENT_DIR_VARIABLES]
         .into_iter()
@@ -313,7 +312,7 @@ const CONFIG_VARIABLES: [&str; 2] = ["MOLTBOT_CONFIG_PATH", "CLAWDBOT_CONFIG_PAT
 const AGENT_DIR_VARIABLES: [&str; 2] = ["CLAWDBOT_AGENT_DIR", "PI_CODING_AGENT_DIR"];
 const OAUTH_DIR_VARIABLE: &str = "CLAWDBOT_OAUTH_DIR";
 
-/// The later name first: it is the one that is created.
+/// The later name first: that is the one to create.
 const CONFIG_NAMES: [&str; 2] = ["moltbot.json", "clawdbot.json"];
 
 #[cfg(test)]

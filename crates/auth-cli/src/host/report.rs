@@ -1,4 +1,4 @@
-//! The response of a command: as data and as text, with how the program ends. Rendered here alone.
+//! The result of a command: data, text, and the exit code. It is rendered only here.
 
 use std::fmt;
 
@@ -7,18 +7,18 @@ use serde_json::Value;
 use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 
-/// In which form the response is wanted.
+/// The output format.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Output {
     /// Print JSON, errors too.
     pub json: bool,
-    /// What is done is said on stderr.
+    /// Progress messages on stderr.
     pub verbose: bool,
     /// No colours.
     pub no_color: bool,
 }
 
-/// The response of a command.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Report {
     exit: Exit,
@@ -29,15 +29,15 @@ pub struct Report {
 
 #[derive(Debug)]
 enum Line {
-    /// A line of data, which may have text of others in it.
+    /// A line of data, which may contain foreign text.
     Text(String),
-    /// The same with our own colours. Text of others in it is printable already.
+    /// A line of data with our own colors. Foreign text in it is printable already.
     Styled(String),
-    /// Data as it is, to the byte; in both forms.
+    /// Data unchanged, to the byte; in both formats.
     Raw(String),
     /// A line for the user, on stderr.
     Note(String),
-    /// The same in both forms.
+    /// A line for the user, on stderr, in both formats.
     Said(String),
 }
 
@@ -54,7 +54,7 @@ impl From<Exit> for Report {
 }
 
 impl Report {
-    /// A response that is this as data; its text is still to be written.
+    /// A report with this data; its text is added afterwards.
     pub fn from_data(data: Value) -> Self {
         Self { data: Some(data), ..Self::default() }
     }
@@ -79,7 +79,7 @@ impl Report {
         report
     }
 
-    /// A response that is the same in both forms, to the byte.
+    /// A report that is the same in both formats, to the byte.
     pub fn raw(text: String) -> Self {
         Self { lines: vec![Line::Raw(text)], ..Self::default() }
     }
@@ -89,48 +89,48 @@ impl Report {
         self.lines.push(Line::Text(line.to_string()));
     }
 
-    /// Adds lines of text of which none has text of others that could begin another line.
+    /// Adds lines of text without foreign text that could begin another line.
     pub fn lines(&mut self, lines: &str) {
         for line in lines.split('\n') {
             self.line(line);
         }
     }
 
-    /// Adds a line with our own colours. Text of others in it must be printable already.
+    /// Adds a line with our own colors. Foreign text in it must be printable already.
     pub(crate) fn styled(&mut self, line: impl Into<String>) {
         self.lines.push(Line::Styled(line.into()));
     }
 
-    /// Adds a line for the user that belongs to the text: it goes to stderr.
+    /// Adds a line for the user that belongs to the text format: it goes to stderr.
     pub fn note(&mut self, line: impl fmt::Display) {
         self.lines.push(Line::Note(line.to_string()));
     }
 
-    /// Adds a line for the user that is said beside the data, too.
+    /// Adds a line for the user that is printed in both formats.
     pub fn say(&mut self, line: impl fmt::Display) {
         self.lines.push(Line::Said(line.to_string()));
     }
 
-    /// The same answer with another end.
+    /// This report with another exit code.
     #[must_use]
     pub fn ending(self, exit: Exit) -> Self {
         Self { exit, ..self }
     }
 
-    /// The same answer of a command that did a part and then failed. The data, if there is any,
-    /// tells the failure itself.
+    /// This report for a command that did a part and then failed. The data, if any, describes the
+    /// failure itself.
     #[must_use]
     pub fn failed(self, error: CliError) -> Self {
         Self { exit: error.exit, failure: Some(error), ..self }
     }
 
-    /// The same answer of a command that could not go on: the data is the error alone.
+    /// This report for a command that could not continue: the data is only the error.
     #[must_use]
     pub fn cut_short(self, error: CliError) -> Self {
         Self { data: None, ..self }.failed(error)
     }
 
-    /// The data of a response that is a part of another one; says what is said in both forms.
+    /// The data, for use as a part of another report; prints the lines for both formats.
     pub(crate) fn quietly(self, context: &Context) -> Value {
         for line in &self.lines {
             if let Line::Said(line) = line {
@@ -152,12 +152,12 @@ impl Report {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// The failure, for better words.
+    /// This report with its failure replaced, for a better message.
     pub(crate) fn map_failure(self, better: impl FnOnce(CliError) -> CliError) -> Self {
         Self { failure: self.failure.map(better), ..self }
     }
 
-    /// Prints it, and says how the program ends.
+    /// Prints the report, and returns the exit code.
     ///
     /// # Errors
     /// Standard output could not be written.

@@ -1,5 +1,5 @@
-//! Commands that are printed for people to paste: whatever is in a name, a POSIX shell and our own
-//! parser of arguments find the same name again.
+//! Commands that are printed for the user to paste: a POSIX shell and our own argument parser read
+//! every name unchanged, whatever is in it.
 
 use std::path::Path;
 
@@ -17,7 +17,8 @@ pub(crate) fn shell_word(text: &str) -> String {
     }
 }
 
-/// The same of what a user is shown: without what could change a terminal.
+/// `text` as one word of a POSIX shell, for display: without characters that could change a
+/// terminal.
 #[expect(clippy::needless_pass_by_value, reason = "a borrowed `ToString` is one, too")]
 pub(crate) fn word(text: impl ToString) -> String {
     shell_word(&printable(&text.to_string()))
@@ -26,7 +27,7 @@ pub(crate) fn word(text: impl ToString) -> String {
 /// `--name value`, with a space before it.
 pub(crate) fn option(name: &str, value: impl ToString) -> String {
     let value = word(value);
-    // Else it would be an option of its own.
+    // Otherwise the value would be read as an option.
     let between = if value.starts_with('-') { '=' } else { ' ' };
     format!(" {name}{between}{value}")
 }
@@ -68,7 +69,7 @@ mod tests {
         "Zoë's # key",
     ];
 
-    /// The words that a shell makes of it.
+    /// The words that a shell reads from it.
     #[cfg(unix)]
     fn parsed(line: &str) -> Vec<String> {
         let script = format!("clawdbot() {{ for it; do printf '%s\\n' \"$it\"; done; }}\n{line}\n");
@@ -92,7 +93,7 @@ mod tests {
                 assert_eq!(words[3], name, "{line}");
             }
         }
-        // The control: what is not quoted is something else.
+        // The control: without quotes the result differs.
         assert_ne!(parsed("clawdbot a'b c'"), parsed("clawdbot a b c"));
     }
 

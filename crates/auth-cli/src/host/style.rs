@@ -1,32 +1,32 @@
-//! How text looks: the terminal's own colours where they are wanted, bars of blocks or of ASCII.
-//! Nothing is told by colour alone.
+//! The style of text: the terminal's own colors if they are wanted, bars of blocks or of ASCII. No
+//! information is in the color alone.
 
 use auth_store::Timestamp;
 
 use crate::host::context::Context;
 
-/// What the user's terminal can show, and what they want.
+/// The terminal's abilities and the user's preferences.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Style {
     has_colour: bool,
     has_blocks: bool,
 }
 
-/// How good a state is.
+/// The quality of a state.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Level {
-    /// It works, and goes on working.
+    /// It works, and will keep working.
     Good,
-    /// It works not for long, or not now.
+    /// It works only for a short time, or not now.
     Soon,
-    /// It does not work until somebody does something.
+    /// It does not work until the user acts.
     Bad,
 }
 
 impl Style {
-    /// The style of standard output: `--no-color` and `NO_COLOR` (<https://no-color.org>) switch
-    /// colours off, `CLICOLOR_FORCE` (<https://bixense.com/clicolors>) switches them on; else they
-    /// are for terminals.
+    /// The style of standard output: `--no-color` and `NO_COLOR` (<https://no-color.org>) turn
+    /// colors off, `CLICOLOR_FORCE` (<https://bixense.com/clicolors>) turns them on; otherwise they
+    /// are used on terminals.
     pub(crate) fn from_environment(no_color: bool, context: &Context) -> Self {
         let is_set = |name: &str| context.env(name).is_some_and(|value| !value.is_empty());
         let is_forced = is_set("CLICOLOR_FORCE") && context.env("CLICOLOR_FORCE") != Some("0");
@@ -43,7 +43,7 @@ impl Style {
         self.with("1", text)
     }
 
-    /// The text in the colour of a state.
+    /// The text in the color of a state.
     pub(crate) fn paint(self, level: Level, text: &str) -> String {
         let colour = match level {
             Level::Good => "32",
@@ -57,12 +57,12 @@ impl Style {
         if self.has_colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
-    /// How much of the time between `start` and `end` is left.
+    /// A bar for the remaining part of the time between `start` and `end`.
     pub(crate) fn bar(self, start: Timestamp, end: Timestamp, now: Timestamp) -> Option<String> {
         let whole = end.0.checked_sub(start.0).filter(|whole| *whole > 0)?;
         let left = end.0.saturating_sub(now.0).clamp(0, whole);
         let cells = i64::try_from(CELLS).ok()?;
-        // Something that is left shows; what began shows, too.
+        // A small remainder is still visible, and so is a small elapsed part.
         let full =
             (i128::from(left) * i128::from(cells) + i128::from(whole) - 1) / i128::from(whole);
         let full = usize::try_from(full).ok()?.min(CELLS);
@@ -74,7 +74,7 @@ impl Style {
     }
 }
 
-/// Whether the terminal shows more than ASCII: its locale says so (POSIX.1-2017 §8.2).
+/// Whether the terminal shows more than ASCII, according to its locale (POSIX.1-2017 §8.2).
 pub(crate) fn has_blocks(context: &Context) -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()

@@ -1,4 +1,4 @@
-//! Words for people: masked secrets, times, columns.
+//! Text for the user: masked secrets, times, columns.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use auth_store::{Credential, Secret, Timestamp, trim};
 use jiff::tz::TimeZone;
 use unicode_width::UnicodeWidthStr;
 
-/// What may be shown of a credential's secret: of a key that is kept elsewhere, where.
+/// The displayable form of a credential's secret; for a key that is kept elsewhere, its place.
 pub fn shown(credential: &Credential) -> String {
     match credential {
         Credential::Reference(reference) => reference.to_string(),
@@ -15,8 +15,8 @@ pub fn shown(credential: &Credential) -> String {
     }
 }
 
-/// What may be shown of a key or token, so that its owner knows it again: the first and last eight
-/// characters of a long one, four of a shorter one, nothing of a short one.
+/// The displayable form of a key or token, so that its owner recognizes it: the first and last
+/// eight characters of a long one, four of a shorter one, nothing of a short one.
 pub fn masked(secret: &Secret) -> String {
     let text: Vec<char> = trim(secret.expose()).chars().collect();
     let shown = match text.len() {
@@ -57,7 +57,7 @@ pub fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(missing))
 }
 
-/// The same as programs write it: `2026-01-29T00:00:00Z` (RFC 3339 §5.6).
+/// A point in time as programs write it: `2026-01-29T00:00:00Z` (RFC 3339 §5.6).
 pub fn rfc3339(at: Timestamp) -> String {
     written(at, 'T')
 }
@@ -84,18 +84,18 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
-/// `text` on one line, without characters that could change the terminal: for what comes from
-/// files, servers and plugins.
+/// `text` on one line, without characters that could change the terminal: for text from files,
+/// servers and plugins.
 pub fn printable(text: &str) -> String {
     auth_store::printable(text).into_owned()
 }
 
-/// What goes to a terminal as one line.
+/// One line of output for a terminal.
 pub fn line_for_terminal(text: &str) -> String {
     printable(&text.replace('\t', " "))
 }
 
-/// The same with the colours that we put into it.
+/// One line of output for a terminal, keeping our own colors.
 pub(crate) fn styled_for_terminal(text: &str) -> String {
     let Some((before, after)) = text.split_once('\u{1b}') else { return line_for_terminal(text) };
     let sequence = SEQUENCES
@@ -106,20 +106,21 @@ pub(crate) fn styled_for_terminal(text: &str) -> String {
     format!("{}{escape}{sequence}{}", line_for_terminal(before), styled_for_terminal(rest))
 }
 
-/// The only sequences that we send to a terminal: those of [`Style`](crate::host::style::Style).
+/// The only escape sequences that we send to a terminal: those of
+/// [`Style`](crate::host::style::Style).
 pub(crate) const SEQUENCES: [&str; 5] =
     ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m"];
 
-/// What goes to a terminal: lines of [`printable`] text, whatever was put into them; a tab is a
+/// Output for a terminal: lines of [`printable`] text, whatever they contain; a tab becomes a
 /// space.
 pub fn for_terminal(text: &str) -> String {
     text.replace('\t', " ").split('\n').map(auth_store::printable).collect::<Vec<_>>().join("\n")
 }
 
-/// JSON in which the characters that could change a terminal are escaped; JSON itself wants that
-/// of C0 only (RFC 8259 §7).
+/// JSON in which characters that could change a terminal are escaped; JSON itself requires that for
+/// C0 only (RFC 8259 §7).
 pub fn json_for_terminal(json: &str) -> Cow<'_, str> {
-    // Line breaks between members are no part of a text; those in one are escaped already.
+    // Line breaks between members are not part of a string; those inside one are escaped already.
     let is_odd = |c: char| c != '\n' && auth_store::is_hostile(c);
     if !json.contains(is_odd) {
         return json.into();

@@ -1,5 +1,4 @@
-//! The responses of issuers that could not be read and are kept: whose they are, and the command that
-//! looks at them.
+//! Kept responses that could not be read: their profiles, and the command that shows them.
 
 use std::path::PathBuf;
 
@@ -10,16 +9,16 @@ use serde_json::{Value, json};
 
 use crate::host::shell_quote::command;
 
-/// A response that is kept for a profile.
+/// The response that is kept for a profile.
 #[derive(Debug)]
 pub(crate) struct Kept {
     /// The profile.
     pub(crate) profile: ProfileId,
-    /// Its file; none if that is on another disk, or gone.
+    /// Its file; `None` if it is on another disk, or gone.
     pub(crate) path: Option<PathBuf>,
     /// Why it could not be merged.
     pub(crate) reason: String,
-    /// The command that shows what is known of it, and merges it if it can be read by now.
+    /// The command that describes it, and merges it if it can be read by now.
     pub(crate) command: String,
 }
 
@@ -34,7 +33,7 @@ impl Kept {
     }
 }
 
-/// The answers that are kept for the profiles of `document`; `of_agent` names its agent in a
+/// The responses that are kept for the profiles of `document`; `of_agent` names its agent in a
 /// command.
 pub(crate) fn kept(
     document: &Document,

@@ -1,7 +1,7 @@
-//! Fetching keys that are kept elsewhere: in the environment, in a file, in another program.
+//! Fetches keys that are kept elsewhere: in the environment, in a file, in another program.
 //!
-//! Nothing is kept here: a key is fetched each time it is handed out, and a place that cannot give
-//! it is an error of that profile.
+//! Nothing is cached here: a key is fetched each time it is used, and a place without a usable key
+//! is an error of that profile.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use crate::host::error::{CliError, Exit};
 use crate::host::process::environment::Sees;
 use crate::host::process::launch::{self, Limits, Program};
 
-/// `credential`, its key fetched if it is kept elsewhere.
+/// `credential`, with its key fetched if it is kept elsewhere.
 ///
 /// # Errors
-/// Exit code 3: the place has no key. The message names the place and never what is in it.
+/// Exit code 3: the place has no key. The message names the place and never its content.
 pub fn fetched(
     credential: Credential,
     profile: &ProfileId,
@@ -35,12 +35,12 @@ pub fn fetched(
     })
 }
 
-/// The key that `reference` names; else why there is none.
+/// The key at the place `reference`, or why there is none.
 pub fn fetch(reference: &KeyReference, context: &Context) -> Result<Secret, String> {
     look(reference, context).map(|found| found.secret)
 }
 
-/// The same with what was taken off it: a place holds what somebody pasted, too.
+/// The key, and what was removed from it: a place may contain pasted text, too.
 pub(crate) fn look(reference: &KeyReference, context: &Context) -> Result<KeyValue, String> {
     let text = match reference {
         KeyReference::Env { id } => return in_variable(id, context.env(id)),
@@ -68,8 +68,8 @@ fn key_in(text: &str) -> Result<KeyValue, String> {
     }
 }
 
-/// A place that a user named: where a program is, is settled once, so that a later `PATH` cannot
-/// put another in its place.
+/// A command that a user named. The path of its program is resolved once, so that a later `PATH`
+/// cannot substitute another one.
 ///
 /// # Errors
 /// What is wrong with the name.
@@ -90,7 +90,7 @@ pub fn command(text: &str, context: &Context) -> Result<KeyReference, String> {
     Ok(KeyReference::Exec { command })
 }
 
-/// The words of a command, as a shell splits them. Of what else a shell knows nothing is meant.
+/// The words of a command, as a shell splits them. All other shell syntax is literal.
 fn words(text: &str) -> Result<Vec<String>, String> {
     shlex::split(text).ok_or_else(|| "a quote or an escape in it is not closed".to_owned())
 }
@@ -122,10 +122,10 @@ pub(crate) fn file(text: &str, context: &Context) -> KeyReference {
     KeyReference::File { path }
 }
 
-/// How long another program may take.
+/// The time limit for another program.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Of a file, or of what a program prints.
+/// For a file, or the output of a program, in bytes.
 const LARGEST: u64 = 64 << 10;
 
 #[cfg(test)]

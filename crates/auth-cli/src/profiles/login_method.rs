@@ -1,4 +1,4 @@
-//! Which provider, and which of its ways to log in.
+//! Chooses the provider, and its login method.
 
 use auth_providers::{Flow, Provider, Providers};
 use auth_store::ProviderId;
@@ -12,16 +12,16 @@ use crate::host::text::{padded, printable};
 /// What a login does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Chosen {
-    /// Runs a driver.
+    /// Run the driver of this flow.
     Flow(Flow),
-    /// Asks for a token.
+    /// Ask for a token.
     Token,
-    /// Asks for an API key.
+    /// Ask for an API key.
     ApiKey,
 }
 
-/// The way that is `named`, else the provider's first. What a user must paste is asked for only
-/// where they named that way, or sit at a terminal. `in_two_steps`: the login is only begun.
+/// The `named` method, else the provider's first one. The user is asked to paste something only if
+/// they named that method, or are at a terminal. `in_two_steps`: the login is only begun.
 pub(crate) fn choose(
     named: Option<&str>,
     in_two_steps: bool,
@@ -56,7 +56,7 @@ pub(crate) fn choose(
     Ok(chosen)
 }
 
-/// Asks which provider, at a terminal; elsewhere that is an error which lists them.
+/// Asks for the provider at a terminal; otherwise returns an error that lists the providers.
 pub(crate) fn choose_provider(
     providers: &Providers,
     context: &Context,
@@ -79,8 +79,8 @@ pub(crate) fn choose_provider(
     Ok(ids.get(at).copied().unwrap_or_default().to_owned())
 }
 
-/// The provider that is meant. A wrong manifest of that name is an error, even where the
-/// catalogue has one: the user wrote it to be used.
+/// The provider called `name`. An invalid manifest of that name is an error, even if the catalogue
+/// has the provider: the user wrote the manifest to be used.
 pub(crate) fn find<'a>(name: &str, providers: &'a Providers) -> Result<&'a Provider, CliError> {
     let id = ProviderId::new(name);
     let found = providers.find(&id);
@@ -132,7 +132,7 @@ pub(crate) fn at_host(
     })
 }
 
-/// Asks which way, where the provider has several.
+/// Asks for the login method, if the provider has several.
 pub(crate) fn choose_method(
     provider: &Provider,
     context: &Context,
@@ -146,7 +146,7 @@ pub(crate) fn choose_method(
     Ok(provider.flows.get(number).map(|flow| words(*flow)[0].to_owned()))
 }
 
-/// What the user can do instead.
+/// The alternatives for the user.
 pub(crate) fn ways(provider: &Provider) -> String {
     let of = option("--provider", &provider.id);
     let mut ways = Vec::new();
@@ -168,7 +168,7 @@ pub(crate) fn ways(provider: &Provider) -> String {
     format!("use {}", ways.join(", or "))
 }
 
-/// The words for a flow after `--method`; the first is the one of manifests.
+/// The words for a flow after `--method`; the first one is used in manifests.
 pub(crate) fn words(flow: Flow) -> &'static [&'static str] {
     match flow {
         Flow::AuthorizationCode => &["authorization_code", "browser", "oauth", "pkce"],
@@ -186,7 +186,7 @@ pub(crate) fn words(flow: Flow) -> &'static [&'static str] {
     }
 }
 
-/// A flow in words.
+/// A flow in words for the user.
 pub(crate) fn for_people(flow: Flow) -> &'static str {
     match flow {
         Flow::AuthorizationCode => "browser",

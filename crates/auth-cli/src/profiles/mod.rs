@@ -1,4 +1,4 @@
-//! What commands share about profiles.
+//! Code about profiles that commands share.
 
 pub mod audit;
 pub mod cooldowns;

@@ -1,4 +1,4 @@
-//! A token for a request: the profiles of its route are tried in turn, each refreshed first if that
+//! A token for a request: the profiles of its route are tried in turn, each refreshed first if it
 //! is due; the environment's key is the last resort.
 
 use std::fmt::Write as _;
@@ -28,7 +28,7 @@ use crate::profiles::view::{self, View, way_in};
 
 pub use crate::profiles::route::TokenRequest;
 
-/// A valid token of the profile that routing chooses, refreshed first if that is due; else the
+/// A valid token of the profile that routing chooses, refreshed first if it is due; else the
 /// environment's.
 ///
 /// # Errors
@@ -77,7 +77,7 @@ fn obtained(request: &TokenRequest, invocation: &Invocation<'_>) -> Result<Token
     Err(failure)
 }
 
-/// A token by one route: of the first candidate that has one, else the environment's.
+/// A token for one route: of the first candidate that has one, else the environment's.
 fn follow(
     request: &TokenRequest,
     model: Option<&ModelRef>,
@@ -129,7 +129,8 @@ fn follow(
                 }
                 return Ok(output_of(&route, view, &candidate.profile, &credential));
             }
-            // Another account may do; a damaged store or a lock will not get better by it.
+            // Another account may work; another profile does not help with a damaged store or a
+            // lock.
             Err(error) if is_about_the_profile(&error) => failure = failure.or(Some(error)),
             Err(error) => return Err(error),
         }
@@ -146,7 +147,7 @@ pub(crate) fn output_of(
     profile: &ProfileId,
     credential: &Credential,
 ) -> TokenOutput {
-    // As the profile spells it.
+    // With the profile's own spelling.
     let found = view.profile(profile).ok();
     let provider = found.map_or(&route.provider, |found| &found.provider);
     let output = TokenOutput::for_profile(provider, profile, &view.agent.id, credential);
@@ -185,7 +186,7 @@ fn possible_ttl(
     Duration::ZERO
 }
 
-/// `--no-refresh`: what is stored, if it can be used.
+/// `--no-refresh`: the stored token, if it can be used.
 fn stored(
     candidate: &Candidate,
     request: &TokenRequest,
@@ -202,7 +203,7 @@ fn stored(
     })
 }
 
-/// Whether a fallback model may do.
+/// Whether a fallback model may work.
 fn is_about_the_model(error: &CliError) -> bool {
     error.exit == Exit::AllRest || is_about_the_profile(error)
 }
@@ -244,8 +245,8 @@ fn all_in_cooldown(
     error.profile(&first.profile)
 }
 
-/// No profile can be used: the environment's key is the last resort, unless somebody asked for a
-/// certain profile.
+/// No profile can be used: the environment's key is the last resort, unless the request names a
+/// profile.
 fn from_environment(
     route: &Route,
     view: &View,
@@ -279,7 +280,7 @@ fn from_environment(
         }
         (None, None) => return Err(no_credential(route, view, context)),
     };
-    // A subscription that ended must not turn into a bill unseen.
+    // An expired subscription must not silently be replaced by a metered key.
     let ended = route.plan.iter().flat_map(|plan| &plan.excluded).find(|(id, reason)| {
         let is_key = |it: &auth_store::Profile| it.kind == Kind::ApiKey;
         matches!(reason, Exclusion::Expired(_) | Exclusion::NoSecret)
@@ -328,7 +329,7 @@ fn no_credential(route: &Route, view: &View, context: &Context) -> CliError {
         Some(unpin) => format!("unpin it: {unpin}"),
         None => format!("{way_in}{}", view.agent.option()),
     };
-    // Who comes from Clawdbot may have lived on the main agent's login without knowing it.
+    // A user who comes from Clawdbot may have used the main agent's login without knowing it.
     let others = agent::others(&view.agent, &view.config, context).unwrap_or_default();
     let holder = others.into_iter().find(|other| {
         let document = other.store_to_change(context).read();

@@ -1,9 +1,9 @@
-//! The refresh that survives its caller.
+//! A refresh that survives its caller.
 //!
-//! People press Ctrl-C, and tools end their helpers after seconds; a request that was sent must
-//! be answered all the same. So the command line sends in a child with a session of its own. The
-//! lock on the refresh token goes to the child as its standard input: it is held without a gap,
-//! until both are gone.
+//! Users press Ctrl-C, and tools end their helpers after seconds; but the response to a request
+//! that was sent must be saved. So the command line sends in a child process with its own session.
+//! The lock on the refresh token is passed to the child as its standard input: it is held without a
+//! gap, until both processes have ended.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -34,10 +34,10 @@ use crate::profiles::audit::Noted;
 use crate::profiles::refresh_error::explain;
 use crate::profiles::{key_reference, runtime_cache, sink};
 
-/// The first argument of the child. Nobody types it.
+/// The first argument of the child. It is for internal use.
 pub const WORD: &str = "__refresh";
 
-/// The credential, refreshed first if that is due, fetched if it is kept elsewhere.
+/// The credential, refreshed first if it is due, and fetched if it is kept elsewhere.
 pub fn credential(
     wanted: &Wanted,
     agent: &Agent,
@@ -82,7 +82,7 @@ fn provider_of<'a>(profile: &ProfileId, sink: &'a TokenSink) -> Option<&'a Provi
     sink.provider_of(&sink.store.read().ok()?.profile(profile)?)
 }
 
-/// Where a refresh failed. A child explains its own failure.
+/// The process in which a refresh failed. A child explains its own failure.
 pub(crate) enum Failure {
     Here(RefreshError),
     InChild(CliError),
@@ -187,11 +187,11 @@ fn in_child(
     let text = child.stdout.take().map(|stdout| said(stdout, is_slow)).unwrap_or_default();
     let _ = child.wait();
     let Ok(mut report) = serde_json::from_str::<Value>(&text) else {
-        // It died; the token's record says how far it came, so look again.
+        // The child crashed; the token's record says how far it got, so look again.
         refresh::clear_up(sink.refresh_context());
         return Ok(false);
     };
-    // What cannot be read was told by no child of ours.
+    // Anything else in the report is not from our child.
     let recovered = serde_json::from_value::<Vec<Recovery>>(report["recovered"].take());
     recovered.unwrap_or_default().into_iter().for_each(|it| sink.store.recoveries().add(it));
     match report["sent"].as_bool() {
@@ -205,7 +205,7 @@ fn said(mut stdout: std::process::ChildStdout, is_slow: &dyn Fn()) -> String {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut text = String::new();
-        // What cannot be read is no report.
+        // Unreadable output is treated as no report.
         let _ = stdout.read_to_string(&mut text);
         let _ = sender.send(text);
     });
@@ -219,7 +219,7 @@ fn said(mut stdout: std::process::ChildStdout, is_slow: &dyn Fn()) -> String {
 /// A refresh that takes longer says so.
 const LONG: Duration = Duration::from_secs(1);
 
-/// What the child is told, as arguments: nothing in it is secret.
+/// The child's arguments: they contain no secret.
 struct Request<'a> {
     wanted: &'a Wanted,
     key: TokenKey,
@@ -248,7 +248,7 @@ impl Request<'_> {
     }
 }
 
-/// The child: takes over the lock, sends, saves, says what came of it.
+/// The child process: takes over the lock, sends, saves, and reports the result.
 pub fn run(arguments: &[OsString], context: &Context) -> u8 {
     logging::start(false, context);
     let mut report = match child(arguments, context) {
@@ -256,7 +256,7 @@ pub fn run(arguments: &[OsString], context: &Context) -> u8 {
         Err(error) => json!({ "error": error.to_json() }),
     };
     report["recovered"] = json!(context.recoveries.take());
-    // The one who asked may be gone; what matters is on the disk.
+    // The parent may be gone; the result is on the disk anyway.
     let _ = context.write(format!("{report}\n").as_bytes());
     0
 }
@@ -281,7 +281,7 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
         only_if: Some(text(only_if)?).filter(|hash| !hash.is_empty()),
     };
 
-    // Ctrl-C in the terminal, and its end, are for the one who asked.
+    // Ctrl-C and a hang-up of the terminal are meant for the parent only.
     let _ = rustix::process::setsid();
     state::check(context)?;
     let invocation = Invocation::new(context, Output::default(), None);
@@ -299,7 +299,7 @@ fn child(arguments: &[OsString], context: &Context) -> Result<bool, CliError> {
     let refreshing = RefreshContext { http: &noted, ..sink.refresh_context() };
     let sent = refresh::send_blocking(lock, &wanted, provider, refreshing)
         .map_err(|error| explain(error, Some(provider), &agent, context))?;
-    // Here, since the one who asked may be gone.
+    // In the child, since the parent may be gone.
     runtime_cache::changed_with_copies(&agent, &config, &invocation);
     runtime_cache::follow_changes(&invocation);
     Ok(sent)
@@ -345,8 +345,8 @@ fn end_after(lifetime: Duration) {
 #[cfg(unix)]
 const LIFETIME: Duration = Duration::from_mins(5);
 
-/// From now on no polite signal ends us: the response must be saved first. The deadline of the
-/// request bounds how long that can take.
+/// From now on ordinary signals do not end us: the response must be saved first. The deadline of the
+/// request limits how long that can take.
 #[cfg(unix)]
 fn ignore_signals() {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};

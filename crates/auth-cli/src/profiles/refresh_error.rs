@@ -1,4 +1,4 @@
-//! What the user is told when a refresh fails, and which command helps.
+//! The error messages of a refresh, and the commands that help.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::host::error::{CliError, Exit, chain};
 use crate::host::remedy::Remedy;
 use crate::host::shell_quote::{command, option};
 
-/// What a user is told, and which command helps.
+/// The error message, with the command that helps.
 pub fn explain(
     error: RefreshError,
     provider: Option<&Provider>,

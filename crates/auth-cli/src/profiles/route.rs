@@ -1,5 +1,4 @@
-//! From what somebody asked for to the profiles to try: by a profile's name, a session, a model
-//! or a provider.
+//! From a request to the profiles to try: by a profile's name, a session, a model or a provider.
 
 use std::borrow::Cow;
 
@@ -17,7 +16,7 @@ use crate::host::error::CliError;
 use crate::host::shell_quote::command;
 use crate::profiles::view::{self, View};
 
-/// What is asked for; without any of it, the provider of the default model.
+/// The request; if everything is empty, the provider of the default model.
 #[derive(Clone, Debug, Default)]
 pub struct RouteRequest {
     /// A provider.
@@ -47,22 +46,22 @@ pub struct TokenRequest {
     pub no_refresh: bool,
 }
 
-/// What there is to choose from.
+/// The result of routing a request.
 #[derive(Debug)]
 pub(crate) struct Route {
     /// The provider of all candidates.
     pub(crate) provider: ProviderId,
-    /// The model that was named.
+    /// The requested model.
     pub(crate) model: Option<ModelRef>,
     /// The session's pin.
     pub(crate) pin: Option<Pin>,
-    /// The profiles to try, those that rest last.
+    /// The profiles to try, those in cooldown last.
     pub(crate) candidates: Vec<Candidate>,
-    /// Where they come from; `None` if somebody named the profile.
+    /// The plan behind the candidates; `None` if the request names the profile.
     pub(crate) plan: Option<Plan>,
-    /// What the user should know.
+    /// Warnings for the user.
     pub(crate) warnings: Vec<String>,
-    /// Whether the session's pin moves with this.
+    /// Whether this request moves the session's pin.
     pub(crate) moves_session: bool,
     session: Option<String>,
 }
@@ -72,15 +71,15 @@ pub(crate) struct Route {
 pub(crate) struct Candidate {
     /// Its id.
     pub(crate) profile: ProfileId,
-    /// It is not to be used before then.
+    /// The end of its cooldown, if it is in one.
     pub(crate) in_cooldown: Option<Timestamp>,
 }
 
-/// The models to try for `request`: the one that was named, then the fallbacks of the config, then
-/// its first model. Empty if none was named.
+/// The models to try for `request`: the requested one, then the fallbacks of the config, then the
+/// primary model. Empty if none was requested.
 ///
 /// # Errors
-/// It is no model, or not one of the provider or profile that was named, too.
+/// It is not a model, or does not belong to the requested provider or profile.
 pub(crate) fn models(request: &RouteRequest, view: &View) -> Result<Vec<ModelRef>, CliError> {
     let Some(text) = &request.model else { return Ok(Vec::new()) };
     let named = match (&request.profile, &request.provider) {
@@ -92,7 +91,7 @@ pub(crate) fn models(request: &RouteRequest, view: &View) -> Result<Vec<ModelRef
     if let Some(named) = named.filter(|named| model.provider != *named) {
         return Err(CliError::usage(format!("{model} is not a model of `{named}`")));
     }
-    // Who names a profile or a provider gets that and no other.
+    // A request with a profile or a provider gets no fallback models.
     if request.profile.is_some() || request.provider.is_some() {
         return Ok(vec![model]);
     }
@@ -134,10 +133,11 @@ pub(crate) fn with_variable<'a>(
 }
 
 impl Route {
-    /// The route for `request`, with `model` in the place of the one they name. Nothing is written.
+    /// The route for `request`, with `model` instead of the requested one. Nothing is written.
     ///
     /// # Errors
-    /// What was named does not exist, or the session's pin names a profile that is gone.
+    /// The request names something that does not exist, or the session's pin names a missing
+    /// profile.
     pub(crate) fn for_request(
         request: &RouteRequest,
         model: Option<&ModelRef>,
@@ -149,7 +149,7 @@ impl Route {
             if let Some(provider) = &request.provider {
                 check_provider(&profile.id, &profile.provider, provider, context)?;
             }
-            // Who names a profile gets it, in cooldown or not.
+            // A profile that the request names is used even during its cooldown.
             let candidate = Candidate { profile: profile.id.clone(), in_cooldown: None };
             return Ok(Self {
                 candidates: vec![candidate],
@@ -165,7 +165,7 @@ impl Route {
             (None, Some(provider)) => ProviderId::new(provider),
             (None, None) => view.agent_model().provider,
         };
-        // Read only where it is asked for: this is the hot path.
+        // Read only if it is needed: this is the hot path.
         let cooldowns = model.map(|_| view.model_usage()).unwrap_or_default();
         Ok(Self::over(provider, model, &cooldowns, None, view))
     }
@@ -214,7 +214,7 @@ impl Route {
         }
     }
 
-    /// Over the plan for `provider`, or for `model`, which is one of its.
+    /// The route over the plan for `provider`, or for `model`, which belongs to it.
     fn over(
         provider: ProviderId,
         model: Option<&ModelRef>,
@@ -226,7 +226,7 @@ impl Route {
         let candidates = plan.candidates.iter().map(|candidate| {
             let in_cooldown = match &candidate.why {
                 Why::InCooldown { until, .. } => Some(*until),
-                // A pinned profile keeps its place, and may rest all the same.
+                // A pinned profile keeps its place, even during its cooldown.
                 Why::Pinned => {
                     let profile = view.profile(&candidate.id).ok().cloned();
                     let profile = profile.map(|profile| match model.map(ToString::to_string) {
@@ -250,7 +250,8 @@ impl Route {
         Self { pin, candidates, warnings, plan: Some(plan), ..Self::empty(provider, model) }
     }
 
-    /// Writes the session's pin where it moved. It is a preference, so a failure is only said.
+    /// Writes the session's pin if it moved. The pin is a preference, so a failure is only a
+    /// warning.
     pub(crate) fn move_session(&self, request: &RouteRequest, view: &View, context: &Context) {
         let Some(key) = self.session.as_deref().filter(|_| self.moves_session) else { return };
         let sessions = Sessions::for_agent(&view.agent, &view.config, context);
@@ -264,7 +265,7 @@ impl Route {
         }
     }
 
-    /// The command that ends a user's pin, if that is what leaves no other profile.
+    /// The command that removes a user's pin, if the pin excludes all other profiles.
     pub(crate) fn unpin(&self) -> Option<String> {
         let key = self.session.as_deref()?;
         matches!(self.pin, Some(Pin::Require(_))).then(|| unpin(key))
@@ -299,15 +300,15 @@ fn unpin(key: &str) -> String {
     command("sessions clear", &[&key], "")
 }
 
-/// A turn of a session.
+/// One turn of a session.
 struct Turn {
     provider: ProviderId,
-    /// The session's model, if its provider is what is asked for.
+    /// The session's model, if it belongs to the requested provider.
     model: Option<ModelRef>,
     cooldowns: ModelUsage,
-    /// Whether the session's own provider is asked for, so that its pin may move.
+    /// Whether the request is for the session's own provider, so that its pin may move.
     is_own: bool,
-    /// Whether a user's pin leaves no other profile.
+    /// Whether a user's pin excludes all other profiles.
     is_required: bool,
     is_new: bool,
 }
@@ -320,7 +321,7 @@ impl Turn {
         let model = session::model(entry, &view.agent_model());
         let has_model = crate::agent::sessions::text(entry, "modelOverride").is_some();
         let of_pin = pinned.and_then(|id| view.profile(&id).ok().map(|it| it.provider.clone()));
-        // A pin without a model, as older programs wrote it, tells the provider too.
+        // A pin without a model, from an older program, also determines the provider.
         let own = of_pin.filter(|_| !has_model).unwrap_or_else(|| {
             let provider = crate::agent::sessions::text(entry, "providerOverride");
             provider.map_or_else(|| model.provider.clone(), ProviderId::new)
@@ -359,7 +360,7 @@ fn planned(
     }
 }
 
-/// A word where a key that costs by the use takes the place of a subscription that is in cooldown.
+/// A warning if a metered key replaces a subscription that is in cooldown.
 fn metered(
     candidates: &[Candidate],
     plan: &Plan,

@@ -1,5 +1,5 @@
-//! The runtime cache follows the routing: after whatever changes it, `auth.json` beside the store
-//! holds what would be handed out now. A fresh token that is merely read changes nothing.
+//! Keeps the runtime cache in step with the routing: after every change, `auth.json` beside the
+//! store has the tokens that routing would choose now. Reading a fresh token changes nothing.
 
 use std::time::Duration;
 
@@ -13,21 +13,20 @@ use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::error::CliError;
 
-/// Brings the runtime caches of the agents whose stores this run changed up to date.
+/// Updates the runtime caches of the agents whose stores this run changed.
 pub(crate) fn follow_changes(invocation: &Invocation<'_>) {
     let changed = invocation.take_changed();
     if changed.is_empty() {
         return;
     }
-    // A config that is wrong was complained about when it was read.
+    // An invalid config was reported when it was read.
     let Ok(config) = invocation.config() else { return };
     for agent in changed {
         follow(&agent, &config, invocation.context);
     }
 }
 
-/// Brings the runtime cache of `agent` up to date. Nothing depends on it, so a failure is only
-/// said.
+/// Updates the runtime cache of `agent`. Nothing depends on it, so a failure is only a warning.
 fn follow(agent: &Agent, config: &Config, context: &Context) {
     let (routing, now) = (config.routing(), context.now());
     let path = paths::runtime_cache(&agent.directory);
@@ -44,11 +43,11 @@ fn follow(agent: &Agent, config: &Config, context: &Context) {
     }
 }
 
-/// Notes that a token of `agent` changed, of which other agents may have had copies: those that
-/// have a cache follow, too.
+/// Records that a token of `agent` changed, of which other agents may have copies: their caches, if
+/// any, are updated too.
 pub(crate) fn changed_with_copies(agent: &Agent, config: &Config, invocation: &Invocation<'_>) {
     invocation.store_changed(agent);
-    // Best effort: the token is stored.
+    // Best effort: the token is already stored.
     for other in agent::others(agent, config, invocation.context).unwrap_or_default() {
         if paths::runtime_cache(&other.directory).exists() {
             invocation.store_changed(&other);
@@ -56,8 +55,8 @@ pub(crate) fn changed_with_copies(agent: &Agent, config: &Config, invocation: &I
     }
 }
 
-/// For each provider what is sent to its API, if that is valid now. Where all profiles rest it is
-/// the one that is back soonest: nobody writes the cache when it wakes.
+/// For each provider the secret for its API, if it is valid now. If all profiles are in cooldown,
+/// the one that ends soonest is used, because nothing rewrites the cache when a cooldown ends.
 fn routed(document: &Document, config: &RoutingConfig, now: Timestamp) -> RuntimeCache {
     let profiles: Vec<_> = document.profiles().collect();
     let mut providers: Vec<&ProviderId> = profiles.iter().map(|it| &it.provider).collect();

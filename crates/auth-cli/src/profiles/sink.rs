@@ -21,7 +21,7 @@ use crate::profiles::view;
 /// The token sink of `agent`, in the real world.
 ///
 /// # Errors
-/// Nobody can say which other agents there are, who may have copies of its logins.
+/// The other agents, which may have copies of its logins, cannot be determined.
 pub fn for_agent(agent: &Agent, config: &Config, context: &Context) -> Result<TokenSink, CliError> {
     let timeout = agent::lock_timeout(context);
     let state = StateDirectory::at(&context.paths().state_dir);

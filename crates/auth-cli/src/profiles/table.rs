@@ -1,4 +1,4 @@
-//! A provider's profiles in lines that fit the terminal, in the order in which they are tried.
+//! A provider's profiles as lines that fit the terminal, in routing order.
 
 use auth_routing::{Exclusion, Plan, Why, unusable_until};
 use auth_store::{Credential, Kind, Profile, ProviderId, Timestamp};
@@ -9,8 +9,8 @@ use crate::host::text::{columns, padded, printable, shown};
 use crate::profiles::standing::{Ability, Access, Refresh, Standing};
 use crate::profiles::view::View;
 
-/// One line for each profile of `provider`, more where the terminal is narrow: first those that
-/// are tried, numbered, then the others with the reason.
+/// One line for each profile of `provider`, more on a narrow terminal: first the candidates,
+/// numbered, then the others with the reason.
 pub(crate) fn profile_lines(
     standing: &Standing,
     provider: &ProviderId,
@@ -89,7 +89,7 @@ pub(crate) fn profile_lines(
     lines
 }
 
-/// How much is left of the time for which an access token was given out, where that is known.
+/// A bar for the remaining lifetime of an access token, if that is known.
 fn bar(view: &View, profile: &Profile, style: Style) -> Option<String> {
     match view.document.credential(&profile.id)? {
         Credential::OAuth(login) => style.bar(login.obtained_at?, login.expires?, view.now),
@@ -105,8 +105,8 @@ fn level(ability: Ability) -> Level {
     }
 }
 
-/// Text on lines of at most `width` columns, those after the first indented. A word that is longer
-/// stands alone.
+/// Text wrapped to at most `width` columns; lines after the first are indented. A longer word is on
+/// a line of its own.
 pub(crate) fn wrapped(text: &str, indent: usize, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let words = text.trim_start();
@@ -124,7 +124,7 @@ pub(crate) fn wrapped(text: &str, indent: usize, width: usize) -> Vec<String> {
     lines
 }
 
-/// What the plan's author should know.
+/// The plan's warnings for the user.
 pub(crate) fn warnings(plan: &Plan, provider: &ProviderId) -> Vec<String> {
     plan.warnings.iter().map(|it| format!("warning: {provider}: {it} ({})", plan.source)).collect()
 }
@@ -137,7 +137,7 @@ struct Row<'a> {
     notes: Vec<String>,
 }
 
-/// What may be shown of a key or token; of an OAuth login it is the account.
+/// The displayable form of a key or token; for an OAuth login, the account.
 fn secret(view: &View, profile: &Profile) -> Option<String> {
     match profile.kind {
         Kind::OAuth => {
@@ -177,8 +177,8 @@ pub(crate) fn ability_words(
     }
 }
 
-/// Puts the notes after `start`; those that do not fit go to further lines below the first note,
-/// or, if the longest of all that stand below each other has no place there, to lines of their own.
+/// Appends the notes to `start`. Notes that do not fit go to additional lines below the first note,
+/// or to lines of their own if the longest of them does not fit there.
 pub(crate) fn fill(
     start: &str,
     notes: &[String],
@@ -207,7 +207,7 @@ pub(crate) fn fill(
 }
 
 const INDENT: usize = 6;
-/// Of fewer columns a bar would take too many.
+/// On a terminal with fewer columns a bar takes too much space.
 const NARROW: usize = 60;
 
 #[cfg(test)]

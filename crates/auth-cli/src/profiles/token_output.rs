@@ -1,4 +1,4 @@
-//! A token for a request, and what is known of it.
+//! A token for a request, with its properties.
 
 use auth_routing::session::selector::ModelRef;
 use auth_store::{Credential, Kind, ProfileId, ProviderId, Secret, Timestamp};
@@ -7,26 +7,26 @@ use serde_json::Value;
 use crate::host::error::{CliError, Exit};
 use crate::host::shell_quote::option;
 
-/// A token, and what is known of it.
+/// A token, with its properties.
 #[derive(Debug)]
 pub struct TokenOutput {
-    /// Whose it is.
+    /// The provider of the token.
     pub provider: ProviderId,
-    /// The profile it comes from; `None` if it is the environment's.
+    /// The profile; `None` for a key from the environment.
     pub profile: Option<ProfileId>,
-    /// The agent that was asked.
+    /// The agent of the request.
     pub agent: String,
-    /// Whether it is a key, a token or of a login.
+    /// The kind of credential.
     pub kind: Kind,
     /// The token itself.
     pub token: Secret,
-    /// When it ends, where that is known.
+    /// When it expires, if that is known.
     pub expires: Option<Timestamp>,
     /// `profile: <id>` or `env: <variable>`.
     pub source: String,
-    /// The model it is for, where somebody named one.
+    /// The model it is for, if the request names one.
     pub model: Option<ModelRef>,
-    /// The model that was asked for, if it is another one.
+    /// The requested model, if it is another one.
     pub fallback_for: Option<ModelRef>,
 }
 
@@ -60,7 +60,7 @@ impl TokenOutput {
         }
     }
 
-    /// Whether it can be a line of a protocol.
+    /// Whether the token can be a line of a protocol.
     pub fn is_one_line(&self) -> bool {
         let token = self.token.expose();
         let is_odd = if token.is_ascii() {
@@ -71,7 +71,7 @@ impl TokenOutput {
         !token.is_empty() && !is_odd
     }
 
-    /// The error for a token that cannot.
+    /// The error for a token that cannot be one line.
     pub fn not_one_line(&self) -> CliError {
         let message = format!("the token of {} is not one line of text", self.source);
         CliError::new(Exit::LogInAgain, "unusable_token", message).hint(format!(
@@ -81,8 +81,9 @@ impl TokenOutput {
     }
 }
 
-/// What tools of `provider` expect for this credential: the token without the white space around
-/// it, which no header can carry; for a Google login, JSON of token and project, as Clawdbot's.
+/// The secret in the form that tools of `provider` expect: the token without surrounding white
+/// space, which no header field can carry; for a Google login, JSON of token and project, as in
+/// Clawdbot.
 pub fn sent(provider: &ProviderId, credential: &Credential) -> Secret {
     let token = auth_store::trim(credential.bearer().expose());
     match credential {
@@ -98,5 +99,5 @@ pub fn sent(provider: &ProviderId, credential: &Credential) -> Secret {
     }
 }
 
-/// The providers whose requests need the project beside the token.
+/// Providers whose requests need the project besides the token.
 const WITH_PROJECT: [&str; 2] = ["google-gemini-cli", "google-antigravity"];

@@ -1,4 +1,4 @@
-//! What the commands know of an agent's credentials and of the way between them, read once.
+//! The commands' view of an agent's credentials and of routing, read once.
 
 use std::rc::Rc;
 
@@ -18,28 +18,28 @@ use crate::host::prompt::suggest;
 use crate::host::remedy::Remedy;
 use crate::host::shell_quote::option;
 
-/// An agent's credentials, and everything that decides about them.
+/// An agent's credentials, and everything that affects them.
 #[derive(Debug)]
 pub struct View {
     /// The agent.
     pub agent: Agent,
     /// The user's file.
     pub config: Rc<Config>,
-    /// What of it matters to routing.
+    /// The routing configuration.
     pub routing: auth_routing::Config,
-    /// What it sees: its own store, and what it reads through to. Nothing writes this.
+    /// The agent's view: its own store, and the shared profiles. It is read-only.
     pub document: Document,
-    /// The agent it reads through to, with that agent's profiles.
+    /// The agent whose profiles are shared, with those profiles.
     pub shared: Option<(Agent, Vec<ProfileId>)>,
     /// Its usable profiles, in the order of the file.
     pub profiles: Vec<Profile>,
-    /// The instant by which all is judged.
+    /// The time used for all checks.
     pub now: Timestamp,
 }
 
 impl View {
-    /// Reads the store and the config of the agent that the command means. What is odd about
-    /// them is said on stderr.
+    /// Reads the store and the config of the command's agent. Warnings about them are printed on
+    /// stderr.
     pub fn read(invocation: &Invocation<'_>) -> Result<Self, CliError> {
         let context = invocation.context;
         let config = invocation.config()?;
@@ -83,8 +83,8 @@ impl View {
         })
     }
 
-    /// What [`read`](Self::read) gives for the agent whose session `key` is: `agent:work:main` is
-    /// one of the agent `work`.
+    /// Like [`read`](Self::read), for the agent of the session `key`: `agent:work:main` belongs to
+    /// the agent `work`.
     pub fn of_session(key: &str, invocation: &Invocation<'_>) -> Result<Self, CliError> {
         let config = invocation.config()?;
         let named = agent::of_session(key, invocation.named(), &config)?;
@@ -96,7 +96,7 @@ impl View {
         self.plan_over(&self.profiles, provider, pin)
     }
 
-    /// The plan for a request for `model`, which may rest with some of the profiles.
+    /// The plan for a request for `model`, which may be in cooldown with some of the profiles.
     pub fn plan_for_model(
         &self,
         model: &ModelRef,
@@ -121,7 +121,7 @@ impl View {
         plan(profiles, &routing, pin, self.now)
     }
 
-    /// What is known of single models of the profiles.
+    /// The usage of individual models of the profiles.
     pub fn model_usage(&self) -> ModelUsage {
         let mut usage = self.agent.store().model_usage();
         let Some((owner, ids)) = &self.shared else { return usage };
@@ -137,7 +137,7 @@ impl View {
         usage
     }
 
-    /// The agent in whose file the profile `id` is.
+    /// The agent whose file has the profile `id`.
     pub fn holder(&self, id: &ProfileId) -> &Agent {
         match &self.shared {
             Some((owner, ids)) if ids.contains(id) => owner,
@@ -159,7 +159,7 @@ impl View {
         default_model(&self.config)
     }
 
-    /// The model that this agent uses when nobody names one: its own, else the default one.
+    /// The default model of this agent: its own, else the common one.
     pub fn agent_model(&self) -> ModelRef {
         let own = self.config.models_of_agent(&self.agent.id).primary;
         let anthropic = ProviderId::new(DEFAULT_PROVIDER);
@@ -167,7 +167,7 @@ impl View {
         own.unwrap_or_else(|| self.default_model())
     }
 
-    /// Those providers, and those that somebody wrote an order for.
+    /// The providers of the stored profiles, and those with an explicit order.
     pub fn routed_providers(&self) -> Vec<ProviderId> {
         let stored = self.document.orders();
         let stored = stored.iter().map(|(name, _)| ProviderId::new(name));
@@ -188,7 +188,7 @@ impl View {
     }
 }
 
-/// There is no such profile in this agent's store.
+/// The error for a profile that is not in this agent's store.
 pub fn no_profile(id: &ProfileId, document: &Document, agent: &Agent) -> CliError {
     let message = format!("agent `{}` has no profile `{id}`", agent.id);
     let known: Vec<ProfileId> = document.profiles().map(|it| it.id).collect();
@@ -216,28 +216,28 @@ pub fn default_model(config: &Config) -> ModelRef {
     configured.unwrap_or(ModelRef { provider: anthropic, model: DEFAULT_MODEL.to_owned() })
 }
 
-/// The model a user means: an alias of the config, `provider/model`, or the bare name of one of
-/// `provider`'s.
+/// The model that a user named: an alias of the config, `provider/model`, or the bare name of a
+/// model of `provider`.
 ///
 /// # Errors
-/// There is nothing in it that could be a model.
+/// The text names no model.
 pub fn model_of(text: &str, provider: &ProviderId, config: &Config) -> Result<ModelRef, CliError> {
     let aliases = Aliases::from_json(&config.value, &ProviderId::new(DEFAULT_PROVIDER));
     let found = aliases.resolve(text, provider).map(|(model, _)| model);
     found.ok_or_else(|| CliError::usage(format!("`{text}` names no model")))
 }
 
-/// The provider of a model that names none.
+/// The provider of a model without one.
 pub const DEFAULT_PROVIDER: &str = "anthropic";
 const DEFAULT_MODEL: &str = "claude-opus-4-5";
 
-/// The providers there are: the catalogue and the manifests of the state directory.
+/// The known providers: the catalogue and the manifests of the state directory.
 pub fn providers(context: &Context) -> Providers {
     let manifests = host::paths::providers(&context.paths().state_dir);
     Providers::load(Some(&manifests), &|name| context.env(name).map(str::to_owned))
 }
 
-/// What a user does to get a credential of `provider`.
+/// How a user gets a credential of `provider`.
 pub fn way_in(provider: &ProviderId, providers: &Providers) -> String {
     let of = option("--provider", provider);
     match providers.find(provider) {

@@ -1,4 +1,4 @@
-//! Accounts that are values in memory, for tests and for programs that keep theirs elsewhere.
+//! Accounts in memory, for tests and for programs that keep their accounts elsewhere.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,20 +20,20 @@ struct Account {
     provider: ProviderId,
     profile: ProfileId,
     live: Live,
-    /// What a refresh yields, in this order.
+    /// The secrets that refreshes yield, in this order.
     next: Vec<Secret>,
     usage: Usage,
-    /// The cooldowns of single models, each with its beginning.
+    /// The cooldowns of individual models.
     models: HashMap<String, Cooldown>,
 }
 
 impl MemoryAccounts {
-    /// No accounts yet.
+    /// An empty set of accounts.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, accounts: Mutex::default() }
     }
 
-    /// Adds an account: `next` are the secrets that its refreshes yield.
+    /// Adds an account. Its refreshes yield the secrets of `next`, in order.
     pub fn add(&self, provider: &str, profile: &str, live: Live, next: Vec<Secret>) {
         self.with(|accounts| {
             accounts.push(Account {
@@ -47,7 +47,7 @@ impl MemoryAccounts {
         });
     }
 
-    /// What is recorded about the use of a profile.
+    /// The recorded usage of a profile.
     pub fn usage(&self, profile: &str) -> Usage {
         self.with(|accounts| {
             let found = accounts.iter().find(|account| account.profile.as_str() == profile);
@@ -150,7 +150,7 @@ impl Account {
     }
 }
 
-/// A key, as a credential.
+/// An API key as a live credential.
 impl Live {
     /// An API key.
     pub fn api_key(key: &str) -> Self {

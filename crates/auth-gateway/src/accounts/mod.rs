@@ -1,4 +1,5 @@
-//! The one door between the gateway and the accounts: who is next, with what, and how it went.
+//! The only interface between the gateway and the accounts: the profiles to try, their credentials,
+//! and reports of the results.
 
 pub(crate) mod memory;
 
@@ -10,30 +11,33 @@ use auth_routing::cooldown::judgement::Judgement;
 use auth_store::{Kind, ProfileId, ProviderId, Secret, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-/// What a request is about, as far as it matters to the choice of a profile.
+/// The properties of a request that affect the choice of a profile.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The provider that is asked.
+    /// The provider of the request.
     pub provider: &'a ProviderId,
-    /// The agent whose profiles may be used; the default one, where nothing is said.
+    /// The agent whose profiles may be used; `None` for the default agent.
     pub agent: Option<&'a str>,
     /// The only profile that may be used, if the client is granted just one.
     pub profile: Option<&'a ProfileId>,
-    /// The session whose pin counts.
+    /// The session whose pin applies.
     pub session: Option<&'a str>,
-    /// The model that is asked for, if it is known.
+    /// The requested model, if it is known.
     pub model: Option<&'a str>,
 }
 
-/// The accounts behind a gateway. `auth-cli` has it over a store; [`MemoryAccounts`] over values.
+/// The accounts behind a gateway. `auth-cli` implements it for a store; [`MemoryAccounts`] for
+/// values in memory.
 ///
 /// [`MemoryAccounts`]: crate::MemoryAccounts
 pub trait Accounts: Send + Sync + 'static {
-    /// The profiles that may serve, the preferred one first; those in cooldown too.
+    /// The profiles that may serve the request, the preferred one first, including those in
+    /// cooldown.
     fn plan(&self, question: &Question<'_>) -> Result<Arc<[Candidate]>, AccountsError>;
 
-    /// The live credential of a profile. `refused` is the fingerprint of one that the provider
-    /// has just refused: exactly that one is refreshed, unless somebody else has done it already.
+    /// The live credential of a profile. `refused` is the fingerprint of a credential that the
+    /// provider has just refused: exactly that one is refreshed, unless another caller has already
+    /// done so.
     fn credential(
         &self,
         question: &Question<'_>,
@@ -41,53 +45,53 @@ pub trait Accounts: Send + Sync + 'static {
         refused: Option<&Fingerprint>,
     ) -> impl Future<Output = Result<Live, AccountsError>> + Send;
 
-    /// How an attempt with a profile went. It must return at once.
+    /// Reports the result of an attempt with a profile. It must return at once.
     fn report(&self, question: &Question<'_>, profile: &ProfileId, judgement: &Judgement);
 }
 
-/// A profile that may serve.
+/// A profile that may serve the request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Candidate {
     /// Its id.
     pub profile: ProfileId,
-    /// What kind of credential it has.
+    /// The kind of its credential.
     pub kind: Kind,
-    /// The cooldown that it is in.
+    /// Its cooldown, if it is in one.
     pub cooldown: Option<Cooldown>,
 }
 
 impl Candidate {
-    /// Whether it is a login of a user and not a key: some providers allow those in their own
-    /// applications only.
+    /// Whether it is a user's login rather than a key: some providers allow logins only in their
+    /// own applications.
     pub fn is_subscription(&self) -> bool {
         self.kind != Kind::ApiKey
     }
 }
 
-/// Until when a profile is out of use.
+/// The cooldown of a profile.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Cooldown {
     /// Its end.
     pub until: Timestamp,
-    /// When the failure was that began it.
+    /// The time of the failure that started it.
     pub since: Timestamp,
 }
 
 /// A credential that can be sent now.
 #[derive(Clone, Debug)]
 pub struct Live {
-    /// Its kind, which decides about the header.
+    /// Its kind, which determines the header.
     pub kind: Kind,
-    /// What is sent.
+    /// The secret to send.
     pub secret: Secret,
-    /// The account it belongs to, where the provider wants to be told.
+    /// Its account id, if the provider requires it in a header.
     pub account: Option<String>,
     /// When it ends, where that is known.
     pub expires: Option<Timestamp>,
 }
 
 impl Live {
-    /// What names the secret without telling it.
+    /// Identifies the secret without revealing it.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::from_text(self.secret.expose())
     }
@@ -98,7 +102,7 @@ impl Live {
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
-    /// That of `text`.
+    /// The fingerprint of `text`.
     pub fn from_text(text: &str) -> Self {
         Self(Sha256::digest(text.as_bytes()).into())
     }
@@ -130,7 +134,7 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// There is no plan or no credential. The text is shown to the client and holds no secret.
+/// There is no plan or no credential. The text is shown to the client and contains no secret.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct AccountsError {

@@ -9,7 +9,7 @@ use crate::api::{Api, ApiData};
 
 /// The APIs of the catalogue, by provider.
 pub fn built_in() -> HashMap<ProviderId, Api> {
-    // A test holds that there is nothing wrong with them.
+    // A test checks that all of them are valid.
     data().into_iter().filter_map(|(id, data)| Some((id, data.ok()?.build().ok()?))).collect()
 }
 

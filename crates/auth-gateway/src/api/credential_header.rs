@@ -1,10 +1,10 @@
-//! The header that a credential goes into, and those that go with it.
+//! The header for a credential, and the other headers that it requires.
 
 use auth_store::Secret;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue, InvalidHeaderValue};
 
-/// `x-api-key: {}`: a header, and what stands around the secret in it.
+/// `x-api-key: {}`: a header, and the text around the secret in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     name: HeaderName,
@@ -28,7 +28,7 @@ impl Template {
         &self.name
     }
 
-    /// Its value for this secret, which no log shows.
+    /// The value for this secret, which no log shows.
     pub(crate) fn fill(&self, secret: &Secret) -> Result<HeaderValue, InvalidHeaderValue> {
         let secret = auth_store::trim(secret.expose());
         let mut text = String::with_capacity(self.before.len() + secret.len() + self.after.len());
@@ -41,7 +41,7 @@ impl Template {
     }
 }
 
-/// Appends `value` to the list that a header is, unless it is in it.
+/// Appends `value` to a header that is a list, unless it is already there.
 pub(crate) fn merge(headers: &mut HeaderMap, name: &HeaderName, value: &HeaderValue) {
     let lists = headers.get_all(name).iter().filter_map(|list| list.to_str().ok());
     let mut words: Vec<&str> = lists.flat_map(|list| list.split(',')).map(str::trim).collect();

@@ -1,5 +1,5 @@
-//! A provider's API as data: where it is, which paths may be asked, what may be repeated, and in
-//! which headers it reads a credential.
+//! A provider's API as data: its base address, the allowed paths, the repeatable requests, and the
+//! headers for credentials.
 
 pub(crate) mod catalogue;
 pub(crate) mod credential_header;
@@ -23,43 +23,44 @@ use crate::api::credential_header::{Template, merge};
 use crate::api::pointer::Place;
 use crate::api::shape::Shape;
 
-/// What is written about an API. Only `base` must be; the rest fits an API like OpenAI's.
+/// The description of an API. Only `base` is required; the defaults fit an API like OpenAI's.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApiData {
-    /// What stands before the part of a path that follows `/<provider>`.
+    /// The address to which the part of a path after `/<provider>` is appended.
     pub base: String,
-    /// The beginnings of the paths that may be asked.
+    /// The prefixes of the allowed paths.
     #[serde(default = "default_paths")]
     pub paths: Vec<String>,
-    /// `POST /responses`: requests that may be sent to another account when one refuses them.
-    /// A `*` at the end stands for anything.
+    /// `POST /responses`: requests that may be sent to another account when one refuses them. A `*`
+    /// at the end matches anything.
     #[serde(default = "default_repeatable")]
     pub repeatable: Vec<String>,
-    /// The header of each kind of credential (`api_key`, `token`, `oauth`), `{}` for the secret.
-    /// What is not written is `authorization: Bearer {}`; a token's is the login's.
+    /// The header of each kind of credential (`api_key`, `token`, `oauth`), with `{}` for the
+    /// secret. The default is `authorization: Bearer {}`; for `token` it is the header of `oauth`.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// The header with the account's id.
+    /// The header for the account id.
     #[serde(default)]
     pub account_header: Option<String>,
-    /// Headers that a login or token needs; a list that the client sent is appended to.
+    /// Headers that a login or token requires; a list that the client sent is extended.
     #[serde(default)]
     pub token_headers: BTreeMap<String, String>,
-    /// Where a conversation is named: headers, and JSON pointers into the body. The first counts.
+    /// Where the conversation's id is: headers, and JSON pointers into the body. The first match
+    /// counts.
     #[serde(default = "default_session")]
     pub session: Vec<String>,
-    /// Where ids stand that only the account knows that made them; likewise, with `*` for every
-    /// element of a list.
+    /// Where a request names ids that only the account that created them knows; in the same
+    /// notation, with `*` for every element of a list.
     #[serde(default = "default_bound")]
     pub bound: Vec<String>,
-    /// The form of its errors.
+    /// The format of its errors.
     #[serde(default)]
     pub error_shape: Shape,
-    /// Whether an error may stand in a response whose status is good.
+    /// Whether a response with a success status may contain an error.
     #[serde(default)]
     pub error_in_success: bool,
-    /// Whose headers tell of its quota.
+    /// The family of its quota headers.
     #[serde(default)]
     pub limits: Limits,
     /// The variables in which the provider's own tools look for the base.
@@ -87,7 +88,7 @@ pub struct UsageEndpoint {
     pub kinds: Vec<String>,
 }
 
-/// Whose headers tell of a quota.
+/// A family of quota headers.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum Limits {
@@ -100,12 +101,12 @@ pub enum Limits {
     Codex,
     /// `x-quota-snapshot-…`
     Copilot,
-    /// No header does.
+    /// There are no such headers.
     None,
 }
 
 impl Limits {
-    /// How the names of those headers begin.
+    /// The prefix of those header names.
     pub(crate) fn prefix(self) -> Option<&'static str> {
         match self {
             Self::Openai => Some("x-ratelimit-"),
@@ -117,13 +118,13 @@ impl Limits {
     }
 }
 
-/// An API that was checked and is ready for requests.
+/// A validated API, ready for requests.
 #[derive(Clone, Debug)]
 pub struct Api {
     scheme: Scheme,
     authority: Authority,
     host: HeaderValue,
-    /// The path of the base, without a slash at its end.
+    /// The path of the base, without a trailing slash.
     prefix: String,
     paths: Vec<String>,
     repeatable: Vec<Rule>,
@@ -132,14 +133,14 @@ pub struct Api {
     token_headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) session: Vec<Place>,
     pub(crate) bound: Vec<Place>,
-    /// The form of its errors.
+    /// The format of its errors.
     pub error_shape: Shape,
     pub(crate) error_in_success: bool,
     pub(crate) limits: Limits,
     base_env: Vec<String>,
 }
 
-/// The description is wrong: the field, and why.
+/// The error in a description: the field, and the reason.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`api.{field}`: {reason}")]
 pub struct WrongApi {
@@ -155,7 +156,7 @@ struct Rule {
 }
 
 impl ApiData {
-    /// Checks the description.
+    /// Validates the description.
     pub fn build(&self) -> Result<Api, WrongApi> {
         let base = Url::parse(&self.base).map_err(|error| wrong("base", error))?;
         let is_loopback = match base.host() {
@@ -217,7 +218,7 @@ impl ApiData {
         })
     }
 
-    /// For an API key, a token, a login.
+    /// The templates for an API key, a token and a login.
     fn templates(&self) -> Result<[Template; 3], WrongApi> {
         let known = ["api_key", "token", "oauth"];
         if let Some(kind) = self.headers.keys().find(|kind| !known.contains(&kind.as_str())) {
@@ -235,17 +236,17 @@ impl ApiData {
 }
 
 impl Api {
-    /// Whether `path`, the part after `/<provider>`, may be asked.
+    /// Whether `path`, the part after `/<provider>`, is allowed.
     pub(crate) fn admits(&self, path: &str) -> bool {
         self.paths.iter().any(|beginning| path.starts_with(beginning.as_str()))
     }
 
-    /// Whether a request that was refused may be sent again.
+    /// Whether a refused request may be sent again.
     pub(crate) fn may_repeat(&self, method: &Method, path: &str) -> bool {
         self.repeatable.iter().any(|rule| rule.is_met(method, path))
     }
 
-    /// Where a request goes.
+    /// The address of a request.
     pub(crate) fn uri(&self, path: &str, query: Option<&str>) -> Option<Uri> {
         let mut text = String::with_capacity(self.prefix.len() + path.len() + 64);
         text.push_str(&self.prefix);
@@ -272,12 +273,12 @@ impl Api {
         &self.base_env
     }
 
-    /// Its origin, for those who must know where a secret goes.
+    /// Its origin, for callers that check where a secret is sent.
     pub fn origin(&self) -> String {
         format!("{}://{}", self.scheme, self.authority)
     }
 
-    /// Puts a credential and what belongs to it into `headers`, and takes out the like.
+    /// Adds a credential and its headers to `headers`, and removes other credentials.
     pub(crate) fn put_credential(
         &self,
         headers: &mut HeaderMap,

@@ -1,5 +1,5 @@
-//! Where a value stands in a request: in a header, or in the body at a JSON pointer. The body is
-//! read without being built up as a tree, and only as far as necessary.
+//! The place of a value in a request: in a header, or in the body at a JSON pointer. The body is
+//! read without building a tree, and only as far as necessary.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,7 +21,7 @@ pub(crate) enum Place {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Pointer {
     steps: Vec<String>,
-    /// The last step as it stands in the body: bodies without it are not read.
+    /// The last step as it appears in the body: a body without it is not parsed.
     needle: String,
 }
 
@@ -35,7 +35,7 @@ impl Place {
 }
 
 impl Pointer {
-    /// Where every API but Google's has the model.
+    /// The place of the model in every API except Google's.
     pub(crate) fn model() -> Self {
         Self { steps: vec!["model".to_owned()], needle: "\"model\"".to_owned() }
     }
@@ -52,13 +52,13 @@ impl Pointer {
     }
 }
 
-/// The text of a header, if it is one.
+/// The value of a header, if it is text.
 pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty())
 }
 
-/// Calls `found` with the number of a pointer and each string at it. Reading ends when every
-/// pointer without a `*` that can be there was found, and at the first mistake in the JSON.
+/// Calls `found` with the index of a pointer and each string at it. Reading stops when every
+/// pointer without a `*` that can occur was found, and at the first error in the JSON.
 pub(crate) fn read_body<'a>(
     body: &[u8],
     pointers: impl Iterator<Item = &'a Pointer>,
@@ -73,12 +73,12 @@ pub(crate) fn read_body<'a>(
         return;
     }
     let has_lists = wanted.iter().any(|it| it.steps.iter().any(|step| step == "*"));
-    // A list may always have one more; no pointer has that bit.
+    // A list may always have another element; this bit belongs to no pointer.
     let lists = if has_lists { 1 << 63 } else { 0 };
     let missing = wanted.iter().fold(lists, |missing, it| missing | bit(it.number));
     let mut reading = Reading { missing, found };
     let mut json = serde_json::Deserializer::from_slice(body);
-    // It ends with an error where everything was found, or where the body is no JSON.
+    // Best effort: this returns an error if everything was found, or if the body is not JSON.
     let _ = At { wanted, reading: &mut reading }.deserialize(&mut json);
 }
 
@@ -89,7 +89,7 @@ struct Wanted<'a> {
 }
 
 struct Reading<'f> {
-    /// The pointers at which nothing was found yet, as bits.
+    /// The pointers without a match so far, as bits.
     missing: u64,
     found: &'f mut dyn FnMut(usize, &str),
 }
@@ -98,7 +98,7 @@ fn bit(number: usize) -> u64 {
     1 << number.min(62)
 }
 
-/// A value of which something is wanted.
+/// A value that contains wanted parts.
 struct At<'a, 'r, 'f> {
     wanted: Vec<Wanted<'a>>,
     reading: &'r mut Reading<'f>,

@@ -1,4 +1,4 @@
-//! Errors of our own, in the form in which the provider writes its errors: clients read them.
+//! The gateway's own errors, in the format of the provider, because clients parse them.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use hyper::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 
-/// How a provider writes its errors.
+/// The format of a provider's errors.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
@@ -21,26 +21,26 @@ pub enum Shape {
     Google,
 }
 
-/// A request that the gateway answers by itself.
+/// A request that the gateway refuses by itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Refusal {
     /// The status.
     pub(crate) status: StatusCode,
-    /// What is wrong, for whoever reads the client's log. No secret, no line end.
+    /// What is wrong, for the client's log. It has no secret and no line break.
     pub(crate) message: String,
-    /// When to come again.
+    /// When to try again.
     pub(crate) retry_after: Option<Duration>,
     /// A word for programs, in the place of the status's own.
     pub(crate) code: Option<&'static str>,
 }
 
 impl Refusal {
-    /// A refusal without a time to come again.
+    /// A refusal without a time to try again.
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into(), retry_after: None, code: None }
     }
 
-    /// The response, as a provider with errors of this shape writes it.
+    /// The response in a provider's error format.
     pub(crate) fn render(&self, shape: Shape) -> Response<Bytes> {
         let (status, message) = (self.status, &self.message);
         let body = match shape {

@@ -1,4 +1,4 @@
-//! A request that was admitted: whose it is, and what it is about.
+//! An admitted request: its caller, and its properties.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use auth_store::{ProfileId, ProviderId};
 use crate::accounts::Question;
 use crate::client::{Client, Right};
 
-/// Who sent a request.
+/// The sender of a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Caller {
-    /// A program of the user whose gateway it is, at the socket that only such programs can open.
+    /// A program of the user who runs the gateway, on the socket that only such programs can open.
     Owner,
     /// A client.
     Client(Arc<Client>),
@@ -31,7 +31,7 @@ impl Caller {
         }
     }
 
-    /// Whether it may use the login of a user.
+    /// Whether it may use a user's login.
     pub(crate) fn may_use_subscriptions(&self) -> bool {
         match self {
             Self::Owner => true,
@@ -50,7 +50,7 @@ impl Caller {
 /// An admitted request.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    /// Its number in the log.
+    /// Its id in the log.
     pub(crate) id: u64,
     pub(crate) caller: Caller,
     pub(crate) provider: ProviderId,

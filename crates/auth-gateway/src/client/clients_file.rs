@@ -1,4 +1,4 @@
-//! `clients.json` in the state directory: the clients, for their owner's eyes only.
+//! `clients.json` in the state directory: the clients, readable by the owner only.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
 
-/// The clients of a state directory. A change on disk is seen by the next request.
+/// The clients of a state directory. The next request sees a change on the disk.
 #[derive(Debug)]
 pub struct Clients {
     /// The file; nothing, where they are in memory only.
@@ -19,7 +19,7 @@ pub struct Clients {
     warm: Mutex<Warm>,
 }
 
-/// The clients as they were last read, and what the file looked like then.
+/// The clients as they were last read, and the stamp of the file at that time.
 #[derive(Debug, Default)]
 struct Warm {
     stamp: Option<Stamp>,
@@ -35,28 +35,28 @@ struct Content {
 /// The clients cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientsError {
-    /// Look at the file.
+    /// The file is damaged. Look at it.
     #[error("`{path}` is damaged: {reason}")]
     Damaged {
-        /// Where it is.
+        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// Another process changes it; try again.
+    /// Another process is changing it; try again.
     #[error("`{path}` is being changed by another process")]
     Busy {
-        /// Where it is.
+        /// The lock file.
         path: PathBuf,
     },
-    /// The system refused.
+    /// The operating system refused.
     #[error("could not {action} `{path}`: {source}")]
     Io {
-        /// What was tried.
+        /// The verb.
         action: &'static str,
-        /// With what.
+        /// Its object.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// The write failed; the old content is still there.
@@ -65,7 +65,7 @@ pub enum ClientsError {
 }
 
 impl Clients {
-    /// Those of the state directory at `root`. The file need not exist.
+    /// The clients of the state directory at `root`. The file need not exist.
     pub fn in_state_directory(root: &Path) -> Self {
         Self { path: Some(paths::clients(root)), warm: Mutex::default() }
     }
@@ -76,7 +76,7 @@ impl Clients {
         Self { path: None, warm: Mutex::new(Warm { stamp: None, clients }) }
     }
 
-    /// The clients as they are now.
+    /// The current clients.
     pub fn read(&self) -> Result<Arc<[Arc<Client>]>, ClientsError> {
         let stamp = self.path.as_deref().and_then(Stamp::from_metadata);
         let mut warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,7 +85,7 @@ impl Clients {
             return Ok(Arc::clone(&warm.clients));
         }
         let clients = load(path)?.clients.into_iter().map(Arc::new).collect();
-        // Had it changed meanwhile, the next look sees another stamp.
+        // If it changed meanwhile, the next check sees another stamp.
         *warm = Warm { stamp, clients };
         Ok(Arc::clone(&warm.clients))
     }
@@ -147,7 +147,7 @@ fn damaged(path: &Path, reason: &dyn ToString) -> ClientsError {
     ClientsError::Damaged { path: path.to_owned(), reason: reason.to_string() }
 }
 
-/// What a file looks like from outside. Every atomic write makes another inode.
+/// The metadata of a file. Every atomic write creates another inode.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Stamp([i64; 5]);
 
@@ -167,7 +167,7 @@ impl Stamp {
 }
 
 const VERSION: u32 = 1;
-/// How often, and how long apart, the lock is tried: five seconds in all.
+/// How often the lock is tried, at what interval: five seconds in total.
 const TRIES: u32 = 500;
 const PAUSE: Duration = Duration::from_millis(10);
 

@@ -1,4 +1,4 @@
-//! A client: a program that was given a token, and what it may do with it.
+//! A client: a program with a token, and its rights.
 
 pub(crate) mod asked;
 pub(crate) mod clients_file;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts::Fingerprint;
 
-/// A client as it is kept. The token itself is not.
+/// A client as stored. The token itself is not stored.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Client {
@@ -22,9 +22,9 @@ pub struct Client {
     pub name: String,
     /// The SHA-256 of its token.
     pub token_sha256: TokenHash,
-    /// The providers it was granted. For every other there is a 403.
+    /// The granted providers. Any other gets a 403.
     pub providers: Vec<ProviderId>,
-    /// What it may do.
+    /// Its rights.
     pub may: Vec<Right>,
     /// The agent whose profiles it uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,32 +32,32 @@ pub struct Client {
     /// The only profile it may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileId>,
-    /// The session whose pin counts for it.
+    /// The session whose pin applies to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// When the grant ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
-    /// How many requests it may make in a minute.
+    /// The maximum number of requests per minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_minute: Option<u32>,
-    /// Whether it may use the login of a user, where providers allow that in their own
-    /// applications only.
+    /// Whether it may use a user's login, which some providers allow only in their own
+    /// applications.
     #[serde(default)]
     pub subscription: bool,
 }
 
-/// What a client may do.
+/// A right of a client.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Right {
     /// Use an account, and never see its credential.
     Proxy,
-    /// Be given tokens.
+    /// Receive tokens.
     Token,
-    /// Report how a token fared.
+    /// Report the result of using a token.
     Report,
-    /// See profiles, cooldowns and windows.
+    /// See profiles, cooldowns and quota windows.
     Status,
     /// Log in.
     Login,
@@ -75,14 +75,14 @@ impl Right {
         }
     }
 
-    /// The right of that name, if there is one.
+    /// The right with that name, if there is one.
     pub fn parse(text: &str) -> Option<Self> {
         serde_json::from_value(text.into()).ok()
     }
 }
 
 impl Client {
-    /// A client with the right to proxy to `providers`, and its token, which is told once.
+    /// A client with the right to proxy to `providers`, and its token, which is shown only once.
     pub fn new(name: &str, providers: &[ProviderId], entropy: [u8; 32]) -> (Self, ClientToken) {
         let token = ClientToken::from_entropy(entropy);
         let client = Self {
@@ -100,18 +100,18 @@ impl Client {
         (client, token)
     }
 
-    /// Whether it has a right.
+    /// Whether it has this right.
     pub fn may(&self, right: Right) -> bool {
         self.may.contains(&right)
     }
 
-    /// Whether its grant is over.
+    /// Whether its grant has expired.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|end| end <= now)
     }
 }
 
-/// The client that a token belongs to. Every client is compared, each in constant time.
+/// The client with this token. The token is compared with every client's, each in constant time.
 pub(crate) fn find<'a, C: AsRef<Client>>(clients: &'a [C], token: &str) -> Option<&'a C> {
     let hash = Fingerprint::from_text(token).0;
     let mut found = None;
@@ -124,7 +124,7 @@ pub(crate) fn find<'a, C: AsRef<Client>>(clients: &'a [C], token: &str) -> Optio
     found
 }
 
-/// A token that a client proves itself with: `clawd_` and 256 random bits.
+/// The token with which a client authenticates: `clawd_` and 256 random bits.
 pub struct ClientToken(auth_store::Secret);
 
 impl ClientToken {
@@ -149,7 +149,7 @@ impl fmt::Debug for ClientToken {
     }
 }
 
-/// The SHA-256 of a client's token, in hexadecimal digits where it is written.
+/// The SHA-256 of a client's token, written in hexadecimal.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TokenHash([u8; 32]);
@@ -169,7 +169,7 @@ impl TryFrom<String> for TokenHash {
     }
 }
 
-/// How every client's token begins.
+/// The prefix of every client's token.
 pub(crate) const PREFIX: &str = "clawd_";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How many requests a client makes: at one time, and in a minute.
+//! Limits for a client: simultaneous requests, and requests per minute.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,21 +15,21 @@ pub(crate) struct Rates(Mutex<HashMap<String, Rate>>);
 
 #[derive(Debug)]
 struct Rate {
-    /// Everybody who has a request under way holds one more.
+    /// Each request in progress holds a clone, so its reference count limits them.
     open: Arc<()>,
-    /// How many requests may begin at once.
+    /// How many requests may start at once.
     left: f64,
     counted: Instant,
 }
 
-/// A request under way.
+/// A request in progress.
 #[derive(Debug)]
 pub(crate) struct Turn {
     _open: Arc<()>,
 }
 
 impl Rates {
-    /// Lets a request begin, or says when to come again.
+    /// Lets a request start, or returns when to try again.
     pub(crate) fn begin(
         &self,
         client: &Client,

@@ -1,4 +1,4 @@
-//! What belongs to which profile: a bounded memory for conversations and for account-bound ids.
+//! A bounded memory of which profile a conversation, or an id bound to an account, belongs to.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use auth_store::ProfileId;
 
-/// Remembers at most [`MOST`] things, each for a time after it was last used. What was not used
-/// for longest is forgotten first.
+/// Remembers at most [`MOST`] entries, each for a time after its last use. The least recently used
+/// are dropped first.
 #[derive(Debug)]
 pub(crate) struct Memory {
     /// Keys are kept as hashes with a random seed, so that a client cannot choose collisions.
@@ -18,8 +18,8 @@ pub(crate) struct Memory {
     generations: Mutex<Generations>,
 }
 
-/// The young are those used since the last change of generations. When they fill their half, the
-/// old are forgotten.
+/// The young generation has the entries used since the last swap. When it is full, the old
+/// generation is dropped and the young one takes its place.
 #[derive(Debug, Default)]
 struct Generations {
     young: HashMap<u64, Entry>,
@@ -54,7 +54,7 @@ impl Memory {
         Some(entry.profile.clone())
     }
 
-    /// The same, without counting as a use.
+    /// Like [`get`](Self::get), without counting as a use.
     pub(crate) fn peek(&self, key: impl Hash, now: Instant) -> Option<ProfileId> {
         let hash = self.hasher.hash_one(key);
         let generations = self.lock();
@@ -63,7 +63,7 @@ impl Memory {
         (!is_over).then(|| entry.profile.clone())
     }
 
-    /// From now on, `key` belongs to `profile`.
+    /// Records that `key` belongs to `profile`.
     pub(crate) fn put(&self, key: impl Hash, profile: &ProfileId, now: Instant) {
         let hash = self.hasher.hash_one(key);
         let mut generations = self.lock();
@@ -85,7 +85,7 @@ impl Generations {
     }
 }
 
-/// How much is remembered.
+/// The maximum number of entries.
 const MOST: usize = 10_000;
 
 #[cfg(test)]
@@ -122,7 +122,7 @@ mod tests {
         let held = memory.lock();
         assert!(held.young.len() + held.old.len() <= MOST);
         drop(held);
-        // The control: what was not used is forgotten.
+        // The control: an unused entry is dropped.
         assert_eq!(memory.get(1, now), None);
     }
 }

@@ -1,21 +1,21 @@
-//! What a request says about itself: the model, the conversation, and whose ids it names.
+//! Reads the model, the conversation, and the account-bound ids from a request.
 
 use hyper::HeaderMap;
 
 use crate::api::Api;
 use crate::api::pointer::{Place, Pointer, header, read_body};
 
-/// What a request is about.
+/// The facts of a request.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct RequestFacts {
     pub(crate) model: Option<String>,
-    /// The name of the conversation.
+    /// The id of the conversation.
     pub(crate) session: Option<String>,
-    /// Ids and ciphertexts that only the account knows that made them.
+    /// Ids and ciphertexts that only the account that created them knows.
     pub(crate) bound: Vec<String>,
 }
 
-/// Reads a request: headers first, and the body only for what they do not say.
+/// Reads a request: headers first, and the body only for the remaining facts.
 pub(crate) fn read(
     api: &Api,
     path: &str,
@@ -67,7 +67,7 @@ fn in_body(places: &[Place]) -> impl Iterator<Item = &Pointer> + Clone {
     })
 }
 
-/// What stands for an id or a ciphertext: its beginning, which is unique in both.
+/// The key for an id or a ciphertext: its prefix, which is unique in both.
 pub(crate) fn id_key(text: &str) -> String {
     let end = (0..=text.len().min(ID_BYTES)).rev().find(|at| text.is_char_boundary(*at));
     text[..end.unwrap_or(0)].to_owned()
@@ -80,9 +80,9 @@ fn model_in_path(path: &str) -> Option<String> {
     (!model.is_empty() && !model.contains('/')).then(|| model.to_owned())
 }
 
-/// Of an id, so much is kept.
+/// How many bytes of an id are kept.
 pub(crate) const ID_BYTES: usize = 96;
-/// A conversation has at most so many ciphertexts that are looked at.
+/// How many ciphertexts of a conversation are examined.
 const MOST_IDS: usize = 4_096;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Ids and ciphertexts in answers: only the account that made them knows them.
+//! Finds ids and ciphertexts in responses: only the account that created them knows them.
 
 use std::sync::LazyLock;
 
@@ -6,12 +6,12 @@ use memchr::memmem::Finder;
 
 use crate::conversation::facts::{ID_BYTES, id_key};
 
-/// Looks for the members of answers that later requests may name, whatever chunks they come in.
+/// Finds the members of responses that later requests may name, across chunk boundaries.
 #[derive(Debug)]
 pub(crate) struct Learner {
-    /// What each of [`MEMBERS`] had last, which an event stream says again and again.
+    /// The last value of each of [`MEMBERS`], which an event stream often repeats.
     last: [String; 2],
-    /// The end of what was seen, in which a member may begin.
+    /// The end of the previous parts, in which a member may begin.
     tail: Vec<u8>,
 }
 
@@ -20,19 +20,19 @@ impl Learner {
         Self { last: Default::default(), tail: Vec::new() }
     }
 
-    /// Looks at the next part of a response, and tells what it finds.
+    /// Examines the next part of a response, and passes each value to `found`.
     pub(crate) fn look(&mut self, part: &[u8], found: &mut dyn FnMut(String)) {
         let seam = self.tail.len();
         self.tail.extend_from_slice(&part[..part.len().min(WINDOW)]);
         let tail = std::mem::take(&mut self.tail);
         for (member, last) in MEMBERS.iter().zip(&mut self.last) {
-            // Over the seam are those that begin before it.
+            // Only members that begin before the boundary span it.
             if seam > 0 {
                 find(member, &tail, seam, last, found);
             }
             find(member, part, part.len(), last, found);
         }
-        // Many small parts are a tail together.
+        // Several small parts form one tail.
         self.tail = tail;
         if part.len() >= WINDOW {
             self.tail.clear();
@@ -63,7 +63,7 @@ fn find(
     }
 }
 
-/// The beginning of the string that is the value of a member, if enough of it is there.
+/// The start of the string value of a member, if enough of it has arrived.
 fn string_after(text: &[u8]) -> Option<String> {
     let text = text.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
     let text = text.strip_prefix(b"\"")?;
@@ -78,7 +78,7 @@ fn string_after(text: &[u8]) -> Option<String> {
 /// The members whose values are remembered.
 static MEMBERS: LazyLock<[Finder<'static>; 2]> =
     LazyLock::new(|| [Finder::new("\"id\""), Finder::new("\"encrypted_content\"")]);
-/// A member and enough of its value are never longer.
+/// The longest text from a member's name to a sufficient part of its value.
 const WINDOW: usize = ID_BYTES + 40;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which conversation a request belongs to, and which account has it.
+//! The conversation of a request, and the account it belongs to.
 
 pub(crate) mod affinity;
 pub(crate) mod facts;

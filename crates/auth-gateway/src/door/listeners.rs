@@ -1,4 +1,4 @@
-//! The doors: where clients come in, and that there is one server for a state directory.
+//! The listeners, and the lock that allows only one server per state directory.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -17,10 +17,10 @@ use auth_store::paths;
 use crate::gateway::Door;
 use crate::http::stall::Stream;
 
-/// A door cannot be opened.
+/// Why a listener cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum DoorError {
-    /// Use that server, or end it.
+    /// Another server uses the state directory. Use that one, or stop it.
     #[error("another server is running on `{path}`")]
     AlreadyServed {
         /// The state directory.
@@ -31,43 +31,43 @@ pub enum DoorError {
     /// A server without a state directory has no socket in it.
     #[error("a server without a state directory has no socket for its user")]
     NoState,
-    /// Take another port.
+    /// The port is in use. Choose another one.
     #[error("the port {address} is taken by another program")]
     PortTaken {
         /// The address.
         address: SocketAddr,
     },
-    /// A wider door needs what a loopback address does not.
+    /// The address is not a loopback address; no other address is supported.
     #[error("{address} is not an address of this machine alone")]
     NotLoopback {
         /// The address.
         address: SocketAddr,
     },
-    /// Move it away.
+    /// Something else is at the path of the socket. Move it away.
     #[error("`{path}` is there and is no socket")]
     InTheWay {
-        /// What is in the way.
+        /// The path.
         path: PathBuf,
     },
-    /// The system refused.
+    /// The operating system refused.
     #[error("could not {action} `{place}`: {source}")]
     Io {
-        /// What was tried.
+        /// The verb.
         action: &'static str,
-        /// With what.
+        /// Its object.
         place: String,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// An open door.
+/// An open listener.
 pub(crate) struct Listener {
     pub(crate) kind: Kind,
     pub(crate) door: Door,
     /// What secures its connections.
     pub(crate) tls: Option<TlsAcceptor>,
-    /// The socket's file, removed with the door.
+    /// The file of the socket, removed when the listener closes.
     path: Option<PathBuf>,
 }
 
@@ -77,7 +77,7 @@ pub(crate) enum Kind {
     Unix(UnixListener),
 }
 
-/// Takes the state directory for this server, as long as the file is open.
+/// Locks the state directory for this server, as long as the file is open.
 pub(crate) fn take(state: &Path) -> Result<File, DoorError> {
     let path = paths::gateway_lock(state);
     auth_store::create_private_directory(state)
@@ -98,7 +98,7 @@ pub(crate) fn take(state: &Path) -> Result<File, DoorError> {
 }
 
 impl Listener {
-    /// A TCP port of this machine.
+    /// Listens on a TCP port of this machine.
     pub(crate) async fn tcp(address: SocketAddr) -> Result<Self, DoorError> {
         if !address.ip().is_loopback() {
             return Err(DoorError::NotLoopback { address });
@@ -122,7 +122,8 @@ impl Listener {
         Ok(Self { kind: Kind::Tcp(listener), door: Door::Tcp, tls, path: None })
     }
 
-    /// A socket that only its owner can open. What a dead server left in its place is replaced.
+    /// Listens on a socket that only its owner can open. The stale socket of a crashed server is
+    /// replaced.
     pub(crate) fn unix(path: &Path, client: Option<&str>) -> Result<Self, DoorError> {
         match fs::symlink_metadata(path) {
             Ok(there) if !there.file_type().is_socket() => {
@@ -130,7 +131,7 @@ impl Listener {
             }
             _ => {}
         }
-        // It gets its name when its mode is right.
+        // It gets its final name after its mode is set.
         let mut next = path.as_os_str().to_owned();
         next.push(format!(".{:08x}", rand::random::<u32>()));
         let next = PathBuf::from(next);
@@ -149,7 +150,7 @@ impl Listener {
     pub(crate) fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Stream>> {
         match &self.kind {
             Kind::Tcp(listener) => listener.poll_accept(context).map_ok(|(stream, _)| {
-                // Without it small parts wait for the other end.
+                // Otherwise small parts wait for an acknowledgement.
                 let _ = stream.set_nodelay(true);
                 Stream::Tcp(stream)
             }),
@@ -159,7 +160,7 @@ impl Listener {
         }
     }
 
-    /// Whether the other end may come in at all: at the owner's socket, only the owner.
+    /// Whether the peer may connect at all: only the owner, on the owner's socket.
     pub(crate) fn admits(&self, stream: &Stream) -> bool {
         match (&self.door, stream) {
             (Door::Owner, Stream::Unix(stream)) => {
@@ -167,8 +168,8 @@ impl Listener {
                 stream.peer_cred().is_ok_and(|peer| peer.uid() == own)
             }
             (Door::Owner, Stream::Tcp(_) | Stream::Tls(_)) => false,
-            // A port asks each request for a token; this socket's mode is its guard, since a
-            // container has other user ids.
+            // A port requires a token in each request. A client socket is protected by its mode,
+            // because a container has other user ids.
             (Door::Tcp | Door::Client(_), _) => true,
         }
     }
@@ -210,7 +211,7 @@ mod tests {
     async fn what_a_dead_server_left_is_replaced_and_anything_else_is_not() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("serve.sock");
-        // A socket without anybody behind it.
+        // A socket without a listening process.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         let listener = Listener::unix(&path, None).unwrap();

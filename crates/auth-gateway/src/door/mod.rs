@@ -1,4 +1,4 @@
-//! Where requests come in.
+//! Listeners and the server.
 
 pub(crate) mod listeners;
 pub(crate) mod server;

@@ -1,4 +1,5 @@
-//! The server: it accepts at all doors, bounds the connections, and ends without cutting answers.
+//! The server: it accepts connections on all listeners, limits them, and shuts down without cutting
+//! off responses.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -27,7 +28,7 @@ use crate::door::listeners::{self, DoorError, Kind, Listener};
 use crate::gateway::{Door, Gateway};
 use crate::http::stall::{Examination, Stream};
 
-/// A gateway with doors. It serves while [`run`](Self::run) runs.
+/// A gateway with listeners. It serves while [`run`](Self::run) runs.
 #[derive(Debug)]
 pub struct Server<A: Accounts> {
     gateway: Arc<Gateway<A>>,
@@ -36,19 +37,19 @@ pub struct Server<A: Accounts> {
     state: Option<(PathBuf, File)>,
 }
 
-/// Whether a server goes on.
+/// The phase of a server.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Phase {
-    /// It accepts and answers.
+    /// It accepts connections and serves requests.
     Serving,
-    /// It accepts nothing more, and finishes what it has begun.
+    /// It accepts nothing more, and finishes the requests in progress.
     Finishing,
     /// It ends at once.
     Over,
 }
 
 impl<A: Accounts> Server<A> {
-    /// A server on a state directory, without a door yet.
+    /// A server on a state directory, without a listener yet.
     ///
     /// # Errors
     /// There is another one.
@@ -63,7 +64,7 @@ impl<A: Accounts> Server<A> {
         Self { gateway, listeners: Vec::new(), state: None }
     }
 
-    /// Opens a port of this machine, for clients with a token. Returns its address.
+    /// Listens on a TCP port of this machine, for clients with a token. Returns its address.
     pub async fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, DoorError> {
         Ok(self.open(Listener::tcp(address).await?, address))
     }
@@ -86,7 +87,7 @@ impl<A: Accounts> Server<A> {
         address
     }
 
-    /// Opens the socket for programs of this user. Returns where it is.
+    /// Opens the socket for programs of this user. Returns its path.
     pub fn listen_for_owner(&mut self) -> Result<PathBuf, DoorError> {
         let Some((state, _)) = &self.state else { return Err(DoorError::NoState) };
         let path = state.join(SOCKET);
@@ -94,13 +95,13 @@ impl<A: Accounts> Server<A> {
         Ok(path)
     }
 
-    /// Opens a socket for one client: whoever can open it has that client's rights.
+    /// Opens a socket for one client: any program that can open it has that client's rights.
     pub fn listen_for_client(&mut self, path: &Path, client: &str) -> Result<(), DoorError> {
         self.listeners.push(Listener::unix(path, Some(client))?);
         Ok(())
     }
 
-    /// Serves until `phase` says that it is over, or that it is to be finished and everything is.
+    /// Serves until `phase` is over, or until it is finishing and all requests are done.
     pub async fn run(self, mut phase: watch::Receiver<Phase>) {
         let Self { gateway, listeners, .. } = &self;
         let mut connections = Connections::default();
@@ -112,7 +113,7 @@ impl<A: Accounts> Server<A> {
                 () = reached(&mut phase, Phase::Finishing) => break,
             };
             let Ok((listener, stream)) = accepted else {
-                // Out of descriptors, most likely: others must close some first.
+                // Probably out of file descriptors: other connections must close first.
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             };
@@ -125,10 +126,11 @@ impl<A: Accounts> Server<A> {
             }
             let way_in = (listener.door.clone(), listener.tls.clone());
             connections.begin(gateway, way_in, stream, phase.clone());
-            // Lets the new connection read what is already there, before others push it out.
+            // Lets the new connection read data that has already arrived, before others displace
+            // it.
             yield_now().await;
         }
-        // A new server may open the doors while this one finishes.
+        // A new server may open the listeners while this one finishes.
         let Self { listeners, state, .. } = self;
         drop((listeners, state));
         let finished = timeout(FINISH_WITHIN, connections.finish());
@@ -148,12 +150,13 @@ struct Connections {
 
 struct Connection {
     task: AbortHandle,
-    /// Whether it ever brought a request of somebody who may come in.
+    /// Whether it has ever carried an authorized request.
     is_trusted: Arc<AtomicBool>,
 }
 
 impl Connections {
-    /// Makes room for one more, if there are too many at the cost of one that nobody vouches for.
+    /// Makes room for one more connection. If there are too many, this closes one without an
+    /// authorized request.
     fn make_room(&mut self, most: usize) -> bool {
         while self.tasks.try_join_next().is_some() {}
         if self.tasks.len() < most {
@@ -254,11 +257,11 @@ async fn converse<A: Accounts>(
 
 /// Waits for a phase, or for a later one.
 async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
-    // Where nobody can say it any more, the end has come.
+    // A closed channel means that the server ends.
     let _ = phase.wait_for(|phase| *phase >= wanted).await;
 }
 
-/// The next connection of any listener; they take turns in being asked first.
+/// The next connection of any listener; the listeners take turns at being polled first.
 async fn accept(listeners: &[Listener], turn: usize) -> io::Result<(&Listener, Stream)> {
     poll_fn(|context| {
         for index in 0..listeners.len() {
@@ -274,9 +277,10 @@ async fn accept(listeners: &[Listener], turn: usize) -> io::Result<(&Listener, S
 
 /// The socket in the state directory.
 const SOCKET: &str = "serve.sock";
-/// What is read ahead on a connection.
+/// The read buffer of a connection, in bytes.
 const BUFFER: usize = 64 << 10;
 /// How long to wait when the system refuses a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long answers are finished: a turn is long, and a cut one is paid for twice.
+/// How long responses in progress are finished: a response may be long, and one that is cut off is
+/// paid for twice.
 const FINISH_WITHIN: Duration = Duration::from_mins(10);

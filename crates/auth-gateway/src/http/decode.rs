@@ -1,12 +1,12 @@
-//! A bounded, decoded copy of a body, to be looked at. What is passed on stays as it was.
+//! A limited, decoded copy of a body, for inspection. The forwarded body is unchanged.
 
 use std::borrow::Cow;
 use std::io::Read;
 
 use hyper::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 
-/// The body as text would be read; `None` where its encoding is unknown, wrong, or yields more
-/// than `most`.
+/// The decoded body; `None` if its encoding is unknown or invalid, or the result is larger than
+/// `most`.
 pub(crate) fn decoded<'a>(
     headers: &HeaderMap,
     body: &'a [u8],
@@ -25,7 +25,7 @@ pub(crate) fn decoded<'a>(
     }
 }
 
-/// The beginning of a body that may be cut off, for the words in it.
+/// The decoded start of a body that may be cut off, for inspecting its text.
 pub(crate) fn decoded_part(headers: &HeaderMap, body: &[u8], most: usize) -> Vec<u8> {
     let mut part = Vec::new();
     let most = most as u64;

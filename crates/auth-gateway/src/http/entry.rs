@@ -1,4 +1,5 @@
-//! What every request must be before anybody looks at who sent it: for us, and unambiguous.
+//! The checks of every request before its caller is authenticated: it must be for us, and
+//! unambiguous.
 
 use hyper::header::{CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;
@@ -6,15 +7,15 @@ use hyper::{HeaderMap, Method, StatusCode, Version};
 
 use crate::api::shape::Refusal;
 
-/// The names under which a door may be addressed.
+/// The host names of a listener.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts {
-    /// Beside `127.0.0.1`, `localhost` and `[::1]`: host names without a port.
+    /// Host names without a port, in addition to `127.0.0.1`, `localhost` and `[::1]`.
     pub allowed: Vec<String>,
 }
 
 impl Hosts {
-    /// Whether a `Host` is ours, with any port: a rebound name is another name.
+    /// Whether a `Host` is ours, with any port. This stops DNS rebinding, which uses another name.
     fn are_ours(&self, host: &str) -> bool {
         let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((address, port)) if port.is_empty() || is_port(port) => {
@@ -40,7 +41,7 @@ fn is_port(text: &str) -> bool {
     text.strip_prefix(':').is_some_and(|digits| digits.bytes().all(|it| it.is_ascii_digit()))
 }
 
-/// Checks a request. `hosts` is `None` at a socket, which has no name.
+/// Checks a request. `hosts` is `None` for a socket, which has no host name.
 pub(crate) fn check(request: &Parts, hosts: Option<&Hosts>) -> Result<(), Refusal> {
     let headers = &request.headers;
     if request.method == Method::CONNECT {
@@ -56,7 +57,7 @@ pub(crate) fn check(request: &Parts, hosts: Option<&Hosts>) -> Result<(), Refusa
     check_path(request.uri.path())?;
     check_lengths(headers)?;
     if headers.contains_key(UPGRADE) {
-        // The one status from which Codex falls back to a plain request at once.
+        // The only status for which Codex falls back to a plain request at once.
         return Err(Refusal::new(StatusCode::UPGRADE_REQUIRED, "only plain HTTP is served here"));
     }
     Ok(())
@@ -77,7 +78,7 @@ fn check_host(request: &Parts, hosts: Option<&Hosts>) -> Result<(), Refusal> {
     Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, message))
 }
 
-/// What two programs could read as two different paths is refused.
+/// Refuses a path that two programs could interpret differently.
 fn check_path(path: &str) -> Result<(), Refusal> {
     if !path.starts_with('/') {
         return Err(bad("the target must be a path"));
@@ -99,7 +100,7 @@ fn check_path(path: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// hyper has refused two different lengths, and taken the length out where the body is chunked.
+/// hyper has refused conflicting lengths, and removed the length of a chunked body.
 fn check_lengths(headers: &HeaderMap) -> Result<(), Refusal> {
     let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
     let codings = headers.get_all(TRANSFER_ENCODING).iter().count();

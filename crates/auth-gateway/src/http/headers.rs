@@ -1,4 +1,4 @@
-//! Which headers go on, and where a client puts its token.
+//! Which headers are forwarded, and where a client puts its token.
 
 use hyper::HeaderMap;
 use hyper::header::{
@@ -7,8 +7,8 @@ use hyper::header::{
 
 use crate::client;
 
-/// Takes out of a request what is between the client and us, and what would tell where it came
-/// from. Everything else goes on, known or not: an allow-list would break the next client.
+/// Removes from a request the headers between the client and us, and those that reveal its origin.
+/// All others are forwarded, known or not: an allow-list would break the next client.
 pub(crate) fn clean_request(headers: &mut HeaderMap) {
     let wants_trailers = headers.get_all(TE).iter().any(|te| te.as_bytes() == b"trailers");
     drop_hop_by_hop(headers);
@@ -52,8 +52,8 @@ fn keep_readable_codings(headers: &mut HeaderMap) {
     }
 }
 
-/// Takes out of a response what is between the provider and us. Streams are marked so that no
-/// proxy on the way holds them back.
+/// Removes from a response the headers between the provider and us. Streams are marked so that no
+/// proxy on the way buffers them.
 pub(crate) fn clean_answer(headers: &mut HeaderMap) {
     drop_hop_by_hop(headers);
     for name in &ANSWER_ONLY {
@@ -87,8 +87,8 @@ fn drop_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// The client's token: in one of the headers where its SDK puts a key, or in Gemini's `?key=`.
-/// A token of ours wins over what else a tool sends beside it.
+/// The client's token: in one of the headers that SDKs use for a key, or in Gemini's `?key=`. A
+/// gateway token takes precedence over other values that a tool sends.
 pub(crate) fn presented<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<&'a str> {
     let texts = CREDENTIALS.iter().filter_map(|name| headers.get(name)?.to_str().ok());
     let texts = texts.map(|text| {
@@ -113,7 +113,7 @@ pub(crate) fn clean_query(query: &str) -> String {
 const READABLE: [&str; 5] = ["gzip", "x-gzip", "deflate", "br", "identity"];
 const EVENT_STREAM: &[u8] = b"text/event-stream";
 
-/// Where clients put a key.
+/// The headers in which clients send a key.
 static CREDENTIALS: [HeaderName; 4] = [
     AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
@@ -121,7 +121,7 @@ static CREDENTIALS: [HeaderName; 4] = [
     HeaderName::from_static("api-key"),
 ];
 
-/// RFC 9110 §7.6.1. Lengths are given anew.
+/// RFC 9110 §7.6.1. Lengths are set again.
 static HOP_BY_HOP: [HeaderName; 7] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),

@@ -1,4 +1,4 @@
-//! An end for waits between two parts of something, which costs nothing while the parts come.
+//! A timeout between two parts of a body, which costs nothing while the parts arrive.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The timer of a body: it is set only while the body is waited for.
+/// The timer of a body, which is set only while we wait for the body.
 #[derive(Debug)]
 pub(crate) struct Idle {
     limit: Duration,
@@ -19,12 +19,12 @@ impl Idle {
         Self { limit, since: None, timer: None }
     }
 
-    /// Something came.
+    /// A part has arrived.
     pub(crate) fn reset(&mut self) {
         self.since = None;
     }
 
-    /// Nothing came. Ready: for too long.
+    /// No part has arrived. Ready: the timeout has passed.
     pub(crate) fn poll_expired(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now();
         let end = *self.since.get_or_insert(now) + self.limit;
@@ -33,7 +33,8 @@ impl Idle {
             match timer.as_mut().poll(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(()) if end <= Instant::now() => return Poll::Ready(()),
-                // It was set before something came; it is set anew only where it rings.
+                // A part has arrived since the timer was set; the timer is set again only when it
+                // fires.
                 Poll::Ready(()) => timer.as_mut().reset(end),
             }
         }

@@ -1,4 +1,4 @@
-//! The body of a request: kept, so that it can be sent again, or passed through.
+//! The body of a request: either kept, so that it can be sent again, or streamed.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,19 +19,19 @@ use crate::api::shape::Refusal;
 use crate::http::idle::Idle;
 use crate::limits::Limits;
 
-/// The room for bodies that are kept.
+/// The memory budget for kept bodies.
 #[derive(Debug)]
 pub(crate) struct Pantry {
     /// One permit is a KiB.
     room: Arc<Semaphore>,
 }
 
-/// A body on its way to a provider.
+/// A body that will be sent to a provider.
 #[derive(Debug)]
 pub(crate) enum Taken {
     /// It can be sent again.
     Kept(Kept),
-    /// It is sent as it comes, once.
+    /// It is streamed, once.
     Passing(Outgoing),
 }
 
@@ -53,7 +53,7 @@ impl Kept {
         self.trailers.is_some()
     }
 
-    /// The body, to be sent once more.
+    /// The body, for sending it again.
     pub(crate) fn outgoing(&self) -> Outgoing {
         Outgoing::Whole {
             bytes: (!self.bytes.is_empty()).then(|| self.bytes.clone()),
@@ -119,14 +119,14 @@ impl Pantry {
         Arc::clone(&self.room).try_acquire_many_owned(units).ok()
     }
 
-    /// Makes sure that there is room for `length` bytes.
+    /// Makes sure that the budget has `length` bytes.
     fn widen(&self, room: &mut Option<OwnedSemaphorePermit>, length: usize) -> bool {
         let Some(room) = room else { return false };
         let missing = length.div_ceil(1 << 10).saturating_sub(room.num_permits());
         if missing == 0 {
             return true;
         }
-        // By half as much again, so that many small parts do not ask each time.
+        // Half as much again is reserved, so that small parts do not each need a reservation.
         match self.room(((missing + room.num_permits() / 2) << 10) as u64) {
             Some(more) => room.merge(more),
             None => return false,
@@ -135,8 +135,8 @@ impl Pantry {
     }
 }
 
-/// Reads what is left of a request that was refused and throws it away: a client that is still
-/// sending when its connection ends does not get to see the response.
+/// Reads and discards the rest of a refused request: a client that is still sending when its
+/// connection closes does not see the response.
 pub(crate) async fn drain(mut body: Incoming, limits: Limits) {
     let mut left = limits.body_bytes;
     let read = async {
@@ -150,7 +150,7 @@ pub(crate) async fn drain(mut body: Incoming, limits: Limits) {
     let _ = timeout(limits.drain_time, read).await;
 }
 
-/// The next part of a body, for which nobody waits for ever.
+/// The next part of a body, with a timeout.
 async fn next(body: &mut Incoming, limits: &Limits) -> Result<Option<Frame<Bytes>>, Refusal> {
     match timeout(limits.client_idle, body.frame()).await {
         Ok(None) => Ok(None),
@@ -170,9 +170,9 @@ pub(crate) fn too_large(limits: &Limits) -> Refusal {
 /// The body of a request to a provider.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
-    /// One that is kept.
+    /// A kept body.
     Whole { bytes: Option<Bytes>, trailers: Option<HeaderMap> },
-    /// One that comes while it goes.
+    /// A streamed body.
     Passing(Box<Passing>),
 }
 
@@ -181,13 +181,13 @@ pub(crate) struct Passing {
     first: VecDeque<Bytes>,
     rest: Incoming,
     idle: Idle,
-    /// How much may still come.
+    /// How many more bytes are allowed.
     left: u64,
     is_too_large: Arc<AtomicBool>,
 }
 
 impl Outgoing {
-    /// No body at all.
+    /// An empty body.
     pub(crate) fn nothing() -> Self {
         Self::Whole { bytes: None, trailers: None }
     }
@@ -202,7 +202,7 @@ impl Outgoing {
         }))
     }
 
-    /// What tells afterwards whether it was cut because it was too large.
+    /// A flag that shows afterwards whether the body was cut off because it was too large.
     pub(crate) fn too_large_flag(&self) -> Option<Arc<AtomicBool>> {
         match self {
             Self::Whole { .. } => None,
@@ -240,7 +240,7 @@ impl Body for Outgoing {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            // With an exact length there would be no place for trailers.
+            // With an exact length, trailers could not be sent.
             Self::Whole { trailers: Some(_), .. } => SizeHint::default(),
             Self::Whole { bytes, .. } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
@@ -284,5 +284,5 @@ impl Passing {
     }
 }
 
-/// The room for a body of which nobody said how long it is.
+/// The initial reservation for a body of unknown length.
 const FIRST: u64 = 16 << 10;

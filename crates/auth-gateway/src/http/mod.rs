@@ -1,4 +1,4 @@
-//! Requests and responses as bytes: what may come in, what is kept, what is looked at.
+//! Requests and responses as bytes: checks, kept bodies, and inspection.
 
 pub(crate) mod decode;
 pub(crate) mod entry;

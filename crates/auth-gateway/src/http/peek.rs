@@ -1,4 +1,4 @@
-//! A look at the beginning of a response, before its head goes to the client.
+//! Inspects the start of a response before its head is sent to the client.
 
 use std::collections::VecDeque;
 
@@ -20,20 +20,20 @@ use crate::http::headers::is_event_stream;
 use crate::http::unpack::Unpacker;
 use crate::limits::Limits;
 
-/// The beginning of a body, which was read and is still to be passed on.
+/// The start of a body, which was read and still has to be forwarded.
 pub(crate) type Held = VecDeque<Frame<Bytes>>;
 
-/// An event of a stream, as far as it tells whether the response has begun.
+/// The kind of an event of a stream, which shows whether the response has started.
 enum Event {
-    /// It says nothing yet: a comment, a ping, an acknowledgement.
+    /// No content yet: a comment, a ping, an acknowledgement.
     Handshake,
-    /// The response has begun.
+    /// The response has started.
     Output,
-    /// There will be none.
+    /// The response is an error.
     Error(Box<Judgement>),
 }
 
-/// Reads an error's body, as much as is needed to judge it.
+/// Reads as much of an error's body as is needed to judge it.
 pub(crate) async fn judge_error(
     parts: &Parts,
     body: &mut Incoming,
@@ -53,13 +53,13 @@ pub(crate) async fn judge_error(
     (held, judgement)
 }
 
-/// Whether a response can be looked into for errors behind its good status.
+/// Whether a response with a success status can be inspected for errors.
 pub(crate) fn can_look_into(headers: &HeaderMap) -> bool {
     is_event_stream(headers)
         && (!headers.contains_key(CONTENT_ENCODING) || Unpacker::for_reply(headers).is_some())
 }
 
-/// Holds a stream back until its first event that is a response or an error.
+/// Holds a stream back until its first event with content or an error.
 pub(crate) async fn look_into(
     parts: &Parts,
     body: &mut Incoming,
@@ -97,7 +97,7 @@ pub(crate) async fn look_into(
     }
 }
 
-/// An error in the midst of a stream, which is too late for anything but a report.
+/// An error in the middle of a stream, which can only be reported at that point.
 pub(crate) fn late_error(part: &[u8], now: Timestamp) -> Option<Judgement> {
     memchr::memmem::find(part, b"error")?;
     let judgement = told(200, &HeaderMap::new(), part).judge(now);
@@ -128,7 +128,7 @@ fn read_event(event: &[u8], parts: &Parts, now: Timestamp) -> Event {
     }
 }
 
-/// The length of the first event, with the empty line that ends it.
+/// The length of the first event, including the empty line that ends it.
 fn event_length(text: &[u8]) -> Option<usize> {
     let ends = [&b"\n\n"[..], b"\r\n\r\n", b"\r\r"];
     let ends = ends.iter().filter_map(|end| Some(memchr::memmem::find(text, end)? + end.len()));
@@ -146,7 +146,7 @@ fn told(status: u16, headers: &HeaderMap, body: &[u8]) -> Told {
     }
 }
 
-/// Events that come before a response, whether or not there will be one.
+/// Events before a response, whether it succeeds or not.
 const HANDSHAKE: [&str; 7] = [
     "response.created",
     "response.queued",

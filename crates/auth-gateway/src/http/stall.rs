@@ -1,4 +1,4 @@
-//! A connection whose other end may read for ever, but not never.
+//! A connection that ends if its peer stops reading.
 
 use std::io;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ pub(crate) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A connection that ends when a write has to wait for too long.
+/// A connection that ends if a write has to wait for too long.
 #[derive(Debug)]
 pub(crate) struct Examination {
     stream: Stream,

@@ -1,4 +1,4 @@
-//! A credential that a provider repeats is not passed on to the client.
+//! Removes a credential that a provider repeats, so that it never reaches the client.
 
 use bytes::{Bytes, BytesMut};
 use hyper::HeaderMap;
@@ -7,7 +7,7 @@ use memchr::memmem::Finder;
 
 use crate::accounts::Live;
 
-/// Covers one secret in a response.
+/// Masks one secret in a response.
 #[derive(Debug)]
 pub(crate) struct Veil {
     secret: Option<Finder<'static>>,
@@ -18,13 +18,13 @@ pub(crate) struct Veil {
 impl Veil {
     pub(crate) fn over(live: &Live) -> Self {
         let secret = auth_store::trim(live.secret.expose());
-        // What is as short as a word would be found in every text.
+        // A very short secret would match ordinary text.
         let is_secret = secret.len() >= SHORTEST;
         let secret = is_secret.then(|| Finder::new(secret.as_bytes()).into_owned());
         Self { secret, held: BytesMut::new() }
     }
 
-    /// Takes out the headers that have it.
+    /// Removes the headers that contain it.
     pub(crate) fn cover_headers(&self, headers: &mut HeaderMap) {
         let Some(secret) = &self.secret else { return };
         let has_it = headers.iter().filter(|(_, value)| secret.find(value.as_bytes()).is_some());

@@ -1,4 +1,4 @@
-//! A request as it comes in: who sent it, and whether it may go on.
+//! An incoming request: its caller, and whether it is admitted.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,7 +19,7 @@ use crate::own::Own;
 use crate::proxy::relay::Reply;
 
 impl<A: Accounts> Gateway<A> {
-    /// Answers one request, in any case.
+    /// Responds to one request, in any case.
     pub(crate) async fn reply(
         self: Arc<Self>,
         door: Door,
@@ -33,7 +33,7 @@ impl<A: Accounts> Gateway<A> {
         let mut response = match self.admit(&door, parts, &mut body, id).await {
             Ok(response) => response,
             Err(refusal) => {
-                // One that waits for permission sends nothing.
+                // A client that waits for `100 Continue` has sent no body.
                 if let Some(body) = body.filter(|body| !waits && !body.is_end_stream()) {
                     tokio::spawn(drain(body, self.limits.clone()));
                 }
@@ -77,5 +77,5 @@ fn text<A: Accounts>(text: String) -> Response<Reply<A>> {
     response
 }
 
-/// The number under which the log has a request.
+/// The header with the request's id in the log.
 const REQUEST_HEADER: HeaderName = HeaderName::from_static("x-clawdbot-request");

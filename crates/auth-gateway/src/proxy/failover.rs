@@ -1,5 +1,5 @@
-//! The proxy: a request goes to the profile that is next, and to another one only where the first
-//! has certainly not carried it out and nothing of its response has gone to the client.
+//! The proxy: a request goes to the next profile in order, and to another one only if the first has
+//! certainly not carried it out and nothing of its response was sent to the client.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,7 +32,7 @@ use crate::reaction::{Reaction, reaction};
 use crate::upstream::NoReply;
 use crate::windows::{self, Seen};
 
-/// A request that is ready to be sent to any profile.
+/// A request that is ready to be sent with any profile.
 struct Ready<'a> {
     api: &'a Api,
     asked: Arc<Asked>,
@@ -50,28 +50,28 @@ struct Facts {
     is_unread: bool,
 }
 
-/// A response whose head was read and whose body may have been looked into.
+/// A response with its head, and perhaps an inspected part of its body.
 pub(crate) struct Received {
     pub(crate) head: response::Parts,
     pub(crate) held: Held,
     pub(crate) body: Incoming,
     pub(crate) profile: ProfileId,
     pub(crate) judgement: Judgement,
-    /// Over the credential that it was asked with.
+    /// Masks the credential of the request.
     pub(crate) veil: Veil,
 }
 
-/// Where the attempts of a request are.
+/// The state of a request's attempts.
 struct Attempts {
     began: Instant,
     sent: usize,
     has_refreshed: bool,
-    /// After an overload there is one more.
+    /// After an overload, only one more attempt is allowed.
     is_last: bool,
 }
 
 impl<A: Accounts> Gateway<A> {
-    /// Sends a request on, if its client may do that.
+    /// Forwards a request, if its client has the right.
     pub(crate) async fn proxy(
         self: &Arc<Self>,
         caller: Caller,
@@ -133,7 +133,7 @@ impl<A: Accounts> Gateway<A> {
             tracing::info!(request = id, "the body is large, and is sent once only");
         }
         let ready = Ready { api, asked: Arc::new(asked), method, uri, headers, body, may_repeat };
-        // It ends with the response, or here, or where the client leaves.
+        // It ends with the response, or here, or when the client disconnects.
         let mut trip = Trip::begin(self, &ready.asked, began, turn);
         match self.attempt_all(ready, &facts, &order, began).await {
             Ok(received) => Ok(self.relay(trip, api, received)),
@@ -180,7 +180,7 @@ impl<A: Accounts> Gateway<A> {
             let received =
                 match self.attempt(&mut ready, profile, live, has_next, &mut attempts).await {
                     Ok(received) => received,
-                    // What an earlier profile was answered says more than that this one was not.
+                    // An earlier profile's response is more informative than a missing one.
                     Err(refusal) => match refused {
                         None => return Err(refusal),
                         Some(_) => break,
@@ -214,7 +214,7 @@ impl<A: Accounts> Gateway<A> {
             && attempts.began.elapsed() < self.limits.attempts_within
     }
 
-    /// One profile: its credential, and once more after a refresh.
+    /// One profile: its credential, and a second attempt after a refresh.
     async fn attempt(
         &self,
         ready: &mut Ready<'_>,
@@ -261,7 +261,7 @@ impl<A: Accounts> Gateway<A> {
         self.accounts.report(&question, &received.profile, &received.judgement);
     }
 
-    /// Sends the request, and judges what comes.
+    /// Sends the request, and judges the response.
     async fn send(
         &self,
         ready: &mut Ready<'_>,
@@ -312,7 +312,7 @@ impl<A: Accounts> Gateway<A> {
         Ok(Received { head: parts, held, body, profile: profile.clone(), judgement, veil })
     }
 
-    /// Where every profile is in cooldown now, the client is told when the first is back.
+    /// If every profile is in cooldown now, tells the client when the first cooldown ends.
     fn say_when(&self, asked: &Asked, received: &mut Received) {
         if received.head.status != StatusCode::TOO_MANY_REQUESTS {
             return;

@@ -1,4 +1,4 @@
-//! A request on its way to a provider, and its response on the way back.
+//! A request on its way to a provider, and the response on its way back.
 
 mod admission;
 pub(crate) mod failover;

@@ -1,5 +1,5 @@
-//! Which profiles a request may go to, and in which order: what the routing says, bent by the
-//! conversation it belongs to.
+//! The profiles that a request may use, in order: the plan from routing, adjusted to the request's
+//! conversation.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ use crate::client::asked::Asked;
 use crate::conversation::facts::{RequestFacts, id_key};
 use crate::gateway::Gateway;
 
-/// Where a request may go.
+/// The profiles for a request.
 #[derive(Debug)]
 pub(crate) struct Order {
-    /// The profiles, in turn. There is one at least.
+    /// The profiles in order, at least one.
     pub(crate) profiles: Vec<ProfileId>,
-    /// The profile that the conversation comes back to after a short cooldown.
+    /// The profile to which the conversation returns after a short cooldown.
     pub(crate) home: Option<ProfileId>,
 }
 
@@ -40,7 +40,7 @@ impl Order {
 }
 
 impl<A: Accounts> Gateway<A> {
-    /// The order for a request, or why it can go nowhere.
+    /// The order for a request, or why no profile can be used.
     pub(crate) fn order(
         &self,
         asked: &Asked,
@@ -76,7 +76,7 @@ impl<A: Accounts> Gateway<A> {
         let mut usable: Vec<_> = candidates.iter().filter(|it| it.cooldown.is_none()).collect();
         let home = session.filter(|home| {
             let candidate = candidates.iter().find(|candidate| candidate.profile == *home);
-            // The provider's own memory of the conversation does not live longer.
+            // After that, the provider's own cache of the conversation has expired.
             let comes_back =
                 |it: &Candidate| it.cooldown.is_none_or(|it| it.until.since(now) < HOME);
             candidate.is_some_and(comes_back)
@@ -91,13 +91,14 @@ impl<A: Accounts> Gateway<A> {
             profiles.push(probe.ok_or_else(|| all_in_cooldown(&candidates, now))?);
         }
         if !facts.bound.is_empty() {
-            // An account that we do not know made what it names: another one must not see it.
+            // An unknown account created the ids in the request; they must be sent to one account
+            // only.
             profiles.truncate(1);
         }
         Ok(Order { profiles, home })
     }
 
-    /// The profile that made what the request names.
+    /// The profile that created the ids in the request.
     fn owner(
         &self,
         asked: &Asked,
@@ -115,11 +116,11 @@ impl<A: Accounts> Gateway<A> {
             return Err(Refusal::new(StatusCode::CONFLICT, message));
         }
         let owner = owners.into_iter().next();
-        // Nobody has seen these ids, but somebody has had this conversation.
+        // The ids are unknown, but the conversation may be known.
         Ok(owner.or_else(|| session.filter(|_| !facts.bound.is_empty()).cloned()))
     }
 
-    /// A profile that may be out of use without need: one request tries.
+    /// A profile whose cooldown may be over already, for a single request to test.
     fn probe(
         &self,
         asked: &Asked,
@@ -137,7 +138,7 @@ impl<A: Accounts> Gateway<A> {
         Some(found.profile.clone())
     }
 
-    /// Remembers where a conversation was served.
+    /// Records which profile served a conversation.
     pub(crate) fn settle(
         &self,
         asked: &Asked,
@@ -153,7 +154,7 @@ impl<A: Accounts> Gateway<A> {
     }
 }
 
-/// A request that can go to one profile only.
+/// The order for a request that can use only one profile.
 fn only(candidates: &[Candidate], owner: &ProfileId, now: Timestamp) -> Result<Order, Refusal> {
     let Some(candidate) = candidates.iter().find(|it| it.profile == *owner) else {
         let message = "the account of this conversation cannot be used any more; begin a new one";
@@ -171,12 +172,12 @@ fn only(candidates: &[Candidate], owner: &ProfileId, now: Timestamp) -> Result<O
     }
 }
 
-/// What a conversation is known by: its own name, or its client.
+/// The key of a conversation: its own id, or its client.
 fn session_key<'a>(asked: &'a Asked, facts: &'a RequestFacts) -> impl std::hash::Hash + 'a {
     (&asked.provider, asked.client_name(), facts.session.as_deref())
 }
 
-/// A shorter part of a path is no id.
+/// A shorter path segment is not an id.
 const SHORTEST_ID: usize = 8;
-/// A conversation comes back to a profile whose cooldown is shorter.
+/// A conversation returns to a profile only after a shorter cooldown than this.
 const HOME: Duration = Duration::from_hours(1);

@@ -1,4 +1,4 @@
-//! The head of a response, as the client gets it.
+//! The head of a response as sent to the client.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::proxy::failover::Received;
 use crate::proxy::relay::{Relay, Reply, Trip};
 
 impl<A: Accounts> Gateway<A> {
-    /// Passes a response on. From here on, nothing is repeated.
+    /// Forwards a response. From here on, nothing is sent again.
     pub(crate) fn relay(
         &self,
         mut trip: Trip<A>,
@@ -59,5 +59,5 @@ impl<A: Accounts> Gateway<A> {
     }
 }
 
-/// Which profile it was, for those who may see it.
+/// The header with the profile, for callers that may see it.
 const PROFILE_HEADER: HeaderName = HeaderName::from_static("x-clawdbot-profile");

@@ -1,4 +1,5 @@
-//! A response on its way to the client: passed on as it comes, and no faster than it is read.
+//! A response on its way to the client: streamed as it arrives, and no faster than the client
+//! reads.
 
 use std::io;
 use std::pin::Pin;
@@ -24,33 +25,33 @@ use crate::http::veil::Veil;
 
 /// The body of a response.
 pub(crate) enum Reply<A: Accounts> {
-    /// One of our own.
+    /// One of the gateway's own.
     Own(Full<Bytes>),
     /// A provider's.
     Relayed(Box<Relay<A>>),
 }
 
-/// A provider's answer on its way.
+/// A provider's response in progress.
 pub(crate) struct Relay<A: Accounts> {
-    /// What was read before the head was sent.
+    /// The parts that were read before the head was sent.
     pub(crate) held: Held,
     pub(crate) body: Incoming,
     pub(crate) idle: Idle,
     pub(crate) veil: Veil,
     /// Makes a copy that can be looked at, where the response is compressed.
     pub(crate) unpacker: Option<Unpacker>,
-    /// Where ids of an account may come.
+    /// Finds ids of the account, if there may be any.
     pub(crate) learner: Option<Learner>,
-    /// Whether errors may come behind a good status.
+    /// Whether an error may follow a success status.
     pub(crate) may_fail: bool,
     pub(crate) trip: Trip<A>,
 }
 
-/// A request from its arrival to the end of its response. Its end is the line in the log.
+/// A request from its arrival to the end of its response. Dropping it writes the line in the log.
 pub(crate) struct Trip<A: Accounts> {
     pub(crate) gateway: Arc<Gateway<A>>,
     pub(crate) asked: Arc<Asked>,
-    /// Nothing, where no response of a provider is passed on.
+    /// `None` if no provider's response is forwarded.
     pub(crate) profile: Option<ProfileId>,
     pub(crate) status: u16,
     pub(crate) bytes: u64,

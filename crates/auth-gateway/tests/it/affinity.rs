@@ -1,4 +1,4 @@
-//! Conversations stay with their account, and what one account made never goes to another.
+//! Conversations stay with their account, and ids created by one account never go to another.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::support::{Provider, Running, Setup, http};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// A provider whose account `a` refuses once, when the body says so, with this wait.
+/// A provider whose account `a` refuses once, if the body asks for it, with this wait.
 fn provider(seconds: u32) -> Provider {
     Provider::start(move |request, stream| {
         let refuses = request.secret() == "a" && request.body.windows(7).any(|it| it == b"refused");
@@ -22,7 +22,7 @@ fn provider(seconds: u32) -> Provider {
 }
 
 impl Running {
-    /// Who served a request of this conversation.
+    /// The account that served a request of this conversation.
     fn by(&self, provider: &Provider, session: &str, body: &str) -> String {
         let got = self.post("/acme/responses", &format!("session-id: {session}\r\n"), body);
         assert_eq!(got.status, 200, "{}", got.body);

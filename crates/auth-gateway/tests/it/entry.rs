@@ -1,4 +1,4 @@
-//! Who may come in, with what, and that everybody else goes on.
+//! Which requests are admitted, and that other clients are unaffected by refused ones.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -14,7 +14,7 @@ fn good() -> Provider {
 }
 
 impl Running {
-    /// The status of a request, after which everybody else is still served.
+    /// The status of a request, after which other clients are still served.
     #[track_caller]
     fn status(&self, request: &str) -> u16 {
         let got = self.send(request);
@@ -75,7 +75,7 @@ fn a_client_gets_no_provider_and_no_right_that_it_was_not_granted() {
     assert_eq!(gateway.status(&good.replace(&gateway.token, &reporter)), 403);
     assert_eq!(gateway.status(&good.replace("/acme/", "/other/")), 403);
     assert_eq!(gateway.status(&good.replace("POST /acme/responses", "GET /metrics")), 403);
-    // What is asked for as another provider's goes to nobody.
+    // A request with a token for another provider is sent to no provider.
     let as_other = good.replace(&gateway.token, &elsewhere).replace("/acme/", "/other/");
     assert_eq!(gateway.status(&as_other), 404);
     let all = provider.secrets();
@@ -218,7 +218,7 @@ fn a_body_beyond_the_limits_is_refused_in_the_providers_own_form() {
     let provider = good();
     let setup = Setup::keys(&["a"]).api(serde_json::json!({"error_shape": "anthropic"}));
     let gateway = setup.start(provider.address);
-    // Nothing of its 100 MB need come.
+    // None of its 100 MB need arrive.
     let start = gateway.request("POST", "/acme/responses", "", "");
     let huge = start.replace("content-length: 0", "content-length: 104857600");
     let got = gateway.send(&huge);
@@ -259,7 +259,7 @@ fn a_large_body_is_passed_on_and_sent_once_and_a_larger_one_is_refused() {
     assert_eq!(gateway.ask(&"x".repeat(200 << 10)).status, 429);
     assert_eq!(provider.secrets(), ["a"]);
     assert_eq!(provider.last().body.len(), 200 << 10);
-    // Nobody said how long it is.
+    // The length is not given.
     let start = gateway.request("POST", "/acme/responses", "", "");
     let start = start.replace("content-length: 0", "transfer-encoding: chunked");
     let chunk = format!("{:x}\r\n{}\r\n", 64 << 10, "x".repeat(64 << 10));
@@ -284,7 +284,7 @@ fn bodies_for_which_there_is_no_room_are_passed_on() {
     let gateway = setup.start(provider.address);
     assert_eq!(gateway.ask(&"x".repeat(100 << 10)).status, 429);
     gateway.clock.advance(Duration::from_mins(2));
-    // The room is given back: each of these has it.
+    // The memory is released: each of these requests gets it.
     for _ in 0..10 {
         assert_eq!(gateway.ask(&"x".repeat(50 << 10)).status, 200);
     }
@@ -331,7 +331,7 @@ fn the_owners_socket_needs_no_token_and_a_clients_socket_has_its_rights() {
     let metrics = "GET /metrics HTTP/1.1\r\nhost: sink\r\n\r\n";
     assert_eq!((ask("serve.sock", plain), ask("serve.sock", metrics)), (200, 200));
     assert_eq!((ask("one.sock", plain), ask("one.sock", metrics)), (200, 403));
-    // A token narrows the owner's rights down to its client's.
+    // A token restricts the owner's rights to its client's.
     let narrow = metrics.replace("host", &format!("x-api-key: {}\r\nhost", gateway.token));
     assert_eq!(ask("serve.sock", &narrow), 403);
     let wrong = metrics.replace("host", "x-api-key: clawd_wrong\r\nhost");

@@ -1,4 +1,4 @@
-//! When another account is tried, and when never.
+//! When another account is tried, and when it must not be.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -10,7 +10,8 @@ use crate::support::{Provider, Setup, http};
 const GOOD: &str = "200\n\n{\"fine\":true}";
 const LIMIT: &str = "429\nretry-after: 60\n\n{}";
 
-/// What the client gets, and which accounts were asked, if the first answers so.
+/// Checks the client's status, and the accounts that were used, if the first account responds like
+/// this.
 #[track_caller]
 fn check(first: &str, status: u16, asked: &[&str]) {
     let provider = Provider::by_secret(&[("a", first), ("b", GOOD), ("c", GOOD)]);
@@ -76,7 +77,7 @@ fn nobody_is_charged_for_a_wall_or_a_fault() {
         let gateway = Setup::keys(&["a", "b"]).start(provider.address);
         gateway.ask("{}");
         assert_eq!(gateway.gateway.accounts().usage("acme:a").cooldown_until, None, "{reply}");
-        // Another conversation asks it first again: the control is the limit above.
+        // Another conversation uses it first again: the control is the limit above.
         gateway.post("/acme/responses", "session-id: another\r\n", "{}");
         assert_eq!(provider.secrets().iter().filter(|it| *it == "a").count(), 2, "{reply}");
     }
@@ -109,7 +110,7 @@ fn an_overloaded_provider_is_asked_once_more_and_not_by_everybody() {
     let gateway = Setup::keys(&["a", "b", "c"]).start(provider.address);
     assert_eq!(gateway.ask("{}").status, 529);
     assert_eq!(provider.secrets(), ["a", "b"]);
-    // Seconds later it is tried again, however often it was so.
+    // Seconds later it is tried again, no matter how often this happened.
     for _ in 0..5 {
         gateway.clock.advance(Duration::from_secs(6));
         gateway.ask("{}");
@@ -161,7 +162,7 @@ fn three_attempts_are_the_most_and_the_last_error_goes_to_the_client() {
     assert_eq!(provider.secrets(), ["a", "b", "c"]);
     assert_eq!((got.status, got.body.as_str()), (429, "{\"error\":{\"message\":\"own words\"}}"));
     assert_eq!(got.header("x-request-id"), Some("r4"));
-    // The fourth is free: the client may come back at once.
+    // The fourth is available: the client may retry at once.
     assert_eq!(got.header("retry-after"), Some("60"));
     assert_eq!(gateway.ask("{}").status, 200);
 }
@@ -180,7 +181,7 @@ fn where_all_are_in_cooldown_nothing_is_sent_and_the_soonest_end_is_told() {
     let body: serde_json::Value = serde_json::from_str(&got.body).unwrap();
     assert_eq!(body["error"]["code"], "rate_limit_exceeded");
     assert_eq!(provider.count(), 2);
-    // The control: after the end, it is asked.
+    // The control: after the end of the cooldown, it is used.
     gateway.clock.advance(Duration::from_secs(21));
     gateway.ask("{}");
     assert_eq!(provider.secrets()[2], "a");

@@ -17,26 +17,26 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::support::{Setup, read_answer};
 
-/// What a provider does with a request.
+/// The provider's reaction to a request.
 #[derive(Clone, Copy)]
 enum Act {
     Reply,
-    /// It says that it has not begun with it.
+    /// Reports that it has not started processing it.
     Refuse,
-    /// It ends it after it has begun.
+    /// Resets it after it has started.
     Break,
-    /// It closes the connection in an orderly way, with the request on it.
+    /// Closes the connection in an orderly way, with the request on it.
     GoAway,
-    /// It waits until the request is taken back.
+    /// Waits until the request is canceled.
     Wait,
 }
 
 struct Provider {
     address: SocketAddr,
-    /// How many requests came, over how many connections.
+    /// The number of requests, and of connections.
     requests: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
-    /// One for each request that was taken back.
+    /// One message for each canceled request.
     taken_back: Receiver<()>,
     began: Receiver<()>,
 }
@@ -63,7 +63,8 @@ fn server_tls() -> TlsAcceptor {
 }
 
 impl Provider {
-    /// One that does this with its first request, the second, and so on; the rest are answered.
+    /// A provider with this reaction to its first request, its second, and so on; all others
+    /// succeed.
     fn start(acts: &'static [Act]) -> Self {
         let (tell, address) = channel();
         let (back, taken_back) = channel();
@@ -113,7 +114,7 @@ impl Provider {
     }
 }
 
-/// Whether the request was taken back.
+/// Whether the request was canceled.
 async fn reply(act: Act, mut respond: SendResponse<Bytes>) -> bool {
     match act {
         Act::Reply | Act::GoAway => {

@@ -1,4 +1,4 @@
-//! A client that may only use an account never sees its credential.
+//! A client with only the right to proxy never sees the credential.
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use crate::support::{Provider, Setup};
 
 const SECRET: &str = "sk-very-secret-credential-1";
 
-/// Everything that is logged, whatever its level.
+/// Everything that is logged, at any level.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -30,7 +30,7 @@ fn no_response_header_error_redirect_log_or_metric_tells_a_secret() {
         .with_writer(move || writer.clone())
         .finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
-    // A provider that repeats what it was sent wherever it can.
+    // A provider that repeats the request wherever it can.
     let provider = Provider::start(|request, stream| {
         let body = format!("{{\"error\":{{\"message\":\"{0} {0}\"}}}}", request.secret());
         let length = body.len();
@@ -65,7 +65,7 @@ fn no_response_header_error_redirect_log_or_metric_tells_a_secret() {
     seen.push_str(&gateway.send(&gateway.request("GET", "/metrics", "", "")).body);
     assert!(seen.contains("****") && seen.contains("clawdbot_requests_total"), "{seen}");
     assert!(!seen.contains(SECRET), "{seen}");
-    // Its own token is nowhere either, and the log has said something.
+    // The client's own token appears nowhere either, and the log is not empty.
     let logged =
         String::from_utf8_lossy(&log.0.lock().unwrap()).replace(&format!("acme:{SECRET}"), "");
     assert!(logged.contains("answered"), "{logged}");

@@ -1,4 +1,4 @@
-//! Answers that come piece by piece, and ends that come too early.
+//! Responses that arrive in parts, and connections that end too early.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -37,7 +37,7 @@ const LIMIT: (&str, &str) = (
     r#"{"type":"response.failed","response":{"error":{"code":"usage_limit_reached","resets_in_seconds":600}}}"#,
 );
 
-/// A provider that answers the secret `a` with one stream, and every other with a good one.
+/// A provider that responds to the secret `a` with one stream, and to every other with a good one.
 fn provider(first: String) -> Provider {
     Provider::start(move |request, stream| {
         let good = stream_of(&[CREATED, DELTA, ("response.completed", "{}")]);
@@ -46,7 +46,7 @@ fn provider(first: String) -> Provider {
     })
 }
 
-/// Waits until the other end has closed a connection, and tells.
+/// Waits until the peer has closed a connection, and signals it.
 fn await_end(stream: &mut TcpStream, tell: &Mutex<Sender<()>>) {
     let mut rest = [0; 64];
     while stream.read(&mut rest).is_ok_and(|count| count > 0) {}
@@ -125,7 +125,7 @@ fn each_event_arrives_before_the_next_is_made() {
         }
         stream.write_all(b"0\r\n\r\n").unwrap();
     });
-    // With a second account, the beginning is looked into.
+    // With a second account, the start of the stream is inspected.
     let gateway = Setup::keys(&["a", "b"]).start(provider.address);
     let mut client = gateway.connect();
     client.write_all(gateway.request("POST", "/acme/responses", "", "{}").as_bytes()).unwrap();
@@ -144,7 +144,7 @@ fn each_event_arrives_before_the_next_is_made() {
     assert!(head.contains("x-accel-buffering: no") && head.contains("cache-control: no-cache"));
 }
 
-/// A client that leaves when the provider has said so much ends the request there too.
+/// If a client disconnects when the provider has sent this much, the upstream request ends too.
 #[track_caller]
 fn leaves_after(said: &'static str) {
     let (tell, ended) = channel();
@@ -162,7 +162,7 @@ fn leaves_after(said: &'static str) {
     assert!(ended.try_recv().is_err());
     client.shutdown(Shutdown::Both).unwrap();
     soon(&ended);
-    // No other account is asked, and nobody is charged.
+    // No other account is used, so nothing is charged twice.
     assert_eq!(provider.secrets(), ["a"]);
     assert_eq!(gateway.gateway.accounts().usage("acme:a").error_count.unwrap_or(0), 0);
 }
@@ -229,7 +229,7 @@ fn a_silent_provider_delays_only_its_own_request_and_not_for_ever() {
     }
     assert_eq!(read_answer(&mut silent).status, 504);
     soon(&ended);
-    // Not with the other account: it may have been carried out.
+    // The other account is not tried: the request may have been carried out.
     assert!(!provider.secrets().contains(&"b".to_owned()));
     let mut stuck = gateway.connect();
     stuck.write_all(gateway.request("POST", "/acme/completions", "", "{}").as_bytes()).unwrap();
@@ -282,7 +282,7 @@ fn every_byte_goes_through_unchanged_both_ways() {
     assert_eq!(seen.header("x-new-tomorrow"), Some("yes"));
     assert_eq!(seen.header("host"), Some(provider.address.to_string().as_str()));
     assert_eq!(seen.header("cookie"), None);
-    // In chunks, and on a path that is not kept.
+    // In chunks, and on a path whose body is not kept.
     let head = gateway
         .request("POST", "/acme/files", "", "")
         .replace("content-length: 0\r\n\r\n", "transfer-encoding: chunked\r\n\r\n");
@@ -350,7 +350,7 @@ fn a_server_that_ends_finishes_its_answers_and_takes_no_more() {
     let mut first = [0; 1];
     client.read_exact(&mut first).unwrap();
     gateway.phase.send(auth_gateway::Phase::Finishing).unwrap();
-    // The doors are closed when the socket's file is gone.
+    // The listeners are closed when the socket's file is gone.
     let socket = gateway.directory.path().join("serve.sock");
     while socket.exists() {
         std::thread::yield_now();

@@ -1,4 +1,4 @@
-//! A provider on real sockets that does as it is told and counts what it began, and a gateway in
+//! A provider on real sockets with scripted behavior that counts its requests, and a gateway in
 //! front of it.
 
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// The value of a header; of several, the first.
+    /// The value of a header; the first one, if it is repeated.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
         lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
@@ -34,7 +34,7 @@ impl Seen {
         self.head.split(' ').nth(1).unwrap()
     }
 
-    /// The secret that it came with.
+    /// The secret of the request.
     pub(crate) fn secret(&self) -> &str {
         let bearer = self.header("authorization").map(|text| text.trim_start_matches("Bearer "));
         bearer.or_else(|| self.header("x-api-key")).unwrap_or("")
@@ -71,7 +71,7 @@ impl Provider {
         Self { address, seen }
     }
 
-    /// One that answers each secret with what is written for it.
+    /// A provider with a fixed response for each secret.
     pub(crate) fn by_secret(replies: &[(&str, &str)]) -> Self {
         let replies: HashMap<String, String> =
             replies.iter().map(|(secret, text)| ((*secret).to_owned(), http(text))).collect();
@@ -173,7 +173,7 @@ impl Clock for TestClock {
     }
 }
 
-/// What a gateway of a test is made of.
+/// The setup of a test's gateway.
 pub(crate) struct Setup {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) api: serde_json::Value,
@@ -184,7 +184,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Keys in this order, each both the name of its profile and what is sent.
+    /// Keys in this order, each both the name of its profile and the secret.
     pub(crate) fn keys(keys: &[&str]) -> Self {
         let clock = Arc::new(TestClock(AtomicI64::new(1_769_644_800_000)));
         let accounts = MemoryAccounts::new(clock.clone());
@@ -301,7 +301,7 @@ impl Running {
         self.post("/acme/responses", "", body)
     }
 
-    /// A `POST` with more header lines, each ended by `\r\n`.
+    /// A `POST` with additional header lines, each ended by `\r\n`.
     pub(crate) fn post(&self, path: &str, headers: &str, body: &str) -> Got {
         self.send(&self.request("POST", path, headers, body))
     }

@@ -1,4 +1,4 @@
-//! Which port is opened, and what is said when none can be.
+//! Which port is opened, and the error if none can be.
 
 use std::net::TcpListener;
 
@@ -14,7 +14,7 @@ fn port(listener: &TcpListener) -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// A port nobody uses; somebody may take it at any time, so callers offer several.
+/// Currently free ports; another program may take one at any time, so callers offer several.
 fn free_ports() -> Vec<u16> {
     let held: Vec<TcpListener> =
         (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -47,7 +47,7 @@ fn a_port_whose_ipv6_side_is_taken_is_not_safe() {
     let loopback = Loopback::bind(&redirect("localhost", &ports)).unwrap();
     assert_ne!(port_of(&loopback), port(&squatter));
 
-    // The control: an address that names IPv4 does not care.
+    // The control: an address that names IPv4 is not affected.
     let loopback = Loopback::bind(&redirect("127.0.0.1", &ports)).unwrap();
     assert_eq!(port_of(&loopback), port(&squatter));
 }

@@ -4,10 +4,10 @@ use auth_pkce::{Attempt, Loopback, Redirect};
 
 use crate::support::{Response, Waiting, as_another_user, as_another_user_who_leaves};
 
-/// A value no page may repeat.
+/// A value that no page may repeat.
 const CANARY: &str = "%3Csvg%2Fonload%3D1%3ECANARY";
 
-/// Sends it, checks the status and the headers, and that the login goes on waiting.
+/// Sends the request, checks the status and the headers, and that the login continues to wait.
 async fn check(waiting: &Waiting, request: &str, status: u16) {
     let response = waiting.send(request).await;
     assert_eq!(response.status(), status, "{request}\n{}", response.0);
@@ -128,7 +128,7 @@ async fn a_request_beyond_the_limits_is_noise() {
     let many = "X: x\r\n".repeat(64);
     check(&waiting, &waiting.request_with("GET", &reply, &many), 431).await;
 
-    // Far beyond, the connection is closed while the request is still coming.
+    // Far beyond the limit, the connection is closed while the request is still arriving.
     let response = waiting.send(&waiting.request(&format!("/?{}", long(4_000_000)))).await;
     assert!([0, 414, 431].contains(&response.status()), "{}", response.0);
     let header = format!("X: {}\r\n", long(4_000_000));

@@ -1,4 +1,4 @@
-//! Many connections, slow ones and silent ones: the login goes through all the same.
+//! Many connections, slow ones and silent ones: the login succeeds anyway.
 
 use std::cell::Cell;
 use std::io::{Read as _, Write as _};
@@ -17,7 +17,7 @@ async fn a_silent_connection_is_closed_after_five_seconds() {
         let mut stream = TcpStream::connect(waiting.address()).await.unwrap();
         stream.write_all(sent.as_bytes()).await.unwrap();
 
-        // With the clock paused, time passes only while nothing else is left to do.
+        // With the clock paused, time passes only when nothing else is left to do.
         tokio::time::pause();
         let begun = tokio::time::Instant::now();
         let mut received = Vec::new();
@@ -73,7 +73,7 @@ async fn a_response_in_a_rush_of_connections_is_read_before_it_is_pushed_out() {
     let waiting = Waiting::new();
     waiting.get("/").await.expect(404, "There is nothing here");
 
-    // Without a pause for the listener, so that it finds them all at once.
+    // Without a pause for the listener, so that it finds all of them at once.
     let mut browser = std::net::TcpStream::connect(waiting.address()).unwrap();
     browser.write_all(waiting.request(&waiting.response()).as_bytes()).unwrap();
     let idle: Vec<_> =
@@ -102,8 +102,8 @@ async fn the_held_browser_outlives_a_rush_of_idle_connections() {
 
 #[tokio::test]
 async fn a_flood_of_wrong_responses_is_ignored_and_hardly_logged() {
-    // Of the whole program, since a subscriber of one thread is not asked about what another
-    // thread came to first.
+    // Global, because a thread's subscriber is not asked about a call site that another thread
+    // reached first.
     tracing::subscriber::set_global_default(Counter).unwrap();
     let waiting = Waiting::new();
     let address = waiting.address();

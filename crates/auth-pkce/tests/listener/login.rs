@@ -1,4 +1,4 @@
-//! The login as it should go, and the ways it may end.
+//! The login as intended, and the ways it may end.
 
 use std::time::Duration;
 
@@ -154,10 +154,10 @@ async fn the_next_login_gets_the_same_port() {
 #[tokio::test]
 async fn a_browser_may_take_either_address_family() {
     let waiting = Waiting::new();
-    // Each as often as it likes: both are listened to all the time.
+    // Each repeatedly: both addresses are served all the time.
     for _ in 0..3 {
         let Ok(mut stream) = tokio::net::TcpStream::connect(("::1", waiting.port)).await else {
-            // No IPv6 here: then the listener must have been content with IPv4.
+            // There is no IPv6 here: then the listener must use only IPv4.
             assert!(std::net::TcpListener::bind("[::1]:0").is_err());
             return waiting.still_succeeds().await;
         };

@@ -1,4 +1,4 @@
-//! The listener, as a browser and as its enemies see it: raw sockets against the public API.
+//! The listener as browsers and attackers see it: raw sockets against the public API.
 #![expect(clippy::unwrap_used, reason = "tests, with helpers beside them")]
 
 mod bind;

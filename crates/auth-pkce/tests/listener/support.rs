@@ -1,4 +1,4 @@
-//! A login that waits, and a browser made of a raw socket.
+//! A waiting login, and a browser made of a raw socket.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -33,7 +33,7 @@ impl Waiting {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// The target of the right answer.
+    /// The target of the correct response.
     pub(crate) fn response(&self) -> String {
         format!("/auth/callback?code=the-code&state={}", self.state)
     }
@@ -55,7 +55,7 @@ impl Waiting {
         send(self.address(), request).await
     }
 
-    /// Sends the right answer, and returns while the browser waits for the response.
+    /// Sends the correct response, and returns while the browser waits for the page.
     pub(crate) async fn arrive(self) -> (Arrival, JoinHandle<Response>) {
         let request = self.request(&self.response());
         self.arrive_with(request).await
@@ -69,7 +69,7 @@ impl Waiting {
         (arrival, browser)
     }
 
-    /// The login still works, whatever was done to it.
+    /// Checks that the login still succeeds.
     pub(crate) async fn still_succeeds(self) {
         let (arrival, browser) = self.arrive().await;
         assert!(!browser.is_finished());
@@ -99,7 +99,7 @@ impl Response {
     }
 }
 
-/// Sends bytes and reads until the connection is closed, however that happens.
+/// Sends bytes and reads until the connection is closed in any way.
 pub(crate) async fn send(address: SocketAddr, request: &str) -> Response {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut received = Vec::new();
@@ -109,7 +109,7 @@ pub(crate) async fn send(address: SocketAddr, request: &str) -> Response {
     Response(String::from_utf8(received).unwrap())
 }
 
-/// Whether the port is closed, once the runtime had time to tidy up.
+/// Whether the port is closed, after the runtime had time to clean up.
 pub(crate) async fn is_closed(address: SocketAddr) -> bool {
     for _ in 0..100 {
         if TcpStream::connect(address).await.is_err() {

@@ -1,4 +1,4 @@
-//! An endpoint or a plugin: what is asked of either.
+//! The operations that work with an endpoint or with a plugin: refresh and revocation.
 
 pub(crate) mod response;
 pub(crate) mod revoke;

@@ -1,4 +1,4 @@
-//! What came back for a refresh token, from an endpoint or from a plugin.
+//! The response to a refresh token, from an endpoint or from a plugin.
 
 use auth_store::Timestamp;
 
@@ -9,12 +9,12 @@ use crate::provider::Provider;
 
 impl Provider {
     /// Reads the response of a token endpoint to a code or a refresh token, received at `now`, or
-    /// that of a plugin.
+    /// the response of a plugin.
     ///
-    /// Refused is only what an explicit error code refuses; everything that proves nothing is
-    /// [`TokenResponse::Unavailable`]: 408, 425, 429, 5xx, redirects, pages of captive portals, empty
-    /// errors, unknown codes. Its texts are without the client secret, should the issuer repeat
-    /// it; what else was sent, [`TokenResponse::without`] takes out.
+    /// Only an explicit error code counts as a refusal. Everything that proves nothing is
+    /// [`TokenResponse::Unavailable`]: 408, 425, 429, 5xx, redirects, captive portal pages, empty
+    /// errors, unknown codes. The texts never contain the client secret, even if the issuer repeats
+    /// it; use [`TokenResponse::without`] to remove anything else that was sent.
     pub fn read_response(
         &self,
         status: u16,

@@ -1,4 +1,4 @@
-//! Telling an issuer that a token is not needed any more (RFC 7009).
+//! Token revocation at the issuer (RFC 7009).
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::plugin::{self, Event, FailureKind, Operation};
 use crate::provider::Provider;
 use crate::text;
 
-/// What became of a login at its issuer.
+/// The result of revoking a login at its issuer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Revocation {
-    /// It was revoked.
+    /// The login was revoked.
     Done,
-    /// There was nothing to revoke, or the issuer offers no way.
+    /// There was nothing to revoke, or the issuer offers no revocation.
     NotOffered,
-    /// The issuer could not be asked, or refused: the tokens live until they end by themselves.
+    /// The issuer could not be reached, or refused. The tokens stay valid until they expire.
     Failed(String),
     /// Nothing was sent: the tokens are not for the address of the revocation endpoint.
     Foreign(ForeignDestination),
@@ -28,7 +28,7 @@ pub enum Revocation {
 
 impl Provider {
     /// Revokes the tokens of `login`: the refresh token, then the access token. Each is sent only
-    /// to the revocation endpoint of the issuer that gave it.
+    /// to the revocation endpoint of the issuer that issued it.
     pub async fn revoke(
         &self,
         login: &OAuthCredential,
@@ -87,7 +87,7 @@ impl Provider {
                 Ok(true) => outcome = Revocation::Done,
                 Ok(false) => {}
                 Err(reason) => {
-                    // An access token that lives on is the lesser evil: it ends soon.
+                    // A failure here matters less: the access token expires soon.
                     if outcome == Revocation::Done {
                         break;
                     }
@@ -104,7 +104,7 @@ impl Provider {
     }
 }
 
-/// What the last line of a plugin that was asked to revoke `login` means.
+/// Interprets the last line of a plugin that was asked to revoke `login`.
 fn said_by_plugin(provider: &Provider, line: &[u8], login: &OAuthCredential) -> Revocation {
     match plugin::last_event(provider, Operation::Revoke, line) {
         Ok(Event::Result(_)) => Revocation::Done,
@@ -119,7 +119,7 @@ fn said_by_plugin(provider: &Provider, line: &[u8], login: &OAuthCredential) -> 
     }
 }
 
-/// `true`: revoked. `false`: this sort of token cannot be (RFC 7009 §2.2.1).
+/// `true`: revoked. `false`: tokens of this type cannot be revoked (RFC 7009 §2.2.1).
 fn judge(response: &HttpResponse) -> Result<bool, String> {
     let status = response.status;
     if let Some(page) = response.page() {
@@ -130,7 +130,7 @@ fn judge(response: &HttpResponse) -> Result<bool, String> {
     }
     let error = error_of(&response.object());
     match error.as_ref().map_or("", |(code, _)| code.as_str()) {
-        // Servers that response so mean: nobody can use it.
+        // Servers that respond with these codes mean that the token is no longer usable.
         "invalid_token" | "invalid_grant" => Ok(true),
         "unsupported_token_type" => Ok(false),
         "" => Err(format!("the revocation endpoint answered {status}")),
@@ -138,5 +138,5 @@ fn judge(response: &HttpResponse) -> Result<bool, String> {
     }
 }
 
-/// Of one request.
+/// Applies to a single request.
 const TIMEOUT: Duration = Duration::from_secs(15);

@@ -1,4 +1,4 @@
-//! Where the refresh token of a login goes: back to the endpoint, or the plugin, it came from.
+//! Where the refresh token of a login is sent: back to the endpoint, or the plugin, that issued it.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use crate::oauth::endpoint::{Missing, TargetError, TokenEndpoint};
 use crate::plugin;
 use crate::provider::Provider;
 
-/// Where one refresh token is sent to.
+/// The destination of one refresh token.
 #[derive(Clone, Debug)]
 pub struct RefreshTarget {
-    /// The address the token came from. Part of the token's identity, as is the client id.
+    /// The token endpoint that issued the token. It is part of the token's identity, as is the
+    /// client id.
     pub token_endpoint: String,
     /// The client the token was issued to.
     pub client_id: String,
     way: Way,
 }
 
-/// How the token is sent there.
 #[derive(Clone, Debug)]
 enum Way {
     Endpoint(TokenEndpoint),
@@ -28,11 +28,12 @@ enum Way {
 }
 
 impl Provider {
-    /// Where the refresh token of `login` may be sent to, and as whom.
+    /// The endpoint and the client for the refresh token of `login`.
     ///
-    /// A refresh token is bound to the address it came from: the one recorded in the profile;
-    /// without a record, the built-in one of this provider's id, never one that a manifest put in
-    /// its place; the manifest's own only for a provider that exists as a manifest alone.
+    /// A refresh token is bound to the address that issued it. That is the address recorded in the
+    /// profile; without a record, the built-in address for this provider id, never one that a
+    /// manifest put in its place. A manifest's own address is used only for a provider that exists
+    /// only as a manifest.
     pub fn refresh_target(&self, login: &OAuthCredential) -> Result<RefreshTarget, TargetError> {
         let provider = || self.id.to_string();
         if !self.refreshable || !self.has_oauth_login() {
@@ -69,8 +70,8 @@ impl Provider {
         })
     }
 
-    /// The plugin as the target, if the login came from one: it goes back to that one and to no
-    /// address; and what came from an address never goes to a plugin.
+    /// The plugin as the target, if a plugin issued the login. Such a token goes back to that
+    /// plugin and to no address; a token issued by an address never goes to a plugin.
     fn plugin_target(&self, login: &OAuthCredential) -> Option<Result<RefreshTarget, TargetError>> {
         let is_own =
             self.builtin.is_none() && self.endpoints.token.is_none() && self.issuer.is_none();
@@ -118,7 +119,7 @@ impl RefreshTarget {
         }
     }
 
-    /// The request that ends `login` at its plugin; `None` if it did not come from one.
+    /// The request that revokes `login` at its plugin; `None` if no plugin issued it.
     pub(super) fn revocation_by_plugin(&self, login: &OAuthCredential) -> Option<HttpRequest> {
         let Way::Plugin { at, provider, .. } = &self.way else { return None };
         let request = plugin::Request::Revoke {
@@ -217,7 +218,8 @@ mod tests {
         let gateway = provider("openai-codex", Some(GATEWAY), &[]);
         let (endpoint, client) = target(&gateway, &login(None, None));
         assert_eq!((endpoint.as_str(), client.as_str()), (CODEX, "app_EMoamEEZ73f0CkXaXp7hrann"));
-        // The control: with the record it goes to the gateway, as the gateway's client.
+        // The control: with the record, the token goes to the gateway, with the gateway's client
+        // id.
         let (endpoint, client) =
             target(&gateway, &login(Some("https://gateway.example/token"), None));
         assert_eq!((endpoint.as_str(), client.as_str()), ("https://gateway.example/token", "mine"));

@@ -1,9 +1,9 @@
-//! Which addresses a secret may be sent to.
+//! The addresses that a secret may be sent to.
 
 use url::{Host, Url};
 
-/// The address `text`, if it is one we may talk to: `https`, or `http` to a loopback host, and
-/// no user name in it. Else what is wrong with it.
+/// Parses `text` as an address that may be contacted: `https`, or `http` to a loopback host,
+/// without a user name. The error says what is wrong with it.
 pub(crate) fn parse(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "it is not a URL")?;
     match url.scheme() {
@@ -24,7 +24,7 @@ pub(crate) fn parse(text: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
-/// Whether the host is this machine, by its spelling: no name is looked up (RFC 8252 §8.3).
+/// Whether the host is this machine, judged by its spelling: no name is resolved (RFC 8252 §8.3).
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),

@@ -1,7 +1,7 @@
-//! The body of a response: its codings undone, its text found, and the object in it.
+//! The body of a response: decodes it, finds the text, and finds the object in the text.
 //!
-//! We ask for JSON, as it is. Servers, and whatever stands before them, send other things all the
-//! same, and the tokens in them are there only once.
+//! We ask for plain JSON. Servers and proxies send other formats anyway, and the tokens in such a
+//! response exist nowhere else.
 
 use std::io::Read;
 
@@ -11,18 +11,18 @@ use url::form_urlencoded;
 
 use crate::http::json;
 
-/// A body, as far as it can be read.
+/// A response body, decoded as far as possible.
 pub(crate) struct Body {
     text: String,
     content_type: String,
-    /// Whether the text is UTF-8, as that of all that is JSON.
+    /// Whether the text is UTF-8. All JSON is.
     is_utf8: bool,
-    /// The coding that could not be undone.
+    /// The content coding that could not be decoded.
     sealed: Option<String>,
 }
 
 impl Body {
-    /// Reads `bytes`, which came with these header fields.
+    /// Reads `bytes`, using the header fields `headers` that came with them.
     pub(crate) fn read(headers: &[(String, String)], bytes: &[u8]) -> Self {
         let content_type = header(headers, "content-type").unwrap_or_default();
         let (plain, sealed) =
@@ -39,13 +39,14 @@ impl Body {
         }
     }
 
-    /// The object that it is: JSON, or a form.
+    /// The object in the body: JSON, or a form.
     pub(crate) fn object(&self) -> Option<Map<String, Value>> {
         self.json().or_else(|| self.form())
     }
 
-    /// The JSON object that it begins with. A guard against scripts (`)]}'`) before it is ignored,
-    /// and so is whatever follows. One that has no end counts once both tokens are there.
+    /// The JSON object at the start of the body. A guard against scripts (`)]}'`) before it is
+    /// ignored, as is anything after it. An object without an end counts only if it already has
+    /// both tokens.
     pub(crate) fn json(&self) -> Option<Map<String, Value>> {
         if self.sealed.is_some() || !self.is_utf8 {
             return None;
@@ -58,7 +59,8 @@ impl Body {
         is_enough.then_some(read.members)
     }
 
-    /// The fields of a form (RFC 6749 says JSON, and some send what they are sent).
+    /// The fields of a form. RFC 6749 requires JSON, but some servers reply in the format of the
+    /// request.
     fn form(&self) -> Option<Map<String, Value>> {
         let text = self.text.trim();
         let is_form = text.contains('=') && text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -71,7 +73,7 @@ impl Body {
         (is_named || FORM_FIELDS.iter().any(|name| fields.contains_key(*name))).then_some(fields)
     }
 
-    /// Whether it is a page for people, such as that of a captive portal.
+    /// Whether the body is an HTML page, such as that of a captive portal.
     pub(crate) fn is_page(&self) -> bool {
         let start: String = self.text.trim_start().chars().take(1024).collect();
         let start = start.to_ascii_lowercase();
@@ -79,17 +81,17 @@ impl Body {
         self.content_type.contains("html") || tags.iter().any(|tag| start.contains(tag))
     }
 
-    /// The text, whatever it is.
+    /// The text, in any format.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// The coding or character set in which it was left, as people call it.
+    /// The common name of the content coding or character set that could not be decoded.
     pub(crate) fn unknown_encoding(&self) -> Option<String> {
         let is_odd = |c: char| {
             c == char::REPLACEMENT_CHARACTER || c.is_control() && !c.is_ascii_whitespace()
         };
-        // Latin-1 has some letters that are not UTF-8; what is not text at all has many.
+        // Latin-1 text has a few characters that are not UTF-8; binary data has many.
         let start = || self.text.chars().take(4096);
         let odd = || start().filter(|c| is_odd(*c)).count();
         match &self.sealed {
@@ -103,18 +105,18 @@ impl Body {
     }
 }
 
-/// Undoes the content codings of `bytes` (RFC 9110 §8.4.1), the last one first. Then the first that
-/// could not be undone, if there was one.
+/// Decodes the content codings of `bytes` (RFC 9110 §8.4.1), the last one first. Also returns the
+/// first coding that could not be decoded.
 fn undone(codings: &str, bytes: &[u8]) -> (Vec<u8>, Option<String>) {
     let codings = codings.split(',').map(|coding| coding.trim().to_ascii_lowercase());
-    // The two without a checksum find an end in some bytes that are something else.
+    // The two codings without a checksum can "succeed" on data in another format.
     let is_something = |bytes: &Vec<u8>| !bytes.is_empty();
     let mut plain = bytes.to_vec();
     for coding in codings.filter(|it| !it.is_empty() && it != "identity").rev() {
         let undone = match coding.as_str() {
             "gzip" | "x-gzip" => poured(MultiGzDecoder::new(&*plain)),
             "deflate" => poured(ZlibDecoder::new(&*plain))
-                // Some leave out the frame that RFC 9110 §8.4.1.2 wants.
+                // Some servers omit the zlib frame that RFC 9110 §8.4.1.2 requires.
                 .or_else(|| poured(DeflateDecoder::new(&*plain)).filter(is_something)),
             "br" => {
                 poured(brotli_decompressor::Decompressor::new(&*plain, 4096)).filter(is_something)
@@ -123,7 +125,7 @@ fn undone(codings: &str, bytes: &[u8]) -> (Vec<u8>, Option<String>) {
         };
         match undone {
             Some(undone) => plain = undone,
-            // The field may say what is not so, too.
+            // The header field may be wrong.
             None if plain.is_empty() || looks_like_text(&plain) => {}
             None => {
                 let coding: String =
@@ -140,21 +142,22 @@ fn undone(codings: &str, bytes: &[u8]) -> (Vec<u8>, Option<String>) {
     (plain, None)
 }
 
-/// What a decoder gives, up to the largest body there may be. One that fails has given something if
-/// the stream is only cut off.
+/// The output of a decoder, up to the largest body allowed. A decoder that fails still counts if it
+/// produced output: the stream may just be cut off.
 fn poured(decoder: impl Read) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let is_whole = decoder.take(LARGEST_BODY as u64).read_to_end(&mut out).is_ok();
     (is_whole || looks_like_text(&out)).then_some(out)
 }
 
-/// Whether bytes begin as a response would that is not encoded.
+/// Whether bytes start the way a response without a content coding would.
 fn looks_like_text(bytes: &[u8]) -> bool {
     let start = &bytes[..bytes.len().min(64)];
     !start.is_empty() && start.iter().all(|it| it.is_ascii_graphic() || it.is_ascii_whitespace())
 }
 
-/// The text of `bytes`, if they are UTF-16: with a mark, or with every other byte zero at the start.
+/// The text of `bytes`, if they are UTF-16: with a byte order mark, or with every other byte zero
+/// at the start.
 fn utf_16(bytes: &[u8]) -> Option<String> {
     let (rest, is_little) = match bytes {
         [0xff, 0xfe, rest @ ..] => (rest, true),
@@ -168,10 +171,10 @@ fn utf_16(bytes: &[u8]) -> Option<String> {
     Some(String::from_utf16_lossy(&units))
 }
 
-/// One of these is in every response that is a form.
+/// Every response that is a form has one of these.
 const FORM_FIELDS: [&str; 4] = ["access_token", "refresh_token", "device_code", "error"];
 
-/// The value of the header field `name` in `headers`, whatever the case of the names there.
+/// The value of the header field `name` in `headers`. Names are compared without case.
 pub(crate) fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     headers
         .iter()
@@ -179,8 +182,8 @@ pub(crate) fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<
         .map(|(_, value)| value.as_str())
 }
 
-/// The largest body of a response that is read. Token answers have a few kilobytes; the limit is for
-/// our memory, and what is beyond it is lost.
+/// The largest response body that is read, in bytes. Token responses have a few kilobytes; the
+/// limit protects our memory, and anything beyond it is lost.
 pub const LARGEST_BODY: usize = 16 << 20;
 
 #[cfg(test)]
@@ -205,7 +208,7 @@ mod tests {
         encoded_as(coding, coding)
     }
 
-    /// The tokens in `coding`, with a header field that says something else, perhaps.
+    /// The tokens encoded with `coding`, under a header field that may name another coding.
     fn encoded_as(coding: &str, named: &str) -> Body {
         let bytes = match coding {
             "gzip" => {
@@ -230,7 +233,7 @@ mod tests {
         Body::read(&with("content-encoding", named), &bytes)
     }
 
-    /// What node's `zlib.brotliCompressSync` makes of the tokens.
+    /// The output of Node's `zlib.brotliCompressSync` for the tokens.
     const BROTLI: &str =
         "GzoA4CwO7MbW5zUmljjSV2uRr5m9KZdmUyw6BdNXMmWOcaID2jBdg23XbdiERnJdaiZUnEFxEOBmiw==";
 

@@ -1,8 +1,8 @@
-//! JSON as servers write it, read for the members that we need.
+//! A tolerant JSON reader for the members that we need.
 //!
-//! The tokens of a response are in it only once. So nothing in a member that nobody reads (half a
-//! surrogate pair, `NaN`, `1e999`, a thousand levels of nesting) spoils the others, and a text that
-//! is cut off has the members before the cut. Of several members of one name the last counts, as in
+//! The tokens in a response exist nowhere else. So an unused member (half a surrogate pair, `NaN`,
+//! `1e999`, a thousand levels of nesting) does not spoil the others, and a truncated text yields
+//! the members before the cut. Of several members with the same name the last one counts, as in
 //! JavaScript.
 
 use std::iter::Peekable;
@@ -13,15 +13,15 @@ use serde_json::{Map, Number, Value};
 /// An object, as far as its text goes.
 #[derive(Debug)]
 pub(crate) struct Object {
-    /// Its members. What is too deep, or no JSON value, is `null`.
+    /// The members. A value that is nested too deeply or is not valid JSON is `null`.
     pub(crate) members: Map<String, Value>,
-    /// Whether it has an end.
+    /// Whether the closing brace was found.
     pub(crate) is_whole: bool,
-    /// Where it ends in the text.
+    /// The offset of its end in the text.
     pub(crate) end: usize,
 }
 
-/// The object with which `text` begins, white space aside.
+/// The object at the start of `text`, after white space.
 pub(crate) fn object(text: &str) -> Option<Object> {
     let mut reader = Reader { text, rest: text.char_indices().peekable(), left: MOST_VALUES };
     reader.skip_space();
@@ -34,13 +34,13 @@ pub(crate) fn object(text: &str) -> Option<Object> {
 struct Reader<'a> {
     text: &'a str,
     rest: Peekable<CharIndices<'a>>,
-    /// How many values below the outermost object may still be kept.
+    /// How many more values below the outermost object may be kept.
     left: usize,
 }
 
 impl Reader<'_> {
-    /// Reads members up to the end of the object, whose brace was read. `None`: it has no end, or
-    /// more members than are kept.
+    /// Reads members up to the end of the object; the opening brace was read already. `None`: the
+    /// end is missing, or there are more members than the limit.
     fn members(&mut self, members: &mut Map<String, Value>, depth: usize) -> Option<()> {
         loop {
             self.skip_space();
@@ -73,7 +73,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `None`: it has no end.
+    /// `None`: the end of the value is missing.
     fn value(&mut self, depth: usize) -> Option<Value> {
         self.skip_space();
         match self.rest.peek()?.1 {
@@ -116,7 +116,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A number, `true`, `false`, `null`; any other word is `null`.
+    /// A number, `true`, `false` or `null`. Any other word is `null`.
     fn word(&mut self) -> Option<Value> {
         let start = self.at();
         while self.rest.next_if(|(_, c)| !matches!(c, ',' | '}' | ']' | ':' | '"')).is_some() {}
@@ -130,7 +130,7 @@ impl Reader<'_> {
         Some(value.or_else(|| number().map(Value::Number)).unwrap_or_default())
     }
 
-    /// A string, its quote not read yet. What no character can be made of is U+FFFD.
+    /// A string; the opening quote was not read yet. Invalid characters become U+FFFD.
     fn string(&mut self) -> Option<String> {
         self.rest.next_if(|(_, c)| *c == '"')?;
         let mut out = String::new();
@@ -151,7 +151,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The character of a `\u` escape, or of two that belong together.
+    /// The character of a `\u` escape, or of a surrogate pair of them.
     fn escaped(&mut self) -> char {
         let Some(first) = self.unit() else { return char::REPLACEMENT_CHARACTER };
         if let Some(character) = char::from_u32(first) {
@@ -182,7 +182,7 @@ impl Reader<'_> {
         Some(unit)
     }
 
-    /// Passes over an object or a list, however deep: without recursion, and nothing is kept.
+    /// Skips an object or a list of any depth, without recursion and without keeping anything.
     fn skip_container(&mut self) -> Option<Value> {
         let mut depth = 0_usize;
         loop {
@@ -225,9 +225,10 @@ impl Reader<'_> {
     }
 }
 
-/// What we read is three levels deep at most.
+/// The values that we read are at most three levels deep.
 const DEEPEST: usize = 16;
-/// Nobody's answer has so many: with them, a few megabytes of text would fill the memory.
+/// No real response has this many values. Without the limit, a few megabytes of text would fill the
+/// memory.
 const MOST_VALUES: usize = 50_000;
 
 #[cfg(test)]

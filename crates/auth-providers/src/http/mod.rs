@@ -1,5 +1,4 @@
-//! The network, as a parameter: requests and answers are values, [`HttpClient`] is the pipe
-//! between.
+//! The network as a parameter: requests and responses are values, and [`HttpClient`] connects them.
 
 pub(crate) mod address;
 pub(crate) mod body;
@@ -23,7 +22,7 @@ use crate::text;
 pub use crate::http::body::LARGEST_BODY;
 pub(crate) use crate::http::body::header;
 
-/// The methods OAuth needs.
+/// The HTTP methods that OAuth needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Method {
     /// `GET`: discovery, user info.
@@ -32,13 +31,14 @@ pub enum Method {
     Post,
 }
 
-/// Asked once, when the connection stands (TCP and TLS done) and right before the first byte of
-/// the body leaves. On `false` nothing is sent, and the response is [`HttpError::NotSent`].
+/// Called once, after the connection is established (TCP and TLS) and right before the first byte
+/// of the body is sent. If it returns `false`, nothing is sent, and the result is
+/// [`HttpError::NotSent`].
 ///
-/// It is called on the task that sends, so it must not block for long.
+/// It runs on the task that sends, so it must not block for long.
 pub type Gate = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// A request. Its `Debug` shows the method and the address only, since headers and body carry
+/// A request. Its `Debug` shows only the method and the address, because headers and body contain
 /// secrets.
 ///
 /// Anyone can ask for an address. What has a body or header fields of its own is built by the sending
@@ -60,36 +60,37 @@ pub struct HttpRequest {
     carries_secret: bool,
 }
 
-/// A response, whatever its status. Its `Debug` shows the status only.
+/// A response with any status. Its `Debug` shows only the status.
 #[derive(Clone)]
 pub struct HttpResponse {
     /// The status code (RFC 9110 §15).
     pub status: u16,
     /// Header fields, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body; what exceeds [`LARGEST_BODY`] is cut off.
+    /// The body, cut off at [`LARGEST_BODY`].
     pub body: Vec<u8>,
 }
 
-/// Why there is no response. The texts name no secret.
+/// Why there is no response. The texts contain no secret.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum HttpError {
-    /// No byte of the body left this machine: the request may be sent again, or not at all.
+    /// No byte of the body left this machine, so the request may safely be sent again.
     #[error("not sent: {0}")]
     NotSent(String),
-    /// Something left, and no whole answer came back: the server may or may not have acted.
+    /// Some bytes were sent and no complete response came back: the server may or may not have
+    /// acted.
     #[error("no answer: {0}")]
     NoResponse(String),
 }
 
-/// What [`HttpClient::send`] yields: written out, so that the trait can be a `dyn`.
+/// The result of [`HttpClient::send`], written out so that the trait can be a `dyn`.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'a>>;
 
-/// Sends one request, once: no redirect is followed and nothing is repeated.
+/// Sends one request, once: it follows no redirect and repeats nothing.
 ///
 /// Every closure from a request to a result is a client, which is all that tests need.
 pub trait HttpClient: Send + Sync {
-    /// Sends `request` and reads the whole answer.
+    /// Sends `request` and reads the complete response.
     fn send(&self, request: HttpRequest) -> Sending<'_>;
 }
 
@@ -137,7 +138,7 @@ impl HttpRequest {
         self.body.as_deref()
     }
 
-    /// From the first step of the connection to the last byte of the response.
+    /// The time limit from the start of the connection to the last byte of the response.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -159,25 +160,25 @@ impl HttpRequest {
     }
 }
 
-/// What a response should be: JSON, and as it is. Who names no coding accepts every coding (RFC 9110
-/// §12.5.3), and some of them we cannot undo.
+/// The headers that ask for JSON without a content coding. A request that names no coding accepts
+/// every coding (RFC 9110 §12.5.3), including some that we cannot decode.
 fn wanted() -> [(String, String); 2] {
     [("accept", "application/json"), ("accept-encoding", "identity")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
 }
 
 impl HttpResponse {
-    /// The value of the header field `name` (in lower case), if it is there.
+    /// The value of the header field `name` (in lower case), if it exists.
     pub fn header(&self, name: &str) -> Option<&str> {
         header(&self.headers, name)
     }
 
-    /// The object in its body; an empty one if that is anything else.
+    /// The object in the body; an empty one if the body is anything else.
     pub(crate) fn object(&self) -> Map<String, Value> {
         self.readable().object().unwrap_or_default()
     }
 
-    /// Its body, as far as it can be read.
+    /// The body, decoded as far as possible.
     pub(crate) fn readable(&self) -> Body {
         Body::read(&self.headers, &self.body)
     }
@@ -187,7 +188,7 @@ impl HttpResponse {
         page(self.status, &self.headers, &self.readable())
     }
 
-    /// When the server says it answered (RFC 9110 §6.6.1), to the second.
+    /// The time of the response according to the server (RFC 9110 §6.6.1), to the second.
     pub fn date(&self) -> Option<Timestamp> {
         date(self.header("date")?)
     }
@@ -221,19 +222,19 @@ pub(crate) fn page(status: u16, headers: &[(String, String)], body: &Body) -> Op
     Some(format!("the server answered with a web page (status {status}{to})"))
 }
 
-/// A date as header fields have it (RFC 9110 §5.6.7).
+/// Parses a date in the format of header fields (RFC 9110 §5.6.7).
 pub(crate) fn date(text: &str) -> Option<Timestamp> {
     let date = httpdate::parse_http_date(text).ok()?;
     let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
     i64::try_from(since.as_millis()).ok().map(Timestamp)
 }
 
-/// Whether a status is no verdict on the request, which may be made again later.
+/// Whether a status is temporary: it says nothing about the request, which may be sent again later.
 pub(crate) fn is_passing(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..)
 }
 
-/// Stands in the place of an HTTP status in the responses of plugins, which have none.
+/// Replaces the HTTP status in responses of plugins, which have none.
 pub(crate) const NO_STATUS: u16 = 0;
 
 /// Addresses of plugins: `plugin:<id>`.

@@ -1,4 +1,4 @@
-//! The network itself: [`HttpClient`] over reqwest.
+//! [`HttpClient`] implemented with reqwest.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,13 @@ use crate::http::{
 };
 use crate::text;
 
-/// Sends requests with reqwest: rustls with ring, the platform's root certificates, proxies from
-/// `HTTPS_PROXY` and `NO_PROXY`. No redirect is followed, nothing is repeated, no connection is
-/// kept. It is built when the first request is sent, so making one costs nothing.
+/// Sends requests with reqwest: rustls with ring, the platform's root certificates, and proxies
+/// from `HTTPS_PROXY` and `NO_PROXY`. It follows no redirect, repeats nothing and keeps no
+/// connection open. The reqwest client is built when the first request is sent, so creating this
+/// costs nothing.
 ///
-/// Plain `http` is spoken to loopback hosts only, and never through a proxy; `https` to them neither.
+/// Plain `http` is used for loopback hosts only. Loopback hosts are never contacted through a
+/// proxy, whether by `http` or `https`.
 #[derive(Debug, Default)]
 pub struct ReqwestClient {
     extra_ca: Option<PathBuf>,
@@ -40,9 +42,9 @@ impl ReqwestClient {
         Self::default()
     }
 
-    /// A client that also trusts the certificates in the PEM file `extra_ca`. That file is read
-    /// when the first request is sent; if it cannot be, every request is
-    /// [`HttpError::NotSent`] with the path.
+    /// A client that also trusts the certificates in the PEM file `extra_ca`. The file is read when
+    /// the first request is sent; if that fails, every request is [`HttpError::NotSent`] with the
+    /// path.
     pub fn with_extra_ca(extra_ca: impl Into<PathBuf>) -> Self {
         Self { extra_ca: Some(extra_ca.into()), ..Self::default() }
     }
@@ -66,7 +68,8 @@ impl ReqwestClient {
         let url = address::parse(url).map_err(str::to_owned)?;
         let built = if url.scheme() == "http" {
             self.plain.get_or_init(|| {
-                // No roots: nothing is verified on this one, and loading them takes milliseconds.
+                // No root certificates: this client verifies nothing, and loading them takes
+                // milliseconds.
                 finish(builder().no_proxy().tls_certs_only([]))
             })
         } else {
@@ -173,8 +176,8 @@ impl ReqwestClient {
         loop {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,
-                // The end of an object is its last brace. A connection that ends otherwise than it
-                // promised (a wrong length, TLS without a farewell) takes nothing of it away.
+                // The JSON object ends at its last brace, so a connection that ends badly (wrong
+                // length, TLS without a close notification) loses nothing.
                 Ok(None) => break,
                 Err(_) if reply.readable().json().is_some() => break,
                 Err(error) => return Err(failed(error)),
@@ -196,7 +199,7 @@ impl HttpClient for ReqwestClient {
 }
 
 fn builder() -> reqwest::ClientBuilder {
-    // The first provider of the process stays; this one is only for when there is none.
+    // The first crypto provider of the process stays; this one is used only if there is none.
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .user_agent(USER_AGENT)
@@ -232,7 +235,7 @@ fn finish(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, String> {
     builder.build().map_err(|error| explain(&error))
 }
 
-/// What caused the error, on one line. The outer layers say only that there was one.
+/// The cause of the error, on one line. The outer layers say only that there was an error.
 fn explain(error: &dyn Error) -> String {
     let mut texts = vec![error.to_string()];
     let mut cause = error.source();
@@ -249,14 +252,14 @@ fn explain(error: &dyn Error) -> String {
     text::clean(&texts.join(": "))
 }
 
-/// Host and port, as they are written.
+/// Host and port, as written.
 fn host_of(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     text::clean(authority.rsplit('@').next().unwrap_or_default())
 }
 
-/// A body that asks a gate before its first byte, and remembers that it gave that byte away.
+/// A body that calls the gate before its first byte and remembers whether that byte was taken.
 struct GatedBody {
     bytes: reqwest::Body,
     gate: Option<Gate>,
@@ -299,7 +302,7 @@ impl Body for GatedBody {
     }
 }
 
-/// We say who we are, and never that we are another program.
+/// We identify ourselves, and never claim to be another program.
 const USER_AGENT: &str = concat!("token-sink/", env!("CARGO_PKG_VERSION"));
 
 #[cfg(test)]
@@ -314,7 +317,7 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(20);
 
-    /// Serves one connection with `serve`; what that returns is the thread's result.
+    /// Serves one connection with `serve`; the thread returns its result.
     fn server<T: Send + 'static>(
         serve: impl FnOnce(TcpStream) -> T + Send + 'static,
     ) -> (String, JoinHandle<T>) {
@@ -389,7 +392,7 @@ mod tests {
     fn behind_a_closed_gate_the_connection_stands_and_no_byte_leaves() {
         let (url, server) = server(|mut stream| {
             let mut received = Vec::new();
-            // A reset instead of an end is as good: what matters is what came before it.
+            // A reset instead of a clean end is fine: only the bytes before it matter.
             let _ = stream.read_to_end(&mut received);
             received
         });
@@ -448,7 +451,7 @@ mod tests {
         };
         let both = r#"{"access_token":"n","refresh_token":"r2","exp"#;
         assert_eq!(ends_after(both).unwrap().body, both.as_bytes());
-        // The controls: the refresh token may go on, or be still to come.
+        // The controls: the refresh token may continue, or may be still missing.
         for part in [
             r#"{"access_token":"n","refresh_token":"r2"#,
             r#"{"access_token":"n","exp"#,

@@ -1,13 +1,13 @@
-//! What runs a request in a thread that has no runtime.
+//! A runtime for requests in a thread that has none.
 
 use std::io;
 
-/// A runtime for this thread.
+/// Creates a runtime for this thread.
 ///
 /// # Errors
-/// The process has no descriptors left.
+/// The process has no file descriptors left.
 pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    // tokio panics where it cannot have such a pair for its signals.
+    // tokio panics if it cannot create such a pair for its signals, so try it first.
     #[cfg(unix)]
     drop(std::os::unix::net::UnixStream::pair()?);
     tokio::runtime::Builder::new_current_thread().enable_all().build()

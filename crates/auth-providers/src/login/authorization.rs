@@ -1,5 +1,5 @@
-//! A login between its beginning and its response: the address to send the browser to, the
-//! judgement of what comes back, the exchange.
+//! A browser login between its start and its response: the authorization URL, the check of the
+//! redirect, and the token exchange.
 
 use auth_pkce::{Attempt, AuthorizationRequest, CallbackError, Challenge, Code, ResponseRules};
 use auth_store::{Clock, Credential, Secret};
@@ -17,11 +17,11 @@ use crate::oauth::tokens::{is_sendable, pointed};
 use crate::provider::{Flow, IdentitySource, Provider, Yields};
 use crate::text;
 
-/// A login between its beginning and its response: what a driver knows, and nothing of its state in
-/// the world.
+/// The data of a login that has started and has no response yet. It holds no connection and no
+/// listener.
 #[derive(Debug)]
 pub struct PendingAuthorization {
-    /// The provider, its endpoints discovered.
+    /// The provider, with its endpoints discovered.
     pub provider: Provider,
     /// Verifier, state and nonce.
     pub attempt: Attempt,
@@ -32,24 +32,24 @@ pub struct PendingAuthorization {
 
 impl PendingAuthorization {
     /// A login of `provider`, whose endpoints are [resolved](crate::resolve), by `flow`, with the
-    /// parts in `attempt`.
+    /// random values in `attempt`.
     pub fn new(provider: Provider, flow: Flow, attempt: Attempt) -> Result<Self, LoginError> {
         let for_key = flow == Flow::AuthorizationCodeKey;
         let url = provider.endpoints.token.as_deref().unwrap_or_default();
         let known = provider.destinations();
-        // Whoever gives out API keys in this way knows no clients.
+        // Providers that issue API keys in this way do not use client ids.
         let client_id = provider.client_id.clone().or_else(|| for_key.then(String::new));
         let endpoint = provider.token_endpoint("token endpoint", url, &known, client_id);
         let endpoint = endpoint.map_err(|error| target(&provider, &error))?;
         Ok(Self { provider, attempt, for_key, endpoint })
     }
 
-    /// Where the code will be exchanged.
+    /// The endpoint where the code will be exchanged.
     pub fn token_endpoint(&self) -> &str {
         self.endpoint.url()
     }
 
-    /// Where to send the browser.
+    /// The authorization URL for the browser.
     pub fn url(&self) -> Result<String, LoginError> {
         let provider = &self.provider;
         if self.for_key {
@@ -66,8 +66,7 @@ impl PendingAuthorization {
         self.attempt.authorization_url(&request).map_err(|error| misconfigured(provider, &error))
     }
 
-    /// `OpenRouter`'s way: there is no parameter for the state, so it travels in the address the
-    /// browser comes back to.
+    /// OpenRouter's flow has no parameter for the state, so the state is part of the redirect URI.
     fn key_url(&self) -> Result<String, &'static str> {
         let endpoint = self.provider.endpoints.authorization.as_deref().unwrap_or_default();
         let mut url = address::parse(endpoint)?;
@@ -83,12 +82,12 @@ impl PendingAuthorization {
         Ok(url.into())
     }
 
-    /// The code in what a user pasted, if it answers this login.
+    /// The code in the text that a user pasted, if it belongs to this login.
     pub fn accept(&self, pasted: &str) -> Result<Code, CallbackError> {
         self.attempt.accept_pasted(pasted, self.provider.bare_code, &self.rules())
     }
 
-    /// Exchanges the code, and finds out whose login it is.
+    /// Exchanges the code, and determines the account.
     pub async fn exchange(
         &self,
         code: &Code,
@@ -130,7 +129,7 @@ impl PendingAuthorization {
         self.endpoint.request_without_client(&params, TIMEOUT)
     }
 
-    /// What a response may repeat and we must not.
+    /// The secrets that a response may repeat and our messages must not.
     fn sent(&self, code: &Code) -> [Secret; 2] {
         [code.expose().into(), self.attempt.verifier().expose().into()]
     }
@@ -174,7 +173,7 @@ impl PendingAuthorization {
         })
     }
 
-    /// What a response must satisfy beyond its state.
+    /// The checks for a response in addition to its state.
     pub(crate) fn rules(&self) -> ResponseRules {
         ResponseRules {
             issuer: self.provider.issuer.clone(),

@@ -1,5 +1,5 @@
-//! Logging in through a browser: authorization code with PKCE (RFC 6749 §4.1, RFC 7636, RFC 8252).
-//! The listener and the user who may paste race from the first second.
+//! Browser login: authorization code with PKCE (RFC 6749 §4.1, RFC 7636, RFC 8252). The listener
+//! and the pasted response race from the start.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::login::{Begun, Finished, LoginUi, TIMEOUT};
 use crate::oauth::discovery::{DiscoveryError, Metadata, discover};
 use crate::provider::{Endpoints, Flow, IdentitySource, Provider};
 
-/// How long a user may take.
+/// How long the user has to finish a login.
 pub const LOGIN_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Logs in to `provider` through a browser, by `flow`.
 ///
-/// `entropy` comes from the system's generator and is used for nothing else. Save the login, then
-/// tell the browser with [`Finished::succeed`]; dropped, the browser shows that it was not saved.
-/// Dropping this future ends the login without a trace.
+/// `entropy` must come from the system's generator and be used for nothing else. Save the login,
+/// then call [`Finished::succeed`] to tell the browser; if it is dropped, the browser shows that
+/// the login was not saved. Dropping this future cancels the login without leaving anything behind.
 pub async fn login(
     provider: &Provider,
     flow: Flow,
@@ -80,8 +80,8 @@ pub async fn login(
     }
 }
 
-/// `provider` with all the endpoints that a login by `flow` needs, discovered where the entry
-/// leaves them out.
+/// `provider` with all the endpoints that a login by `flow` needs. Endpoints that the entry leaves
+/// out are discovered.
 pub async fn resolve(
     provider: &Provider,
     flow: Flow,
@@ -152,7 +152,7 @@ impl PendingAuthorization {
         match loopback.wait(&self.attempt, &self.rules()).await {
             Ok(Arrival { code, browser }) => Ok((code, Some(browser))),
             Err(auth_pkce::WaitError::Refused(error)) => Err(LoginError::Callback(error)),
-            // Whoever pastes can still finish it.
+            // The user can still finish the login by pasting.
             Err(auth_pkce::WaitError::Listener(_)) => std::future::pending().await,
         }
     }
@@ -180,5 +180,5 @@ impl PendingAuthorization {
     }
 }
 
-/// The port in the redirect URI where any port will do and none can be opened.
+/// The port in the redirect URI if any port is allowed and none can be opened.
 const FALLBACK_PORT: u16 = 0xc000;

@@ -1,5 +1,5 @@
-//! Logging in with a code that is entered on another device (RFC 8628), and the two providers'
-//! own ways that are like it.
+//! Login with a code that the user enters on another device (RFC 8628), and two providers' own
+//! variants of it.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -24,15 +24,15 @@ use crate::text;
 
 /// The passing of time, as a parameter.
 pub trait Waiting: Send + Sync {
-    /// How long it is since some fixed instant. It goes on while the machine sleeps, and no
-    /// setting of the clock moves it.
+    /// The time since some fixed instant. It includes the time that the machine sleeps, and is not
+    /// affected by changes of the system clock.
     fn elapsed(&self) -> Duration;
 
-    /// Waits.
+    /// Waits for `duration`.
     fn pause(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// Time as it passes, on tokio's timer.
+/// Real time, with tokio's timer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealTime;
 
@@ -46,7 +46,7 @@ impl Waiting for RealTime {
     }
 }
 
-/// A login by device code that has begun: there is a code, and somebody may enter it.
+/// A device login that has started: the code exists, and the user may enter it.
 #[derive(Debug)]
 pub struct DeviceLogin {
     pub(crate) provider: Provider,
@@ -55,7 +55,7 @@ pub struct DeviceLogin {
     pub(crate) grant: DeviceGrant,
 }
 
-/// What a poll said.
+/// The result of a poll.
 enum Poll {
     Login(Box<Login>),
     Pending,
@@ -67,8 +67,9 @@ enum Poll {
 
 /// Logs in to `provider` by the device flow `flow`.
 ///
-/// `entropy` comes from the system's generator and is used for nothing else. Dropping this future
-/// ends the login without a trace; [`LoginUi::polling`] says when that would lose tokens.
+/// `entropy` must come from the system's generator and be used for nothing else. Dropping this
+/// future cancels the login without leaving anything behind; [`LoginUi::polling`] says when that
+/// would lose tokens.
 pub async fn device_login(
     provider: &Provider,
     flow: Flow,
@@ -84,7 +85,7 @@ pub async fn device_login(
 }
 
 impl DeviceLogin {
-    /// Asks for a code.
+    /// Requests a code.
     pub async fn begin(
         provider: &Provider,
         flow: Flow,
@@ -108,7 +109,7 @@ impl DeviceLogin {
         Ok(Self { grant: DeviceGrant { verifier, ..grant }, provider, flow, endpoint })
     }
 
-    /// Takes up a login that another process began.
+    /// Resumes a login that another process began.
     pub(crate) fn resume(
         provider: Provider,
         flow: Flow,
@@ -118,7 +119,7 @@ impl DeviceLogin {
         Ok(Self { provider, flow, endpoint, grant })
     }
 
-    /// What the user is shown.
+    /// The code and address to show to the user.
     pub fn prompt(&self) -> DevicePrompt<'_> {
         let grant = &self.grant;
         let best = grant.verification_uri_complete.as_ref().unwrap_or(&grant.verification_uri);
@@ -131,7 +132,7 @@ impl DeviceLogin {
         }
     }
 
-    /// Polls until somebody agreed, refused, or the code ended (RFC 8628 §3.4, §3.5).
+    /// Polls until the user agrees, refuses, or the code expires (RFC 8628 §3.4, §3.5).
     pub async fn finish(
         &self,
         http: &dyn HttpClient,
@@ -162,7 +163,7 @@ impl DeviceLogin {
                     if wait.is_none() && odd_responses > MOST_ODD_ANSWERS {
                         return Err(LoginError::Unavailable { reason });
                     }
-                    // Whoever is in trouble is asked less and less often.
+                    // A server in trouble is polled less and less often.
                     let longest = interval.max(LONGEST_PAUSE);
                     pause = (pause * 2).min(longest).max(wait.unwrap_or_default());
                 }
@@ -174,8 +175,8 @@ impl DeviceLogin {
     async fn poll(&self, http: &dyn HttpClient, clock: &dyn Clock) -> Result<Poll, LoginError> {
         let response = match http.send(self.poll_request()?).await {
             Ok(response) => response,
-            // Both are connections in trouble. If a response with tokens was lost, the next poll is
-            // refused, and the user begins again.
+            // Both are connection failures. If a response with tokens was lost, the next poll is
+            // refused, and the user starts again.
             Err(HttpError::NotSent(reason) | HttpError::NoResponse(reason)) => {
                 return Ok(Poll::Odd(reason, Some(Duration::ZERO)));
             }
@@ -217,7 +218,7 @@ impl DeviceLogin {
         Ok(self.endpoint.moved_to(to).request(&params, TIMEOUT))
     }
 
-    /// RFC 8628 §3.5. GitHub's errors come with status 200.
+    /// RFC 8628 §3.5. GitHub sends its errors with status 200.
     async fn read(
         &self,
         response: &HttpResponse,
@@ -247,8 +248,8 @@ impl DeviceLogin {
         Ok(odd(response, received_at))
     }
 
-    /// OpenAI: 403 and 404 mean that nobody has entered the code; then there is a code to
-    /// exchange, and the server brings its verifier along.
+    /// OpenAI: 403 and 404 mean that the user has not entered the code yet. After that the response
+    /// has a code to exchange, and the server also sends the PKCE verifier.
     async fn read_openai(
         &self,
         response: &HttpResponse,
@@ -288,7 +289,7 @@ impl DeviceLogin {
         Ok(Poll::Login(Box::new(login)))
     }
 
-    /// `MiniMax`: `status` says how it stands.
+    /// `MiniMax`: the member `status` has the state.
     async fn read_minimax(
         &self,
         response: &HttpResponse,
@@ -320,7 +321,7 @@ impl DeviceLogin {
         Ok(Poll::Login(Box::new(login)))
     }
 
-    /// What a response may repeat and we must not.
+    /// The secrets that a response may repeat and our messages must not.
     fn sent(&self) -> Vec<Secret> {
         let verifier = self.grant.verifier.as_ref().map(|it| it.expose().into());
         verifier.into_iter().chain([self.grant.device_code.clone()]).collect()
@@ -378,11 +379,11 @@ fn odd(response: &HttpResponse, now: Timestamp) -> Poll {
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const MINIMAX_GRANT: &str = "urn:ietf:params:oauth:grant-type:user_code";
 
-/// RFC 8628 §3.5: what `slow_down` adds to this and all later pauses.
+/// RFC 8628 §3.5: the time that `slow_down` adds to this and all later pauses.
 const SLOWER: Duration = Duration::from_secs(5);
 
 /// Between two polls of a server in trouble.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// Answers in a row that say nothing.
+/// The limit for consecutive responses that prove nothing.
 const MOST_ODD_ANSWERS: u32 = 5;

@@ -1,4 +1,4 @@
-//! The request for a device code, and the code that the provider gives out (RFC 8628 §3.1, §3.2).
+//! The device authorization request and its response (RFC 8628 §3.1, §3.2).
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::oauth::tokens::Expiry;
 use crate::provider::{Flow, Provider};
 use crate::text;
 
-/// What the provider gave out.
+/// The provider's response to the request for a code.
 #[derive(Clone, Debug)]
 pub(crate) struct DeviceGrant {
-    /// What we poll with. MiniMax has none of its own: its user code is also that.
+    /// The code to poll with. MiniMax has no separate one: its user code is used for both.
     pub(crate) device_code: Secret,
     pub(crate) verifier: Option<Verifier>,
     pub(crate) user_code: String,
@@ -70,7 +70,7 @@ pub(crate) fn code_request(
     Ok(endpoint.request_with(&params, id.into_iter().collect(), TIMEOUT))
 }
 
-/// OpenAI's own endpoints want JSON, and to know who asks.
+/// OpenAI's own endpoints require JSON, and a header that identifies the client.
 pub(crate) fn openai_request(to: &Destination, body: &Value) -> HttpRequest {
     let body = body.to_string().into_bytes();
     let headers = [("originator", ORIGINATOR), ("version", env!("CARGO_PKG_VERSION"))];
@@ -157,12 +157,12 @@ pub(crate) fn read_code(
     })
 }
 
-/// A number of seconds, if there is such a duration.
+/// A number of seconds as a duration, if it is in range.
 pub(crate) fn seconds(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// How long it is until `end`: a number of seconds, or a time; its size tells.
+/// The time until `end`, which is a number of seconds or a timestamp; the size of the number tells.
 fn until(end: f64, now: Timestamp) -> Duration {
     match Expiry::by_size(end) {
         Expiry::In(lifetime) => lifetime,
@@ -170,7 +170,7 @@ fn until(end: f64, now: Timestamp) -> Duration {
     }
 }
 
-/// A random UUID (RFC 9562 §5.4) of the bits that the state begins with.
+/// A random UUID (RFC 9562 §5.4) made of the first bits of the state.
 fn uuid(state: &State) -> String {
     use sha2::Digest as _;
     let digest = sha2::Sha256::digest(state.expose());
@@ -179,13 +179,13 @@ fn uuid(state: &State) -> String {
     uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
 }
 
-/// We say who we are, and never that we are another program.
+/// We identify ourselves, and never claim to be another program.
 const ORIGINATOR: &str = "token-sink";
 
 /// RFC 8628 §3.2.
 const INTERVAL: Duration = Duration::from_secs(5);
 const LONGEST_INTERVAL: Duration = Duration::from_mins(5);
 
-/// Of a code whose end nobody says.
+/// For a code whose lifetime is not in the response.
 const LIFETIME: Duration = Duration::from_mins(5);
 const LONGEST_LIFETIME: Duration = Duration::from_hours(1);

@@ -1,4 +1,4 @@
-//! How a login can end without a credential, grouped by what the caller does next.
+//! Why a login ends without a credential, grouped by what the caller does next.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::provider::Provider;
 /// Why a login failed. Nothing is stored.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// This provider has no login of this sort: paste a token or a key instead.
+    /// This provider does not support this login flow: paste a token or a key instead.
     #[error("`{provider}` has no login through a browser")]
     NoSuchFlow {
         /// The provider.
         provider: ProviderId,
     },
-    /// The entry of the provider cannot be used: correct the manifest or the environment.
+    /// The provider's entry cannot be used: correct the manifest or the environment.
     #[error("`{provider}`: {reason}")]
     Misconfigured {
         /// The provider.
@@ -27,10 +27,10 @@ pub enum LoginError {
         /// What is wrong.
         reason: String,
     },
-    /// The issuer's answer ends the login, or what was handed over is not a response to it.
+    /// The issuer's response ends the login, or the pasted text is not a response to it.
     #[error(transparent)]
     Callback(#[from] CallbackError),
-    /// The issuer refuses the code: begin again.
+    /// The issuer refuses the code: start again.
     #[error("the provider refused the code: {code}{}", .description.as_ref().map(|text| format!(" ({text})")).unwrap_or_default())]
     Refused {
         /// The error code.
@@ -38,38 +38,39 @@ pub enum LoginError {
         /// The issuer's explanation.
         description: Option<String>,
     },
-    /// The issuer could not be reached, or its response proves nothing: begin again later.
+    /// The issuer could not be reached, or its response proves nothing: try again later.
     #[error("the provider did not answer as it should: {reason}")]
     Unavailable {
         /// What happened.
         reason: String,
     },
-    /// The response contradicts itself: somebody may be tampering. Begin again.
+    /// The response contradicts itself, possibly because of tampering. Start again.
     #[error("the provider's answer cannot be trusted: {reason}")]
     Untrusted {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The code for another device has ended: begin again.
+    /// The device code has expired: start again.
     #[error("the code was not entered in time")]
     CodeEnded,
-    /// This account has no device login: it must be switched on at the provider, or the user
-    /// logs in another way.
+    /// Device login is not enabled for this account: enable it at the provider, or use another way
+    /// to log in.
     #[error("`{provider}` offers no login by device code to this account")]
     NoDeviceLogin {
         /// The provider.
         provider: ProviderId,
     },
-    /// Nobody answered in time: begin again.
+    /// The user did not respond within this time: start again.
     #[error("no response within {} minutes", .0.as_secs() / 60)]
     TimedOut(Duration),
-    /// Nothing listens, and nobody can paste: begin and finish in two commands.
+    /// There is no listener, and the user cannot paste here: use two commands, one to begin and one
+    /// to finish.
     #[error("no answer can arrive: {reason}, and there is nothing to read a pasted answer from")]
     ListenerUnavailable {
-        /// Why nothing listens.
+        /// Why there is no listener.
         reason: String,
     },
-    /// The login that was begun is not there: it ended, or more than ten minutes have passed.
+    /// There is no such pending login: it was finished, or it expired after ten minutes.
     #[error("no unfinished login fits this answer")]
     NoneBegun,
     /// A code without its state fits several logins: name the provider, or paste the whole address.
@@ -78,18 +79,18 @@ pub enum LoginError {
         /// The provider of each.
         providers: Vec<ProviderId>,
     },
-    /// The user, or the provider's plugin on their behalf, gave up.
+    /// The user canceled, or the provider's plugin did so on their behalf.
     #[error("the login was given up")]
     Canceled,
-    /// The plugin does not do what it must: its author has to correct it.
+    /// The plugin violates the protocol: its author has to correct it.
     #[error("the plugin of `{provider}` cannot be used: {reason}")]
     Plugin {
         /// The provider.
         provider: ProviderId,
-        /// What it did.
+        /// What the plugin did wrong.
         reason: String,
     },
-    /// The unfinished login cannot be kept on disk.
+    /// The pending login cannot be written to disk.
     #[error(transparent)]
     Store(#[from] auth_store::StoreError),
 }
@@ -115,7 +116,7 @@ pub(crate) fn misconfigured(provider: &Provider, reason: &dyn fmt::Display) -> L
     LoginError::Misconfigured { provider: provider.id.clone(), reason: reason.to_string() }
 }
 
-/// Why the provider's entry does not say where to ask for tokens.
+/// The error for a provider entry that does not say where to request tokens.
 pub(crate) fn target(provider: &Provider, error: &TargetError) -> LoginError {
     let mut reason = error.to_string();
     if let TargetError::Incomplete { missing, .. } = error {

@@ -1,27 +1,27 @@
-//! Whether a text can be a key or a token. What people copy along with one is taken off; what
-//! cannot be one is refused, with the reason.
+//! Checks whether a text can be a key or a token. Text that people often copy along with a key is
+//! removed; anything that cannot be a key is refused, with the reason.
 
 use std::fmt;
 
 use auth_store::Secret;
 use serde_json::Value;
 
-/// A key or token as it can be sent, and what was taken off it.
+/// A key or token ready to be sent, and what was removed from the input.
 #[derive(Clone, Debug)]
 pub struct KeyValue {
-    /// Visible ASCII and nothing else.
+    /// Visible ASCII only.
     pub secret: Secret,
-    /// What was around or in it, each once.
+    /// What was removed, each kind once.
     pub removed: Vec<Removed>,
 }
 
-/// Why what was pasted cannot be a token or a key.
+/// Why the pasted text cannot be a token or a key.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PasteError {
-    /// Nothing but white space.
+    /// Only white space.
     #[error("nothing was pasted")]
     Empty,
-    /// It could not be sent in a header field.
+    /// It has characters that cannot be sent in a header field.
     #[error("it has a character that no token has, at position {0}")]
     NotPlain(usize),
     /// Longer than 64 KiB.
@@ -36,13 +36,13 @@ pub enum PasteError {
     /// `export NAME=…` and the like; with the name, if it is clear.
     #[error("it is a line that sets a variable, not a key")]
     Assignment(Option<String>),
-    /// Something for a shell to run.
+    /// A shell command.
     #[error("it is a command for a shell, not a key")]
     Command,
-    /// A key as it is shown to people, not all of it.
+    /// An abbreviated key, as shown in a web interface.
     #[error("it is shortened: not all of it is there")]
     Shortened,
-    /// What documentation has in the place of a key.
+    /// A placeholder from documentation.
     #[error("it is a placeholder for a key")]
     Placeholder,
     /// An address or a path.
@@ -59,7 +59,7 @@ pub enum PasteError {
     Basic,
 }
 
-/// Something that is no part of a key.
+/// Something that is not part of the key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Removed {
     /// Zero-width characters and byte order marks.
@@ -72,7 +72,7 @@ pub enum Removed {
     HeaderName,
     /// The scheme of a header field.
     Bearer,
-    /// Line breaks in the middle, as terminals wrap a long token.
+    /// Line breaks in the middle, from a terminal that wrapped a long token.
     LineBreaks,
     /// Spaces in the middle of a line.
     Inside,
@@ -92,10 +92,10 @@ impl fmt::Display for Removed {
     }
 }
 
-/// The key or token in `text`: for every way in which one is stored or fetched.
+/// The key or token in `text`. Every way to store or fetch one uses this function.
 ///
 /// # Errors
-/// It cannot be one. No word of it is in the error, but for the name of a variable.
+/// The text cannot be a key. The error repeats nothing of the text except the name of a variable.
 pub fn key_value(text: &str) -> Result<KeyValue, PasteError> {
     if text.len() > LONGEST {
         return Err(PasteError::TooLong);
@@ -109,7 +109,7 @@ pub fn key_value(text: &str) -> Result<KeyValue, PasteError> {
     }
 }
 
-/// `text` without what nobody sees, and without what terminals put around a paste.
+/// `text` without invisible characters, and without the markers that terminals put around a paste.
 fn without_invisible(text: &str, removed: &mut Vec<Removed>) -> String {
     let text = text.replace("\u{1b}[200~", "").replace("\u{1b}[201~", "");
     let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
@@ -126,14 +126,13 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-/// `text` without spaces, quotes and the beginning of a header field around it, in whatever order
-/// they stand there.
+/// `text` without surrounding spaces, quotes and the start of a header field, in any order.
 fn bare<'a>(text: &'a str, removed: &mut Vec<Removed>) -> Result<&'a str, PasteError> {
     let mut rest = text;
     loop {
         let before = rest;
         let trimmed = rest.trim();
-        // A line break at the end is how every line ends, and no news.
+        // Every line ends with a line break, so removing one is not reported.
         if trimmed.len() != rest.trim_matches(['\r', '\n']).len() {
             note(Removed::Around, removed);
         }
@@ -171,12 +170,12 @@ fn note(what: Removed, removed: &mut Vec<Removed>) {
     }
 }
 
-/// What is between quotes, with the comma or semicolon that a file has after them.
+/// The text between quotes. In a file, a comma or semicolon may follow.
 fn unquoted(text: &str) -> Result<Option<&str>, PasteError> {
     let end = text.trim_end_matches([',', ';']);
     let closing = |(open, close): (char, char)| {
         let inner = end.strip_prefix(open)?.strip_suffix(close)?;
-        // In a shell these run a command.
+        // In a shell, these run a command.
         let is_command = open == '`' && inner.contains(char::is_whitespace);
         (!is_command && !inner.contains([open, close])).then_some(inner)
     };
@@ -198,7 +197,7 @@ fn header(text: &str) -> Option<(String, &str)> {
     HEADERS.contains(&name.as_str()).then(|| (name, value.trim_matches(['"', '\'', ' '])))
 }
 
-/// What follows `word` and a space or a colon, if `text` begins so, in whatever letters.
+/// The text after `word` and a space or a colon, if `text` starts with them. Case is ignored.
 fn after_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     let (start, rest) = text.split_at_checked(word.len())?;
     let is_between = |c: char| c.is_whitespace() || c == ':';
@@ -206,7 +205,7 @@ fn after_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     is_word.then(|| rest.trim_start_matches(is_between))
 }
 
-/// Why a text cannot be a key, if it is something else that people know.
+/// Why a text cannot be a key, if it is recognized as something else.
 fn mistake(text: &str) -> Option<PasteError> {
     if text.is_empty() {
         return Some(PasteError::Empty);
@@ -235,7 +234,7 @@ fn mistake(text: &str) -> Option<PasteError> {
     is_prose(text).then_some(PasteError::Words)
 }
 
-/// The variable that a text names instead of giving its value; empty where the name is not clear.
+/// The variable that a text refers to, instead of its value; empty if the name is not clear.
 fn variable(text: &str) -> Option<&str> {
     let between = |start: &str, end: &str| text.strip_prefix(start)?.strip_suffix(end);
     let name = between("${", "}")
@@ -250,8 +249,8 @@ fn variable(text: &str) -> Option<&str> {
     Some(if is_name(name) { name } else { "" })
 }
 
-/// The variable that a text sets: a line of a shell or of an `.env` file. What ends in `=` is the
-/// end of a key.
+/// The variable that a text assigns: a line of a shell script or of an `.env` file. A text that
+/// ends in `=` is the end of a key.
 fn assigned(text: &str) -> Option<&str> {
     let mut rest = text.strip_prefix("$ ").unwrap_or(text).trim_start();
     let mut is_said = false;
@@ -279,7 +278,7 @@ fn assigned(text: &str) -> Option<&str> {
     (is_clear && is_set && has_value && is_name(name)).then_some(name)
 }
 
-/// Something for a shell to run.
+/// Whether the text is a shell command.
 fn is_command(text: &str) -> bool {
     let substituted = text.starts_with("$(") && text.ends_with(')');
     let quoted = text.starts_with('`') && text.ends_with('`') && text.len() > 1;
@@ -302,7 +301,7 @@ fn is_command(text: &str) -> bool {
             || more.iter().any(|word| is_option(word)))
 }
 
-/// What documentation has in the place of a key.
+/// Whether the text is a placeholder from documentation.
 fn is_placeholder(text: &str) -> bool {
     if text.starts_with('<') && text.ends_with('>') {
         return true;
@@ -315,7 +314,7 @@ fn is_placeholder(text: &str) -> bool {
         && words.iter().all(|word| word.chars().all(|c| c.is_ascii_lowercase()) && word.len() < 12)
 }
 
-/// An address, or the path of a file.
+/// Whether the text is an address, or the path of a file.
 fn is_address(text: &str) -> bool {
     let scheme = text.split_once("://").map(|(scheme, _)| scheme);
     let has_scheme = scheme.is_some_and(|scheme| {
@@ -324,7 +323,8 @@ fn is_address(text: &str) -> bool {
     has_scheme || ["~/", "./", "../", ".\\"].iter().any(|start| text.starts_with(start))
 }
 
-/// JSON, or a certificate or private key. A Google login is handed out as JSON with a `token`.
+/// Whether the text is JSON, a certificate or a private key. A Google credential is output as JSON
+/// with a `token`, so that is allowed.
 fn is_part_of_a_file(text: &str) -> bool {
     if text.starts_with("-----BEGIN") || text.contains("\": \"") {
         return true;
@@ -336,7 +336,7 @@ fn is_part_of_a_file(text: &str) -> bool {
     }
 }
 
-/// A sentence with a key in it, or without.
+/// Whether the text is a sentence, with or without a key in it.
 fn is_prose(text: &str) -> bool {
     text.lines().any(|line| {
         let words: Vec<_> = line.split_whitespace().collect();
@@ -364,7 +364,7 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The name, if it looks like nothing else: a name in small letters might be the secret itself.
+/// The name, if it can be shown safely: a name in lower case might be the secret itself.
 fn printable_name(name: &str) -> Option<String> {
     let is_plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     let is_usual = name.len() < 64 && name.contains('_') && name.chars().all(is_plain);

@@ -1,4 +1,4 @@
-//! Logging in: in a browser, with a device code, or by pasting.
+//! Login in a browser, with a device code, or by pasting.
 
 pub(crate) mod authorization;
 pub(crate) mod browser;
@@ -18,79 +18,78 @@ use auth_pkce::{BindError, Browser, CallbackError, Failure};
 use auth_store::{Credential, ProviderId};
 use serde_json::{Map, Value};
 
-/// A login that succeeded and is not saved yet.
+/// A successful login that is not saved yet.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// Whose it is.
+    /// The provider of the login.
     pub provider: ProviderId,
-    /// What to store.
+    /// The credential to store.
     pub credential: Credential,
-    /// The account at the issuer, if it said one.
+    /// The account id at the issuer, if the response has one.
     pub account_id: Option<String>,
-    /// The e-mail address, if the issuer said one.
+    /// The e-mail address, if the response has one.
     pub email: Option<String>,
-    /// Further members of the profile.
+    /// Additional members of the profile.
     pub fields: Map<String, Value>,
-    /// What the user should know, as sentences.
+    /// Messages for the user, as sentences.
     pub warnings: Vec<String>,
 }
 
-/// A login, and the browser that waits to be told that it is saved.
+/// A login, and the browser that waits for the result of saving it.
 #[derive(Debug)]
 pub struct Finished {
-    /// What to save.
+    /// The login to save.
     pub login: Login,
     /// The browser, if the response came through it.
     pub browser: Option<Browser>,
 }
 
-/// The user, as a login sees them. Every method returns at once, but for
-/// [`pasted`](Self::pasted).
+/// The user interface of a login. Every method returns at once, except [`pasted`](Self::pasted).
 pub trait LoginUi: Send + Sync {
-    /// The login has begun: show the address, open a browser, ask for the paste.
+    /// The login has started: show the address, open a browser, ask for the paste.
     fn begin(&self, begun: &Begun<'_>);
 
-    /// The response of the user: what they paste next. `None`: nobody will paste anything any
-    /// more. The login then goes on as long as the listener can still be reached.
+    /// The next text that the user pastes. `None`: the user will paste nothing more; the login then
+    /// continues as long as the listener can be reached.
     fn pasted(&self) -> Pin<Box<dyn Future<Output = Option<String>> + Send + '_>>;
 
-    /// What was pasted is not the response; they may try again.
+    /// The pasted text is not the response; the user may try again.
     fn refused(&self, error: &CallbackError);
 
-    /// The response is there; the code is being exchanged.
+    /// The response has arrived; the code is being exchanged.
     fn exchanging(&self);
 
-    /// A login by device code has begun: show the code and the address.
+    /// A device login has started: show the code and the address.
     fn show_code(&self, prompt: &DevicePrompt<'_>);
 
-    /// Whether the provider is being asked right now if somebody entered the code. While it is,
-    /// tokens may be on their way, so the login should not be ended.
+    /// Whether a poll is in progress. During a poll, tokens may be in transit, so the login should
+    /// not be ended.
     fn polling(&self, is_asking: bool);
 }
 
-/// What the user is shown when a login begins.
+/// What to show the user when a login starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Begun<'a> {
-    /// Where to send the browser.
+    /// The authorization URL for the browser.
     pub url: &'a str,
-    /// Where the browser comes back to.
+    /// The redirect URI.
     pub redirect_uri: &'a str,
-    /// Why nothing listens there, so that pasting is the only way.
+    /// Why there is no listener at that address, so that pasting is the only way.
     pub unbound: Option<&'a BindError>,
 }
 
-/// What the user is shown when a login by device code begins.
+/// What to show the user when a device login starts.
 #[derive(Clone, Copy, Debug)]
 pub struct DevicePrompt<'a> {
-    /// What they type there. Shown alone, to be compared.
+    /// The code to enter at the provider. It is also shown alone, so that the user can compare it.
     pub user_code: &'a str,
-    /// Where they type it.
+    /// The address where the user enters the code.
     pub verification_uri: &'a str,
-    /// The same place with the code in it, if there is one (RFC 8628 §3.3.1).
+    /// The same address with the code included, if there is one (RFC 8628 §3.3.1).
     pub verification_uri_complete: Option<&'a str>,
-    /// An address that may be opened without asking: one of the provider's own.
+    /// An address that may be opened without asking, because it belongs to the provider.
     pub openable: Option<&'a str>,
-    /// How long the code is good for.
+    /// How long the code is valid.
     pub lifetime: Duration,
 }
 
@@ -102,7 +101,7 @@ impl Finished {
         }
     }
 
-    /// Tells the browser that the login is not kept: it is another account's.
+    /// Tells the browser that the login is not kept because it belongs to another account.
     pub async fn refuse(self) {
         if let Some(browser) = self.browser {
             browser.fail(Failure::Denied).await;
@@ -117,5 +116,5 @@ impl Finished {
     }
 }
 
-/// Of one request.
+/// Applies to a single request.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);

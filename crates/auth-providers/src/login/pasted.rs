@@ -5,19 +5,19 @@ use auth_store::{ProviderId, Secret};
 use crate::login::key_value::{PasteError, Removed, key_value};
 use crate::provider::Looks;
 
-/// What a user pasted, made whole.
+/// A pasted token or key, cleaned up.
 #[derive(Clone, Debug)]
 pub struct Pasted {
     /// The token or key, without any white space.
     pub secret: Secret,
-    /// What was taken off it.
+    /// What was removed from the pasted text.
     pub removed: Vec<Removed>,
-    /// What looks odd about it: a reason to look again, never to refuse it.
+    /// Why it looks unusual: a reason to check it again, never to refuse it.
     pub warnings: Vec<String>,
 }
 
-/// Reads a token or key of `provider` from `text`: [`key_value`], and a warning where it does not
-/// look like what that provider gives out.
+/// Reads a token or key of `provider` from `text` with [`key_value`], and adds a warning if it does
+/// not look like the tokens or keys that this provider issues.
 pub fn pasted(text: &str, provider: &ProviderId, looks: &Looks) -> Result<Pasted, PasteError> {
     let value = key_value(text)?;
     let text = value.secret.expose();

@@ -20,47 +20,47 @@ use crate::login::{Login, LoginUi};
 use crate::provider::registry::Providers;
 use crate::provider::{Endpoints, Flow, Provider};
 
-/// The directory of the logins that were begun and not finished.
+/// The directory of pending logins.
 #[derive(Clone, Debug)]
 pub struct PendingLogins {
     directory: PathBuf,
 }
 
-/// A login that was begun.
+/// A pending login.
 #[derive(Clone, Debug)]
 pub struct Pending {
-    /// Its name.
+    /// The id of the pending login.
     pub id: String,
-    /// When it ends.
+    /// When it expires.
     pub expires: Timestamp,
-    /// What the user does.
+    /// What the user does next.
     pub way: Way,
 }
 
-/// How a login that was begun goes on.
+/// How a pending login continues.
 #[derive(Clone, Debug)]
 pub enum Way {
-    /// In a browser; the address it ends on finishes the login.
+    /// In a browser; the redirect URL finishes the login.
     Browser {
-        /// Where to send the browser.
+        /// The authorization URL for the browser.
         url: String,
-        /// Where the browser ends.
+        /// The redirect URI.
         redirect_uri: String,
     },
     /// On another device; the id or the user code finishes the login.
     Device(DeviceCode),
 }
 
-/// A code to be entered on another device.
+/// A code that the user enters on another device.
 #[derive(Clone, Debug)]
 pub struct DeviceCode {
-    /// What is typed there.
+    /// The code to enter.
     pub user_code: String,
-    /// Where it is typed.
+    /// The address where the user enters it.
     pub verification_uri: String,
-    /// The same place with the code in it, if there is one.
+    /// The same address with the code included, if there is one.
     pub verification_uri_complete: Option<String>,
-    /// How often finishing asks the provider.
+    /// How often the finishing process polls the provider.
     pub interval: Duration,
 }
 
@@ -76,18 +76,18 @@ impl DeviceCode {
     }
 }
 
-/// How long a login in a browser may stay unfinished; a device code says how long it is good for.
+/// The lifetime of a pending browser login. For a device login, the device code has its own.
 pub const PENDING_LIFETIME: Duration = Duration::from_mins(10);
 
 impl PendingLogins {
-    /// Those in `directory`, which need not exist.
+    /// The pending logins in `directory`, which need not exist.
     pub fn at(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into() }
     }
 
-    /// Begins a login of `provider` by `flow`, in a browser or by device code, and keeps what
-    /// finishing it needs, with a `note` for whoever does. `entropy` comes from the system's
-    /// generator and is used for nothing else.
+    /// Begins a login of `provider` by `flow`, in a browser or by device code, and stores what is
+    /// needed to finish it, with a `note` for the process that does so. `entropy` must come from
+    /// the system's generator and be used for nothing else.
     pub async fn start(
         &self,
         provider: &Provider,
@@ -116,7 +116,7 @@ impl PendingLogins {
         } else {
             let provider = resolve(provider, flow, http).await?;
             let redirect = provider.redirect().map_err(|error| misconfigured(&provider, &error))?;
-            // Where any port will do, one at which nobody is likely to listen.
+            // If any port is allowed: one where a listener is unlikely.
             let any = FIRST_DYNAMIC_PORT | u16::from_be_bytes([entropy[96], entropy[97]]);
             let redirect_uri = redirect.uri(redirect.ports().first().copied().unwrap_or(any));
             let mut parts = [0; 96];
@@ -144,9 +144,9 @@ impl PendingLogins {
         Ok(pending)
     }
 
-    /// Finds the login that `pasted` answers: the address the browser ended on, or the id or the
-    /// user code of a login by device code. Nothing is sent yet, so that whoever finishes it can
-    /// make sure first that it can be saved.
+    /// Finds the login that `pasted` belongs to: the redirect URL, or the id or the user code of a
+    /// device login. Nothing is sent yet, so the caller can first make sure that the login can be
+    /// saved.
     ///
     /// `only` is the provider whose logins are meant, if one was named. What is no response to any of
     /// them leaves them all as they are; a response that ends its login removes it. A code without its
@@ -202,7 +202,7 @@ impl PendingLogins {
         Ok(auth_store::write_atomic(&self.file(&record.id), &bytes)?)
     }
 
-    /// All that can be read, the newest first.
+    /// All readable records, the newest first.
     fn records(&self) -> Vec<Record> {
         let mut records: Vec<Record> =
             self.files().iter().filter_map(|path| read_open(path)).collect();
@@ -211,19 +211,20 @@ impl PendingLogins {
     }
 
     fn remove_expired(&self, now: Timestamp) {
-        // A clock that was set back must not keep one alive for long.
+        // Setting the clock back must not keep a record alive for long.
         let at_the_latest = now.plus(LONGEST);
         for path in self.files() {
             if parse(&path)
                 .is_some_and(|record| record.expires <= now || record.expires > at_the_latest)
             {
-                // Somebody else may have removed it.
+                // Another process may have removed it.
                 let _ = fs::remove_file(path);
             }
         }
     }
 
-    /// Takes the login away from everybody else. `false`: somebody else has it.
+    /// Claims the login, so that no other process can finish it. `false`: another process has
+    /// claimed it.
     fn claim(&self, id: &str) -> Result<bool, LoginError> {
         let path = self.file(id);
         match fs::rename(&path, self.claimed(id)) {
@@ -234,7 +235,7 @@ impl PendingLogins {
     }
 
     fn remove_claimed(&self, id: &str) {
-        // It is of no use to anybody: whoever cleans up next removes it.
+        // Best effort: the file has no further use, and the next cleanup removes it.
         let _ = fs::remove_file(self.claimed(id));
     }
 
@@ -252,13 +253,13 @@ impl PendingLogins {
     }
 }
 
-/// A login that was begun and is answered, or waits for somebody who enters its code.
+/// A pending login with its response, or a device login that is ready to be polled.
 #[derive(Debug)]
 pub struct Answered<'a> {
     logins: &'a PendingLogins,
     id: String,
     way: Awaited,
-    /// What was noted when it began.
+    /// The note from when it began.
     pub note: Value,
 }
 
@@ -277,9 +278,9 @@ impl Answered<'_> {
         }
     }
 
-    /// Exchanges the code, or polls until somebody entered it. Of two that finish the same login
-    /// only one does; the other gets [`LoginError::NoneBegun`]. A poll that ends without a response,
-    /// or is dropped, leaves the login as it was.
+    /// Exchanges the code, or polls until the user has entered it. If two processes finish the same
+    /// login, only one succeeds; the other gets [`LoginError::NoneBegun`]. A poll that ends without
+    /// a response, or is dropped, leaves the login as it was.
     pub async fn finish(
         self,
         http: &dyn HttpClient,
@@ -308,7 +309,7 @@ impl Answered<'_> {
     }
 }
 
-/// A login that nobody else can finish now.
+/// A claimed login: no other process can finish it now.
 struct Claim<'a> {
     logins: &'a PendingLogins,
     id: &'a str,
@@ -320,14 +321,14 @@ impl Drop for Claim<'_> {
         if self.is_over {
             self.logins.remove_claimed(self.id);
         } else {
-            // It ends by itself if this fails.
+            // Best effort: if this fails, the login expires.
             let _ = fs::rename(self.logins.claimed(self.id), self.logins.file(self.id));
         }
     }
 }
 
-/// The file. What the environment of the first shell said is in it, so that the second one need
-/// not say it again; a client secret is not.
+/// The content of the file. It includes what the environment of the first shell provided, so the
+/// second shell need not repeat it; it never includes a client secret.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {
@@ -345,7 +346,7 @@ struct Record {
     what: What,
 }
 
-/// What is secret about it.
+/// The secret part of a record.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 enum What {
@@ -388,7 +389,7 @@ impl Record {
         }
     }
 
-    /// The login as it was begun, if its provider is still known and the file is whole.
+    /// The login as it was begun, if its provider still exists and the file is complete.
     fn resume(&self, providers: &Providers, now: Timestamp) -> Option<Resumed> {
         let mut provider = providers.find(&self.provider)?.clone();
         provider.client_id.clone_from(&self.client_id);
@@ -439,7 +440,7 @@ fn parse(path: &Path) -> Option<Record> {
     serde_json::from_slice(&auth_store::read_at_most(path, LARGEST_FILE).ok()?).ok()
 }
 
-/// The record of a login that nobody has claimed. Its name is what is claimed, so name and content
+/// The record of an unclaimed login. Its file name is what a process claims, so name and content
 /// must agree.
 fn read_open(path: &Path) -> Option<Record> {
     let record = parse(path)?;
@@ -449,8 +450,8 @@ fn read_open(path: &Path) -> Option<Record> {
 /// Of a file of a login.
 const LARGEST_FILE: u64 = 1 << 20;
 
-/// Nothing was begun that ends later than this from now.
+/// No valid login ends later than this from now.
 const LONGEST: Duration = Duration::from_hours(2);
 
-/// Of the ports that are nobody's (RFC 6335 §6): all that have its bits.
+/// Start of the dynamic ports (RFC 6335 §6); every dynamic port has these bits set.
 const FIRST_DYNAMIC_PORT: u16 = 0xc000;

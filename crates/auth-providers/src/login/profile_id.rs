@@ -1,11 +1,11 @@
-//! What a new profile is called.
+//! Names of new profiles.
 
 use auth_store::{Kind, Profile, ProfileId, ProviderId};
 
 use crate::login::Login;
 
-/// The profile that was asked for belongs to another account. Nothing may be saved there, unless
-/// the user insists.
+/// The requested profile belongs to another account. Nothing may be saved there, unless the user
+/// forces it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{id}` belongs to another account")]
 pub struct TakenProfile {
@@ -13,12 +13,12 @@ pub struct TakenProfile {
     pub id: ProfileId,
 }
 
-/// The id to save `login` as, beside the `existing` profiles.
+/// The id to save `login` as, next to the `existing` profiles.
 ///
 /// `requested` wins; without it the id is `<provider>:<email>`, else `<provider>:<name>` with the
 /// provider's own name, else `<provider>:default`. A profile of another account is never
-/// overwritten, unless `force` says so for a requested one: an id that is not requested gets the
-/// account's, or a number, at its end.
+/// overwritten, unless `force` allows it for a requested id. An id that was not requested gets the
+/// account, or a number, appended instead.
 pub fn profile_name(
     login: &Login,
     provider_name: Option<&str>,
@@ -40,7 +40,7 @@ pub fn profile_name(
     let with_account = account.map(|account| ProfileId::new(format!("{base}-{account}")));
     let numbered = (2..).map(|number| ProfileId::new(format!("{base}-{number}")));
     let mut candidates = std::iter::once(base.clone()).chain(with_account).chain(numbered);
-    // There are more numbers than profiles.
+    // Always found: there are more numbers than profiles.
     Ok(candidates.find(is_free).unwrap_or(base))
 }
 
@@ -49,11 +49,10 @@ pub fn default_profile_id(provider: &ProviderId, name: &str) -> ProfileId {
     ProfileId::new(format!("{provider}:{}", auth_store::trim(name)))
 }
 
-/// Whether `holder` is provably not the account of `login`: the account ids differ, or the e-mail
-/// addresses do, or it is no login at all. What is not known differs from nothing; but a key or a
-/// token, which nothing in itself tells from another account's, takes the place only of one of
-/// which as much is known: it may have been pasted, or stored by a program that asked for no
-/// account.
+/// Whether `holder` provably belongs to another account than `login`: the account ids differ, or
+/// the e-mail addresses do, or it is not a login at all. Unknown values differ from nothing. But a
+/// key or a token, which has no mark of its account, replaces only a credential of which equally
+/// much is known: that one may have been pasted, or stored by a program that requested no account.
 fn is_another(holder: &Profile, login: &Login) -> bool {
     let differ = |a: Option<&str>, b: Option<&str>| matches!((a, b), (Some(a), Some(b)) if a != b);
     let is_key = login.credential.kind() == Kind::ApiKey;

@@ -1,4 +1,4 @@
-//! From the response of a token endpoint to a login: what was granted, and whose it is.
+//! Reads a login from the response of a token endpoint: the granted tokens, and their account.
 
 use auth_pkce::Nonce;
 use auth_store::{Credential, OAuthCredential, Secret, Timestamp, unverified_claims};
@@ -16,22 +16,22 @@ use crate::oauth::response::TokenResponse;
 use crate::oauth::tokens::{MergeError, Tokens};
 use crate::provider::{IdentitySource, Provider, Yields};
 
-/// Who was asked for tokens, and as whom.
+/// The request for tokens: endpoint, provider, and client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grant<'a> {
-    /// The provider, its endpoints discovered.
+    /// The provider, with its endpoints discovered.
     pub(crate) provider: &'a Provider,
-    /// Where the tokens came from.
+    /// The endpoint that issued the tokens.
     pub(crate) endpoint: &'a TokenEndpoint,
-    /// The nonce that was sent, if one was.
+    /// The nonce that was sent, if any.
     pub(crate) nonce: Option<&'a Nonce>,
-    /// What is made of the tokens.
+    /// What kind of credential the tokens become.
     pub(crate) yields: Yields,
 }
 
 impl Grant<'_> {
-    /// The login that `answer`, received at `received_at`, gives for `sent` (a code, and a verifier
-    /// with it), which no message repeats.
+    /// Reads the login from the response to `sent` (a code and its verifier), which no message may
+    /// repeat. The response arrived at `received_at`.
     pub(crate) async fn login(
         &self,
         response: &HttpResponse,
@@ -104,7 +104,7 @@ impl Grant<'_> {
         // GitHub's apps have no scopes, and say so with an empty one.
         let granted = tokens.scope.as_ref().filter(|scope| !scope.trim().is_empty());
         if let Some(granted) = granted {
-            // GitHub separates them with commas.
+            // GitHub separates scopes with commas.
             let granted: Vec<_> = granted.split([' ', ',']).collect();
             let asked = self.provider.scopes.iter();
             let missing: Vec<_> = asked
@@ -174,7 +174,7 @@ impl Grant<'_> {
         Ok(doubts)
     }
 
-    /// Asks who the user is (`OpenID` Connect Core §5.3). Not to know it is no reason to fail.
+    /// Requests the userinfo (`OpenID` Connect Core §5.3). A failure does not fail the login.
     /// The ID token must speak of the same account, if it `is_believed`.
     async fn ask_userinfo(
         &self,

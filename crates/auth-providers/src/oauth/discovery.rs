@@ -1,4 +1,4 @@
-//! Asking an issuer where its endpoints are (RFC 8414, `OpenID` Connect Discovery 1.0).
+//! Discovery of an issuer's endpoints (RFC 8414, `OpenID` Connect Discovery 1.0).
 
 use std::time::Duration;
 
@@ -10,27 +10,25 @@ use crate::http::{self, HttpClient, HttpRequest, HttpResponse};
 use crate::provider::{Endpoints, Provider};
 use crate::text;
 
-/// What an issuer says about itself.
+/// The metadata of an issuer.
 #[derive(Clone, Debug, Default)]
 pub struct Metadata {
-    /// The issuer: byte for byte the one that was asked.
+    /// The issuer: byte for byte the requested one.
     pub issuer: String,
-    /// Its endpoints, as far as it names any that may be used: `https` and of the issuer's own
-    /// origin (RFC 8414 §6.2).
+    /// Its usable endpoints: `https`, and of the issuer's own origin (RFC 8414 §6.2).
     pub endpoints: Endpoints,
-    /// Endpoints it names that may not be used without a word in the manifest, each with the
-    /// reason.
+    /// Endpoints that may be used only if the manifest names them, each with the reason.
     pub refused: Vec<String>,
-    /// The PKCE methods it supports, if it says so (RFC 8414 §2).
+    /// The PKCE methods it supports, if listed (RFC 8414 §2).
     pub code_challenge_methods: Option<Vec<String>>,
-    /// Whether every authorization answer names the issuer (RFC 9207 §3).
+    /// Whether every authorization response names the issuer (RFC 9207 §3).
     pub names_issuer: bool,
 }
 
 /// Why there is no metadata.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DiscoveryError {
-    /// The issuer could not be asked: try again later.
+    /// The issuer could not be reached: try again later.
     #[error("the issuer `{issuer}` cannot be asked: {reason}")]
     Unreachable {
         /// The issuer.
@@ -38,8 +36,8 @@ pub enum DiscoveryError {
         /// What happened.
         reason: String,
     },
-    /// The issuer publishes nothing that may be believed: correct `issuer` in the manifest, or
-    /// write its `endpoints` there.
+    /// The issuer publishes nothing that can be trusted: correct `issuer` in the manifest, or write
+    /// its `endpoints` there.
     #[error("the metadata of the issuer `{issuer}` cannot be used: {reason}")]
     Unusable {
         /// The issuer.
@@ -49,10 +47,10 @@ pub enum DiscoveryError {
     },
 }
 
-/// Asks `issuer` for its metadata: at the address of `OpenID` Connect Discovery, at that of RFC
-/// 8414, and, where the issuer has a path, at the one RFC 8414 §5 names for both; until what was
-/// said `is_enough`. The first to say something counts; servers are known to leave out of one
-/// document what they say in another.
+/// Requests the metadata of `issuer`: at the address of `OpenID` Connect Discovery, at that of RFC
+/// 8414, and, if the issuer has a path, at the one that RFC 8414 §5 names for both, until
+/// `is_enough` accepts the result. For each value the first document wins; some servers leave
+/// values out of one document that the other has.
 pub async fn discover(
     issuer: &str,
     is_enough: &(dyn Fn(&Metadata) -> bool + Sync),
@@ -105,7 +103,7 @@ pub async fn discover(
     })
 }
 
-/// The addresses to ask.
+/// The metadata addresses, in order.
 fn well_known(issuer: &str) -> Result<Vec<String>, &'static str> {
     let url = address::parse(issuer)?;
     if url.query().is_some() {
@@ -137,7 +135,7 @@ impl Metadata {
         let mut endpoint = |name: &str| {
             let url = document.get(name).and_then(Value::as_str)?;
             let reason = match address::parse(url) {
-                // What parses an address passes over line breaks in it; nobody else does.
+                // URL parsers skip line breaks in an address; other software does not.
                 _ if url.contains(|c: char| c.is_control() || c.is_whitespace()) => {
                     "it has a space or a line break"
                 }
@@ -173,7 +171,7 @@ impl Metadata {
         })
     }
 
-    /// The same with what only `other`, of the same issuer, says.
+    /// This metadata, completed with values that only `other`, of the same issuer, has.
     fn completed_by(self, other: Self) -> Self {
         Self {
             issuer: self.issuer,
@@ -184,7 +182,7 @@ impl Metadata {
         }
     }
 
-    /// Whether it supports PKCE with S256; silence means no (RFC 8414 §2).
+    /// Whether the issuer supports PKCE with S256; if nothing is listed, it does not (RFC 8414 §2).
     pub fn supports_pkce(&self) -> bool {
         let methods = self.code_challenge_methods.as_deref().unwrap_or_default();
         methods.iter().any(|method| method == auth_pkce::Challenge::METHOD)
@@ -192,7 +190,7 @@ impl Metadata {
 }
 
 impl Provider {
-    /// This provider with the endpoints that its entry leaves out and `metadata` has.
+    /// This provider, with endpoints from `metadata` where its entry has none.
     #[must_use]
     pub fn with_metadata(&self, metadata: &Metadata) -> Self {
         let endpoints = self.endpoints.clone().completed_by(metadata.endpoints.clone());
@@ -201,7 +199,7 @@ impl Provider {
 }
 
 impl Endpoints {
-    /// The same with what only `other` has.
+    /// These endpoints, completed with those that only `other` has.
     fn completed_by(self, other: Self) -> Self {
         Self {
             authorization: self.authorization.or(other.authorization),
@@ -222,7 +220,7 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(1);
 
-    /// What discovery makes of a server that has `pages`, and the addresses it asked.
+    /// The discovery result for a server with `pages`, and the requested addresses.
     fn ask(
         issuer: &str,
         pages: &[(&str, &str)],

@@ -1,4 +1,4 @@
-//! The requests of the token endpoint, as values.
+//! The requests to the token endpoint, as values.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,41 +12,41 @@ use crate::http::destination::{Destination, Destinations, ForeignDestination};
 use crate::http::{HttpRequest, address};
 use crate::provider::{ClientAuth, HOST, Provider, TokenBody};
 
-/// Where a client asks for tokens, and as whom.
+/// A token endpoint, and the client that uses it.
 #[derive(Clone, Debug)]
 pub struct TokenEndpoint {
-    /// The address: the only one that may see the codes and refresh tokens of this client.
+    /// The address: the only one that may receive the codes and refresh tokens of this client.
     at: Destination,
     /// The client id.
     pub client_id: String,
-    /// The secret the user brought, if there is one.
+    /// The client secret that the user supplied, if any.
     pub client_secret: Option<Secret>,
-    /// How that secret is presented.
+    /// How the client secret is presented.
     pub client_auth: ClientAuth,
-    /// How the body is written.
+    /// The encoding of the request body.
     pub body: TokenBody,
-    /// Further parameters.
+    /// Additional parameters.
     pub params: Vec<(String, String)>,
 }
 
-/// Why a login's refresh token has nowhere to go. Nothing is sent.
+/// Why the refresh token of a login has no destination. Nothing is sent.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TargetError {
     /// Only the issuer is known: discover its metadata, put it into the provider with
-    /// [`Provider::with_metadata`], ask again.
+    /// [`Provider::with_metadata`], and try again.
     #[error("the token endpoint of `{issuer}` is not known yet")]
     NeedsDiscovery {
         /// The issuer.
         issuer: String,
     },
-    /// This provider's logins are not refreshed here: the user logs in again.
+    /// Logins of this provider cannot be refreshed: the user logs in again.
     #[error("logins of `{provider}` cannot be refreshed")]
     NotRefreshable {
         /// The provider.
         provider: String,
     },
-    /// The provider's entry says neither where nor as whom: the manifest or the environment must
-    /// be completed.
+    /// The provider's entry lacks the endpoint or the client id: complete the manifest or the
+    /// environment.
     #[error("`{provider}` has no {missing}")]
     Incomplete {
         /// The provider.
@@ -54,8 +54,7 @@ pub enum TargetError {
         /// What is missing.
         missing: Missing,
     },
-    /// The address is not one a secret may be sent to: the profile or the manifest must be
-    /// corrected.
+    /// The address must not receive a secret: correct the profile or the manifest.
     #[error("the token endpoint `{url}` cannot be used: {reason}")]
     BadEndpoint {
         /// The address.
@@ -165,7 +164,7 @@ impl TokenEndpoint {
         self.request(&params, timeout)
     }
 
-    /// A request with `params` and those of the provider, and no client at all.
+    /// A request with `params` and the provider's parameters, without a client.
     pub(crate) fn request_without_client(
         &self,
         params: &[(&str, &str)],
@@ -174,7 +173,7 @@ impl TokenEndpoint {
         self.post(params.to_vec(), Vec::new(), timeout)
     }
 
-    /// A request with `params`, those of the provider, and the client's own.
+    /// A request with `params`, the provider's parameters, and the client's.
     pub(crate) fn request(&self, params: &[(&str, &str)], timeout: Duration) -> HttpRequest {
         self.request_with(params, Vec::new(), timeout)
     }

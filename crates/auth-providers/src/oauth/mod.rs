@@ -1,4 +1,4 @@
-//! What OAuth and `OpenID` Connect say, as values: requests, responses, tokens, discovery.
+//! OAuth and `OpenID` Connect as values: requests, responses, tokens, discovery.
 
 pub(crate) mod discovery;
 pub(crate) mod endpoint;

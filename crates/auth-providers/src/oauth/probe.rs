@@ -1,4 +1,4 @@
-//! Asking a provider whether a credential works: one request that reads and costs nothing.
+//! Checks whether a credential works, with one read-only request that costs nothing.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::oauth::discovery::{Metadata, discover};
 use crate::provider::Provider;
 use crate::provider::probe_request::Probe;
 
-/// What came of asking.
+/// The result of a probe.
 #[derive(Debug)]
 pub enum Probed {
-    /// The provider's answer, whatever it says.
+    /// The provider's response, with any status.
     Answered(HttpResponse),
     /// No response came.
     Failed(HttpError),
-    /// Nothing was sent: the reason.
+    /// Nothing was sent, for this reason.
     NotSent(&'static str),
     /// Nothing was sent: the credential is not for the address of the probe.
     Foreign(ForeignDestination),
@@ -28,7 +28,7 @@ impl Provider {
     /// goes only to the provider whose token endpoint it came from, and any secret only to an origin
     /// in `known`.
     ///
-    /// Where the entry says nothing about probes, a login is asked about at the userinfo endpoint.
+    /// If the entry has no probe, a login is checked at the userinfo endpoint.
     pub async fn probe(
         &self,
         credential: &Credential,

@@ -1,4 +1,4 @@
-//! What a token endpoint answers, and what follows from it.
+//! The response of a token endpoint, and what follows from it.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use crate::oauth::tokens::{Tokens, pointed};
 use crate::provider::{ErrorPlace, Provider};
 use crate::text;
 
-/// What a response of a token endpoint means.
+/// The meaning of a token endpoint's response.
 #[derive(Clone, Debug)]
 pub enum TokenResponse {
     /// Tokens. Keep the response until they are merged and saved.
     Tokens(Box<Tokens>),
-    /// The token (or code) that was sent is refused: it is of no use any more, the user logs in
-    /// again. The stored credential is kept.
+    /// The refresh token (or code) that was sent is refused and has no further use: the user logs
+    /// in again. The stored credential is kept.
     Rejected {
         /// The error code, as the issuer wrote it.
         code: String,
-        /// The issuer's explanation, clipped and cleaned.
+        /// The issuer's explanation, shortened and cleaned.
         description: Option<String>,
     },
     /// The issuer wants the user to log in again before it renews anything (OpenID Connect Core
@@ -29,10 +29,11 @@ pub enum TokenResponse {
     LoginRequired {
         /// The error code, as the issuer wrote it.
         code: String,
-        /// The issuer's explanation, clipped and cleaned.
+        /// The issuer's explanation, shortened and cleaned.
         description: Option<String>,
     },
-    /// The client, not the token, is refused: the configuration is wrong. The token may be good.
+    /// The issuer refused the client, not the token: the configuration is wrong. The token may
+    /// still be valid.
     Misconfigured {
         /// The error code, as the issuer wrote it.
         code: String,
@@ -41,13 +42,13 @@ pub enum TokenResponse {
     },
     /// Nothing is proved: try again later.
     Unavailable {
-        /// What came instead of a response, clipped and cleaned.
+        /// What came instead of a response, shortened and cleaned.
         reason: String,
-        /// When the server wants to be asked again: 1 s to 1 h from now.
+        /// The delay that the server asks for: 1 s to 1 h.
         retry_after: Option<Duration>,
     },
-    /// It was not understood, and may hold tokens that are nowhere else: keep its bytes, and do not
-    /// send the old token again unasked.
+    /// The response was not understood, and may hold tokens that exist nowhere else: keep its
+    /// bytes, and do not send the old token again automatically.
     Unread {
         /// What came instead of a response.
         reason: String,
@@ -55,8 +56,8 @@ pub enum TokenResponse {
 }
 
 impl Provider {
-    /// Reads what a token endpoint answers to a code or a refresh token, received at `now`. Its
-    /// texts are without the client secret.
+    /// Reads the token response to a code or a refresh token, received at `now`. The texts never
+    /// contain the client secret.
     pub(crate) fn read_token_response(
         &self,
         status: u16,
@@ -67,7 +68,7 @@ impl Provider {
         self.without_client_secret(self.judge_response(status, headers, body, now))
     }
 
-    /// `answer` without the client secret, should the issuer repeat it.
+    /// `response` without the client secret, in case the issuer repeats it.
     pub(crate) fn without_client_secret(&self, response: TokenResponse) -> TokenResponse {
         match &self.client_secret {
             Some(secret) => response.without(secret),
@@ -191,8 +192,8 @@ fn speaks_of_a_dead_token(description: Option<&str>) -> bool {
 }
 
 impl TokenResponse {
-    /// This response with every occurrence of `secret` taken out of its texts: issuers are known to
-    /// repeat what they were sent.
+    /// This response with every occurrence of `secret` removed from its texts: some issuers repeat
+    /// what they were sent.
     #[must_use]
     pub fn without(self, secret: &Secret) -> Self {
         let code_of = |code: String| text::without(&code, secret);
@@ -215,12 +216,12 @@ impl TokenResponse {
         }
     }
 
-    /// This response without the issuer's own words, for when the secret that they may repeat is
-    /// not known any more.
+    /// This response without the issuer's own words, for use when the secret that they may repeat
+    /// is no longer known.
     #[must_use]
     pub(crate) fn without_words(self) -> Self {
         match self {
-            // The reason is in words of our own.
+            // The reason is in our own words.
             Self::Tokens(_) | Self::Unread { .. } => self,
             Self::Rejected { code, .. } => Self::Rejected { code, description: None },
             Self::LoginRequired { code, .. } => Self::LoginRequired { code, description: None },
@@ -246,8 +247,8 @@ pub fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     Some(delay.clamp(Duration::from_secs(1), Duration::from_hours(1)))
 }
 
-/// The error code and its description, in the shape of RFC 6749 §5.2, or in OpenAI's
-/// (`{"error": {"code": …, "message": …}}`).
+/// The error code and its description, in the format of RFC 6749 §5.2, or in OpenAI's (`{"error":
+/// {"code": …, "message": …}}`).
 pub(crate) fn error_of(object: &Map<String, Value>) -> Option<(String, Option<String>)> {
     let text = |value: Option<&Value>| {
         value.and_then(Value::as_str).map(text::clean).filter(|text| !text.is_empty())
@@ -274,7 +275,7 @@ pub(crate) fn requires_login(code: &str) -> bool {
     LOGIN_REQUIRED.contains(&code)
 }
 
-/// Codes that refuse the token that was sent, and nothing else.
+/// Codes that refuse the token, and nothing else.
 const REJECTED: [&str; 13] = [
     "invalid_grant",
     "refresh_token_expired",
@@ -318,7 +319,7 @@ const DEAD: [&str; 10] = [
     "does not exist",
 ];
 
-/// Codes that promise a better day (RFC 6749 §4.1.2.1).
+/// Codes for a temporary error (RFC 6749 §4.1.2.1).
 const PASSING: [&str; 3] = ["temporarily_unavailable", "server_error", "slow_down"];
 
 /// Codes that refuse the client (RFC 6749 §5.2).
@@ -531,7 +532,7 @@ mod tests {
         assert_eq!(retry_after, Some(Duration::from_secs(7)));
     }
 
-    /// Members as issuers send them, and as nobody should.
+    /// Members as issuers send them, and malformed ones.
     fn member() -> impl Strategy<Value = Value> {
         prop_oneof![
             Just(Value::Null),

@@ -1,4 +1,4 @@
-//! The tokens of a response: whose they are, when they end, and how a login is renewed with them.
+//! The tokens of a response: their account, their expiry, and how they renew a login.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::oauth::numbers::{number, timestamp};
 use crate::provider::{IdentitySource, Provider};
 use crate::text;
 
-/// The tokens of a response, and who they belong to.
+/// The tokens of a response, and their account.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     access: Option<Secret>,
@@ -20,19 +20,19 @@ pub struct Tokens {
     is_named_by_id_token: bool,
     proof: Option<&'static str>,
     expiry: Option<Expiry>,
-    /// What the clock of the server says, should it be another time than ours.
+    /// The server's time, if its clock differs from ours.
     server_time: Option<Timestamp>,
-    /// The account id, where the provider says it in its tokens.
+    /// The account id, if the provider includes it in its tokens.
     pub account_id: Option<String>,
-    /// The e-mail address, where the provider says it in its tokens.
+    /// The e-mail address, if the provider includes it in its tokens.
     pub email: Option<String>,
-    /// What the provider's entry wants kept in the profile.
+    /// The fields that the provider's entry stores in the profile.
     pub fields: Map<String, Value>,
-    /// The scope that was granted, if it is said (RFC 6749 §5.1).
+    /// The granted scope, if the response names it (RFC 6749 §5.1).
     pub scope: Option<String>,
 }
 
-/// When something ends, as issuers say it.
+/// An expiry as issuers write it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Expiry {
     In(Duration),
@@ -44,7 +44,7 @@ impl Expiry {
         Self::In(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
     }
 
-    /// Seconds from now, or a time in seconds or milliseconds: the size of the number tells.
+    /// Seconds from now, or a timestamp in seconds or milliseconds: the size of the number tells.
     pub(crate) fn by_size(number: f64) -> Self {
         if number < 1e9 {
             return Self::in_seconds(number);
@@ -54,17 +54,17 @@ impl Expiry {
     }
 }
 
-/// Why tokens cannot be put in the place of a login's old ones. The response must be kept: a rotated
-/// refresh token is in [`Tokens::refresh`].
+/// Why tokens cannot replace those of a login. The response must be kept: a rotated refresh token
+/// is in [`Tokens::refresh`].
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum MergeError {
-    /// They are another account's. Nothing may be saved.
+    /// They belong to another account. Nothing may be saved.
     #[error("the answer is for another account")]
     OtherAccount,
-    /// There is no access token that could be sent to anybody.
+    /// There is no access token that can be sent.
     #[error("the answer has no usable access token")]
     NoAccessToken,
-    /// Whoever sends such a token must prove that it is theirs, with each request.
+    /// Tokens of this type require a proof of possession with each request.
     #[error(
         "its tokens are of the type `{0}`: every request needs a proof, which is not supported"
     )]
@@ -72,13 +72,13 @@ pub enum MergeError {
 }
 
 impl Provider {
-    /// The tokens in `object`, if there is an access token or a refresh token in it.
+    /// The tokens in `object`, if it has an access token or a refresh token.
     pub(crate) fn tokens(&self, object: &Map<String, Value>) -> Option<Tokens> {
         let secret = |name: &str| {
             let text = object.get(name)?.as_str()?;
             (!auth_store::trim(text).is_empty()).then(|| Secret::from(text))
         };
-        // A refresh token goes back to the issuer as it came; others see no padding.
+        // A refresh token goes back to the issuer unchanged; all other tokens are trimmed.
         let trimmed = |token: Secret| Secret::from(auth_store::trim(token.expose()));
         let access = secret("access_token").map(trimmed);
         let refresh = secret("refresh_token");
@@ -125,7 +125,7 @@ impl Provider {
 }
 
 impl Tokens {
-    /// Whether the response brought a refresh token, in whose favour the old one may be void.
+    /// Whether the response has a refresh token. If so, the old one may be void.
     pub fn has_rotated(&self) -> bool {
         !self.refresh.is_blank()
     }
@@ -135,19 +135,19 @@ impl Tokens {
         &self.refresh
     }
 
-    /// The access token, if there is one that can be sent in a header field, and with nothing else.
+    /// The access token, if it can be sent in a header field and requires no proof of possession.
     pub fn access(&self) -> Option<&Secret> {
         self.access.as_ref().filter(|_| self.proof.is_none())
     }
 
-    /// The type of the tokens, if it is one that needs a proof with each request: nothing here can
-    /// use them.
+    /// The type of the tokens, if it requires a proof of possession with each request. Such tokens
+    /// cannot be used here.
     pub fn proof(&self) -> Option<&'static str> {
         self.proof
     }
 
-    /// These tokens, which came with `headers` at `now`: a token's own end is by the clock of its
-    /// server, which may be another than ours.
+    /// These tokens, which came with `headers` at `now`. The expiry inside a token refers to the
+    /// server's clock, which may differ from ours.
     #[must_use]
     pub(crate) fn by_clock(self, headers: &[(String, String)], now: Timestamp) -> Self {
         let date = http::header(headers, "date").and_then(http::date);
@@ -160,10 +160,10 @@ impl Tokens {
         self.id_token.as_ref()
     }
 
-    /// The login `previous`, renewed with these tokens, which came at `received_at`.
+    /// The login `previous`, renewed with these tokens, which were received at `received_at`.
     ///
     /// Without a new refresh token the old one stays. Account, client, endpoint and project are
-    /// those of `previous`; an account it did not know is added.
+    /// those of `previous`; the account is added if it was unknown.
     pub fn merge(
         &self,
         previous: &OAuthCredential,
@@ -208,8 +208,8 @@ impl Tokens {
         self.fields.retain(|field, _| !provider.identity.fields.contains_key(field));
     }
 
-    /// Reads the account's name from `claims`: those of a token, or the response of the userinfo
-    /// endpoint. What is not there stays as it was.
+    /// Reads the account from `claims`: those of a token, or the response of the userinfo endpoint.
+    /// Values that are missing there stay unchanged.
     pub(crate) fn identify(&mut self, provider: &Provider, claims: &Map<String, Value>) {
         let identity = &provider.identity;
         let text_at = |pointer: &Option<String>| {
@@ -230,9 +230,9 @@ impl Tokens {
         }
     }
 
-    /// When the access token ends: when the response says or when the token itself says, whichever is
-    /// earlier; if neither does, an hour from its receipt, since a login without an end would be
-    /// refreshed for ever.
+    /// When the access token expires: according to the response or to the token itself, whichever
+    /// is earlier. If neither has an expiry, one hour after its receipt, since a login without an
+    /// expiry would be refreshed for ever.
     fn expires(&self, access: &Secret, received_at: Timestamp) -> Timestamp {
         let said = self.expiry.map(|expiry| match expiry {
             Expiry::In(lifetime) => received_at.plus(lifetime),
@@ -240,7 +240,7 @@ impl Tokens {
         });
         let own = own_end(access).map(|(end, issued)| match (self.server_time, issued) {
             (Some(server_time), _) => received_at.plus(end.since(server_time)),
-            // Nobody gives out what has ended, so it is our clock that is wrong.
+            // No issuer issues an expired token, so our clock is wrong.
             (None, Some(issued)) if end <= received_at => received_at.plus(end.since(issued)),
             _ => end,
         });
@@ -250,13 +250,13 @@ impl Tokens {
     }
 }
 
-/// The end of a token of which somebody says that it ends at `said`: its own end, should that be
-/// earlier.
+/// The expiry of a token whose response says that it expires at `said`: the expiry in the token
+/// itself, if that is earlier.
 pub fn earlier_end(token: &Secret, said: Timestamp) -> Timestamp {
     own_end(token).map_or(said, |(own, _)| own.min(said))
 }
 
-/// When a token ends by its own words, if it is a JWT, and when it was issued (RFC 7519 §4.1).
+/// The expiry and the issue time in the token, if it is a JWT (RFC 7519 §4.1).
 fn own_end(token: &Secret) -> Option<(Timestamp, Option<Timestamp>)> {
     let claims = unverified_claims(token.expose())?;
     let time = |name: &str| {
@@ -266,7 +266,7 @@ fn own_end(token: &Secret) -> Option<(Timestamp, Option<Timestamp>)> {
     Some((time("exp")?, time("iat")))
 }
 
-/// Whether a refresh token is there, and not as it was sent: no text, or with characters that could
+/// Whether there is a refresh token that is damaged: not a string, or with characters that could
 /// not be read.
 fn is_spoilt(refresh: Option<&Value>) -> bool {
     match refresh {
@@ -276,14 +276,14 @@ fn is_spoilt(refresh: Option<&Value>) -> bool {
     }
 }
 
-/// The type of tokens that need a proof. All others are sent as they are: servers write "Bearer" in
-/// many ways, or what sort of token it is instead (RFC 6749 §7.1).
+/// The token type, if it requires a proof of possession. All other tokens are sent as they are:
+/// servers spell "Bearer" in many ways, or write another type in its place (RFC 6749 §7.1).
 fn proof_of(token_type: Option<&Value>) -> Option<&'static str> {
     let kind = token_type?.as_str().map(auth_store::trim)?;
     PROOFS.into_iter().find(|proof| kind.eq_ignore_ascii_case(proof))
 }
 
-/// What a JSON pointer (RFC 6901) leads to.
+/// The value that a JSON pointer (RFC 6901) refers to.
 pub(crate) fn pointed<'a>(object: &'a Map<String, Value>, pointer: &str) -> Option<&'a Value> {
     let (first, rest) = match pointer.strip_prefix('/')?.split_once('/') {
         Some((first, rest)) => (first, Some(rest)),
@@ -296,21 +296,23 @@ pub(crate) fn pointed<'a>(object: &'a Map<String, Value>, pointer: &str) -> Opti
     }
 }
 
-/// Whether `token` can stand in a header field (RFC 6750 §2.1): visible ASCII.
+/// Whether `token` can be sent in a header field (RFC 6750 §2.1): visible ASCII.
 pub(crate) fn is_sendable(token: &str) -> bool {
     token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Types of tokens that need a proof: RFC 9449, and two drafts that some servers still follow.
+/// Token types that require a proof of possession: RFC 9449, and two drafts that some servers still
+/// follow.
 const PROOFS: [&str; 3] = ["dpop", "mac", "pop"];
 
-/// Clocks that differ by less are the same: the field has seconds, and the response was on its way.
+/// Clocks that differ by less count as equal: the field has whole seconds, and the response took
+/// time to arrive.
 const SAME_CLOCK: Duration = Duration::from_mins(1);
 
-/// How long an access token is taken to live if nobody says it.
+/// The assumed lifetime of an access token without an expiry.
 const ASSUMED_LIFETIME: Duration = Duration::from_hours(1);
 
-/// Longer lifetimes are mistakes.
+/// Longer lifetimes are treated as mistakes.
 const LONGEST_LIFETIME: Duration = Duration::from_hours(400 * 24);
 
 #[cfg(test)]
@@ -323,7 +325,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
-    /// What a provider of the catalogue finds in a response.
+    /// What a provider of the catalogue reads from a response.
     fn read(provider: &str, body: &str) -> Tokens {
         let providers = Providers::load(None, &|_| None);
         let provider = providers.find(&auth_store::ProviderId::new(provider)).unwrap();
@@ -429,7 +431,7 @@ mod tests {
         check(&format!(r#"{{"access_token":"{}"}}"#, jwt(&claims)), 120);
         check(&format!(r#"{{"access_token":"{}","expires_in":60}}"#, jwt(&claims)), 60);
         check(&format!(r#"{{"access_token":"{}","expires_in":86400}}"#, jwt(&claims)), 120);
-        // What is no time says nothing.
+        // A value that is not a time is ignored.
         let odd = jwt(r#"{"exp":"soon"}"#);
         check(&format!(r#"{{"access_token":"{odd}","expires_in":86400}}"#), 86_400);
     }
@@ -444,12 +446,12 @@ mod tests {
             let tokens = tokens(&body).by_clock(&headers, received_at);
             tokens.merge(&previous(), received_at).unwrap().expires.unwrap()
         };
-        // The server's clock says what `NOW` is, ours is two hours ahead, or behind.
+        // The server's clock shows `NOW`; ours is two hours ahead, or behind.
         let date = "Fri, 15 Jan 2027 08:00:00 GMT";
         for ours in [NOW.plus(2 * hour), Timestamp(NOW.0 - 7_200_000)] {
             assert_eq!(end(date, ours), ours.plus(hour));
         }
-        // The controls: without a date, and with one that is ours but for the way.
+        // The controls: without a date, and with one that equals ours except for the travel time.
         let ours = Timestamp(NOW.0 + 30_000);
         for date in ["", date] {
             assert_eq!(end(date, ours), NOW.plus(hour), "{date}");
@@ -467,7 +469,7 @@ mod tests {
         // Our clock is a day ahead.
         let ours = NOW.plus(24 * hour);
         assert_eq!(end(&issued, ours), ours.plus(hour));
-        // The controls: it has not ended, or does not say when it was issued.
+        // The controls: the token has not expired, or has no issue time.
         let ours = NOW.plus(hour / 2);
         assert_eq!(end(&issued, ours), NOW.plus(hour));
         assert_eq!(end(&format!(r#"{{"exp":{at}}}"#), ours), NOW);
@@ -523,7 +525,7 @@ mod tests {
         check("3600", NOW.0 + 3_600_000);
         check("1800003600", NOW.0 + 3_600_000);
         check("1800003600000", NOW.0 + 3_600_000);
-        // Ten digits are seconds since the epoch, thirteen milliseconds.
+        // Ten digits are seconds since the epoch, thirteen are milliseconds.
         check("999999999", NOW.0 + 400 * 86_400_000);
         check("1000000000", 1_000_000_000_000);
         check("999999999999", NOW.0 + 400 * 86_400_000);

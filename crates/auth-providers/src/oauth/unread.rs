@@ -1,7 +1,7 @@
-//! Answers that were not understood, and may hold tokens all the same.
+//! Responses that were not understood but may still hold tokens.
 //!
-//! An issuer that rotates has voided the old refresh token by then, and the new one is in these
-//! bytes only. So they are kept, unless nothing speaks for a token in them.
+//! An issuer that rotates refresh tokens has voided the old one by then, and the new one exists in
+//! these bytes only. So they are kept, unless nothing in them looks like a token.
 
 use auth_store::Secret;
 use serde_json::{Map, Value};
@@ -11,8 +11,8 @@ use crate::http::body::Body;
 use crate::http::json;
 use crate::http::{LARGEST_BODY, NO_STATUS};
 
-/// Why a response that was not understood must be kept; `None` if nothing speaks for tokens in it.
-/// What issuers repeat of the token that was `sent` does not.
+/// Why an unreadable response must be kept; `None` if nothing in it looks like a token. A
+/// repetition of the token that was `sent` does not count.
 pub(crate) fn why_kept(
     status: u16,
     headers: &[(String, String)],
@@ -39,9 +39,10 @@ pub(crate) fn why_kept(
     is_cut.then(|| format!("{received}, with more than {} MiB", LARGEST_BODY >> 20))
 }
 
-/// What looks like a token in the body, as people call it: the members that hold one, and JWTs.
+/// Whatever looks like a token in the body, in words for people: the members that hold one, and
+/// JWTs.
 pub(crate) fn found(body: &Body, sent: Option<&Secret>) -> Vec<&'static str> {
-    // Whatever the character set is, between the letters of a name there is nothing else.
+    // In some character sets the letters of a name have NUL bytes between them.
     let text = body.text().replace('\0', "");
     let lower = text.to_ascii_lowercase();
     let is_sent = |value: &str| sent.is_some_and(|sent| repeats(value, sent.expose()));
@@ -55,12 +56,12 @@ pub(crate) fn found(body: &Body, sent: Option<&Secret>) -> Vec<&'static str> {
     found
 }
 
-/// Whether there is something in the line of a plugin that looks like a token.
+/// Whether the line of a plugin has something that looks like a token.
 pub(crate) fn holds_tokens(line: &[u8]) -> bool {
     !found(&Body::read(&[], line), None).is_empty()
 }
 
-/// Whether `value` is `sent`, or what is left of it once it was cut.
+/// Whether `value` is `sent`, or a truncated part of it.
 fn repeats(value: &str, sent: &str) -> bool {
     let cut = value.trim_end_matches(['.', '…', '*']);
     let decoded = form_urlencoded::parse(value.as_bytes()).next();
@@ -69,14 +70,14 @@ fn repeats(value: &str, sent: &str) -> bool {
         || decoded.is_some_and(|(decoded, _)| decoded == sent)
 }
 
-/// The only object with tokens that is anywhere in the text: in another object, in a page, in a
-/// string. Nothing is sent and nothing else is at stake when a user asks for that.
+/// The only object with tokens anywhere in the text: in another object, in a page, in a string.
+/// Guessing is safe here: this runs only when the user asks for it, and nothing is sent.
 pub(crate) fn only_tokens(body: &Body) -> Option<Map<String, Value>> {
     let text = body.text().replace("&quot;", "\"").replace("&#34;", "\"");
     let mut all = Vec::new();
     collect_text(&text, &mut all, 2);
     if all.is_empty() {
-        // A form with a status that is no success.
+        // A form whose status is not a success.
         collect(Value::Object(body.object().unwrap_or_default()), &mut all, 0);
     }
     all.dedup();
@@ -86,7 +87,7 @@ pub(crate) fn only_tokens(body: &Body) -> Option<Map<String, Value>> {
     }
 }
 
-/// Collects what has tokens of the objects in a text.
+/// Collects the objects with tokens from a text.
 fn collect_text(text: &str, all: &mut Vec<Map<String, Value>>, depth: usize) {
     let (mut rest, mut attempts) = (text, MOST_ATTEMPTS);
     while let Some(start) = rest.find('{').filter(|_| attempts > 0) {
@@ -132,9 +133,9 @@ fn snake_case(name: &str) -> String {
     out
 }
 
-/// The values of the member `name` in a text that may be JSON, or JSON in a string, a form, or XML;
-/// in a page only JSON counts, since their links have fields of such names. `lower` is the text in
-/// lower case.
+/// The values of the member `name` in a text that may be JSON, or JSON in a string, a form, or XML.
+/// In an HTML page only JSON counts, since its links have fields with such names. `lower` is the
+/// text in lower case.
 fn values<'a>(
     text: &'a str,
     lower: &'a str,
@@ -171,14 +172,13 @@ fn values<'a>(
     })
 }
 
-/// What follows `word` at the start of `text`, in whatever case.
+/// The text after `word`, if `text` starts with it. Case is ignored.
 fn after<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     let start = text.get(..word.len())?;
     start.eq_ignore_ascii_case(word).then(|| &text[word.len()..])
 }
 
-/// `text` without the quotes that it begins with, however they are escaped, and whether there were
-/// any.
+/// `text` without the quotes at its start, however they are escaped, and whether there were any.
 fn without_quotes(text: &str) -> (&str, bool) {
     let mut rest = text;
     while let Some(inner) = ["\\", "\"", "'", "&quot;", "&#34;", "&#x22;", "%22"]
@@ -190,7 +190,8 @@ fn without_quotes(text: &str) -> (&str, bool) {
     (rest, rest.len() < text.len())
 }
 
-/// What looks like a JWT (RFC 7519 §3): its header is an object, which in base64 begins with `eyJ`.
+/// Whatever looks like a JWT (RFC 7519 §3): its header is an object, which in base64 starts with
+/// `eyJ`.
 fn jwts(text: &str) -> impl Iterator<Item = &str> {
     let is_of_jwt = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     text.match_indices("eyJ").filter_map(move |(place, _)| {
@@ -204,9 +205,9 @@ fn jwts(text: &str) -> impl Iterator<Item = &str> {
 }
 
 const MEMBERS: [&str; 3] = ["refresh_token", "access_token", "id_token"];
-/// So many characters in common are no coincidence.
+/// This many characters in common are not a coincidence.
 const TELLING: usize = 8;
-/// So many braces that begin no object are no response in anything.
+/// A text with this many braces that start no object is not a token response.
 const MOST_ATTEMPTS: usize = 1000;
 
 #[cfg(test)]

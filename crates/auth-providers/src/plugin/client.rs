@@ -1,8 +1,10 @@
-//! Plugins as a network: a request to `plugin:<id>` is a conversation with a process.
+//! Plugins as an [`HttpClient`](crate::HttpClient): a request to `plugin:<id>` is a conversation
+//! with a process.
 //!
-//! What is sent is the request's line, what comes back is the last line of the plugin. The parts
-//! of a connection have their counterparts, so the refresh protocol need not know of plugins:
-//! starting it and its `hello` are the connection, then the gate is asked, then the token leaves.
+//! The body of the request is the line that is sent; the body of the response is the last line of
+//! the plugin. The stages of a connection have counterparts, so the refresh protocol need not know
+//! about plugins: starting the plugin and its `hello` are the connection, then the gate is called,
+//! then the token is sent.
 
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use crate::plugin::session::{Conversation, Event, Hello, Operation, Violation};
 use crate::provider::executable::{Environment, Executable, Unusable};
 use crate::provider::registry::Providers;
 
-/// A network in which the plugins of `providers` can be reached too.
+/// An HTTP client that can also reach the plugins of `providers`.
 pub struct WithPlugins {
     http: Box<dyn HttpClient>,
     plugins: Vec<(ProviderId, Result<Executable, Unusable>)>,
@@ -25,7 +27,7 @@ pub struct WithPlugins {
 }
 
 impl WithPlugins {
-    /// Everything else goes to `http`. Plugins find `environment` in theirs.
+    /// All other requests go to `http`. Plugins get the variables of `environment`.
     pub fn new(http: Box<dyn HttpClient>, providers: &Providers, environment: Environment) -> Self {
         let plugins = providers.all().iter().filter_map(|provider| {
             Some((provider.id.clone(), Executable::from_provider(provider)?))
@@ -92,7 +94,7 @@ impl WithPlugins {
                 return Err("the plugin ended without an answer".to_owned());
             };
             let event = match conversation.accept(&line) {
-                // Whatever is wrong with the line, the tokens are in it only.
+                // Even if the line is invalid, the tokens exist only in it.
                 Err(_) if unread::holds_tokens(&line) => {
                     return Ok(HttpResponse { status: NO_STATUS, headers: Vec::new(), body: line });
                 }
@@ -120,8 +122,8 @@ impl HttpClient for WithPlugins {
     }
 }
 
-/// Starts a plugin just to hear its `hello`, and ends it: whether it is there, is a plugin, and
-/// speaks a version that is known here.
+/// Starts a plugin just to read its `hello`, and ends it: checks that it exists, is a plugin, and
+/// speaks a known version.
 pub async fn greet(executable: &Executable, environment: &Environment) -> Result<Hello, Ungreeted> {
     let started = Process::start(executable, environment).await;
     let mut process = started.map_err(|error| Ungreeted::Unstarted(error.to_string()))?;
@@ -129,19 +131,19 @@ pub async fn greet(executable: &Executable, environment: &Environment) -> Result
     hello(&mut process, &mut conversation).await
 }
 
-/// Why a plugin said no `hello` that is good for anything.
+/// Why a plugin gave no usable `hello`.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Ungreeted {
-    /// The system does not start it: what it says.
+    /// The operating system did not start it, for this reason.
     #[error("the plugin did not start: {0}")]
     Unstarted(String),
-    /// It said nothing in time.
+    /// It sent nothing within this time.
     #[error("the plugin said no `hello` within {} s", .0.as_secs())]
     Silent(Duration),
-    /// It ended.
+    /// It ended without a `hello`.
     #[error("the plugin ended without a `hello`")]
     Ended,
-    /// It said something else.
+    /// It sent something else.
     #[error(transparent)]
     Violation(#[from] Violation),
 }
@@ -155,12 +157,12 @@ pub(super) async fn hello(
     let line = line.map_err(|_| Ungreeted::Silent(HELLO_TIMEOUT))??;
     match conversation.accept(&line.ok_or(Ungreeted::Ended)?)? {
         Event::Hello(hello) => Ok(hello),
-        // The conversation refuses anything else at its beginning.
+        // The conversation accepts nothing else at its start.
         _ => Err(Ungreeted::Ended),
     }
 }
 
-/// The tokens in a request, which its log must not have.
+/// The tokens in a request, which its log must not contain.
 fn secrets_in(line: &[u8]) -> Vec<Secret> {
     let request: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
     let tokens = ["refresh_token", "access_token"].map(|member| request[member].as_str());

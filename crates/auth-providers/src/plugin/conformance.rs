@@ -1,5 +1,5 @@
-//! The other side, played for those who write plugins: every rule of the protocol that can be
-//! tried from outside, one by one, each with the reason where it is broken.
+//! A conformance check for plugin authors: it plays the client and tries every rule of the protocol
+//! that can be tested from outside, one by one, each with the reason if it is broken.
 
 use std::time::Duration;
 
@@ -19,36 +19,36 @@ use crate::provider::registry::of_plugin;
 /// How a plugin is checked.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What the user answers, by the `id` of the question: text, or `true` and `false`. What is
-    /// not here is answered with the default, the first choice, yes, or `check`.
+    /// The user's answers, by the `id` of the question: text, or `true` and `false`. A question
+    /// without an entry gets its default, the first choice, yes, or `check`.
     pub responses: Map<String, Value>,
-    /// How long each response of the plugin may take; a login may take five times as long.
+    /// The time limit for each response of the plugin; a login may take five times as long.
     pub timeout: Duration,
 }
 
-/// One rule, and whether the plugin keeps it.
+/// One rule, and whether the plugin follows it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Check {
-    /// The rule, as a word that does not change.
+    /// The rule's name, which does not change.
     pub name: &'static str,
-    /// What it says.
+    /// The rule as a sentence.
     pub rule: &'static str,
-    /// Whether it is kept.
+    /// Whether the plugin follows it.
     pub outcome: Outcome,
 }
 
-/// Whether a rule is kept.
+/// The result of a check.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
-    /// It is.
+    /// The plugin follows the rule.
     Passed,
-    /// It is not, and why.
+    /// The plugin breaks the rule, for this reason.
     Failed(String),
-    /// It could not be tried, and why.
+    /// The rule could not be tested, for this reason.
     NotRun(String),
 }
 
-/// Plays every part of the protocol with a plugin. `shown` is given what a user would see.
+/// Checks every part of the protocol with a plugin. `shown` receives what a user would see.
 pub async fn check(
     executable: &Executable,
     environment: &Environment,
@@ -79,18 +79,18 @@ pub async fn check(
 
 struct Checker<'a> {
     executable: &'a Executable,
-    /// As the plugin alone makes it.
+    /// The provider that the plugin alone defines.
     provider: Provider,
     environment: &'a Environment,
     plan: &'a Plan,
     shown: &'a dyn Fn(&str),
     checks: Vec<Check>,
-    /// What must not be in `stderr`.
+    /// Secrets that must not appear in `stderr`.
     secrets: Vec<Secret>,
     stderr: String,
 }
 
-/// A plugin that has said `hello`.
+/// A plugin that has sent `hello`.
 struct Talk {
     process: Process,
     conversation: Conversation,
@@ -101,11 +101,11 @@ struct Talk {
 enum End {
     Result(Box<PluginReply>),
     Error(Failure),
-    /// The plugin ended without a word.
+    /// The plugin ended without a result.
     Silence,
 }
 
-/// A check's end: `Err` is the reason for its failure.
+/// The result of a check: `Err` is the reason for a failure.
 type Verdict = Result<(), String>;
 
 impl Checker<'_> {
@@ -215,7 +215,7 @@ impl Checker<'_> {
         self.refuses(&request.line(), &[FailureKind::UnsupportedVersion]).await
     }
 
-    /// Whether the plugin answers `request` with an error of one of these kinds.
+    /// Whether the plugin replies to `request` with an error of one of these kinds.
     async fn refuses(&mut self, request: &[u8], kinds: &[FailureKind]) -> Verdict {
         let mut talk = self.begin(Operation::Login).await?;
         talk.process.write(request).await;
@@ -276,8 +276,8 @@ impl Checker<'_> {
         end
     }
 
-    /// What it does when nobody answers its first question: by a response that says so, or by the
-    /// end of its input.
+    /// What the plugin does if its first question gets no answer: it is told that there is no user,
+    /// or its input ends.
     async fn at_first_question(&mut self, name: &'static str, rule: &'static str) {
         let is_hang_up = name == "hang-up";
         let mut talk = match self.begin(Operation::Login).await {
@@ -301,7 +301,7 @@ impl Checker<'_> {
             };
         }
         let verdict = if is_hang_up {
-            // `end_of` has closed its input and waited.
+            // `end_of` has closed the plugin's input and waited.
             end.map(drop)
         } else {
             match end {
@@ -400,8 +400,8 @@ impl Checker<'_> {
         Ok(Talk { process, conversation, hello })
     }
 
-    /// Follows an operation to its end. A question that `answer` does not answer ends the
-    /// plugin's input, and with it, in time, the plugin.
+    /// Follows an operation to its end. A question that `answer` does not answer ends the plugin's
+    /// input, and with it, in time, the plugin.
     async fn end_of(
         &self,
         talk: &mut Talk,
@@ -439,7 +439,7 @@ impl Checker<'_> {
         ended.unwrap_or_else(|_| Err(format!("it gave no answer within {} s", time.as_secs_f64())))
     }
 
-    /// Lets it end, and keeps what it wrote to standard error.
+    /// Lets the plugin end, and keeps its standard error.
     async fn receive(&mut self, talk: &mut Talk) {
         talk.process.close();
         talk.process.ended(END_TIMEOUT).await;
@@ -468,7 +468,7 @@ impl Checker<'_> {
     }
 }
 
-/// What the script answers.
+/// The scripted reply to a question.
 fn scripted(prompt: &Prompt, responses: &Map<String, Value>) -> Reply {
     match (responses.get(&prompt.id), prompt.kind) {
         (Some(Value::Bool(is_confirmed)), _) => Reply::Confirmed(*is_confirmed),
@@ -501,10 +501,10 @@ const REFRESH: (&str, &str) =
 const REFUSAL: (&str, &str) = ("refusal", "it refuses a token it never gave: `rejected`");
 const REVOKE: (&str, &str) = ("revoke", "it ends a login, or says `unsupported`");
 
-/// How long a plugin that waits is watched.
+/// How long a waiting plugin is observed.
 const PAUSE: Duration = Duration::from_millis(300);
 /// No version will ever have this number.
 const STRANGE_VERSION: u32 = VERSIONS[0] + 4_000_000;
 const UNKNOWN_TOKEN: &str = "a-token-that-was-never-given";
-/// When the check happens; nobody compares it with anything.
+/// The time of the check; nothing is compared with it.
 const NOW: Timestamp = Timestamp(1_800_000_000_000);

@@ -1,4 +1,4 @@
-//! What a plugin hands over, judged: the credential of a login, and the response to a refresh.
+//! Validates a plugin's results: the credential of a login, and the response to a refresh.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::plugin::session::{Conversation, Event, Operation, PluginReply, Violat
 use crate::provider::Provider;
 use crate::text;
 
-/// The login that `answer`, which came at `now`, gives to `provider`.
+/// The login of `provider` in a result that arrived at `now`.
 pub(crate) fn login_of(
     provider: &Provider,
     reply: &PluginReply,
@@ -65,7 +65,7 @@ pub(crate) fn login_of(
     Ok(Login { provider: provider.id.clone(), credential, account_id, email, fields, warnings })
 }
 
-/// What the stored line of a plugin that was asked to refresh means.
+/// The meaning of the stored line of a plugin that was asked to refresh.
 pub(crate) fn read_response(
     provider: &Provider,
     line: &[u8],
@@ -84,7 +84,7 @@ pub(crate) fn read_response(
     }
 }
 
-/// The last line of a conversation, judged once more: it may come from a file.
+/// Checks the last line of a conversation again, because it may come from a file.
 pub(crate) fn last_event(
     provider: &Provider,
     operation: Operation,
@@ -131,7 +131,7 @@ fn refusal(failure: &Failure, now: Timestamp) -> response::TokenResponse {
     }
 }
 
-/// A name of the account: a clean line.
+/// A name of the account: one clean line.
 fn name(object: &Map<String, Value>, member: &str) -> Result<Option<String>, Violation> {
     let Some(value) = object.get(member).filter(|value| !value.is_null()) else {
         return Ok(None);
@@ -143,7 +143,7 @@ fn name(object: &Map<String, Value>, member: &str) -> Result<Option<String>, Vio
     }
 }
 
-/// Something that goes into a header field.
+/// A secret that can be sent in a header field.
 fn secret(object: &Map<String, Value>, member: &str) -> Result<Secret, Violation> {
     let secret = object.get(member).and_then(Value::as_str).map(auth_store::trim);
     match secret {
@@ -162,7 +162,8 @@ fn expires_in(object: &Map<String, Value>) -> Result<Option<Duration>, Violation
     }
 }
 
-/// What the plugin wants kept in the profile, under names that are nobody else's.
+/// The additional fields that the plugin stores in the profile, under names that are not used
+/// otherwise.
 fn fields(object: &Map<String, Value>) -> Result<Map<String, Value>, Violation> {
     let fields = match object.get("fields") {
         None | Some(Value::Null) => return Ok(Map::new()),
@@ -192,7 +193,7 @@ fn bad(what: &str) -> Violation {
 
 const MOST_FIELDS: usize = 16;
 const LONGEST_FIELD: usize = 64;
-/// Members of a profile that have a meaning and are not of [`Credential::MEMBERS`].
+/// Members of a profile that have a meaning and are not in [`Credential::MEMBERS`].
 const TAKEN: [&str; 3] = ["enterpriseUrl", "keyRef", "scope"];
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Logging in with a plugin: it speaks, the user answers.
+//! Login with a plugin: the plugin asks, the user answers.
 
 use std::pin::Pin;
 
@@ -15,21 +15,21 @@ use crate::plugin::session::{Conversation, Event, Operation, Violation};
 use crate::provider::Provider;
 use crate::provider::executable::{Environment, Executable};
 
-/// The user, as a plugin's login sees them. Every text is one clean line.
+/// The user interface of a plugin's login. Every text is one clean line.
 pub trait PluginUi: Send + Sync {
-    /// Says what is being done; an empty text says nothing.
+    /// Shows progress; an empty text shows nothing.
     fn progress(&self, text: &str);
 
     /// Sends the user to an address.
     fn open(&self, url: &str, text: &str);
 
-    /// Shows an address, and the code to type in there, good for some seconds.
+    /// Shows an address, and the code to enter there, with its lifetime in seconds.
     fn device_code(&self, url: &str, code: &str, expires_in: Option<u64>);
 
-    /// Asks the user. Dropped if the plugin needs no response any more.
+    /// Asks the user. Dropped if the plugin no longer needs the answer.
     fn ask<'a>(&'a self, prompt: &'a Prompt) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
 
-    /// What the plugin wrote to standard error, for those who asked for it.
+    /// A line of the plugin's standard error, for users who turned its log on.
     fn log(&self, line: &str);
 }
 
@@ -76,7 +76,7 @@ async fn talk(
     let mut asked: Option<Prompt> = None;
     loop {
         let prompt = asked.take();
-        // While a question waits, the plugin may still do something, and need no response any more.
+        // While a question is open, the plugin may continue, and may no longer need the answer.
         let (mut reply, silence) = match &prompt {
             Some(prompt) => (ui.ask(prompt), LOGIN_TIMEOUT),
             None => (nobody_is_asked(), LONGEST_SILENCE),

@@ -1,4 +1,4 @@
-//! The messages, as they stand on a line.
+//! The messages as they appear on a line.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use auth_store::Secret;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Map;
 
-/// What we ask of a plugin: the one request of a conversation.
+/// The single request of a conversation.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Request {
@@ -17,7 +17,7 @@ pub enum Request {
         /// The provider's id.
         provider: String,
     },
-    /// Renew a login.
+    /// Refresh a login.
     Refresh {
         /// The version of the protocol.
         version: u32,
@@ -26,13 +26,13 @@ pub enum Request {
         /// The refresh token, as the plugin gave it.
         #[serde(serialize_with = "exposed")]
         refresh_token: Secret,
-        /// The account the plugin named at the login.
+        /// The account that the plugin named at the login.
         #[serde(skip_serializing_if = "Option::is_none")]
         account_id: Option<String>,
-        /// How many milliseconds are left.
+        /// The remaining time in milliseconds.
         timeout_ms: u64,
     },
-    /// End a login at the provider.
+    /// Revoke a login at the provider.
     Revoke {
         /// The version of the protocol.
         version: u32,
@@ -47,7 +47,7 @@ pub enum Request {
     },
 }
 
-/// What a user answered.
+/// The user's reply to a question.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
@@ -56,34 +56,34 @@ pub enum Reply {
     Text(Secret),
     /// Whether they confirmed.
     Confirmed(bool),
-    /// Nobody answers.
+    /// There is no user to answer.
     NoUser,
 }
 
 /// A question to the user.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 pub struct Prompt {
-    /// The plugin's name for it: comes back with the response.
+    /// The plugin's id for the question; the reply repeats it.
     pub id: String,
-    /// What sort of answer is wanted.
+    /// The kind of reply that is expected.
     pub kind: PromptKind,
     /// The question.
     pub text: String,
-    /// The answers to choose from.
+    /// The choices.
     #[serde(default)]
     pub choices: Vec<Choice>,
-    /// What an empty answer means: text, or the value of a choice.
+    /// The meaning of an empty reply: text, or the value of a choice.
     #[serde(default)]
     pub default: Option<String>,
 }
 
-/// What sort of answer is wanted.
+/// The kind of reply that is expected.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum PromptKind {
     /// A line of text.
     Text,
-    /// A line of text that is not shown while it is typed.
+    /// A line of text that is not shown while the user types it.
     Secret,
     /// One of the choices.
     Choose,
@@ -91,24 +91,24 @@ pub enum PromptKind {
     Confirm,
 }
 
-/// One of the answers to choose from.
+/// One of the choices.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 pub struct Choice {
-    /// What comes back.
+    /// The value that is sent back.
     pub value: String,
-    /// What is shown.
+    /// The text that is shown.
     pub label: String,
 }
 
 /// How an operation failed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 pub struct Failure {
-    /// What follows from it.
+    /// What the caller does next.
     pub kind: FailureKind,
-    /// A word for programs, such as `invalid_grant`; empty if there is none.
+    /// A machine-readable code, such as `invalid_grant`; empty if there is none.
     #[serde(default)]
     pub code: String,
-    /// A sentence for people; empty if there is none.
+    /// A sentence for the user; empty if there is none.
     #[serde(default)]
     pub message: String,
     /// How many seconds to wait before the next attempt.
@@ -116,29 +116,29 @@ pub struct Failure {
     pub retry_after: Option<u64>,
 }
 
-/// What follows from a failure.
+/// What the caller does next after a failure.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(from = "String")]
 pub enum FailureKind {
     /// The provider refuses the user, or exactly this refresh token: a new login is needed.
     Rejected,
-    /// The plugin's configuration is wrong; the login may be good.
+    /// The plugin's configuration is wrong; the login may still be valid.
     Misconfigured,
-    /// Nothing is proved: try again later. So are kinds that nobody here knows.
+    /// Nothing is proved: try again later. Unknown kinds count as this one.
     Unavailable,
-    /// The refresh token was sent and no response came: nobody knows whether it was used up.
+    /// The refresh token was sent and no response came: it may or may not have been used up.
     Unknown,
-    /// The user, or nobody, answered.
+    /// The user canceled, or there is no user to answer.
     Canceled,
     /// The plugin does not do this operation.
     Unsupported,
-    /// The plugin does not speak this version.
+    /// The plugin does not support this protocol version.
     UnsupportedVersion,
-    /// The request makes no sense to the plugin.
+    /// The request is invalid for the plugin.
     InvalidRequest,
 }
 
-/// A message of a plugin. It may hold secrets, so it has no `Debug`.
+/// A message of a plugin. It may contain secrets, so it has no `Debug`.
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Message {
@@ -174,19 +174,19 @@ pub(super) enum Message {
 }
 
 impl Message {
-    /// The words of `type`.
+    /// The values of `type`.
     pub(super) const TYPES: [&str; 7] =
         ["hello", "progress", "open", "device_code", "prompt", "result", "error"];
 }
 
 impl Request {
-    /// The line that is sent, with its end.
+    /// The line to send, with its line end.
     pub(crate) fn line(&self) -> Vec<u8> {
         line(self)
     }
 }
 
-/// The line that answers `prompt`, with its end.
+/// The line that replies to `prompt`, with its line end.
 pub(super) fn response(prompt: &str, value: &Reply) -> Vec<u8> {
     #[derive(Serialize)]
     struct ReplyMessage<'a> {
@@ -198,7 +198,7 @@ pub(super) fn response(prompt: &str, value: &Reply) -> Vec<u8> {
 }
 
 fn line(message: &impl Serialize) -> Vec<u8> {
-    // Strings, numbers and booleans: nothing of it can fail.
+    // Strings, numbers and booleans always serialize.
     let mut line = serde_json::to_vec(message).unwrap_or_default();
     line.push(b'\n');
     line

@@ -1,17 +1,17 @@
-//! Providers as programs of their own: executables that speak JSON lines on their standard streams.
+//! Providers as separate programs: executables that exchange JSON lines on their standard streams.
 //!
-//! One process is one operation. The plugin says `hello`, we send one request (`login`, `refresh`
+//! One process is one operation. The plugin sends `hello`, we send one request (`login`, `refresh`
 //! or `revoke`), and the plugin ends with a `result` or an `error`. While it logs in it may ask the
-//! person and show addresses, codes and progress: as messages, so that it never touches the
+//! user and show addresses, codes and progress. It does so with messages and never touches the
 //! terminal. `docs/plugins.md` is the specification.
 //!
-//! * [`Request`] and [`Event`] are the messages, [`Conversation`] judges what a plugin says: both are
-//!   pure, and the checker judges by the same.
-//! * [`Executable`] is a program that nobody else could have put there, `Process` the
-//!   door to a running one.
+//! * [`Request`] and [`Event`] are the messages, [`Conversation`] validates a plugin's messages:
+//!   both are pure, and the conformance check uses the same code.
+//! * [`Executable`] is a program that no other user could have put there; `Process` is the only
+//!   access to a running one.
 //! * [`WithPlugins`] makes a plugin an [`HttpClient`](crate::HttpClient): the token endpoint of a
-//!   plugin's login is `plugin:<id>`, so its refresh goes through the same protocol as any other.
-//! * [`login()`] asks the user; [`check()`] plays the other side, for those who write plugins.
+//!   plugin's login is `plugin:<id>`, so its refresh uses the same protocol as any other.
+//! * [`login()`] asks the user; [`check()`] is the conformance check for plugin authors.
 
 mod client;
 mod conformance;

@@ -1,4 +1,4 @@
-//! A running plugin: lines in, lines out, and nothing left of it at the end.
+//! A running plugin: lines in, lines out, and nothing is left running at the end.
 
 use std::io::ErrorKind;
 use std::process::Stdio;
@@ -17,7 +17,7 @@ use crate::plugin::session::Violation;
 use crate::provider::executable::{Environment, Executable};
 use crate::text;
 
-/// A plugin that runs. Dropping it ends the plugin and every process it started in its group.
+/// A running plugin. Dropping it ends the plugin and every process in its group.
 pub(super) struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -30,7 +30,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts a plugin: in a group of its own, in its own directory, with pipes for its streams.
+    /// Starts a plugin: in its own process group, in its own directory, with pipes for its streams.
     pub(super) async fn start(
         executable: &Executable,
         environment: &Environment,
@@ -44,7 +44,7 @@ impl Process {
         let mut attempts = ATTEMPTS;
         let mut child = loop {
             match command.spawn() {
-                // Some other process still has it open for writing, if only for a moment.
+                // Another process still has the file open for writing, if only for a moment.
                 Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && attempts > 0 => {
                     attempts -= 1;
                     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -61,8 +61,8 @@ impl Process {
         Ok(Self { child, stdin, stdout, line: Vec::new(), read: 0, stderr, stderr_reader })
     }
 
-    /// The next line, without its end; `None` when the plugin has said everything. May be dropped
-    /// and called again.
+    /// The next line, without its line end; `None` at the end of the output. It may be dropped and
+    /// called again.
     pub(super) async fn line(&mut self) -> Result<Option<Vec<u8>>, Violation> {
         loop {
             let bytes = match self.stdout.fill_buf().await {
@@ -101,7 +101,7 @@ impl Process {
         }
     }
 
-    /// Sends a line. That the plugin does not listen shows in what it says, or does not say.
+    /// Sends a line. If the plugin does not read it, that shows in its output.
     pub(super) async fn write(&mut self, line: &[u8]) {
         if let Some(stdin) = &mut self.stdin
             && (stdin.write_all(line).await.is_err() || stdin.flush().await.is_err())
@@ -110,20 +110,20 @@ impl Process {
         }
     }
 
-    /// What it wrote to standard error, as it is.
+    /// The unprocessed standard error of the plugin.
     pub(super) fn raw_stderr(&self) -> String {
         let bytes = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Ends the plugin's standard input: it is not needed any more.
+    /// Ends the plugin's standard input, which is not needed any more.
     pub(super) fn close(&mut self) {
         self.stdin = None;
     }
 
-    /// Waits until the plugin ends by itself; `None` if it does not in `time`.
+    /// Waits until the plugin ends by itself; `None` if it does not within `time`.
     pub(super) async fn ended(&mut self, time: Duration) -> Option<std::process::ExitStatus> {
-        // What it still says is not for anybody, but must not keep it from ending.
+        // Remaining output is discarded, but must not keep the plugin from ending.
         let silent = async {
             let mut rest = Vec::new();
             while self.stdout.read_buf(&mut rest).await.is_ok_and(|length| length > 0) {
@@ -133,13 +133,13 @@ impl Process {
         };
         let status = tokio::time::timeout(time, silent).await.ok()?.ok()?;
         if let Some(reader) = self.stderr_reader.take() {
-            // A child of the plugin may still have it open.
+            // A child of the plugin may still hold the pipe open.
             let _all_was_read = tokio::time::timeout(time, reader).await;
         }
         Some(status)
     }
 
-    /// What it wrote to standard error, cut, cleaned, and without `secrets`.
+    /// The standard error of the plugin: shortened, cleaned, and without `secrets`.
     pub(super) fn stderr(&self, secrets: &[Secret]) -> Vec<String> {
         let mut said = self.raw_stderr();
         for secret in secrets {
@@ -151,7 +151,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Nobody has waited for it while it runs, so its number is its own.
+        // No `wait` has returned for it, so its process id is not reused yet.
         #[cfg(unix)]
         if let Some(id) = self.child.id()
             && let Some(group) = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw)
@@ -163,7 +163,7 @@ impl Drop for Process {
     }
 }
 
-/// Reads to the end, so that nobody who writes has to wait, and keeps the beginning.
+/// Reads to the end, so that the writing process never blocks, and keeps the beginning.
 async fn keep(mut pipe: impl AsyncRead + Unpin, kept: Arc<Mutex<Vec<u8>>>) {
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
@@ -174,5 +174,5 @@ async fn keep(mut pipe: impl AsyncRead + Unpin, kept: Arc<Mutex<Vec<u8>>>) {
 }
 
 const MOST_LINES: usize = 100;
-/// To start a file that is being written.
+/// For starting a file that is still being written.
 const ATTEMPTS: u32 = 20;

@@ -1,4 +1,4 @@
-//! What a plugin says, judged: line by line, as values. Nothing here touches a process.
+//! Validates a plugin's output line by line, as values. Nothing here touches a process.
 
 use auth_store::Secret;
 use serde_json::{Map, Value};
@@ -8,7 +8,7 @@ use crate::plugin::message::{Failure, Message, Prompt, PromptKind};
 use crate::plugin::protocol::{LONGEST_LINE, MOST_MESSAGES, MOST_PROMPTS, VERSIONS};
 use crate::text;
 
-/// What a plugin is asked to do.
+/// The operation that a plugin performs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Operation {
     /// Log in.
@@ -19,7 +19,7 @@ pub enum Operation {
     Revoke,
 }
 
-/// One conversation with a plugin, as far as it has come.
+/// The state of one conversation with a plugin.
 #[derive(Debug)]
 pub struct Conversation {
     id: String,
@@ -30,63 +30,63 @@ pub struct Conversation {
     prompts: u32,
 }
 
-/// How a plugin introduces itself.
+/// The plugin's introduction.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hello {
-    /// The newest version of the protocol that both sides speak.
+    /// The newest protocol version that both sides support.
     pub version: u32,
-    /// How people call the provider; empty if the plugin does not say.
+    /// The provider's name for people; empty if the plugin sends none.
     pub label: String,
-    /// What the plugin can do, as the words of its requests.
+    /// The plugin's operations, as the words of its requests.
     pub operations: Vec<String>,
 }
 
-/// What a line of a plugin asks for. Everything that a user will see is one clean line.
+/// What a line of a plugin asks for. Every text for the user is one clean line.
 #[derive(Debug)]
 pub enum Event {
-    /// It is there.
+    /// The plugin has started.
     Hello(Hello),
-    /// Say what it does; empty: it is alive.
+    /// Show progress; an empty text is a sign of life.
     Progress(String),
     /// Send the user to this address.
     Open {
         /// The address: `https`, or `http` on a loopback host.
         url: String,
-        /// Why.
+        /// The reason to open it.
         text: String,
     },
-    /// Show an address, and the code to type in there.
+    /// Show an address, and the code to enter there.
     DeviceCode {
         /// The address.
         url: String,
         /// The code.
         code: String,
-        /// How many seconds it is good for.
+        /// The lifetime of the code in seconds.
         expires_in: Option<u64>,
     },
     /// Ask the user.
     Prompt(Prompt),
-    /// It is done. With a login or a refresh comes a credential: secrets, and not judged yet.
+    /// Success. After a login or a refresh it has a credential, which contains secrets and is not
+    /// validated yet.
     Result(Box<PluginReply>),
-    /// It failed.
+    /// Failure.
     Error(Failure),
 }
 
-/// A result, as it came.
+/// A result as received.
 pub struct PluginReply {
     /// The credential; empty if there is none.
     pub(crate) credential: Map<String, Value>,
-    /// The line.
     pub(crate) line: Vec<u8>,
 }
 
-/// How a plugin broke the protocol. The text holds no secret.
+/// How a plugin violated the protocol. The text contains no secret.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Violation {
-    /// It speaks only versions that are not known here: update it, or this program.
+    /// It supports only unknown protocol versions: update it, or this program.
     #[error("the plugin speaks no version of the protocol that is known here: {0}")]
     Version(String),
-    /// It does what it must not, or not what it must: its author has to correct it.
+    /// It breaks a rule of the protocol: its author has to correct it.
     #[error("the plugin broke the protocol: {0}")]
     Protocol(String),
 }
@@ -103,7 +103,7 @@ impl Operation {
 }
 
 impl Conversation {
-    /// With the plugin of the provider `id`, about `operation`.
+    /// A conversation with the plugin of the provider `id`, for `operation`.
     pub fn new(id: &str, operation: Operation) -> Self {
         Self {
             id: id.to_owned(),
@@ -115,17 +115,17 @@ impl Conversation {
         }
     }
 
-    /// The question that waits for a response.
+    /// The id of the open question.
     pub fn pending(&self) -> Option<&str> {
         self.pending.as_deref()
     }
 
-    /// The question was answered.
+    /// The open question was answered.
     pub fn received(&mut self) {
         self.pending = None;
     }
 
-    /// Judges the next line, without its end.
+    /// Validates the next line, without its line end.
     pub fn accept(&mut self, line: &[u8]) -> Result<Event, Violation> {
         self.messages += 1;
         if self.messages > MOST_MESSAGES {
@@ -224,7 +224,7 @@ impl Conversation {
 }
 
 impl Failure {
-    /// The same without any occurrence of `secret` in its words.
+    /// This failure with every occurrence of `secret` removed from its texts.
     #[must_use]
     pub(crate) fn without(self, secret: &Secret) -> Self {
         Self {
@@ -234,7 +234,7 @@ impl Failure {
         }
     }
 
-    /// What a user reads: the message, else the code, else the kind.
+    /// The text for the user: the message, else the code, else the kind.
     pub(crate) fn words(&self) -> String {
         match (self.message.as_str(), self.code.as_str()) {
             ("", "") => format!("the plugin says `{}`", self.kind),
@@ -244,8 +244,8 @@ impl Failure {
     }
 }
 
-/// The message on a line. What is wrong with one that is none is said without its content, which
-/// may be secret.
+/// The message on a line. The error for an invalid line does not repeat its content, which may be
+/// secret.
 fn parse(line: &[u8]) -> Result<Message, Violation> {
     let value: Value = serde_json::from_slice(line).map_err(|error| {
         Violation::Protocol(format!("a line is not JSON, at column {}", error.column()))
@@ -254,7 +254,7 @@ fn parse(line: &[u8]) -> Result<Message, Violation> {
         return Err(violation("a line is no object with a `type`"));
     };
     if !Message::TYPES.contains(&word) {
-        // Only what looks like a word of a protocol is shown.
+        // Only text that looks like a protocol word is shown.
         let is_word =
             word.len() <= 20 && word.bytes().all(|it| it.is_ascii_lowercase() || it == b'_');
         let word = if is_word { word } else { "…" };
@@ -263,7 +263,7 @@ fn parse(line: &[u8]) -> Result<Message, Violation> {
     let word = word.to_owned();
     serde_path_to_error::deserialize(value).map_err(|error| {
         let inner = error.inner().to_string();
-        // Only this one names no value.
+        // Only this error names no value.
         let what = inner.split_once(" at ").map_or(inner.as_str(), |(what, _)| what);
         let what = if what.starts_with("missing field") {
             what.to_owned()
@@ -274,7 +274,7 @@ fn parse(line: &[u8]) -> Result<Message, Violation> {
     })
 }
 
-/// A question, fit to be shown and answered.
+/// A question, checked so that it can be shown and answered.
 fn question(prompt: Prompt) -> Result<Prompt, Violation> {
     if !is_word(&prompt.id, LONGEST_NAME) {
         return Err(violation("`prompt`: its `id` is empty, too long or not plain"));
@@ -316,7 +316,7 @@ fn cleaned(failure: &Failure) -> Failure {
     }
 }
 
-/// Visible ASCII with single spaces, of some length.
+/// Visible ASCII with single spaces, up to some length.
 fn is_word(text: &str, longest: usize) -> bool {
     !text.is_empty()
         && text.len() <= longest
@@ -345,7 +345,7 @@ mod tests {
 
     const HELLO: &str = r#"{"type":"hello","versions":[1,7],"id":"acme","label":"Acme\u001b[1m"}"#;
 
-    /// What the last of `lines` gives, after a `hello`.
+    /// The event for the last of `lines`, after a `hello`.
     fn said(operation: Operation, lines: &[&str]) -> Result<Event, String> {
         let mut conversation = Conversation::new("acme", operation);
         let mut event = conversation.accept(HELLO.as_bytes());

@@ -1,4 +1,4 @@
-//! Which program may be started as a plugin, and what it gets to see.
+//! Checks which program may be started as a plugin, and builds its environment.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use auth_store::{ProviderId, UnsafeProgram, check_program, check_up_to_the_root}
 
 use crate::provider::{Flow, Origin, Provider};
 
-/// A program that may be started as the plugin of a provider: an absolute path to a file that
-/// nobody else could have put there or changed.
+/// A program that may be started as the plugin of a provider: an absolute path to a file that no
+/// other user could have put there or changed.
 #[derive(Clone, Debug)]
 pub struct Executable {
     /// The provider's id.
     pub id: ProviderId,
-    /// The file, symbolic links followed.
+    /// The file, with symbolic links resolved.
     pub path: PathBuf,
 }
 
@@ -25,16 +25,16 @@ pub enum Unusable {
     Missing {
         /// The path.
         path: PathBuf,
-        /// What the system says.
+        /// The operating system's error.
         reason: String,
     },
-    /// It is no program: make it executable.
+    /// The file is not executable: make it executable.
     #[error("the plugin `{}` is not executable", path.display())]
     NotExecutable {
         /// The path.
         path: PathBuf,
     },
-    /// Somebody else could have put it there: correct owner and mode.
+    /// Another user could have put it there: correct owner and mode.
     #[error("the plugin is not started, since `{}` {reason}", path.display())]
     Unsafe {
         /// The file or directory.
@@ -44,8 +44,8 @@ pub enum Unusable {
     },
 }
 
-/// What a plugin finds in its environment: no secret of ours, and nothing that leads to the
-/// working directory.
+/// The environment of a plugin: no secret of ours, and nothing that depends on the working
+/// directory.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     variables: Vec<(OsString, OsString)>,
@@ -53,12 +53,11 @@ pub struct Environment {
 }
 
 impl Executable {
-    /// The plugin of `provider`; `None` if it has none. Whether it can be started is looked at
-    /// now.
+    /// The plugin of `provider`; `None` if it has none. Whether it may be started is checked now.
     pub fn from_provider(provider: &Provider) -> Option<Result<Self, Unusable>> {
         let command = provider.plugin()?;
         let manifest = match &provider.origin {
-            // Who can change the manifest chooses the program.
+            // A user who can change the manifest chooses the program.
             Origin::Manifest(path) => check_up_to_the_root(path).map_err(Unusable::from),
             Origin::BuiltIn | Origin::Plugin(_) => Ok(()),
         };
@@ -92,12 +91,12 @@ impl Executable {
         command
     }
 
-    /// The provider's id in the name of a plugin's file.
+    /// The provider id in the file name of a plugin.
     pub fn id_in(name: &OsStr) -> Option<ProviderId> {
         let name = name.to_str()?;
         let name = if cfg!(windows) { name.strip_suffix(".exe")? } else { name };
         let id = name.strip_prefix(PREFIX)?;
-        // What differs from its canonical form would be another provider.
+        // An id that differs from its canonical form would be another provider.
         Some(ProviderId::new(id)).filter(|canonical| !id.is_empty() && canonical.as_str() == id)
     }
 
@@ -108,15 +107,15 @@ impl Executable {
 }
 
 impl Provider {
-    /// The program that logs in to this provider, if that is one of its ways.
+    /// The plugin of this provider, if it has a login by plugin.
     pub fn plugin(&self) -> Option<&Path> {
         self.command.as_deref().filter(|_| self.flows.contains(&Flow::Plugin))
     }
 }
 
 impl Environment {
-    /// What of `all` variables a plugin gets: where programs, the home and temporary files are,
-    /// the language, the proxies and the certificates.
+    /// The variables from `all` that a plugin gets: the paths of programs, home directory and
+    /// temporary files, the language, the proxies and the certificates.
     pub fn scrubbed(all: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let variables = all.into_iter().filter_map(|(name, value)| {
             let text = name.to_str()?;
@@ -129,8 +128,8 @@ impl Environment {
         Self { variables: variables.collect(), launcher: None }
     }
 
-    /// The same, with plugins started through `program __plugin PATH`, which first leaves the
-    /// terminal and then becomes the plugin.
+    /// This environment, with plugins started through `program __plugin PATH`, which first leaves
+    /// the terminal's session and then becomes the plugin.
     #[must_use]
     pub fn launched_by(self, program: Option<PathBuf>) -> Self {
         Self { launcher: program.filter(|_| cfg!(unix)), ..self }
@@ -142,7 +141,7 @@ impl Environment {
     }
 }
 
-/// `PATH` without what depends on the working directory.
+/// `PATH` without entries that depend on the working directory.
 fn absolute(path: &OsStr) -> Option<OsString> {
     std::env::join_paths(std::env::split_paths(path).filter(|entry| entry.is_absolute())).ok()
 }
@@ -184,7 +183,7 @@ const KEPT: [&str; 29] = [
     "SSL_CERT_DIR",
     "NODE_EXTRA_CA_CERTS",
     "CLAWDBOT_CA_FILE",
-    // Windows starts hardly anything without these.
+    // Windows can start hardly any program without these.
     "APPDATA",
     "LOCALAPPDATA",
     "PATHEXT",
@@ -250,7 +249,7 @@ mod tests {
             assert!(matches!(judge(&path), Err(Unusable::Unsafe { .. })), "{file:o} {directory:o}");
         }
 
-        // A link is as good as the directories on both of its ends.
+        // A symbolic link is as safe as the directories on both of its ends.
         mode(&path, 0o755);
         mode(&bin, 0o755);
         let elsewhere = home.path().join("elsewhere");

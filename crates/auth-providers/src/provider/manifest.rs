@@ -1,5 +1,5 @@
-//! One entry, as it is written, made a provider: what it extends, what it must not be, and what
-//! the environment changes.
+//! Builds a provider from its entry: the entry it extends, the checks, and the changes from the
+//! environment.
 
 use std::io;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::http::address;
 use crate::provider::{Builtin, IdentitySource, Origin, Provider, RedirectData, Wrong, wrong};
 use crate::text;
 
-/// The provider that the manifest at `path` describes, which reads `content`.
+/// The provider described by the manifest at `path` with the text `content`.
 pub(crate) fn manifest(
     path: &Path,
     content: io::Result<String>,
@@ -44,7 +44,8 @@ pub(crate) fn manifest(
     Ok(provider)
 }
 
-/// The entry `value`, laid over the built-in one it extends, with what the environment changes.
+/// The entry `value`, merged into the built-in one that it extends, with the changes from the
+/// environment.
 pub(crate) fn build(
     value: Value,
     catalogue: &[Value],
@@ -68,7 +69,7 @@ pub(crate) fn build(
     provider.check()?;
     let is_openid = provider.issuer.is_some() && provider.scopes.iter().any(|it| it == "openid");
     if is_openid && provider.identity.source.is_none() {
-        // Whoever asks for `openid` is told who logged in (OpenID Connect Core §2).
+        // A request for `openid` returns an ID token with the account (OpenID Connect Core §2).
         provider.identity.source = Some(IdentitySource::IdToken);
     }
     if is_openid && provider.identity.source != Some(IdentitySource::AccessToken) {
@@ -96,15 +97,16 @@ pub(crate) fn build(
     Ok(provider)
 }
 
-/// `change` laid over `base` as a JSON merge patch (RFC 7396). An issuer replaces the addresses
-/// of the base, another token endpoint takes its probe away, and a new id does not inherit its aliases.
+/// Merges `change` into `base` as a JSON merge patch (RFC 7396). An issuer replaces the endpoints
+/// of the base, another token endpoint removes its probe, and an entry with a new id does not
+/// inherit the aliases.
 fn overlay(mut base: Value, change: Value) -> Value {
     if change.get("issuer").is_some_and(Value::is_string) {
         base["endpoints"] = Value::Null;
         base["probe"] = Value::Null;
     }
     if change["endpoints"].get("token").is_some() {
-        // Credentials of another server are nothing to ask the built-in one about.
+        // The built-in probe must not receive credentials of another server.
         base["probe"] = Value::Null;
     }
     if change.get("id") != base.get("id") {
@@ -152,7 +154,8 @@ impl Provider {
     }
 }
 
-/// What cannot be a redirect becomes its host, so that the login that uses it says so.
+/// A URI that cannot be a redirect URI becomes the host, so that the login that uses it reports the
+/// error.
 fn redirect_data(uri: String) -> RedirectData {
     let url = address::parse(&uri).ok().filter(|url| url.scheme() == "http");
     let parts = url.as_ref().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
@@ -164,7 +167,7 @@ fn redirect_data(uri: String) -> RedirectData {
     }
 }
 
-/// The first of the variables that is set and not blank, without white space around it.
+/// The value of the first variable that is set and not blank, trimmed.
 pub(crate) fn first_set(
     names: &[VariableName],
     env: &dyn Fn(&str) -> Option<String>,
@@ -188,7 +191,7 @@ mod tests {
         ProviderId::new(text)
     }
 
-    /// How many providers there are without any manifest.
+    /// The number of providers without any manifest.
     fn built_in() -> usize {
         Providers::load(None, &|_| None).all().len()
     }
@@ -202,8 +205,8 @@ mod tests {
         })
     }
 
-    /// Asserts that the manifest is refused for that field and for a reason with `reason` in it,
-    /// and that everybody else is still there.
+    /// Asserts that the manifest is refused for that field and for a reason that contains `reason`,
+    /// and that all other providers still exist.
     #[track_caller]
     fn refuses(name: &str, manifest: &str, field: &str, reason: &str) {
         let providers = with(name, manifest, &[]);

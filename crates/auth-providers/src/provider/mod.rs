@@ -1,4 +1,4 @@
-//! A provider as data: the catalogue's entries, and the manifests people write.
+//! A provider as data: the catalogue's entries and the users' manifests.
 
 pub(crate) mod destinations;
 pub(crate) mod executable;
@@ -17,18 +17,18 @@ use crate::http::address;
 use crate::http::destination::Destinations;
 use crate::provider::probe_request::Probe;
 
-/// What is known of a provider. Adding one adds data, not control flow.
+/// The description of a provider. Adding a provider adds data, not control flow.
 ///
-/// The names in a manifest are those of these fields.
+/// A manifest uses the names of these fields.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provider {
     /// Its canonical id.
     pub id: ProviderId,
-    /// How people call it; the id, where nothing is written.
+    /// The name for people; the id by default.
     #[serde(default)]
     pub label: String,
-    /// Other names a user may type.
+    /// Other names that a user may type.
     #[serde(default, deserialize_with = "null_is_default")]
     pub aliases: Vec<String>,
     /// The built-in provider whose entry this manifest changes.
@@ -36,20 +36,20 @@ pub struct Provider {
     pub extends: Option<ProviderId>,
     /// The ways to log in, the preferred one first.
     pub flows: Vec<Flow>,
-    /// The issuer. Alone it is enough where the server publishes metadata (RFC 8414, `OpenID`
+    /// The issuer. No endpoints are needed if the server publishes metadata (RFC 8414, `OpenID`
     /// Connect Discovery).
     #[serde(default)]
     pub issuer: Option<String>,
-    /// The addresses. One written here wins over a discovered one.
+    /// The endpoints. One written here takes precedence over a discovered one.
     #[serde(default, deserialize_with = "null_is_default")]
     pub endpoints: Endpoints,
     /// The public client id, or the one from the environment.
     #[serde(default)]
     pub client_id: Option<String>,
-    /// Variables that replace the client id, the first that is set wins.
+    /// Variables that replace the client id; the first one that is set is used.
     #[serde(default, deserialize_with = "null_is_default")]
     pub client_id_env: Vec<VariableName>,
-    /// Variables that hold a client secret. None is ever shipped.
+    /// Variables that contain a client secret. None is ever shipped.
     #[serde(default, deserialize_with = "null_is_default")]
     pub client_secret_env: Vec<VariableName>,
     /// Whether nothing works without a client secret of the user's own.
@@ -58,25 +58,25 @@ pub struct Provider {
     /// How a client secret is presented.
     #[serde(default)]
     pub client_auth: ClientAuth,
-    /// The scopes asked for.
+    /// The scopes to request.
     #[serde(default, deserialize_with = "null_is_default")]
     pub scopes: Vec<String>,
     /// Variables that replace the scopes, separated by spaces.
     #[serde(default, deserialize_with = "null_is_default")]
     pub scopes_env: Vec<VariableName>,
-    /// Where the browser comes back to.
+    /// The redirect URI.
     #[serde(default)]
     pub redirect: Option<RedirectData>,
     /// Variables that replace the redirect, as one `http://127.0.0.1:PORT/PATH`.
     #[serde(default, deserialize_with = "null_is_default")]
     pub redirect_uri_env: Vec<VariableName>,
-    /// More parameters of the authorization URL.
+    /// Additional parameters of the authorization URL.
     #[serde(default, deserialize_with = "null_is_default")]
     pub authorize_params: BTreeMap<String, String>,
-    /// More parameters of every token request.
+    /// Additional parameters of every token request.
     #[serde(default, deserialize_with = "null_is_default")]
     pub token_params: BTreeMap<String, String>,
-    /// How the body of a token request is written.
+    /// The encoding of the body of a token request.
     #[serde(default)]
     pub token_body: TokenBody,
     /// The same of a revocation, where that is another one.
@@ -88,22 +88,22 @@ pub struct Provider {
     /// Since when the provider gives out no logins any more, and what to use instead.
     #[serde(default)]
     pub discontinued: Option<Discontinued>,
-    /// What device logins of this provider need beyond RFC 8628.
+    /// How device logins of this provider deviate from RFC 8628.
     #[serde(default, deserialize_with = "null_is_default")]
     pub device: Device,
-    /// Where the account's name stands.
+    /// Where the account is found.
     #[serde(default, deserialize_with = "null_is_default")]
     pub identity: Identity,
-    /// Members of a token answer that are kept in the profile: field name → JSON pointer.
+    /// Members of a token response that are stored in the profile: field name → JSON pointer.
     #[serde(default, deserialize_with = "null_is_default")]
     #[serde(rename = "answer_fields")]
     pub response_fields: BTreeMap<String, String>,
-    /// The member of a token answer with the lifetime: `expires_in`, in seconds. A provider with
-    /// another one writes seconds from now, or a time in seconds or milliseconds; the size of the
-    /// number tells which.
+    /// The member of a token response with the lifetime: by default `expires_in`, in seconds.
+    /// Another member may have seconds from now, or a timestamp in seconds or milliseconds; the
+    /// size of the number tells which.
     #[serde(default)]
     pub expires_field: Option<String>,
-    /// Error codes that refuse the refresh token itself, beside those everybody uses.
+    /// Error codes that refuse the refresh token itself, in addition to the standard ones.
     #[serde(default, deserialize_with = "null_is_default")]
     pub rejected_codes: Vec<String>,
     /// Statuses that refuse the refresh token itself, whatever the code in their JSON, unless it
@@ -117,19 +117,20 @@ pub struct Provider {
     /// Where an error stands, if not where RFC 6749 has it.
     #[serde(default)]
     pub error_at: Option<ErrorPlace>,
-    /// Whether its refresh tokens can be used here at all.
+    /// Whether its refresh tokens can be used here.
     #[serde(default = "yes")]
     pub refreshable: bool,
-    /// Whether a refresh whose answer was lost is sent again with the same token.
+    /// Whether a refresh whose response was lost is sent again with the same token.
     #[serde(default = "yes")]
     pub replay_after_lost_response: bool,
-    /// Whether a login revokes the token it replaces (RFC 7009 lets a server revoke the grant).
+    /// Whether a login revokes the token it replaces (RFC 7009 lets a server revoke the whole
+    /// grant).
     #[serde(default)]
     pub revoke_superseded: bool,
     /// Whether a user may paste a code without its state.
     #[serde(default)]
     pub bare_code: bool,
-    /// The name after the colon of a new profile's id, instead of `default`.
+    /// The part after the colon in a new profile's id, instead of `default`.
     #[serde(default)]
     pub profile_name: Option<String>,
     /// The model to suggest after a login, as `provider/model`.
@@ -147,32 +148,33 @@ pub struct Provider {
     /// The API of its models, as `auth-gateway` reads it (`ApiData`).
     #[serde(default)]
     pub api: Option<serde_json::Value>,
-    /// Variables with a key or token, the first that is set wins.
+    /// Variables with a key or token; the first one that is set is used.
     #[serde(default, deserialize_with = "null_is_default")]
     pub env: Vec<VariableName>,
-    /// Whether PKCE with S256 is known to work although the issuer's metadata does not say so.
+    /// Whether PKCE with S256 is known to work although the issuer's metadata does not list it.
     #[serde(default)]
     pub assume_pkce: bool,
-    /// The plugin: an absolute path.
+    /// The absolute path of the plugin.
     #[serde(default)]
     pub command: Option<PathBuf>,
 
     /// The client secret from the environment.
     #[serde(skip)]
     pub client_secret: Option<Secret>,
-    /// Where the entry comes from.
+    /// The source of the entry.
     #[serde(skip)]
     pub origin: Origin,
-    /// Whether the issuer's metadata promises to name the issuer in each response (RFC 9207 §3).
+    /// Whether the issuer's metadata promises to name the issuer in each authorization response
+    /// (RFC 9207 §3).
     #[serde(skip)]
     pub names_issuer: bool,
-    /// What the catalogue says about this id, if it is in it: where refresh tokens without a
-    /// record belong, whatever a manifest changes.
+    /// The catalogue's entry for this id, if there is one: refresh tokens without a recorded
+    /// endpoint belong there, whatever a manifest changes.
     #[serde(skip)]
     pub(crate) builtin: Option<Builtin>,
 }
 
-/// A way to log in: each one is a driver.
+/// A way to log in. Each one has its own driver.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Flow {
@@ -190,52 +192,52 @@ pub enum Flow {
     Token,
     /// An API key that a user pastes.
     ApiKey,
-    /// Another program does it.
+    /// A plugin, that is, another program.
     Plugin,
 }
 
 impl Flow {
-    /// Whether a code is entered on another device.
+    /// Whether the user enters a code on another device.
     pub fn is_device_code(self) -> bool {
         matches!(self, Self::DeviceCode | Self::DeviceCodeOpenai | Self::DeviceCodeMinimax)
     }
 }
 
-/// The addresses of a provider; `https`, or `http` on a loopback host.
+/// The endpoints of a provider: `https`, or `http` on a loopback host.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoints {
-    /// Where the user is sent (RFC 6749 §3.1).
+    /// The authorization endpoint (RFC 6749 §3.1).
     #[serde(default)]
     pub authorization: Option<String>,
-    /// Where codes and refresh tokens are exchanged (RFC 6749 §3.2).
+    /// The token endpoint, for codes and refresh tokens (RFC 6749 §3.2).
     #[serde(default)]
     pub token: Option<String>,
-    /// Where a device login begins (RFC 8628 §3.1).
+    /// The device authorization endpoint (RFC 8628 §3.1).
     #[serde(default)]
     pub device_authorization: Option<String>,
-    /// Where a token is revoked (RFC 7009 §2).
+    /// The revocation endpoint (RFC 7009 §2).
     #[serde(default)]
     pub revocation: Option<String>,
-    /// Who the user is (`OpenID` Connect Core §5.3).
+    /// The userinfo endpoint (`OpenID` Connect Core §5.3).
     #[serde(default)]
     pub userinfo: Option<String>,
 }
 
-/// A loopback redirect.
+/// A loopback redirect URI.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct RedirectData {
-    /// `127.0.0.1` or `localhost`, as it is registered.
+    /// `127.0.0.1` or `localhost`, as registered.
     pub host: String,
-    /// The registered ports, tried in turn; none means any free one (RFC 8252 §7.3).
+    /// The registered ports, tried in turn; an empty list means any free port (RFC 8252 §7.3).
     #[serde(default)]
     pub ports: Vec<u16>,
     /// The path.
     pub path: String,
 }
 
-/// How the body of a token request is written.
+/// The encoding of the body of a token request.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenBody {
@@ -253,7 +255,7 @@ pub enum ClientAuth {
     /// In the body, as `client_secret`.
     #[default]
     Post,
-    /// In the `Authorization` field.
+    /// In the `Authorization` header field.
     Basic,
 }
 
@@ -324,80 +326,80 @@ pub struct Discontinued {
     pub instead: String,
 }
 
-/// What a device login needs beyond RFC 8628.
+/// How a device login deviates from RFC 8628.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Device {
     /// Whether the request carries a PKCE challenge.
     pub pkce: bool,
-    /// Whether the request has a unique number in the field `x-request-id`.
+    /// Whether the request has a unique id in the header field `x-request-id`.
     pub request_id: bool,
-    /// Where to poll, if not at the token endpoint.
+    /// The address to poll, if not the token endpoint.
     pub poll: Option<String>,
-    /// The page for the code, if the response names none.
+    /// The page where the user enters the code, if the response names none.
     pub verification_uri: Option<String>,
-    /// The redirect URI of the exchange at the end, if there is one.
+    /// The redirect URI of the token exchange at the end, if there is one.
     pub redirect_uri: Option<String>,
     /// Seconds between polls, if the response names none (RFC 8628 §3.2: 5).
     pub interval: Option<u32>,
-    /// Seconds until the code ends, if the response names none.
+    /// The lifetime of the code in seconds, if the response names none.
     pub lifetime: Option<u32>,
-    /// What the login ends in.
+    /// What a device login yields.
     pub yields: Yields,
 }
 
-/// What a device login ends in.
+/// What a device login yields.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum Yields {
-    /// Access and refresh token.
+    /// An access token and a refresh token.
     #[default]
     Oauth,
     /// A token that is never refreshed.
     Token,
 }
 
-/// Where the account's name stands.
+/// Where the account is found.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Identity {
-    /// In what to look; nowhere, where nothing is written.
+    /// The document that has the account; `None` if the entry does not say.
     pub source: Option<IdentitySource>,
-    /// The account id, the identity: a JSON pointer (RFC 6901).
+    /// The account id, which identifies the account: a JSON pointer (RFC 6901).
     pub account: Option<String>,
-    /// The e-mail address, a label: a JSON pointer.
+    /// The e-mail address, which is only a label: a JSON pointer.
     pub email: Option<String>,
-    /// More that is kept in the profile: field name → JSON pointer.
+    /// Additional values that are stored in the profile: field name → JSON pointer.
     pub fields: BTreeMap<String, String>,
 }
 
-/// In what the account's name stands.
+/// The document that has the account.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum IdentitySource {
     /// The claims of the ID token (`OpenID` Connect Core §2).
     IdToken,
-    /// The claims of the access token, where that is a JWT.
+    /// The claims of the access token, if it is a JWT.
     AccessToken,
     /// The response of the userinfo endpoint.
     Userinfo,
 }
 
-/// What a pasted secret looks like; never a reason to refuse one, only to warn.
+/// What a pasted secret looks like. A mismatch is a reason to warn, never to refuse it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Looks {
-    /// How it begins.
+    /// The expected prefix.
     pub prefix: Option<String>,
-    /// The fewest characters seen.
+    /// The shortest known length in characters.
     pub shortest: Option<usize>,
-    /// The most characters seen.
+    /// The longest known length in characters.
     pub longest: Option<usize>,
-    /// The command that prints one.
+    /// The command that prints a token or key.
     pub obtain: Option<String>,
 }
 
-/// Where a provider's entry comes from.
+/// The source of a provider's entry.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Origin {
     /// The catalogue.
@@ -409,7 +411,7 @@ pub enum Origin {
     Plugin(PathBuf),
 }
 
-/// What the catalogue says about an id that a manifest may have changed.
+/// The catalogue's values for an id that a manifest may have changed.
 #[derive(Clone, Debug)]
 pub(crate) struct Builtin {
     pub(crate) token_endpoint: Option<String>,
@@ -418,7 +420,7 @@ pub(crate) struct Builtin {
     pub(crate) destinations: Destinations,
 }
 
-/// A field that is wrong, and why.
+/// A field with an error, and the reason.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Wrong {
     pub(crate) field: String,
@@ -426,12 +428,12 @@ pub(crate) struct Wrong {
 }
 
 impl Provider {
-    /// Whether `name` means this provider.
+    /// Whether `name` is the id or an alias of this provider.
     pub fn is_called(&self, name: &ProviderId) -> bool {
         self.id == *name || self.aliases.iter().any(|alias| ProviderId::new(alias) == *name)
     }
 
-    /// Whether there is a login through a browser or a device code, so that a profile of type
+    /// Whether there is a login through a browser or with a device code, so that a profile of type
     /// `oauth` can come from it.
     pub fn has_oauth_login(&self) -> bool {
         self.flows.iter().any(|flow| !matches!(flow, Flow::Token | Flow::ApiKey))
@@ -443,8 +445,7 @@ impl Provider {
         self.refreshable && self.has_oauth_login() && has_secret
     }
 
-    /// The redirect of the authorization code login: any free port of `127.0.0.1`, where nothing
-    /// is written.
+    /// The redirect of the authorization code login: by default any free port of `127.0.0.1`.
     pub fn redirect(&self) -> Result<Redirect, auth_pkce::RedirectError> {
         match &self.redirect {
             Some(data) => Redirect::new(&data.host, data.ports.clone(), &data.path),
@@ -620,7 +621,7 @@ fn yes() -> bool {
     true
 }
 
-/// The parameters of a token request that no description of a provider may set.
+/// Parameters of a token request that no provider entry may set.
 const RESERVED: [&str; 9] = [
     "grant_type",
     "client_id",

@@ -1,4 +1,4 @@
-//! The request that finds out whether a credential works, as data.
+//! The request that checks whether a credential works, as data.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::http::HttpRequest;
 use crate::http::destination::Destination;
 
-/// How a provider is asked: a `GET`, and what stands in its header.
+/// How to check a credential: a `GET`, and its header fields.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Probe {
@@ -17,14 +17,14 @@ pub struct Probe {
     pub url: String,
     /// The header field for an API key, if that is not `authorization`.
     pub key_header: Option<String>,
-    /// What stands before an API key, if that is not `Bearer ` in `authorization`, and nothing in
-    /// another field.
+    /// The prefix of an API key. The default is `Bearer ` in `authorization`, and nothing in
+    /// another header field.
     pub key_prefix: Option<String>,
-    /// The header field for the account of a login.
+    /// The header field for the account id of a login.
     pub account_header: Option<String>,
-    /// More header fields.
+    /// Additional header fields.
     pub headers: BTreeMap<String, String>,
-    /// More header fields, where it is no API key.
+    /// Additional header fields for credentials other than API keys.
     pub token_headers: BTreeMap<String, String>,
 }
 

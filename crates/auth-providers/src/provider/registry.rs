@@ -1,4 +1,4 @@
-//! All providers of this machine: the catalogue, then the manifests people wrote.
+//! All providers of this machine: the catalogue, then the users' manifests.
 
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ use crate::provider::manifest::{build, first_set, manifest};
 use crate::provider::{Flow, Origin, Provider, Wrong};
 use crate::text;
 
-/// The providers that are known, and the manifests that are wrong.
+/// The known providers, and the manifests with errors.
 #[derive(Clone, Debug)]
 pub struct Providers {
     all: Vec<Provider>,
@@ -24,7 +24,7 @@ pub struct Providers {
 pub struct ManifestError {
     /// The file, or the directory that cannot be read.
     pub path: PathBuf,
-    /// The field, if it is one field; empty if the file as a whole is wrong.
+    /// The field with the error; empty if the file as a whole is invalid.
     pub field: String,
     /// What is wrong with it.
     pub reason: String,
@@ -47,17 +47,19 @@ impl std::error::Error for ManifestError {}
 pub struct EnvKey {
     /// The variable.
     pub name: String,
-    /// Its value, without white space around it.
+    /// Its value, trimmed.
     pub value: Secret,
-    /// Whether the variable is for a subscription's token (its name has `OAUTH_TOKEN` in it)
-    /// rather than for a key.
+    /// Whether the variable is for a subscription's token (its name contains `OAUTH_TOKEN`) rather
+    /// than for a key.
     pub is_oauth: bool,
 }
 
 impl Providers {
-    /// The catalogue and the manifests `*.json` in `manifests`, which need not exist.
+    /// The catalogue, and the manifests `*.json` in the directory `manifests`, which need not
+    /// exist.
     ///
-    /// `env` looks up an environment variable; it is asked for those the entries name.
+    /// `env` looks up an environment variable; it is called for the variables that the entries
+    /// name.
     pub fn load(manifests: Option<&Path>, env: &dyn Fn(&str) -> Option<String>) -> Self {
         let mut files = Vec::new();
         let mut errors = Vec::new();
@@ -84,8 +86,7 @@ impl Providers {
         Self { errors, ..providers }
     }
 
-    /// Finds the plugins in the directory `bin`: those that manifests speak of, and those that
-    /// need none.
+    /// Finds the plugins in the directory `bin`: those of manifests, and those without one.
     fn add_plugins(&mut self, bin: &Path) {
         for provider in &mut self.all {
             if provider.flows.contains(&Flow::Plugin) {
@@ -118,7 +119,7 @@ impl Providers {
         }
     }
 
-    /// The catalogue and the manifests in `files`, each with its path and what reading it gave.
+    /// The catalogue and the manifests in `files`, each with its path and the result of reading it.
     pub fn from_manifests(
         files: Vec<(PathBuf, io::Result<String>)>,
         env: &dyn Fn(&str) -> Option<String>,
@@ -135,7 +136,7 @@ impl Providers {
                     Some(known) => *known = provider,
                     None => all.push(provider),
                 },
-                // Names and values of the file are in these words.
+                // The reason contains names and values from the file.
                 Err(Wrong { field, reason }) => errors.push(ManifestError {
                     path,
                     field: text::clean(&field),
@@ -152,18 +153,18 @@ impl Providers {
         exact.or_else(|| self.all.iter().find(|provider| provider.is_called(name)))
     }
 
-    /// All of them: the catalogue's in its order, then those that are only manifests.
+    /// All providers: those of the catalogue in its order, then those that exist only as manifests.
     pub fn all(&self) -> &[Provider] {
         &self.all
     }
 
-    /// The manifests that are wrong.
+    /// The manifests with errors.
     pub fn errors(&self) -> &[ManifestError] {
         &self.errors
     }
 
-    /// The key or token that the environment has for `provider`: the first of its variables that
-    /// is set and not blank.
+    /// The key or token in the environment for `provider`: the first of its variables that is set
+    /// and not blank.
     pub fn env_key(
         &self,
         provider: &ProviderId,
@@ -180,7 +181,7 @@ impl Providers {
 /// The largest file that is read as a manifest.
 const LARGEST_MANIFEST: u64 = 1 << 20;
 
-/// The provider that the plugin at `path` makes by itself.
+/// The provider of a plugin at `path` that has no manifest.
 pub(crate) fn of_plugin(id: &ProviderId, path: &Path) -> Result<Provider, Wrong> {
     let entry = serde_json::json!({ "id": id, "flows": ["plugin"] });
     let provider = build(entry, &[], &|_| None)?;
@@ -207,7 +208,7 @@ fn manifest_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The catalogue's entries, as they are written. A test builds each of them.
+/// The catalogue's entries as written. A test builds each of them.
 fn catalogue() -> Vec<Value> {
     let single = [
         include_str!("catalog/openai-codex.json"),

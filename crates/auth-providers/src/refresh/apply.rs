@@ -1,4 +1,4 @@
-//! What a response means for the store and for the record of the token.
+//! Applies a response to the store and to the record of the token.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use crate::refresh::error::RefreshError;
 use crate::refresh::request::{RefreshContext, Wanted, key, key_of};
 use crate::refresh::rotation_chain;
 
-/// What a response to a refresh says, without the token that was sent: issuers are known to repeat it. Where
-/// nobody has that token any more, the issuer's own words are left out. What proves nothing and may
-/// hold tokens is [`TokenResponse::Unread`].
+/// Reads a stored response to a refresh. Its texts never contain the token that was sent, since
+/// some issuers repeat it; if that token is no longer known, the issuer's own words are left out. A
+/// response that proves nothing and may hold tokens is [`TokenResponse::Unread`].
 pub fn read(
     response: &StoredResponse,
     sent: Option<&Secret>,
@@ -40,28 +40,27 @@ pub fn read(
     }
 }
 
-/// What became of tokens that came.
+/// What happened to the tokens of a response.
 pub(super) enum Applied {
-    /// They are in the store, and now for the other agents that hold the old one.
+    /// They are in the store. Other agents that hold the old token still need them.
     Stored {
-        /// What came.
+        /// The tokens of the response.
         tokens: Box<Tokens>,
-        /// The token that took the place of the one sent; the same, if it was not rotated.
+        /// The token that replaces the one that was sent; the same one, if it was not rotated.
         successor: TokenKey,
     },
-    /// They fit nothing in this store, so they are in their file still: the profile holds another
-    /// login now. Another agent may have the old token.
+    /// They match no login in this store, because the profile holds another login now, so they are
+    /// still in their response file. Another agent may hold the old token.
     Homeless {
-        /// What came.
+        /// The tokens of the response.
         tokens: Box<Tokens>,
-        /// Why they do not fit.
+        /// Why they do not match.
         reason: String,
     },
 }
 
-/// Puts the response to the token of `lock` into the locked store, then into the token's record,
-/// and only then removes its file. `sent` is the login whose token that is, if anybody still has
-/// it.
+/// Writes the response to the token of `lock` to the locked store, then to the token's record, and
+/// only then removes the response file. `sent` is the login with that token, if one still exists.
 #[expect(clippy::too_many_arguments, reason = "an answer, and everything it changes")]
 pub(super) fn apply_response(
     response: TokenResponse,
@@ -150,7 +149,7 @@ pub(super) fn apply_response(
     }
 }
 
-/// Removes the response to the token of `lock`, wherever it was put.
+/// Removes the response to the token of `lock` from both places where it can be.
 pub(super) fn remove_response(lock: &TokenLock, store: &StoreLock) -> Result<(), StoreError> {
     if let Err(error) = lock.remove_rescued() {
         tracing::warn!(%error, "a rescued answer is left over");
@@ -158,8 +157,8 @@ pub(super) fn remove_response(lock: &TokenLock, store: &StoreLock) -> Result<(),
     store.remove_response(lock.key())
 }
 
-/// Writes the tokens over every login of this store whose refresh token they replace. The key of
-/// the successor, or why there is none.
+/// Writes the tokens over every login of this store whose refresh token they replace. Returns the
+/// key of the successor, or why there is none.
 ///
 /// Should somebody have written without the lock meanwhile, ours win only over what they were
 /// made from: the token that was sent, or one before it, of which there need not be a record if
@@ -176,7 +175,7 @@ fn merge(
     provider: &Provider,
     context: RefreshContext<'_>,
 ) -> Result<Result<TokenKey, String>, RefreshError> {
-    // Should it fail, the response is in its file, and the next caller finishes it.
+    // If this fails, the response is still in its file, and the next caller finishes it.
     let merged = store.update(|document| -> Result<_, StoreError> {
         let ids: Vec<_> = document.profiles().map(|profile| profile.id).collect();
         let mut successor = Err("the profile holds another login now".to_owned());
@@ -198,8 +197,9 @@ fn merge(
                         .refresh_target(&renewed)
                         .map(|target| key(&target, &renewed.refresh))
                         .map_err(|error| error.to_string());
-                    // Put there before somebody died, and perhaps used up since. But what comes in
-                    // exchange for the very token that is there is living, whatever it once was.
+                    // An earlier attempt stored this token before it crashed, and it may have been
+                    // used up since. But a token issued in exchange for the one in the store is
+                    // valid, even if it was used up before.
                     let is_past = match &renewed_key {
                         Ok(new) if held != sent => {
                             rotation_chain::leads_to(*new, held, context.records)?
@@ -237,7 +237,7 @@ fn merge(
     Ok(merged)
 }
 
-/// Whether a Clawdbot made `later` of `earlier`: it keeps the time at which we obtained that.
+/// Whether Clawdbot refreshed `earlier` to get `later`. Clawdbot keeps our `obtained_at`.
 fn is_moved_on(later: &OAuthCredential, earlier: &OAuthCredential) -> bool {
     later.obtained_at.is_some()
         && later.obtained_at == earlier.obtained_at
@@ -245,7 +245,7 @@ fn is_moved_on(later: &OAuthCredential, earlier: &OAuthCredential) -> bool {
         && later.expires > earlier.expires
 }
 
-/// Whether a Clawdbot made `sent` of `login`, which it saved once more since.
+/// Whether Clawdbot refreshed `login` to get `sent`, and `login` was written back after that.
 fn is_one_before(login: &OAuthCredential, sent: &OAuthCredential) -> bool {
     login.obtained_at == sent.obtained_at
         && login.refresh != sent.refresh
@@ -254,8 +254,8 @@ fn is_one_before(login: &OAuthCredential, sent: &OAuthCredential) -> bool {
         && is_same_account((login, None), (sent, None))
 }
 
-/// When to ask again: when the issuer says, else after some seconds, more with every failure in a
-/// row. A part of it is chance, so that those who wait do not all come back at once.
+/// When to try again: at the issuer's time, else after some seconds, more after each consecutive
+/// failure. The delay has a random part, so that waiting callers do not all return at once.
 pub(super) fn wait(lock: &TokenLock, retry_after: Option<Duration>, now: Timestamp) -> Timestamp {
     if let Some(retry_after) = retry_after {
         return now.plus(retry_after);

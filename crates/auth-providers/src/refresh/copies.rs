@@ -1,4 +1,4 @@
-//! The copies of one login in several agents: which is the newest, and who is given new tokens.
+//! Copies of one login in several agents: finds the newest, and distributes new tokens.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::refresh::error::RefreshError;
 use crate::refresh::request::{Current, RefreshContext, Wanted, key_of};
 use crate::refresh::rotation_chain::{is_used_up, leads_to, logins};
 
-/// The store of another agent that holds the same profile and account with a later end: the
-/// token in ours is a copy that was left behind.
+/// The store of another agent that holds the same profile and account with a later expiry. If there
+/// is one, the token in our store is a stale copy.
 pub(super) fn newer_copy(
     current: &Current,
     wanted: &Wanted,
@@ -25,7 +25,7 @@ pub(super) fn newer_copy(
     context: RefreshContext<'_>,
 ) -> Result<Option<PathBuf>, StoreError> {
     let newer = |store: &&Store| {
-        // An agent whose store cannot be read keeps nobody from refreshing.
+        // An agent whose store cannot be read must not block a refresh.
         let document = store.read().ok()?;
         let Some(Credential::OAuth(login)) = document.credential(&wanted.profile) else {
             return None;
@@ -49,8 +49,8 @@ pub(super) fn newer_copy(
     Ok(None)
 }
 
-/// Whether the issuer gave us this token for our own store: by a login, whose record says so, or
-/// in the place of one before it.
+/// Whether the issuer issued this token for our own store: by a login, whose record says so, or by
+/// a refresh of one.
 fn is_own(current: &Current, context: RefreshContext<'_>) -> Result<bool, StoreError> {
     let here = context.store.canonical_path();
     Ok(context.records.all()?.into_iter().any(|(key, record)| {
@@ -59,13 +59,13 @@ fn is_own(current: &Current, context: RefreshContext<'_>) -> Result<bool, StoreE
     }))
 }
 
-/// A copy that Clawdbot moved on keeps the time at which the login it was made of was obtained.
+/// A copy that Clawdbot has refreshed keeps the `obtained_at` of the original login.
 fn is_of_another_login(one: &OAuthCredential, other: &OAuthCredential) -> bool {
     one.obtained_at.is_some() && other.obtained_at.is_some() && one.obtained_at != other.obtained_at
 }
 
-/// Gives the tokens to every other agent that still holds the token they replace. Best effort:
-/// whoever is missed finds the way by the token's record.
+/// Writes the tokens to every other agent that still holds the token they replace. Best effort: a
+/// store that is missed finds the new token through the old token's record.
 pub(super) fn propagate(
     tokens: &Tokens,
     received_at: Timestamp,
@@ -78,8 +78,8 @@ pub(super) fn propagate(
     }
 }
 
-/// Gives the tokens to a store in the place of those that `is_replaced`. The profile that has them
-/// now, and the key of its token.
+/// Writes the tokens to a store over the logins whose keys satisfy `is_replaced`. Returns the
+/// profile that has them now, and the key of its token.
 fn give(
     tokens: &Tokens,
     received_at: Timestamp,
@@ -113,9 +113,10 @@ fn give(
     })
 }
 
-/// The login for which tokens came is gone from `left`, the store for which they were asked: gives
-/// them to the other agents that hold the token of `lock` or one before it. Only when one of them
-/// has them is that recorded, and the response's file removed. `false`: nobody wants them.
+/// Handles tokens whose login is gone from `left`, the store that requested them: writes them to
+/// the other agents that hold the token of `lock` or an earlier one of its rotation chain. Only if
+/// one of them accepts the tokens is the record written and the response file removed. `false`: no
+/// agent holds a matching token.
 pub(super) fn find_home(
     tokens: &Tokens,
     received_at: Timestamp,
@@ -126,7 +127,7 @@ pub(super) fn find_home(
 ) -> Result<bool, RefreshError> {
     let sent = lock.key();
     let left_path = left.canonical_path();
-    // Where that cannot be read, the response stays for whoever comes next.
+    // If the records cannot be read, the response stays for the next caller.
     let leads_there = |held| leads_to(held, sent, context.records).unwrap_or(false);
     let is_replaced = |held: TokenKey| held == sent || leads_there(held);
     let mut home = None;
@@ -149,8 +150,8 @@ pub(super) fn find_home(
     Ok(true)
 }
 
-/// Before a login is dropped from our store: gives it to every agent whose token was used up in
-/// its favour, since they could not find it any more.
+/// Before a login is removed from our store: writes it to every agent that holds an earlier token
+/// of its rotation chain, since they could not find it afterwards.
 pub(super) fn give_to_successors(
     login: &OAuthCredential,
     provider: &Provider,
@@ -219,7 +220,7 @@ fn behind(
     Ok(behind)
 }
 
-/// Whether it is only now that a store cannot be read. One of another user never can.
+/// Whether the read error is temporary. A store of another user can never be read.
 fn may_be_read_later(error: &StoreError) -> bool {
     match error {
         StoreError::Io { source, .. } => source.kind() != std::io::ErrorKind::PermissionDenied,
@@ -227,7 +228,7 @@ fn may_be_read_later(error: &StoreError) -> bool {
     }
 }
 
-/// The other agents' stores that hold the token `key`: who is affected if it is revoked.
+/// The other agents' stores that hold the token `key`, and are affected if it is revoked.
 pub fn holders(key: TokenKey, provider: &Provider, context: RefreshContext<'_>) -> Vec<PathBuf> {
     let holds_it = |store: &&Store| {
         store.read().is_ok_and(|document| {
@@ -237,5 +238,6 @@ pub fn holders(key: TokenKey, provider: &Provider, context: RefreshContext<'_>) 
     context.siblings.iter().filter(holds_it).map(|store| store.path().to_owned()).collect()
 }
 
-/// Whoever cannot be given a token that soon finds it by its record; meanwhile others wait for us.
+/// A short timeout, because other callers wait for us. An agent that is missed finds the token
+/// through its record.
 const SIBLING_TIMEOUT: Duration = Duration::from_secs(3);

@@ -1,4 +1,5 @@
-//! A copy of a login whose token was used up: finds the living token, and puts it in its place.
+//! Repairs a copy of a login whose token was used up: finds the current token and writes it over
+//! the copy.
 
 use auth_store::{
     Credential, OAuthCredential, ProfileId, State, Store, StoreError, TokenKey, TokenLock,
@@ -11,7 +12,7 @@ use crate::refresh::recovery::recover_intent;
 use crate::refresh::request::{Current, RefreshContext, Wanted, key_of};
 use crate::refresh::rotation_chain::{Chain, End, chain, is_used_up, logins};
 
-/// Writes the living end of a used-up token's chain over the copy in our store. `lock` is that of
+/// Replaces the copy in our store with the last token of its rotation chain. `lock` is the lock of
 /// the used-up token.
 pub(super) fn heal(
     lock: TokenLock,
@@ -39,7 +40,7 @@ pub(super) fn heal(
     };
     let end = match chain(used_up, context.records)? {
         Chain::Ends(end) => end.ok_or_else(lost)?,
-        // Nothing of it may be sent. What was received last is the best there is.
+        // No token of a closed chain may be sent. The one received last is the best choice.
         Chain::Closes(all) => {
             let (all_logins, unread) = everywhere(context.store, provider, context);
             unread.map_or(Ok(()), Err)?;
@@ -61,7 +62,7 @@ pub(super) fn heal(
         return put(found);
     }
 
-    // Nobody has it, so perhaps its refresh is under way, or was when its process died.
+    // No store has the token, so its refresh may be in progress, or its process may have crashed.
     drop(lock);
     let lock = context.records.lock(end.key, context.timeout)?;
     match lock.record()? {
@@ -84,7 +85,7 @@ pub(super) fn heal(
     }
 }
 
-/// The login with the token at the end of a chain.
+/// The login with the token at the end of a rotation chain.
 ///
 /// # Errors
 /// It was not found, and may be in a store that could not be read.
@@ -102,7 +103,7 @@ fn find(
 }
 
 /// All logins of a provider: in the store that a record names, in ours, in the other agents', and
-/// in the backup of each; and why one of these could not be read, if so.
+/// in the backup of each. Also the first read error, if any.
 fn everywhere(
     named: &Store,
     provider: &Provider,

@@ -1,4 +1,4 @@
-//! Answers that nobody could read: what is known of them, and merging them on a user's word.
+//! Responses that could not be read: describes them, and merges one at the user's request.
 
 use auth_store::{
     OAuthCredential, ProfileId, Record, Secret, State, Store, StoreError, StoredResponse,
@@ -15,22 +15,22 @@ use crate::refresh::error::RefreshError;
 use crate::refresh::recovery::{recover_intent_with, response_to};
 use crate::refresh::request::{Current, Look, RefreshContext, Wanted, key_of, look};
 
-/// What is known of a response that is kept. There is no secret in it.
+/// A description of a kept response, without any secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KeptResponse {
     /// The HTTP status.
     pub status: u16,
-    /// When it came.
+    /// When it was received.
     pub received_at: Timestamp,
-    /// How many bytes its body has.
+    /// The length of its body in bytes.
     pub length: usize,
-    /// The encoding that could not be undone.
+    /// The content coding that could not be decoded.
     pub encoding: Option<String>,
     /// What looks like a token in it: names of members, or "a JWT".
     pub found: Vec<&'static str>,
 }
 
-/// What is known of the response that is kept for `profile`, if there is one.
+/// Describes the response that is kept for `profile`, if there is one.
 pub fn kept_response(
     profile: &ProfileId,
     provider: &Provider,
@@ -52,12 +52,12 @@ pub fn kept_response(
     }))
 }
 
-/// Reads the response that is kept for `profile` once more and merges it: as [`send`](super::send())
-/// reads it, else for the only tokens that are anywhere in it. Nothing is sent. `false`: there is
-/// none.
+/// Reads the response that is kept for `profile` again and merges it. It is read as
+/// [`send`](super::send()) does; if that fails, it is searched for the only tokens in it. Nothing
+/// is sent. `false`: there is no response.
 ///
 /// # Errors
-/// [`RefreshError::Unmerged`]: it stays where it is.
+/// [`RefreshError::Unmerged`]: the response stays where it is.
 pub fn merge_kept_response(
     profile: &ProfileId,
     provider: &Provider,
@@ -67,8 +67,8 @@ pub fn merge_kept_response(
     recover_intent_with(&lock, &record, current.identity(), provider, context, read_all)
 }
 
-/// After a login was replaced: removes what was kept for its token, unless another agent has a copy
-/// of it.
+/// After a login was replaced: removes the response that was kept for its token, unless another
+/// agent has a copy of that token.
 pub fn remove_kept_response(
     login: &OAuthCredential,
     provider: &Provider,
@@ -83,7 +83,7 @@ pub fn remove_kept_response(
     context.store.lock_for_refresh()?.remove_kept_response(key)
 }
 
-/// The locked token of `profile`, if its record says that a response may be there.
+/// The locked token of `profile`, if its record says that a response may exist.
 fn open(
     profile: &ProfileId,
     provider: &Provider,

@@ -1,4 +1,4 @@
-//! Dropping a login on purpose.
+//! Logout: removes a login at the user's request.
 
 use std::path::PathBuf;
 
@@ -11,21 +11,21 @@ use crate::refresh::error::RefreshError;
 use crate::refresh::recovery::{is_open, recover_intent, remove_finished_responses};
 use crate::refresh::request::{RefreshContext, attempts, key_of};
 
-/// What a logout did.
+/// The result of a logout.
 #[derive(Clone, Debug)]
 pub struct LoggedOut {
-    /// What became of the login at its issuer.
+    /// The result of the revocation at the issuer.
     pub revocation: Revocation,
     /// The other agents' stores that still hold the same refresh token. If it was revoked, it is
-    /// dead there too.
+    /// invalid there too.
     pub others: Vec<PathBuf>,
 }
 
-/// Removes the profile from our store, after `revoke` was given the chance to revoke it. It is
-/// removed whatever came of that.
+/// Removes the profile from our store, after `revoke` had the chance to revoke it. The profile is
+/// removed whatever the result of the revocation.
 ///
-/// A refresh that a dead process left half done is finished first, so that it is the living token
-/// that is revoked.
+/// A refresh that a crashed process left unfinished is finished first, so that the current token is
+/// revoked.
 pub async fn logout(
     profile: &ProfileId,
     provider: Option<&Provider>,
@@ -65,11 +65,11 @@ async fn end(
             Some(Credential::OAuth(login)) => login,
             _ => OAuthCredential::default(),
         };
-        // What was revoked and could not be removed would be of no use to anybody.
+        // Check first: a revoked login that cannot be removed is useless.
         context.store.check_writable()?;
         let known = provider.and_then(|provider| Some((provider, key_of(provider, &login)?)));
         let Some((provider, key)) = known else {
-            // Nothing that could be sent, so nothing that anybody else could be waiting for.
+            // There is no refresh token to send, so no other process can be waiting for its lock.
             let revocation =
                 if login.access.is_blank() { Revocation::NotOffered } else { revoke(&login).await };
             let revocation = unless_foreign(revocation, profile)?;
@@ -91,7 +91,7 @@ async fn end(
         if let Some(record) = lock.record()?.filter(is_open) {
             let email = document.profile(profile).and_then(|profile| profile.email);
             match recover_intent(&lock, &record, (&login, email.as_deref()), provider, context) {
-                // What nobody can read goes with the login it was for.
+                // An unreadable response is removed with its login.
                 Ok(false) | Err(RefreshError::Unmerged { .. }) => {}
                 Ok(true) => continue,
                 Err(error) => return Err(error),
@@ -124,11 +124,11 @@ async fn end(
             !is_another
         })?;
         if !is_ended {
-            // Somebody stored another token while the issuer was asked: it has to end, too.
+            // Another process stored a new token during the revocation: revoke that one too.
             continue;
         }
         remove_finished_responses(&store, context);
-        // With a record that says nothing it counts as one that nobody knows of.
+        // With a record of `State::None`, the response would look like one of an unknown token.
         store.remove_response(key)?;
         store.remove_kept_response(key)?;
         lock.remove_rescued()?;

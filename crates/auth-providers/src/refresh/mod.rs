@@ -1,8 +1,8 @@
-//! Refreshing: one function for every caller, and one request however many of them there are.
+//! Refresh: one function for every caller, and one request no matter how many callers there are.
 //!
 //! Read [`refresh`] first; it is the whole protocol in a dozen lines. `prepare` is the part before
-//! anything is sent, [`send`](send()) the part after which a token may have been used up. A caller
-//! that may be killed at any time runs the second in another process.
+//! anything is sent, [`send`](send()) the part after which a token may be used up. A caller that
+//! may be killed at any time runs `send` in another process.
 //!
 //! Locks are always taken in the order *token* (one refresh token, for all agents) → *store* →
 //! *directory* (Clawdbot's) → *endpoint*. A process that holds a store never waits for a token. The
@@ -42,15 +42,15 @@ pub use request::{Force, RefreshContext, Wanted, endpoint_of, key_of, not_asked,
 pub use rotation_chain::clear_record;
 pub use send::{block_on, send, send_blocking};
 
-/// The credential of a profile, refreshed first if that is due.
+/// The credential of a profile, refreshed first if it is due.
 ///
-/// However many processes call this at once, one of them spends the refresh token; the others
-/// wait for it and read what it stored. It blocks while it waits for locks, so give it a thread
-/// of its own.
+/// No matter how many processes call this at once, one of them uses the refresh token; the others
+/// wait for it and read what it stored. The function blocks while it waits for locks, so give it a
+/// thread of its own.
 ///
 /// `sender` is given the lock of the refresh token and returns what [`send`](send()) does: it is
-/// [`send_blocking`], or something that runs it in a process that outlives the caller. Once the
-/// request is sent, only the end of `send` saves the token response.
+/// [`send_blocking`], or a function that runs it in a process that outlives the caller. After the
+/// request is sent, the token response is saved only if `send` runs to its end.
 pub fn refresh<E: From<RefreshError>>(
     wanted: &Wanted,
     provider: &Provider,
@@ -75,17 +75,17 @@ pub fn refresh<E: From<RefreshError>>(
     }
 }
 
-/// What there is to do after looking.
+/// The next step after looking at the store.
 enum Prepared {
-    /// Nothing: this can be used.
+    /// Nothing: this credential can be used.
     Valid(Credential),
-    /// Send the refresh token whose lock this is.
+    /// Send the refresh token of this lock.
     Send(TokenLock),
 }
 
-/// Judges the end of a send: the credential if it can be used now, `None` to start again. What
-/// was forced is done, so from now on `wanted` forces nothing. `before` is what the store had when
-/// the caller began.
+/// Judges the result of a send: the credential if it can be used now, `None` to start again. A
+/// force applies once, so afterwards `wanted` forces nothing. `before` is the stored credential at
+/// the start of the call.
 fn after_send<E: From<RefreshError>>(
     sent: Result<bool, E>,
     wanted: &mut Wanted,
@@ -110,8 +110,8 @@ fn after_send<E: From<RefreshError>>(
                 None => Ok(None),
             }
         }
-        // A refresh that failed does not make a valid access token worse; but another account's,
-        // stored meanwhile, is not what was asked for.
+        // A failed refresh does not invalidate a valid access token. But a token of another
+        // account, stored meanwhile, is not what the caller asked for.
         Err(error) => match stored() {
             Some(credential)
                 if !was_forced
@@ -125,9 +125,9 @@ fn after_send<E: From<RefreshError>>(
     }
 }
 
-/// Everything before the request: finds that nothing is due, adopts what somebody else did,
-/// obeys the record of the token, recovers what a dead process left. Sends nothing. Each time it
-/// has to look again it uses up one of the caller's `attempts`.
+/// Everything before the request: returns a credential that needs no refresh, adopts the result of
+/// another process, obeys the token's record, and recovers the work of a crashed process. Sends
+/// nothing. Each new look at the store uses up one of the caller's `attempts`.
 fn prepare(
     wanted: &Wanted,
     provider: &Provider,
@@ -149,7 +149,8 @@ fn prepare(
         let lock = if is_usable {
             match context.records.try_lock(current.key) {
                 Ok(Some(lock)) => lock,
-                // Somebody is at it, or nobody can be; this one is good meanwhile.
+                // Another process holds the lock, or the lock is not available. This credential is
+                // still valid.
                 Ok(None) | Err(_) => return Ok(Prepared::Valid(credential)),
             }
         } else {
@@ -170,7 +171,7 @@ enum Decision {
     Send(TokenLock),
 }
 
-/// What the record of the locked token allows. `began` is when we began to wait for the lock.
+/// What the record of the locked token allows. `began` is when the wait for the lock began.
 fn decide(
     lock: TokenLock,
     before: &Current,
@@ -188,8 +189,8 @@ fn decide(
     let is_fresh = Credential::OAuth(current.login.clone()).is_fresh(now, wanted.at_least);
     let record = lock.record()?;
     if current.key != lock.key() {
-        // Somebody was here while we waited: a refresh of ours left a record, a login or a
-        // Clawdbot did not.
+        // The token changed while we waited. Our own refresh leaves a record; a login or Clawdbot
+        // does not.
         if record.is_none() {
             rotation_chain::note_successor(&lock, before, &current, wanted, context)?;
         }
@@ -199,7 +200,7 @@ fn decide(
         return Ok(Decision::Again);
     }
     let insists = forced && wanted.force == Force::Send;
-    // Written while we waited for the lock.
+    // Whether the record was written while we waited for the lock.
     let is_of_our_wait = |record: &Record| began < record.at && record.at <= now;
     let unavailable = |record: Record, retry_at: Option<Timestamp>| RefreshError::Unavailable {
         profile: profile.clone(),
@@ -231,8 +232,8 @@ fn decide(
             return Ok(Decision::Again);
         }
         State::Rejected | State::Revoked if !insists => {
-            // Nobody comes by its response any more, should its process have died before that was
-            // removed.
+            // No later step looks for the response to a refused token, so remove it here if a
+            // process crashed before removing it.
             if context.store.responses().is_ok_and(|responses| responses.contains(&current.key)) {
                 clear_up(context);
             }
@@ -242,7 +243,8 @@ fn decide(
             });
         }
         State::Waiting if !forced => {
-            // A clock that was set back must not make anybody wait for longer than we ever say.
+            // If the clock was set back, no caller may wait longer than the longest wait we ever
+            // write.
             let ahead = record.retry_at.filter(|at| *at > now && at.since(now) <= LONGEST_WAIT);
             if ahead.is_some() || is_of_our_wait(&record) {
                 if let Some(code) = record.code.as_deref().filter(|code| requires_login(code)) {
@@ -252,11 +254,11 @@ fn decide(
                 return Err(unavailable(record, ahead));
             }
         }
-        // The same bytes may be more to a newer program.
+        // A newer version may be able to read a response that an older one could not.
         State::Intent | State::Unmerged if apply_response(&record, insists)? => {
             return Ok(Decision::Again);
         }
-        // No response came to somebody for whom we waited: that is ours too. The next caller asks.
+        // The process we waited for got no response: report the same result. The next caller sends.
         State::Intent if !forced && record.code.is_some() && is_of_our_wait(&record) => {
             return Err(unavailable(record, None));
         }
@@ -270,5 +272,5 @@ fn decide(
     Ok(Decision::Send(lock))
 }
 
-/// No issuer is believed that wants us to wait longer; the margin is for clocks.
+/// A longer wait is not accepted from any issuer; the margin allows for clock differences.
 const LONGEST_WAIT: Duration = Duration::from_mins(61);

@@ -1,4 +1,5 @@
-//! What a process left behind that died with a token sent, or with its response not yet stored.
+//! Crash recovery: finishes the work of a process that crashed after it sent a token, or before it
+//! stored the response.
 
 use std::time::Duration;
 
@@ -15,9 +16,9 @@ use crate::refresh::error::RefreshError;
 use crate::refresh::request::{RefreshContext, Wanted, key_of};
 use crate::refresh::rotation_chain::{leads_to, logins};
 
-/// Finds out what became of a token whose process died with it, or whose answer nobody could read,
-/// at the store on whose behalf it was sent. `true`: it is known now, start again. `false`: nobody
-/// knows.
+/// Determines what became of a token whose process crashed, or whose response was unreadable, using
+/// the store that the refresh was for. `true`: the outcome is recorded, start again. `false`: the
+/// outcome is unknown.
 pub(super) fn recover_intent(
     lock: &TokenLock,
     record: &Record,
@@ -28,7 +29,7 @@ pub(super) fn recover_intent(
     recover_intent_with(lock, record, account, provider, context, apply::read)
 }
 
-/// The same, with another way to read the response.
+/// Like [`recover_intent`], with another function to read the response.
 pub(super) fn recover_intent_with(
     lock: &TokenLock,
     record: &Record,
@@ -72,7 +73,7 @@ pub(super) fn recover_intent_with(
                     Err(RefreshError::Unmerged { profile, store: path, reason })
                 }
             }
-            // The record says so now; the caller reads it.
+            // The outcome is in the record now; the caller reads it.
             Err(_) if is_judged(&applied) => Ok(true),
             Err(error) => Err(error),
         };
@@ -80,8 +81,8 @@ pub(super) fn recover_intent_with(
     if record.state == State::Unmerged {
         return Ok(false);
     }
-    // Without the response, a later token of that account in that profile is the only trace that a
-    // finished refresh leaves.
+    // Without the response, the only trace of a finished refresh is a later token of that account
+    // in that profile.
     let there = held.into_iter().find(|(id, _, _)| *id == record.profile);
     let later = there.filter(|(id, login, key)| {
         let email = document.profile(id).and_then(|profile| profile.email);
@@ -104,7 +105,7 @@ pub(super) fn recover_intent_with(
     Ok(true)
 }
 
-/// The response to the token of `lock`: the one that its process left, or the one that was kept.
+/// The response to the token of `lock`: from the crashed process, or the kept one.
 pub(super) fn response_to(
     lock: &TokenLock,
     store: &StoreLock,
@@ -118,7 +119,7 @@ pub(super) fn response_to(
     }
 }
 
-/// Whether the issuer said no, and the record says so now.
+/// Whether the issuer's refusal or failure was written to the record.
 fn is_judged(applied: &Result<Applied, RefreshError>) -> bool {
     matches!(
         applied,
@@ -128,19 +129,20 @@ fn is_judged(applied: &Result<Applied, RefreshError>) -> bool {
     )
 }
 
-/// What there was of other tokens beside a store.
+/// The result of recovering the responses to other tokens next to a store.
 pub(super) enum Recovered {
-    /// Nothing that could be finished.
+    /// There was nothing to finish.
     Nothing,
-    /// Something was: look again.
+    /// Something was finished: look again.
     Finished,
-    /// Somebody is about to finish the response of this token, and waits for the store.
+    /// Another process is about to finish the response of this token, and waits for the store.
     WithAnother(TokenKey),
 }
 
-/// Finishes the answers beside the locked store whose processes died before their tokens had a
-/// record. It must be done before any other token of that store is sent: once the token from such
-/// a response is used up, the response cannot be told from one that is still to be stored.
+/// Finishes the responses next to the locked store whose processes crashed before they updated the
+/// record of their token. This must happen before any other token of that store is sent: after the
+/// token in such a response is used up, the response cannot be told from one that still has to be
+/// stored.
 ///
 /// The lock of such a token is not waited for. If it is held, a living process still waits for the
 /// response, or has it and waits for this store.
@@ -171,7 +173,7 @@ pub(super) fn recover_crashed(
             return Ok(Recovered::WithAnother(key));
         };
         let Some(stored) = stored else {
-            // Its place was reserved, and nothing came.
+            // The file was reserved, and no response came.
             store.remove_response(key)?;
             continue;
         };
@@ -179,9 +181,9 @@ pub(super) fn recover_crashed(
         let wanted = Wanted::now(record.profile);
         let response = apply::read(&stored, None, provider);
         let at = stored.received_at;
-        // The other agents find their way by the record.
+        // The other agents find the new token through the record.
         match apply::apply_response(response, at, None, &lock, store, &wanted, provider, context) {
-            // It stays, and is told to people.
+            // The response stays in its file, and is reported to the user.
             Ok(Applied::Homeless { .. }) => {}
             Err(RefreshError::Store(error)) => return Err(error.into()),
             Ok(Applied::Stored { .. }) | Err(_) => recovered = Recovered::Finished,
@@ -190,20 +192,21 @@ pub(super) fn recover_crashed(
     Ok(recovered)
 }
 
-/// Removes the answers beside a store that are in it already: their process died before it could.
+/// Removes the response files next to a store whose tokens are already stored: their process
+/// crashed before it could remove them.
 pub(super) fn remove_finished_responses(store: &StoreLock, context: RefreshContext<'_>) {
-    // Best effort; who sends a token looks again.
+    // Best effort; a later send checks again.
     for key in store.responses().unwrap_or_default() {
-        // Without any record nobody knows, so it stays.
+        // Without a record the outcome is unknown, so the file stays.
         if let Ok(Some(record)) = context.records.peek(key)
             && !is_open(&record)
         {
-            // Whoever comes next tries again.
+            // The next caller tries again.
             let _ = store.remove_response(key);
         }
     }
     for key in context.records.rescued() {
-        // Whoever holds its lock takes care of it.
+        // If another process holds the lock, it takes care of the file.
         if let Ok(Some(lock)) = context.records.try_lock(key)
             && let Ok(Some(record)) = lock.record()
             && !is_open(&record)
@@ -213,18 +216,18 @@ pub(super) fn remove_finished_responses(store: &StoreLock, context: RefreshConte
     }
 }
 
-/// Whether the response to a token is not in any store yet.
+/// Whether the response to a token may still have to be stored.
 pub(super) fn is_open(record: &Record) -> bool {
     matches!(record.state, State::Intent | State::Unmerged)
 }
 
-/// After a process of ours died: gives its lock on the store back, and clears up after it, so
-/// that Clawdbot need not wait until that looks stale. Best effort.
+/// Cleans up after a crashed process of ours and releases its lock on the store, so that Clawdbot
+/// need not wait until that lock looks stale. Best effort.
 pub fn clear_up(context: RefreshContext<'_>) {
     if let Ok(store) = context.store.clone().with_timeout(CLEAR_UP).lock_for_refresh() {
         remove_finished_responses(&store, context);
     }
 }
 
-/// Whoever holds the lock longer than that is alive.
+/// A process that holds the lock longer than this is alive.
 const CLEAR_UP: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! What every part of a refresh shares: the request, what it acts on, and the login it is about.
+//! What all parts of a refresh share: the request, its context, and the login.
 
 use std::time::Duration;
 
@@ -15,44 +15,44 @@ use crate::provider::Provider;
 use crate::refresh::account::Identity;
 use crate::refresh::error::RefreshError;
 
-/// What a refresh acts on.
+/// The stores, records, network and clock that a refresh uses.
 #[derive(Clone, Copy)]
 pub struct RefreshContext<'a> {
     /// The store that has the profile.
     pub store: &'a Store,
     /// The stores of the other agents, which may hold copies of the same refresh token.
     pub siblings: &'a [Store],
-    /// What became of each refresh token.
+    /// The record of each refresh token.
     pub records: &'a Records,
     /// The network.
     pub http: &'a dyn HttpClient,
     /// The time.
     pub clock: &'a dyn Clock,
-    /// How long to wait for others who refresh the same token.
+    /// How long to wait for another process that refreshes the same token.
     pub timeout: Duration,
 }
 
-/// What the caller wants.
+/// The caller's request.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Wanted {
-    /// Of which profile.
+    /// The profile.
     pub profile: ProfileId,
-    /// The credential must live at least that long.
+    /// The minimum remaining lifetime of the credential.
     pub at_least: Duration,
-    /// Whether to refresh what needs no refresh.
+    /// Whether to refresh even if no refresh is due.
     pub force: Force,
-    /// Forces only if the access token in the store still has this SHA-256 (hexadecimal): it is
-    /// the one that failed.
+    /// If set, force only if the access token in the store still has this SHA-256 (hexadecimal),
+    /// which is that of the failed token.
     pub only_if: Option<String>,
 }
 
-/// How much a caller insists.
+/// How strongly a caller forces a refresh.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Force {
-    /// Refresh what is about to end.
+    /// Refresh only a credential that is about to expire.
     #[default]
     No,
-    /// Refresh what is still valid, and do not wait for a time the issuer has set.
+    /// Refresh even a valid credential, and ignore a wait that the issuer has set.
     Refresh,
     /// Send even a token that was refused before, or that is a stale copy. Once.
     Send,
@@ -64,13 +64,13 @@ pub fn token_sha256(token: &Secret) -> String {
 }
 
 impl Wanted {
-    /// A credential of `profile` that can be used now.
+    /// A request for a credential of `profile` that can be used now.
     pub fn now(profile: ProfileId) -> Self {
         Self { profile, at_least: Duration::ZERO, force: Force::No, only_if: None }
     }
 
-    /// The same; and `force` is about the access token that `document` has now. Once that is
-    /// gone, somebody has done for us what it asks for.
+    /// This request, with `force` bound to the access token that `document` has now. If the token
+    /// changes, another process has already done what `force` asks for.
     #[must_use]
     pub fn about(&self, document: &Document) -> Self {
         let is_open = self.force != Force::No && self.only_if.is_none();
@@ -87,7 +87,7 @@ impl Wanted {
     }
 }
 
-/// A login as it is in a store now, and where its refresh token goes.
+/// The login in a store, and the target of its refresh token.
 pub(super) struct Current {
     pub(super) login: OAuthCredential,
     pub(super) email: Option<String>,
@@ -128,14 +128,14 @@ pub fn not_asked(profile: &ProfileId, note: EndpointNote) -> RefreshError {
     }
 }
 
-/// What a profile is to a refresh.
+/// What a refresh found in the store.
 pub(super) enum Look {
-    /// There is nothing to refresh: use this, as it is.
+    /// There is nothing to refresh: use this credential as it is.
     Done(Credential),
     Login(Box<Current>),
 }
 
-/// Finds the profile, and whether it is one that can be refreshed.
+/// Finds the profile, and checks whether it can be refreshed.
 pub(super) fn look(
     document: &Document,
     wanted: &Wanted,
@@ -171,7 +171,7 @@ pub(super) fn look(
             Ok(Look::Login(Box::new(Current { login, email, target, key })))
         }
         Err(TargetError::NotRefreshable { .. }) => {
-            // Whatever its refresh token is for, the access token is good until its end.
+            // Even if the refresh token cannot be used, the access token is valid until its expiry.
             let mut usable = login;
             usable.refresh = Secret::default();
             let reason =
@@ -196,12 +196,12 @@ pub(super) fn look(
     }
 }
 
-/// The name of a refresh token.
+/// The key of a refresh token.
 pub(super) fn key(target: &RefreshTarget, refresh: &Secret) -> TokenKey {
     TokenKey::new(&target.token_endpoint, &target.client_id, refresh)
 }
 
-/// The name of a login's refresh token; `None` if it has none or it cannot be sent anywhere.
+/// The key of a login's refresh token; `None` if it has none or has no target.
 pub fn key_of(provider: &Provider, login: &OAuthCredential) -> Option<TokenKey> {
     if login.refresh.is_blank() {
         return None;
@@ -217,13 +217,13 @@ pub fn endpoint_of(provider: &Provider, login: &OAuthCredential) -> Option<Endpo
     provider.refresh_target(login).ok().map(|target| target.endpoint_key())
 }
 
-/// The attempts of one caller: the first, and five times it may start again.
+/// The attempts of one caller: the first, and five restarts.
 pub(super) type Attempts = std::ops::RangeInclusive<u32>;
 
-/// All the attempts of a caller who begins.
+/// All attempts, for a caller that starts.
 pub(super) fn attempts() -> Attempts {
     0..=RESTARTS
 }
 
-/// How often we start again before we give up on a store that keeps changing under us.
+/// How many times to start again before giving up on a store that keeps changing.
 const RESTARTS: u32 = 5;

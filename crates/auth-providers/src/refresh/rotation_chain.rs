@@ -1,4 +1,5 @@
-//! A refresh token and its successors: who holds which, and which of them is alive.
+//! Rotation chains: a refresh token and its successors, the stores that hold them, and which of
+//! them is current.
 
 use std::collections::HashSet;
 
@@ -12,17 +13,17 @@ use crate::refresh::account::is_same_account;
 use crate::refresh::error::RefreshError;
 use crate::refresh::request::{Current, RefreshContext, Wanted, key_of};
 
-/// The token at the end of a chain of successors, and the record that leads there.
+/// The last token of a rotation chain, and the record that names it.
 pub(super) struct End {
     pub(super) key: TokenKey,
     pub(super) named_by: Record,
 }
 
-/// Where the successors of a token lead.
+/// The end of a rotation chain.
 pub(super) enum Chain {
-    /// To this one; `None` if there is no successor.
+    /// It ends at this token; `None` if there is no successor.
     Ends(Option<End>),
-    /// Back to one of these, which are all.
+    /// It is a cycle; these are all tokens seen.
     Closes(HashSet<TokenKey>),
 }
 
@@ -61,8 +62,8 @@ pub(super) fn leads_to(
     Ok(false)
 }
 
-/// Whether a login's token was used up since we obtained it. Such a token is written nowhere: the
-/// one that took its place may be in that very store's backup, and nowhere else.
+/// Whether a login's token was used up after we obtained it. Such a token is never written to a
+/// store: that store may hold its successor in the backup, and it may exist nowhere else.
 pub(super) fn is_used_up(
     login: &OAuthCredential,
     provider: &Provider,
@@ -74,17 +75,17 @@ pub(super) fn is_used_up(
     }))
 }
 
-/// What the token that a store holds now is to the one that was locked.
+/// The relation of the token now in the store to the locked token.
 enum Relation {
-    /// It took its place.
+    /// It is a successor of the locked token.
     Successor,
-    /// Something else happened; start again.
+    /// There is no such relation; start again.
     Unrelated,
-    /// It is another account's.
+    /// It belongs to another account.
     OtherAccount,
 }
 
-/// Judges the token that took the place of the locked one before we held the store.
+/// Classifies the token that replaced the locked one before we had the store's lock.
 fn relation(
     before: &Current,
     current: &Current,
@@ -101,11 +102,11 @@ fn relation(
     }
 }
 
-/// The store holds another token than the locked one: records that token as the successor, if it
-/// is one.
+/// Called if the store holds another token than the locked one: records that token as the
+/// successor, if it is one.
 ///
 /// # Errors
-/// It is another account's.
+/// It belongs to another account.
 pub(super) fn note_successor(
     lock: &TokenLock,
     before: &Current,
@@ -126,7 +127,7 @@ pub(super) fn note_successor(
     }
 }
 
-/// The refresh tokens of `provider` in a document, by profile.
+/// The logins of `provider` in a document, with their profiles and token keys.
 pub(super) fn logins(
     document: &Document,
     provider: &Provider,
@@ -140,8 +141,8 @@ pub(super) fn logins(
     logins.collect()
 }
 
-/// An issuer may give us a token once more that was used up before: it is living again, so its
-/// record is cleared, as a login would. `lock` is that of the token which was sent.
+/// An issuer may issue a token again that was used up before. It is valid again, so its record is
+/// cleared, as a login does. `lock` is the lock of the token that was sent.
 pub(super) fn revive(
     lock: TokenLock,
     successor: TokenKey,
@@ -149,9 +150,9 @@ pub(super) fn revive(
     context: RefreshContext<'_>,
 ) {
     let key = lock.key();
-    // Never two locks of one kind.
+    // Never hold two locks of one kind.
     drop(lock);
-    // Should it fail, the chain is closed, and whoever comes makes the best of it.
+    // If this fails, the chain stays a cycle, which `heal` can handle.
     if successor == key || !leads_to(successor, key, context.records).unwrap_or(false) {
         return;
     }
@@ -164,8 +165,8 @@ pub(super) fn revive(
     }
 }
 
-/// Forgets what became of the token of a new login: the issuer has just given it to us. That it
-/// was given to our store is noted, where it can be.
+/// Clears the record of a new login's token, because the issuer has just issued it. If possible,
+/// the record also notes that it was issued for our store.
 pub fn clear_record(
     login: &OAuthCredential,
     profile: &ProfileId,
@@ -176,7 +177,7 @@ pub fn clear_record(
     let path = context.store.canonical_path();
     let begun = Record::new(State::None, &path, profile, context.clock.now());
     if context.records.peek(key)?.is_none() {
-        // Without the note it counts as a copy, should another agent have a later login.
+        // Without this note the login counts as a copy if another agent has a later one.
         if let Ok(Some(lock)) = context.records.try_lock(key) {
             let _ = lock.write(&begun);
         }

@@ -1,5 +1,4 @@
-//! The request, from the first lock under which it may be sent to the last record of what came
-//! of it.
+//! The request of a refresh, from the first lock to the final record.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,8 +19,8 @@ use crate::refresh::recovery::Recovered;
 use crate::refresh::request::{Current, Look, RefreshContext, Wanted, check_endpoint, look};
 use crate::refresh::{copies, recovery, rotation_chain};
 
-/// Sends the refresh token whose lock this is, and saves what comes back, before anything else is
-/// done with it. `true`: something was sent and saved; `false`: start again, nothing was sent.
+/// Sends the refresh token of `lock`, and saves the response before anything else is done with it.
+/// `true`: something was sent and saved; `false`: nothing was sent, start again.
 ///
 /// The store is not locked during the request. Nothing may stop this function between the request
 /// and its end.
@@ -84,13 +83,14 @@ pub async fn send(
                 reason
             }
         };
-        // Nobody knows whether the token was used up. Sending it again is never worse than not
-        // sending it: if it was not, it works; if it was, its successor exists nowhere.
+        // The token may or may not have been used up. Sending it again is never worse than not
+        // sending it: if it was not used up, it works; if it was, its successor exists nowhere.
         match delays.next() {
             Some(delay) if store.age() + *delay < DEADLINE => tokio::time::sleep(*delay).await,
             _ => {
                 let _ = response_file.remove();
-                // Those who wait for us share what became of it. Best effort: the intent is there.
+                // Callers that wait for us share this outcome. Best effort: the intent is already
+                // recorded.
                 let without_response =
                     Record { code: Some(reason.clone()), ..record(State::Intent) };
                 let _ = lock.write(&without_response);
@@ -107,7 +107,7 @@ pub async fn send(
     };
     if let Err(error) = response_file.store(&stored) {
         tracing::warn!(%error, "the answer goes to another disk");
-        // Should this fail too, it still goes into the store from memory.
+        // If this fails too, the response still goes into the store from memory.
         if let Err(error) = lock.rescue(&stored) {
             tracing::warn!(%error, "the answer is in memory only");
         }
@@ -216,7 +216,7 @@ fn save(
         )
     };
     let applied = match apply_response() {
-        // Once more, with a new file: what failed may have been that of the old one.
+        // Try once more, with a new file: the error may have been in the old one.
         Err(RefreshError::Store(StoreError::Io { .. })) => apply_response(),
         applied => applied,
     };
@@ -263,7 +263,7 @@ fn note_endpoint(
     }
 }
 
-/// [`send`] on a runtime of this thread.
+/// Runs [`send`] on a new runtime in this thread.
 pub fn send_blocking(
     lock: TokenLock,
     wanted: &Wanted,
@@ -273,7 +273,7 @@ pub fn send_blocking(
     block_on(send(lock, wanted, provider, context))?
 }
 
-/// Runs `future` on a runtime of this thread.
+/// Runs `future` on a new runtime in this thread.
 pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, RefreshError> {
     let started = runtime().map_err(|source| StoreError::Io {
         action: "start the network for",
@@ -283,7 +283,8 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, RefreshError> {
     Ok(started?.block_on(future))
 }
 
-/// What the operating system refuses before anything is sent is about saving the result.
+/// An error of the operating system before anything is sent means that the result could not be
+/// saved.
 fn cannot_save(wanted: &Wanted, error: StoreError) -> RefreshError {
     match error {
         source @ StoreError::Io { .. } => {
@@ -293,7 +294,8 @@ fn cannot_save(wanted: &Wanted, error: StoreError) -> RefreshError {
     }
 }
 
-/// Whether a header field is needed to read the body, now or from its file. Others may be secret.
+/// Whether a header field is needed to read the body, now or from its file. Other fields may be
+/// secret.
 fn says_how_to_read((name, value): &(String, String)) -> bool {
     READING.iter().any(|known| name.eq_ignore_ascii_case(known)) && value.len() <= LONGEST_FIELD
 }
@@ -305,7 +307,7 @@ fn unavailable(wanted: &Wanted, reason: String, retry_at: Option<Timestamp>) -> 
 /// From the moment the store is unlocked: Clawdbot waits for its lock 43 s at least.
 const DEADLINE: Duration = Duration::from_secs(20);
 const FIRST_ATTEMPT: Duration = Duration::from_secs(12);
-/// What a response cannot be read without.
+/// The header fields that are needed to read a response.
 const READING: [&str; 5] =
     ["cf-mitigated", "content-encoding", "content-type", "date", "retry-after"];
 const LONGEST_FIELD: usize = 200;
@@ -313,5 +315,5 @@ const LONGEST_FIELD: usize = 200;
 /// for.
 const LOOKS: u32 = 8;
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
-/// How long after a lost response the same token is sent again.
+/// The delays before the same token is sent again after a lost response.
 const REPLAYS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];

@@ -1,5 +1,5 @@
-//! The store as it was last read, for programs that ask again and again: one question to the
-//! system tells that nothing has changed, and no byte is read.
+//! A cache of the store for programs that ask often: one system call shows that the store has not
+//! changed, and no byte is read.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -7,20 +7,20 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use auth_store::{Credential, ProfileId, Stamp, Store, StoreError, Timestamp};
 
-/// What a store held when it was last read.
+/// The content of a store when it was last read.
 #[derive(Default)]
 pub struct Warm(RwLock<Option<Arc<Seen>>>);
 
 struct Seen {
     stamp: Stamp,
-    /// Kept open, so that no other file gets its number.
+    /// Kept open, so that no other file gets the same inode number.
     _file: File,
     credentials: HashMap<ProfileId, Credential>,
 }
 
 impl Warm {
     /// The credential of the profile `id` in `store`, which is read only if it may have changed.
-    /// `None`: there is no usable entry of that id.
+    /// `None`: there is no usable entry for that id.
     ///
     /// # Errors
     /// Those of [`Store::read`].
@@ -83,7 +83,7 @@ mod tests {
             self.store.update(|it| it.put(&"a".into(), "acme", &key, &Map::new())).unwrap();
         }
 
-        /// The key, asked for that much later than now.
+        /// The key, requested `later` than now.
         fn ask(&self, later: Duration) -> Option<String> {
             self.ask_at(SystemClock.now().plus(later))
         }
@@ -133,11 +133,11 @@ mod tests {
         assert_eq!(world.ask(LATER).as_deref(), Some("one"));
         world.put("two");
         assert_eq!(world.ask(LATER).as_deref(), Some("two"));
-        // In place, of the same length, and with the time of its content put back.
+        // Written in place, with the same length, and with the modification time restored.
         let text = std::fs::read_to_string(world.store.path()).unwrap().replace("two", "six");
         let mut file = File::options().write(true).open(world.store.path()).unwrap();
         let before = file.metadata().unwrap();
-        // Until the file system's clock has gone on.
+        // Wait for the file system's clock to advance.
         while Stamp::from_metadata(&file.metadata().unwrap()) == Stamp::from_metadata(&before) {
             file.rewind().unwrap();
             file.write_all(text.as_bytes()).unwrap();
@@ -154,7 +154,7 @@ mod tests {
         world.put("one");
         world.ask(LATER);
         auth_store::write_atomic(world.store.path(), b"{").unwrap();
-        // From the backup, and the damage is told to whoever reads the store itself.
+        // From the backup; the damage is reported to callers that read the store itself.
         assert_eq!(world.ask(LATER).as_deref(), Some("one"));
         for entry in std::fs::read_dir(world.store.path().parent().unwrap()).unwrap() {
             let path = entry.unwrap().path();

@@ -1,9 +1,9 @@
-//! The tokens of one agent, for a program that embeds this: store, refresh and network put
-//! together.
+//! The tokens of one agent, for a program that embeds this crate: store, refresh and network
+//! combined.
 //!
 //! [`TokenSink::credential`] refreshes in a thread, which outlives the task that asked. The command
-//! line calls [`TokenSink::credential_by`] with a sender that is a process of its own, since that
-//! outlives the command.
+//! line calls [`TokenSink::credential_by`] with a sender that is a separate process, since a
+//! process outlives the command.
 
 mod cache;
 
@@ -24,15 +24,15 @@ use crate::refresh::{self, Force, RefreshContext, RefreshError, Wanted};
 
 pub use cache::Warm;
 
-/// Everything that is needed to hand out the credentials of an agent.
+/// Everything needed to provide the credentials of an agent.
 pub struct TokenSink {
     /// The agent's store.
     pub store: Store,
     /// The stores of the other agents, which may hold copies of the same refresh tokens.
     pub siblings: Vec<Store>,
-    /// What became of each refresh token.
+    /// The record of each refresh token.
     pub records: Records,
-    /// The providers that are known.
+    /// The known providers.
     pub providers: Providers,
     /// The network.
     pub http: Box<dyn HttpClient>,
@@ -40,13 +40,13 @@ pub struct TokenSink {
     pub clock: Arc<dyn Clock>,
     /// How long to wait for locks.
     pub timeout: Duration,
-    /// The refreshes that are under way in this process.
+    /// The refreshes in progress in this process.
     pub flights: Flights,
     /// The store as it was last read.
     pub warm: Warm,
 }
 
-/// The refreshes that are under way in this process, each with those who wait for it.
+/// The refreshes in progress in this process, each with its waiting tasks.
 #[derive(Default)]
 pub struct Flights(Mutex<HashMap<FlightKey, Landing>>);
 
@@ -55,7 +55,7 @@ type Landing = watch::Receiver<Option<TokenResponse>>;
 type TokenResponse = Result<Credential, Arc<RefreshError>>;
 
 impl TokenSink {
-    /// What a refresh acts on.
+    /// The context for a refresh.
     pub fn refresh_context(&self) -> RefreshContext<'_> {
         RefreshContext {
             store: &self.store,
@@ -67,14 +67,14 @@ impl TokenSink {
         }
     }
 
-    /// The provider of a profile; `None` if nobody described it.
+    /// The provider of a profile; `None` if it is unknown.
     pub fn provider_of(&self, profile: &Profile) -> Option<&Provider> {
         self.providers.find(&profile.provider)
     }
 
-    /// The stored credential of `profile`, if nothing need be refreshed for it to be used at once.
-    /// It neither waits nor needs a runtime: a store that has not changed since the last time
-    /// costs one question to the system. `None`: ask [`credential`](Self::credential).
+    /// The stored credential of `profile`, if it can be used at once without a refresh. This
+    /// neither waits nor needs a runtime: for a store that has not changed it costs one system
+    /// call. `None`: call [`credential`](Self::credential).
     ///
     /// # Errors
     /// The store is damaged or cannot be read.
@@ -88,10 +88,10 @@ impl TokenSink {
         Ok(stored.filter(|it| it.is_fresh(now, at_least)))
     }
 
-    /// A credential that can be used now, refreshed first if that is due.
+    /// A credential that can be used now, refreshed first if it is due.
     ///
-    /// However many tasks ask at once, one refresh is under way; it goes on if they all stop
-    /// waiting. A key that is kept elsewhere comes as [`Credential::Reference`].
+    /// No matter how many tasks ask at once, only one refresh runs; it continues even if they all
+    /// stop waiting. A key that is kept elsewhere is returned as [`Credential::Reference`].
     ///
     /// # Errors
     /// See [`RefreshError`]: each variant says what to do next.
@@ -110,8 +110,8 @@ impl TokenSink {
         }
     }
 
-    /// The same in this thread, which it blocks: a refresh token goes to `sender` with its lock,
-    /// as in [`refresh::refresh`].
+    /// Like [`credential`](Self::credential), but in this thread, which it blocks. A refresh token
+    /// goes to `sender` with its lock, as in [`refresh::refresh`].
     ///
     /// # Errors
     /// Those of a refresh, and those of `sender`.
@@ -135,7 +135,7 @@ impl TokenSink {
     fn join_or_start(self: &Arc<Self>, wanted: Wanted) -> Landing {
         let key = (wanted.clone(), wanted.force != Force::No);
         let mut flights = self.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that is closed has crashed.
+        // A closed channel means that its refresh crashed.
         if let Some(landing) = flights.get(&key).filter(|it| it.has_changed().is_ok()) {
             return landing.clone();
         }
@@ -148,16 +148,16 @@ impl TokenSink {
             };
             let response = sink.credential_by(&wanted, sender);
             sink.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-            // Everybody may have stopped waiting.
+            // All tasks may have stopped waiting.
             let _ = land.send(Some(response.map_err(Arc::new)));
         };
-        // Where the system has no thread for it, the landing is closed.
+        // If the system cannot start a thread, the channel is closed.
         let _ = std::thread::Builder::new().spawn(fly);
         landing
     }
 }
 
-/// A credential that nobody here can refresh.
+/// The result for a credential that cannot be refreshed here.
 fn without_provider(
     credential: Credential,
     wanted: &Wanted,

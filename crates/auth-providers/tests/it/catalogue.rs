@@ -1,6 +1,5 @@
-//! Each provider of the catalogue: what it is sent, to the byte, what is kept of its answers, and
-//! the errors that are known of it. The servers are scripts; nobody can reach the real ones from
-//! a test.
+//! Each provider of the catalogue: its requests, to the byte, what is stored of its responses, and
+//! its known errors. The servers are scripts, since a test cannot reach the real ones.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -25,7 +24,7 @@ fn catalogue(id: &str, env: &[(&str, &str)]) -> Provider {
     providers.find(&ProviderId::new(id)).unwrap().clone()
 }
 
-/// Logs in by device code; `answers` are the code and the polls.
+/// Logs in by device code; `answers` are the responses with the code and to the polls.
 fn by_device(
     provider: &Provider,
     flow: Flow,
@@ -37,7 +36,7 @@ fn by_device(
     (outcome, http.asked(), auth_providers::Waiting::elapsed(&time))
 }
 
-/// Logs in by pasting the address the browser ends on, made of the redirect URI and the state.
+/// Logs in by pasting the browser's final address, made of the redirect URI and the state.
 fn by_paste(
     provider: &Provider,
     flow: Flow,
@@ -46,7 +45,7 @@ fn by_paste(
 ) -> (Result<Login, LoginError>, Vec<Asked>, BTreeMap<String, String>, String) {
     let mut provider = provider.clone();
     if let Some(redirect) = &mut provider.redirect {
-        // Tests run side by side, and a developer may hold the real port.
+        // Tests run in parallel, and a developer's program may use the real port.
         redirect.ports = Vec::new();
     }
     let seen = Arc::new(Mutex::new((BTreeMap::new(), String::new())));
@@ -93,7 +92,7 @@ fn oauth(login: &Login) -> &OAuthCredential {
     }
 }
 
-/// What a refresh of that login sends, as fields of a form.
+/// Checks the refresh request of that login, as fields of a form.
 fn refresh(provider: &Provider, login: &OAuthCredential, wanted: &[(&str, &str)], url: &str) {
     let target = provider.refresh_target(login).unwrap();
     let request = target.request(&login.refresh, Duration::from_secs(12));
@@ -107,7 +106,7 @@ fn refresh(provider: &Provider, login: &OAuthCredential, wanted: &[(&str, &str)]
     form(&asked, wanted);
 }
 
-/// What a refused refresh means: `rejected`, `misconfigured`, `unavailable`.
+/// The meaning of a refused refresh: `rejected`, `misconfigured`, `unavailable`.
 fn refused(provider: &Provider, status: u16, body: &Value) -> &'static str {
     match provider.read_response(status, &[], body.to_string().as_bytes(), NOW) {
         TokenResponse::Tokens(_) => "tokens",
@@ -339,7 +338,7 @@ mod github_copilot {
         let Credential::Token { token, expires } = &login.credential else { panic!("{login:?}") };
         assert_eq!((token.expose(), *expires), ("ghu_x", None));
         assert_eq!((login.email, login.warnings), (None, Vec::new()));
-        // The number, not the name, which its owner may change.
+        // The number, because the user can change the name.
         assert_eq!(login.account_id.as_deref(), Some("583231"));
         assert_eq!(copilot.profile_name.as_deref(), Some("github"));
         let oauth = OAuthCredential { refresh: "ghu_x".into(), ..OAuthCredential::default() };
@@ -419,7 +418,7 @@ mod qwen_portal {
         assert_eq!(refused(&qwen, 400, &json!({"error": "invalid_client"})), "misconfigured");
         assert_eq!(refused(&qwen, 400, &json!("<html>")), "unavailable");
         assert_eq!(refused(&qwen, 401, &json!({})), "unavailable");
-        // The control: others' 400 proves nothing.
+        // The control: for other providers a 400 proves nothing.
         assert_eq!(refused(&catalogue("chutes", &[]), 400, &json!({})), "unavailable");
     }
 }
@@ -430,13 +429,13 @@ mod minimax_portal {
     const CLIENT: (&str, &str) = ("client_id", "78257093-7e40-4613-99e0-527b14b39113");
     const TOKEN: &str = "https://account.minimax.io/oauth2/token";
 
-    /// Logs in against a server that repeats this state, or the right one.
+    /// Logs in at a server that repeats this state, or the correct one.
     fn run(
         state: Option<&str>,
         polls: Vec<(u16, Value)>,
     ) -> (Result<Login, LoginError>, Vec<Asked>, Duration) {
         let minimax = catalogue("minimax-portal", &[]);
-        // The state is a function of the entropy, so ask once to learn it.
+        // The state is a function of the entropy, so one request reveals it.
         let probe = Responses::new([(503, json!(""))]);
         let flow = Flow::DeviceCodeMinimax;
         let _ = block_on(DeviceLogin::begin(&minimax, flow, entropy(), &probe, &NOW));
@@ -496,7 +495,7 @@ mod minimax_portal {
         let (outcome, _, time) = run(None, odd);
         assert!(matches!(outcome, Err(LoginError::Refused { .. })), "{outcome:?}");
         assert_eq!(time, Duration::from_secs(6));
-        // The code ends when its response said, in absolute milliseconds.
+        // The code expires at the time in its response, in absolute milliseconds.
         let (outcome, asked, _) =
             run(None, (0..199).map(|_| (200, json!({"status": "x"}))).collect());
         assert!(matches!(outcome, Err(LoginError::CodeEnded)), "{outcome:?}");
@@ -857,7 +856,7 @@ mod anthropic {
     }
 }
 
-/// Whatever else is odd about a response, a rotated refresh token is at hand.
+/// A rotated refresh token is available, whatever else is wrong with a response.
 #[test]
 fn a_rotated_refresh_token_is_kept_by_every_provider() {
     let all = [

@@ -1,4 +1,4 @@
-//! Logins by device code: when it is asked, and what ends it (RFC 8628 §3.5).
+//! Device login: when it polls, and what ends it (RFC 8628 §3.5).
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{NOW, Responses, Time, acme, block_on, nobody, provider};
 
-/// `acme` with a device endpoint, that names nobody.
+/// `acme` with a device endpoint, without an account in its responses.
 fn manifest() -> Value {
     let mut manifest = acme();
     manifest["flows"] = json!(["device_code"]);
@@ -40,7 +40,8 @@ fn tokens() -> (u16, Value) {
     )
 }
 
-/// Logs in against these answers to polls; when each poll was sent, in seconds from the code.
+/// Logs in with these responses to polls; returns when each poll was sent, in seconds since the
+/// code.
 fn run(code: Value, polls: Vec<(u16, Value)>) -> (Result<Login, LoginError>, Vec<u64>) {
     let time = Time::default();
     let sent_at = Arc::new(Mutex::new(Vec::new()));
@@ -238,7 +239,8 @@ fn the_device_code_is_in_no_message() {
 }
 
 proptest! {
-    /// Whatever the server says, nobody asks sooner than the interval, or after the end.
+    /// Whatever the server responds, no poll is sent before the interval, or after the code
+    /// expired.
     #[test]
     fn polls_keep_their_distance(
         interval in 1_u64..20,

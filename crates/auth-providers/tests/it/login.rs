@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Deeds, Issuer, NOW, Url, User, acme, block_on, jwt, provider};
 
-/// Answers token requests with these tokens, whose ID token has these claims and the nonce of the
-/// login.
+/// Responds to token requests with these tokens, whose ID token has these claims and the nonce of
+/// the login.
 fn issuer(
     claims: Value,
     nonce: Arc<Mutex<String>>,
@@ -34,7 +34,7 @@ fn claims() -> Value {
         "exp": NOW.0 / 1000 + 60})
 }
 
-/// A user whose browser comes back with a code; the nonce goes to the issuer.
+/// A user whose browser returns with a code; the nonce is passed to the issuer.
 fn visitor(nonce: &Arc<Mutex<String>>) -> User {
     let nonce = Arc::clone(nonce);
     User::new(move |url: &Url, redirect: &str| {
@@ -222,7 +222,7 @@ fn a_denied_consent_ends_the_login_and_nothing_is_exchanged() {
     assert!(!user.page().contains("You are signed in"));
 }
 
-/// What becomes of a login whose ID token has `change` in its claims.
+/// The result of a login whose ID token has `change` in its claims.
 fn with_claims(change: &Value) -> Result<Finished, LoginError> {
     let mut claims = claims();
     for (name, value) in change.as_object().unwrap() {
@@ -334,7 +334,7 @@ fn a_provider_without_a_browser_login_says_so() {
     assert!(matches!(error, LoginError::NoSuchFlow { .. }), "{error}");
 }
 
-/// What becomes of a login whose code is answered like this, and whose userinfo answers like that.
+/// The result of a login with this token response and this userinfo response.
 fn received(tokens: &'static str, userinfo: (u16, &'static str)) -> Result<Finished, LoginError> {
     let mut manifest = acme();
     manifest["identity"] = json!({"source": "userinfo", "account": "/sub"});

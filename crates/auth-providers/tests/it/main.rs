@@ -1,4 +1,5 @@
-//! The drivers through the public API: a real listener, a fake issuer that is a closure.
+//! The login and refresh drivers through the public API: a real listener, and a fake issuer that is
+//! a closure.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 

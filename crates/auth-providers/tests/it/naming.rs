@@ -1,4 +1,4 @@
-//! What a new profile is called.
+//! Names of new profiles.
 
 use auth_providers::{Login, TakenProfile, profile_name};
 use auth_store::{Credential, Document, OAuthCredential, Profile, ProfileId, ProviderId};
@@ -64,7 +64,7 @@ fn a_second_account_never_overwrites_the_first() {
     check(&login(Some("a/ b"), None), &stored, "acme:default-ab");
 }
 
-/// GitHub's tokens, say: the account is asked for at the login, and Clawdbot did not ask.
+/// For example GitHub's tokens: our login asks for the account, and Clawdbot's did not.
 #[test]
 fn a_token_never_takes_the_place_of_one_whose_account_is_not_known_to_be_the_same() {
     let token = |account: Option<&str>| {
@@ -87,7 +87,7 @@ fn a_token_never_takes_the_place_of_one_whose_account_is_not_known_to_be_the_sam
     assert_eq!(name(&unknown, &stored), "acme:hub-2");
     let stored = [("acme:hub", unknown.clone())];
     assert_eq!(name(&one, &stored), "acme:hub-1");
-    // Where nobody ever knows the account, a new login replaces the old one.
+    // If the account is always unknown, a new login replaces the old one.
     assert_eq!(name(&unknown, &stored), "acme:hub");
     let stored = [("acme:hub", unknown), ("acme:hub-1", one.clone())];
     assert_eq!(name(&one, &stored), "acme:hub-1");

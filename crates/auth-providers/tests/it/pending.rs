@@ -31,12 +31,12 @@ fn redirect_uri(begun: &Pending) -> &str {
     redirect_uri
 }
 
-/// The address a browser ends on after consent.
+/// The browser's final address after consent.
 fn response(begun: &Pending) -> String {
     format!("{}?code=c&state={}", redirect_uri(begun), Url::parse(url(begun)).get("state"))
 }
 
-/// Finishes the login that `pasted` answers.
+/// Finishes the login that `pasted` belongs to.
 fn finish(
     pending: &PendingLogins,
     pasted: &str,
@@ -204,14 +204,14 @@ fn a_device_login_begun_here_is_finished_there() {
     assert_eq!(begun.expires, NOW.plus(Duration::from_mins(15)));
     let challenge = http.asked()[0].field("code_challenge").unwrap();
 
-    // A provider that cannot be reached leaves the login as it was.
+    // If the provider cannot be reached, the login stays as it was.
     let (providers, time) = (providers(&manifest), Time::default());
     let odd = Responses::new((0..6).map(|_| (404, json!("nothing"))));
     let received = pending.answered(&begun.id, None, &providers, NOW).unwrap();
     let error = block_on(received.finish(&odd, &nobody(), &NOW, &time)).unwrap_err();
     assert!(matches!(error, LoginError::Unavailable { .. }), "{error}");
 
-    // Its code finds it, too; the verifier is the one of the challenge.
+    // Its code finds it, too; the verifier matches the challenge.
     let http = Responses::new([(200, json!({"access_token": "a", "refresh_token": "r"}))]);
     let received = pending.answered("AB-12\n", None, &providers, NOW).unwrap();
     let login = block_on(received.finish(&http, &nobody(), &NOW, &time)).unwrap();
@@ -263,7 +263,7 @@ fn a_login_that_somebody_else_took_since_is_gone() {
     let received = || pending.answered(&response(&begun), None, &providers, NOW).unwrap();
     let (first, second, third) = (received(), received(), received());
 
-    // What is in the way is not the same as nothing there.
+    // An obstacle is not the same as a missing file.
     let claimed = directory.path().join(format!("{}.claimed", begun.id));
     std::fs::create_dir(&claimed).unwrap();
     let error = block_on(first.finish(&issuer, &nobody(), &NOW, &Time::default())).unwrap_err();

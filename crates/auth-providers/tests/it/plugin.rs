@@ -1,5 +1,5 @@
 //! Plugins as processes: small shell scripts that behave well, and others that do not. Whatever
-//! they do, the store is as good afterwards as before.
+//! they do, the store stays intact.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use crate::support::{NOW, block_on};
 
 const PROFILE: &str = "acme:me";
 
-/// What a plugin begins with.
+/// The start of every plugin.
 const HELLO: &str = r#"echo '{"type":"hello","versions":[1],"id":"acme","operations":["login","refresh","revoke"]}'; read -r request; "#;
 const ROTATES: &str = r#"echo "$request" >> asked
 echo '{"type":"progress","text":"asking"}'
@@ -265,7 +265,7 @@ if [ "$(wc -l < asked)" -lt 2 ]; then echo '{"type":"error","kind":"unknown"}'; 
 "#;
     let world = World::new(&format!("{HELLO}{unsure}{ROTATES}"));
     assert_eq!(world.ask().unwrap(), "a2");
-    // The second request, and what the rest of the script wrote of it.
+    // The second request, and what the rest of the script wrote about it.
     assert_eq!(world.asked().len(), 3);
 }
 
@@ -385,7 +385,7 @@ fn a_token_goes_to_the_plugin_it_came_from_and_nowhere_else() {
     assert_eq!(target.token_endpoint, "https://acme.example/token");
     let other = OAuthCredential { token_endpoint: Some("plugin:other".to_owned()), ..login() };
     assert!(world.provider().refresh_target(&other).is_err());
-    // Without a record it is the plugin's, if the provider is nothing else.
+    // Without a record it belongs to the plugin, if the provider has no other way to log in.
     let unrecorded = OAuthCredential { token_endpoint: None, ..login() };
     let target = world.provider().refresh_target(&unrecorded).unwrap();
     assert_eq!(target.token_endpoint, "plugin:acme");
@@ -492,7 +492,7 @@ fn a_plugin_finds_nothing_of_ours_in_its_environment() {
     let scrubbed = Environment::scrubbed(scrubbed);
     let _ = block_on(plugin::login(&world.provider(), &scrubbed, &User::default(), &NOW));
     let mut asked = world.asked();
-    // What a shell itself puts there.
+    // The variables that a shell itself sets.
     asked.retain(|line| !["PWD=", "OLDPWD=", "SHLVL=", "_="].iter().any(|it| line.starts_with(it)));
     let bin = std::fs::canonicalize(world.bin()).unwrap().display().to_string();
     assert_eq!(asked, ["HOME=/h".to_owned(), "PATH=/usr/bin:/bin".to_owned(), bin]);

@@ -19,7 +19,7 @@ fn login(endpoint: &str) -> OAuthCredential {
 
 const HOME: &str = "https://acme.example/token";
 
-/// The outcome for a server that answers with `status` and `body`, and the bodies it was sent.
+/// The result for a server that responds with `status` and `body`, and the bodies it received.
 fn revoke(status: u16, body: &'static str) -> (Revocation, Vec<String>) {
     let issuer = Issuer::new(move |url, _| {
         assert_eq!(url, "https://acme.example/revoke");

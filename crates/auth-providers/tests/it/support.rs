@@ -1,4 +1,4 @@
-//! What the tests share: a provider, an issuer that is a closure, a user that is a script.
+//! Shared by the tests: a provider, an issuer that is a closure, and a scripted user.
 
 use std::future::pending;
 use std::io::{Read as _, Write as _};
@@ -21,7 +21,7 @@ use serde_json::Value;
 
 pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
-/// All providers with `acme` as `manifest` has it.
+/// All providers, with `acme` as described by `manifest`.
 pub(crate) fn providers(manifest: &Value) -> Providers {
     let files = vec![(PathBuf::from("/acme.json"), Ok(manifest.to_string()))];
     let providers = Providers::from_manifests(files, &|_| None);
@@ -33,7 +33,7 @@ pub(crate) fn provider(manifest: &Value) -> Provider {
     providers(manifest).find(&ProviderId::new("acme")).unwrap().clone()
 }
 
-/// A provider on any free port, that names the account in its ID token.
+/// A provider on any free port, with the account in its ID token.
 pub(crate) fn acme() -> Value {
     serde_json::json!({
         "id": "acme",
@@ -55,14 +55,14 @@ pub(crate) fn jwt(claims: &Value) -> String {
     format!("h.{}.s", URL_SAFE_NO_PAD.encode(claims.to_string()))
 }
 
-/// An issuer: a closure from request to status and body; it remembers what it was asked.
+/// An issuer: a closure from request to status and body; it records its requests.
 pub(crate) struct Issuer<F> {
     respond: F,
     pub(crate) asked: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 impl<F: Fn(&str, &str) -> (u16, String) + Send + Sync> Issuer<F> {
-    /// `respond` is given the address and the body.
+    /// `respond` gets the address and the body.
     pub(crate) fn new(respond: F) -> Self {
         Self { respond, asked: Arc::default() }
     }
@@ -87,11 +87,11 @@ impl<F: Fn(&str, &str) -> (u16, String) + Send + Sync> HttpClient for Issuer<F> 
     }
 }
 
-/// A server that gives these answers, in turn, and remembers the requests. Status 0: none.
+/// A server that sends these responses in turn, and records the requests. Status 0: no response.
 pub(crate) struct Responses {
     left: Mutex<std::collections::VecDeque<(u16, Value)>>,
     asked: Mutex<Vec<Asked>>,
-    /// Called with each request, before it is answered.
+    /// Called with each request, before the response.
     pub(crate) on_request: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -161,7 +161,7 @@ impl HttpClient for Responses {
     }
 }
 
-/// Time that passes when somebody waits, and only then.
+/// Time that passes only during a wait.
 #[derive(Clone, Default)]
 pub(crate) struct Time(Arc<Mutex<Duration>>);
 
@@ -182,7 +182,7 @@ impl Waiting for Time {
     }
 }
 
-/// Time in which every pause lasts for ever.
+/// Time in which every pause lasts forever.
 pub(crate) struct StandingStill;
 
 impl Waiting for StandingStill {
@@ -195,18 +195,18 @@ impl Waiting for StandingStill {
     }
 }
 
-/// Somebody who does nothing.
+/// A user who does nothing.
 pub(crate) fn nobody() -> User {
     User::new(|_, _| Deeds::default())
 }
 
-/// What the user does when a login begins: given the authorization URL's query and the redirect
-/// URI, they say what they paste, in turn, and whether their browser goes somewhere.
+/// A user's actions when a login begins: from the authorization URL's query and the redirect URI to
+/// the texts they paste, in turn, and the address their browser opens, if any.
 #[derive(Default)]
 pub(crate) struct Deeds {
     pub(crate) paste: Vec<String>,
     pub(crate) browse: Option<String>,
-    /// No more will be pasted.
+    /// The user will paste nothing more.
     pub(crate) gone: bool,
 }
 
@@ -257,12 +257,12 @@ impl User {
         }
     }
 
-    /// Whether their browser shows something yet.
+    /// Whether their browser shows something already.
     pub(crate) fn is_shown_something(&self) -> bool {
         self.page.lock().unwrap().as_ref().unwrap().is_finished()
     }
 
-    /// What their browser shows in the end.
+    /// The page that their browser shows in the end.
     pub(crate) fn page(&self) -> String {
         self.page.lock().unwrap().take().unwrap().join().unwrap()
     }

@@ -1,4 +1,4 @@
-//! The token sink in a program that embeds it: one refresh, however many tasks ask.
+//! The token sink in a program that embeds it: one refresh, no matter how many tasks ask.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,12 +17,12 @@ use crate::support::{NOW, block_on};
 
 const PROFILE: &str = "acme:me";
 
-/// A sink on an expired login, at an issuer that answers when it is told to.
+/// A sink with an expired login, at an issuer that responds when it is told to.
 struct World {
     _directory: tempfile::TempDir,
     sink: Arc<TokenSink>,
     requests: Arc<AtomicUsize>,
-    /// Hears of every request.
+    /// Receives a message for every request.
     asked: Receiver<()>,
     /// Lets one request be answered.
     release: Sender<()>,
@@ -96,7 +96,7 @@ fn ten_thousand_tasks_are_served_by_one_request() {
     assert!(responses.iter().all(|token| token == "a1"));
     assert_eq!(world.requests.load(Ordering::SeqCst), 1);
 
-    // The control: the next flight is one of its own.
+    // The control: the next refresh is separate.
     world.release.send(()).unwrap();
     assert_eq!(block_on(ask(Arc::clone(&world.sink), Force::Refresh)), "a2");
     assert_eq!(world.requests.load(Ordering::SeqCst), 2);

@@ -1,12 +1,12 @@
-//! The body of a response in one form for all providers.
+//! The body of an error response, normalized across providers.
 
 use serde_json::Value;
 
-/// What the body says, in one form for all providers.
+/// The facts in the body, normalized across providers.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) is_error: bool,
-    /// The most telling first, as written.
+    /// The error codes as written, the most specific first.
     pub(crate) codes: Vec<String>,
     pub(crate) message: String,
     /// A status code in the body.
@@ -73,7 +73,7 @@ impl Facts {
     }
 }
 
-/// An error code without what each provider writes in its own way.
+/// An error code without the differences in spelling between providers.
 pub(crate) fn plain(code: &str) -> String {
     let plain: String = code.chars().filter(char::is_ascii_alphanumeric).collect();
     plain.to_ascii_lowercase()

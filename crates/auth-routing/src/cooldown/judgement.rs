@@ -1,4 +1,5 @@
-//! What a proxy does about a response depends on more than the six reasons of the store: its class.
+//! The class of a response. A proxy needs finer distinctions than the six failure reasons of the
+//! store.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::cooldown::limits::{self, Window};
 use crate::cooldown::response::{Failure, Response, Verdict};
 use crate::cooldown::stated_reset::is_not_in_the_plan;
 
-/// The kinds of answers that are treated differently.
+/// The kinds of responses that are handled differently.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Class {
     /// The request was served.
@@ -23,13 +24,14 @@ pub enum Class {
     Billing,
     /// A limit of the account is reached.
     Limit,
-    /// This request was refused for a moment; the account has no limit that is reached.
+    /// This request was refused temporarily; no limit of the account is reached.
     Momentary,
-    /// The provider has too much to do, whoever asks.
+    /// The provider is overloaded for all users.
     Overload,
-    /// The provider is not available, and does not say why.
+    /// The provider is not available, without a reason.
     Unavailable,
-    /// A page of something in front of the provider, which knows nothing of the account.
+    /// A page from a proxy or firewall in front of the provider, which says nothing about the
+    /// account.
     Wall,
     /// The request itself is refused.
     Request,
@@ -48,16 +50,16 @@ pub enum Cost {
     Failure,
 }
 
-/// A response judged.
+/// The judgement of a response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
     /// Its class.
     pub class: Class,
-    /// Why it failed; nothing for [`Class::Served`].
+    /// Why it failed; `None` for [`Class::Served`].
     pub failure: Option<Failure>,
-    /// Whether a limit that is reached is that of one model family alone.
+    /// Whether the exhausted limit applies to one model family only.
     pub is_of_one_model: bool,
-    /// The windows that its headers tell of.
+    /// The quota windows in its headers.
     pub windows: Vec<Window>,
 }
 
@@ -145,7 +147,7 @@ impl Response {
         }
     }
 
-    /// Whether it says that it is worth a repetition, and names no limit at all.
+    /// Whether the response says that a retry is worthwhile, and names no limit.
     fn is_momentary(&self, windows: &[Window]) -> bool {
         let says_so = self.header("x-should-retry").is_some_and(|value| value == "true");
         let names = ["retry-after", "retry-after-ms", "x-ratelimit-user-retry-after"];
@@ -153,8 +155,8 @@ impl Response {
     }
 }
 
-/// The codes of a provider that has too much to do, in lower case without anything but letters
-/// and digits. Z.AI's 1302 and 1305 and MiniMax's 1041 and 2045 are over in seconds.
+/// The codes of an overloaded provider, in lower case with only letters and digits. Z.AI's 1302 and
+/// 1305 and MiniMax's 1041 and 2045 pass within seconds.
 const OVERLOAD: [&str; 13] = [
     "overloadederror",
     "overloaded",

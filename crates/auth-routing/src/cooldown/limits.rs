@@ -1,7 +1,7 @@
-//! The quota windows that the headers of a response tell of.
+//! The quota windows in the headers of a response.
 //!
-//! Providers name them in four ways: Anthropic's subscription and API, OpenAI's API, the windows of
-//! Codex, and the snapshots of Copilot. All become a [`Window`].
+//! Providers describe them in four ways: Anthropic's subscription and API, OpenAI's API, the
+//! windows of Codex, and the snapshots of Copilot. All become a [`Window`].
 
 use auth_store::{Timestamp, trim};
 
@@ -12,13 +12,13 @@ use crate::cooldown::reset_time;
 pub struct Window {
     /// The provider's name for it: `5h`, `7d`, `requests`, `primary`.
     pub name: String,
-    /// The part that is used, from 0 to 1.
+    /// The used fraction, from 0 to 1.
     pub used: Option<f64>,
-    /// When it begins anew.
+    /// When it resets.
     pub resets: Option<Timestamp>,
     /// Whether requests are refused because of it. `None`: the headers do not say.
     pub is_used_up: Option<bool>,
-    /// Whether it is about one model family, and not about the whole account.
+    /// Whether it applies to one model family, and not to the whole account.
     pub is_of_one_model: bool,
 }
 
@@ -75,7 +75,7 @@ pub fn exhausted_until(windows: &[Window]) -> Option<Timestamp> {
     latest(false).or_else(|| latest(true))
 }
 
-/// Whether the windows that are used up are all about one model family.
+/// Whether all exhausted windows apply to one model family.
 pub fn is_of_one_model(windows: &[Window]) -> bool {
     let mut used_up = windows.iter().filter(|window| window.is_used_up == Some(true)).peekable();
     used_up.peek().is_some() && used_up.all(|window| window.is_of_one_model)
@@ -96,7 +96,8 @@ impl Headers<'_> {
         self.get(name)?.parse().ok()
     }
 
-    /// The reset without a window's name is that of one of them, and counts where none is named.
+    /// The reset without a window's name belongs to one of the windows, and counts only if none is
+    /// named.
     fn unified_alone(&self, reset: &str) -> Option<Window> {
         let is_of_a_window = |name: &str| {
             let name = name.to_ascii_lowercase();
@@ -118,7 +119,7 @@ impl Headers<'_> {
         })
     }
 
-    /// `anthropic-ratelimit-unified-5h-reset` and its like.
+    /// `anthropic-ratelimit-unified-5h-reset` and similar.
     fn unified(&self, window: &str) -> Option<Window> {
         let prefix = format!("anthropic-ratelimit-unified-{window}");
         let used = self.number(&format!("{prefix}-utilization"));
@@ -238,7 +239,7 @@ const COPILOT: [&str; 2] = ["x-quota-snapshot-", "x-usage-ratelimit-"];
 /// Anthropic's window of what is paid by use.
 const OVERAGE: &str = "overage";
 
-/// The statuses of a window whose requests are refused.
+/// The statuses of a window that cause requests to be refused.
 const REFUSING: [&str; 5] =
     ["rejected", "blocked", "rate_limited", "queueing_hard", "payment_required"];
 

@@ -22,9 +22,9 @@ pub enum FailureReason {
     Format,
     /// Too many requests.
     RateLimit,
-    /// The account has to be paid first.
+    /// The account has to pay first.
     Billing,
-    /// The provider did not answer in time.
+    /// The provider did not respond in time.
     Timeout,
     /// Anything else.
     Unknown,
@@ -58,8 +58,8 @@ impl FailureReason {
 pub struct CooldownPolicy {
     /// The first cooldown after a billing failure. Each further failure doubles it.
     pub billing_back_off: Duration,
-    /// The same for single providers, in the order of the config. The first that matches counts.
-    /// `None`: the value is not usable, and the built-in one counts.
+    /// The same for individual providers, in the order of the config. The first match counts.
+    /// `None`: the value is unusable, and the default applies.
     pub billing_back_off_by_provider: Vec<(ProviderId, Option<Duration>)>,
     /// The longest cooldown after a billing failure.
     pub billing_longest: Duration,
@@ -79,7 +79,8 @@ impl Default for CooldownPolicy {
 }
 
 impl CooldownPolicy {
-    /// Reads `auth.cooldowns`. A value that is absent, not a number, or not positive has its default.
+    /// Reads `auth.cooldowns`. A value that is absent, not a number, or not positive is replaced
+    /// with its default.
     pub fn from_json(cooldowns: &Value) -> Self {
         let default = Self::default();
         let by_provider = cooldowns.get("billingBackoffHoursByProvider").and_then(Value::as_object);
@@ -115,8 +116,8 @@ impl CooldownPolicy {
 /// The usage of a profile of `provider` after it failed at `now`.
 ///
 /// It is in cooldown for [`back_off`] (5 hours and doubling after a billing failure), or until
-/// `known_reset`, if the provider said when it will serve the profile again. A report never moves an
-/// end to an earlier time.
+/// `known_reset`, if the provider said when it will serve the profile again. A report never makes a
+/// cooldown end earlier.
 #[must_use]
 pub fn after_failure(
     usage: &Usage,
@@ -167,13 +168,13 @@ pub fn after_pause(usage: &Usage, until: Timestamp) -> Usage {
     Usage { cooldown_until, cooldown_model: None, ..usage.clone() }
 }
 
-/// The usage of a profile that was used at `now` and worked: every cooldown is over.
+/// The usage of a profile after a successful request at `now`: every cooldown is over.
 #[must_use]
 pub fn after_success(usage: &Usage, now: Timestamp) -> Usage {
     Usage { last_used: Some(now), failure_counts: None, ..cleared(usage) }
 }
 
-/// The usage of a profile whose cooldowns the user ended, the one for billing too.
+/// The usage of a profile whose cooldowns the user ended, including the one for billing.
 #[must_use]
 pub fn cleared(usage: &Usage) -> Usage {
     Usage {
@@ -228,7 +229,7 @@ pub fn is_in_cooldown(usage: &Usage, now: Timestamp) -> bool {
     unusable_until(usage).is_some_and(|end| now < end)
 }
 
-/// The cooldown after `errors` failures in a row: 1, 5, 25, then 60 minutes.
+/// The cooldown after `errors` consecutive failures: 1, 5, 25, then 60 minutes.
 pub fn back_off(errors: u32) -> Duration {
     Duration::from_mins(match errors {
         ..=1 => 1,
@@ -238,9 +239,9 @@ pub fn back_off(errors: u32) -> Duration {
     })
 }
 
-/// The same curve in milliseconds, for counts that JavaScript wrote: fractions lie between, and a
-/// value that is not a number has no cooldown. It is not part of [`back_off`], so that a program that
-/// counts whole failures does not load the library of mathematics.
+/// The same curve in milliseconds, for counts written by JavaScript: fractions are interpolated,
+/// and a value that is not a number has no cooldown. It is separate from [`back_off`], so that a
+/// program that counts whole failures does not load the math library.
 pub fn back_off_ms(errors: f64) -> f64 {
     let step = (errors - 1.0).clamp(0.0, 3.0);
     (60_000.0 * 5_f64.powf(step)).clamp(0.0, 3_600_000.0)

@@ -9,7 +9,7 @@ pub(crate) fn redact(status: Option<u16>, code: Option<&str>, message: &str) -> 
     if let Some(status) = status {
         parts.push(status.to_string());
     }
-    // A code is one word.
+    // A code is a single word.
     let is_word = |it: &&str| it.len() <= 64 && it.chars().all(|c| c.is_ascii_graphic());
     if let Some(code) = code.filter(is_word) {
         parts.push(code.to_owned());
@@ -26,7 +26,7 @@ pub(crate) fn redact(status: Option<u16>, code: Option<&str>, message: &str) -> 
 }
 
 /// `text` as one line, its words separated by single spaces, with `…` for each word that may be a
-/// secret. Providers quote keys in their messages, masked or not.
+/// secret. Some providers quote keys in their messages, masked or not.
 fn without_secrets(text: &str) -> String {
     let plain: String =
         text.chars().take(FAR_MORE_THAN_KEPT).map(|c| if is_plain(c) { c } else { ' ' }).collect();

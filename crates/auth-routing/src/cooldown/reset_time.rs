@@ -1,13 +1,13 @@
-//! Points in time and waiting times as providers write them.
+//! Parses times and delays in the formats that providers use.
 
 use std::time::Duration;
 
 use auth_store::{Timestamp, trim};
 
-/// A point in time as a user or a provider writes it: `2026-01-29T10:00:00Z` with or without an
-/// offset (RFC 3339 §5.6), a date of HTTP (RFC 9110 §5.6.7, the preferred form), or seconds or
-/// milliseconds since the epoch, distinguished by their size. A time without an offset is UTC, and a
-/// day alone is its first instant.
+/// A point in time as written by a user or a provider: `2026-01-29T10:00:00Z` with or without an
+/// offset (RFC 3339 §5.6), an HTTP date (RFC 9110 §5.6.7, the preferred form), or seconds or
+/// milliseconds since the epoch, distinguished by their size. A time without an offset is UTC, and
+/// a date alone is its first instant.
 ///
 /// ```
 /// use auth_routing::{Timestamp, cooldown::reset_time};
@@ -25,13 +25,13 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     epoch(text).or_else(|| Timestamp::from_date(text)).or_else(|| http_date(text))
 }
 
-/// A point in time from a header that has a time or a waiting time from `now` on. A number that is too
-/// small for a time is seconds, and `6m0s`, `1.5s` or `20ms` are waiting times too.
+/// A point in time from a header that has a time or a delay from `now`. A number that is too small
+/// for a time is seconds, and `6m0s`, `1.5s` or `20ms` are delays too.
 pub fn parse_from(text: &str, now: Timestamp) -> Option<Timestamp> {
     parse(text).or_else(|| wait(text).map(|wait| now.plus(wait)))
 }
 
-/// A waiting time: a number of seconds, or `1h2m3s` with fractions and `ms`.
+/// A delay: a number of seconds, or `1h2m3s` with fractions and `ms`.
 ///
 /// ```
 /// use std::time::Duration;

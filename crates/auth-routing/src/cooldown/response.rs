@@ -1,7 +1,7 @@
-//! What a provider's HTTP answer says about the profile it was asked with.
+//! What a provider's HTTP response says about the profile that was used.
 //!
-//! The status and the error code decide; the text of the message only where neither says
-//! anything, or where a provider is known to hide one reason behind another's code.
+//! The status and the error code decide. The message text counts only if neither is conclusive, or
+//! if a provider is known to report one reason under another's code.
 //!
 //! ```
 //! use std::time::Duration;
@@ -33,7 +33,7 @@ use crate::cooldown::redact;
 use crate::cooldown::reset_time;
 use crate::cooldown::stated_reset::stated_reset;
 
-/// A response, as far as it tells why a request failed.
+/// A response, as far as it shows why a request failed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Response {
     /// The status code, if it is known.
@@ -44,28 +44,28 @@ pub struct Response {
     pub body: String,
 }
 
-/// What the response means.
+/// The meaning of a response.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Verdict {
     /// The provider served the request.
     Worked,
-    /// It did not.
+    /// The request failed.
     Failed(Failure),
 }
 
-/// Why a request failed, and until when the next one would.
+/// Why a request failed, and until when the next one would fail.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Failure {
     /// The reason, in the words of the store.
     pub reason: FailureReason,
     /// When the provider will serve the profile again, if it said so. Always after `now`.
     pub until: Option<Timestamp>,
-    /// The provider's own words: status, code, message; short, in one line, and without what
-    /// looks like a secret.
+    /// The provider's own words: status, code, message; short, on one line, and without anything
+    /// that looks like a secret.
     pub raw: String,
 }
 
-/// The text is no HTTP answer. Show the user what is read: `curl -i`, or JSON.
+/// The text is not an HTTP response. Tell the user about the accepted formats: `curl -i`, or JSON.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "it is neither an HTTP answer as `curl -i` prints it, nor {{status, headers, body}} as JSON"
@@ -73,8 +73,8 @@ pub struct Failure {
 pub struct NotAResponse;
 
 impl Response {
-    /// Reads a response as `curl -i` prints it (of several, after redirects or a proxy, the last),
-    /// as JSON `{status, headers, body}`, or as a JSON body alone.
+    /// Reads a response in the format of `curl -i` (the last one, if redirects or a proxy produced
+    /// several), as JSON `{status, headers, body}`, or as a JSON body alone.
     pub fn parse(text: &str) -> Result<Self, NotAResponse> {
         let text = text.trim_start_matches('\u{feff}').trim_start();
         if text.starts_with("HTTP/") {
@@ -120,18 +120,18 @@ impl Response {
         }
     }
 
-    /// The value of a header; of several, the first.
+    /// The value of a header; the first one, if it is repeated.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
-    /// What it means at `now`.
+    /// The meaning of the response at `now`.
     pub fn verdict(&self, now: Timestamp) -> Verdict {
         let body = self.json();
         let facts = Facts::from_body(&body);
         let status = match self.status {
-            // An error in the midst of a response that began well names the status itself.
+            // An error in the middle of a successful response names the status itself.
             None | Some(200..=299) => facts.status.or(self.status),
             status => status,
         };
@@ -143,7 +143,7 @@ impl Response {
         let reason = self.reason(status, &facts);
         let until = match reason {
             FailureReason::Auth | FailureReason::Format => None,
-            // The headers are about the rate, and money does not come back with it.
+            // The headers describe the rate limit, and its reset does not settle the bill.
             FailureReason::Billing => stated_reset(&body, now),
             _ => self.reset(&body, now),
         };
@@ -166,9 +166,10 @@ impl Response {
         let is_page = self.header("content-type").is_some_and(|it| it.contains("text/html"));
         match status {
             Some(402) => Reason::Billing,
-            // A wall in front of the provider, which knows nothing of the profile.
+            // A page from a proxy or firewall in front of the provider, which knows nothing about
+            // the profile.
             Some(403) if is_page => Reason::Unknown,
-            // The text was refused, not the one who sent it.
+            // The text was refused, not the account.
             Some(403) if facts.is_moderated => Reason::Format,
             Some(401 | 403 | 407) => Reason::Auth,
             Some(429 | 529) => Reason::RateLimit,
@@ -183,10 +184,10 @@ impl Response {
         }
     }
 
-    /// The body as JSON; of a stream of events, the one that tells of an error.
+    /// The body as JSON; for an event stream, the event with the error.
     pub(crate) fn json(&self) -> Value {
         match serde_json::from_str::<Value>(&self.body) {
-            // Google wraps an error into a list where it would have streamed.
+            // Google wraps an error in a list if the response would have been a stream.
             Ok(Value::Array(values)) => return values.into_iter().next().unwrap_or_default(),
             Ok(value) => return value,
             Err(_) => {}
@@ -196,8 +197,8 @@ impl Response {
         values.find(|value| Facts::from_body(value).is_error).unwrap_or_default()
     }
 
-    /// When the provider will serve the profile again: the later of what body and `Retry-After`
-    /// say, else what the headers say about the limits that are used up.
+    /// When the provider will serve the profile again: the later of the times in the body and in
+    /// `Retry-After`, else the headers of the exhausted limits.
     fn reset(&self, body: &Value, now: Timestamp) -> Option<Timestamp> {
         let stated = stated_reset(body, now).max(self.retry_after(now));
         stated.or_else(|| limits::exhausted_until(&self.windows(now)))
@@ -211,35 +212,35 @@ impl Response {
         exact.map(|wait| now.plus(wait)).or_else(|| reset_time::parse_from(usual?, now))
     }
 
-    /// The windows that the headers tell of.
+    /// The quota windows in the headers.
     pub fn windows(&self, now: Timestamp) -> Vec<Window> {
         let headers: Vec<_> = self.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         limits::windows(&headers, now)
     }
 }
 
-/// The reason that an error code names by itself, whoever writes it and however.
+/// The reason for an error code that is unambiguous, in any spelling.
 fn reason_of_code(code: &str) -> Option<FailureReason> {
     let plain = plain(code);
     let found = CODES.iter().find(|(_, codes)| codes.split_whitespace().any(|it| it == plain));
     found.map(|(reason, _)| *reason)
 }
 
-/// Codes that say no more than that there was an error in the request.
+/// Codes that only say that there was an error in the request.
 fn is_general(code: &str) -> bool {
     ["invalid_request_error", "invalid_argument", "bad_request"]
         .iter()
         .any(|general| code.eq_ignore_ascii_case(general))
 }
 
-/// What some providers say in words only, with the code of a wrong request.
+/// Reasons that some providers give only in words, with the code of an invalid request.
 fn reason_of_text(message: &str) -> Option<FailureReason> {
     let message = message.to_lowercase();
     let found = PHRASES.iter().find(|(_, phrases)| phrases.iter().any(|it| message.contains(it)));
     found.map(|(reason, _)| *reason)
 }
 
-/// The lines before the first empty one, and what follows it.
+/// The lines before the first empty one, and the rest after it.
 fn split_head(text: &str) -> (&str, &str) {
     let ends = ["\r\n\r\n", "\n\n"].into_iter();
     let ends = ends.filter_map(|end| Some((text.find(end)?, end.len())));
@@ -254,10 +255,10 @@ fn first_line(text: &str) -> &str {
     text.lines().map(trim).find(|line| !line.is_empty() && !is_markup).unwrap_or_default()
 }
 
-/// No limit is counted over more than a month.
+/// No quota window is longer than a month.
 const LONGEST: Duration = Duration::from_hours(32 * 24);
 
-/// Error codes in lower case without anything but letters and digits.
+/// Error codes in lower case, with only letters and digits.
 const CODES: [(FailureReason, &str); 5] = [
     (
         FailureReason::Billing,
@@ -299,7 +300,7 @@ const CODES: [(FailureReason, &str); 5] = [
     ),
 ];
 
-/// Phrases that mean what they say wherever they stand.
+/// Phrases that are unambiguous anywhere in a message.
 const PHRASES: [(FailureReason, &[&str]); 2] = [
     (
         FailureReason::Billing,

@@ -1,4 +1,4 @@
-//! Responses of real providers, and what each means.
+//! Responses of real providers, and their meaning.
 
 use std::time::Duration;
 
@@ -278,7 +278,7 @@ fn each_providers_errors_are_what_they_mean() {
             Some(300),
             "429: slow down",
         ),
-        // Ends that cannot be: passed, or years ahead.
+        // Impossible resets: in the past, or years ahead.
         ("429\nretry-after: 0", "", RateLimit, None, "429"),
         ("429\nx-ratelimit-reset: 1769644000", "", RateLimit, None, "429"),
         ("429\nretry-after: 999999999", "", RateLimit, Some(32 * 86_400), "429"),

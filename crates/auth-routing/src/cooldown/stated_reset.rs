@@ -9,10 +9,10 @@ use crate::cooldown::facts::{Facts, headers};
 use crate::cooldown::reset_time;
 
 /// Codex's `resets_at` and `resets_in_seconds`, Google's `retryDelay`, the headers that
-/// `OpenRouter` passes on, and what Google and Z.AI say in words only.
+/// `OpenRouter` forwards, and times that Google and Z.AI give only in words.
 pub(crate) fn stated_reset(body: &Value, now: Timestamp) -> Option<Timestamp> {
     let own = reset_of(&body["error"], now);
-    // An error in the midst of a stream of OpenAI's is inside the response.
+    // An error in the middle of an OpenAI stream is inside the response object.
     let stated = own.max(reset_of(&body["response"]["error"], now));
     stated.or_else(|| said(body, now))
 }
@@ -32,7 +32,7 @@ fn reset_of(error: &Value, now: Timestamp) -> Option<Timestamp> {
     at.max(wait).max(delay).max(passed_on)
 }
 
-/// What stands in the message only.
+/// The time in the message text.
 fn said(body: &Value, now: Timestamp) -> Option<Timestamp> {
     let facts = Facts::from_body(body);
     // Google: "Please retry in 10h17m5.7s."
@@ -43,7 +43,7 @@ fn said(body: &Value, now: Timestamp) -> Option<Timestamp> {
     if let Some(wait) = wait {
         return Some(now.plus(wait));
     }
-    // Z.AI: "will reset at 2026-01-29 18:00:00", in the time of Beijing, in two languages.
+    // Z.AI: "will reset at 2026-01-29 18:00:00", in Beijing time, in two languages.
     if facts.codes.iter().any(|code| BEIJING.contains(&code.as_str())) {
         let starts = facts.message.char_indices().map(|(at, _)| at);
         let times = starts.filter_map(|at| facts.message.get(at..at + 19));
@@ -98,7 +98,7 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// Z.AI's codes of windows.
+/// Z.AI's codes for quota windows.
 const BEIJING: [&str; 8] = ["1308", "1310", "1316", "1317", "1318", "1319", "1320", "1321"];
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! The order of names, as JavaScript's `localeCompare` sorts them.
+//! Sorts names as JavaScript's `localeCompare` does.
 
 use std::cmp::Ordering;
 
 /// Compares two names by the root collation of Unicode (UTS #10), as far as names of providers and
 /// profiles need it: white space, punctuation, symbols, digits, letters; then accents; then lower
-/// case before upper case. Other scripts follow in the order of their code points. Names that differ
-/// only in control characters are equal.
+/// case before upper case. Other scripts follow in code point order. Names that differ only in
+/// control characters are equal.
 pub(crate) fn compare(a: &str, b: &str) -> Ordering {
     let primary = |text: &str| text.chars().filter_map(weight).map(|it| it.0).collect::<Vec<_>>();
     let accents = |text: &str| text.chars().filter_map(weight).map(|it| it.1).collect::<Vec<_>>();

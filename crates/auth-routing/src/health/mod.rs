@@ -1,4 +1,4 @@
-//! How long credentials last: `auth.oauth` of `models status --json`, and its text.
+//! The health of credentials: `auth.oauth` of `models status --json`, and its text.
 
 pub(crate) mod collate;
 pub mod repair;
@@ -15,15 +15,15 @@ use crate::plan::config::Config;
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It ends, and not soon.
+    /// It expires, but not soon.
     Ok,
-    /// It ends soon.
+    /// It expires soon.
     Expiring,
-    /// It has ended.
+    /// It has expired.
     Expired,
-    /// There is none, or its end is not known.
+    /// There is none, or its expiry is unknown.
     Missing,
-    /// It does not end.
+    /// It does not expire.
     Static,
 }
 
@@ -40,10 +40,10 @@ pub struct ProfileHealth {
     pub kind: &'static str,
     /// Its state.
     pub status: Status,
-    /// When it ends.
+    /// When it expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// The time until then in milliseconds. It is negative if it has ended.
+    /// The time until then in milliseconds. Negative if it has expired.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remaining_ms: Option<i64>,
     /// Always `store`.
@@ -58,14 +58,14 @@ pub struct ProfileHealth {
 pub struct ProviderHealth {
     /// The provider, as written in the store.
     pub provider: String,
-    /// The worst state of those that can end.
+    /// The worst state of those that can expire.
     pub status: Status,
     /// Its profiles.
     pub profiles: Vec<ProfileHealth>,
-    /// When the first of them ends.
+    /// When the first of them expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// The time until then in milliseconds. It is negative if it has ended.
+    /// The time until then in milliseconds. Negative if it has expired.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remaining_ms: Option<i64>,
 }
@@ -74,20 +74,20 @@ pub struct ProviderHealth {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
-    /// The time of the judgement.
+    /// The time used for the judgement.
     pub now: Timestamp,
-    /// What "soon" means, in milliseconds.
+    /// The meaning of "soon", in milliseconds.
     pub warn_after_ms: u64,
-    /// By provider, then by id.
+    /// All profiles, sorted by provider, then by id.
     pub profiles: Vec<ProfileHealth>,
-    /// By name.
+    /// All providers, sorted by name.
     pub providers: Vec<ProviderHealth>,
 }
 
-/// What "soon" means by default.
+/// The default meaning of "soon".
 pub const WARN_AFTER: Duration = Duration::from_hours(24);
 
-/// Judges `profiles` at `now`. With `providers`, only the profiles of these, compared as written. A
+/// Judges `profiles` at `now`. With `providers`, only their profiles, compared as written. A
 /// provider without a profile is `missing`.
 pub fn health(
     profiles: &[Profile],
@@ -190,7 +190,8 @@ pub fn display_label(profile: &Profile, config: &Config) -> String {
     }
 }
 
-/// A remaining time in one word: `59m`, `47h`, `4d`. `0m` if it is over, `unknown` if there is none.
+/// A remaining time as one word: `59m`, `47h`, `4d`. `0m` if it is over, `unknown` if there is
+/// none.
 pub fn remaining_text(remaining_ms: Option<i64>) -> String {
     match remaining_ms {
         None => "unknown".to_owned(),
@@ -199,7 +200,7 @@ pub fn remaining_text(remaining_ms: Option<i64>) -> String {
     }
 }
 
-/// The time from `now` until `end` in one word. `soon` if it is less than half a minute.
+/// The time from `now` until `end` as one word. `soon` if it is less than half a minute.
 pub fn until_text(end: Timestamp, now: Timestamp) -> String {
     match rounded_minutes(end.0.saturating_sub(now.0).max(0)) {
         0 => "soon".to_owned(),

@@ -1,14 +1,14 @@
-//! Config entries that still name a login by its old id, `provider:default`.
+//! Repairs config entries that still name a login by its old id, `provider:default`.
 
 use auth_store::{Kind, Profile, ProfileId, ProviderId, trim};
 use serde_json::Value;
 
-/// A repair of the config: what it renames, and the config after it.
+/// A repair of the config: the renaming, and the resulting config.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Repair {
     /// The old id.
     pub from: ProfileId,
-    /// The stored login that it means.
+    /// The stored login that replaces it.
     pub to: ProfileId,
     /// The config with the new id in `auth.profiles` and in the provider's `auth.order`.
     pub config: Value,
@@ -26,9 +26,9 @@ pub fn legacy_id(provider: &ProviderId) -> ProfileId {
     ProfileId::new(format!("{provider}:default"))
 }
 
-/// The stored login that `legacy` (an id that ends in `:default`) most likely means: the one with the
-/// configured e-mail address, the last that worked, the only other one, or the only other one with an
-/// e-mail address in its id.
+/// The stored login that `legacy` (an id that ends in `:default`) most likely refers to: the one
+/// with the configured e-mail address, the one that last worked, the only other one, or the only
+/// other one with an e-mail address in its id.
 pub fn suggestion(
     config: &Value,
     profiles: &[Profile],

@@ -1,22 +1,22 @@
-//! Whether use is paid by subscription or by the amount.
+//! Whether use is paid by subscription or metered.
 
 use std::fmt;
 
 use auth_store::{Kind, ProviderId};
 
-/// How use is paid for.
+/// How use is paid.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Charge {
-    /// By a plan with limits.
+    /// By a subscription with limits.
     Subscription,
-    /// By what is used.
+    /// By the amount used.
     Metered,
-    /// It is not known.
+    /// Unknown.
     Unknown,
 }
 
-/// How the use of a credential of this kind is paid for. An API key is metered. A login or a setup
-/// token belongs to a plan if the provider is known to sell one.
+/// How the use of a credential of this kind is paid. An API key is metered. A login or a setup
+/// token belongs to a subscription if the provider is known to sell one.
 pub fn charge(provider: &ProviderId, kind: Kind) -> Charge {
     match kind {
         Kind::ApiKey => Charge::Metered,
@@ -42,7 +42,7 @@ impl fmt::Display for Charge {
     }
 }
 
-/// Providers whose logins and setup tokens come with a plan.
+/// Providers whose logins and setup tokens belong to a subscription.
 const PLANS: [&str; 6] = [
     "anthropic",
     "github-copilot",

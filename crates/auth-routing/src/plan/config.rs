@@ -1,4 +1,4 @@
-//! The part of `clawdbot.json` that matters to routing, as plain data.
+//! The routing part of `clawdbot.json`, as plain data.
 
 use auth_store::{Kind, ProfileId, ProviderId, trim};
 use serde_json::Value;
@@ -24,20 +24,21 @@ pub struct Declared {
     pub provider: ProviderId,
     /// The `mode`, as written.
     pub mode: String,
-    /// The e-mail address, a label.
+    /// The e-mail address, which is only a label.
     pub email: Option<String>,
 }
 
 impl Declared {
-    /// Whether the entry means a stored credential of `kind`. `oauth` also means a stored token.
+    /// Whether the entry matches a stored credential of `kind`. `oauth` also matches a stored
+    /// token.
     pub fn admits(&self, kind: Kind) -> bool {
         self.mode == kind.as_str() || (self.mode == "oauth" && kind == Kind::Token)
     }
 }
 
 impl Config {
-    /// Reads a parsed config. Parts of an unexpected type count as absent: edits of the config are
-    /// validated, and routing must always work.
+    /// Reads a parsed config. Parts with an unexpected type count as absent: edits of the config
+    /// are validated, and routing must always work.
     pub fn from_json(config: &Value) -> Self {
         let auth = &config["auth"];
         let orders = auth["order"].as_object().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! A plan in words: what `models auth explain` prints.
+//! A plan in words: the output of `models auth explain`.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Which profile is tried first, which next, and which not at all.
+//! The order in which profiles are tried, and the profiles that are excluded.
 
 pub(crate) mod billing;
 pub(crate) mod config;
@@ -13,7 +13,7 @@ use crate::cooldown;
 use crate::plan::config::{Config, Declared};
 use crate::plan::obstacle::Obstacle;
 
-/// Without a seed: ids are the user's own, and a seed would cost a system call.
+/// Without a random seed: ids come from the user's own files, and a seed would cost a system call.
 type Hasher = BuildHasherDefault<DefaultHasher>;
 type Map<K, V> = std::collections::HashMap<K, V, Hasher>;
 type Set<K> = std::collections::HashSet<K, Hasher>;
@@ -21,34 +21,34 @@ type Set<K> = std::collections::HashSet<K, Hasher>;
 /// The inputs of a plan besides the profiles.
 #[derive(Clone, Debug)]
 pub struct Routing<'a> {
-    /// The provider that a credential is needed for.
+    /// The provider for which a credential is needed.
     pub provider: ProviderId,
     /// The agent's stored order for it (`models auth order set`), if there is one.
     pub stored_order: Option<Vec<ProfileId>>,
-    /// What the user's config says.
+    /// The user's config.
     pub config: &'a Config,
 }
 
 /// A profile that was chosen by name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Pin {
-    /// First this one, if it is a candidate, then the others.
+    /// Prefer this one, if it is a candidate, then the others.
     Prefer(ProfileId),
-    /// This one or none.
+    /// Only this one.
     Require(ProfileId),
 }
 
-/// The profiles to try, in order, and why the others are not among them.
+/// The profiles to try, in order, and why the others are excluded.
 ///
-/// Each profile of the provider, and each id that the order names, is in exactly one of the two
-/// lists, once.
+/// Each profile of the provider, and each id in the order, is in exactly one of the two lists,
+/// once.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Plan {
-    /// Where the order came from.
+    /// The source of the order.
     pub source: Source,
-    /// The first one is to be used now.
+    /// The candidates; the first one is to be used now.
     pub candidates: Vec<Candidate>,
-    /// The other profiles, and why.
+    /// The other profiles, each with the reason.
     pub excluded: Vec<(ProfileId, Exclusion)>,
     /// Warnings about the order itself.
     pub warnings: Vec<Warning>,
@@ -59,11 +59,11 @@ pub struct Plan {
 pub struct Candidate {
     /// Its id.
     pub id: ProfileId,
-    /// Why it is at its place.
+    /// Why it has its position.
     pub why: Why,
 }
 
-/// Where the order of a plan came from.
+/// The source of a plan's order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Source {
     /// The agent's stored order.
@@ -83,14 +83,14 @@ impl Source {
     }
 }
 
-/// Why a candidate is at its place.
+/// Why a candidate has its position.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Why {
     /// It was chosen by name.
     Pinned,
-    /// It is at this place of an explicit order, counted from 1.
+    /// It has this position in an explicit order, counted from 1.
     Listed(usize),
-    /// Its kind goes first, and it is the least recently used one of its kind.
+    /// Its kind comes first, and it is the least recently used one of its kind.
     LeastRecentlyUsed {
         /// Its kind.
         kind: Kind,
@@ -101,7 +101,7 @@ pub enum Why {
     InCooldown {
         /// The end of the cooldown.
         until: Timestamp,
-        /// Why it is in cooldown, where the store says so (`billing`).
+        /// Why it is in cooldown, if the store says so (`billing`).
         reason: Option<String>,
     },
 }
@@ -109,22 +109,22 @@ pub enum Why {
 /// Why a profile is not a candidate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Exclusion {
-    /// The order or the config names it, and the store has no usable entry of that id.
+    /// The order or the config names it, and the store has no usable entry with that id.
     Unknown,
     /// It is a profile of another provider.
     ForeignProvider(ProviderId),
-    /// The config says that it is a profile of another provider.
+    /// According to the config, it is a profile of another provider.
     DeclaredForeign(ProviderId),
     /// The config names another kind of credential than the stored one.
     ModeMismatch {
         /// `auth.profiles[id].mode`.
         declared: String,
-        /// What is stored.
+        /// The stored kind.
         stored: Kind,
     },
-    /// It has no secret that could be sent.
+    /// It has no secret to send.
     NoSecret,
-    /// It is a token that cannot be refreshed, and it ended then.
+    /// It is a token that cannot be refreshed, and it expired at this time.
     Expired(Timestamp),
     /// The order does not name it.
     NotListed(Source),
@@ -134,7 +134,7 @@ pub enum Exclusion {
     Blocked(Obstacle),
 }
 
-/// A property of the order that the user may not have intended. The order is followed all the same.
+/// A property of the order that may be unintended. The order is followed anyway.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Warning {
     /// The order is empty, so there is no profile for the provider.
@@ -329,7 +329,7 @@ fn judge(
     }
 }
 
-/// Which kind goes first if there is no explicit order.
+/// The rank of a kind without an explicit order.
 fn rank(kind: Kind) -> u8 {
     match kind {
         Kind::OAuth => 0,

@@ -20,7 +20,7 @@ fn profiles(store: &Value) -> Vec<Profile> {
     Document::parse(store.to_string().as_bytes()).unwrap().profiles().collect()
 }
 
-/// The plan for `acme` over a store with a key, two logins, a token and a foreign key.
+/// The plan for `acme` over a store with a key, two logins, a token and a key of another provider.
 fn check(stored: Option<&[&str]>, config: &Value, usage: &Value, pin: Option<&Pin>) -> Plan {
     let store = json!({ "version": 1, "usageStats": usage, "profiles": {
         "key": { "type": "api_key", "provider": "acme", "key": "k" },
@@ -157,7 +157,7 @@ fn a_planner_says_of_each_provider_what_a_plan_says() {
     }
 }
 
-/// A store in which anything may stand where a number is expected, and a config.
+/// A config, and a store that may have any value where a number is expected.
 fn world() -> impl Strategy<Value = Value> {
     let id = || "[ab]:[a-d]";
     let ids = || prop::option::of(prop::collection::vec(id(), 0..8));
@@ -247,7 +247,7 @@ proptest! {
             let profile = profiles.iter().find(|it| it.id == candidate.id).unwrap();
             prop_assert!(profile.has_secret && profile.provider == provider);
         }
-        // Profiles in cooldown come after the others, and the soonest back first.
+        // Profiles in cooldown come after the others, the earliest end first.
         let ends = plan.candidates.iter().skip(usize::from(pin.is_some()));
         let ends: Vec<_> = ends.map(|it| match it.why {
             Why::InCooldown { until, .. } => Some(until),
@@ -255,7 +255,7 @@ proptest! {
         }).collect();
         prop_assert!(ends.is_sorted(), "{:?}", ends);
 
-        // Whatever a session says, what it gets is a candidate.
+        // A session always gets a candidate, whatever it contains.
         for is_new in [false, true] {
             let entry = json!({ "authProfileOverride": pin.as_ref().map(|(Pin::Prefer(id) | Pin::Require(id))| id),
                 "compactionCount": now, "authProfileOverrideCompactionCount": i64::MAX });

@@ -1,7 +1,7 @@
 //! The effect of a `/model` directive on a session.
 //!
-//! A runtime that has its own sessions uses the parser like this; `clawdbot sessions model` does
-//! the same with `sessions.json`:
+//! A runtime with its own sessions uses the parser like this; `clawdbot sessions model` does the
+//! same with `sessions.json`:
 //!
 //! ```
 //! use auth_routing::session::choice::{Meanings, choose};
@@ -48,9 +48,9 @@ use crate::session::{self, Entry};
 /// The possible meanings of a directive.
 #[derive(Clone, Copy, Debug)]
 pub struct Meanings<'a> {
-    /// The names that the user gave to models.
+    /// The user's aliases for models.
     pub aliases: &'a Aliases,
-    /// The model of a session without a choice. Its provider is that of a bare model.
+    /// The model of a session without a choice. A bare model name belongs to its provider.
     pub default_model: &'a ModelRef,
     /// The agent's profiles.
     pub profiles: &'a [Profile],
@@ -65,10 +65,10 @@ pub struct Choice {
     pub profile: Option<ProfileId>,
 }
 
-/// Why a directive cannot be followed. The session stays as it is. Show the error to the user.
+/// Why a directive cannot be followed. The session stays unchanged. Show the error to the user.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ChoiceError {
-    /// The text before the `@` is no model.
+    /// The text before the `@` is not a model.
     #[error("`{0}` names no model")]
     NoModel(String),
     /// The profile cannot be used with the model.
@@ -76,11 +76,11 @@ pub enum ChoiceError {
     Profile(#[from] ProfileError),
 }
 
-/// The choice of `selector` in the session `entry`: a model by alias, by `provider/model`, or by its
-/// bare name; `default`; or, with a profile alone, the present model of the session.
+/// The choice of `selector` in the session `entry`: a model by alias, by `provider/model`, or by
+/// its bare name; `default`; or, with a profile alone, the current model of the session.
 ///
 /// # Errors
-/// The model is empty, the profile does not exist, or it is another provider's.
+/// The model is empty, the profile does not exist, or it belongs to another provider.
 pub fn choose(
     selector: &Selector,
     entry: &Entry,
@@ -103,7 +103,8 @@ pub fn choose(
 }
 
 impl Choice {
-    /// The entry with this choice. It is the user's, so the profile stays for the whole session.
+    /// The entry with this choice. It is the user's choice, so the profile stays for the whole
+    /// session.
     #[must_use]
     pub fn apply(&self, entry: &Entry, now: Timestamp) -> Entry {
         let mut entry = session::unpinned(entry, now);

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::plan::{Pin, Plan, Why};
 use crate::session::selector::ModelRef;
 
-/// An entry of `sessions.json`. Unknown members stay as they are.
+/// An entry of `sessions.json`. Unknown members stay unchanged.
 pub type Entry = Map<String, Value>;
 
 /// The result of [`resolve`].
@@ -17,7 +17,7 @@ pub type Entry = Map<String, Value>;
 pub struct Resolved {
     /// The profile for this turn; `None` if the plan has none.
     pub profile: Option<ProfileId>,
-    /// The session's entry, if it changed and is to be written.
+    /// The session's entry, if it changed and must be written.
     pub entry: Option<Entry>,
 }
 
@@ -26,7 +26,8 @@ pub struct Resolved {
 pub enum PinSource {
     /// The user, with `/model X@profile`. The pin stays for the whole session.
     User,
-    /// Routing. The pin stays as long as the profile works, so that caches of the provider stay warm.
+    /// Routing. The pin stays as long as the profile works, so that the provider's caches stay
+    /// warm.
     Auto,
 }
 
@@ -44,13 +45,13 @@ pub fn model(entry: &Entry, default: &ModelRef) -> ModelRef {
     }
 }
 
-/// The profile that the entry names.
+/// The pinned profile of the entry.
 pub fn pinned(entry: &Entry) -> Option<ProfileId> {
     let text = trim(entry.get(PROFILE)?.as_str()?);
     (!text.is_empty()).then(|| ProfileId::from(text))
 }
 
-/// The source of the pin. Older entries have none: a pin that counts compactions is routing's.
+/// The source of the pin. Older entries do not name it: a pin with a compaction count is routing's.
 pub fn source(entry: &Entry) -> PinSource {
     match entry.get(SOURCE).and_then(Value::as_str) {
         Some("user") => PinSource::User,
@@ -70,12 +71,12 @@ pub fn pin(entry: &Entry) -> Option<Pin> {
     })
 }
 
-/// Decides which profile the session uses for `provider`, and moves its pin where needed.
+/// Decides which profile the session uses for `provider`, and moves its pin if necessary.
 ///
-/// A pin to a profile that is gone, foreign, or not a candidate is dropped. The user's pin stays until
-/// the next session. Routing's own pin moves to the next candidate that is not in cooldown: in a new
-/// session, after a compaction, and when its profile is in cooldown. `plan` must be made without a
-/// pin.
+/// A pin to a profile that no longer exists, belongs to another provider, or is not a candidate is
+/// dropped. The user's pin stays until the next session. Routing's own pin moves to the next
+/// candidate that is not in cooldown: in a new session, after a compaction, and when its profile is
+/// in cooldown. `plan` must be made without a pin.
 pub fn resolve(
     entry: &Entry,
     profiles: &[Profile],
@@ -141,7 +142,7 @@ pub fn unpinned(entry: &Entry, now: Timestamp) -> Entry {
     entry
 }
 
-/// The first candidate that is not in cooldown, from `start` on and then from the front.
+/// The first candidate that is not in cooldown, from `start` on and then from the beginning.
 fn first_awake(plan: &Plan, start: usize) -> Option<&ProfileId> {
     let (front, back) = plan.candidates.split_at_checked(start)?;
     let mut round = back.iter().chain(front);
@@ -169,7 +170,7 @@ mod tests {
 
     const NOW: i64 = 1_000;
 
-    /// Resolves a session over the order `a`, `b`, `c`, of which some are in cooldown.
+    /// Resolves a session over the order `a`, `b`, `c`, with some of them in cooldown.
     fn check(entry: &Value, in_cooldown: &[&str], is_new_session: bool) -> Resolved {
         let profile = json!({ "type": "api_key", "provider": "acme", "key": "k" });
         let usage: Map<_, _> = in_cooldown

@@ -1,4 +1,4 @@
-//! The text with which a user chooses a model and a profile: `/model Opus@anthropic:work`.
+//! The text that selects a model and a profile: `/model Opus@anthropic:work`.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,12 +6,12 @@ use std::ops::Range;
 use auth_store::{Profile, ProfileId, ProviderId, is_white_space, trim};
 use serde_json::Value;
 
-/// A `/model` directive, cut out of a message.
+/// A `/model` directive, extracted from a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Directive {
-    /// The chosen model and profile. `None` if the directive has no argument.
+    /// The selected model and profile. `None` if the directive has no argument.
     pub selector: Option<Selector>,
-    /// Its bytes in the message, with the white space before it.
+    /// Its byte range in the message, including the white space before it.
     pub range: Range<usize>,
     /// The message without it, with white space collapsed.
     pub rest: String,
@@ -27,7 +27,7 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Splits `text` at its first `@`. The id of a profile may have more of them.
+    /// Splits `text` at its first `@`. A profile id may contain more of them.
     pub fn parse(text: &str) -> Self {
         match text.split_once('@') {
             None => Self { model: trim(text).to_owned(), profile: None },
@@ -78,8 +78,8 @@ pub fn directive(message: &str, aliases: &[&str]) -> Option<Directive> {
     Some(Directive { selector, range: start..end, rest: collapse(&rest) })
 }
 
-/// The first `/` at the start or after white space with a following name that `name` accepts. Returns
-/// the start of the directive (with that white space) and the end of its name.
+/// The first `/` at the start or after white space that is followed by a name accepted by `name`.
+/// Returns the start of the directive (with that white space) and the end of its name.
 fn find(message: &str, name: impl Fn(&str) -> Option<usize>) -> Option<(usize, usize)> {
     message.match_indices('/').find_map(|(slash, _)| {
         let start = match message[..slash].chars().next_back() {
@@ -92,7 +92,7 @@ fn find(message: &str, name: impl Fn(&str) -> Option<usize>) -> Option<(usize, u
     })
 }
 
-/// The length of `name` at the start of `text`, letter case aside, if the word ends there.
+/// The length of `name` at the start of `text`, ignoring letter case, if the word ends there.
 fn word(text: &str, name: &str) -> Option<usize> {
     let mut rest = text.chars();
     for wanted in name.chars() {
@@ -112,8 +112,8 @@ fn colon(text: &str) -> usize {
     text.len() - after.len()
 }
 
-/// The length of `model[@profile]` at the start of `text`. A model has few kinds of characters, and
-/// single slashes between its parts. A profile is any text without white space.
+/// The length of `model[@profile]` at the start of `text`. A model has a limited set of characters,
+/// and single slashes between its parts. A profile is any text without white space.
 fn selector_length(text: &str) -> usize {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.:@-".contains(c);
     let mut end = text.find(|c| !is_plain(c)).unwrap_or(text.len());
@@ -134,7 +134,7 @@ fn selector_length(text: &str) -> usize {
 pub struct ModelRef {
     /// The provider.
     pub provider: ProviderId,
-    /// The provider's name of the model.
+    /// The model's name at the provider.
     pub model: String,
 }
 
@@ -161,7 +161,7 @@ impl fmt::Display for ModelRef {
     }
 }
 
-/// The names of models that the user gave in `agents.defaults.models`.
+/// The user's aliases for models in `agents.defaults.models`.
 #[derive(Clone, Debug, Default)]
 pub struct Aliases(Vec<(String, ModelRef)>);
 
@@ -180,13 +180,13 @@ impl Aliases {
         )
     }
 
-    /// The aliases, for [`directive`]: `/opus` is one where `Opus` is an alias.
+    /// The aliases, for [`directive`]: `/opus` is a directive if `Opus` is an alias.
     pub fn names(&self) -> Vec<&str> {
         self.0.iter().map(|(alias, _)| alias.as_str()).collect()
     }
 
-    /// The model that `text` names, and its alias if it was found by one: an alias in any letter case
-    /// (of two equal ones the later counts), else `provider/model`, else a model of the default
+    /// The model that `text` names, and its alias if there was one: an alias in any letter case (of
+    /// two equal ones the later counts), else `provider/model`, else a model of the default
     /// provider.
     pub fn resolve(
         &self,
@@ -202,10 +202,10 @@ impl Aliases {
     }
 }
 
-/// Why a chosen profile cannot be used.
+/// Why a selected profile cannot be used.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ProfileError {
-    /// There is none of that id.
+    /// There is no profile with that id.
     #[error("Auth profile \"{0}\" not found.")]
     NotFound(ProfileId),
     /// It belongs to another provider.
@@ -220,8 +220,8 @@ pub enum ProfileError {
     },
 }
 
-/// The profile of `provider` that was named in a [`Selector`]. `None` if there is only white space. The
-/// texts of the errors are Clawdbot's.
+/// The profile of `provider` named in a [`Selector`]. `None` if there is only white space. The
+/// error messages are Clawdbot's.
 pub fn profile_override(
     text: &str,
     profiles: &[Profile],
@@ -241,7 +241,7 @@ pub fn profile_override(
     Ok(Some(id))
 }
 
-/// The provider's own name of an abbreviated model.
+/// The provider's full name of an abbreviated model.
 fn full_name<'a>(provider: &ProviderId, model: &'a str) -> &'a str {
     match (provider.as_str(), model.to_lowercase().as_str()) {
         ("anthropic", "opus-4.5") => "claude-opus-4-5",
@@ -256,12 +256,12 @@ fn trim_start(text: &str) -> &str {
     text.trim_start_matches(is_white_space)
 }
 
-/// The words of `text`, one space between.
+/// The words of `text`, separated by single spaces.
 pub fn collapse(text: &str) -> String {
     text.split(is_white_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// `c` as a regular expression with the flag `i` compares it (ECMA-262 §22.2.2.7.3).
+/// Folds `c` as a regular expression with the flag `i` does (ECMA-262 §22.2.2.7.3).
 fn fold(c: char) -> char {
     let mut upper = c.to_uppercase();
     match (upper.next(), upper.next()) {

@@ -1,5 +1,5 @@
-//! What the flock file remembers of the directory lock: the directory that a process of ours made
-//! last, and how long it held the lock.
+//! The content of the flock file: the lock directory that one of our processes made last, and how
+//! long it held the lock.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::fs::stamp::Stamp;
 use crate::time::{Clock as _, SystemClock, Timestamp};
 
-/// Identifies a directory. The birth time tells it from a later one with the same inode number.
+/// Identifies a directory. The birth time distinguishes it from a later one with the same inode
+/// number.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Identity {
     device: u64,
@@ -54,7 +55,7 @@ pub(crate) struct Memory {
     pub(crate) made_at: Timestamp,
     pub(crate) held_ms: u64,
     pub(crate) released_at: Timestamp,
-    /// When a process of ours last found another program holding the lock.
+    /// When one of our processes last found another program holding the lock.
     pub(crate) met_others_at: Timestamp,
     /// The store as we last wrote it.
     pub(crate) written: Option<Stamp>,
@@ -80,9 +81,9 @@ impl Memory {
         self.met_others_at.max(self.foreign_write_at)
     }
 
-    /// How long the lock stays free after we held it: as long as we held it. If other programs
-    /// wanted it lately, three times as long: then each of Clawdbot's eleven attempts finds it free
-    /// more often than not, however many processes of ours there are.
+    /// How long to leave the lock free after we held it: as long as we held it. If other programs
+    /// wanted it recently, three times as long: then each of Clawdbot's eleven attempts finds it
+    /// free more often than not, no matter how many of our processes there are.
     pub(crate) fn turn(&self, now: Timestamp) -> Duration {
         let held = Duration::from_millis(self.held_ms);
         if self.met_others_at.0 > 0 && now.since(self.met_others_at) < LATELY {
@@ -92,8 +93,8 @@ impl Memory {
         }
     }
 
-    /// Reads it; empty if it is not readable. A directory without a birth time does not count: it
-    /// may be another one by now.
+    /// Reads the content; empty if it is not readable. A directory without a birth time is ignored,
+    /// because another directory may have its inode number now.
     pub(crate) fn read(file: &File) -> Self {
         let mut text = String::new();
         let mut file = file;
@@ -117,7 +118,7 @@ impl Memory {
 
 /// The longest time for which the lock is left free.
 pub(crate) const LONGEST_TURN: Duration = Duration::from_millis(50);
-/// The same if other programs want it.
+/// The same limit if other programs want the lock.
 const LONGEST_TURN_AMONG_OTHERS: Duration = Duration::from_secs(1);
-/// How long "lately" is.
+/// The meaning of "recently".
 pub(crate) const LATELY: Duration = Duration::from_mins(1);

@@ -1,14 +1,14 @@
-//! The lock that Clawdbot knows: an empty directory beside the store (npm proper-lockfile 4.1).
+//! The lock that Clawdbot uses: an empty directory beside the store (npm proper-lockfile 4.1).
 //!
-//! The directory's existence is the lock. Its modification time shows that the holder is alive.
-//! Any process may remove it, so it never excludes another process for certain: the code here
-//! finds out whether the directory at the path is still *ours*. It is ours if the path leads to
-//! the directory whose descriptor we keep open. An inode number alone proves nothing, because file
-//! systems reuse it at once.
+//! The directory's existence is the lock. Its modification time shows that the holder is alive. Any
+//! process may remove it, so it never reliably excludes another process: the code here checks
+//! whether the directory at the path is still *ours*. It is ours if the path leads to the directory
+//! whose descriptor we keep open. An inode number alone proves nothing, because file systems reuse
+//! it at once.
 //!
-//! All of this happens under the kernel lock on the flock file, so only one process of ours is
-//! here at a time. The flock file remembers the directory that we made last. If we crash, the next
-//! process of ours recognises that directory and takes it at once.
+//! All of this happens under the kernel lock on the flock file, so only one of our processes runs
+//! it at a time. The flock file remembers the directory that we made last. If we crash, our next
+//! process recognizes that directory and takes it at once.
 //!
 //! A request may [keep](DirectoryLock::keep) the directory without the flock. It then holds a shared
 //! kernel lock on the directory itself, by which our other processes know it: they use the directory
@@ -38,11 +38,11 @@ pub(crate) struct DirectoryLock {
     held: Arc<Held>,
     /// The thread that keeps the lock alive ends when this is dropped.
     pub(crate) keeper: Option<mpsc::Sender<()>>,
-    /// Another process held it when we asked for it.
+    /// Another process held it when we requested it.
     met_others: bool,
 }
 
-/// The proof that the lock is ours.
+/// The held directory, which shows whether the lock is still ours.
 #[derive(Debug)]
 pub(crate) struct Held {
     path: PathBuf,
@@ -93,12 +93,12 @@ impl DirectoryLock {
         Ok(Ok(Self { held: Arc::new(held), keeper: None, met_others }))
     }
 
-    /// Whether it is still ours.
+    /// Whether the lock is still ours.
     pub(crate) fn is_ours(&self) -> bool {
         self.held.is_ours()
     }
 
-    /// Answers later, from any thread, whether it is still ours.
+    /// A handle that checks later, from any thread, whether the lock is still ours.
     pub(crate) fn witness(&self) -> Arc<Held> {
         Arc::clone(&self.held)
     }
@@ -130,7 +130,7 @@ impl DirectoryLock {
                 }
             }
         };
-        // Without it the lock looks stale after 30 s, which is longer than it is ever held.
+        // Without the thread the lock looks stale after 30 s, which is longer than we ever hold it.
         if std::thread::Builder::new().spawn(keep).is_ok() {
             self.keeper = Some(stop);
         }
@@ -143,7 +143,7 @@ impl DirectoryLock {
         let is_gone = is_ours && !is_kept && fs::remove_dir(&self.held.path).is_ok();
         let now = SystemClock.now();
         let mut next = Memory::read(memory);
-        // A directory that may still be there is remembered, so the next process of ours can take it.
+        // A directory that may still exist is remembered, so our next process can take it.
         if is_gone {
             next.directory = None;
         } else if is_ours {
@@ -187,7 +187,8 @@ impl Held {
         {
             let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
             let times = rustix::fs::Timestamps { last_access: now, last_modification: now };
-            // If this fails, the lock may be taken over, which we notice before we send or rename.
+            // If this fails, another process may take the lock over. We notice that before we send
+            // or rename.
             let _ = rustix::fs::futimens(&self.directory, &times);
         }
     }
@@ -325,9 +326,9 @@ fn make_private(path: &Path, memory: &File) -> Result<(PathBuf, File), StoreErro
     Ok((private, directory))
 }
 
-/// The directory at the path belongs to a process of ours that crashed. If it crashed during a
-/// take-over, the directory that it took out is still beside the path. Its holder may be alive,
-/// and gets it back.
+/// The directory at the path belongs to one of our processes that crashed. If it crashed during a
+/// take-over, the directory that it moved away is still beside the path. Its holder may be alive,
+/// so the directory is moved back.
 fn adopt(path: &Path, identity: Option<Identity>, memory: &File) -> Result<Attempt, StoreError> {
     let occupied = || Ok(Attempt::Occupied("another program holds it".to_owned()));
     let private = paths::next(path);
@@ -351,8 +352,8 @@ fn adopt(path: &Path, identity: Option<Identity>, memory: &File) -> Result<Attem
 }
 
 /// The lock is stale: exchanges the directory for ours, so that the path is never free for a third
-/// process. Then looks at what came out, and gives it back if it is not the directory that was
-/// judged stale.
+/// process. Then checks the directory that came out, and moves it back if it is not the one that
+/// was judged stale.
 fn take_over(
     path: &Path,
     judged: Option<Identity>,
@@ -400,8 +401,8 @@ fn not_exchanged(
     }
 }
 
-/// The same for file systems that cannot exchange names: moves the stale directory aside, looks
-/// at it, and tries to take the free path.
+/// For file systems that cannot exchange names: moves the stale directory aside, checks it, and
+/// tries to take the free path.
 fn take_over_aside(
     path: &Path,
     judged: Option<Identity>,
@@ -427,8 +428,9 @@ fn take_over_aside(
     }
 }
 
-/// Other programs judge a stale lock, remove it and make their own, in three steps. One that judged
-/// before our take-over may still remove ours. So this waits until they are done, and looks again.
+/// Other programs judge a stale lock, remove it and make their own, in three steps. A program that
+/// judged before our take-over may still remove ours. So this waits until such programs are done,
+/// and checks again.
 fn wait_for_rivals(ours: Held) -> Attempt {
     std::thread::sleep(Duration::from_millis(rand::random_range(50..=100)));
     if ours.is_ours() {
@@ -506,7 +508,7 @@ fn open_directory(path: &Path) -> io::Result<File> {
 const LONGEST_BEFORE_REQUEST: Duration = Duration::from_secs(5);
 /// How often a holder touches the lock.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// A directory that was not touched for that long is stale: Clawdbot's 30 s and a margin.
+/// A directory that was not touched for this long is stale: Clawdbot's 30 s and a margin.
 const STALE: Duration = Duration::from_secs(32);
 /// The same for OpenClaw's file, in case its process id was reused.
 const FILE_STALE: Duration = Duration::from_mins(3);

@@ -1,4 +1,4 @@
-//! What the directory lock does beside other processes, running or crashed.
+//! How the directory lock behaves next to other processes, running or crashed.
 
 use super::*;
 use crate::clawdbot_lock::memory::LONGEST_TURN;
@@ -44,7 +44,7 @@ fn where_others_want_the_lock_it_stays_free_for_longer() {
     acquire().release(&place.memory);
     let memory = Memory { held_ms: 100, ..Memory::read(&place.memory) };
     assert_eq!(memory.turn(SystemClock.now()), Duration::from_millis(300));
-    // The controls: no other program for a minute, and none ever.
+    // The controls: no other program for a minute, and never any.
     let memory = Memory { met_others_at: Timestamp(1), ..memory };
     assert_eq!(memory.turn(Timestamp(60_000)), Duration::from_millis(300));
     assert_eq!(memory.turn(Timestamp(60_001)), LONGEST_TURN);
@@ -60,7 +60,7 @@ fn the_lock_is_an_empty_directory_and_gone_after_release() {
     let lock = acquire(&place).unwrap();
     assert_eq!(fs::read_dir(&place.path).unwrap().count(), 0);
     assert!(lock.is_ours());
-    // No other user can put a file into it, which would keep it there.
+    // No other user can put a file into it, which would make it impossible to remove.
     let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&place.path).unwrap());
     assert_eq!(mode & 0o777, 0o700);
     lock.release(&place.memory);
@@ -208,7 +208,7 @@ fn only_what_was_judged_is_taken_over() {
             let attempt = take_over(&place.path, identity, touched, &place.memory).unwrap();
             assert!(matches!(attempt, Attempt::Occupied(_)));
         }
-        // It was given back each time, and nothing is left beside it.
+        // It was moved back each time, and nothing is left beside it.
         assert_eq!(judge(&place.path), (identity, touched));
         assert_eq!(names(&place), ["flock", "store.json.lock"]);
 
@@ -238,7 +238,7 @@ fn a_lock_that_is_in_use_is_given_back() {
     fs::create_dir(place.path.join("something")).unwrap();
     make_stale(&place.path);
     let Err(StoreError::Busy { holder, .. }) = acquire(&place) else { panic!() };
-    // Only the user can remove it, and has to know.
+    // Only the user can remove it, so the error must say so.
     assert!(holder.contains("not empty"), "{holder}");
     assert_eq!(identity_at(&place.path), identity);
     assert_eq!(names(&place), ["flock", "store.json.lock"]);
@@ -416,7 +416,7 @@ fn the_file_lock_of_a_process_whose_id_was_reused_is_removed() {
         });
         atomic::write_atomic(&place.path, lock.to_string().as_bytes()).unwrap();
     };
-    // The controls: it is that process, or the start time is not known.
+    // The controls: it is that process, or the start time is unknown.
     for start in [ours.start_time.into(), serde_json::Value::Null, "soon".into()] {
         write(start);
         assert!(matches!(acquire(&place), Err(StoreError::Busy { .. })));

@@ -22,7 +22,7 @@ pub enum Credential {
     Token {
         /// The token.
         token: Secret,
-        /// When it ends, if that is known.
+        /// When it expires, if that is known.
         expires: Option<Timestamp>,
     },
     /// An access token and the refresh token that renews it.
@@ -32,11 +32,11 @@ pub enum Credential {
 /// An OAuth login.
 #[derive(Clone, Debug, Default)]
 pub struct OAuthCredential {
-    /// The access token. It may be blank in a file of another program.
+    /// The access token. It may be blank in a file written by another program.
     pub access: Secret,
     /// The refresh token. It is blank if the issuer gave none.
     pub refresh: Secret,
-    /// When the access token ends.
+    /// When the access token expires.
     pub expires: Option<Timestamp>,
     /// When the access token was received. With `expires` it gives the lifetime.
     pub obtained_at: Option<Timestamp>,
@@ -44,7 +44,8 @@ pub struct OAuthCredential {
     pub account_id: Option<String>,
     /// The client of the refresh token, if it is not the provider's own.
     pub client_id: Option<String>,
-    /// The only address that may ever see the refresh token. `None`: the provider's built-in one.
+    /// The only address that may ever receive the refresh token. `None`: the provider's built-in
+    /// one.
     pub token_endpoint: Option<String>,
     /// The issuer, if it is known.
     pub issuer: Option<String>,
@@ -81,22 +82,22 @@ impl Kind {
     }
 }
 
-/// A profile without its secrets: the view of routing and status.
+/// A profile without its secrets, for routing and status.
 #[derive(Clone, Debug)]
 pub struct Profile {
     /// Its id.
     pub id: ProfileId,
     /// The provider's canonical id.
     pub provider: ProviderId,
-    /// The provider as it is written in the file.
+    /// The provider as written in the file.
     pub provider_text: String,
     /// The kind of credential.
     pub kind: Kind,
-    /// Whether there is any secret in it: a key, a token, or one of access and refresh token.
+    /// Whether it has any secret: a key, a token, or one of access and refresh token.
     pub has_secret: bool,
     /// Whether it has a refresh token.
     pub has_refresh: bool,
-    /// When the credential ends, if it does.
+    /// When the credential expires, if it does.
     pub expires: Option<Timestamp>,
     /// The e-mail address, a label.
     pub email: Option<String>,
@@ -107,7 +108,7 @@ pub struct Profile {
 }
 
 impl Credential {
-    /// The members of a stored profile that are ours: those of the credential, and those of its
+    /// The members of a stored profile that belong to us: those of the credential, and those of its
     /// account. All others belong to other programs.
     pub const MEMBERS: [&str; 15] = [
         "type",
@@ -150,7 +151,7 @@ impl Credential {
         }
     }
 
-    /// When it ends, if it does. Zero and negative times mean "not known", as in Clawdbot.
+    /// When it expires, if it does. Zero and negative times mean "unknown", as in Clawdbot.
     pub fn expires(&self) -> Option<Timestamp> {
         match self {
             Self::ApiKey(_) | Self::Reference(_) => None,
@@ -160,7 +161,8 @@ impl Credential {
     }
 
     /// Whether [`bearer`](Self::bearer) can be used at `now`. A login with a refresh token and an
-    /// unknown end is not valid, because a refresh tells its end. A key outside the store is valid.
+    /// unknown expiry is not valid, because a refresh reveals its expiry. A key outside the store
+    /// is valid.
     pub fn is_valid(&self, now: Timestamp) -> bool {
         if let Self::Reference(_) = self {
             return true;
@@ -177,8 +179,8 @@ impl Credential {
 
     /// Whether it can be used at `now` and for a margin after it, so that it needs no refresh. The
     /// margin is 10 % of the lifetime and at most 5 minutes, or `at_least` if that is more. A
-    /// credential without a refresh token has none. A credential that was obtained in the future is
-    /// not fresh: a clock was wrong, so its end is not known.
+    /// credential without a refresh token has no margin. A credential that was obtained in the
+    /// future is not fresh: a clock was wrong, so its expiry is unknown.
     pub fn is_fresh(&self, now: Timestamp, at_least: Duration) -> bool {
         let margin = match self {
             Self::OAuth(login) if !login.refresh.is_blank() => {
@@ -194,7 +196,7 @@ impl Credential {
 }
 
 impl OAuthCredential {
-    /// How long before its end the access token is renewed.
+    /// How long before its expiry the access token is refreshed.
     fn margin(&self) -> Duration {
         let stored = match (self.obtained_at, self.expires) {
             (Some(obtained), Some(expires)) => Some(expires.since(obtained)),
@@ -217,10 +219,10 @@ pub(crate) fn head(entry: &Object<'_>) -> Result<(String, Kind), &'static str> {
     if provider.is_empty() { Err("its `provider` is empty") } else { Ok((provider, kind)) }
 }
 
-/// The secret-free view of the entry.
+/// The view of the entry without its secrets.
 pub(crate) fn profile(id: &str, entry: &Object<'_>, usage: Usage) -> Option<Profile> {
     let (provider_text, kind) = head(entry).ok()?;
-    // Without a copy of the secrets.
+    // Checks without copying the secrets.
     let has = |name| !json::is_blank(entry.get(name));
     let has_refresh = kind == Kind::OAuth && has("refresh");
     let has_secret = match kind {
@@ -257,7 +259,7 @@ pub(crate) fn credential(entry: &Object<'_>) -> Option<Credential> {
     Some(match kind {
         Kind::ApiKey => {
             let key = secret("key");
-            // If another program wrote a key, that one counts.
+            // If another program wrote a key, the key takes precedence.
             let reference = entry.get("keyRef").filter(|_| key.is_blank());
             match reference.and_then(KeyReference::read) {
                 Some(reference) => Credential::Reference(reference),
@@ -288,7 +290,7 @@ pub(crate) fn destinations(entry: &Object<'_>) -> Option<Vec<String>> {
     Some(origins.into_iter().filter_map(|origin| json::string(Some(origin))).collect())
 }
 
-/// The member that says when a credential ends.
+/// The member with the expiry of a credential.
 pub(crate) fn end<'e>(entry: &'e Object<'_>) -> Option<&'e [u8]> {
     TIMES[..2].iter().find_map(|name| entry.get(name).filter(|raw| *raw != b"null"))
 }
@@ -356,7 +358,7 @@ fn write_end(entry: &mut Object<'_>, expires: Option<Timestamp>) {
     }
 }
 
-/// The members that are times; one of the first two says when a credential ends.
+/// The members that are times; either of the first two is the expiry of a credential.
 pub(crate) const TIMES: [&str; 3] = ["expires", "expiresAt", "obtainedAt"];
 
 #[cfg(test)]

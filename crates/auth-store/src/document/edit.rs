@@ -1,4 +1,4 @@
-//! Edits of a store: each changes the entry it is about and no other byte.
+//! Edits of a store: each changes its own entry and no other byte.
 
 use crate::document::credential::{self, Credential};
 use crate::document::json::{self, Object};
@@ -8,8 +8,8 @@ use crate::error::Unusable;
 use crate::id::{ProfileId, ProviderId};
 
 impl Document {
-    /// Stores a login: a new entry, or a new one in the place of the old. `fields` are further
-    /// members of the entry; they cannot replace the credential's own.
+    /// Stores a login: adds a new entry, or replaces the old one. `fields` are additional members
+    /// of the entry; they cannot replace the credential's own.
     pub fn put(
         &mut self,
         id: &ProfileId,
@@ -28,8 +28,8 @@ impl Document {
         self.put_raw(id, &entry.to_text());
     }
 
-    /// Changes the credential of an existing profile: the fields of `credential` are written,
-    /// all others stay as they are. `false`, and nothing done, if there is no such profile.
+    /// Changes the credential of an existing profile: the fields of `credential` are written, all
+    /// others stay unchanged. `false`, without a change, if there is no such profile.
     pub fn renew(&mut self, id: &ProfileId, credential: &Credential) -> bool {
         let Some(mut entry) = self.raw(id).and_then(Object::parse).map(Object::into_owned) else {
             return false;
@@ -62,7 +62,7 @@ impl Document {
         true
     }
 
-    /// Puts the entry `raw` in place of whatever `id` was, as it is.
+    /// Replaces the entry of `id`, if any, with `raw`, unchanged.
     pub(crate) fn put_raw(&mut self, id: &ProfileId, raw: &[u8]) {
         if let Some(profiles) = self.section_mut("profiles") {
             profiles.set_raw(id.as_str(), raw);
@@ -70,8 +70,8 @@ impl Document {
         self.touch(id);
     }
 
-    /// Copies the entry of `id` as it is from `other`; removes it if it is not there. Its usage,
-    /// and everything else, is left alone.
+    /// Copies the entry of `id` unchanged from `other`, or removes it if `other` has none. Its
+    /// usage and everything else stays unchanged.
     pub fn copy_entry(&mut self, id: &ProfileId, other: &Self) {
         if let Some(raw) = other.raw(id) {
             self.put_raw(id, raw);
@@ -81,8 +81,8 @@ impl Document {
         }
     }
 
-    /// Removes a profile and every mention of it: its usage, its place in orders, `lastGood`.
-    /// Whether it was there.
+    /// Removes a profile and every reference to it: its usage, its place in orders, `lastGood`.
+    /// Returns whether it existed.
     pub fn remove(&mut self, id: &ProfileId) -> bool {
         if !self.remove_entry(id) {
             return false;
@@ -117,8 +117,8 @@ impl Document {
         true
     }
 
-    /// Removes the entry of `id`, and what hides behind it: a secret must be gone. Whether it was
-    /// there.
+    /// Removes the entry of `id` and every earlier duplicate of it, since no secret may remain.
+    /// Returns whether it existed.
     fn remove_entry(&mut self, id: &ProfileId) -> bool {
         let was_hidden = self.members.edit_hidden("profiles", |profiles| {
             profiles.remove(id.as_str());
@@ -137,8 +137,8 @@ impl Document {
         self.touched.insert(id.clone());
     }
 
-    /// Sets the stored order of `provider`, or clears it with `None`, under whatever name it is
-    /// there.
+    /// Sets the stored order of `provider`, or clears it with `None`, under whatever spelling of
+    /// the provider the file has.
     pub fn set_order(&mut self, provider: &ProviderId, order: Option<&[ProfileId]>) {
         let is_another =
             |name: &str| name != provider.as_str() && ProviderId::new(name) == *provider;
@@ -164,14 +164,14 @@ impl Document {
         }
     }
 
-    /// Notes that `id` worked for `provider`.
+    /// Records that `id` worked for `provider`.
     pub fn set_last_good(&mut self, provider: &ProviderId, id: &ProfileId) {
         if let Some(last_good) = self.section_mut("lastGood") {
             last_good.set_raw(provider.as_str(), json::name_text(id.as_str()).as_bytes());
         }
     }
 
-    /// Sets what routing remembers about `id`. Fields of others in that entry stay.
+    /// Sets the usage of `id`. Fields of other programs in that entry stay.
     pub fn set_usage(&mut self, id: &ProfileId, usage: &Usage) {
         let raw = self.section("usageStats").get(id.as_str()).filter(|raw| is_something(Some(raw)));
         let Some(mut entry) = raw.map_or_else(|| Some(Object::default()), Object::parse) else {
@@ -185,21 +185,21 @@ impl Document {
         }
     }
 
-    /// One of the [`SECTIONS`] for a change; `None`, and the change refused, where there is something
-    /// else.
+    /// One of the [`SECTIONS`] for a change. `None` if the file has another value there; the change
+    /// is refused then.
     fn section_mut(&mut self, name: &str) -> Option<&mut Object<'static>> {
         if is_something(self.members.get(name)) {
             self.refused = Some(Unusable::section(name));
             return None;
         }
         if !self.members.contains("profiles") {
-            // Without them the file is no store to others.
+            // Other programs do not accept the file as a store without these members.
             self.members.section_mut("profiles", later_sections("profiles"));
         }
         self.members.section_mut(name, later_sections(name))
     }
 
-    /// Has `edit` change a section that is there. One in which nothing is left goes.
+    /// Changes an existing section with `edit`. An empty section is removed.
     fn edit_if_there(&mut self, name: &str, edit: impl FnOnce(&mut Object<'static>)) {
         if self.members.section(name).is_none_or(Object::is_empty) {
             return;
@@ -211,7 +211,7 @@ impl Document {
         }
     }
 
-    /// Takes out what is ignored, where nothing is written of this.
+    /// Removes sections with an unexpected type, which reading ignores.
     pub(crate) fn drop_unusable(&mut self) {
         for name in SECTIONS {
             if is_something(self.members.get(name)) {

@@ -1,5 +1,5 @@
-//! Entries of a store as they are written, so that a profile can move to another store with what
-//! nobody here understands.
+//! Raw entries of a store, so that a profile can move to another store together with members that
+//! we do not know.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::document::credential::{self, Credential};
 use crate::document::json::Object;
 use crate::id::ProfileId;
 
-/// The text of a profile in a store. Its `Debug` shows nothing: there are secrets in it.
+/// The text of a profile in a store. Its `Debug` shows nothing, because it contains secrets.
 #[derive(Clone)]
 pub struct Entry(Vec<u8>);
 
@@ -24,8 +24,8 @@ impl Document {
         self.raw(id).map(|raw| Entry(raw.to_owned()))
     }
 
-    /// Puts `entry` in the place of whatever `id` was: as it is, or with `credential` instead of
-    /// the one in it. All other members stay as they are written.
+    /// Replaces the entry of `id`, if any, with `entry`: unchanged, or with `credential` in place
+    /// of its own. All other members keep their text.
     pub fn put_copy(&mut self, id: &ProfileId, entry: &Entry, credential: Option<&Credential>) {
         let mut members = Object::from_raw(Some(&entry.0)).into_owned();
         // Where secrets may be sent to is recorded here, at a login, and never believed of a file.
@@ -43,7 +43,7 @@ impl Document {
     }
 }
 
-/// The members that one kind of credential has and another has not.
+/// The members that exist for some kinds of credential only.
 const OF_A_CREDENTIAL: [&str; 10] = [
     "key",
     "keyRef",

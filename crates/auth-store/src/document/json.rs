@@ -1,10 +1,10 @@
 //! JSON objects whose members keep their order and their exact text.
 //!
-//! The store belongs to other programs and to people too: what we do not understand must survive
-//! an edit, down to the digits of a number and the white space around it. So an object is its text and
-//! where its members are in it, and only the members we set are written anew. It is read as
-//! JavaScript's `JSON.parse` reads it: of a name that occurs several times the last one counts, and an
-//! edit changes that one.
+//! Other programs and users edit the store too: whatever we do not understand must survive an edit,
+//! down to the digits of a number and the white space around it. So an object is its text plus the
+//! positions of its members, and only the members we set are written again. It is read as
+//! JavaScript's `JSON.parse` reads it: of several members with the same name the last one counts,
+//! and an edit changes that one.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,35 +21,35 @@ pub(crate) use crate::document::json_value::{
     time, without,
 };
 
-/// An object: its text, its members in the order of the text, and what became of them since. Its
-/// `Debug` shows the names only: some of the texts are secrets.
+/// An object: its text, its members in the order of the text, and the changes to them. Its `Debug`
+/// shows only the names, because some of the texts are secrets.
 #[derive(Clone)]
 pub(crate) struct Object<'a> {
     pub(crate) text: Cow<'a, [u8]>,
     pub(crate) members: Vec<Member>,
-    /// The last member of each name by the name's hash, where there are many.
+    /// The last member of each name by the name's hash, if there are many members.
     pub(crate) index: Option<Index>,
     pub(crate) is_changed: bool,
 }
 
 #[derive(Clone)]
 pub(crate) struct Member {
-    /// Where the name is in the text, quotes included; nowhere, if the member is new.
+    /// The position of the name in the text, quotes included; empty for a new member.
     pub(crate) name: Range<usize>,
-    /// What the name says, if that is not just what is written there.
+    /// The decoded name, if it differs from its text.
     pub(crate) said: Option<Box<str>>,
-    /// Where the value was read.
+    /// The position of the value that was read.
     pub(crate) place: Range<usize>,
     pub(crate) value: Value,
 }
 
 #[derive(Clone)]
 pub(crate) enum Value {
-    /// As it was read.
+    /// Unchanged.
     Read,
-    /// Another text, to be laid out as its neighbours are.
+    /// A new text, to be formatted like its neighbors.
     New(Box<[u8]>),
-    /// What was read, with edits in it.
+    /// The text that was read, with edits in it.
     Edited(Box<[u8]>),
     /// An object that is edited member by member.
     Open(Box<Object<'static>>),
@@ -59,12 +59,12 @@ pub(crate) enum Value {
 #[derive(Clone, Default)]
 pub(crate) struct Index {
     pub(crate) last: HashMap<u64, usize, BuildHasherDefault<NameHasher>>,
-    /// Whether some names, or their hashes, occur several times.
+    /// Whether some names, or their hashes, are repeated.
     pub(crate) has_repeats: bool,
 }
 
-/// FNV-1a, eight bytes at a time: the names are short and the user's own, so what counts is that
-/// nothing has to be seeded (a system call) and little has to be computed.
+/// FNV-1a, eight bytes at a time. The names are short and come from the user's own file, so this
+/// needs no seed (a system call) and little computation.
 #[derive(Default)]
 pub(crate) struct NameHasher(u64);
 
@@ -93,8 +93,8 @@ impl<'a> Object<'a> {
     pub(crate) const EMPTY: Self =
         Self { text: Cow::Borrowed(b"{}"), members: Vec::new(), index: None, is_changed: false };
 
-    /// The object that begins at `at`, and where it ends. Members of these names that are objects are
-    /// [opened](Self::section) at once.
+    /// The object that begins at `at`, and where it ends. Members with these names that are objects
+    /// are [opened](Self::section) at once.
     pub(crate) fn at(
         text: &'a [u8],
         at: usize,
@@ -137,17 +137,17 @@ impl<'a> Object<'a> {
         Ok((object, end))
     }
 
-    /// The object that `raw` is, which must be JSON; `None` if it is something else.
+    /// The object in `raw`, which must be valid JSON; `None` if it is another type.
     pub(crate) fn parse(raw: &'a [u8]) -> Option<Self> {
         Self::at(raw, 0, &[]).ok().map(|(object, _)| object)
     }
 
-    /// The object in `raw`, or an empty one if that is something else: for reading only.
+    /// The object in `raw`, or an empty one if `raw` is another type: for reading only.
     pub(crate) fn from_raw(raw: Option<&'a [u8]>) -> Self {
         raw.and_then(Self::parse).unwrap_or_default()
     }
 
-    /// The same with a text of its own.
+    /// This object with its own copy of the text.
     pub(crate) fn into_owned(self) -> Object<'static> {
         let Self { text, members, index, is_changed } = self;
         Object { text: Cow::Owned(text.into_owned()), members, index, is_changed }
@@ -171,13 +171,13 @@ impl<'a> Object<'a> {
         self.find(name).is_some()
     }
 
-    /// The text of the member `name`; `None` also for a [section](Self::section).
+    /// The text of the member `name`; also `None` for a [section](Self::section).
     pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
         self.raw(&self.members[self.find(name)?])
     }
 
-    /// The members as JavaScript lists them: names that are indexes of an array first, then each name
-    /// where it first occurred, with what it says last.
+    /// The members in JavaScript's order: names that are array indexes first, then each name where
+    /// it first occurred, with its last value.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, &[u8])> {
         let is_there = |member: &&Member| !matches!(member.value, Value::Removed | Value::Open(_));
         let members: Vec<&Member> = match self.in_order() {
@@ -188,7 +188,7 @@ impl<'a> Object<'a> {
         members.filter_map(|it| Some((json_text::lossy(self.name(it)), self.raw(it)?)))
     }
 
-    /// The places of the members as JavaScript lists them; `None` where that is the order of the text.
+    /// The positions of the members in JavaScript's order; `None` if that is the order of the text.
     fn in_order(&self) -> Option<Vec<usize>> {
         let names = || self.members.iter().map(|member| self.name(member));
         let has_repeats = match &self.index {
@@ -208,7 +208,7 @@ impl<'a> Object<'a> {
         Some(last.into_values().collect())
     }
 
-    /// The object that the member `name` is, if it was [opened](Self::at).
+    /// The object in the member `name`, if it was [opened](Self::at).
     pub(crate) fn section(&self, name: &str) -> Option<&Object<'static>> {
         match &self.members[self.find(name)?].value {
             Value::Open(section) => Some(section),
@@ -267,7 +267,7 @@ impl fmt::Debug for Object<'_> {
     }
 }
 
-/// What a name says, if that is not just what is written.
+/// The decoded name, if it differs from its text.
 fn said(raw: &[u8]) -> Option<Box<str>> {
     let is_plain = raw.iter().all(|byte| byte.is_ascii() && *byte != b'\\');
     if is_plain || std::str::from_utf8(raw).is_ok_and(|raw| !raw.contains('\\')) {
@@ -282,7 +282,7 @@ pub(crate) fn hash(name: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The number of a name that JavaScript takes for an index of an array.
+/// The number of a name that JavaScript treats as an array index.
 fn array_index(name: &[u8]) -> Option<u32> {
     let is_number = match name {
         [] => false,
@@ -295,7 +295,7 @@ fn array_index(name: &[u8]) -> Option<u32> {
     number.filter(|number| *number < u32::MAX)
 }
 
-/// So many members are found by looking at each.
+/// Up to this many members a linear search is used.
 const FEW: usize = 16;
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Edits of a JSON object, and its text after them: every byte that was not edited as it was read.
+//! Edits of a JSON object, and its text afterwards: every byte that was not edited stays as it was
+//! read.
 
 use serde::Serialize;
 
@@ -6,8 +7,8 @@ use crate::document::json::{Member, Object, Value, hash, name_text};
 use crate::document::json_layout::Layout;
 
 impl Object<'_> {
-    /// The object that the member `name` is, for edits of it. One that is not there, or `null`, is made:
-    /// before the first of `later` that is there. `None` if there is something else: it is not for us to
+    /// The object in the member `name`, for editing. A missing or `null` member is created before
+    /// the first existing member of `later`. `None` if it has another type, which we must not
     /// replace.
     pub(crate) fn section_mut(
         &mut self,
@@ -38,21 +39,21 @@ impl Object<'_> {
         }
     }
 
-    /// Sets the member `name`: in its place if it is there, at the end if it is new.
+    /// Sets the member `name`: in its place if it exists, at the end if it is new.
     pub(crate) fn set(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
-        // Only a map with keys that are not strings, or a failing `Serialize`, could fail here;
-        // nothing of ours is either.
+        // Serializing fails only for a map with keys that are not strings, or for a failing
+        // `Serialize`; we use neither.
         if let Ok(text) = serde_json::to_vec(value) {
             self.put(name, Value::New(text.into()));
         }
     }
 
-    /// The same with the text of a value, which is laid out as its neighbours are.
+    /// Sets the member to the text of a value, which is formatted like its neighbors.
     pub(crate) fn set_raw(&mut self, name: &str, text: &[u8]) {
         self.put(name, Value::New(text.into()));
     }
 
-    /// The same with what became of the member: what was not edited in `object` keeps its text.
+    /// Sets the member to an edited object: whatever was not edited in `object` keeps its text.
     pub(crate) fn set_edited(&mut self, name: &str, object: &Object<'_>) {
         if object.members.iter().any(Member::was_read) {
             self.set_text(name, &object.to_text());
@@ -61,7 +62,7 @@ impl Object<'_> {
         }
     }
 
-    /// The same with the text that became of it.
+    /// Sets the member to its edited text.
     pub(crate) fn set_text(&mut self, name: &str, text: &[u8]) {
         let before = self.find(name).map(|at| &self.members[at].value);
         match before {
@@ -80,7 +81,7 @@ impl Object<'_> {
         }
     }
 
-    /// Removes the member, however often it is there; whether it was.
+    /// Removes all members with this name; returns whether there was one.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
         let mut was_there = false;
         while let Some(at) = self.find(name) {
@@ -91,8 +92,8 @@ impl Object<'_> {
         was_there
     }
 
-    /// Has `edit` change the sections `name` that do not count, since the same name comes again later.
-    /// Whether one of them was changed.
+    /// Changes with `edit` the sections `name` that are hidden by a later one of the same name.
+    /// Returns whether one of them was changed.
     pub(crate) fn edit_hidden(&mut self, name: &str, edit: impl Fn(&mut Object<'_>)) -> bool {
         let Some(last) = self.find(name) else { return false };
         let mut is_changed = false;
@@ -129,15 +130,15 @@ impl Object<'_> {
         }
     }
 
-    /// Its text now. What it does not have from where it was read is on one line.
+    /// The current text. Parts without an original text are written on one line.
     pub(crate) fn to_text(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.text.len() + 64);
         self.write(&Layout::from_text(b"", b":", b""), &mut out);
         out
     }
 
-    /// Writes its text now: every byte that was not edited as it was read. `layout` is for the members
-    /// of an object that had none.
+    /// Writes the current text: every byte that was not edited stays as it was read. `layout` is
+    /// for the members of an object that had none.
     pub(crate) fn write(&self, layout: &Layout, out: &mut Vec<u8>) {
         if !self.is_changed() {
             return out.extend_from_slice(&self.text);
@@ -150,7 +151,7 @@ impl Object<'_> {
             Some((own, before, after)) => (own, *before, *after),
             None => (layout, layout.before(), layout.after()),
         };
-        // Where the last member that was read ends.
+        // The end of the last member that was read.
         let (mut end, mut is_first) = (None, true);
         for member in &self.members {
             let between = member.was_read().then(|| {
@@ -189,8 +190,8 @@ impl Object<'_> {
         out.push(b'}');
     }
 
-    /// How it is laid out, with the white space after its opening and before its closing bracket;
-    /// `None` if it had no members.
+    /// The layout of the object, with the white space after its opening and before its closing
+    /// bracket; `None` if it had no members.
     fn layout(&self) -> Option<(Layout, &[u8], &[u8])> {
         let first = self.members.iter().find(|member| member.was_read())?;
         let last = self.members.iter().rfind(|member| member.was_read())?;

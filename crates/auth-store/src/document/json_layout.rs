@@ -1,15 +1,15 @@
-//! How a JSON text is laid out, so that what is added looks like what was there.
+//! The layout of a JSON text, so that additions look like the rest.
 
 /// The white space around the members of an object.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
-    /// The line break before a member, and its indentation. Empty: all is on one line.
+    /// The line break before a member, and its indentation. Empty if everything is on one line.
     line: Vec<u8>,
-    /// How much deeper the next level is.
+    /// The additional indentation of the next level.
     step: Vec<u8>,
     /// The line break before the closing bracket, and its indentation.
     end: Vec<u8>,
-    /// Whether a space follows a colon; on one line, a comma too.
+    /// Whether a space follows a colon; on one line, also a comma.
     has_space: bool,
 }
 
@@ -19,8 +19,8 @@ impl Layout {
         Self { line: b"\n  ".to_vec(), step: b"  ".to_vec(), end: b"\n".to_vec(), has_space: true }
     }
 
-    /// The layout of an object with these three pieces of text in it: before its first member, from
-    /// the first name to its value, and after its last member.
+    /// The layout of an object with these three pieces of text: before its first member, from the
+    /// first name to its value, and after its last member.
     pub(crate) fn from_text(before: &[u8], colon: &[u8], after: &[u8]) -> Self {
         let line = last_line(before).to_vec();
         let end = last_line(after).to_vec();
@@ -63,7 +63,8 @@ impl Layout {
         &self.end
     }
 
-    /// Writes the value `text` of a member in this layout; strings and numbers are copied as they are.
+    /// Writes the value `text` of a member in this layout; strings and numbers are copied
+    /// unchanged.
     pub(crate) fn write(&self, text: &[u8], out: &mut Vec<u8>) {
         let (mut levels, mut rest) = (Vec::<Self>::new(), text);
         while let Some((&byte, after)) = rest.split_first() {
@@ -102,7 +103,7 @@ impl Layout {
     }
 }
 
-/// The length of what follows the opening quote of a string, its end included.
+/// The length of a string after its opening quote, closing quote included.
 fn string_length(text: &[u8]) -> usize {
     let mut is_escaped = false;
     let end = text.iter().position(|byte| {
@@ -113,7 +114,7 @@ fn string_length(text: &[u8]) -> usize {
     end.map_or(text.len(), |end| end + 1)
 }
 
-/// The last line break in white space, and what follows it; nothing, if there is none.
+/// The last line break in white space, and what follows it; empty if there is none.
 fn last_line(space: &[u8]) -> &[u8] {
     let Some(at) = space.iter().rposition(|byte| *byte == b'\n') else { return b"" };
     let at = if at > 0 && space[at - 1] == b'\r' { at - 1 } else { at };

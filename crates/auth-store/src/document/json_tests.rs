@@ -1,4 +1,4 @@
-//! Objects that are read as JavaScript reads them, and edited without a trace.
+//! Objects are read as JavaScript reads them, and edits leave everything else unchanged.
 
 use super::*;
 use crate::document::json_layout::Layout;

@@ -1,16 +1,16 @@
-//! JSON as bytes: where a value ends, and what a text says.
+//! JSON as bytes: finds the end of a value, and decodes strings.
 //!
-//! The grammar is that of JavaScript's `JSON.parse`, to any depth: nothing here recurses. The content
-//! of a string is decoded only when it is needed, so half an emoji, or bytes that are not UTF-8, do
-//! not make a file unreadable.
+//! The grammar is that of JavaScript's `JSON.parse`, to any depth: nothing here recurses. The
+//! content of a string is decoded only when it is needed, so half a surrogate pair, or bytes that
+//! are not UTF-8, do not make a file unreadable.
 
 use std::borrow::Cow;
 
 use crate::document::ParseError;
 
-/// Where the value ends that begins at `at`.
+/// The end of the value that begins at `at`.
 pub(crate) fn skip_value(text: &[u8], mut at: usize) -> Result<usize, ParseError> {
-    // What closes each of the brackets that are open.
+    // The closing bracket of each open bracket.
     let mut open = Vec::new();
     loop {
         at = match text.get(at) {
@@ -59,7 +59,7 @@ pub(crate) fn skip_value(text: &[u8], mut at: usize) -> Result<usize, ParseError
     }
 }
 
-/// Where the name of a member ends that begins at `at`, and where its value begins.
+/// The end of the member name that begins at `at`, and the start of its value.
 pub(crate) fn skip_name(text: &[u8], at: usize) -> Result<(usize, usize), ParseError> {
     if text.get(at) != Some(&b'"') {
         return Err(flaw(text, at));
@@ -72,14 +72,14 @@ pub(crate) fn skip_name(text: &[u8], at: usize) -> Result<(usize, usize), ParseE
     Ok((end, skip_space(text, colon + 1)))
 }
 
-/// The first place from `at` on that is no white space.
+/// The first position from `at` on that is not white space.
 pub(crate) fn skip_space(text: &[u8], at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     at + rest.iter().position(|byte| !is_space(byte)).unwrap_or(rest.len())
 }
 
-/// Where the string ends whose quote is at `at`.
+/// The end of the string whose opening quote is at `at`.
 fn skip_string(text: &[u8], at: usize) -> Result<usize, ParseError> {
     let mut at = at + 1;
     loop {
@@ -105,8 +105,8 @@ fn skip_string(text: &[u8], at: usize) -> Result<usize, ParseError> {
     }
 }
 
-/// The first place from `at` on at which a string does not simply go on. Tokens are long, so this
-/// looks at many bytes at once.
+/// The first position from `at` on with a quote, a backslash or a control character. Tokens are
+/// long, so this examines many bytes at once.
 fn plain_until(text: &[u8], mut at: usize) -> usize {
     const AT_ONCE: usize = 32;
     let is_special = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\');
@@ -147,21 +147,21 @@ fn skip_word(text: &[u8], at: usize, word: &[u8]) -> Result<usize, ParseError> {
     }
 }
 
-/// What is at `at` cannot be there.
+/// The error for an unexpected byte at `at`.
 pub(crate) fn flaw(text: &[u8], at: usize) -> ParseError {
     let offset = at.min(text.len());
     let reason = if offset == text.len() { "unexpected end of the file" } else { "not JSON" };
     ParseError { offset, reason, is_json: false }
 }
 
-/// What the string `raw` says, as JavaScript writes it out: U+FFFD for half of a character. `None` if
-/// it is no string.
+/// The decoded string `raw`, as JavaScript prints it: U+FFFD for half of a surrogate pair. `None`
+/// if it is not a string.
 pub(crate) fn text(raw: &[u8]) -> Option<Cow<'_, str>> {
     unescaped(raw, |out, _| out.push(char::REPLACEMENT_CHARACTER))
 }
 
-/// The same for a name: half of a character stays an escape, so that two names are never the same by
-/// it.
+/// The decoded name `raw`: half of a surrogate pair stays an escape, so that two different names
+/// never become equal.
 pub(crate) fn name(raw: &[u8]) -> Option<Cow<'_, str>> {
     use std::fmt::Write as _;
     // Writing to a string cannot fail.
@@ -169,7 +169,7 @@ pub(crate) fn name(raw: &[u8]) -> Option<Cow<'_, str>> {
     unescaped(raw, escape)
 }
 
-/// `half`: writes a surrogate that is not half of a pair.
+/// `half` writes a surrogate that is not part of a pair.
 fn unescaped(raw: &[u8], half: impl Fn(&mut String, u16)) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let Some(first) = inner.iter().position(|byte| *byte == b'\\') else {
@@ -209,7 +209,7 @@ fn unescaped(raw: &[u8], half: impl Fn(&mut String, u16)) -> Option<Cow<'_, str>
     Some(out.into())
 }
 
-/// As `from_utf8_lossy`, and quicker where nothing is lost.
+/// Like `from_utf8_lossy`, but faster for valid UTF-8.
 pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }

@@ -1,4 +1,4 @@
-//! What the text of a JSON value says, as far as the file of a store needs it.
+//! The meaning of a JSON value, as far as the store's file needs it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -13,17 +13,17 @@ pub(crate) fn string(raw: Option<&[u8]>) -> Option<String> {
     raw.and_then(json_text::text).map(Cow::into_owned)
 }
 
-/// Whether there is no text, or one of nothing but white space.
+/// Whether there is no text, or only white space.
 pub(crate) fn is_blank(raw: Option<&[u8]>) -> bool {
     raw.and_then(json_text::text).is_none_or(|text| id::trim(&text).is_empty())
 }
 
-/// The same as [`string`] for what is the name of something: see [`json_text::name`].
+/// Like [`string`], for a name: see [`json_text::name`].
 pub(crate) fn name(raw: Option<&[u8]>) -> Option<String> {
     raw.and_then(json_text::name).map(Cow::into_owned)
 }
 
-/// The JSON text of a name: an escape that [`json_text::name`] left in it is one again.
+/// The JSON text of a name: an escape that [`json_text::name`] kept becomes an escape again.
 pub(crate) fn name_text(name: &str) -> String {
     let quoted = serde_json::Value::from(name).to_string();
     let mut text = String::with_capacity(quoted.len());
@@ -43,11 +43,11 @@ pub(crate) fn name_text(name: &str) -> String {
     text + rest
 }
 
-/// What JavaScript's `Number` makes of the value `raw`.
+/// The value of `raw` according to JavaScript's `Number`.
 pub(crate) fn number(raw: &[u8]) -> f64 {
     let mut raw = raw;
     let mut is_inner = false;
-    // An array is read as its elements, with commas between them.
+    // An array is read as its elements, joined with commas.
     while let Some(elements) = elements(raw) {
         match elements[..] {
             [] => return 0.0,
@@ -88,7 +88,8 @@ fn number_of_text(text: &str) -> f64 {
     }
 }
 
-/// A JSON number as a count, if `raw` is one: fractions are cut, what is too large is the largest.
+/// A JSON number as an integer, if `raw` is one: fractions are truncated, and a number that is too
+/// large becomes the largest.
 #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what we want")]
 pub(crate) fn integer(raw: Option<&[u8]>) -> Option<i64> {
     let text = std::str::from_utf8(raw?).ok()?;
@@ -97,7 +98,7 @@ pub(crate) fn integer(raw: Option<&[u8]>) -> Option<i64> {
     is_number.then(|| text.parse().ok().or_else(number)).flatten()
 }
 
-/// The time that `raw` is, however it is written. `None` also if it cannot be read: see
+/// The time in `raw`, in any notation. Also `None` if it cannot be read: see
 /// [`is_unreadable_time`].
 pub(crate) fn time(raw: Option<&[u8]>) -> Option<Timestamp> {
     match raw? {
@@ -119,12 +120,12 @@ pub(crate) fn compact(raw: &[u8]) -> Vec<u8> {
     text
 }
 
-/// The elements of the array that `raw` is.
+/// The elements of the array `raw`.
 pub(crate) fn elements(raw: &[u8]) -> Option<Vec<&[u8]>> {
     Some(places(raw)?.into_iter().map(|place| &raw[place]).collect())
 }
 
-/// The array that `raw` is without the elements that `is_gone` says; all others keep their text.
+/// The array `raw` without the elements that satisfy `is_gone`; all others keep their text.
 pub(crate) fn without(raw: &[u8], is_gone: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     let places = places(raw)?;
     let (first, last) = (places.first()?, places.last()?);
@@ -145,7 +146,7 @@ pub(crate) fn without(raw: &[u8], is_gone: impl Fn(&[u8]) -> bool) -> Option<Vec
     Some(out)
 }
 
-/// Where the elements of an array are.
+/// The positions of the elements of an array.
 fn places(raw: &[u8]) -> Option<Vec<Range<usize>>> {
     let mut next = skip_space(raw, 1);
     let mut places = Vec::new();

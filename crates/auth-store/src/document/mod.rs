@@ -1,4 +1,4 @@
-//! The store's file as a value: bytes in, bytes out, nothing lost between.
+//! The store's file as a value: reading and writing it back loses nothing.
 
 pub(crate) mod credential;
 mod edit;
@@ -28,16 +28,16 @@ use crate::id::{ProfileId, ProviderId};
 
 /// The content of `auth-profiles.json`.
 ///
-/// It is read as JavaScript's `JSON.parse` reads it. An edit changes what it is about and no other
-/// byte: fields, entries and credential types that we do not know, names that are there twice, numbers
-/// and white space stay as they are.
+/// It is read as JavaScript's `JSON.parse` reads it. An edit changes its own part and no other
+/// byte: unknown fields, entries and credential types, duplicate names, numbers and white space
+/// stay unchanged.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// All members of the file; the [`SECTIONS`] are opened, where they are objects.
+    /// All members of the file; the [`SECTIONS`] are opened if they are objects.
     pub(crate) members: Object<'static>,
-    /// What is before and after the object: white space.
+    /// The white space before and after the object.
     around: (Vec<u8>, Vec<u8>),
-    /// The profiles whose credential was put, changed or removed since parsing.
+    /// The profiles whose credential was added, changed or removed since parsing.
     pub(crate) touched: IndexSet<ProfileId, BuildHasherDefault<NameHasher>>,
     /// A change that cannot be written.
     pub(crate) refused: Option<Unusable>,
@@ -60,7 +60,7 @@ impl Default for Document {
 }
 
 impl Document {
-    /// A store with nothing in it.
+    /// An empty store.
     pub fn empty() -> Self {
         Self::parse(EMPTY).unwrap_or_else(|_| Self::from_members(Object::default(), b"", b""))
     }
@@ -88,8 +88,8 @@ impl Document {
         Ok(Self::from_members(members, before, after))
     }
 
-    /// The file's bytes: every byte that was not edited as it was read, what is new laid out as its
-    /// neighbours are.
+    /// The file's bytes: every byte that was not edited stays as it was read, and additions are
+    /// formatted like their neighbors.
     pub fn to_bytes(&self) -> Vec<u8> {
         let (before, after) = &self.around;
         let mut bytes = before.clone();
@@ -98,12 +98,12 @@ impl Document {
         bytes
     }
 
-    /// Whether anything was changed since parsing, or was to be.
+    /// Whether anything was changed since parsing, or a change was refused.
     pub fn is_changed(&self) -> bool {
         self.members.is_changed() || self.refused.is_some()
     }
 
-    /// The copy of the damaged file, if this is the backup that took its place just now.
+    /// The copy of the damaged file, if this document is the backup that has just replaced it.
     pub fn recovered_from(&self) -> Option<&Path> {
         self.recovered_from.as_deref()
     }
@@ -112,22 +112,22 @@ impl Document {
         self.recovered_from = Some(copy);
     }
 
-    /// Whether we may write this file: its `version` is at most ours. A file of a newer version
-    /// is read as far as it can be, and never written.
+    /// Whether we may write this file: its `version` is at most ours. A file of a newer version is
+    /// read as far as possible, and never written.
     pub fn is_writable(&self) -> bool {
         self.version().is_none_or(|version| version <= VERSION)
     }
 
-    /// Its `version`, as JavaScript's `Number` reads it; `None` if it has none.
+    /// Its `version` according to JavaScript's `Number`; `None` if it has none.
     fn version(&self) -> Option<f64> {
         self.members.get("version").filter(|raw| *raw != b"null").map(json::number)
     }
 
-    /// Sees whether the file at `path`, of which this is the content, may be written, with the changes
-    /// that were made to it.
+    /// Checks whether the file at `path`, which has this content, may be written with the changes
+    /// made to it.
     ///
     /// # Errors
-    /// It may not: a newer program wrote it, or a part of it is something else than it should be.
+    /// A newer program wrote it, or a part of it has an unexpected type.
     pub fn check_writable(&self, path: &Path) -> Result<(), StoreError> {
         let path = path.to_owned();
         match self.version() {
@@ -144,7 +144,7 @@ impl Document {
         }
     }
 
-    /// The sections that are ignored, for those who read the file and for `doctor`.
+    /// The sections that are ignored, for callers that read the file and for `doctor`.
     pub fn unusable(&self) -> Vec<Unusable> {
         let sections = SECTIONS.iter().filter(|name| is_something(self.members.get(name)));
         let usage = self.section("usageStats").iter();
@@ -170,12 +170,12 @@ impl Document {
         self.entries().iter().filter_map(|(id, raw)| view(&id, raw, usage))
     }
 
-    /// The profile `id`, if it is there and usable.
+    /// The profile `id`, if it exists and is usable.
     pub fn profile(&self, id: &ProfileId) -> Option<Profile> {
         view(id.as_str(), self.raw(id)?, self.section("usageStats"))
     }
 
-    /// Whether there is an entry of that id, usable or not.
+    /// Whether there is an entry with that id, usable or not.
     pub fn contains(&self, id: &ProfileId) -> bool {
         self.raw(id).is_some()
     }
@@ -192,8 +192,8 @@ impl Document {
         malformed.collect()
     }
 
-    /// The times that nobody can read, each with the profile that it is about and its name: such an end
-    /// is unknown.
+    /// The times that cannot be read, each as its profile and its name. An unreadable expiry counts
+    /// as unknown.
     pub fn unreadable_times(&self) -> Vec<(ProfileId, &'static str)> {
         let sections = [(self.entries(), &TIMES[..]), (self.section("usageStats"), &usage::TIMES)];
         let times = sections.into_iter().flat_map(|(section, names)| {
@@ -207,7 +207,7 @@ impl Document {
         times.collect()
     }
 
-    /// Whether the profile `id` has an end that nobody can read.
+    /// Whether the profile `id` has an expiry that cannot be read.
     pub fn has_unreadable_end(&self, id: &ProfileId) -> bool {
         let entry = self.raw(id).and_then(Object::parse);
         entry.is_some_and(|entry| json::is_unreadable_time(credential::end(&entry)))
@@ -218,7 +218,7 @@ impl Document {
         credential::credential(&Object::parse(self.raw(id)?)?)
     }
 
-    /// A field of the profile `id` as JSON text, for what only one provider knows.
+    /// A field of the profile `id` as JSON, for fields that are specific to one provider.
     pub fn field(&self, id: &ProfileId, name: &str) -> Option<serde_json::Value> {
         serde_json::from_slice(Object::parse(self.raw(id)?)?.get(name)?).ok()
     }
@@ -228,25 +228,25 @@ impl Document {
         credential::destinations(&Object::from_raw(self.raw(id)))
     }
 
-    /// The entry of `id` as it is.
+    /// The raw entry of `id`.
     pub(crate) fn raw(&self, id: &ProfileId) -> Option<&[u8]> {
         self.entries().get(id.as_str())
     }
 
-    /// The profiles whose entry was put, changed or removed since parsing.
+    /// The profiles whose entry was added, changed or removed since parsing.
     pub fn touched(&self) -> impl ExactSizeIterator<Item = &ProfileId> {
         self.touched.iter()
     }
 
-    /// The stored orders, by provider as written: for each, the ids that are strings and not
-    /// empty. A list without any such id is as good as none.
+    /// The stored orders, by provider as written: for each, the ids that are non-empty strings. A
+    /// list without any such id counts as absent.
     pub fn orders(&self) -> Vec<(String, Vec<ProfileId>)> {
         let orders = self.section("order").iter();
         orders.filter_map(|(provider, raw)| Some((provider.into_owned(), ids(raw)?))).collect()
     }
 
-    /// The stored order of `provider`: which profile first. Should it be there under several
-    /// spellings, the first in the file counts, as for the original.
+    /// The stored order of `provider`: the preferred profile first. If the file has it under
+    /// several spellings, the first one counts, as in Clawdbot.
     pub fn order(&self, provider: &ProviderId) -> Option<Vec<ProfileId>> {
         let mut orders = self.section("order").iter();
         orders.find_map(|(name, raw)| ids(raw).filter(|_| ProviderId::new(&name) == *provider))
@@ -264,13 +264,13 @@ impl Document {
         json::name(raw).map(ProfileId::from)
     }
 
-    /// What routing remembers about `id`; nothing, if the file has nothing.
+    /// The usage of `id`; empty if the file has none.
     pub fn usage(&self, id: &ProfileId) -> Usage {
         Usage::from_raw(self.section("usageStats").get(id.as_str()))
     }
 }
 
-/// What is known of a profile from its entry.
+/// The profile described by its entry.
 fn view(id: &str, raw: &[u8], usage: &Object<'_>) -> Option<Profile> {
     credential::profile(id, &Object::parse(raw)?, Usage::from_raw(usage.get(id)))
 }
@@ -283,12 +283,13 @@ fn ids(raw: &[u8]) -> Option<Vec<ProfileId>> {
     (!ids.is_empty()).then_some(ids)
 }
 
-/// Whether a member says anything: to JavaScript `null` is as good as nothing.
+/// Whether a member has a value: to JavaScript `null` counts as absent.
 pub(crate) fn is_something(raw: Option<&[u8]>) -> bool {
     raw.is_some_and(|raw| raw != b"null")
 }
 
-/// The object in a file's bytes, its members of these names opened, and the white space around it.
+/// The object in a file's bytes, with the members of these names opened, and the white space around
+/// it.
 pub(crate) fn object<'a>(
     bytes: &'a [u8],
     sections: &[&str],
@@ -325,7 +326,8 @@ const VERSION: f64 = 1.0;
 
 const EMPTY: &[u8] = b"{\n  \"version\": 1,\n  \"profiles\": {}\n}\n";
 
-/// The sections that follow `name` where Clawdbot writes the file: a new one takes its place.
+/// The sections that follow `name` in a file written by Clawdbot, which determine the position of a
+/// new one.
 pub(crate) fn later_sections(name: &str) -> &'static [&'static str] {
     let place = SECTIONS.iter().position(|section| *section == name);
     place.map_or(&[], |place| &SECTIONS[place + 1..])

@@ -30,7 +30,7 @@ pub enum KeyReference {
 }
 
 impl KeyReference {
-    /// The place that the value `raw` names, if it names one.
+    /// The place that the value `raw` names, if it is valid.
     pub(crate) fn read(raw: &[u8]) -> Option<Self> {
         let members = Object::parse(raw)?;
         let text = |name| json::string(members.get(name));

@@ -1,4 +1,5 @@
-//! An agent that reads another's profiles: what it sees, and whose each profile is.
+//! An agent that also reads another agent's profiles: the combined view, and the owner of each
+//! profile.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +8,9 @@ use crate::document::credential::{Credential, Profile};
 use crate::id::ProfileId;
 
 impl Document {
-    /// What an agent sees that has this document and reads through to `owner`'s: its own
-    /// profiles and the owner's, with the owner's usage. An order of its own goes before the
-    /// owner's. It is for reading; nothing writes it.
+    /// The view of an agent that has this document and also reads the document of `owner`: its own
+    /// profiles and the owner's, with the owner's usage. An order of its own takes precedence over
+    /// the owner's. The view is read-only.
     #[must_use]
     pub fn reading_through(&self, owner: &Self) -> Self {
         let mut seen = self.clone();
@@ -24,7 +25,7 @@ impl Document {
             providers.insert(profile.provider);
             shared.insert(profile.id);
         }
-        // Each once, however many profiles it has.
+        // Each provider once, even if it has several profiles.
         for provider in &providers {
             if self.last_good(provider).is_none()
                 && let Some(good) = owner.last_good(provider).filter(|good| shared.contains(good))
@@ -40,8 +41,8 @@ impl Document {
         seen
     }
 
-    /// Whether the profile `id` that such an agent sees is the owner's: the owner has it, and its
-    /// own entry of that id is none, not usable, or a clone: of the same account.
+    /// Whether the profile `id` in this view belongs to the owner: the owner has it, and the
+    /// agent's own entry of that id is missing, unusable, or a clone, that is, of the same account.
     pub fn is_of_owner(&self, id: &ProfileId, owner: &Self) -> bool {
         let Some(shared) = owner.profile(id) else { return false };
         let Some(own) = self.profile(id) else { return true };
@@ -50,8 +51,8 @@ impl Document {
     }
 }
 
-/// Whether two entries of one id are of one account: by its id, else by the address; a key or a
-/// token that names neither is one if it is the same.
+/// Whether two entries of one id belong to one account: by account id, else by e-mail address. A
+/// key or a token without either is a clone if it is the same secret.
 fn is_clone(own: (&Profile, &Option<Credential>), shared: (&Profile, &Option<Credential>)) -> bool {
     if own.0.kind != shared.0.kind {
         return false;
@@ -63,7 +64,7 @@ fn is_clone(own: (&Profile, &Option<Credential>), shared: (&Profile, &Option<Cre
         (Some(Credential::OAuth(_)), Some(Credential::OAuth(_))) => {
             match (&own.0.email, &shared.0.email) {
                 (Some(own), Some(shared)) => own == shared,
-                // Nothing says otherwise, and Clawdbot made clones of everything.
+                // Assume a clone, because Clawdbot cloned every profile.
                 _ => true,
             }
         }

@@ -1,26 +1,26 @@
-//! What routing remembers about a profile, as data.
+//! The usage of a profile, as routing records it.
 
 use crate::document::json::{self, Object};
 use crate::time::Timestamp;
 use indexmap::IndexMap;
 
-/// `usageStats[id]` in the file. Fields that are absent there, or of another type than expected,
-/// are `None`.
+/// `usageStats[id]` in the file. Fields that are missing there, or have an unexpected type, are
+/// `None`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Usage {
-    /// When the profile was last handed out.
+    /// When the profile was last used for a request.
     pub last_used: Option<Timestamp>,
-    /// Failures since the last success, or since the counters were forgotten.
+    /// Failures since the last success, or since the counters were reset.
     pub error_count: Option<u64>,
     /// Failures by reason, in the order in which the reasons first occurred.
     pub failure_counts: Option<IndexMap<String, u64>>,
-    /// When it last failed.
+    /// When a request with it last failed.
     pub last_failure_at: Option<Timestamp>,
-    /// It is out of use until then, for [`disabled_reason`](Self::disabled_reason).
+    /// The profile is disabled until then, for [`disabled_reason`](Self::disabled_reason).
     pub disabled_until: Option<Timestamp>,
-    /// Why it is out of use (`billing`).
+    /// Why it is disabled (`billing`).
     pub disabled_reason: Option<String>,
-    /// It rests until then.
+    /// The profile is in cooldown until then.
     pub cooldown_until: Option<Timestamp>,
     /// The cooldown is that of this model alone. A field of later versions of `OpenClaw`, as the next five.
     pub cooldown_model: Option<String>,
@@ -34,7 +34,8 @@ pub struct Usage {
     pub blocked_source: Option<String>,
     /// The block is that of this model alone.
     pub blocked_model: Option<String>,
-    /// The provider's own words about the last failure. A field of ours, which others keep.
+    /// The provider's own words about the last failure. This is our own field, which other programs
+    /// keep.
     pub last_failure_raw: Option<String>,
 }
 
@@ -69,8 +70,8 @@ impl Usage {
         }
     }
 
-    /// Writes these values into `object`. A field that did not change keeps its text, so a number
-    /// that we cannot represent survives as long as nobody sets it.
+    /// Writes these values into `object`. An unchanged field keeps its text, so a number that we
+    /// cannot represent survives until it is set.
     pub(crate) fn write_over(&self, object: &mut Object<'_>) {
         let before = Self::from_object(object);
         macro_rules! write {

@@ -1,4 +1,4 @@
-//! Writes that are whole or did not happen, for files that only their owner may read.
+//! Atomic writes, for files that only their owner may read.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -10,7 +10,7 @@ use crate::fs::open::{self, read_regular};
 use crate::fs::stamp::Stamp;
 use crate::paths;
 
-/// Replaces the file at `path` by `bytes`: a temporary file beside it, mode 0600 from the start,
+/// Replaces the file at `path` with `bytes`: a temporary file beside it, mode 0600 from the start,
 /// fsync, rename, fsync of the directory. After a crash at any point the old or the new content is
 /// there.
 ///
@@ -76,8 +76,8 @@ pub fn replace_if_unchanged(
     Ok(true)
 }
 
-/// The same without waiting for the disk, for content that can be made again. After a power failure
-/// the file may be empty or damaged.
+/// Like [`write_atomic`], but without waiting for the disk, for content that can be recreated.
+/// After a power failure the file may be empty or damaged.
 ///
 /// # Errors
 /// The old content is still there.
@@ -174,7 +174,7 @@ impl NextFile {
         Ok(self)
     }
 
-    /// Makes `bytes` the content.
+    /// Sets the content to `bytes`.
     pub(crate) fn fill(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let write = |file: &mut File| {
             io::Seek::rewind(file)?;
@@ -217,9 +217,9 @@ impl NextFile {
         sync_directory(&directory)
     }
 
-    /// Replaces the target, which must have the content `before` (`None`: not exist), and waits until
-    /// that is on the disk. The names are exchanged in one step, so a write of another program at
-    /// the last moment is not lost: it comes out.
+    /// Replaces the target, which must have the content `before` (`None`: not exist), and waits
+    /// until that is on the disk. The names are exchanged in one step, so a write of another
+    /// program at the last moment is not lost: its content comes out.
     pub(crate) fn install_over(self, before: Option<&[u8]>) -> Result<Installed, StoreError> {
         let put = match before {
             Some(_) => exchange(&self.temporary, &self.target),
@@ -245,7 +245,7 @@ impl NextFile {
             Err(error) => return Err(StoreError::io("replace", &self.target)(error)),
         }
         sync_directory(paths::directory_of(&self.target))?;
-        // Dropping this removes what came out.
+        // Dropping this removes the content that came out.
         match before {
             // Content that cannot be read counts as changed.
             Some(before) if !read_regular(&self.temporary).is_ok_and(|found| found == before) => {
@@ -260,13 +260,13 @@ impl NextFile {
         Stamp::at(&self.temporary)
     }
 
-    /// After [`Installed::Over`]: the replaced content. Its writer may not be done yet.
+    /// After [`Installed::Over`]: the replaced content. Its writer may still be writing.
     pub(crate) fn came_out(&self) -> Result<Vec<u8>, StoreError> {
         read_regular(&self.temporary).map_err(StoreError::io("read", &self.temporary))
     }
 
-    /// Keeps what came out, whole, under another name. `temporary` is for file systems on which a
-    /// file has one name.
+    /// Keeps the complete content that came out under another name. `temporary` is for file systems
+    /// on which a file has only one name.
     pub(crate) fn keep_what_came_out(
         &self,
         copy: &Path,
@@ -320,9 +320,9 @@ pub(crate) fn set_aside(path: &Path, aside: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Gives what is at `path` a second name, so that nothing of it is lost when the first is given to
-/// another file: what is written in place meanwhile goes there. Where a file cannot have two names,
-/// it is copied by way of `temporary`.
+/// Gives the file at `path` a second name, so that none of its content is lost when another file
+/// takes its first name: a write in place meanwhile goes to the second name. If the file system
+/// allows only one name, the file is copied by way of `temporary`.
 pub(crate) fn keep_whole(path: &Path, copy: &Path, temporary: &Path) -> Result<(), StoreError> {
     let file = if fs::hard_link(path, copy).is_ok() {
         open::open_any(copy).map_err(StoreError::io("open", copy))?.0

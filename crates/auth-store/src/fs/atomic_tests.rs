@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all, tried.
+//! Tests that files are written completely or not at all.
 
 use super::*;
 
@@ -54,7 +54,7 @@ fn an_unlocked_write_between_our_last_look_and_our_rename_is_merged() {
 fn what_came_out_and_cannot_be_read_is_put_back() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
-    // Under the other name it leads to itself, so it cannot be read.
+    // Under its other name the link leads to itself, so it cannot be read.
     std::os::unix::fs::symlink(".file.new", &path).unwrap();
     let mut next = NextFile::create(&path, &directory.path().join(".file.new"), 0).unwrap();
     next.fill(b"two").unwrap();
@@ -153,7 +153,7 @@ fn a_directory_is_for_its_owner_only_and_an_existing_one_is_left() {
 fn what_cannot_be_waited_for_is_not_on_the_disk() {
     let directory = tempfile::tempdir().unwrap();
     assert!(sync_directory(&directory.path().join("none")).is_err() || !cfg!(unix));
-    // A file that cannot be synchronised.
+    // A file that cannot be synced.
     #[cfg(target_os = "linux")]
     {
         let (target, temporary) = (directory.path().join("a"), directory.path().join("b"));

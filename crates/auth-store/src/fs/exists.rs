@@ -1,4 +1,5 @@
-//! Whether something exists. An error is not a response: what cannot be examined may exist.
+//! Checks whether something exists. An error is not an answer: a path that cannot be examined may
+//! exist.
 
 use std::ffi::OsString;
 use std::fs::{self, DirEntry};
@@ -31,15 +32,15 @@ pub(crate) fn leads_somewhere(path: &Path) -> Result<bool, StoreError> {
     path.try_exists().map_err(StoreError::io("look at", path))
 }
 
-/// The names in a directory; none if it does not exist.
+/// The names in a directory; empty if it does not exist.
 ///
 /// # Errors
-/// It cannot be read to its end, or it is no directory.
+/// It cannot be read to its end, or it is not a directory.
 pub(crate) fn names(directory: &Path) -> Result<Vec<OsString>, StoreError> {
     Ok(entries(directory)?.into_iter().map(|entry| entry.file_name()).collect())
 }
 
-/// The names of the directories in a directory, links followed; none if it does not exist.
+/// The names of the directories in a directory, links followed; empty if it does not exist.
 ///
 /// # Errors
 /// Those of [`names`].
@@ -55,7 +56,7 @@ fn entries(directory: &Path) -> Result<Vec<DirEntry>, StoreError> {
     }
 }
 
-/// An absence is `false`.
+/// Turns "not found" into `false`.
 fn known(found: io::Result<bool>) -> io::Result<bool> {
     match found {
         Err(error)
@@ -86,7 +87,7 @@ mod tests {
         assert_eq!(names(directory.path()).unwrap(), ["file"]);
         assert!(directories(directory.path()).unwrap().is_empty());
 
-        // No file system has such a name, so nothing can be known.
+        // No file system allows such a name, so the result is unknown.
         let unknowable = directory.path().join("n".repeat(5000));
         assert!(is_there(&unknowable).is_err() && is_directory(&unknowable).is_err());
         assert!(names(&unknowable).is_err() && leads_somewhere(&unknowable).is_err());

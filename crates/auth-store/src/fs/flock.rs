@@ -70,7 +70,7 @@ impl FileLock {
         }
     }
 
-    /// Takes over a lock that `file` already holds, inherited from another process.
+    /// Takes over the lock that `file` already holds, inherited from another process.
     pub(crate) fn inherited(file: File, path: &Path) -> Result<Self, StoreError> {
         believed(&file, path)?;
         match take(file, path)? {
@@ -105,7 +105,7 @@ impl FileLock {
         write().map_err(StoreError::io("write", &self.path))
     }
 
-    /// Adds a line to the locked file, and waits until it and the file's name are on the disk.
+    /// Appends a line to the locked file, and waits until it and the file's name are on the disk.
     pub(crate) fn append_line(&self, line: &str) -> Result<(), StoreError> {
         let write = || -> io::Result<()> {
             let mut file = &self.file;
@@ -125,9 +125,9 @@ impl FileLock {
     }
 }
 
-/// Takes the kernel's lock on `file` until it is closed, if `path` leads to it and the lock is free.
-/// For lock files of other programs, where the file itself is the lock: our processes then see
-/// whether its holder ended. `false` also if the file system has no such locks.
+/// Takes the kernel's lock on `file` until it is closed, if `path` leads to it and the lock is
+/// free. For lock files of other programs, where the file itself is the lock: our processes can
+/// then see whether its holder has ended. Also `false` if the file system has no such locks.
 pub fn hold(file: &File, path: &Path) -> bool {
     fs4::FileExt::try_lock(file).is_ok() && is_at(file, path)
 }
@@ -301,7 +301,7 @@ mod tests {
         assert!(matches!(refused, Err(StoreError::Unsafe { .. })));
     }
 
-    /// Only the kernel's list tells that a thread waits.
+    /// Only the kernel's list of locks shows that a thread waits.
     #[cfg(target_os = "linux")]
     #[test]
     fn whose_lock_was_replaced_while_waiting_waits_for_the_new_one() {

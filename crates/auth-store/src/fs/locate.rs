@@ -1,4 +1,4 @@
-//! Where a file really is.
+//! The real location of a file.
 
 use std::fs;
 use std::io;
@@ -9,11 +9,11 @@ use crate::fs::open;
 use crate::fs::owner;
 use crate::paths;
 
-/// The file of the store `path`, links followed. A store may be a symbolic link, and everything that
-/// belongs to it lies beside the target.
+/// The file of the store `path`, links followed. A store may be a symbolic link, and everything
+/// that belongs to it lies beside the target.
 ///
 /// # Errors
-/// Another user could control it, or it is no regular file.
+/// Another user could control it, or it is not a regular file.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     let unsafe_because = |path: &Path, reason| StoreError::Unsafe { path: path.to_owned(), reason };
     owner::check_way(path)?;
@@ -45,7 +45,7 @@ pub(crate) fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     Ok(file)
 }
 
-/// The path by which records name a store: links followed, as far as it exists.
+/// The path by which records name a store: links followed, as far as the path exists.
 pub(crate) fn canonical_file(path: &Path) -> PathBuf {
     match fs::canonicalize(path) {
         Ok(path) => path,
@@ -56,8 +56,8 @@ pub(crate) fn canonical_file(path: &Path) -> PathBuf {
     }
 }
 
-/// Whether the file at `path` is in the directory `state`, all links followed. A file that is not
-/// there is nowhere.
+/// Whether the file at `path` is in the directory `state`, all links followed. A missing file is in
+/// no directory.
 pub(crate) fn is_within(path: &Path, state: &Path) -> Result<bool, StoreError> {
     let real = |path: &Path| match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -129,7 +129,7 @@ pub(crate) fn read_trusted(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(read_trusted_open(path)?.map(|(bytes, _file, _as_it_was)| bytes))
 }
 
-/// The same, with the open file and its metadata from before it was read.
+/// Like [`read_trusted`], with the open file and its metadata from before it was read.
 pub(crate) fn read_trusted_open(
     path: &Path,
 ) -> Result<Option<(Vec<u8>, File, Metadata)>, StoreError> {
@@ -165,8 +165,8 @@ fn open(path: &Path, flags: i32) -> io::Result<(File, Metadata)> {
     }
 }
 
-/// Sets the flags with which opening a named pipe or a terminal does not wait, and a terminal does
-/// not become ours. They have no effect on a regular file.
+/// Sets flags so that opening a named pipe or a terminal does not block, and a terminal does not
+/// become ours. They have no effect on a regular file.
 pub(crate) fn never_wait(options: &mut OpenOptions, flags: i32) {
     #[cfg(unix)]
     {
@@ -179,7 +179,7 @@ pub(crate) fn never_wait(options: &mut OpenOptions, flags: i32) {
     let _ = (options, flags);
 }
 
-/// Says more about an error of opening `path`: a socket cannot be opened at all, and a directory not
+/// Adds detail to an error of opening `path`: a socket cannot be opened at all, and a directory not
 /// for writing.
 pub(crate) fn explained(error: io::Error, path: &Path) -> io::Error {
     if error.kind() == io::ErrorKind::NotFound {
@@ -189,13 +189,13 @@ pub(crate) fn explained(error: io::Error, path: &Path) -> io::Error {
     reason.map_or(error, |reason| Refused(reason).into())
 }
 
-/// Whether opening failed because of a link. Systems have different errors for that.
+/// Whether opening failed because of a link. The error differs between systems.
 fn is_link(error: &io::Error, path: &Path) -> bool {
     error.kind() != io::ErrorKind::NotFound
         && fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
-/// What it is instead of a regular file.
+/// What the path is instead of a regular file.
 pub(crate) fn oddity(kind: FileType) -> Option<&'static str> {
     if kind.is_file() {
         return None;

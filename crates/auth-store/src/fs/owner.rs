@@ -77,8 +77,8 @@ pub(crate) fn check_leads(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Checks the directory of a store before a write: it must be ours, and no other user may replace
-/// files in it. The right of its group to write is removed.
+/// Checks the directory of a store before a write: it must be ours, and no other user may be able
+/// to replace files in it. Write permission of its group is removed.
 pub(crate) fn check_directory(directory: &Path, file: &Path) -> Result<(), StoreError> {
     #[cfg(unix)]
     {
@@ -110,7 +110,7 @@ pub(crate) fn check_directory(directory: &Path, file: &Path) -> Result<(), Store
 /// we may not enter is not.
 ///
 /// # Errors
-/// It cannot be examined, so it is not known.
+/// It cannot be examined, so the result is unknown.
 pub(crate) fn is_private(directory: &Path) -> io::Result<bool> {
     let look =
         || Ok((fs::symlink_metadata(directory)?, fs::metadata(paths::directory_of(directory))?));
@@ -141,7 +141,7 @@ pub(crate) fn is_ours(metadata: &Metadata) -> bool {
     std::os::unix::fs::MetadataExt::uid(metadata) == rustix::process::geteuid().as_raw()
 }
 
-/// Whether a file belongs to this user or to the administrator, who can do everything anyway.
+/// Whether a file belongs to this user or to root, who can do everything anyway.
 pub(crate) fn is_trusted(metadata: &Metadata) -> bool {
     #[cfg(unix)]
     {

@@ -1,4 +1,4 @@
-//! A file with space on the disk before its content is known.
+//! A file whose disk space is reserved before its content is known.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -21,7 +21,7 @@ impl ReservedFile {
     pub(crate) fn create(path: &Path, length: usize) -> Result<Self, StoreError> {
         atomic::remove(path)?;
         let mut file = atomic::create_private(path).map_err(StoreError::io("create", path))?;
-        // Rewinds now, so that later only the write is between the content and the disk.
+        // Rewinds now, so that later a single write is enough to store the content.
         let reserved = atomic::fill_with_zeros(&mut file, length)
             .and_then(|()| io::Seek::rewind(&mut file))
             .map_err(StoreError::io("reserve space in", path))
@@ -33,8 +33,8 @@ impl ReservedFile {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Writes the content, once: one write, then a wait for the disk. The remaining reserved bytes
-    /// stay behind it.
+    /// Writes the content, once: one write, then a wait for the disk. The rest of the reserved
+    /// bytes remains after it.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.file
             .write_all(bytes)

@@ -1,4 +1,4 @@
-//! Tells without reading whether a file changed.
+//! Detects without reading whether a file changed.
 
 use std::fs::{self, Metadata};
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::time::Timestamp;
 
 /// The identity, size and times of a file. Equal stamps mean the same content, if the first one was
-/// [settled](Self::is_stable) when it was taken.
+/// [stable](Self::is_stable) when it was taken.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Stamp {
     device: u64,
@@ -17,12 +17,12 @@ pub struct Stamp {
     size: u64,
     /// Seconds and nanoseconds of the last change of the content.
     modified: (i64, i64),
-    /// The same for any change of the file. No program can set it.
+    /// Seconds and nanoseconds of the last change of any kind. No program can set it.
     changed: (i64, i64),
 }
 
 impl Stamp {
-    /// The stamp of a file that was opened and not read yet. `None` if the system does not tell
+    /// The stamp of a file that was opened and not read yet. `None` if the system does not report
     /// enough.
     pub fn from_metadata(metadata: &Metadata) -> Option<Self> {
         #[cfg(unix)]

@@ -1,5 +1,5 @@
 //! Fallback directories for a token response that cannot be written beside its store. They are on
-//! other disks, best in memory. One that another user could reach into is not used.
+//! other disks, ideally in memory. A directory that another user could access is not used.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use crate::paths;
 use crate::refresh_record::response_file::{self, ResponseFile, StoredResponse};
 use crate::refresh_record::token_key::TokenKey;
 
-/// The directories, the best first. A reader looks in all of them, because the process that wrote
-/// the response may have had another environment.
+/// The directories, the best first. A reader checks all of them, because the process that wrote the
+/// response may have had another environment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FallbackDirectories {
     directories: Vec<PathBuf>,
@@ -26,7 +26,7 @@ impl FallbackDirectories {
         }
     }
 
-    /// Writes a response to the first directory that can be written.
+    /// Writes a response to the first writable directory.
     pub(crate) fn write(&self, key: TokenKey, response: &StoredResponse) -> Result<(), StoreError> {
         let mut refused = None;
         for directory in &self.directories {
@@ -46,7 +46,7 @@ impl FallbackDirectories {
         }))
     }
 
-    /// The response, if a whole one is in any of the directories.
+    /// The response, if a complete one is in any of the directories.
     pub(crate) fn read(&self, key: TokenKey) -> Result<Option<StoredResponse>, StoreError> {
         for directory in self.safe()? {
             if let Some(found) = response_file::read(&paths::response_file(directory, key))? {
@@ -73,7 +73,7 @@ impl FallbackDirectories {
         keys
     }
 
-    /// The directories that no other user can reach into.
+    /// The directories that no other user can access.
     ///
     /// # Errors
     /// One of them cannot be examined, and may have the response.
@@ -137,7 +137,7 @@ mod tests {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// A directory in which every user may write, as `/tmp`.
+    /// A directory in which every user may write, like `/tmp`.
     fn shared_by_all_users() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         set_mode(directory.path(), 0o1777);
@@ -204,11 +204,11 @@ mod tests {
     #[test]
     fn a_directory_that_cannot_be_examined_is_an_error() {
         let directory = shared_by_all_users();
-        // No file system has such a name.
+        // No file system allows such a name.
         let unknowable = directory.path().join("n".repeat(5000));
         assert!(places(&[&unknowable]).read(key()).is_err());
         assert!(places(&[&unknowable]).remove(key()).is_err());
-        // The control: a missing one has no response.
+        // The control: a missing directory has no response.
         let missing = directory.path().join("missing");
         assert!(places(&[&missing]).read(key()).unwrap().is_none());
 

@@ -1,8 +1,8 @@
 //! The state of each refresh token: a kernel lock and a durable record in one file per token.
 //!
 //! The file is named by a hash of the token, so it is the same for every agent with a copy. Its
-//! content is a list of lines, each with a checksum. The last whole line counts, and a torn line is
-//! ignored. It never has a secret.
+//! content is a list of lines, each with a checksum. The last complete line counts, and a torn line
+//! is ignored. It never contains a secret.
 
 pub(crate) mod endpoint_note;
 pub(crate) mod fallback_directory;
@@ -79,7 +79,7 @@ pub enum State {
     Rejected,
     /// It was revoked at the issuer.
     Revoked,
-    /// The issuer could not answer. No request is sent before `retry_at`.
+    /// The issuer could not respond. No request is sent before `retry_at`.
     Waiting,
     /// Its token response could not be read, for the reason in `code`, and is kept beside `store`. It
     /// is sent again only if the user forces that.
@@ -100,9 +100,9 @@ impl Records {
     }
 
     /// Adds a fallback directory for token responses that cannot be written beside their store. It
-    /// should be on another disk. It is created with mode 0700, but no directory above it is, and it
-    /// is not used if another user can reach into it. Of several, the first that can be written is
-    /// used, and all are read.
+    /// should be on another disk. It is created with mode 0700, but no directory above it is, and
+    /// it is not used if another user can access it. With several of them, the first writable one
+    /// is used for writing, and all are read.
     #[must_use]
     pub fn with_rescue(mut self, directory: impl Into<PathBuf>) -> Self {
         self.fallbacks.add(directory.into());
@@ -204,7 +204,7 @@ impl TokenLock {
         Ok(last.filter(|record| record.state == State::Unmerged))
     }
 
-    /// The number of last records in a row that say that the issuer could not answer.
+    /// The number of consecutive last records that say that the issuer could not respond.
     pub fn failures_in_a_row(&self) -> Result<u32, StoreError> {
         let bytes = self.lock.content()?;
         let waiting = records(&bytes)
@@ -255,11 +255,11 @@ fn line(record: &Record) -> io::Result<String> {
     Ok(format!("{text} {}", checksum(&text)))
 }
 
-/// The last whole record in the file at `path`.
+/// The last complete record in the file at `path`.
 ///
 /// # Errors
-/// It says something that we do not understand: a later program wrote it. That is not to say that
-/// nothing became of the token.
+/// The last record is unknown: a later program wrote it. It must not be treated as if there were no
+/// record.
 fn last_record(bytes: &[u8], path: &Path) -> Result<Option<Record>, StoreError> {
     records(bytes).next().transpose().map_err(|offset| {
         let reason = "a record that this program does not understand";
@@ -268,7 +268,7 @@ fn last_record(bytes: &[u8], path: &Path) -> Result<Option<Record>, StoreError> 
     })
 }
 
-/// The whole records in a file, the last one first; of one that is not understood, where it is.
+/// The complete records in a file, the last one first; for an unknown record, its position.
 fn records(bytes: &[u8]) -> impl Iterator<Item = Result<Record, usize>> {
     let mut end = bytes.len() + 1;
     bytes.rsplit(|byte| *byte == b'\n').filter_map(move |line| {
@@ -331,7 +331,7 @@ mod tests {
         let whole = fs::read(records.path(key())).unwrap();
         let last = |bytes: &[u8]| last_record(bytes, Path::new("r")).unwrap();
         assert_eq!(last(&whole), Some(record(State::Consumed)));
-        // But for the line breaks around it.
+        // Except for the line breaks around it.
         for index in first + 1..whole.len() - 1 {
             let mut damaged = whole.clone();
             damaged[index] ^= 4;
@@ -351,7 +351,7 @@ mod tests {
         for refused in [lock.record(), records.peek(key())] {
             assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{refused:?}");
         }
-        // The control: a later one that is understood counts.
+        // The control: a later known record counts.
         lock.write(&record(State::Rejected)).unwrap();
         assert_eq!(lock.record().unwrap(), Some(record(State::Rejected)));
     }
@@ -370,7 +370,7 @@ mod tests {
         lock.write(&record(State::None)).unwrap();
         assert_eq!(records.peek(key()).unwrap(), None);
         assert_eq!(records.all().unwrap(), [(key(), record(State::None))]);
-        // A record that cannot be read is an error, not an absence.
+        // A record that cannot be read is an error, not a missing record.
         fs::remove_file(records.path(key())).unwrap();
         fs::create_dir(records.path(key())).unwrap();
         assert!(records.peek(key()).is_err());
@@ -424,7 +424,7 @@ mod tests {
         lock.write(&record(State::Intent)).unwrap();
         lock.write(&record(State::Unmerged)).unwrap();
         assert_eq!(lock.record().unwrap(), Some(record(State::Unmerged)));
-        // A program that skips a state it does not know reads the line before.
+        // A program that skips an unknown state reads the line before it.
         let text = fs::read_to_string(records.path(key())).unwrap();
         let known: Vec<_> = text.lines().filter(|line| !line.contains("unmerged")).collect();
         let last = last_record(known.join("\n").as_bytes(), Path::new("r")).unwrap();

@@ -1,7 +1,9 @@
-//! The response file: a token response, on the disk before anything else is done with it.
+//! The response file: a token response that is written to the disk before anything else happens to
+//! it.
 //!
 //! A rotated refresh token exists only in the response. So space is reserved before the request is
-//! sent, the raw bytes are written there first, and the file stays until they are in the store.
+//! sent, the raw bytes are written there first, and the file stays until the tokens are in the
+//! store.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -18,16 +20,16 @@ use crate::paths;
 use crate::refresh_record::token_key::TokenKey;
 use crate::time::Timestamp;
 
-/// The reserved file of a response that has not come yet.
+/// The reserved file for a response that has not arrived yet.
 #[derive(Debug)]
 pub struct ResponseFile(ReservedFile);
 
-/// A token response that was not merged yet. Its body has secrets.
+/// A token response that was not merged yet. Its body contains secrets.
 #[derive(Clone)]
 pub struct StoredResponse {
     /// The HTTP status.
     pub status: u16,
-    /// When it came, by our clock. `expires_in` counts from here.
+    /// When it arrived, by our clock. `expires_in` counts from here.
     pub received_at: Timestamp,
     /// The header fields that are needed to read the body. None of them is secret.
     pub headers: Vec<(String, String)>,
@@ -81,8 +83,8 @@ impl ResponseFile {
     }
 }
 
-/// The response at `path`, if it is whole. A reserved file that was not written, or only in part, has
-/// none.
+/// The response at `path`, if it is complete. A reserved file that was not written, or only partly,
+/// has none.
 pub(crate) fn read(path: &Path) -> Result<Option<StoredResponse>, StoreError> {
     let Some(bytes) = read_trusted(path)? else { return Ok(None) };
     let whole = || {
@@ -116,8 +118,8 @@ pub(crate) fn kept_keys(directory: &Path) -> Result<Vec<TokenKey>, StoreError> {
     keys_with(directory, paths::key_of_kept_response)
 }
 
-/// Renames the response file of a token, if it is whole, so that it is kept. A kept response from
-/// before is replaced, because the issuer answered the same token once more.
+/// Renames the response file of a token, if it is complete, so that it is kept. An earlier kept
+/// response is replaced, because the issuer responded to the same token again.
 pub(crate) fn keep(directory: &Path, key: TokenKey) -> Result<(), StoreError> {
     let from = paths::response_file(directory, key);
     if read(&from)?.is_none() {
@@ -143,7 +145,7 @@ fn hash(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// More than any known token response. A larger one is written if there is space.
+/// More than any known token response. A larger response is written if there is space.
 const RESERVED: usize = 64 << 10;
 
 #[cfg(test)]
@@ -202,7 +204,7 @@ mod tests {
         assert!(ResponseFile::reserve(&path).is_err());
     }
 
-    /// The header as it was before the fields of the response were stored, too.
+    /// The header of older files, without the fields of the response.
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Before {

@@ -1,4 +1,4 @@
-//! The key of a refresh token: a name that reveals nothing of it.
+//! The key of a refresh token: a name that reveals nothing about it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::secret::Secret;
 
-/// The key of a refresh token: a hash of the token, of the only endpoint that may see it, and of its
-/// client.
+/// The key of a refresh token: a hash of the token, of the only endpoint that may receive it, and
+/// of its client.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TokenKey([u8; 32]);
 

@@ -1,17 +1,16 @@
-//! The two files that held credentials before the store did, imported where there is no store yet.
+//! Imports the two legacy credential files, if there is no store yet.
 //!
-//! `auth.json` lay beside where the store is now: a name to a credential. That name is now that
-//! of a cache which we write ourselves, so the file counts as an older one only in a directory in
-//! which we never locked a store. It is first set aside under a name of its own, so that a process
-//! killed at any point leaves something the next one goes on with; it is removed once what was
-//! imported has been read back. What in it is no credential moves into the store too, where it
-//! does no harm, because the file goes.
+//! `auth.json` was a map from a name to a credential, beside today's store. We now write a cache
+//! under that name, so the file counts as a legacy file only in a directory in which we never
+//! locked a store. It is first renamed, so that after a crash at any point the next process can
+//! continue; it is removed after the imported entries were read back. Entries that are not
+//! credentials move into the store too, where they do no harm, because the file is removed.
 //!
-//! Only a file in the state directory is one of ours. Other programs have an `auth.json` too, and
-//! a variable, a setting or a link may lead to it: that one is left alone, and named.
+//! Only a file in the state directory is ours. Other programs have an `auth.json` too, and a
+//! variable, a setting or a link may lead to it: such a file is left alone, and reported.
 //!
-//! `credentials/oauth.json` belongs to the whole state directory: a provider to a login. It stays
-//! as it is.
+//! `credentials/oauth.json` belongs to the whole state directory: a map from a provider to a login.
+//! It stays unchanged.
 
 use std::fmt;
 use std::io;
@@ -30,30 +29,30 @@ use crate::paths;
 use crate::store::Store;
 use crate::store::place::superseded_by;
 
-/// What became of the legacy files.
+/// The result of importing the legacy files.
 #[derive(Debug, Default)]
 pub struct Imported {
-    /// The profiles that came from `auth.json`, which is gone.
+    /// The profiles imported from `auth.json`, which is removed.
     pub from_auth_json: Vec<ProfileId>,
-    /// The profiles that came from `oauth.json`, which is left in place.
+    /// The profiles imported from `oauth.json`, which is left in place.
     pub from_oauth_json: Vec<ProfileId>,
     /// Why `oauth.json` was not imported. The user has to know. If it is damaged, the other file was
     /// imported. If it cannot be read, the next call tries both again.
     pub problem: Option<StoreError>,
-    /// A file with credentials that lies outside the state directory, links followed. Nothing was
-    /// taken from it, and it is as it was.
+    /// A file with credentials outside the state directory, links followed. Nothing was imported
+    /// from it, and it is unchanged.
     pub outside: Option<PathBuf>,
 }
 
-/// Imports what the legacy files hold, once: where there is a store already, nothing happens.
-/// `auth` is the `auth.json` of the agent whose store this is; `oauth` is the state directory's
-/// `oauth.json`, given for one agent only, since a login must not be copied into several. An
-/// `auth` outside the state directory `state` is left as it is.
+/// Imports the legacy files, once: if there is a store already, nothing happens. `auth` is the
+/// `auth.json` of the store's agent; `oauth` is the state directory's `oauth.json`, given for one
+/// agent only, since a login must not be copied into several. An `auth` outside the state directory
+/// `state` is left unchanged.
 ///
 /// # Errors
-/// Whatever the error, no credential is lost, and the next call goes on from there.
-/// [`StoreError::Damaged`] if `auth` cannot be read as one: the user fixes it or moves it away,
-/// because it would be taken for our cache as soon as we have made a store.
+/// No credential is lost in any case, and the next call continues from there.
+/// [`StoreError::Damaged`] if `auth` cannot be parsed: the user fixes it or moves it away, because
+/// it would be mistaken for our cache after a store is created.
 pub fn import_legacy(
     store: &Store,
     auth: &Path,
@@ -90,7 +89,7 @@ pub fn import_legacy(
             imported.problem = Some(error);
             None
         }
-        // Perhaps it can be read the next time, but only while there is no store.
+        // It may be readable next time, but only while there is no store.
         Err(error) => {
             imported.problem = Some(error);
             return Ok(imported);
@@ -101,7 +100,7 @@ pub fn import_legacy(
     }
 
     let mut lock = store.lock_for_refresh()?;
-    // Another process may have been here first, and the user may have logged out since.
+    // Another process may have imported already, and the user may have logged out since.
     let is_first = !is_there(lock.path())?;
     let (auth_ids, oauth_ids) = lock.update(|document| {
         let mut add = |entries: Option<&LegacyEntries>| {
@@ -130,7 +129,7 @@ fn holds_any(entries: Option<LegacyEntries>) -> bool {
     entries.is_some_and(|entries| !entries.is_empty())
 }
 
-/// Gives `auth.json` the name under which it waits for its import, if there is anything in it.
+/// Renames a non-empty `auth.json` to the name under which it waits for its import.
 fn set_aside(auth: &Path, aside: &Path) -> Result<(), StoreError> {
     if !holds_any(read_entries(auth, LegacyEntries::from_auth_json)?) {
         return Ok(());
@@ -138,13 +137,13 @@ fn set_aside(auth: &Path, aside: &Path) -> Result<(), StoreError> {
     atomic::set_aside(auth, aside)
 }
 
-/// The entries of a legacy file, under the ids that they have in a store.
+/// The entries of a legacy file, under the ids that they get in a store.
 #[derive(Clone, Default)]
 pub struct LegacyEntries(Vec<(ProfileId, Vec<u8>)>);
 
 impl LegacyEntries {
-    /// Reads an `auth.json`: `{name: {type, provider?, …}}`. There is nothing in it if none of
-    /// its entries is a credential, or if it is a store.
+    /// Reads an `auth.json`: `{name: {type, provider?, …}}`. The result is empty if no entry is a
+    /// credential, or if the file is a store.
     ///
     /// # Errors
     /// It is not an object.
@@ -188,7 +187,8 @@ impl LegacyEntries {
         self.0.is_empty()
     }
 
-    /// Puts the entries into `document`, except where it has that profile. Those that were put.
+    /// Adds the entries to `document`, except for profiles that it already has. Returns the added
+    /// ones.
     pub fn add_to(&self, document: &mut Document) -> Vec<ProfileId> {
         let missing = self.0.iter().filter(|(id, _)| document.raw(id).is_none());
         let missing: Vec<_> = missing.cloned().collect();
@@ -241,7 +241,7 @@ fn from_auth_entry(name: &str, kind: Kind, old: &Object<'_>) -> Vec<u8> {
     entry.to_text()
 }
 
-/// An entry with the members that are ours to set.
+/// An entry with the members that we set.
 fn headed(kind: Kind, provider: &str) -> Object<'static> {
     let mut entry = Object::default();
     entry.set(HEAD[0], &kind.as_str());
@@ -269,7 +269,7 @@ fn read_entries(
     parse(&bytes).map(Some).map_err(damaged)
 }
 
-/// The members of an entry that are ours to set.
+/// The members of an entry that we set.
 const HEAD: [&str; 2] = ["type", "provider"];
 
 /// The members that are not written if they are empty.
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn an_import_that_was_cut_short_is_finished() {
-        // After the file was set aside, and after the lock.
+        // After the file was renamed, and after the lock.
         for was_locked in [false, true] {
             let agent = Agent::with(&[(".auth.json.import", AUTH)]);
             if was_locked {
@@ -444,7 +444,7 @@ mod tests {
         }
     }
 
-    /// Every file of a directory with its content, and where a link leads.
+    /// Every file of a directory with its content, and the target of each link.
     #[cfg(unix)]
     fn listing(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
@@ -479,7 +479,8 @@ mod tests {
             assert!(store.is_untouched().unwrap() && is_there(&auth).unwrap());
         }
 
-        // The control: the same file in the state directory, by a linked name of that, is ours.
+        // The control: the same file in the state directory, through a link to that directory, is
+        // ours.
         let own = Agent::with(&[("auth.json", AUTH)]);
         symlink(own.directory.path(), at("linked state")).unwrap();
         let (store, auth) = (own.store(), own.path("auth.json"));

@@ -1,4 +1,4 @@
-//! The locked store: what is read, written and reserved while no other process writes.
+//! The locked store: reading, writing and reserving while no other process of ours writes.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -161,8 +161,8 @@ impl StoreLock {
         }
     }
 
-    /// Keeps the damaged file under another name, and puts the backup in its place: at every moment there
-    /// is one or the other. `None`: somebody wrote something else there meanwhile.
+    /// Keeps the damaged file under another name, and replaces it with the backup: at every moment
+    /// one or the other exists. `None`: another program wrote something else there meanwhile.
     fn recover(
         &self,
         damaged: &[u8],
@@ -180,11 +180,11 @@ impl StoreLock {
             return Ok(None);
         }
         if let Err(error) = self.put(file, &bytes) {
-            // It is where it was.
+            // The damaged file is still in its place.
             atomic::remove(&copy)?;
             return Err(error);
         }
-        // Whoever was writing in place has written there.
+        // A program that was writing in place has written to the copy.
         if let Some(theirs) = read_trusted(&copy)?.filter(|it| Document::parse(it).is_ok()) {
             self.put(file, &theirs)?;
             atomic::remove(&copy)?;
@@ -207,8 +207,8 @@ impl StoreLock {
     /// Changes the document with `edit`, and writes it. See [`Store::update`](crate::Store::update).
     pub fn update<T>(&mut self, mut edit: impl FnMut(&mut Document) -> T) -> Result<T, StoreError> {
         refuse_if_superseded(&self.place.file)?;
-        // What another program wrote at the moment of our rename, to be merged with the present
-        // content.
+        // Content that another program wrote at the moment of our rename, to be merged with the
+        // present content.
         let mut overwritten: Option<(Document, Vec<u8>)> = None;
         loop {
             let theirs = overwritten.take();
@@ -240,7 +240,8 @@ impl StoreLock {
                 overwritten = theirs.filter(|_| is_as_read);
                 continue;
             }
-            // A removed profile leaves the backup first, because it would never be looked for there.
+            // A removed profile is removed from the backup first: after the commit nothing would
+            // look for it there.
             let removes = document.touched().any(|id| !document.contains(id));
             if removes {
                 self.write_backup(&document)?;
@@ -322,13 +323,13 @@ impl StoreLock {
         next.install()
     }
 
-    /// Brings the backup up to date. Best effort: the store itself is committed.
+    /// Updates the backup. Best effort: the store itself is committed.
     fn back_up(&self, committed: &Document) {
         let _ = self.write_backup(committed);
     }
 
     /// Writes the touched profiles into the backup as they were just committed. All others stay as
-    /// they were committed before, whatever other programs changed since.
+    /// they were last committed, even if other programs have changed them since.
     fn write_backup(&self, committed: &Document) -> Result<(), StoreError> {
         if committed.touched().len() == 0 {
             return Ok(());
@@ -350,8 +351,8 @@ impl StoreLock {
         next.install_without_sync()
     }
 
-    /// Reserves space on the disk for a token response and for the next store, so that neither write
-    /// can run out of space after the request was sent.
+    /// Reserves disk space for a token response and for the next store, so that neither write can
+    /// run out of space after the request was sent.
     ///
     /// # Errors
     /// Send nothing, because the response could not be saved.
@@ -383,7 +384,7 @@ impl StoreLock {
         Ok(bytes)
     }
 
-    /// The response file of the token `key` beside this store, if it has a whole response.
+    /// The response file of the token `key` beside this store, if it has a complete response.
     pub fn stored_response(&self, key: TokenKey) -> Result<Option<StoredResponse>, StoreError> {
         response_file::read(&self.response_path(key))
     }
@@ -401,7 +402,7 @@ impl StoreLock {
         response_file::keep(paths::directory_of(&self.place.file), key)
     }
 
-    /// The response of the token `key` that was [kept](Self::keep_answer), if there is one.
+    /// The response of the token `key` that was [kept](Self::keep_response), if there is one.
     pub fn kept_response(&self, key: TokenKey) -> Result<Option<StoredResponse>, StoreError> {
         response_file::read(&paths::kept_response(paths::directory_of(&self.place.file), key))
     }
@@ -441,7 +442,7 @@ impl StoreLock {
     }
 
     /// Another program removed our lock: takes it again, and the caller starts over. If that fails
-    /// and a new token would be lost, the caller commits all the same. `true`: commit.
+    /// and a new token would be lost, the caller commits anyway. `true`: commit.
     fn retake_directory(&mut self) -> Result<bool, StoreError> {
         if let Some(lost) = self.directory.take() {
             lost.release(&self.flock.file);
@@ -483,7 +484,7 @@ pub(crate) fn refuse_if_superseded(file: &Path) -> Result<(), StoreError> {
 
 impl Drop for StoreLock {
     fn drop(&mut self) {
-        // Before the lock is released, because the next holder uses the same name.
+        // Dropped before the lock is released, because the next holder uses the same name.
         self.reserved = None;
         self.note_write();
         if let Some(directory) = self.directory.take() {
@@ -505,10 +506,10 @@ const RETAKE: Duration = Duration::from_secs(1);
 /// For how long a token response waits for the directory of another program.
 const RETURN: Duration = Duration::from_secs(2);
 pub(crate) const WEEK: Duration = Duration::from_hours(7 * 24);
-/// How often, and after what pause, a damaged file is read again before it counts as damaged.
+/// How often, and after what pause, a damaged file is read again before it is treated as damaged.
 const REREADS: u32 = 5;
 const REREAD_AFTER: Duration = Duration::from_millis(100);
-/// What a refresh may add to the file.
+/// The space by which a refresh may enlarge the file.
 pub(crate) const ROOM_TO_GROW: usize = 64 << 10;
 
 #[cfg(test)]

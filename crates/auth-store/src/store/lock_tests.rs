@@ -1,4 +1,4 @@
-//! What a locked store does when others write, take its lock, or leave things behind.
+//! The locked store when other programs write, take its lock, or leave stale files.
 
 use std::fs;
 
@@ -34,7 +34,7 @@ fn content(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap()
 }
 
-/// What `text` is when it came out of a rename over the store.
+/// The result for `text` after it came out of a rename over the store.
 fn over(lock: &StoreLock, text: &str) -> NextFile {
     let mut next = NextFile::create(&lock.place.file, &paths::next(&lock.place.file), 0).unwrap();
     next.fill(text.as_bytes()).unwrap();
@@ -166,7 +166,7 @@ fn what_came_out_is_read_or_kept_or_put_back() {
     assert_eq!(content(store.path()), newer.as_bytes());
 }
 
-/// Another program finishes writing `text` in place, some time after we began to read.
+/// Another program finishes writing `text` in place, some time after we started reading.
 fn finish_writing<T>(path: &Path, text: &str, read: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -200,8 +200,8 @@ fn a_damaged_store_that_cannot_be_locked_says_what_is_in_the_way() {
     atomic::write_atomic(store.path(), b"{").unwrap();
     let flock = store.path().with_file_name(".auth-profiles.flock");
     fs::remove_file(&flock).unwrap();
-    // Something the lock's file cannot be opened for: not for want of a right, the administrator
-    // has them all.
+    // A path at which the lock file cannot be opened. Missing permissions would not do, because
+    // root has them all.
     let blocked = flock.with_file_name("none/none");
     std::os::unix::fs::symlink(blocked, &flock).unwrap();
     assert!(matches!(store.read(), Err(StoreError::Io { .. })));
@@ -236,7 +236,7 @@ fn what_lies_beside_the_store_is_locked_without_clawdbots_lock() {
     assert!(matches!(store.lock_companions(), Err(StoreError::Busy { .. })));
     assert!(matches!(store.lock_for_refresh(), Err(StoreError::Busy { .. })));
     drop(lock);
-    // Who gave up may get the lock for a moment, and lets it go.
+    // A waiter that timed out may get the lock for a moment, and releases it.
     store.with_timeout(Duration::from_mins(1)).lock_for_refresh().unwrap();
 }
 
@@ -268,7 +268,7 @@ fn damaged_bytes_are_kept_whole_however_many_and_are_told() {
     let told = Recoveries::default();
     let store = store.clone().telling(&told);
     let file = fs::OpenOptions::new().write(true).open(store.path()).unwrap();
-    // More than was once read of a file; all of it is zeros.
+    // More than an earlier read limit; all of it is zeros.
     let length = (65 << 20) + 1;
     file.set_len(0).unwrap();
     file.set_len(length).unwrap();
@@ -302,7 +302,7 @@ fn where_a_file_has_one_name_it_is_copied() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     atomic::write_atomic(&at("file"), b"damaged").unwrap();
-    // No second name can be had where there is something already.
+    // A second name is impossible if the path is occupied.
     for copied in [false, true] {
         if copied {
             atomic::write_atomic(&at("copy"), b"in the way").unwrap();
@@ -326,13 +326,13 @@ fn what_is_json_is_never_replaced_by_the_backup() {
         assert!(matches!(store.read(), Err(StoreError::Damaged { .. })), "{text}");
         assert_eq!(content(store.path()), text.as_bytes());
         assert!(copies(store).is_empty());
-        // Nor is it by our own write.
+        // Nor is it replaced by our own write.
         atomic::write_atomic(store.path(), b"{\"profiles\":{}}").unwrap();
         let lock = store.lock_for_refresh().unwrap();
         let refused = lock.came_out(&over(&lock, text));
         assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{text}");
         assert_eq!(content(store.path()), text.as_bytes());
-        // The control: half of it is damaged.
+        // The control: half of the file is damaged.
         drop(lock);
         atomic::write_atomic(store.path(), b"{\"profiles\":[").unwrap();
         assert!(store.read().unwrap().contains(&"acme:a".into()));
@@ -350,7 +350,7 @@ fn a_change_of_what_is_no_section_is_refused_and_names_the_file() {
     let said = refused.unwrap_err().to_string();
     assert!(said.contains("auth-profiles.json") && said.contains("`usageStats`"), "{said}");
     assert_eq!(content(store.path()), text.as_bytes());
-    // Another section can be changed, and this one stays.
+    // Another section can be changed, and this one stays unchanged.
     store.update(|document| put(document, "acme:b", "two")).unwrap();
     let written = String::from_utf8(content(store.path())).unwrap();
     assert!(

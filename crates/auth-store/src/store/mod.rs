@@ -46,7 +46,7 @@ impl Store {
         Self { path: path.into(), timeout: LOCK_TIMEOUT, coexist, recoveries }
     }
 
-    /// The same store, waiting at most `timeout` for its locks instead of 60 s.
+    /// This store with a lock timeout of `timeout` instead of 60 s.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
@@ -58,7 +58,7 @@ impl Store {
         Self { coexist, ..self }
     }
 
-    /// The same store; what is recovered of it is told to `recoveries`.
+    /// This store; what it recovers is added to `recoveries`.
     #[must_use]
     pub fn telling(self, recoveries: &Recoveries) -> Self {
         Self { recoveries: recoveries.clone(), ..self }
@@ -70,7 +70,7 @@ impl Store {
         Self { path: path.into(), ..self.clone() }
     }
 
-    /// Where what is recovered is told.
+    /// The list to which recoveries are added.
     pub fn recoveries(&self) -> &Recoveries {
         &self.recoveries
     }
@@ -80,7 +80,7 @@ impl Store {
         &self.path
     }
 
-    /// The path with links followed, by which records name the store.
+    /// The path with links followed, which records use to name the store.
     pub fn canonical_path(&self) -> PathBuf {
         locate::canonical_file(&self.path)
     }
@@ -103,8 +103,8 @@ impl Store {
         Ok(self.read_open()?.0)
     }
 
-    /// The same, with the open file and its metadata from before it was read, to see later whether it
-    /// changed. `None` if there is no file, or if it was damaged.
+    /// Like [`read`](Self::read), with the open file and its metadata from before it was read, to
+    /// detect later changes. `None` if there is no file, or if it was damaged.
     ///
     /// # Errors
     /// Those of [`read`](Self::read).
@@ -116,7 +116,7 @@ impl Store {
             Ok(document) => Ok((document, Some((file, as_it_was)))),
             Err(error) => match self.lock_for_refresh() {
                 Ok(lock) => Ok((lock.read()?, None)),
-                // The holder of the lock may be writing it now.
+                // The holder of the lock may be writing the file now.
                 Err(busy @ StoreError::Busy { .. }) => Err(busy),
                 // There is a backup, and only this error prevents the recovery.
                 Err(hindrance @ StoreError::Io { .. }) if self.backup()?.is_some() => {
@@ -145,11 +145,11 @@ impl Store {
     }
 
     /// Reads the document, changes it with `edit`, and writes it, all under the lock. If another
-    /// program writes meanwhile without the lock, `edit` is called again on that content. So it must
-    /// depend on the document only. An unchanged document is not written.
+    /// program writes meanwhile without the lock, `edit` is called again on that content. So it
+    /// must depend on the document only. An unchanged document is not written.
     ///
     /// # Errors
-    /// The file is as it was.
+    /// The file is unchanged.
     pub fn update<T>(&self, edit: impl FnMut(&mut Document) -> T) -> Result<T, StoreError> {
         self.lock_for_refresh()?.update(edit)
     }
@@ -170,11 +170,11 @@ impl Store {
         FileLock::acquire(&place.flock, self.timeout)
     }
 
-    /// Whether no process of ours has ever locked this store. Only then is a legacy file beside it
-    /// imported.
+    /// Whether none of our processes has ever locked this store. Only then is a legacy file beside
+    /// it imported.
     ///
     /// # Errors
-    /// It cannot be examined, so it is not known.
+    /// It cannot be examined, so the answer is unknown.
     pub fn is_untouched(&self) -> Result<bool, StoreError> {
         Ok(!is_there(&Place::resolve(&self.path)?.flock)?)
     }
@@ -182,7 +182,7 @@ impl Store {
     /// Whether the file of this store exists.
     ///
     /// # Errors
-    /// It cannot be examined, so it is not known.
+    /// It cannot be examined, so the answer is unknown.
     pub fn is_there(&self) -> Result<bool, StoreError> {
         leads_somewhere(&self.path)
     }
@@ -190,12 +190,12 @@ impl Store {
     /// Whether the directory of this store exists.
     ///
     /// # Errors
-    /// It cannot be examined, so it is not known.
+    /// It cannot be examined, so the answer is unknown.
     pub fn has_directory(&self) -> Result<bool, StoreError> {
         is_directory(paths::directory_of(&self.path))
     }
 
-    /// The response file of the token `key` beside this store, if it has a whole response.
+    /// The response file of the token `key` beside this store, if it has a complete response.
     pub fn stored_response(&self, key: TokenKey) -> Result<Option<StoredResponse>, StoreError> {
         response_file::read(&self.response_path(key))
     }
@@ -217,19 +217,19 @@ impl Store {
         Ok(keys.map(|key| (key, paths::kept_response(directory, key))).collect())
     }
 
-    /// The backup: the credentials as we committed them last. `None` if it is missing or damaged.
+    /// The backup: the credentials as we last committed them. `None` if it is missing or damaged.
     ///
     /// # Errors
-    /// It cannot be read, so it is not known whether there is one.
+    /// It cannot be read, so it is unknown whether there is one.
     pub fn backup(&self) -> Result<Option<Document>, StoreError> {
         let backup = read_backup(&paths::backup(&self.canonical_path()))?;
         Ok(backup.map(|(document, _)| document))
     }
 
-    /// The copies of it that are kept since they were damaged. Credentials may be in them.
+    /// The kept copies of the store from when it was damaged. They may contain credentials.
     ///
     /// # Errors
-    /// The directory cannot be looked at: that is not to say that there are none.
+    /// The directory cannot be examined, so there may be copies.
     pub fn damaged_copies(&self) -> Result<Vec<PathBuf>, StoreError> {
         let path = self.canonical_path();
         let directory = paths::directory_of(&path);
@@ -245,7 +245,7 @@ impl Store {
     }
 }
 
-/// How long a store waits for its locks.
+/// How long to wait for the locks of a store.
 const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
@@ -408,14 +408,14 @@ mod tests {
     fn nothing_is_removed_that_would_stay_in_the_backup() {
         let (_directory, store) = directory_and_store();
         put(&store, "acme:a", "one");
-        // What lies there can be neither read nor replaced.
+        // What is at this path can be neither read nor replaced.
         let backup = Place::resolve(store.path()).unwrap().backup;
         fs::remove_file(&backup).unwrap();
         fs::create_dir(&backup).unwrap();
         let remove = || store.update(|document| document.remove(&"acme:a".into()));
         assert!(matches!(remove(), Err(StoreError::Io { .. })));
         assert_eq!(key(&store.read().unwrap(), "acme:a").as_deref(), Some("one"));
-        // The control: what is stored is, backup or not.
+        // The control: the store is written with or without a backup.
         put(&store, "acme:b", "two");
         fs::remove_dir(&backup).unwrap();
         assert!(remove().unwrap());
@@ -512,13 +512,13 @@ mod tests {
         let backup = paths::backup(store.path());
         let aside = store.path().with_file_name("aside");
         fs::rename(&backup, &aside).unwrap();
-        // Opening it fails, and not because there is nothing.
+        // Opening it fails, although it exists.
         std::os::unix::fs::symlink(&backup, &backup).unwrap();
         put(&store, "acme:b", "new");
         assert!(store.backup().is_err());
         assert!(fs::symlink_metadata(&backup).unwrap().is_symlink());
 
-        // The control: what can be read gets what is committed, and keeps the rest.
+        // The control: a readable backup gets the committed profile, and keeps the rest.
         fs::rename(&aside, &backup).unwrap();
         put(&store, "acme:c", "new");
         let kept = store.backup().unwrap().unwrap();

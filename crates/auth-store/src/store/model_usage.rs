@@ -1,9 +1,9 @@
 //! `.auth-models.json` beside the store: data that the store's own file has no place for.
 //!
 //! A provider may refuse one model of an account and serve the others, so a cooldown can belong to
-//! one model of a profile. The file also remembers which entries of the runtime cache are ours (see
-//! [`RuntimeCache`](crate::RuntimeCache)). It has no secrets, and nothing depends on it for longer
-//! than a cooldown. So a damaged file counts as empty for reading, and is set aside before the next
+//! one model of a profile. The file also records which entries of the runtime cache are ours (see
+//! [`RuntimeCache`](crate::RuntimeCache)). It contains no secrets, and nothing depends on it for
+//! longer than a cooldown. So a damaged file is read as empty, and is renamed before the next
 //! write.
 
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::paths;
 use crate::store::Store;
 use crate::time::{Clock as _, SystemClock, Timestamp};
 
-/// What routing remembers about single models of profiles.
+/// The usage of individual models of profiles, as routing records it.
 #[derive(Clone, Debug, Default)]
 pub struct ModelUsage {
     /// All members of the file; `models` is opened.
@@ -34,7 +34,7 @@ impl ModelUsage {
         Ok(Self { members: members.into_owned() })
     }
 
-    /// Whether it has only what we write. Otherwise it must not be written again.
+    /// Whether the file has only what we write. Otherwise it must not be written again.
     fn is_whole(&self) -> bool {
         let is_object = |raw: &[u8]| Object::parse(raw).is_some();
         let are_objects = |raw: &[u8]| {
@@ -70,7 +70,7 @@ impl ModelUsage {
         Usage::from_raw(self.for_profile(id).get(model))
     }
 
-    /// The models with a known usage of the profile `id`.
+    /// The models of the profile `id` with a recorded usage.
     pub fn models(&self, id: &ProfileId) -> Vec<(String, Usage)> {
         let models = self.for_profile(id);
         models.iter().map(|(model, raw)| (model.into_owned(), Usage::from_raw(Some(raw)))).collect()
@@ -85,7 +85,7 @@ impl ModelUsage {
         self.put(id, &models);
     }
 
-    /// Forgets `model` with the profile `id`.
+    /// Removes the usage of `model` with the profile `id`.
     pub fn forget_model(&mut self, id: &ProfileId, model: &str) {
         let mut models = self.for_profile(id).into_owned();
         if models.remove(model) {
@@ -93,7 +93,7 @@ impl ModelUsage {
         }
     }
 
-    /// Forgets all models of the profile `id`.
+    /// Removes the usage of all models of the profile `id`.
     pub fn forget(&mut self, id: &ProfileId) {
         if self.all().contains(id.as_str())
             && let Some(models) = self.members.section_mut(MODELS, &[CACHED])
@@ -102,7 +102,7 @@ impl ModelUsage {
         }
     }
 
-    /// Forgets the models whose cooldown is over and that did not fail since `then`.
+    /// Removes the models whose cooldown is over and that did not fail since `then`.
     pub fn forget_before(&mut self, then: Timestamp, now: Timestamp) {
         let ids: Vec<_> = self.all().iter().map(|(id, _)| ProfileId::new(id)).collect();
         for id in ids {
@@ -142,12 +142,12 @@ impl ModelUsage {
 }
 
 impl Store {
-    /// The usage of single models, without a lock.
+    /// The usage of individual models, read without a lock.
     pub fn model_usage(&self) -> ModelUsage {
         self.read_model_usage().unwrap_or_default()
     }
 
-    /// The same.
+    /// Like [`model_usage`](Self::model_usage), with errors.
     ///
     /// # Errors
     /// It is damaged or cannot be read. Do not overwrite it.
@@ -162,11 +162,11 @@ impl Store {
         paths::model_usage(paths::directory_of(&self.canonical_path()))
     }
 
-    /// The same for a change, under the kernel lock. A file that is not as we write it is set aside,
-    /// and this returns an empty one.
+    /// The usage of individual models for a change, under the kernel lock. A file that we did not
+    /// write in this form is renamed, and this returns an empty one.
     ///
     /// # Errors
-    /// It cannot be read or set aside, or a newer program wrote it. Do not overwrite it.
+    /// It cannot be read or renamed, or a newer program wrote it. Do not overwrite it.
     pub(crate) fn model_usage_to_change(&self, _lock: &FileLock) -> Result<ModelUsage, StoreError> {
         let path = self.model_usage_path();
         match self.read_model_usage() {
@@ -180,11 +180,12 @@ impl Store {
         }
     }
 
-    /// Changes the usage of single models with `edit`, under the kernel lock. The store's own file is
-    /// not touched. An unchanged file is not written.
+    /// Changes the usage of individual models with `edit`, under the kernel lock. The store's own
+    /// file is not touched. An unchanged file is not written.
     ///
     /// # Errors
-    /// Nothing was written. [`StoreError::Busy`] if another process held the lock until the timeout.
+    /// Nothing was written. [`StoreError::Busy`] if another process held the lock until the
+    /// timeout.
     pub fn update_model_usage<T>(
         &self,
         edit: impl FnOnce(&mut ModelUsage) -> T,
@@ -211,7 +212,7 @@ pub(crate) fn write(usage: &ModelUsage, lock: &FileLock) -> Result<(), StoreErro
     }
     let directory = paths::directory_of(&lock.path);
     let (path, temporary) = (paths::model_usage(directory), paths::next_model_usage(directory));
-    // Only the holder of the lock makes one, so an old one is from a crashed process.
+    // Only the holder of the lock creates one, so an old one is from a crashed process.
     atomic::remove(&temporary)?;
     let mut next = NextFile::create(&path, &temporary, 0)?;
     next.fill(&usage.to_bytes())?;
@@ -261,7 +262,7 @@ mod tests {
         std::os::unix::fs::symlink(&file, &file).unwrap();
         assert!(set().is_err() && file.is_symlink());
         assert!(store.follow_routing(&directory.path().join("auth.json"), |_, _| vec![]).is_err());
-        // For reading it counts as empty.
+        // Reading treats it as empty.
         assert!(store.model_usage().models(&id).is_empty());
         fs::remove_file(&file).unwrap();
         set().unwrap();

@@ -17,7 +17,7 @@ pub(crate) struct Place {
     pub(crate) lock: PathBuf,
     /// The kernel's lock, for our processes.
     pub(crate) flock: PathBuf,
-    /// The credentials as we committed them last.
+    /// The credentials as we last committed them.
     pub(crate) backup: PathBuf,
 }
 
@@ -46,10 +46,11 @@ impl Place {
     }
 }
 
-/// The backup at `path` and its bytes. `None` if it is missing, damaged, or could be of another user.
+/// The backup at `path` and its bytes. `None` if it is missing, damaged, or could belong to another
+/// user.
 ///
 /// # Errors
-/// It cannot be read, so it is not known whether there is one.
+/// It cannot be read, so it is unknown whether there is one.
 pub(crate) fn read_backup(path: &Path) -> Result<Option<(Document, Vec<u8>)>, StoreError> {
     let bytes = match read_trusted(path) {
         Err(StoreError::Unsafe { .. }) => None,
@@ -86,10 +87,10 @@ mod tests {
     #[test]
     fn a_directory_that_cannot_be_read_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
-        // No file system has such a name.
+        // No file system allows such a name.
         let unknowable = directory.path().join("n".repeat(5000));
         assert!(superseded_by(&unknowable.join("auth-profiles.json")).is_err());
-        // The control: a missing one has no such file.
+        // The control: a missing directory has no such file.
         let missing = directory.path().join("missing/auth-profiles.json");
         assert_eq!(superseded_by(&missing).unwrap(), None);
     }

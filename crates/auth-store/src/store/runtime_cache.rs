@@ -1,10 +1,10 @@
-//! `auth.json` beside the store: the credential that is in use for each provider. Runtimes inside
-//! other programs read it, and know nothing of profiles.
+//! `auth.json` beside the store: the credential in use for each provider. Runtimes inside other
+//! programs read it, and know nothing about profiles.
 //!
 //! Such runtimes refresh every login that they find, so the file never has a refresh token: each
-//! entry is an API key. An older version used the file as its store, and a runtime may write its own
-//! logins into it. So an entry is ours only if the hash of its key was recorded before the write.
-//! Other entries are never touched.
+//! entry is an API key. An older version used the file as its store, and a runtime may write its
+//! own logins into it. So an entry is ours only if the hash of its key was recorded before the
+//! write. Other entries are never touched.
 
 use std::path::Path;
 
@@ -38,7 +38,7 @@ impl Store {
         routed: impl Fn(&Document, &ModelUsage) -> RuntimeCache,
     ) -> Result<(), StoreError> {
         let current = |usage: &ModelUsage| -> Result<_, StoreError> {
-            // Not `read`: it takes the lock to recover a damaged store, and we may hold the lock.
+            // Not `read`, which takes the lock to recover a damaged store: we may hold the lock.
             let document = match read_trusted(self.path())? {
                 None => Document::empty(),
                 Some(bytes) => Document::parse(&bytes)
@@ -67,7 +67,7 @@ impl Store {
             return Ok(());
         }
         // The hashes first, then the file: after a crash between the two, the next process still
-        // recognises the entries. Old hashes stay as long as their entries may be there.
+        // recognizes the entries. Old hashes stay as long as their entries may exist.
         let mut ours: Vec<_> = wanted.iter().map(|(_, key)| hash(key.expose())).collect();
         let still = still_ours(before.as_deref(), &was);
         ours.extend(still.into_iter().filter(|hash| !ours.contains(hash)).collect::<Vec<_>>());
@@ -76,7 +76,7 @@ impl Store {
         match change {
             Change::None => Ok(()),
             Change::Write(text) => {
-                // Only the holder of the lock makes one, so an old one is from a crashed process.
+                // Only the holder of the lock creates one, so an old one is from a crashed process.
                 let temporary = paths::next(path);
                 atomic::remove(&temporary)?;
                 let mut next = NextFile::create(path, &temporary, 0)?;
@@ -96,7 +96,7 @@ enum Change {
     Remove,
 }
 
-/// The change of the file: our entries become those of `wanted`, all others stay.
+/// The change of the file: our entries are replaced with those of `wanted`, all others stay.
 fn merged(before: Option<&[u8]>, wanted: &RuntimeCache, ours: &[String]) -> Change {
     let Some((mut members, around)) = members(before) else { return Change::None };
     let stale: Vec<_> = members
@@ -142,7 +142,7 @@ fn still_ours(before: Option<&[u8]>, ours: &[String]) -> Vec<String> {
 }
 
 /// The entries of the file, and the white space around them. `None` if it is something else, which
-/// is left as it is.
+/// is left unchanged.
 fn members(before: Option<&[u8]>) -> Option<(Object<'_>, [&[u8]; 2])> {
     match before {
         None | Some([]) => Some((Object::default(), [b"", b"\n"])),
@@ -150,7 +150,7 @@ fn members(before: Option<&[u8]>) -> Option<(Object<'_>, [&[u8]; 2])> {
     }
 }
 
-/// The key of an entry, if the entry has the form that we write.
+/// The key of an entry, if the entry has the format that we write.
 fn key_of(raw: &[u8]) -> Option<Secret> {
     let entry = Object::parse(raw)?;
     let is_plain = entry.iter().all(|(name, _)| name == "type" || name == "key");
@@ -225,7 +225,7 @@ mod tests {
         let text = agent.text().unwrap();
         assert!(text.contains("\"refresh\":") && text.contains("old"), "{text}");
         assert!(!text.contains("k2") && !text.contains("k1"), "{text}");
-        // An entry of ours that was changed is no longer ours.
+        // One of our entries that was changed is no longer ours.
         agent.follow(&[("zai", "k2")]);
         agent.seed(r#"{"zai":{"type":"api_key","key":"changed"}}"#);
         agent.follow(&[("zai", "k3")]);

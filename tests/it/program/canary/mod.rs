@@ -1,5 +1,6 @@
-//! Marked secrets through every command and every failure, at the highest log level: what the program says, keeps,
-//! passes on or leaves behind is searched for the marks, and they may be in the files that are there to hold them only.
+//! Marked secrets through every command and every failure, at the highest log level: output, stored
+//! files, child processes and leftovers are searched for the marks, which may be only in the files
+//! that store secrets.
 
 mod world;
 
@@ -20,7 +21,7 @@ fn expect_none(leaks: &[String]) {
     assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
 }
 
-/// The control: a secret that is put where it should not be is found there, whatever the place.
+/// The control: a secret in a forbidden place is found, whatever the place.
 #[test]
 fn a_planted_secret_is_found_wherever_it_is() {
     let mut world = World::new();
@@ -47,7 +48,7 @@ fn a_planted_secret_is_found_wherever_it_is() {
     world.check(&said("", "thread 'main' panicked", 101), false);
     assert_eq!(world.leaks.len(), 3);
     if cfg!(target_os = "linux") {
-        // A process of the sandbox that has the secret among its arguments and in its environment.
+        // A process of the sandbox with the secret in its arguments and its environment.
         let mut careless = Command::new("sh");
         careless.args(["-c", "read line", "__refresh", &planted]).env("HOME", world.sandbox.home());
         let mut child = careless.env("X", &planted).stdin(Stdio::piped()).spawn().unwrap();
@@ -75,7 +76,8 @@ fn no_login_leaks_a_secret_however_it_ends() {
     world.check(&run, false);
     run.expect_code(4);
 
-    // Wrong states and half answers, in the browser and pasted; then an exchange that fails.
+    // Wrong states and incomplete responses, in the browser and pasted; then an exchange that
+    // fails.
     for reply in [
         Reply::Error(400, "invalid_grant"),
         Reply::Nested(401, "invalid_client"),
@@ -95,7 +97,7 @@ fn no_login_leaks_a_secret_however_it_ends() {
         assert_ne!(run.code, Some(0), "{reply:?}: {run:#?}");
     }
 
-    // In two steps: a wrong address, a failing exchange, and a last one that works.
+    // In two steps: a wrong address, a failing exchange, and finally one that works.
     let start = ["models", "auth", "login", "--provider", "acme", "--start", "--json"];
     for replies in [&[Reply::Error(400, "invalid_grant")][..], &[]] {
         world.next(replies);
@@ -110,7 +112,7 @@ fn no_login_leaks_a_secret_however_it_ends() {
         assert_eq!(run.code == Some(0), replies.is_empty(), "{run:#?}");
     }
 
-    // By the browser, and by a code on another device.
+    // By browser, and with a device code.
     let (login, ends_on) = world.begin_login();
     world.browse(&ends_on(&format!("code={code}&state=STATE")));
     let run = login.finish();
@@ -170,7 +172,7 @@ fn no_command_leaks_a_secret() {
     world.run(&["models", "auth", "paste-token", "--provider", "third"], &key).expect_code(0);
     world.run(&["models", "auth", "setup-token", "--yes"], &key);
 
-    // Somebody types a key where a name belongs.
+    // The user types a key in place of a name.
     world
         .run(&["models", "auth", "paste-api-key", "--provider", "other", &key], "")
         .expect_code(64);
@@ -226,7 +228,7 @@ fn no_command_leaks_a_secret() {
         world.token_output(args, "");
     }
 
-    // What providers say about a failure, with the key in it.
+    // A provider's error messages, with the key in them.
     let body = json!({"error": {"code": "x", "message": format!("bad key {key} ({key})")}});
     let reply = format!("HTTP/1.1 401 No\r\nx-key: {key}\r\n\r\n{body}");
     world.run(&["models", "auth", "report", "other:default", "--from-response"], &reply);
@@ -234,7 +236,7 @@ fn no_command_leaks_a_secret() {
     world.run(&["models", "auth", "list"], "");
     world.run(&["models", "auth", "explain", "--provider", "other"], "");
 
-    // Logins of other tools, whole and damaged.
+    // Logins of other tools, intact and damaged.
     let codex = world.sandbox.home().join(".codex/auth.json");
     let tokens = json!({"access_token": key, "refresh_token": key, "account_id": "a"});
     let whole = json!({"tokens": tokens, "OPENAI_API_KEY": key}).to_string();
@@ -245,7 +247,7 @@ fn no_command_leaks_a_secret() {
         world.run(&["doctor"], "");
     }
 
-    // Logouts that cannot be revoked: the issuer repeats all it was asked.
+    // Logouts whose revocation fails: the issuer repeats the whole request.
     world.run(&["models", "auth", "logout", PROFILE], "").expect_code(5);
     world.run(&["models", "auth", "remove", "other:default"], "").expect_code(0);
     expect_none(&world.leaks());
@@ -296,7 +298,7 @@ fn no_damaged_file_makes_us_repeat_a_secret() {
     expect_none(&world.leaks());
 }
 
-/// A plugin that says all it is told, wherever it can, and ends in every way.
+/// A plugin that repeats everything it is sent, wherever it can, and ends in every possible way.
 #[cfg(unix)]
 #[test]
 fn no_plugin_makes_us_repeat_a_secret() {

@@ -12,7 +12,7 @@ use e2e::now_ms;
 use e2e::sandbox::{Finished, Running, Sandbox};
 use serde_json::{Value, json};
 
-/// A home, a provider that knows only marked secrets, and what was found where it should not be.
+/// A home, a provider that accepts only marked secrets, and the leaks found so far.
 pub(super) struct World {
     pub(super) sandbox: Sandbox,
     issuer: String,
@@ -20,22 +20,22 @@ pub(super) struct World {
     pub(super) leaks: Vec<String>,
 }
 
-/// What the provider answers, and what it came to know.
+/// The provider's responses, and the secrets it received.
 #[derive(Default)]
 pub(super) struct Script {
-    /// The next responses of the token endpoint, before it grants everything.
+    /// The next responses of the token endpoint; after them it grants everything.
     replies: VecDeque<Reply>,
     made: usize,
-    /// Secrets that are no words of ours: verifiers.
+    /// Secrets that we generate without a mark: PKCE verifiers.
     pub(super) learned: Vec<String>,
-    /// Where the sandbox is, by which its processes are known.
+    /// The path of the sandbox, which identifies its processes.
     home: PathBuf,
     leaks: Vec<String>,
-    /// How many processes of ours were looked at while they waited for a response.
+    /// How many of our processes were inspected while they waited for a response.
     pub(super) looked_at: usize,
 }
 
-/// A response; those with a text have all that was asked in it.
+/// A response; those with a text repeat the whole request in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reply {
     Error(u16, &'static str),
@@ -83,14 +83,14 @@ impl World {
         self.script.lock().unwrap().replies = replies.iter().copied().collect();
     }
 
-    /// Runs a command that has no reason to print a secret.
+    /// Runs a command that must not print a secret.
     pub(super) fn run(&mut self, args: &[&str], input: &str) -> Finished {
         let run = self.sandbox.run_with_input(&verbose(args), input);
         self.check(&run, false);
         run
     }
 
-    /// Runs a command whose output is a secret, and says nothing of it elsewhere.
+    /// Runs a command that outputs a secret, and must not reveal it elsewhere.
     pub(super) fn token_output(&mut self, args: &[&str], input: &str) -> Finished {
         let run = self.sandbox.run_with_input(&verbose(args), input);
         self.check(&run, true);
@@ -108,7 +108,7 @@ impl World {
         }
     }
 
-    /// Begins a login. The program, and the address that ends it with this query.
+    /// Begins a login. Returns the program, and the redirect URL with a given query.
     pub(super) fn begin_login(&self) -> (Running, impl Fn(&str) -> String + use<>) {
         let mut login = self.sandbox.start(&verbose(&LOGIN));
         let url = login.authorization_url();
@@ -118,7 +118,7 @@ impl World {
         (login, move |query| format!("{redirect}?{}", query.replace("STATE", &state)))
     }
 
-    /// Opens an address of the listener; the page must say nothing of what was asked.
+    /// Opens an address of the listener; the page must not repeat the request.
     pub(super) fn browse(&mut self, url: &str) {
         let page = http::get(url).unwrap();
         let all = format!("{:?} {}", page.headers, page.text());
@@ -139,7 +139,7 @@ impl World {
         self.sandbox.seed_store("main", &json!({"version": 1, "profiles": {PROFILE: profile}}));
     }
 
-    /// All that was found, at last in what the sandbox holds now.
+    /// All leaks, finally including those in the sandbox's files.
     pub(super) fn leaks(mut self) -> Vec<String> {
         let script = self.script.lock().unwrap();
         self.leaks.extend(script.leaks.iter().cloned());
@@ -212,7 +212,7 @@ impl Script {
         secret(&format!("{kind}-{:04}", self.made))
     }
 
-    /// While we are asked something, a process of the sandbox waits for the response.
+    /// During a request to the provider, a process of the sandbox waits for the response.
     fn look_at_processes(&mut self) {
         let home = self.home.to_str().unwrap().to_owned();
         let (looked_at, leaks) = look_at_processes(&home);
@@ -221,8 +221,8 @@ impl Script {
     }
 }
 
-/// The processes of the sandbox: none has a secret among its arguments, and the one that refreshes only the secret of
-/// the environment that it needs.
+/// Inspects the processes of the sandbox: none has a secret among its arguments, and the one that
+/// refreshes has only the environment secret that it needs.
 pub(super) fn look_at_processes(home: &str) -> (usize, Vec<String>) {
     let (mut looked_at, mut leaks) = (0, Vec::new());
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -254,10 +254,10 @@ pub(super) fn verbose<'a>(args: &[&'a str]) -> Vec<&'a str> {
     [ours, &["--verbose"], theirs].concat()
 }
 
-/// Whether one of the marks is in there, as it is, in other letters, or encoded.
+/// Whether one of the marks occurs: unchanged, in another letter case, or encoded.
 fn finds(bytes: &[u8], learned: &[String]) -> bool {
     let mut needles = vec![MARK.to_owned(), MARK.to_lowercase()];
-    // The middle of its three forms in base64, by where it begins.
+    // The middle of its three base64 forms, which depend on the start position.
     for start in 0..3 {
         let encoded = STANDARD_NO_PAD.encode(format!("{}{MARK}", &"xx"[..start.min(2)]));
         needles.push(encoded[[0, 2, 3][start]..[8, 8, 9][start]].to_owned());
@@ -267,7 +267,7 @@ fn finds(bytes: &[u8], learned: &[String]) -> bool {
     needles.iter().any(|it| bytes.windows(it.len()).any(|part| part == it.as_bytes()))
 }
 
-/// The files below `root` that have a mark in their name or content and may not.
+/// The files below `root` with a mark in their name or content that must not have one.
 fn search(root: &Path, learned: &[String]) -> Vec<String> {
     let mut leaks = Vec::new();
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
@@ -288,7 +288,7 @@ fn search(root: &Path, learned: &[String]) -> Vec<String> {
     leaks
 }
 
-/// The files that are there to hold secrets, and what the tests themselves put into the home.
+/// The files that store secrets, and the files that the tests themselves put into the home.
 fn may_hold_secrets(path: &Path) -> bool {
     let name = path.file_name().unwrap().to_string_lossy();
     let folder = path.parent().unwrap().file_name().unwrap().to_string_lossy();

@@ -1,7 +1,9 @@
-//! The commands in the README and in `docs`: they are run as they stand there, and say what is shown.
+//! The commands in the README and in `docs`: they are run as written, and must print the shown
+//! output.
 //!
-//! The line before a block says in which world: `<!-- run: WORLD -->`, and which lines are left out and why:
-//! `<!-- run: WORLD; not WORDS, WORDS: reason -->`. `cargo xtask tidy` finds a block without such a line.
+//! The line before a block names its test environment: `<!-- run: WORLD -->`, and which lines are
+//! skipped and why: `<!-- run: WORLD; not WORDS, WORDS: reason -->`. `cargo xtask tidy` finds a
+//! block without such a line.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +20,7 @@ struct Block {
 
 struct Command {
     line: String,
-    /// What the page shows below it.
+    /// The output that the page shows below it.
     shown: Vec<String>,
 }
 
@@ -57,7 +59,7 @@ fn read(page: &Path) -> String {
     fs::read_to_string(root().join(page)).unwrap()
 }
 
-/// The README and what is in `docs`, from the root of the project.
+/// The README and the pages in `docs`, relative to the project root.
 fn pages() -> Vec<PathBuf> {
     let (mut pages, mut folders) = (vec![PathBuf::from("README.md")], vec![root().join("docs")]);
     while let Some(folder) = folders.pop() {
@@ -73,7 +75,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The blocks of a page that are to be run.
+/// The blocks of a page that are run.
 fn blocks(page: &Path, text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut marked = None;
@@ -99,7 +101,7 @@ fn blocks(page: &Path, text: &str) -> Vec<Block> {
     blocks
 }
 
-/// The commands of a block with what they say; in `sh`, every line is a command.
+/// The commands of a block with their output; in `sh`, every line is a command.
 fn commands(body: &[&str], is_script: bool, left_out: &str) -> Vec<Command> {
     let mut commands = Vec::new();
     for line in body {
@@ -120,7 +122,7 @@ fn commands(body: &[&str], is_script: bool, left_out: &str) -> Vec<Command> {
     commands
 }
 
-/// Runs the commands of a block in one shell; what is not as the page has it.
+/// Runs the commands of a block in one shell; returns the differences from the page.
 fn complaints(block: &Block) -> Vec<String> {
     const END: &str = "\u{1}";
     let sandbox = worlds::world(&block.world);
@@ -148,7 +150,7 @@ fn complaints(block: &Block) -> Vec<String> {
     complaints
 }
 
-/// Whether the page shows this line; `…` stands for anything, and a time for any time.
+/// Whether the page shows this line; `…` matches anything, and a time matches any time.
 fn is_shown(said: &str, shown: &str) -> bool {
     let (said, shown) = (timeless(said), timeless(shown));
     let mut parts = shown.split('…');
@@ -162,7 +164,7 @@ fn is_shown(said: &str, shown: &str) -> bool {
     rest.is_empty() || (is_whole && shown.ends_with('…'))
 }
 
-/// Zeros for the digits of dates, times and milliseconds.
+/// Replaces the digits of dates, times and milliseconds with zeros.
 fn timeless(line: &str) -> String {
     let is_time = |c: char| c.is_ascii_digit() || "-:Z".contains(c);
     let mut text = String::new();

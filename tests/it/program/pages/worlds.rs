@@ -1,11 +1,11 @@
-//! The worlds in which the commands of the pages are run.
+//! The test environments for the commands of the pages.
 
 use e2e::issuer::CLIENT;
 use e2e::now_ms;
 use e2e::sandbox::{Sandbox, binary, set_mode, write};
 use serde_json::{Value, json};
 
-/// A home as the page has it: the program and those of the machine are on its PATH.
+/// The home that a page uses: the program and those of the machine are on its PATH.
 pub(crate) fn world(name: &str) -> Sandbox {
     let mut sandbox = Sandbox::new();
     std::os::unix::fs::symlink(binary(), sandbox.bin().join("clawdbot")).unwrap();
@@ -69,7 +69,7 @@ fn accounts(sandbox: &mut Sandbox) {
     sandbox.set_env("GITHUB_ENV", file);
 }
 
-/// An order of two keys, the second of which was used too often.
+/// An order of two keys, the second of which has hit its rate limit.
 fn limited(sandbox: &mut Sandbox) {
     accounts(sandbox);
     let order =
@@ -81,7 +81,7 @@ fn limited(sandbox: &mut Sandbox) {
     sandbox.run_with_input(&report, response).expect_code(0);
 }
 
-/// A login that holds for hours.
+/// A login that is valid for hours.
 fn login(provider: &str, email: &str) -> Value {
     json!({
         "type": "oauth",

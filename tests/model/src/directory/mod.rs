@@ -1,8 +1,8 @@
-//! Clawdbot's directory lock: three takers of ours, two Clawdbots.
+//! Clawdbot's directory lock: three of our processes, two of Clawdbot's.
 //!
-//! Theirs is npm's proper-lockfile: it removes what it judged to be stale without looking again,
-//! and at the end whatever is at the path. Ours are the steps of `auth_store`'s
-//! `directory_lock`; the README of this crate says which function each one is.
+//! Clawdbot uses npm's proper-lockfile: it removes a directory that it judged stale without
+//! checking again, and at the end removes whatever is at the path. Our steps are those of
+//! `auth_store`'s `clawdbot_lock`; the README of this crate lists the function of each step.
 
 mod ours;
 pub mod state;
@@ -14,39 +14,39 @@ use state::{
     At, CLAWDBOTS, Clawdbot, Doing, Identity, Maker, PROCESSES, Place, Process, State, Wrongs,
 };
 
-/// The model: how much may happen, and perhaps a mistake.
+/// The model: its bounds, and a mistake, if any.
 #[derive(Clone, Copy, Debug)]
 pub struct Directory {
-    /// How many of ours take the lock.
+    /// How many of our processes take the lock.
     pub takers: usize,
     /// How many of these keep it for a while without the kernel lock.
     pub keepers: usize,
-    /// How many are killed, ours or theirs.
+    /// How many processes are killed, of ours or Clawdbot's.
     pub crashes: u8,
-    /// How many are stopped for so long that their directory is stale.
+    /// How many processes are stopped for so long that their directory is stale.
     pub stops: u8,
-    /// What is done wrong.
+    /// The mistake, if any.
     pub mistake: Option<Mistake>,
 }
 
-/// One thing that happens.
+/// One action.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Action {
-    /// A process of ours goes on.
+    /// One of our processes performs its next step.
     Step(u8),
-    /// It is killed.
+    /// One of our processes is killed.
     Kill(u8),
-    /// A Clawdbot goes on.
+    /// A Clawdbot performs its next step.
     Proceed(u8),
-    /// It has polled for too long, and saves without the lock.
+    /// A Clawdbot has polled for too long, and saves without the lock.
     SaveUnlocked(u8),
-    /// It is killed.
+    /// A Clawdbot is killed.
     KillClawdbot(u8),
-    /// The directory at the path was not touched for 32 s: its maker is dead, or was stopped.
+    /// The directory at the path was not touched for 32 s: its maker crashed, or was stopped.
     Age,
 }
 
-/// An action in words.
+/// Describes an action.
 pub fn tell(state: &State, action: &Action) -> String {
     match action {
         Action::Step(id) => format!("{id} {:?}", state.processes[usize::from(*id)].at),
@@ -58,7 +58,7 @@ pub fn tell(state: &State, action: &Action) -> String {
 }
 
 impl Directory {
-    /// Three takers, or two where that is enough.
+    /// Three processes of ours, or two if that is enough.
     pub fn new(is_full: bool, mistake: Option<Mistake>) -> Self {
         let more = u8::from(is_full);
         let more_takers = usize::from(more);
@@ -127,7 +127,7 @@ impl Directory {
         }
     }
 
-    /// Whether the maker of a directory is alive, and thinks that it is its own.
+    /// Whether the maker of a directory is alive, and believes that the directory is its own.
     fn is_held(state: &State, place: Place) -> bool {
         match place.maker {
             Maker::Ours(_) => {
@@ -143,7 +143,7 @@ impl Directory {
 }
 
 impl State {
-    /// Numbers the times of birth anew: which of two directories is older matters to nobody.
+    /// Renumbers the birth times: which of two directories is older is irrelevant.
     fn renumber(&mut self) {
         let mut births = Vec::new();
         self.each_identity(&mut |identity| births.push(identity.born));
@@ -171,8 +171,8 @@ impl State {
         }
     }
 
-    /// A directory as the file system makes it: with the lowest inode number that is free. That of
-    /// one that was removed is not, as long as somebody has it open.
+    /// Creates a directory as the file system does: with the lowest free inode number. The number
+    /// of a removed directory is not free while a process has it open.
     fn make(&mut self, maker: Maker) -> Place {
         let is_used = |inode: &u8| {
             let places = [self.path, self.private];

@@ -1,11 +1,11 @@
-//! A process of ours, step by step, as `directory_lock` and `StoreLock::update` do it.
+//! One of our processes, step by step, as `clawdbot_lock` and `StoreLock::update` do it.
 
 use super::state::{At, Doing, Identity, Maker, PROCESSES, Place, State, Wrongs};
 use super::{CLAWDBOTS, Directory};
 use crate::mistakes::Mistake;
 
 impl Directory {
-    /// Whether the process could go on now.
+    /// Whether the process can perform a step now.
     pub(super) fn can(&self, state: &State, id: usize) -> bool {
         match state.processes[id].at {
             // While somebody else has the directory nobody of ours has the kernel lock.
@@ -16,7 +16,7 @@ impl Directory {
         }
     }
 
-    /// The next step of a process that can go on.
+    /// Performs the next step of a process that can.
     pub(super) fn step(&self, state: &mut State, id: u8) {
         let index = usize::from(id);
         let held = state.processes[index].held;
@@ -26,7 +26,7 @@ impl Directory {
         let next = match state.processes[index].at {
             At::LockStore => {
                 state.store_lock = id + 1;
-                // What the mistake goes by.
+                // The value that the mistake relies on.
                 state.processes[index].seen = state.store;
                 At::Try
             }
@@ -97,8 +97,9 @@ impl Directory {
                     At::Try
                 }
             }
-            // Should ours be gone meanwhile, the exchange is of nothing, or of another's: the code
-            // looks and exchanges in two calls, which is the same as looking a moment later.
+            // If our directory is gone meanwhile, this exchanges nothing, or another's directory:
+            // the code checks and exchanges in two calls, which is equivalent to checking a moment
+            // later.
             At::SwapBack => {
                 if is_ours(state.path) {
                     std::mem::swap(&mut state.path, &mut state.private);
@@ -173,7 +174,7 @@ impl Directory {
         state.processes[index].at = next;
     }
 
-    /// The directory at the path is remembered: one of ours died with it.
+    /// The directory at the path is the remembered one: one of our processes crashed with it.
     fn adopt(&self, state: &mut State, index: usize) -> At {
         let Some(place) = state.path.filter(|it| self.is_same(Some(it.identity), state.memory))
         else {
@@ -212,7 +213,7 @@ impl Directory {
         let (seen, update) = (state.processes[index].seen, 1 << index);
         let trusts = self.makes(Mistake::NoRereadAfterDirectory);
         if !is_ours {
-            // Taken again from the start.
+            // Takes the lock again from the start.
             state.memory = None;
             state.processes[index].held = None;
             return At::Try;
@@ -234,7 +235,7 @@ impl Directory {
         At::Release
     }
 
-    /// Whether two directories are taken for the same.
+    /// Whether two directories are considered the same.
     fn is_same(&self, one: Option<Identity>, other: Option<Identity>) -> bool {
         match (one, other) {
             (Some(one), Some(other)) if self.makes(Mistake::IdentityByInodeNumber) => {
@@ -252,7 +253,7 @@ fn is_kept(state: &State, except: usize, identity: Identity) -> bool {
     others.any(|process| process.keeps && process.held == Some(identity))
 }
 
-/// Judges the removal of a directory by one of ours.
+/// Judges the removal of a directory by one of our processes.
 fn note_removed(state: &mut State, place: Place) {
     if is_kept(state, PROCESSES, place.identity) {
         state.wrongs.0 |= Wrongs::REMOVED;
@@ -265,7 +266,8 @@ fn note_removed(state: &mut State, place: Place) {
     }
 }
 
-/// What is at the path again was never gone, for a Clawdbot that did not look meanwhile.
+/// A directory that is back at the path was never gone, for a Clawdbot that did not check
+/// meanwhile.
 fn note_given_back(state: &mut State) {
     if let Some(Place { maker: Maker::Clawdbot(id), .. }) = state.path {
         state.clawdbots[usize::from(id)].is_displaced = false;

@@ -1,67 +1,67 @@
-//! Who is where, and what is at the lock's path.
+//! The state of all processes, and of the lock's path.
 
-/// How many processes of ours there are.
+/// The number of our processes.
 pub const PROCESSES: usize = 3;
-/// How many Clawdbots there are.
+/// The number of Clawdbots.
 pub const CLAWDBOTS: usize = 2;
 
-/// Who made a directory.
+/// The maker of a directory.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Maker {
-    /// A process of ours.
+    /// One of our processes.
     Ours(u8),
     /// A Clawdbot.
     Clawdbot(u8),
 }
 
-/// What a directory is recognised by.
+/// What identifies a directory.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Identity {
-    /// Given out again as soon as it is free.
+    /// Reused as soon as it is free.
     pub inode: u8,
-    /// When it was made.
+    /// Its birth time.
     pub born: u8,
 }
 
 /// A directory.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Place {
-    /// Which one.
+    /// Its identity.
     pub identity: Identity,
-    /// Whether it was touched lately.
+    /// Whether it was touched recently.
     pub is_fresh: bool,
-    /// Whose it is.
+    /// Its maker.
     pub maker: Maker,
 }
 
-/// What a process of ours does next.
+/// The next step of one of our processes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum At {
     /// Waits for the kernel lock.
     LockStore,
-    /// Looks at the path.
+    /// Checks the path.
     Try,
-    /// Opens the directory that it remembers.
+    /// Opens the remembered directory.
     Adopt,
-    /// Gives back what a dead one of ours had taken out.
+    /// Moves back the directory that a crashed process of ours had moved away.
     GiveBack,
-    /// Makes a directory beside the path: to take over what it judged, or to take what is free.
+    /// Makes a directory beside the path: to take over the stale one, or to take the free path.
     Make(Option<Identity>),
-    /// Writes into the flock file which one it made.
+    /// Records the new directory in the flock file.
     Remember(Option<Identity>),
     /// Renames it to the path.
     Place,
     /// Exchanges it with what is at the path.
     Exchange(Identity),
-    /// Looks at what came out.
+    /// Checks the directory that came out.
     Verify(Identity),
     /// Exchanges back.
     SwapBack,
     /// Removes its own directory.
     Discard,
-    /// Removes what is at the path, which only a mistake does.
+    /// Removes the directory at the path, which only a mistake does.
     Rmdir,
-    /// Waits until those who judged before are done, and looks again.
+    /// Waits until the processes that judged earlier are done, and checks again.
     Settle,
     /// Reads the store.
     Read,
@@ -69,11 +69,11 @@ pub enum At {
     Leave,
     /// Has its answer, and waits for the kernel lock.
     Return,
-    /// Checks that the directory is its own still, and renames the store if nobody wrote.
+    /// Checks that the directory is still its own, and renames the store if no other process wrote.
     Write,
     /// Removes the directory.
     Release,
-    /// Forgets it, and drops the kernel lock.
+    /// Clears the remembered directory, and drops the kernel lock.
     Forget,
     /// It is over.
     Done,
@@ -81,27 +81,27 @@ pub enum At {
     Killed,
 }
 
-/// A process of ours.
+/// One of our processes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Process {
-    /// What it does next.
+    /// Its next step.
     pub at: At,
-    /// The directory whose descriptor it has.
+    /// The directory that it has open.
     pub held: Option<Identity>,
     /// Whether it keeps that directory without the kernel lock: others of ours see it.
     pub keeps: bool,
-    /// The store as it read it.
+    /// The store as it was read.
     pub seen: u8,
 }
 
-/// What a Clawdbot does next.
+/// The next step of a Clawdbot.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Doing {
     /// Tries to make the directory.
     Poll,
-    /// Removes what it judged to be stale.
+    /// Removes the directory that it judged stale.
     Steal,
-    /// Makes its own, once.
+    /// Makes its own directory, once.
     Mkdir,
     /// Reads the store.
     Read,
@@ -118,18 +118,18 @@ pub enum Doing {
 /// A Clawdbot.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Clawdbot {
-    /// What it does next.
+    /// Its next step.
     pub doing: Doing,
-    /// The store as it read it.
+    /// The store as it was read.
     pub seen: u8,
-    /// Whether one of ours has taken its fresh directory from the path.
+    /// Whether one of our processes has moved its fresh directory away from the path.
     pub is_displaced: bool,
-    /// Whether another Clawdbot has removed what was at the path: with that, or with what ours had
-    /// put in its place for a moment, its lock is gone.
+    /// Whether another Clawdbot has removed the directory at the path. Its lock is gone then, even
+    /// if the directory was one that we had put there for a moment.
     pub is_ousted: bool,
 }
 
-/// What went wrong, as a set.
+/// The violations, as a set.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Wrongs(pub u8);
 
@@ -137,42 +137,43 @@ impl Wrongs {
     /// One of ours removed the fresh directory of a Clawdbot that lives, or one that another of ours
     /// keeps.
     pub const REMOVED: u8 = 1;
-    /// One of ours took the directory of a Clawdbot that lives for its own.
+    /// One of our processes took the directory of a live Clawdbot as its own.
     pub const ADOPTED: u8 = 2;
-    /// One of ours wrote while a Clawdbot had the lock that ours had taken from it.
+    /// One of our processes wrote while a Clawdbot believed it had the lock that we had taken from
+    /// it.
     pub const INTRUDED: u8 = 4;
-    /// One of ours wrote over an update.
+    /// One of our processes overwrote an update.
     pub const DROPPED: u8 = 8;
 
-    /// Whether it is among them.
+    /// Whether the set contains it.
     pub fn has(self, wrong: u8) -> bool {
         self.0 & wrong != 0
     }
 }
 
-/// Everything.
+/// The complete state.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct State {
-    /// What is at the lock's path.
+    /// The directory at the lock's path.
     pub path: Option<Place>,
-    /// What is at the name beside it, where ours make theirs.
+    /// The directory at the name beside it, where our processes make theirs.
     pub private: Option<Place>,
-    /// What the flock file remembers.
+    /// The directory remembered in the flock file.
     pub memory: Option<Identity>,
-    /// Who has the kernel lock: 0, or a process and 1.
+    /// The holder of the kernel lock: 0, or a process plus 1.
     pub store_lock: u8,
-    /// When the next directory is made.
+    /// The birth time of the next directory.
     pub now: u8,
-    /// Whose updates are in the store, as a set.
+    /// The processes whose updates are in the store, as a set.
     pub store: u8,
-    /// Ours.
+    /// Our processes.
     pub processes: [Process; PROCESSES],
-    /// Theirs.
+    /// Clawdbot's processes.
     pub clawdbots: [Clawdbot; CLAWDBOTS],
-    /// How many may still be killed.
+    /// How many processes may still be killed.
     pub crashes: u8,
     /// How many may still be stopped for so long that their directory is stale.
     pub stops: u8,
-    /// What went wrong.
+    /// The violations.
     pub wrongs: Wrongs,
 }

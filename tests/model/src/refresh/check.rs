@@ -1,4 +1,4 @@
-//! What must hold in every state.
+//! The properties that must hold in every state.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
@@ -11,7 +11,7 @@ use super::state::{
 use super::{Refresh, index};
 use crate::mistakes::Mistake;
 
-/// The properties, by the names they have in reports.
+/// The properties, by their names in reports.
 pub(super) fn properties() -> Vec<Property<Refresh>> {
     vec![
         Property::always("no token whose record says consumed is sent", |_, state: &State| {
@@ -66,7 +66,7 @@ pub(super) fn properties() -> Vec<Property<Refresh>> {
 }
 
 impl State {
-    /// Whether a token is on the disk, or in the memory of one who is about to write it.
+    /// Whether a token is on the disk, or in the memory of a process that is about to write it.
     pub(super) fn is_held(&self, token: Token) -> bool {
         let is_it =
             |reply: &Reply| matches!(reply, Reply::Tokens { refresh, .. } if *refresh == token);
@@ -103,17 +103,17 @@ impl State {
         (0..self.issuer.count).filter(move |token| self.issuer.account(*token) == login)
     }
 
-    /// A Clawdbot did with this token what nobody can make good.
+    /// Notes that a Clawdbot used this token in a way that cannot be repaired.
     pub(super) fn note_clawdbot(&mut self, token: Token) {
         self.by_clawdbot |= 1 << self.issuer.lineage[index(token)];
     }
 }
 
 impl Refresh {
-    /// Whether the loss of a login is one that cannot be avoided: its answer was lost before it
-    /// could be written, or a Clawdbot did it.
+    /// Whether the loss of a login is unavoidable: its response was lost before it could be
+    /// written, or a Clawdbot caused it.
     fn is_excused(&self, state: &State, login: u8) -> bool {
-        // With these, the old token gets another answer, whoever used it.
+        // These issuers return another response for the old token, whoever used it.
         if matches!(self.scope.issuer, Kind::Grace | Kind::Fixed) && self.is_recovery {
             return state.by_clawdbot & (1 << login) != 0;
         }
@@ -127,7 +127,7 @@ impl Refresh {
             })
     }
 
-    /// Whether somebody has not ended and nobody can go on.
+    /// Whether a process has not ended although no process can perform a step.
     fn is_stuck(&self, state: &State) -> bool {
         let processes = &state.processes[..index(self.scope.processes)];
         processes.iter().any(|process| !matches!(process.at, At::Ended(_)))
@@ -165,8 +165,8 @@ impl Refresh {
         }
     }
 
-    /// Whether, if all died now and all access tokens ended, the next call for each agent, alone
-    /// and undisturbed, would get a token; in both orders.
+    /// Whether, if all processes crashed now and all access tokens expired, the next call for each
+    /// agent, alone and undisturbed, would get a token; in both orders.
     fn recovers(&self, state: &State) -> bool {
         if state.wrongs != Wrongs::default() {
             return true;
@@ -225,8 +225,8 @@ impl Refresh {
         true
     }
 
-    /// Whether an agent holds a token that a Clawdbot used up, or from whose successors it did, of
-    /// which no record can tell; or has a copy that differs from one that a Clawdbot refreshed.
+    /// Whether an agent holds a token that a Clawdbot used up, or one of whose successors it used
+    /// up, without any record of it; or has a copy that differs from one that a Clawdbot refreshed.
     fn is_left_behind(state: &State, agent: u8, profile: u8) -> bool {
         let Some(login) = state.login(agent, profile) else { return false };
         let mut token = login.refresh;
@@ -273,5 +273,5 @@ impl Refresh {
     }
 }
 
-/// No recovery takes as many steps.
+/// More steps than any recovery takes.
 const LONGEST: u32 = 500;

@@ -1,12 +1,12 @@
-//! A Clawdbot: it locks the directory, refreshes and saves; and it saves what it loaded long ago,
-//! without the lock.
+//! A Clawdbot: it locks the directory, refreshes and saves; it also saves old content without the
+//! lock.
 
 use super::issuer::{Reply, Status, Who};
 use super::state::{At, Directory, Doing, Login, PROFILES, State, Task, Token, Wrongs};
 use super::{Action, Refresh, index};
 
 impl Refresh {
-    /// What the Clawdbot could do now of its own will. What it must finish is not among it.
+    /// The actions that the Clawdbot may start now. The steps of a started action are not included.
     pub(super) fn whims(state: &State, id: u8, actions: &mut Vec<Action>) {
         let clawdbot = &state.clawdbots[index(id)];
         if clawdbot.doing != Doing::Idle {
@@ -21,11 +21,11 @@ impl Refresh {
         }
         if clawdbot.refreshes > 0 {
             match state.directories[index(clawdbot.agent)] {
-                // One of a dead process is stale in time.
+                // The directory of a crashed process becomes stale in time.
                 Directory::Free | Directory::Ours(0) | Directory::OfDeadClawdbot => {
                     actions.push(Action::Lock(id));
                 }
-                // And so is that of one who was stopped for too long.
+                // So does that of a process that was stopped for too long.
                 Directory::Ours(_) | Directory::Clawdbot(_) if state.thefts > 0 => {
                     actions.push(Action::Lock(id));
                 }
@@ -34,7 +34,7 @@ impl Refresh {
         }
     }
 
-    /// Takes the directory, from whomever.
+    /// Takes the directory from any holder.
     pub(super) fn lock(state: &mut State, id: u8) {
         let clawdbot = &mut state.clawdbots[index(id)];
         clawdbot.refreshes -= 1;
@@ -46,7 +46,7 @@ impl Refresh {
         *directory = Directory::Clawdbot(id);
     }
 
-    /// Whether the Clawdbot is in the middle of something.
+    /// Whether the Clawdbot has started an action.
     pub(super) fn is_busy(state: &State, id: u8) -> bool {
         matches!(
             state.clawdbots[index(id)].doing,
@@ -54,7 +54,7 @@ impl Refresh {
         )
     }
 
-    /// The next step of what it is in the middle of.
+    /// The next step of its action.
     pub(super) fn proceed(&self, state: &mut State, id: u8) {
         let agent = index(state.clawdbots[index(id)].agent);
         state.clawdbots[index(id)].doing = match state.clawdbots[index(id)].doing {
@@ -84,7 +84,7 @@ impl Refresh {
                 Doing::Saved
             }
             Doing::Saved => {
-                // Its release asks nothing.
+                // It releases the lock without checking the owner.
                 state.directories[agent] = Directory::Free;
                 Doing::Idle
             }
@@ -114,7 +114,7 @@ impl Refresh {
         }
     }
 
-    /// The first profile it has in memory that is due.
+    /// The first profile in its memory that is due for a refresh.
     fn due(state: &State, id: u8) -> Option<(usize, Login)> {
         let memory = &state.clawdbots[index(id)].memory;
         let due = |login: &Login| !state.issuer.is_valid(*login);

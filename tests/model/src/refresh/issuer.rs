@@ -1,24 +1,24 @@
-//! The issuer: what it does with a refresh token that was used before.
+//! The issuer, and its reaction to a reused refresh token.
 
 use std::fmt;
 
 use super::state::{Login, TOKENS, Token};
 
-/// What an issuer does about reuse.
+/// The issuer's reaction to reuse.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Kind {
     /// Rotates, and refuses a used token.
     Refuses,
     /// Rotates, and revokes the whole family of a used token.
     Revokes,
-    /// Rotates, and answers a used token with another new one.
+    /// Rotates, and responds to a used token with another new one.
     Grace,
     /// Does not rotate.
     Fixed,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 4] = [Self::Refuses, Self::Revokes, Self::Grace, Self::Fixed];
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Who got or used a token.
+/// The user of a token.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Who {
     /// One of our processes.
@@ -42,20 +42,20 @@ pub enum Who {
     Clawdbot,
 }
 
-/// What became of a token at the issuer.
+/// The state of a token at the issuer.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Status {
     /// There is no such token yet.
     Unissued,
     /// It can be used.
     Live,
-    /// It was used by one of these; the token made from it.
+    /// It was used by one of these; its successor.
     Used(Who, Token),
     /// Its family was revoked.
     Dead,
 }
 
-/// An answer.
+/// A token response.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Reply {
     /// New tokens.
@@ -75,22 +75,22 @@ pub(super) const NEW: u8 = 7;
 /// The issuer and its clock.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Issuer {
-    /// Every token.
+    /// The status of every token.
     pub tokens: [Status; TOKENS],
-    /// To whom each token was issued; of the first ones, to us.
+    /// To which side each token was issued; the first ones to us.
     pub issued_to: [Who; TOKENS],
-    /// Which login each token descends from.
+    /// The login from which each token descends.
     pub lineage: [u8; TOKENS],
-    /// How many tokens there are.
+    /// The number of tokens.
     pub count: u8,
-    /// The serial number of the next access token. A later one ends later.
+    /// The serial number of the next access token. A later one expires later.
     pub next_access: u8,
     /// Access tokens from this one on are valid now.
     pub valid_from: u8,
 }
 
 impl Issuer {
-    /// An issuer that has issued `logins` logins, whose access tokens have all ended.
+    /// An issuer with `logins` logins, whose access tokens have all expired.
     pub fn new(logins: u8) -> Self {
         let mut issuer = Self {
             tokens: [Status::Unissued; TOKENS],
@@ -121,7 +121,7 @@ impl Issuer {
         self.tokens[usize::from(token)]
     }
 
-    /// All access tokens end.
+    /// Makes all access tokens expire.
     pub fn expire(&mut self) {
         self.valid_from = self.next_access;
     }
@@ -152,7 +152,7 @@ impl Issuer {
         token
     }
 
-    /// The token arrives, and is answered.
+    /// Receives the token, and returns the response.
     pub fn spend(&mut self, token: Token, who: Who, kind: Kind) -> Reply {
         let index = usize::from(token);
         let lineage = self.lineage[index];

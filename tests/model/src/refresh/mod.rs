@@ -1,8 +1,8 @@
-//! Refreshing: three processes of ours in two agents, two Clawdbots, one issuer.
+//! The refresh protocol: three of our processes in two agents, two Clawdbots, one issuer.
 //!
-//! The steps of ours are those of `auth_providers::refresh`; the README of this crate says which function
-//! each one is. A step is one access to something that others see: a file, a lock, the issuer.
-//! Between any two of them anybody else may act, and anybody may be killed.
+//! Our steps are those of `auth_providers::refresh`; the README of this crate lists the function of
+//! each step. A step is one access to shared state: a file, a lock, the issuer. Between any two
+//! steps any other process may act, and any process may be killed.
 
 mod check;
 mod clawdbot;
@@ -23,25 +23,25 @@ pub use issuer::{Issuer, Kind, Reply, Status, Who};
 pub use scopes::Scope;
 pub use state::Wrongs;
 
-/// The model: a scope, and perhaps a mistake.
+/// The model: a scope, and a mistake, if any.
 #[derive(Clone, Debug)]
 pub struct Refresh {
-    /// Who there is, and how much may happen.
+    /// The participants, and the bounds.
     pub scope: Scope,
-    /// What is done wrong.
+    /// The mistake, if any.
     pub mistake: Option<Mistake>,
     /// Whether one process recovers alone, later.
     is_recovery: bool,
-    /// From which files and records recovery was tried already.
+    /// The files and records from which recovery was tried already.
     tried: Arc<Mutex<HashSet<u64>>>,
 }
 
-/// One thing that happens.
+/// One action.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Action {
-    /// A process of ours goes on.
+    /// One of our processes performs its next step.
     Step(u8),
-    /// Its request arrives, and no answer comes.
+    /// Its request arrives, and the response is lost.
     LoseAnswer(u8),
     /// Its request is turned away.
     TurnAway(u8),
@@ -51,15 +51,15 @@ pub enum Action {
     TakeOver(u8),
     /// A Clawdbot loads its store.
     Load(u8),
-    /// It saves what it loaded.
+    /// It saves the content that it loaded.
     SaveUnlocked(u8),
     /// It takes the directory.
     Lock(u8),
-    /// It goes on with its refresh.
+    /// It continues its refresh.
     Proceed(u8),
     /// It is killed.
     KillClawdbot(u8),
-    /// All access tokens end.
+    /// All access tokens expire.
     EndAccess,
     /// A record is removed, which only a mistake does.
     RemoveRecord(u8),
@@ -76,7 +76,7 @@ impl Refresh {
     }
 }
 
-/// An action in words.
+/// Describes an action.
 pub fn tell(state: &State, action: &Action) -> String {
     match action {
         Action::Step(id) => format!("{id} {:?}", state.processes[index(*id)].at),
@@ -115,7 +115,7 @@ impl Model for Refresh {
                 }
                 _ => {}
             }
-            // One without a lock has done nothing that its death could leave half done.
+            // Killing a process without a lock leaves nothing unfinished.
             if state.crashes > 0 && (process.lock.is_some() || process.store.is_some()) {
                 actions.push(Action::Kill(id));
             }

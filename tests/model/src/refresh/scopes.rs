@@ -1,4 +1,4 @@
-//! Who takes part in a check, and how much may happen in it.
+//! The participants of a check, and its bounds.
 
 use super::issuer::{Issuer, Kind};
 use super::state::{
@@ -9,29 +9,29 @@ use super::state::{
 /// The bounds of a check.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    /// What it is called in a report.
+    /// Its name in a report.
     pub name: &'static str,
-    /// What the issuer does about reuse.
+    /// The issuer's reaction to reuse.
     pub issuer: Kind,
-    /// How many logins there are, each copied into both agents.
+    /// The number of logins, each copied into both agents.
     pub logins: u8,
-    /// How many processes of ours.
+    /// The number of our processes.
     pub processes: u8,
-    /// For which agent and profile each works.
+    /// The agent and profile of each process.
     pub work: [(u8, u8); PROCESSES],
-    /// How many Clawdbots.
+    /// The number of Clawdbots.
     pub clawdbots: u8,
-    /// For which agent each works.
+    /// The agent of each Clawdbot.
     pub homes: [u8; CLAWDBOTS],
-    /// How often each loads, saves without a lock, and refreshes.
+    /// How often each Clawdbot loads, saves without a lock, and refreshes.
     pub whims: [(u8, u8, u8); CLAWDBOTS],
-    /// How many are killed, of ours or theirs, before the last who recovers.
+    /// How many processes are killed, of ours or Clawdbot's, before the last process recovers.
     pub crashes: u8,
-    /// How many answers are lost, or requests turned away.
+    /// How many responses are lost, or requests turned away.
     pub faults: u8,
-    /// How often all access tokens end.
+    /// How often all access tokens expire.
     pub ends: u8,
-    /// How often a lock is taken from one who was stopped.
+    /// How often a lock is taken from a stopped process.
     pub thefts: u8,
     /// Whether the second agent has copies of the logins.
     pub has_copies: bool,
@@ -42,7 +42,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Three of ours, for one login of which both agents have a copy; nobody else.
+    /// Three of our processes, for one login of which both agents have a copy, without Clawdbots.
     fn ours(name: &'static str, issuer: Kind) -> Self {
         Self {
             name,
@@ -63,13 +63,13 @@ impl Scope {
         }
     }
 
-    /// Kills and a bad network.
+    /// Kills and an unreliable network.
     pub fn kills(issuer: Kind, is_full: bool) -> Self {
         let (crashes, ends) = if is_full { (3, 2) } else { (2, 1) };
         Self { crashes, faults: 1, ends, ..Self::ours("kills and lost answers", issuer) }
     }
 
-    /// Two Clawdbots that save what they loaded, without the lock.
+    /// Two Clawdbots that save old content without the lock.
     pub fn stale_saves(issuer: Kind, is_full: bool) -> Self {
         let whims = if is_full { [(1, 1, 0), (1, 1, 0)] } else { [(1, 1, 0), (0, 0, 0)] };
         Self {
@@ -82,7 +82,7 @@ impl Scope {
         }
     }
 
-    /// Two Clawdbots, one in each agent, that refresh, too, and save what they loaded.
+    /// Two Clawdbots, one in each agent, that also refresh, and save old content.
     pub fn clawdbots(issuer: Kind, is_full: bool) -> Self {
         let one = (0, 1, 1);
         Self {
@@ -94,7 +94,7 @@ impl Scope {
         }
     }
 
-    /// A directory lock is taken from one who was stopped for too long.
+    /// A directory lock is taken from a process that was stopped for too long.
     pub fn stopped(issuer: Kind, is_full: bool) -> Self {
         Self {
             clawdbots: 1 + u8::from(is_full),
@@ -118,7 +118,7 @@ impl Scope {
         }
     }
 
-    /// A Clawdbot refreshes what one who was killed had stored.
+    /// A Clawdbot refreshes a login that a killed process had stored.
     pub fn moved_on(issuer: Kind, is_full: bool) -> Self {
         let more = u8::from(is_full);
         Self {
@@ -198,7 +198,7 @@ impl Scope {
         all
     }
 
-    /// The beginning: everybody has a copy of each login, and all access tokens have ended.
+    /// The initial state: each agent has a copy of each login, and all access tokens have expired.
     pub(super) fn initial(&self) -> State {
         let mut store = Document::default();
         for login in 0..self.logins {

@@ -1,39 +1,40 @@
-//! What there is: files, locks, the issuer, and how far everybody is.
+//! The state: files, locks, the issuer, and the progress of each process.
 
 use super::issuer::{Issuer, Reply};
 
-/// A refresh token: the name of its lock and its record, too.
+/// A refresh token, which also identifies its lock and its record.
 pub type Token = u8;
 
-/// How many refresh tokens a run may see. One more ends the check with a panic.
+/// How many refresh tokens a run may use. One more ends the check with a panic.
 pub const TOKENS: usize = 12;
-/// How many agents there are.
+/// The number of agents.
 pub const AGENTS: usize = 2;
-/// How many profiles an agent has at most, each of another account.
+/// The maximum number of profiles of an agent, each of another account.
 pub const PROFILES: usize = 2;
-/// How many processes of ours there are.
+/// The number of our processes.
 pub const PROCESSES: usize = 3;
-/// How many Clawdbots there are.
+/// The number of Clawdbots.
 pub const CLAWDBOTS: usize = 2;
 
-/// What a profile holds.
+/// The content of a profile.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Login {
     /// The refresh token.
     pub refresh: Token,
-    /// The serial number of the access token; a later one ends later.
+    /// The serial number of the access token; a later one expires later.
     pub access: u8,
-    /// The access token with which we obtained it; a Clawdbot keeps that of the one before.
+    /// The access token from when we obtained the login; a Clawdbot keeps this value when it
+    /// refreshes.
     pub obtained: u8,
 }
 
 /// A store's content.
 pub type Document = [Option<Login>; PROFILES];
 
-/// What became of a refresh token.
+/// The record of a refresh token.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Record {
-    /// Nothing is known.
+    /// There is no record.
     None,
     /// It is about to be sent, for this agent and profile.
     Intent(u8, u8),
@@ -41,18 +42,18 @@ pub enum Record {
     Consumed(Token, u8),
     /// The issuer refused it.
     Rejected,
-    /// The issuer could not answer.
+    /// The issuer could not respond.
     Waiting,
 }
 
-/// The answer file of a token beside a store.
+/// The response file of a token beside a store.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Answer {
     /// There is none.
     None,
-    /// Its place is reserved.
+    /// It is reserved.
     Reserved,
-    /// It came.
+    /// It has the response.
     Whole(Reply),
 }
 
@@ -63,9 +64,9 @@ pub enum Directory {
     Free,
     /// Ours have it in common: a bit for each process that does. None, if all of these died.
     Ours(u8),
-    /// This Clawdbot has it.
+    /// This Clawdbot holds it.
     Clawdbot(u8),
-    /// A Clawdbot died with it; in time that is seen.
+    /// A Clawdbot crashed with it, which is detected after a while.
     OfDeadClawdbot,
 }
 
@@ -76,11 +77,11 @@ pub enum Task {
     Send,
     /// To save what came of it.
     Merge(Reply),
-    /// To find out what became of a token whose process died.
+    /// To determine the outcome of a token whose process crashed.
     Resolve,
-    /// To replace a used-up token by the end of its chain.
+    /// To replace a used-up token with the end of its rotation chain.
     Heal(Login),
-    /// To give an answer to another agent.
+    /// To write a response to another agent.
     Give(Reply),
     /// To give an answer for which there is no place any more to another agent.
     Home(Reply),
@@ -90,7 +91,7 @@ pub enum Task {
     Replace(Login),
 }
 
-/// What a process of ours does next. Each is one access to something that others see.
+/// The next step of one of our processes. Each is one access to shared state.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum At {
     /// Reads the store without a lock.
@@ -99,11 +100,11 @@ pub enum At {
     LockToken,
     /// Reads store and record.
     Decide,
-    /// Records what took the token's place.
+    /// Records the successor of the token.
     Note(Token),
-    /// Looks for the end of the chain in the stores, from this one of the list on.
+    /// Searches the stores for the end of the rotation chain, from this store of the list on.
     Find(Token, u8, u8),
-    /// Waits for the lock of the chain's end, which was nowhere.
+    /// Waits for the lock of the chain's end, which was in no store.
     LockEnd(Token),
     /// Reads the record of the chain's end.
     DecideEnd,
@@ -113,7 +114,7 @@ pub enum At {
     LockDirectory(Task),
     /// Reads the store again, under all locks.
     Reread,
-    /// Waits until somebody else has finished the older answer of this token.
+    /// Waits until another process has finished the older response of this token.
     Await(Token),
     /// Records the intent.
     Intend,
@@ -124,44 +125,45 @@ pub enum At {
     LockEndpoint,
     /// Notes that the endpoint asked to be left alone.
     NoteEndpoint,
-    /// Has the answer in memory, and writes it to its file.
+    /// Has the response in memory, and writes it to its file.
     Store(Reply),
-    /// Looks for an answer file, or another trace, of a token whose process died.
+    /// Looks for a response file, or another trace, of a token whose process crashed.
     Resolve,
-    /// Reads the store and makes of it what is to be written.
+    /// Reads the store and computes the new content.
     Read(Task, Reply),
-    /// Renames, if nobody wrote since: what was read, what is to be there, which profiles of it.
+    /// Renames, if no other process wrote since: the content that was read, the new content, the
+    /// changed profiles.
     Rename(Task, Reply, Document, Document, u8, Option<Token>),
-    /// Writes the backup: which profiles, of what was committed.
+    /// Writes the backup: these profiles of the committed content.
     Backup(Task, Reply, Document, u8, Option<Token>),
-    /// Records what came of the token.
+    /// Records the outcome for the token.
     Settle(Reply, Option<Token>),
     /// Records that another agent has what came, and removes the answer file.
     SettleHome(Token),
-    /// Removes the answer file.
+    /// Removes the response file.
     Unfile(Reply),
-    /// Gives the answer to the agents that still hold the token.
+    /// Writes the response to the agents that still hold the token.
     Give(Reply),
     /// Gives the login that is about to be replaced to the agents whose own was used up for it.
     Hand,
-    /// It is over.
+    /// It has ended.
     Ended(End),
 }
 
-/// How a process of ours ends.
+/// The result of one of our processes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum End {
-    /// With this access token.
+    /// It got this access token.
     Valid(u8),
     /// The issuer refused the token.
     Rejected,
-    /// The issuer could not be asked, or did not answer.
+    /// The issuer could not be reached, or did not respond.
     Unavailable,
     /// Another agent holds a later token.
     Stale,
-    /// The chain's end is nowhere.
+    /// The end of the rotation chain is in no store.
     NeedsLogin,
-    /// The answer fits nothing.
+    /// The response matches no login.
     Unmerged,
     /// The store kept changing.
     Unsettled,
@@ -169,30 +171,30 @@ pub enum End {
     Killed,
 }
 
-/// A process of ours.
+/// One of our processes.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Process {
-    /// For whom it works.
+    /// Its agent.
     pub agent: u8,
-    /// And for which profile.
+    /// Its profile.
     pub profile: u8,
-    /// What it does next.
+    /// Its next step.
     pub at: At,
-    /// How often it started again.
+    /// How often it has started again.
     pub attempts: u8,
-    /// What it saw when it last looked.
+    /// The login that it saw last.
     pub before: Option<Login>,
-    /// The token whose lock it has.
+    /// The token whose lock it holds.
     pub lock: Option<Token>,
-    /// The token of an older answer that it finishes first, whose lock it has, too.
+    /// The token of an older response that it finishes first; it holds that lock, too.
     pub older: Option<Token>,
-    /// The agent whose store it has locked, or locks now.
+    /// The agent whose store it has locked, or is locking.
     pub store: Option<u8>,
-    /// For which agent and profile the token in `lock` was sent, or is.
+    /// The agent and profile for which the token in `lock` was or is sent.
     pub named: (u8, u8),
-    /// The tokens that its profile held since it took the directory, a bit for each.
+    /// The tokens that its profile held since it took the directory, one bit each.
     pub seen: u16,
-    /// Whether it has sent something and got an answer.
+    /// Whether it has sent something and got a response.
     pub has_sent: bool,
     /// The login that it is to put in the place of the old one: then it refreshes nothing.
     pub new: Option<Login>,
@@ -200,14 +202,14 @@ pub struct Process {
     pub snapshot: Option<Document>,
 }
 
-/// What a Clawdbot does next.
+/// The next step of a Clawdbot.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Doing {
     /// Nothing.
     Idle,
-    /// It has the lock.
+    /// It holds the lock.
     Locked,
-    /// It has the issuer's answer.
+    /// It has the issuer's response.
     Answered(Reply),
     /// It has saved.
     Saved,
@@ -218,32 +220,33 @@ pub enum Doing {
 /// A Clawdbot.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Clawdbot {
-    /// For whom it works.
+    /// Its agent.
     pub agent: u8,
-    /// What it does next.
+    /// Its next step.
     pub doing: Doing,
-    /// The store as it loaded it.
+    /// The store as it was loaded.
     pub memory: Document,
     /// How often it may still load.
     pub loads: u8,
-    /// How often it may still save what it has loaded, without the lock.
+    /// How often it may still save the loaded content without the lock.
     pub saves: u8,
     /// How often it may still refresh.
     pub refreshes: u8,
 }
 
-/// What went wrong, as a set.
+/// The violations, as a set.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Wrongs(pub u8);
 
 impl Wrongs {
-    /// One of ours sent a token whose record says that it was used up.
+    /// One of our processes sent a token whose record says that it was used up.
     pub const SENT_USED_UP: u8 = 1;
-    /// One of ours sent a used token, neither after a lost answer nor because of a Clawdbot.
+    /// One of our processes sent a used token, neither after a lost response nor because of a
+    /// Clawdbot.
     pub const SENT_TWICE: u8 = 2;
-    /// One of ours wrote over a living token of a Clawdbot's that is nowhere else.
+    /// One of our processes overwrote a Clawdbot's live token that exists nowhere else.
     pub const OVERWROTE: u8 = 4;
-    /// One of ours returned an access token that had ended.
+    /// One of our processes returned an expired access token.
     pub const RETURNED_ENDED: u8 = 8;
     /// One of ours wrote over a profile that it was not about.
     pub const REVERTED: u8 = 16;
@@ -253,31 +256,31 @@ impl Wrongs {
     /// the directory for that.
     pub const LEFT_OPEN: u8 = 64;
 
-    /// Adds one.
+    /// Adds a violation.
     pub fn add(&mut self, wrong: u8) {
         self.0 |= wrong;
     }
 
-    /// Whether it is among them.
+    /// Whether the set contains it.
     pub fn has(self, wrong: u8) -> bool {
         self.0 & wrong != 0
     }
 }
 
-/// Everything.
+/// The complete state.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct State {
     /// The stores.
     pub stores: [Document; AGENTS],
     /// Their backups.
     pub backups: [Document; AGENTS],
-    /// The answer files beside them.
+    /// The response files beside them.
     pub answers: [[Answer; TOKENS]; AGENTS],
-    /// What became of each token; twice, for the mistake of keeping it per agent.
+    /// The record of each token; twice, for the mistake of keeping it per agent.
     pub records: [Record; 2 * TOKENS],
-    /// Who has the lock of each token: 0, or a process and 1.
+    /// The holder of each token's lock: 0, or a process plus 1.
     pub token_locks: [u8; 2 * TOKENS],
-    /// Who has the kernel lock of each store.
+    /// The holder of each store's kernel lock.
     pub store_locks: [u8; AGENTS],
     /// Clawdbot's lock beside each store.
     pub directories: [Directory; AGENTS],
@@ -287,26 +290,26 @@ pub struct State {
     pub endpoint_lock: u8,
     /// The issuer.
     pub issuer: Issuer,
-    /// Ours.
+    /// Our processes.
     pub processes: [Process; PROCESSES],
-    /// Theirs.
+    /// Clawdbot's processes.
     pub clawdbots: [Clawdbot; CLAWDBOTS],
-    /// How often somebody may still be killed.
+    /// How many processes may still be killed.
     pub crashes: u8,
-    /// How often an answer may still be lost, or the issuer be unavailable.
+    /// How often a response may still be lost, or the issuer be unavailable.
     pub faults: u8,
-    /// How often all access tokens may still end.
+    /// How often all access tokens may still expire.
     pub ends: u8,
-    /// How often a directory may still be taken from one who lives and was stopped for too long.
+    /// How often a directory may still be taken from a live process that was stopped for too long.
     pub thefts: u8,
     /// How often a mistake may still remove a record.
     pub removals: u8,
-    /// The answers with these tokens were lost before they could be written.
+    /// The tokens whose responses were lost before they could be written.
     pub in_window: u16,
-    /// These logins suffered from a Clawdbot that sent a used token, or from one whose refresh
-    /// nobody could know of.
+    /// The logins that were harmed by a Clawdbot that sent a used token, or by one whose refresh
+    /// was undetectable.
     pub by_clawdbot: u8,
-    /// What went wrong.
+    /// The violations.
     pub wrongs: Wrongs,
 }
 
@@ -316,7 +319,7 @@ impl State {
         self.stores[usize::from(agent)][usize::from(profile)]
     }
 
-    /// Whether the answer with this token was lost.
+    /// Whether the response with this token was lost.
     pub fn is_in_window(&self, token: Token) -> bool {
         self.in_window & (1 << token) != 0
     }

@@ -1,4 +1,4 @@
-//! What a struck run left, judged: by what it said, by the files, and by what comes after it.
+//! Judges what a run with a fault left: its output, the files, and the following commands.
 
 use super::{
     ALICE, BOB, FORCED, NEW_TOKEN, OLD_TOKEN, OTHER, Operation, REPORT, Scene, TOKEN, Tolerance,
@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 impl Scene<'_> {
-    /// Whether the store has what a run that says it is done must have put there; what it has instead.
+    /// Whether the store has what a run that reports success must have written; the error says what
+    /// it has instead.
     pub(crate) fn is_done(&self, struck: &Traced) -> Result<(), String> {
         let store = self.store("main").ok_or("the store does not parse")?;
         let profiles = &store["profiles"];
@@ -33,8 +34,8 @@ impl Scene<'_> {
         if is_done { Ok(()) } else { Err(format!("the store has {store}")) }
     }
 
-    /// Looks at what a struck run left, runs the next ordinary commands, and looks again. `at_most` is how often the
-    /// refresh token may have been sent by then.
+    /// Checks what a run with a fault left, runs the next ordinary commands, and checks again.
+    /// `at_most` is how often the refresh token may have been sent by then.
     pub(crate) fn judge(
         &self,
         name: &str,
@@ -81,7 +82,7 @@ impl Scene<'_> {
         judgement
     }
 
-    /// What a run said: no panic, no secret.
+    /// Checks the output of a run: no panic, no secret.
     fn listen(&self, stdout: &str, stderr: &str, wrong: &mut Vec<String>) {
         if stderr.contains("panicked") {
             wrong.push(format!("it panicked: {stderr}"));
@@ -95,7 +96,8 @@ impl Scene<'_> {
         }
     }
 
-    /// The store and its backup parse, what nobody touched is as it was, all of it is for its owner only.
+    /// The store and its backup parse, the unused profile is unchanged, and all files are
+    /// accessible to their owner only.
     fn inspect(&self, is_first: bool, judgement: &mut Judgement, wrong: &mut Vec<String>) {
         let must_parse = !(is_first && self.operation == Operation::RecoverBackup);
         match self.store("main") {
@@ -115,7 +117,7 @@ impl Scene<'_> {
             }
             None => {}
         }
-        // The next credential that is written is in it again.
+        // The next write of a credential adds it again.
         let is_backup_lost = self.power_was_cut
             && (is_first || matches!(self.operation, Operation::Logout | Operation::Remove));
         let backup = self.agent().join(".auth-profiles.json.bak");
@@ -135,7 +137,7 @@ impl Scene<'_> {
         }
     }
 
-    /// Before anybody repaired anything: each profile is as before or as after, never something else.
+    /// Before any repair: each profile is as before or as after, never something else.
     fn look_in_between(&self, wrong: &mut Vec<String>) {
         let Some(store) = self.store("main") else { return };
         let profiles = &store["profiles"];
@@ -161,7 +163,7 @@ impl Scene<'_> {
         }
     }
 
-    /// The next ordinary command did its work.
+    /// Checks that the next ordinary command succeeded.
     fn end(
         &self,
         next: &Finished,
@@ -198,7 +200,7 @@ impl Scene<'_> {
         }
     }
 
-    /// A token can be had, or was lost where that could not be helped.
+    /// Checks that a token can be obtained, or was lost where that is unavoidable.
     fn end_of_login(
         &self,
         first: &Finished,
@@ -210,7 +212,7 @@ impl Scene<'_> {
         let mut next = first.clone();
         let mut profiles = profiles.clone();
         if next.code == Some(5) {
-            // The issuer was out of reach, and everyone waits a little; a user need not.
+            // The issuer was out of reach, so callers wait a little; a user can force it.
             next = self.sandbox.run(&[&TOKEN[..], &["--force-refresh"]].concat());
             profiles = self.store("main").unwrap_or_default()["profiles"].clone();
         }
@@ -245,7 +247,7 @@ impl Scene<'_> {
         }
     }
 
-    /// Life goes on: usage is updated, and the login is refreshed once more.
+    /// Continues normally: usage is updated, and the login is refreshed once more.
     fn go_on(&self, lost: Loss, wrong: &mut Vec<String>) {
         let mut commands = vec![REPORT.to_vec()];
         let is_there = !matches!(self.operation, Operation::Logout | Operation::Remove);
@@ -263,7 +265,7 @@ impl Scene<'_> {
         }
     }
 
-    /// Nothing of the dead is left once somebody has written.
+    /// After a later write, no stale file is left.
     fn sweep(&self, wrong: &mut Vec<String>) {
         for path in everything(&self.sandbox.home()) {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -281,11 +283,12 @@ impl Scene<'_> {
                 || path.parent().is_some_and(|parent| {
                     parent.ends_with("locks/refresh") || parent.ends_with("locks/endpoint")
                 })
-                // It can be finished for ten minutes, and goes with the next one.
+                // It can be finished for ten minutes, and is removed by the next login.
                 || self.operation == Operation::Login
                     && path.parent().is_some_and(|parent| parent.ends_with("logins"))
                 || self.operation == Operation::RecoverBackup && name.contains(".corrupt.")
-                // It is written without a sync, so a power cut may tear it. What cannot be read is kept.
+                // It is written without a sync, so a power cut may tear it. An unreadable file is
+                // kept.
                 || name.starts_with(".auth-models.json.corrupt.");
             if !is_known {
                 wrong.push(format!("{} is left over", path.display()));
@@ -310,7 +313,7 @@ impl Scene<'_> {
     }
 }
 
-/// What was found.
+/// The findings.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Judgement {
     pub(crate) corrupt: bool,

@@ -1,4 +1,4 @@
-//! What is tortured: one home per fault, the operation that is struck in it, and the judgement of what is left.
+//! The test scene: one home per fault, the operation in it, and the judgement of what is left.
 
 mod judge;
 
@@ -19,37 +19,37 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// An operation under fire.
+/// The operation that is hit by a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Operation {
-    /// An expired token is asked for.
+    /// Requesting an expired token.
     Refresh,
-    /// The same, and another agent holds a copy of the refresh token.
+    /// The same, while another agent holds a copy of the refresh token.
     RefreshCopies,
-    /// The same, and somebody else's lock on the store is stale.
+    /// The same, with another program's stale lock on the store.
     RefreshTakeover,
-    /// A token is pasted over an older one.
+    /// Pasting a token over an older one.
     Paste,
-    /// A login replaces an older one of the same account.
+    /// A login that replaces an older one of the same account.
     Login,
-    /// A login is revoked and removed.
+    /// Revoking and removing a login.
     Logout,
-    /// A profile is removed.
+    /// Removing a profile.
     Remove,
-    /// The outcome of a use is reported.
+    /// Reporting the result of a use.
     Usage,
-    /// The same, and somebody else's lock on the store is stale.
+    /// The same, with another program's stale lock on the store.
     Takeover,
-    /// A token is asked for; the issuer's answer lies in its file since its process died.
+    /// Requesting a token while the issuer's response is in its file, because its process crashed.
     FinishAnswer,
-    /// A token is asked for; the store is damaged and there is a backup.
+    /// Requesting a token while the store is damaged and there is a backup.
     RecoverBackup,
-    /// A token is asked for; somebody saved a copy of the store over the successor.
+    /// Requesting a token after another program wrote an old copy of the store over the successor.
     Heal,
 }
 
 impl Operation {
-    /// All of them.
+    /// All operations.
     pub(crate) const ALL: [Self; 12] = [
         Self::Refresh,
         Self::RefreshCopies,
@@ -74,7 +74,7 @@ impl Operation {
         !self.refreshes() && !matches!(self, Self::FinishAnswer | Self::Heal)
     }
 
-    /// What the user types.
+    /// The arguments of the command.
     fn args(self) -> &'static [&'static str] {
         match self {
             Self::Paste => &PASTE,
@@ -87,7 +87,7 @@ impl Operation {
     }
 }
 
-/// A home in which something is about to be struck.
+/// A home prepared for an operation.
 pub(crate) struct Scene<'a> {
     issuer: &'a Issuer,
     pub(crate) sandbox: Sandbox,
@@ -101,7 +101,7 @@ pub(crate) struct Scene<'a> {
     power_was_cut: bool,
 }
 
-/// What may be left of a struck refresh.
+/// What a refresh with a fault may lose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tolerance {
     /// The response may be lost on its way from the issuer to our write.
@@ -111,7 +111,8 @@ pub(crate) enum Tolerance {
 }
 
 impl<'a> Scene<'a> {
-    /// A home below `base`, as it is just before `operation`. `answered` is the point after a response was written.
+    /// Prepares a home below `base` in the state just before `operation`. `answered` is the point
+    /// after a response was written.
     pub(crate) fn set(
         base: &Path,
         issuer: &'a Issuer,
@@ -122,7 +123,7 @@ impl<'a> Scene<'a> {
         Self::set_in(Sandbox::within(base), issuer, operation, grace, answered)
     }
 
-    /// The same in a home that is there already.
+    /// Prepares an existing home.
     pub(crate) fn set_in(
         mut sandbox: Sandbox,
         issuer: &'a Issuer,
@@ -187,7 +188,7 @@ impl<'a> Scene<'a> {
                 assert!(struck.hit, "the refresh did not come to {point}");
             }
             Operation::RecoverBackup => {
-                // A token that is stored already changes nothing, and makes no backup.
+                // Pasting a token that is stored already changes nothing, and makes no backup.
                 for token in [NEW_TOKEN, OLD_TOKEN] {
                     let made = sandbox.run_with_input(&PASTE, token);
                     assert_eq!(made.code, Some(0), "{made:?}");
@@ -206,7 +207,8 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Begins a login and goes through the issuer's pages. The address the browser ends on.
+    /// Begins a login and walks through the issuer's pages. Returns the final address of the
+    /// browser.
     fn begin_login(&self) -> String {
         let start = self.sandbox.run(&START);
         let start: Value = serde_json::from_str(&start.stdout).expect("a login that began");
@@ -240,7 +242,7 @@ impl<'a> Scene<'a> {
         trace::trace(&command, "", &self.sandbox.state(), fault)
     }
 
-    /// Runs what comes after the operation under the tracer: its recovery.
+    /// Runs the command after the operation under the tracer: its recovery.
     pub(crate) fn strike_next(&self, fault: Option<(Point, Fault)>) -> Traced {
         let (args, input) = self.next();
         self.run_traced(args, &input, fault)
@@ -250,10 +252,10 @@ impl<'a> Scene<'a> {
         trace::trace(&self.sandbox.command(args), input, &self.sandbox.state(), fault)
     }
 
-    /// The ordinary command that somebody runs next.
+    /// The ordinary command that runs next.
     fn next(&self) -> (&'static [&'static str], String) {
         match self.operation {
-            // Its code may be spent; the older login must do.
+            // Its code may be used up; the older login must work.
             Operation::Login => (&TOKEN, String::new()),
             operation => (operation.args(), self.input.clone()),
         }
@@ -279,8 +281,8 @@ impl<'a> Scene<'a> {
         ["main", OTHER].map(read).into()
     }
 
-    /// The disk lost what was not waited for, as the backup is not, and whose a lock is; and the machine needed a
-    /// minute to come back.
+    /// The disk lost what was not synced, such as the backup and the holder of a lock; and the
+    /// machine needed a minute to restart.
     pub(crate) fn power_was_cut(&mut self) {
         self.power_was_cut = true;
         for agent in ["main", OTHER] {
@@ -289,7 +291,7 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// What these runs may have lost: a response to a request that was sent, if it was not written.
+/// What these runs may have lost: the response to a request that was sent, if it was not written.
 pub(crate) fn tolerance_of(runs: &[&Traced]) -> Tolerance {
     if runs.iter().any(|run| run.is_response_missing) {
         Tolerance::Window
@@ -298,7 +300,8 @@ pub(crate) fn tolerance_of(runs: &[&Traced]) -> Tolerance {
     }
 }
 
-/// Just after the child wrote the response, in a refresh that nobody struck: before it waits for the disk.
+/// The point just after the child wrote the response, in a refresh without a fault: before it waits
+/// for the disk.
 pub(crate) fn after_response(refresh: &Traced) -> Option<Point> {
     let reply = refresh.reply?;
     let later = refresh.calls[reply.index + 1..].iter().map(|call| call.point);
@@ -313,7 +316,7 @@ fn fresh(issuer: &Issuer, tokens: &Tokens) -> Value {
     profile
 }
 
-/// Every file and directory below one, itself not.
+/// Every file and directory below a directory, without itself.
 pub(crate) fn everything(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -326,7 +329,7 @@ pub(crate) fn everything(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What the scene was set with is for its owner only, so that everything is that must be later.
+/// Makes the prepared files accessible to their owner only, because they must be later.
 pub(crate) fn make_private(directory: &Path) {
     for path in everything(directory) {
         let mode = if path.is_dir() { 0o700 } else { 0o600 };
@@ -335,7 +338,7 @@ pub(crate) fn make_private(directory: &Path) {
 }
 
 const MINUTE: Duration = Duration::from_mins(1);
-/// A disk of its own, as far as the faults are concerned.
+/// A separate disk, as far as the faults are concerned.
 const RUNTIME: &str = "run";
 pub(crate) const ALICE: &str = "demo:alice";
 const BOB: &str = "demo:bob";

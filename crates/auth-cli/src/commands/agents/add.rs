@@ -1,4 +1,4 @@
-//! `agents add`: an agent with its entry in the config, its folders and its rules.
+//! `agents add`: creates an agent with its entry in the config, its folders and its rules.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ use crate::host::prompt;
 use crate::host::report::Report;
 use crate::host::shell_quote::{command, option};
 
-/// Makes the agent; asks for what is missing, if there is somebody to ask.
+/// Creates the agent; asks for missing values at a terminal.
 pub fn run(args: &AgentsAddArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     if args.login.is_some() && invocation.output.json {
         return Err(CliError::usage("a login talks, so `--login` and `--json` exclude each other")
@@ -38,7 +38,7 @@ pub fn run(args: &AgentsAddArgs, invocation: &Invocation<'_>) -> Result<Report, 
     let report = report(&new, &bound, context);
     match asked.login {
         Some(provider) => {
-            // The login asks, after this is told.
+            // Printed now, because the login may ask questions afterwards.
             report.render(invocation.output, context)?;
             let request = LoginRequest { provider: Some(provider), ..LoginRequest::default() };
             login::run(&request, &invocation.about(Some(new.id)))
@@ -47,7 +47,7 @@ pub fn run(args: &AgentsAddArgs, invocation: &Invocation<'_>) -> Result<Report, 
     }
 }
 
-/// What a user has said, on the command line or when asked.
+/// What the user has entered, on the command line or at a prompt.
 struct Asked {
     name: String,
     workspace: String,
@@ -76,7 +76,7 @@ fn ask(
     }
     let response = |question: String, context: &Context| -> Result<String, CliError> {
         context.say(question);
-        // A login that follows is asked for at the same terminal.
+        // A login that follows prompts at the same terminal.
         Ok(auth_store::trim(&prompt::line("", context)?).to_owned())
     };
     let name = match name {
@@ -100,7 +100,7 @@ fn ask(
     Ok(Asked { name, workspace, login })
 }
 
-/// The agent that is made.
+/// The new agent.
 struct New {
     id: String,
     name: String,
@@ -180,7 +180,7 @@ impl New {
     }
 }
 
-/// Puts the agent and its rules into the config.
+/// Writes the agent and its rules to the config.
 fn write(
     new: &New,
     args: &AgentsAddArgs,
@@ -202,7 +202,7 @@ fn write(
         let list = value["agents"]["list"].as_array();
         let mut changes = Vec::new();
         if list.is_none_or(Vec::is_empty) {
-            // The first entry of a list is the default agent, which must stay who it was.
+            // The first entry of a list is the default agent, which must not change.
             changes
                 .push(Change::push(&["agents", "list"], json!({ "id": config.default_agent() })));
         }

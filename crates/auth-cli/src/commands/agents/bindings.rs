@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::config::agent_id;
 use crate::host::error::CliError;
 
-/// A rule that `--bind` asks for.
+/// A rule requested with `--bind`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Binding {
     agent: String,
@@ -16,14 +16,14 @@ pub(crate) struct Binding {
 }
 
 impl Binding {
-    /// `channel`, or `channel:account`.
+    /// Parses `channel`, or `channel:account`.
     ///
     /// # Errors
-    /// One of them is empty, or the channel is no word.
+    /// One of them is empty, or the channel is not a valid name.
     pub(crate) fn parse(text: &str, agent: &str, config: &Value) -> Result<Self, CliError> {
         let text = auth_store::trim(text);
         let (channel, account) = match text.split_once(':') {
-            // What follows a second colon was never part of it.
+            // Anything after a second colon is ignored.
             Some((channel, rest)) => (channel, Some(rest.split(':').next().unwrap_or_default())),
             None => (text, None),
         };
@@ -42,7 +42,7 @@ impl Binding {
         Ok(Self { agent: agent.to_owned(), channel, account })
     }
 
-    /// Whether the channel is one of the original's, or configured.
+    /// Whether the channel is one of Clawdbot's, or configured.
     pub(crate) fn is_known(&self, config: &Value) -> bool {
         CHANNELS.contains(&self.channel.as_str()) || config["channels"].get(&self.channel).is_some()
     }
@@ -93,19 +93,19 @@ fn usual_account(channel: &str, config: &Value) -> Option<String> {
     names.first().map(|name| (*name).clone())
 }
 
-/// What becomes of the rules that are asked for.
+/// The result of comparing the requested rules with the config.
 #[derive(Debug, Default)]
 pub(crate) struct Bound {
-    /// They are new.
+    /// New rules.
     pub(crate) added: Vec<Binding>,
-    /// The agent has them already.
+    /// Rules that the agent already has.
     skipped: Vec<Binding>,
-    /// Another agent has them.
+    /// Rules that another agent has.
     pub(crate) conflicts: Vec<(Binding, String)>,
 }
 
 impl Bound {
-    /// Compares what is wanted with the rules of the config.
+    /// Compares the requested rules with those of the config.
     pub(crate) fn plan(wanted: &[Binding], config: &Value) -> Self {
         let rules = config["bindings"].as_array().into_iter().flatten();
         let mut known: Vec<(String, String)> = rules
@@ -138,7 +138,7 @@ impl Bound {
     }
 }
 
-/// What makes two rules the same one; no account is the default one.
+/// The identity of a rule; no account means the default account.
 fn key(rule: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let account = Some(auth_store::trim(&text(&rule["accountId"])).to_owned());

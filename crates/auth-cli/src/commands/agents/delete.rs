@@ -1,4 +1,4 @@
-//! `agents delete`: an agent goes, and a copy stays from which it can be brought back.
+//! `agents delete`: removes an agent, and keeps a copy from which it can be restored.
 
 use std::fs;
 use std::io;
@@ -29,8 +29,8 @@ use crate::host::text::printable;
 use crate::profiles::refresh_error;
 use crate::profiles::sink;
 
-/// Deletes the agent: first what may be refused, then what cannot be undone, then the move of its
-/// folders, under the lock of its store.
+/// Deletes the agent: first the checks that may refuse, then the steps that cannot be undone, then
+/// the move of its folders, under the lock of its store.
 pub fn run(args: &AgentsDeleteArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (config, context) = (invocation.config()?, invocation.context);
     let agent = subject(&args.id, &config, context)?;
@@ -114,7 +114,7 @@ fn subject(name: &str, config: &Config, context: &Context) -> Result<Agent, CliE
     crate::commands::agents::share::named(&id, config, context)
 }
 
-/// Says what goes, before anybody is asked.
+/// Says what will be deleted, before the user is asked.
 fn announce(
     agent: &Agent,
     going: &[ProfileId],
@@ -162,14 +162,15 @@ fn agreed(agent: &Agent, context: &Context) -> Result<bool, CliError> {
     Ok(matches!(response.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// What went out of the config.
+/// What was removed from the config.
 #[derive(Clone, Copy, Debug, Default)]
 struct Removed {
     bindings: usize,
     allowed: usize,
 }
 
-/// Takes the agent out of the config: its entry, its rules, its name where agents may talk to it.
+/// Removes the agent from the config: its entry, its rules, its name in the lists of agents that
+/// may be called.
 fn forget(id: &str, config: &Config, invocation: &Invocation<'_>) -> Result<Removed, CliError> {
     const ALLOW: [&str; 3] = ["tools", "agentToAgent", "allow"];
     let places = |list: &Value, is_it: &dyn Fn(&Value) -> bool| -> Vec<usize> {
@@ -215,8 +216,8 @@ fn logins<'a>(document: &Document, sink: &'a TokenSink) -> Vec<Replaced<'a>> {
     document.profiles().filter_map(login).collect()
 }
 
-/// Ends the logins at their issuers; those that could be ended. A revoked login is not in the
-/// copy: it would be of no use.
+/// Revokes the logins at their issuers; returns the revoked ones. A revoked login is not kept in
+/// the copy, where it would be useless.
 fn revoke(
     going: &[ProfileId],
     others: &Others,
@@ -272,7 +273,7 @@ fn revoke(
 /// Where the agent's folders and files go.
 #[derive(Default)]
 struct Copy {
-    /// What is moved, from where to where.
+    /// The moves, as source and destination.
     moves: Vec<(PathBuf, PathBuf)>,
     /// Where its credentials are kept, if they are moved.
     credentials: Option<PathBuf>,
@@ -351,7 +352,7 @@ impl Copy {
         self.credentials = Some(to);
     }
 
-    /// The commands that bring it back.
+    /// The commands that restore the agent.
     fn restore(&self) -> Vec<String> {
         let word = |path: &Path| shell_word(&path.to_string_lossy());
         self.moves.iter().map(|(from, to)| format!("mv {} {}", word(to), word(from))).collect()
@@ -407,7 +408,7 @@ fn keep(agent: &Agent, copy: &Copy, sink: &TokenSink, context: &Context) -> Resu
         move_away(agent, copy).map(Some)
     })?;
     let Some(directory) = &copy.credentials else { return Ok(()) };
-    // Our own lock, which was moved with it, and the note of a sharing that is over.
+    // Our own lock, which was moved with the store, and the sharing note, which no longer applies.
     let leftovers = [paths::lock(&paths::store(directory)), paths::sharing_note(directory)];
     let gone = [fs::remove_dir(&leftovers[0]), fs::remove_file(&leftovers[1])];
     for (result, path) in gone.into_iter().zip(&leftovers) {
@@ -439,7 +440,7 @@ fn move_away(agent: &Agent, copy: &Copy) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What is kept is for its owner only, whatever it was.
+/// The copy is accessible to its owner only, whatever its mode was.
 #[cfg(unix)]
 fn make_private(directory: &Path) -> Result<(), CliError> {
     use std::os::unix::fs::PermissionsExt as _;

@@ -13,7 +13,7 @@ use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::host::report::Report;
 
-/// Lists the agents of the config, and those that only the disk knows.
+/// Lists the agents of the config, and those that exist only on the disk.
 pub fn list(args: &AgentsListArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (config, context) = (invocation.config()?, invocation.context);
     let agents = match invocation.named() {
@@ -35,7 +35,7 @@ pub fn list(args: &AgentsListArgs, invocation: &Invocation<'_>) -> Result<Report
     Ok(report)
 }
 
-/// One agent, in the original's shape.
+/// One agent, in Clawdbot's JSON format.
 fn summary(
     id: &str,
     with_bindings: bool,

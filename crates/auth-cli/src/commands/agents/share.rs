@@ -1,4 +1,4 @@
-//! `agents share`: an agent uses the profiles of another one, or only its own again.
+//! `agents share`: lets an agent use the profiles of another agent, or only its own again.
 
 use auth_store::{ProfileId, paths};
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::host::report::Report;
 use crate::host::shell_quote::{command, option};
 use crate::profiles::audit;
 
-/// Sets or ends it, and says what the agent sees then.
+/// Starts or ends sharing, and shows the resulting profiles.
 pub fn run(args: &AgentsShareArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (config, context) = (invocation.config()?, invocation.context);
     let agent = named(&args.id, &config, context)?;
@@ -57,7 +57,7 @@ pub(crate) fn named(name: &str, config: &Config, context: &Context) -> Result<Ag
     Agent::named(Some(name), config, context)
 }
 
-/// Sharing goes one step: nobody should have to look where a profile comes from in the end.
+/// Sharing goes only one step, so that the user can always see where a profile comes from.
 fn check(agent: &Agent, owner: &Agent, config: &Config, context: &Context) -> Result<(), CliError> {
     if agent.id == owner.id {
         return Err(CliError::usage(format!("`{}` cannot share with itself", agent.id)));

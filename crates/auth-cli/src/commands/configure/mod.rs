@@ -1,6 +1,6 @@
-//! `models auth configure`: the setting by which another program takes its token from here.
+//! `models auth configure`: the setting with which another program gets its token from us.
 //!
-//! What would change is shown first; a setting of the same name that is not ours is left alone.
+//! The change is shown first; a setting of the same name that is not ours is left unchanged.
 
 pub mod args;
 mod consent;
@@ -30,7 +30,7 @@ use crate::host::shell_quote::shell_word;
 use crate::profiles::route::check_provider;
 use crate::profiles::view::{self, View};
 
-/// Writes the setting, or takes it out again.
+/// Writes the setting, or removes it again.
 pub fn run(command: &ConfigureCommand, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let program = program(context)?;
@@ -74,7 +74,7 @@ fn git_key(args: &ConfigureGitArgs) -> String {
     format!("credential.https://{}.helper", args.host)
 }
 
-/// This program, by a path that works from anywhere.
+/// This program, by a path that works from any directory.
 fn program(context: &Context) -> Result<PathBuf, CliError> {
     context.program.clone().ok_or_else(|| {
         CliError::new(Exit::Usage, "no_program", "the path of this program is not known")
@@ -139,7 +139,7 @@ fn provider_of(
         .hint("nothing was written; see which there are: clawdbot plugins list"))
 }
 
-/// The words that print the token.
+/// The arguments that print the token.
 fn token_words(args: &ConfigureArgs, default: &str, invocation: &Invocation<'_>) -> Vec<String> {
     let mut words: Vec<String> = ["models", "auth", "token"].map(str::to_owned).into();
     words.extend(choice_words(args, Some(default), invocation));
@@ -168,7 +168,7 @@ fn shell_line(program: &Path, words: &[String]) -> String {
     std::iter::once(program).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// Shows the change of a file, asks, and writes it. Whether anything was written.
+/// Shows the change of a file, asks, and writes it. Returns whether anything was written.
 fn file(
     path: &Path,
     args: &ConfigureArgs,
@@ -196,7 +196,7 @@ fn file(
     if !agreed(args, context)? {
         return Ok(false);
     }
-    // Another program may have written meanwhile: then nothing of it is lost.
+    // Read again, because another program may have written meanwhile.
     let now = read_regular_text(path).unwrap_or_default();
     if now != before {
         return Err(failed("it was changed meanwhile").hint("nothing was written; run it again"));
@@ -209,7 +209,7 @@ fn file(
     Ok(true)
 }
 
-/// `settings.json` with `apiKeyHelper` set to `line`, or without ours.
+/// `settings.json` with `apiKeyHelper` set to `line`, or without our setting.
 fn claude_code(text: &str, line: Option<&String>) -> Result<String, String> {
     let start = if text.trim().is_empty() { "{}\n" } else { text };
     let root = Node::parse(start).ok().flatten().ok_or("it is not JSON")?;
@@ -232,7 +232,7 @@ fn claude_code(text: &str, line: Option<&String>) -> Result<String, String> {
     spliced(start, &key, &action).ok_or_else(|| "it cannot be edited".to_owned())
 }
 
-/// The model provider by which Codex asks us for its token.
+/// The model provider with which Codex requests its token from us.
 fn codex_entry(program: &Path, words: &[String], provider: &str) -> Result<Table, CliError> {
     let base_url = match provider {
         "openai-codex" => "https://chatgpt.com/backend-api/codex",
@@ -245,7 +245,7 @@ fn codex_entry(program: &Path, words: &[String], provider: &str) -> Result<Table
     let mut auth = Table::new();
     auth["command"] = value(program.to_string_lossy().into_owned());
     auth["args"] = value(words.iter().map(String::as_str).collect::<toml_edit::Array>());
-    // A refresh may take longer than the 5 s that Codex waits by itself.
+    // A refresh may take longer than Codex's default of 5 s.
     auth["timeout_ms"] = value(30_000);
     auth["refresh_interval_ms"] = value(60_000);
     let mut entry = Table::new();
@@ -256,7 +256,7 @@ fn codex_entry(program: &Path, words: &[String], provider: &str) -> Result<Table
     Ok(entry)
 }
 
-/// `config.toml` with our model provider, and chosen, or without it.
+/// `config.toml` with our model provider, selected, or without it.
 fn codex(text: &str, entry: Option<&Table>) -> Result<String, String> {
     let mut document: DocumentMut =
         text.parse().map_err(|error| format!("it is not TOML: {error}"))?;
@@ -292,7 +292,7 @@ fn codex(text: &str, entry: Option<&Table>) -> Result<String, String> {
     Ok(document.to_string())
 }
 
-/// git's own settings are changed by git itself. Whether anything was.
+/// Git's own settings are changed by Git itself. Returns whether anything was changed.
 fn git(
     args: &ConfigureGitArgs,
     program: &Path,
@@ -345,7 +345,7 @@ fn git(
     Ok(true)
 }
 
-/// `git config --global …`; that there is no such key is no failure.
+/// `git config --global …`; a missing key is not an error.
 fn git_config(words: &[&str], context: &Context) -> Result<String, CliError> {
     let failed = |reason: String| CliError::new(Exit::Usage, "git", reason);
     let program = Program::named("git".as_ref(), context)
@@ -361,7 +361,7 @@ fn git_config(words: &[&str], context: &Context) -> Result<String, CliError> {
     }
 }
 
-/// The lines that go, and those that come, with two lines around them.
+/// The removed lines and the added lines, with two lines of context.
 fn difference(before: &str, after: &str) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
     let same = |pair: &(&&str, &&str)| pair.0 == pair.1;
@@ -384,7 +384,7 @@ const BESIDE_A_HELPER: [&str; 2] = ["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"]
 const GIT_LIMITS: Limits = Limits { lifetime: Duration::from_secs(30), output: 1 << 20 };
 /// The name of our model provider in Codex's configuration.
 const CODEX_NAME: &str = "clawdbot";
-/// By which our helper is known in git's configuration.
+/// Identifies our helper in Git's configuration.
 const GIT_WORDS: &str = "models auth git-credential";
 
 #[cfg(test)]

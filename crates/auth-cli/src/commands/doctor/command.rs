@@ -1,4 +1,4 @@
-//! `doctor`: prints what was found, and fixes what is safe to fix.
+//! `doctor`: prints the findings, and fixes what is safe to fix.
 
 use serde_json::json;
 
@@ -10,10 +10,10 @@ use crate::host::error::{CliError, Exit};
 use crate::host::report::Report;
 use crate::host::text::printable;
 
-/// Looks at everything; with `--fix` fixes, and looks again.
+/// Checks everything; with `--fix` applies the fixes, and checks again.
 pub fn run(args: &DoctorArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
-    // One that does not exist has nothing wrong with it: that is for the user to know. A config
-    // that cannot be read is a finding of its own.
+    // An agent that does not exist has no findings, so the user must be told. A config that cannot
+    // be read is a finding of its own.
     if invocation.named().is_some() && invocation.config().is_ok() {
         invocation.agent()?;
     }

@@ -1,4 +1,4 @@
-//! What `doctor` looks at.
+//! The inputs of `doctor`.
 
 use std::rc::Rc;
 
@@ -10,19 +10,19 @@ use crate::config::Config;
 use crate::host::context::Context;
 use crate::host::shell_quote::option;
 
-/// What is looked at.
+/// What is examined.
 pub struct Examination<'a> {
     /// The outside world.
     pub context: &'a Context,
-    /// The user's file, if it can be read.
+    /// The config, if it can be read.
     pub config: Rc<Config>,
-    /// Every agent that the config or the disk knows.
+    /// Every agent in the config or on the disk.
     pub agents: Vec<Agent>,
-    /// The providers there are.
+    /// The known providers.
     pub providers: Providers,
-    /// What became of each refresh token.
+    /// The record of each refresh token.
     pub records: Records,
-    /// The instant by which all is judged.
+    /// The time used for all checks.
     pub now: Timestamp,
 }
 

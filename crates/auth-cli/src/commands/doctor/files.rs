@@ -1,4 +1,4 @@
-//! Files: rights, owners, links, locks, leftovers.
+//! Checks of files: modes, owners, links, locks, stale files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -56,7 +56,7 @@ pub(crate) fn examine(examination: &Examination<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The state directory on the disk of another machine.
+/// The finding for a state directory on a network file system.
 #[cfg(target_os = "linux")]
 fn network(state: &Path, examination: &Examination<'_>) -> Option<Finding> {
     let kind = u64::try_from(rustix::fs::statfs(state).ok()?.f_type).ok()?;
@@ -74,8 +74,8 @@ fn network(_: &Path, _: &Examination<'_>) -> Option<Finding> {
     None
 }
 
-/// The name of a file system whose disk is another machine's, by its number in `statfs(2)`. What
-/// programs of a user make (FUSE) may be anything, and is not among them.
+/// The name of a network file system, by its number in `statfs(2)`. A file system in user space
+/// (FUSE) may be anything, so it is not included.
 #[cfg(any(target_os = "linux", test))]
 fn network_file_system(kind: u64) -> Option<&'static str> {
     Some(match kind {
@@ -92,7 +92,7 @@ fn network_file_system(kind: u64) -> Option<&'static str> {
     })
 }
 
-/// Nobody can say what is in this directory.
+/// The finding for a directory that cannot be read.
 pub(crate) fn unreadable(directory: &Path, error: &str) -> Finding {
     Finding::new("directory_unreadable", Severity::Error, error.to_owned())
         .costs("nothing is written and no token is sent where something unseen may lie")
@@ -170,7 +170,7 @@ fn of_the_agent(agent: &Agent, examination: &Examination<'_>) -> Vec<Finding> {
                 .costs("a program that refreshes what it finds there ends the login for everybody")
                 .command(moved_away(&cache, "old"))
         } else {
-            // pi has a file of that name, and would be logged out.
+            // pi uses a file of that name, and removing it would log the user out of pi.
             finding.costs("it may be another program's, which keeps its own logins there").command(
                 format!(
                     "keep the credentials of `{}` elsewhere: correct its `agentDir` in the config",
@@ -217,7 +217,8 @@ fn is_shared(_: &Path) -> bool {
     false
 }
 
-/// Something that is no file in the place of one: it is not waited for, and nothing is read from it.
+/// The finding for something other than a regular file: it is not opened, and nothing is read from
+/// it.
 fn odd_file(path: &Path, examination: &Examination<'_>) -> Option<Finding> {
     let error = auth_store::open_regular(path).err()?;
     if error.kind() == std::io::ErrorKind::NotFound {
@@ -232,7 +233,7 @@ fn odd_file(path: &Path, examination: &Examination<'_>) -> Option<Finding> {
     )
 }
 
-/// The store as a link, or with a second name.
+/// The finding for a store that is a link, or has a second name.
 fn link(path: &Path, examination: &Examination<'_>) -> Option<Finding> {
     let shown = show(path, examination);
     let found = fs::symlink_metadata(path).ok()?;
@@ -259,7 +260,7 @@ fn link(path: &Path, examination: &Examination<'_>) -> Option<Finding> {
     None
 }
 
-/// The directory by which Clawdbot locks the store.
+/// Checks the directory with which Clawdbot locks the store.
 fn lock_findings(lock: &Path, agent: &Agent, examination: &Examination<'_>) -> Option<Finding> {
     let found = fs::symlink_metadata(lock).ok()?;
     let shown = show(lock, examination);
@@ -289,7 +290,7 @@ fn lock_findings(lock: &Path, agent: &Agent, examination: &Examination<'_>) -> O
     })
 }
 
-/// Whether others could read or change `path`, or it is not ours.
+/// Checks that other users cannot read or change `path`, and that it is ours.
 #[cfg(unix)]
 fn private(
     path: &Path,
@@ -373,7 +374,7 @@ fn hard_links(_: &fs::Metadata) -> u64 {
     1
 }
 
-/// How long ago it was changed; `None` if that is not known or still to come.
+/// How long ago it was changed; `None` if that is unknown or in the future.
 fn age(path: &Path, now: Timestamp) -> Option<Duration> {
     let changed = fs::symlink_metadata(path).ok()?.modified().ok()?;
     let changed = changed.duration_since(std::time::UNIX_EPOCH).ok()?;
@@ -394,7 +395,7 @@ fn show(path: &Path, examination: &Examination<'_>) -> String {
 
 /// The code of a finding about the state directory itself.
 const STATE: &str = "state_mode";
-/// When a lock of Clawdbot's is taken for a dead one's.
+/// The age at which Clawdbot's lock counts as stale.
 const STALE: Duration = Duration::from_secs(32);
 /// How long a fix waits for locks.
 const FIX_TIMEOUT: Duration = Duration::from_secs(5);

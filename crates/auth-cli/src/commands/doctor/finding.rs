@@ -1,51 +1,51 @@
-//! What `doctor` found, and what it can do about it.
+//! The findings of `doctor`, and their fixes.
 
 use std::path::{Path, PathBuf};
 
 use auth_store::Store;
 use serde_json::{Value, json};
 
-/// How bad it is.
+/// How serious a finding is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Severity {
     /// It does not work.
     Error,
-    /// It works, and may stop to, or is open to others.
+    /// It works, but may fail later, or is accessible to others.
     Warning,
-    /// Good to know.
+    /// For information.
     Note,
 }
 
-/// One thing that was found.
+/// One finding.
 #[derive(Debug)]
 pub struct Finding {
-    /// The kind of thing, for programs: a word that does not change.
+    /// The kind of finding, for programs: a word that does not change.
     pub code: &'static str,
-    /// How bad it is.
+    /// How serious it is.
     pub severity: Severity,
-    /// What it is, and where. Never a secret.
+    /// What was found, and where. Never a secret.
     pub what: String,
-    /// What it costs.
+    /// The consequence.
     pub cost: String,
     /// The command that fixes it.
     pub command: Option<String>,
-    /// The file it is about.
+    /// The file concerned.
     pub path: Option<PathBuf>,
-    /// The profile it is about.
+    /// The profile concerned.
     pub profile: Option<String>,
     /// What `--fix` does about it.
     pub fix: Option<Fix>,
 }
 
-/// What can be done without a user: nothing is lost by any of it.
+/// A fix that needs no user and loses nothing.
 #[derive(Debug)]
 pub enum Fix {
-    /// Take the rights of others away.
+    /// Remove the permissions of other users.
     Mode(PathBuf, u32),
-    /// Remove a leftover of ours that nobody can need.
+    /// Remove one of our stale files.
     Remove(PathBuf),
-    /// Lock the store and read it: that recovers it from its backup, takes a dead lock over and
-    /// removes what dead processes of ours left.
+    /// Lock the store and read it: that recovers it from its backup, takes over a stale lock and
+    /// removes the stale files of our crashed processes.
     Recover(Store),
 }
 
@@ -112,10 +112,10 @@ impl Finding {
 }
 
 impl Fix {
-    /// Does it; in a few words what was done.
+    /// Applies the fix; returns a short description of what was done.
     ///
     /// # Errors
-    /// Why it could not be done, for people.
+    /// Why it failed, for the user.
     pub fn apply(&self) -> Result<&'static str, String> {
         match self {
             Self::Mode(path, mode) => {
@@ -138,7 +138,7 @@ impl Fix {
 #[cfg(unix)]
 fn set_mode(path: &Path, mode: u32) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    // Not through a link: whoever made it chooses what it leads to.
+    // Not through a link: whoever created it chooses the target.
     if path.is_symlink() {
         return Err(std::io::Error::other("it is a symbolic link"));
     }

@@ -1,7 +1,7 @@
-//! `doctor`: what is wrong or about to go wrong, what it means, and the command that fixes it.
+//! `doctor`: what is wrong or about to fail, the consequence, and the command that fixes it.
 //!
-//! Looking changes nothing and sends no secret. Each file of this folder looks at one thing and
-//! returns its findings; [`examine`] puts them together.
+//! Checking changes nothing and sends no secret. Each file of this folder checks one area and
+//! returns its findings; [`examine`] combines them.
 
 pub mod args;
 pub mod command;
@@ -24,7 +24,7 @@ use crate::commands::doctor::finding::{Finding, Severity};
 use crate::config::Config;
 use crate::profiles::view;
 
-/// Everything that was found, the worst first. `online`: ask the issuers too.
+/// All findings, the most serious first. `online`: also contact the issuers.
 pub fn examine(invocation: &Invocation<'_>, online: bool) -> Vec<Finding> {
     let context = invocation.context;
     let mut findings = Vec::new();

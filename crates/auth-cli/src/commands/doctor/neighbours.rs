@@ -1,4 +1,4 @@
-//! One refresh token in several places: our agents, and the files of other tools. Tokens are
+//! Finds one refresh token in several places: our agents, and the files of other tools. Tokens are
 //! compared by hash, and never shown.
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! The issuers of the stored logins: can they be reached, and does their clock agree with ours.
-//! Asked without any credential.
+//! Checks the issuers of the stored logins: whether they can be reached, and whether their clock
+//! agrees with ours. No credential is sent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -61,5 +61,5 @@ fn ask(url: &str, provider: &str, examination: &Examination<'_>) -> Option<Findi
 }
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// In milliseconds: what a token's own margin does not cover.
+/// In milliseconds: more than a token's own margin covers.
 const SKEW: u64 = 30_000;

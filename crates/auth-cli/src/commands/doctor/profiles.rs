@@ -1,4 +1,5 @@
-//! One agent's store: can it be read, and can each profile be used and renewed.
+//! Checks one agent's store: whether it can be read, and whether each profile can be used and
+//! refreshed.
 
 use std::path::Path;
 
@@ -65,7 +66,7 @@ pub(crate) fn examine(agent: &Agent, examination: &Examination<'_>) -> Vec<Findi
     findings
 }
 
-/// The answers that could not be read and are kept: for a profile, or for a login that is gone.
+/// The kept responses that could not be read: for a profile, or for a login that no longer exists.
 fn unread(agent: &Agent, document: &Document, examination: &Examination<'_>) -> Vec<Finding> {
     let kept_for = |document: &Document, of_agent: &str| {
         kept(document, of_agent, &examination.providers, &examination.records)
@@ -201,7 +202,7 @@ fn of_document(agent: &Agent, document: &Document, examination: &Examination<'_>
     findings
 }
 
-/// The command with which a file is corrected.
+/// The command to edit a file.
 fn edit(path: &Path) -> String {
     format!("\"${{EDITOR:-vi}}\" {}", word(path.display()))
 }
@@ -227,7 +228,7 @@ fn of_profile(
                 .command(login.clone()),
         );
     }
-    // A program may ask somebody, so none is run.
+    // A command may prompt the user, so none is run here.
     if let Credential::Reference(place) = credential
         && !matches!(place, KeyReference::Exec { .. })
         && let Err(reason) = key_reference::fetch(place, examination.context)
@@ -272,8 +273,8 @@ fn of_profile(
     findings
 }
 
-/// A key or token that would not be stored today, or not as it is: it was pasted with something
-/// else, or is something else.
+/// A key or token that would be refused or cleaned if it were stored today: other text was pasted
+/// with it, or it is not a key.
 fn unusable_key(
     agent: &Agent,
     profile: &Profile,
@@ -292,7 +293,7 @@ fn unusable_key(
     let (severity, reason) = match key_value(credential.bearer().expose()) {
         Err(error) => (Severity::Error, error.to_string()),
         Ok(value) => {
-            // Spaces around it are not handed out.
+            // Surrounding spaces are never part of the output, so they do not matter.
             let removed = value.removed.iter().filter(|it| **it != Removed::Around);
             let removed: Vec<_> = removed.map(ToString::to_string).collect();
             if removed.is_empty() {
@@ -391,7 +392,7 @@ fn is_free(tried: &Result<Option<TokenLock>, StoreError>) -> bool {
     matches!(tried, Ok(Some(_)))
 }
 
-/// Conversations that are tied to a profile that is not there.
+/// Conversations that are pinned to a missing profile.
 fn pins(agent: &Agent, profiles: &[Profile], examination: &Examination<'_>) -> Vec<Finding> {
     let sessions = Sessions::for_agent(agent, &examination.config, examination.context);
     let Ok(sessions) = sessions else { return Vec::new() };
@@ -427,7 +428,7 @@ fn pins(agent: &Agent, profiles: &[Profile], examination: &Examination<'_>) -> V
     .collect()
 }
 
-/// A rest longer than any that we compute by ourselves.
+/// A cooldown longer than any that we compute ourselves.
 const LONG_COOLDOWN: std::time::Duration = std::time::Duration::from_hours(7 * 24);
-/// How far ahead a time may lie before the clock is to blame.
+/// A time further ahead than this indicates a wrong clock.
 const AHEAD: std::time::Duration = std::time::Duration::from_hours(24);

@@ -1,4 +1,4 @@
-//! Settings: the config, manifests, variables, and a second state directory.
+//! Checks of settings: the config, manifests, variables, and a second state directory.
 
 use std::path::Path;
 
@@ -146,7 +146,7 @@ fn missing_directory(entry: &Value, examination: &Examination<'_>) -> Option<Fin
     )
 }
 
-/// An order that names nobody, or somebody who is not there.
+/// An order without a profile, or with a missing one.
 pub(crate) fn order_finding(
     which: &str,
     ids: &[&str],
@@ -225,7 +225,7 @@ fn variables(examination: &Examination<'_>) -> Vec<Finding> {
     findings
 }
 
-/// pi's variable names a directory without a store of ours, so it does not count.
+/// pi's variable names a directory without one of our stores, so it is ignored.
 fn directory_of_pi(examination: &Examination<'_>) -> Option<Finding> {
     let context = examination.context;
     let value = context.env("PI_CODING_AGENT_DIR").filter(|value| !value.trim().is_empty())?;
@@ -246,7 +246,7 @@ fn directory_of_pi(examination: &Examination<'_>) -> Option<Finding> {
     )
 }
 
-/// Both default places are in use: half of the logins may be in the other one.
+/// Both default locations are in use: some of the logins may be in the other one.
 fn second_state(examination: &Examination<'_>) -> Option<Finding> {
     let used = &examination.context.paths().state_dir;
     let is_other = |path: &Path| {

@@ -1,4 +1,4 @@
-//! The ways in: login and pasting.
+//! The arguments of login, paste and import.
 
 use std::time::Duration;
 

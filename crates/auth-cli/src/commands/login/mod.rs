@@ -1,5 +1,5 @@
 //! `models auth login`, `add`, `setup-token`, `paste-token`, `paste-api-key` and `import`: the ways
-//! in. What is asked for is resolved here; `flows` does it.
+//! to add a credential. Arguments become resolved requests here; `flows` runs them.
 
 pub mod args;
 
@@ -34,7 +34,7 @@ pub fn run(args: &LoginArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
     }
 }
 
-/// `login-github-copilot`, as people know it from Clawdbot.
+/// `login-github-copilot`, the name of this command in Clawdbot.
 pub fn copilot(args: &CopilotArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let request = LoginRequest {
         provider: Some("github-copilot".to_owned()),
@@ -45,7 +45,7 @@ pub fn copilot(args: &CopilotArgs, invocation: &Invocation<'_>) -> Result<Report
     login::run(&request, invocation)
 }
 
-/// `add`: asks for the provider, and for the way where it has several.
+/// `add`: asks for the provider, and for the login method if it has several.
 pub fn add(invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let providers = view::providers(context);
@@ -98,7 +98,7 @@ pub fn paste_api_key(
     paste::run(&request, invocation)
 }
 
-/// Takes a credential over from another tool.
+/// Imports a credential from another tool.
 pub fn import(args: &ImportArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let request = ImportRequest {
         from: args.from.clone(),

@@ -1,4 +1,4 @@
-//! `models aliases`, `fallbacks`, `image-fallbacks`: what of the config says which models are used.
+//! `models aliases`, `fallbacks`, `image-fallbacks`: the settings that select models.
 
 pub mod args;
 
@@ -36,7 +36,7 @@ pub fn fallbacks(
             if !known.iter().any(has) {
                 invocation.edit_config(Missing::Create, |value| {
                     let mut changes = match at(value, &place) {
-                        // A model alone has no place for others beside it.
+                        // A plain model name has no place for fallbacks.
                         Value::String(primary) => {
                             let both = json!({ "primary": primary, "fallbacks": [model] });
                             vec![Change::set_at(place.clone(), both)]
@@ -86,7 +86,7 @@ pub fn fallbacks(
     Ok(changed(response, &text, invocation))
 }
 
-/// `models aliases …`: they are for all agents.
+/// `models aliases …`: aliases apply to all agents.
 pub fn aliases(command: &AliasesCommand, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     if invocation.named().is_some() {
         return Err(CliError::usage("aliases are for all agents").hint("leave out --agent"));
@@ -134,7 +134,7 @@ pub fn aliases(command: &AliasesCommand, invocation: &Invocation<'_>) -> Result<
     }
 }
 
-/// The model that `alias` stands for, as the config writes it.
+/// The model of `alias`, as written in the config.
 fn holder(config: &Config, alias: &str) -> Option<String> {
     let mut models = config.listed_models();
     models.find(|(_, known)| *known == Some(alias)).map(|(model, _)| model.to_owned())
@@ -150,7 +150,7 @@ fn alias(text: &str) -> Result<String, CliError> {
     Ok(alias.to_owned())
 }
 
-/// A list, or names with what they stand for.
+/// Shows a list, or names with their values.
 fn show(
     args: &ListingArgs,
     title: &str,

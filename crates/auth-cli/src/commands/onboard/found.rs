@@ -1,5 +1,5 @@
-//! What is there before anybody logs in: keys of the environment, logins of other tools, stores of
-//! a Clawdbot, profiles of our own. Nothing here changes anything.
+//! Finds existing credentials before a login: keys in the environment, logins of other tools,
+//! stores of Clawdbot, profiles of our own. Nothing here changes anything.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::host::other_tools::{self, Tool};
 use crate::host::paths::{MAIN_AGENT, usual_state_dirs};
 use crate::profiles::view::View;
 
-/// Says what was found, or that nothing was.
+/// Prints what was found, or that nothing was.
 pub(crate) fn tell(view: &View, providers: &Providers, context: &Context) {
     let mut found = Vec::new();
     if !view.profiles.is_empty() {
@@ -61,7 +61,7 @@ pub(crate) fn keys(providers: &Providers, context: &Context) -> Vec<(ProviderId,
     keys.collect()
 }
 
-/// The main agents' stores of state directories that are not the one in use.
+/// The main agents' stores of state directories other than the current one.
 pub(crate) fn stores(context: &Context) -> Vec<PathBuf> {
     let ours = &context.paths().state_dir;
     let others = usual_state_dirs(&context.home).into_iter().filter(|home| home != ours);
@@ -73,7 +73,7 @@ pub(crate) fn stores(context: &Context) -> Vec<PathBuf> {
     stores.filter(has_profiles).collect()
 }
 
-/// The provider of what `--from` names; an empty one if that cannot be read.
+/// The provider of the file that `--from` names; empty if it cannot be read.
 pub(crate) fn provider_of(from: &str, context: &Context) -> ProviderId {
     let tool = Tool::ALL.into_iter().find(|tool| tool.word() == from);
     let of_path = || {

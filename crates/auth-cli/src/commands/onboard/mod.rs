@@ -1,6 +1,6 @@
-//! `onboard`: the first steps. It finds what is there, asks what to do, has the other commands do
-//! it, checks the result and says which commands come next. All questions come before anything is
-//! done, so that Ctrl-C at any of them leaves everything as it was.
+//! `onboard`: the first steps. It finds existing credentials, asks what to do, runs the other
+//! commands, checks the result and names the next commands. All questions come before any action,
+//! so that Ctrl-C at any of them leaves everything unchanged.
 
 pub mod args;
 pub mod found;
@@ -28,7 +28,7 @@ use crate::profiles::standing::Standing;
 use crate::profiles::table;
 use crate::profiles::view::{self, DEFAULT_PROVIDER, View};
 
-/// Takes a user from nothing to a token.
+/// Takes a new user to a working token.
 pub fn run(args: &OnboardArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let is_silent = args.non_interactive || !(context.terminal.stdin && context.terminal.stderr);
@@ -56,12 +56,12 @@ pub fn run(args: &OnboardArgs, invocation: &Invocation<'_>) -> Result<Report, Cl
     finish(&act, &done, model.as_deref(), invocation)
 }
 
-/// What is done in the end.
+/// What to do in the end.
 #[derive(Debug)]
 enum Act {
-    /// What is stored stays as it is.
+    /// Keep the stored credentials.
     Keep(Option<ProviderId>),
-    /// A key of the environment is used where it is.
+    /// Use a key of the environment where it is.
     Env(ProviderId),
     Login(LoginRequest),
     Paste(PasteRequest),
@@ -83,7 +83,7 @@ impl Act {
     }
 }
 
-/// What `--auth-choice` means, with the options that belong to it.
+/// The meaning of `--auth-choice`, with its options.
 fn named(
     choice: &str,
     args: &OnboardArgs,
@@ -193,7 +193,7 @@ fn chosen(
             let provider = login_method::find(&name, providers)?;
             let method = login_method::choose_method(provider, context)?;
             let login = login_request(args, name);
-            // `--device-code` names the way already.
+            // `--device-code` already names the method.
             let method = login.method.clone().or(method);
             Act::Login(LoginRequest { method, ..login })
         }
@@ -283,7 +283,7 @@ fn importing(args: &OnboardArgs, from: String, context: &Context) -> Act {
     Act::Import(request, provider)
 }
 
-/// The model to make the default one, if the user wants that.
+/// The model to set as default, if the user agrees.
 fn suggested(
     provider: &Provider,
     args: &OnboardArgs,
@@ -310,8 +310,8 @@ fn suggested(
     Ok(is_wanted.then(|| model.clone()))
 }
 
-/// Has another command do it, and returns what that says as data. Who is asked what to import, and
-/// wants a login of their own instead, gets that.
+/// Runs another command, and returns its output as data. A user who is asked what to import may
+/// choose a new login instead.
 fn perform(
     act: Act,
     args: &OnboardArgs,
@@ -336,7 +336,7 @@ fn perform(
     perform(instead, args, providers, invocation)
 }
 
-/// Reads back what is there now, says it, and which commands come next.
+/// Reads the result back, prints it, and names the next commands.
 fn finish(
     act: &Act,
     done: &Value,

@@ -1,4 +1,4 @@
-//! `plugins check`: plays the protocol with a plugin, and says which rules it keeps.
+//! `plugins check`: runs the conformance check on a plugin, and prints which rules it follows.
 
 use auth_providers::plugin::{self, Check, Executable, Outcome, Plan};
 use auth_store::ProviderId;
@@ -15,7 +15,7 @@ use crate::host::report::Report;
 use crate::host::shell_quote::word;
 use crate::host::text::printable;
 
-/// Checks a plugin. A rule that is broken is exit code 64.
+/// Checks a plugin. A broken rule is exit code 64.
 pub fn run(args: &PluginsCheckArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let path = context.user_path(&args.path.to_string_lossy());

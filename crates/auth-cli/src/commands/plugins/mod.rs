@@ -1,4 +1,4 @@
-//! `plugins list`: the providers there are, and where each comes from.
+//! `plugins list`: the providers, and the source of each.
 
 pub mod args;
 pub mod check;
@@ -21,7 +21,7 @@ use crate::host::text::printable;
 use crate::profiles::login_method::{for_people, words};
 use crate::profiles::view;
 
-/// Lists the catalogue, the manifests and the plugins, wrong ones too.
+/// Lists the catalogue, the manifests and the plugins, including those with errors.
 pub fn list(invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let providers = view::providers(context);
@@ -57,7 +57,7 @@ pub fn list(invocation: &Invocation<'_>) -> Result<Report, CliError> {
     Ok(report)
 }
 
-/// How a plugin stands.
+/// The state of a plugin.
 struct Standing {
     /// `ok`, `missing`, `not_executable`, `unsafe`, `version_mismatch` or `broken`.
     word: &'static str,
@@ -65,7 +65,7 @@ struct Standing {
     reason: Option<String>,
 }
 
-/// How each provider's plugin stands. Each is started, all at once, and says `hello`.
+/// The state of each provider's plugin. All plugins are started at once to read their `hello`.
 fn states(
     providers: &Providers,
     context: &Context,

@@ -1,4 +1,4 @@
-//! `models auth cooldown list|clear`: profiles that rest after a failure, and models that rest
+//! `models auth cooldown list|clear`: profiles in cooldown after a failure, and models in cooldown
 //! with some of them.
 
 use auth_routing::{cleared, unusable_until};
@@ -19,7 +19,7 @@ use crate::host::text::printable;
 use crate::profiles::cooldowns::in_cooldown_with;
 use crate::profiles::view::{self, DEFAULT_PROVIDER, View, no_profile};
 
-/// Shows who rests, why and until when.
+/// Shows each cooldown, its reason and its end.
 pub fn list(args: &ListArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let view = View::read(invocation)?;
     let mut in_cooldown = in_cooldown_with(&view, &view.model_usage());
@@ -48,8 +48,8 @@ pub fn list(args: &ListArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
     Ok(report)
 }
 
-/// Ends the rest of the named profiles, that of a billing failure and those of models too; or, if
-/// a model is named, that of the model alone.
+/// Ends the cooldown of the named profiles, including those after a billing failure and those of
+/// models; or, if a model is named, the cooldown of that model only.
 pub fn clear(args: &CooldownClearArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (config, agent, context) = (invocation.config()?, invocation.agent()?, invocation.context);
     let seen = Seen::by(agent, &config, context)?;
@@ -88,8 +88,8 @@ pub fn clear(args: &CooldownClearArgs, invocation: &Invocation<'_>) -> Result<Re
     Ok(report)
 }
 
-/// Ends the rests of `ids` in the files of `holder`: of the profiles, and of their models; or of
-/// the one model. What was in cooldown.
+/// Ends the cooldowns of `ids` in the files of `holder`: of the profiles and their models, or of
+/// the one model. Returns those that were in cooldown.
 fn wake(
     ids: &[ProfileId],
     model: Option<&str>,
@@ -101,7 +101,7 @@ fn wake(
     let document = store.read()?;
     let now = context.now();
     let cooldowns = |usage: &Usage| unusable_until(usage).is_some_and(|end| now < end);
-    // The models, as they are called with each profile.
+    // The models, by the name they have with each profile.
     let mut models: Vec<(ProfileId, String)> = Vec::new();
     for id in ids {
         match model {

@@ -1,4 +1,4 @@
-//! `models auth list`: the profiles of an agent, and what can be done with each.
+//! `models auth list`: the profiles of an agent, and the state of each.
 
 use std::collections::HashMap;
 
@@ -15,8 +15,7 @@ use crate::profiles::standing::{Ability, Routed, Standing};
 use crate::profiles::table;
 use crate::profiles::view::{self, View};
 
-/// Lists them by provider, in the order in which routing tries them; in JSON in the order of the
-/// store.
+/// Lists the profiles by provider, in routing order; in JSON in the order of the store.
 pub fn run(args: &ListArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     if let Some(sink) = remote::configured(context)? {
@@ -146,7 +145,7 @@ fn to_json(
     Value::Object(object)
 }
 
-/// What is known of one model of a profile.
+/// The usage of one model of a profile.
 fn of_model((model, usage): (String, Usage)) -> Value {
     json!({
         "model": model,

@@ -1,4 +1,4 @@
-//! `models auth logout`: revokes a login where its issuer can, then removes it.
+//! `models auth logout`: revokes a login if its issuer supports it, then removes it.
 
 use auth_providers::refresh::{self, Revocation};
 use auth_store::{AuditKind, OAuthCredential, ProfileId};
@@ -18,8 +18,8 @@ use crate::profiles::refresh_error;
 use crate::profiles::sink;
 use crate::profiles::view::no_profile;
 
-/// What is kept beside the store about a profile goes with it, or is named. Best effort: the profile
-/// is gone.
+/// Removes the files beside the store that belong to the profile, or names them. Best effort: the
+/// profile is already removed.
 pub(crate) fn forget_companions(id: &ProfileId, agent: &Agent, invocation: &Invocation<'_>) {
     let store = agent.store_to_change(invocation.context);
     if !store.model_usage().models(id).is_empty()
@@ -72,8 +72,8 @@ pub fn run(args: &LogoutArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     })
 }
 
-/// Logs out of one profile. It is removed here whatever the issuer says; that it could not be
-/// revoked is exit code 5.
+/// Logs out of one profile. It is removed here whatever the issuer's response; a failed revocation
+/// is exit code 5.
 fn one(profile: &str, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (config, agent, context) = (invocation.config()?, invocation.agent()?, invocation.context);
     let sink = sink::for_agent(agent, &config, context)?;
@@ -84,7 +84,7 @@ fn one(profile: &str, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     }
     let document = sink.store.read()?;
     if !document.contains(&id) {
-        // Whoever died while removing it may have left a copy.
+        // A process that crashed while removing it may have left a copy.
         refresh::clear_up(sink.refresh_context());
         return Err(no_profile(&id, &document, agent));
     }

@@ -16,7 +16,7 @@ use crate::host::shell_quote::option;
 use crate::profiles::table;
 use crate::profiles::view::View;
 
-/// Shows the stored order, and says what is odd about the one that is followed.
+/// Shows the stored order, and warnings about the order in use.
 pub fn get(args: &OrderArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let (view, provider) = subject(&args.provider, invocation)?;
@@ -31,7 +31,7 @@ pub fn get(args: &OrderArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
     Ok(report)
 }
 
-/// Stores an order, once every id in it is known to be a profile of the provider.
+/// Stores an order, after checking that every id in it is a profile of the provider.
 pub fn set(args: &OrderSetArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (view, provider) = subject(&args.provider, invocation)?;
     let mut order: Vec<ProfileId> = Vec::new();
@@ -111,10 +111,10 @@ fn chosen(invocation: &Invocation<'_>) -> Result<String, CliError> {
     Ok(ids.swap_remove(at))
 }
 
-/// Drops the stored order.
+/// Removes the stored order.
 pub fn clear(args: &OrderArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (view, provider) = subject(&args.provider, invocation)?;
-    // A damaged store has no order to drop either, but saying "cleared" would be a lie.
+    // A damaged store must be an error here: it may have an order, so "cleared" would be wrong.
     invocation.change(&view.agent, |document| document.set_order(&provider, None))?;
     let mut report = begun(&view.agent, &provider, None, invocation.context);
     report.line("Cleared per-agent order override.");
@@ -130,7 +130,7 @@ fn subject(provider: &str, invocation: &Invocation<'_>) -> Result<(View, Provide
     Ok((view, provider))
 }
 
-/// Whether every id of `order` is a profile of `provider`.
+/// Checks that every id of `order` is a profile of `provider`.
 fn check(view: &View, provider: &ProviderId, order: &[ProfileId]) -> Result<(), CliError> {
     let hint = format!("see `clawdbot models auth list{}`", option("--provider", provider));
     for id in order {
@@ -154,7 +154,7 @@ fn check(view: &View, provider: &ProviderId, order: &[ProfileId]) -> Result<(), 
     Ok(())
 }
 
-/// A response about the order, with the lines that each begins with.
+/// A report about the order, with the first lines that all of them share.
 fn begun(
     agent: &Agent,
     provider: &ProviderId,

@@ -1,4 +1,4 @@
-//! `models auth refresh`: renews what is about to end.
+//! `models auth refresh`: refreshes logins that are about to expire.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use crate::host::report::Report;
 use crate::profiles::sink;
 use crate::profiles::view::no_profile;
 
-/// Refreshes the named profiles, or all that are inside their margin; says what became of each.
-/// The first failure is the exit code, after all were tried.
+/// Refreshes the named profiles, or all that are inside their margin, and prints the result of
+/// each. The first failure determines the exit code, after all were tried.
 pub fn run(args: &RefreshArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     if args.retry_merge {
         return retry_merge::run(args, invocation);
@@ -112,11 +112,11 @@ fn find(
     Ok(())
 }
 
-/// What became of one profile.
+/// The result for one profile.
 struct Outcome {
     agent: String,
     id: ProfileId,
-    /// Its state, and when its token ends.
+    /// Its state, and when its token expires.
     ended: Result<(&'static str, Option<Timestamp>), CliError>,
 }
 

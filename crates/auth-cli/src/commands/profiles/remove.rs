@@ -1,4 +1,4 @@
-//! `models auth remove`: forgets a profile.
+//! `models auth remove`: removes a profile.
 
 use auth_providers::refresh::{self, Revocation};
 use auth_store::{AuditKind, Document, OAuthCredential, ProfileId, Store, paths};
@@ -20,8 +20,8 @@ use crate::profiles::refresh_error;
 use crate::profiles::sink;
 use crate::profiles::view::no_profile;
 
-/// Removes the profile, its usage and every mention of it. The issuer is not told, so other
-/// copies of the login live on.
+/// Removes the profile, its usage and every reference to it. Nothing is revoked, so other copies of
+/// the login stay valid.
 pub fn run(args: &RemoveArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let (config, agent, context) = (invocation.config()?, invocation.agent()?, invocation.context);
     let id = ProfileId::new(args.profile.as_str());
@@ -31,7 +31,7 @@ pub fn run(args: &RemoveArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     let sink = sink::for_agent(agent, &config, context)?;
     let document = sink.store.read()?;
     if !document.contains(&id) {
-        // Whoever died while removing it may have left a copy.
+        // A process that crashed while removing it may have left a copy.
         refresh::clear_up(sink.refresh_context());
         let holder = shared::holder(agent, &id, &config, context)?;
         return Err(if holder == *agent {
@@ -60,7 +60,8 @@ pub fn run(args: &RemoveArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
         let detail = Some("removed, not revoked".to_owned());
         audit::note(AuditKind::Logout, &profile.provider, &id, agent, detail, context);
     }
-    // The config is for all agents, so an agent that has a profile of that id keeps its mention.
+    // The config is for all agents, so the reference stays if another agent has a profile of that
+    // id.
     let is_used = sink.siblings.iter().any(|it| it.read().map_or(true, |it| it.contains(&id)));
     if !is_used && let Err(error) = invocation.change_config(|path| edit::forget_profile(path, &id))
     {

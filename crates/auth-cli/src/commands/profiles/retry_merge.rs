@@ -1,5 +1,5 @@
-//! `models auth refresh PROFILE --retry-merge`: what is known of an issuer's answer that could not
-//! be read, and one more try to merge it. Nothing is sent, and no secret is shown.
+//! `models auth refresh PROFILE --retry-merge`: describes an issuer's response that could not be
+//! read, and tries again to merge it. Nothing is sent, and no secret is shown.
 
 use auth_providers::refresh::{self, KeptResponse, RefreshError};
 use auth_store::{Document, Kind, ProfileId};
@@ -20,8 +20,8 @@ use crate::profiles::runtime_cache;
 use crate::profiles::sink;
 use crate::profiles::view::no_profile;
 
-/// Shows the response that is kept for each of the profiles, and merges it where it can be read. The
-/// first failure is the exit code, after all were tried.
+/// Shows the kept response for each of the profiles, and merges it if it can be read. The first
+/// failure determines the exit code, after all were tried.
 pub(super) fn run(args: &RefreshArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let agent = invocation.agent()?;
     let mut tried = Vec::new();
@@ -57,7 +57,7 @@ fn retry_all(
     Ok(())
 }
 
-/// What became of one profile.
+/// The result for one profile.
 struct Tried {
     id: ProfileId,
     known: Option<KeptResponse>,
@@ -90,7 +90,7 @@ impl Tried {
     }
 }
 
-/// What was kept for the profile `id` of `agent`, and what became of it.
+/// The kept response for the profile `id` of `agent`, and the result of merging it.
 fn retry(
     id: &ProfileId,
     agent: &Agent,
@@ -124,7 +124,7 @@ fn retry(
     Ok((known, outcome))
 }
 
-/// What helps where this program cannot read it.
+/// What to do if this program cannot read it.
 fn way_out(
     error: CliError,
     id: &ProfileId,

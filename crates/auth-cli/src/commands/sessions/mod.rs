@@ -1,4 +1,4 @@
-//! `sessions model|list|show|clear`: which model and profile a conversation uses.
+//! `sessions model|list|show|clear`: the model and the profile of a conversation.
 
 pub mod args;
 
@@ -22,7 +22,7 @@ use crate::host::shell_quote::{option, word};
 use crate::host::text::printable;
 use crate::profiles::view::{DEFAULT_PROVIDER, View};
 
-/// Pins a model, and a profile if one is named, to a session; `default` ends both.
+/// Pins a model, and a profile if one is named, to a session; `default` removes both pins.
 pub fn model(args: &SessionModelArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let view = View::of_session(&args.key, invocation)?;
@@ -51,7 +51,7 @@ pub fn model(args: &SessionModelArgs, invocation: &Invocation<'_>) -> Result<Rep
     Ok(session.report(&view, &sessions))
 }
 
-/// Shows what a session uses.
+/// Shows the model and the profile of a session.
 pub fn show(args: &SessionArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let view = View::of_session(&args.key, invocation)?;
@@ -62,7 +62,7 @@ pub fn show(args: &SessionArgs, invocation: &Invocation<'_>) -> Result<Report, C
     Ok(Session::from_entry(&args.key, &entry, &default_model).report(&view, &sessions))
 }
 
-/// Ends what was chosen for a session, by a user or by routing. The conversation stays.
+/// Clears what a user or routing has chosen for a session. The conversation stays.
 pub fn clear(args: &SessionArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     let view = View::of_session(&args.key, invocation)?;
@@ -75,7 +75,7 @@ pub fn clear(args: &SessionArgs, invocation: &Invocation<'_>) -> Result<Report, 
     Ok(Session::from_entry(&args.key, &entry, &default_model).report(&view, &sessions))
 }
 
-/// Lists the sessions of the agent, the one that was used last first.
+/// Lists the sessions of the agent, the most recently used first.
 pub fn list(invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let view = View::read(invocation)?;
     let sessions = Sessions::for_agent(&view.agent, &view.config, invocation.context)?;
@@ -108,7 +108,7 @@ pub fn list(invocation: &Invocation<'_>) -> Result<Report, CliError> {
     Ok(report)
 }
 
-/// The selector in what was typed: a whole directive, or what stands behind `/model`.
+/// The selector in the typed text: a whole directive, or the part after `/model`.
 fn selector(typed: &str, aliases: &Aliases) -> Result<Selector, CliError> {
     let found = match directive(typed, &aliases.names()) {
         Some(directive) => directive.selector,
@@ -151,7 +151,7 @@ fn unknown(key: &str, view: &View, sessions: &Sessions) -> CliError {
         .path(sessions.path())
 }
 
-/// A config may list the models one may choose; a typing error is not among them.
+/// A config may list the allowed models; the warning catches typing errors.
 fn say_if_unlisted(model: &ModelRef, config: &Config, context: &Context) {
     let anthropic = ProviderId::new(DEFAULT_PROVIDER);
     let mut listed =
@@ -162,7 +162,7 @@ fn say_if_unlisted(model: &ModelRef, config: &Config, context: &Context) {
     }
 }
 
-/// What a session uses.
+/// The model and the profile of a session.
 struct Session<'a> {
     key: &'a str,
     model: ModelRef,

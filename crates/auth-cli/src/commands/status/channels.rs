@@ -1,4 +1,4 @@
-//! `channels list`: of what the original lists, the credentials are ours.
+//! `channels list`: of Clawdbot's output, only the credentials are ours.
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,4 @@
-//! `models status`: whether every credential in use is there, valid and able to stay so.
+//! `models status`: whether every credential in use exists, is valid and can stay valid.
 
 pub mod args;
 pub mod channels;
@@ -22,7 +22,7 @@ use crate::profiles::standing::Standing;
 use crate::profiles::table;
 use crate::profiles::view::{self, View};
 
-/// Shows the state of everything; with `--check` the exit code tells it.
+/// Shows the complete state; with `--check` the exit code reports it.
 pub fn run(args: &StatusArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     if args.plain && invocation.output.json {

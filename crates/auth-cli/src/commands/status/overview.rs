@@ -1,5 +1,5 @@
-//! `models status` as a value: which models are in use, which credentials there are for them, and
-//! how long those hold. The shape of its JSON is Clawdbot's; keys were added, none changed.
+//! `models status` as a value: the models in use, their credentials, and how long those are valid.
+//! The JSON has Clawdbot's format; keys were added, none changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::profiles::kept::{Kept, kept};
 use crate::profiles::standing::{Next, Standing};
 use crate::profiles::view::{DEFAULT_PROVIDER, View};
 
-/// What `models status` shows.
+/// The content of `models status`.
 #[derive(Debug)]
 pub struct Overview {
     /// The agent's profiles, and what holds for them.
@@ -29,29 +29,29 @@ pub struct Overview {
     pub default_model: String,
     /// The same with its alias resolved.
     pub resolved_default: String,
-    /// The providers that have something to send, by name.
+    /// The providers with a credential, by name.
     pub providers: Vec<ProviderAuth>,
-    /// The providers of models in use that have nothing to send.
+    /// The providers of models in use that have no credential.
     pub missing: Vec<String>,
     /// The providers that the config or an order needs.
     pub needed: BTreeSet<ProviderId>,
     /// The model that this agent uses first, if it has one of its own.
     pub agent_model: Option<String>,
-    /// How long the credentials hold.
+    /// How long the credentials are valid.
     pub health: Health,
     /// The profiles in cooldown.
     pub in_cooldown: Vec<InCooldown>,
-    /// The issuers' answers that are not in the store yet: of a refresh that is under way, that a
-    /// dead process left, or that does not fit its profile.
+    /// The response files that are not in the store yet: of a refresh in progress, of a crashed
+    /// process, or of a response that does not match its profile.
     pub responses: Vec<PathBuf>,
-    /// The answers that could not be read.
+    /// The responses that could not be read.
     pub(crate) kept: Vec<Kept>,
 }
 
-/// What one provider has to send.
+/// The credentials of one provider.
 #[derive(Debug)]
 pub struct ProviderAuth {
-    /// Its name, as written where it was first met.
+    /// Its name, as written at its first occurrence.
     pub name: String,
     /// Its profiles, in the order of the store.
     pub profiles: Vec<Profile>,
@@ -62,7 +62,7 @@ pub struct ProviderAuth {
 }
 
 impl Overview {
-    /// Puts it together.
+    /// Builds the overview.
     pub fn from_standing(standing: Standing, providers: &Providers, context: &Context) -> Self {
         let view = &standing.view;
         let config = &view.config;
@@ -145,7 +145,7 @@ impl Overview {
         self.standing.next(&ProviderId::new(&auth.name), auth.fallback().as_deref())
     }
 
-    /// The first of the models in use that is this provider's, with its name.
+    /// The first of the models in use that belongs to this provider, with its name.
     pub(crate) fn model_of(&self, provider: &ProviderId) -> Option<String> {
         let default = ProviderId::new(DEFAULT_PROVIDER);
         let used = models_in_use(&self.default_model, &self.standing.view);
@@ -200,7 +200,7 @@ impl Overview {
         })
     }
 
-    /// A profile's health, and what that means: whether it can be used, and renewed.
+    /// A profile's health, and what it means: whether it can be used, and refreshed.
     fn profile(&self, health: &health::ProfileHealth) -> Value {
         let mut value = json!(health);
         if let (Some(ability), Some(object)) =
@@ -221,7 +221,7 @@ impl Overview {
         value
     }
 
-    /// One profile in a word, its secret masked.
+    /// One profile in short, its secret masked.
     fn label(&self, profile: &Profile) -> String {
         let id = &profile.id;
         let secret = || {
@@ -274,7 +274,7 @@ impl ProviderAuth {
         }
     }
 
-    /// What may be shown of the key from the environment.
+    /// The displayable form of a key from the environment.
     fn env_value(key: &EnvKey) -> String {
         if key.is_oauth { "OAuth (env)".to_owned() } else { masked(&key.value) }
     }

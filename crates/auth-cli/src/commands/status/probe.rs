@@ -1,5 +1,5 @@
-//! `models status --probe`: asks each provider whether its credentials work, with requests that
-//! read and cost nothing. Nothing is renewed and nothing is stored.
+//! `models status --probe`: asks each provider whether its credentials work, with read-only
+//! requests that cost nothing. Nothing is refreshed and nothing is stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::host::text::printable;
 use crate::profiles::save::API_BASE;
 use crate::profiles::{key_reference, refresh_error};
 
-/// What the user asked for; the names and the numbers where nothing is said are Clawdbot's.
+/// The requested options; names and default numbers are Clawdbot's.
 #[derive(Clone, Debug)]
 pub struct Options {
     provider: Option<ProviderId>,
@@ -36,7 +36,7 @@ pub struct Options {
     max_tokens: u32,
 }
 
-/// All answers.
+/// All results.
 #[derive(Debug)]
 pub struct Summary {
     options: Options,
@@ -45,7 +45,7 @@ pub struct Summary {
     results: Vec<Outcome>,
 }
 
-/// A credential to ask about.
+/// A credential to probe.
 #[derive(Debug)]
 struct Target {
     provider: ProviderId,
@@ -66,7 +66,7 @@ struct Target {
 /// A status and its explanation.
 type Reason = (&'static str, String);
 
-/// What became of one.
+/// The result of one probe.
 #[derive(Debug)]
 struct Outcome {
     target: Target,
@@ -78,10 +78,10 @@ struct Outcome {
 }
 
 impl Options {
-    /// The options, if any of them asks for a probe.
+    /// The options, if any of them requests a probe.
     ///
     /// # Errors
-    /// A number that is none.
+    /// An invalid number.
     pub fn from_args(args: &StatusArgs) -> Result<Option<Self>, CliError> {
         if !args.probe && args.probe_provider.is_none() && args.probe_profile.is_empty() {
             return Ok(None);
@@ -111,7 +111,7 @@ impl Options {
     }
 }
 
-/// Asks.
+/// Runs the probes.
 pub fn run(
     options: Options,
     overview: &Overview,
@@ -201,7 +201,7 @@ fn targets(
     targets
 }
 
-/// What can be sent now. An access token that has ended is not renewed for a probe.
+/// The credential to send now. An expired access token is not refreshed for a probe.
 fn usable(
     credential: Credential,
     profile: &ProfileId,
@@ -236,7 +236,7 @@ async fn ask(
         let provider = providers.find(&target.provider).cloned();
         let timeout = options.timeout;
         asking.spawn(async move {
-            // It is never closed.
+            // The semaphore is never closed.
             let _turn = turns.acquire().await;
             (place, ask_one(target, provider.as_ref(), &*http, timeout, now).await)
         });

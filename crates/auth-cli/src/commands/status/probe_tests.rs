@@ -1,4 +1,4 @@
-//! What a probe sends, and what it makes of the answers.
+//! What a probe sends, and how it interprets the responses.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ fn login(endpoint: Option<&str>) -> Credential {
 
 type Asked = Arc<Mutex<Vec<HttpRequest>>>;
 
-/// Asks with that response to everything; the outcomes, and what was sent.
+/// Probes with that response to everything; returns the results, and what was sent.
 fn run(
     targets: Vec<Target>,
     providers: &Providers,
@@ -86,7 +86,7 @@ fn each_response_has_its_word() {
         (503, "", "timeout"),
     ] {
         let (status, error) = status(Ok((code, body)));
-        // 5xx counts as whatever routing makes of it: never as a refusal.
+        // 5xx counts as routing classifies it: never as a refusal.
         if code == 503 {
             assert!(!matches!(status, "ok" | "auth" | "billing"), "{status}");
         } else {
@@ -153,7 +153,7 @@ fn a_login_is_asked_about_only_where_it_came_from() {
     assert_eq!(statuses, ["unknown", "unknown", "unknown", "ok", "unknown", "unknown"]);
     let urls: Vec<_> = asked.iter().map(|it| it.url()).collect();
     assert_eq!(urls, ["https://a.example/u"]);
-    // The control: the built-in login is asked about where it belongs.
+    // The control: the built-in login is probed at its own provider.
     let (outcomes, asked) =
         run(vec![target("openai-codex", login(None))], &providers(&[]), Ok((200, "{}")));
     assert_eq!((outcomes[0].status, asked.len()), ("ok", 1));

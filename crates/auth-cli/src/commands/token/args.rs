@@ -1,4 +1,4 @@
-//! Handing out a token, and telling how it did.
+//! `token`, `report` and `explain`: printing a token, and reporting how it worked.
 
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ impl TokenArgs {
         chosen.into_iter().any(Option::is_some)
     }
 
-    /// What is asked for.
+    /// The resolved request.
     pub(super) fn request(&self) -> TokenRequest {
         TokenRequest {
             route: RouteRequest {
@@ -194,7 +194,7 @@ pub struct ReportArgs {
     pub reset_at: Option<Timestamp>,
 }
 
-/// A point in time, as people and providers write it.
+/// A point in time, as users and providers write it.
 fn point_in_time(text: &str) -> Result<Timestamp, String> {
     auth_routing::cooldown::reset_time::parse(text).ok_or_else(|| {
         "use a time such as `2026-02-01T00:00:00Z`, or seconds or milliseconds since the epoch"

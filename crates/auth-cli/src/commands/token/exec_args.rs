@@ -1,4 +1,4 @@
-//! Plugging into other programs: `exec`, `env`, `git-credential`, `configure`.
+//! Integrations with other programs: `exec`, `env`, `git-credential`, `configure`.
 
 use std::ffi::OsString;
 

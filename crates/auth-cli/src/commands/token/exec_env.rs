@@ -20,10 +20,10 @@ use crate::profiles::runtime_cache;
 use crate::profiles::token_output::TokenOutput;
 use crate::profiles::view;
 
-/// Becomes the program, with the tokens in its environment.
+/// Replaces this process with the program, with the tokens in its environment.
 pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let variables = variables(&args.wanted, invocation)?;
-    // Nothing comes after the other program.
+    // Now, because no code of ours runs after the other program starts.
     runtime_cache::follow_changes(invocation);
     invocation.context.flush()?;
     let program = chosen(args, invocation)?;
@@ -77,7 +77,7 @@ pub fn env(args: &EnvArgs, invocation: &Invocation<'_>) -> Result<Report, CliErr
     let mut report = Report::default();
     if shell == Shell::GithubActions {
         for (_, output) in &variables {
-            // The runner reads this line, hides it, and everything like it from then on.
+            // The runner reads this line, and masks the token in its log from then on.
             report.note(format_args!("::add-mask::{}", output.token.expose().replace('%', "%25")));
         }
     }
@@ -125,7 +125,8 @@ fn variables(
     Ok(variables)
 }
 
-/// The line that sets a variable (JSON is printed whole, not here). The value is one line of text.
+/// The line that sets a variable (JSON is printed as a whole, not here). The value is one line of
+/// text.
 /// `None`: nothing of that form stands for this value in every program that reads the form.
 fn line(shell: Shell, name: &VariableName, value: &str) -> Option<String> {
     Some(match shell {
@@ -134,7 +135,7 @@ fn line(shell: Shell, name: &VariableName, value: &str) -> Option<String> {
             format!("set -gx {name} '{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
         }
         Shell::Powershell => {
-            // Typographic quotes end a string there, too; each stands for itself when doubled.
+            // Typographic quotes end a string there, too; each is escaped by doubling it.
             let doubled = |c: char| match c {
                 '\'' | '\u{2018}'..='\u{201b}' => format!("{c}{c}"),
                 _ => c.to_string(),

@@ -1,4 +1,5 @@
-//! `models auth explain`: why which profile comes first, and what would fix the others.
+//! `models auth explain`: why the profiles are in this order, and how to fix those that are
+//! excluded.
 
 use std::fmt::Write as _;
 
@@ -42,7 +43,7 @@ pub fn run(args: &ExplainArgs, invocation: &Invocation<'_>) -> Result<Report, Cl
     Ok(Report::shown(invocation.output, data, |report| explanation.tell(report)))
 }
 
-/// A plan with everything that its words need.
+/// A plan with everything needed to describe it.
 struct Explanation<'a> {
     standing: &'a Standing,
     provider: ProviderId,
@@ -162,7 +163,7 @@ impl<'a> Explanation<'a> {
         Some(command("models auth cooldown clear", &[id], &options))
     }
 
-    /// What would make an excluded profile a candidate: a command wherever there is one.
+    /// How to make an excluded profile a candidate: a command if there is one.
     fn fix(&self, id: &ProfileId, reason: &Exclusion) -> String {
         let (provider, agent) = (&self.provider, &self.standing.view.agent);
         let config = self.standing.view.config.path.display();

@@ -1,4 +1,4 @@
-//! `models auth git-credential`: the other side of git-credential(1).
+//! `models auth git-credential`: a credential helper for git-credential(1).
 
 use auth_providers::refresh::token_sha256;
 use auth_store::Secret;
@@ -15,8 +15,8 @@ use crate::profiles::obtain::{TokenRequest, obtain};
 use crate::profiles::route::RouteRequest;
 use crate::profiles::token_output::TokenOutput;
 
-/// Answers git. For another host, or where a token would cross the network unencrypted, it has
-/// no response, and git asks somebody else.
+/// Responds to Git. For another host, or if a token would be sent unencrypted, the response is
+/// empty, and Git asks its next helper.
 pub fn run(args: &GitCredentialArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     match args.verb {
         // What is kept here is ours, so a credential that worked is nothing new.
@@ -77,7 +77,7 @@ fn take_refused(hash: &str, context: &Context) -> bool {
 /// So many refused credentials are remembered.
 const MOST_REFUSED: usize = 32;
 
-/// What git says about the credential it wants.
+/// Git's description of the credential it wants.
 #[derive(Debug, Default)]
 pub(super) struct Question {
     protocol: String,
@@ -88,7 +88,7 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Lines of `key=value` up to an empty one; keys that are not known mean nothing to us.
+    /// Lines of `key=value` up to an empty line; unknown keys are ignored.
     pub(super) fn read(text: &str) -> Self {
         let mut question = Self::default();
         for line in text.split('\n').take_while(|line| !line.is_empty()) {
@@ -111,7 +111,7 @@ impl Question {
     }
 }
 
-/// A bearer token for a git that knows how to send one, else a password.
+/// A bearer token for a Git that can send one, else a password.
 fn response(question: &Question, username: Option<&str>, output: &TokenOutput) -> String {
     match username {
         None if question.knows_authtype => {

@@ -1,8 +1,8 @@
 //! `models auth token`: the hot path.
 //!
 //! [`try_fast`] serves the common request before the command line is even parsed: a fresh token
-//! needs the store, the routing, and one write. Whatever is not plain is left to [`run`], which
-//! gives the same answer by the long way.
+//! needs the store, the routing, and one write. All other requests are left to [`run`], which gives
+//! the same output on the slow path.
 
 pub mod args;
 pub mod exec_args;
@@ -37,8 +37,8 @@ use crate::profiles::remote;
 use crate::profiles::route::{self, Route, RouteRequest};
 use crate::profiles::view::{self, View};
 
-/// The exit code, if the request could be served by reading the store alone. Nothing was written
-/// if it could not.
+/// The exit code, if the request could be served by reading the store alone. Otherwise nothing was
+/// written.
 pub fn try_fast(arguments: &[OsString]) -> Option<u8> {
     let Quick { request, format, agent } = quick_arguments(arguments)?;
     let context = Context::quick();
@@ -46,7 +46,7 @@ pub fn try_fast(arguments: &[OsString]) -> Option<u8> {
     context.say_recoveries();
     let text = text?;
     context.write(text.as_bytes()).ok()?;
-    // The process ends here, so nothing need be tidied up.
+    // The process ends here, so destructors are skipped.
     std::mem::forget((request, agent, context, text));
     Some(Exit::Done as u8)
 }
@@ -58,7 +58,7 @@ struct Quick {
     agent: Option<String>,
 }
 
-/// The arguments of a plain request for a token: these options, each at most once.
+/// The arguments of a plain request for a token: only these options, each at most once.
 fn quick_arguments(arguments: &[OsString]) -> Option<Quick> {
     let mut words = arguments.iter().skip(1).map(|argument| argument.to_str());
     match words.next()?? {
@@ -130,7 +130,7 @@ fn fast(
         return None;
     }
     if matches!(&credential, Credential::Reference(KeyReference::Exec { .. })) {
-        // Another program may take its time, or ask somebody.
+        // Another program may be slow, or prompt the user.
         return None;
     }
     let credential = key_reference::fetched(credential, &first.profile, context).ok()?;
@@ -163,7 +163,7 @@ pub fn exec(args: &ExecArgs, invocation: &Invocation<'_>) -> Result<Report, CliE
     if args.proxy { exec_proxy::run(args, invocation) } else { exec_env::exec(args, invocation) }
 }
 
-/// Prints a valid token of the profile that routing chooses, refreshed first if that is due.
+/// Prints a valid token of the profile that routing chooses, refreshed first if it is due.
 pub fn run(args: &TokenArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     let context = invocation.context;
     if args.copy && !context.terminal.stderr {
@@ -260,7 +260,7 @@ fn question(args: &TokenArgs, format: TokenFormat, context: &Context) -> Result<
     }
 }
 
-/// How it is printed.
+/// The output format.
 fn format(chosen: Option<TokenFormat>, json: bool) -> TokenFormat {
     chosen.unwrap_or(if json { TokenFormat::Json } else { TokenFormat::Raw })
 }

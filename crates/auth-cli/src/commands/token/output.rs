@@ -1,4 +1,4 @@
-//! The forms in which a token is printed, each for the tools that read it.
+//! The output formats of a token, each for the tools that read it.
 
 use auth_providers::Providers;
 use auth_store::{Kind, ProviderId, VariableName};
@@ -14,8 +14,8 @@ impl TokenOutput {
     /// The whole output, so that it is one write.
     ///
     /// # Errors
-    /// A token with a line break or another control character, which would be read as something
-    /// else than it is (CVE-2020-5260): log in again. JSON says it as it is.
+    /// A token with a line break or another control character, which the reader would misinterpret
+    /// (CVE-2020-5260): log in again. JSON can contain it.
     pub fn rendered(
         &self,
         format: TokenFormat,
@@ -44,8 +44,8 @@ impl TokenOutput {
         })
     }
 
-    /// The variable in which this provider's tools expect such a token: the first of its entry
-    /// that is meant for this kind, else `<PROVIDER>_API_KEY`.
+    /// The variable in which this provider's tools expect such a token: the first variable of its
+    /// entry for this kind, else `<PROVIDER>_API_KEY`.
     pub fn variable(&self, providers: &Providers) -> VariableName {
         let names = providers.find(&self.provider).map_or(&[][..], |provider| &provider.env);
         let is_oauth = |name: &&VariableName| name.as_str().contains("OAUTH_TOKEN");
@@ -111,7 +111,8 @@ impl TokenOutput {
     }
 }
 
-/// The header in which a provider expects a credential of this kind, and what stands before it.
+/// The header field in which a provider expects a credential of this kind, and the prefix of its
+/// value.
 fn header(provider: &ProviderId, kind: Kind) -> (&'static str, &'static str) {
     match (provider.as_str(), kind) {
         ("anthropic", Kind::ApiKey) => ("x-api-key", ""),

@@ -1,4 +1,4 @@
-//! `models auth report`: what became of a request, so that routing learns from it.
+//! `models auth report`: the result of a request, so that routing learns from it.
 
 use auth_routing::cooldown::judgement::Cost;
 use auth_routing::cooldown::response::{Failure, Response, Verdict};
@@ -23,7 +23,7 @@ use crate::profiles::cooldowns::usage::{Failed, Worked, is_about_the_account};
 use crate::profiles::remote::{self, RemoteSink};
 use crate::profiles::view::{self, no_profile};
 
-/// Writes a success or a failure into the store, or, if it is about one model only, beside it.
+/// Writes a success or a failure into the store, or, if it concerns one model only, beside it.
 /// Credentials are not touched.
 pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, CliError> {
     if let Some(sink) = remote::configured(invocation.context)? {
@@ -31,7 +31,7 @@ pub fn run(args: &ReportArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
     }
     let (config, asked, context) = (invocation.config()?, invocation.agent()?, invocation.context);
     let id = ProfileId::new(args.profile.as_str());
-    // What is learned about a shared profile is for all who use it.
+    // A report about a shared profile applies to all agents that use it.
     let agent = shared::holder(asked, &id, &config, context)?;
     let now = context.now();
     let store = agent.store_to_change(context);
@@ -157,7 +157,7 @@ fn to_sink(args: &ReportArgs, sink: &RemoteSink, context: &Context) -> Result<Re
     Ok(report)
 }
 
-/// What the caller says, or what the response on stdin says.
+/// The verdict from the arguments, or from the response on stdin.
 fn verdict(
     args: &ReportArgs,
     credential: Option<&Credential>,
@@ -175,7 +175,7 @@ fn verdict(
     let read = context.read_stdin(LARGEST_ANSWER);
     let mut text =
         read.map_err(|error| CliError::usage(format!("could not read the answer: {error}")))?;
-    // Providers quote keys in their messages.
+    // Some providers quote keys in their messages.
     let secret = credential.map(|it| auth_store::trim(it.bearer().expose()));
     if let Some(secret) = secret.filter(|secret| secret.len() > 3) {
         text = text.replace(secret, "…");
@@ -201,7 +201,7 @@ fn verdict(
     })
 }
 
-/// The model that was asked for; it must be one of the profile's provider.
+/// The requested model; it must belong to the profile's provider.
 fn model(text: &str, profile: &Profile, config: &Config) -> Result<ModelRef, CliError> {
     let model = view::model_of(text, &profile.provider, config)?;
     if model.provider == profile.provider {
@@ -225,5 +225,5 @@ fn reason(word: FailureWord) -> FailureReason {
     }
 }
 
-/// Errors are short; what comes after the first mebibyte of a response tells nothing more.
+/// Errors are short; nothing after the first mebibyte of a response adds information.
 const LARGEST_ANSWER: u64 = 1 << 20;

@@ -1,4 +1,4 @@
-//! What went wrong with a login, and what to do next.
+//! Errors of a login, and what to do next.
 
 use auth_pkce::CallbackError;
 use auth_providers::{LoginError, Origin, Provider};

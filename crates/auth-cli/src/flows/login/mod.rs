@@ -1,4 +1,4 @@
-//! A login: in a browser or with a device code, in one step or in two.
+//! Login in a browser or with a device code, in one step or in two.
 
 pub mod error;
 pub mod plugin;

@@ -1,4 +1,4 @@
-//! `models auth login` where the provider is a program of its own: it asks, the user answers.
+//! `models auth login` for a provider with a plugin: the plugin asks, the user answers.
 
 use std::io::Write;
 use std::pin::Pin;
@@ -60,7 +60,7 @@ pub(crate) fn run(
         let logging_in = plugin::login(provider, &environment, &user, &*sink.clock);
         let login = tokio::select! {
             login = logging_in => login.map_err(explain)?,
-            // The plugin ends with us; what it was given meanwhile is for nobody.
+            // The plugin ends with us; anything it received meanwhile is lost.
             Ok(()) = tokio::signal::ctrl_c() => return Err(prompt::interrupted()),
         };
         let id = save::login(&login, &wanted, provider, agent, sink).await?;
@@ -72,7 +72,7 @@ pub(crate) fn run(
     report(&id, &login, agent, provider, request.set_default, invocation)
 }
 
-/// The user at our standard streams.
+/// The user at standard input and output.
 struct PluginUser {
     label: String,
     opener: Option<Opener>,
@@ -158,7 +158,7 @@ impl PluginUi for PluginUser {
     }
 }
 
-/// What `line` answers to `prompt`, or why it is no response.
+/// The reply to `prompt` in `line`, or why it is invalid.
 fn reply(prompt: &Prompt, line: &str) -> Result<Reply, &'static str> {
     let typed = line.trim();
     let text = match &prompt.default {
@@ -167,7 +167,7 @@ fn reply(prompt: &Prompt, line: &str) -> Result<Reply, &'static str> {
     };
     match prompt.kind {
         PromptKind::Text => Ok(Reply::Text(text.into())),
-        // Spaces may belong to it.
+        // Spaces may be part of a secret.
         PromptKind::Secret => Ok(Reply::Text(line.into())),
         PromptKind::Choose => {
             let by_number = text.parse::<usize>().ok().filter(|_| !typed.is_empty());

@@ -1,9 +1,9 @@
-//! An address as a square that a telephone's camera reads (ISO/IEC 18004), of half blocks.
+//! QR codes for addresses (ISO/IEC 18004), drawn with half blocks.
 
 use qrcode::{Color, EcLevel, QrCode};
 
-/// The lines of the square, dark on light whatever the terminal's colours are taken for: a light
-/// frame is part of it. `None` where it would not fit into `width` columns.
+/// The lines of the code. It is dark on light in any color scheme, because it includes a light
+/// frame. `None` if it would not fit into `width` columns.
 pub(crate) fn lines(address: &str, width: usize) -> Option<Vec<String>> {
     let code = QrCode::with_error_correction_level(address, EcLevel::L).ok()?;
     let side = code.width();

@@ -1,4 +1,4 @@
-//! What comes after a login is saved: its mention in the config, the default model, the response.
+//! The steps after a login is saved: its entry in the config, the default model, the report.
 
 use auth_providers::{Login, Provider};
 use auth_store::{ProfileId, ProviderId};
@@ -15,7 +15,7 @@ use crate::host::text::printable;
 use crate::profiles::audit;
 use crate::profiles::save;
 
-/// What was saved, and what the user should know about it.
+/// The saved profile, and messages about it.
 pub(crate) fn report(
     id: &ProfileId,
     login: &Login,
@@ -90,7 +90,7 @@ fn append_to_order(
     Ok(())
 }
 
-/// The model that is the default one now.
+/// Sets the default model, and returns it.
 fn set_default_model(
     provider: &Provider,
     invocation: &Invocation<'_>,

@@ -22,7 +22,7 @@ use crate::host::text::printable;
 use crate::profiles::save::{self, LoginWanted, Owner};
 use crate::profiles::sink;
 
-/// `--start`: the address or the code, and nothing that runs on.
+/// `--start`: prints the address or the code, and leaves nothing running.
 pub(super) fn start(
     request: &LoginRequest,
     provider: &Provider,
@@ -81,7 +81,7 @@ pub(super) fn start(
     })
 }
 
-/// `--finish`: with the address the browser ended on, or with the id of a login by device code.
+/// `--finish`: with the redirect URL from the browser, or with the id of a device login.
 pub fn finish(
     response: &str,
     request: &LoginRequest,

@@ -1,4 +1,4 @@
-//! The user at our standard streams, while they log in.
+//! The user interface of a login, on standard input and output.
 
 use std::io::Write;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use crate::host::prompt::{self, Lines};
 use crate::host::style;
 use crate::host::text::{line_for_terminal, printable};
 
-/// The user at our standard streams.
+/// The user at standard input and output.
 pub(crate) struct TerminalUser {
     label: String,
     opener: Option<Opener>,
@@ -26,15 +26,15 @@ pub(crate) struct TerminalUser {
     lines: tokio::sync::Mutex<Option<Lines>>,
     is_exchanging: AtomicBool,
     has_asked: Notify,
-    /// Its columns, if what is said goes to a terminal.
+    /// The terminal's columns, if messages go to a terminal.
     width: Option<usize>,
     has_blocks: bool,
     has_colour: bool,
-    /// Until when a code is good, in ticks, and how many there were; while we wait for it.
+    /// The expiry of a code, in ticks, and the total number of ticks; set while we wait for it.
     waiting: Mutex<Option<Waiting>>,
 }
 
-/// The line that says what we wait for, and moves.
+/// The animated line that shows what we wait for.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     ticks: u32,
@@ -42,8 +42,8 @@ struct Waiting {
 }
 
 impl TerminalUser {
-    /// Takes over what is said to them; [`give_back`](Self::give_back) returns it. What they type
-    /// is read where `may_paste`.
+    /// Takes over standard error; [`give_back`](Self::give_back) returns it. The user's input is
+    /// read if `may_paste`.
     pub(crate) fn new(label: &str, may_paste: bool, no_browser: bool, context: &Context) -> Self {
         let lines = may_paste.then(|| prompt::lines(context));
         Self {
@@ -75,8 +75,8 @@ impl TerminalUser {
         let _nobody_listens = write!(talk, "{text}").and_then(|()| talk.flush());
     }
 
-    /// Draws an address for the camera of another device, where there is a terminal for it. What is
-    /// light stays light, whatever the terminal's colours.
+    /// Draws a QR code of an address, if there is a terminal for it. Its light modules stay light
+    /// in any color scheme.
     fn draw(&self, address: &str) {
         let width = self.width.filter(|_| self.has_blocks);
         let Some(lines) = width.and_then(|width| qr::lines(address, width)) else { return };
@@ -94,7 +94,7 @@ impl TerminalUser {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Moves the line that says what we wait for.
+    /// Advances the animated line.
     fn spin(&self) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(state) = waiting.as_mut() else { return };
@@ -110,7 +110,7 @@ impl TerminalUser {
         ));
     }
 
-    /// Takes that line away.
+    /// Removes the animated line.
     fn stop_waiting(&self) {
         let was = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
         if was.is_some() {
@@ -118,8 +118,8 @@ impl TerminalUser {
         }
     }
 
-    /// The outcome of `login`, unless Ctrl-C comes first. While a code is being exchanged, or the
-    /// provider is asked about one, that waits: what the provider gives out then must be saved.
+    /// The result of `login`, unless Ctrl-C comes first. While a code is being exchanged, or a poll
+    /// is in progress, Ctrl-C waits: tokens that the provider issues then must be saved.
     pub(crate) async fn until_interrupted<T>(
         &self,
         login: impl Future<Output = T>,
@@ -146,7 +146,7 @@ impl TerminalUser {
                         self.say("Waiting for the provider's response, so that nothing is lost.");
                         interrupt.set(tokio::signal::ctrl_c());
                     }
-                    // Signals cannot be heard here; they end the program by themselves.
+                    // Signals cannot be handled here; they end the program by themselves.
                     Err(_) => return Ok(login.await),
                 },
                 () = tokio::time::sleep(TICK), if self.width.is_some() => self.spin(),
@@ -155,12 +155,12 @@ impl TerminalUser {
     }
 }
 
-/// How often the line that moves does so.
+/// The interval of the animation.
 const TICK: Duration = Duration::from_millis(200);
-/// Back to the start of the line, and nothing on it (ECMA-48 §8.3.41).
+/// Returns to the start of the line and clears it (ECMA-48 §8.3.41).
 const CLEAR: &str = "\r\u{1b}[K";
 
-/// Shows a code that is entered on another device: alone on its line, as is the address.
+/// Shows a device code: the code and the address each on a line of its own.
 fn device_prompt(label: &str, prompt: &DevicePrompt<'_>, say: &dyn Fn(&str)) {
     say(&format!("To log in to {label}, open this address in a browser, on any device:"));
     say("");

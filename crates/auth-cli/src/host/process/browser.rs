@@ -14,7 +14,8 @@ use crate::host::context::{Context, Entropy};
 use crate::host::process::environment::Sees;
 use crate::host::process::launch::Program;
 
-/// What opens an address, prepared from the context; `None` where nobody would see it.
+/// The program that opens an address, prepared from the context; `None` if the user would not see
+/// it.
 pub(crate) struct Opener {
     program: Program,
     sees: Sees,
@@ -28,8 +29,8 @@ impl fmt::Debug for Opener {
 }
 
 impl Opener {
-    /// The opener, unless this is a session without a screen: over SSH, in a container, on a
-    /// Linux without a display.
+    /// The opener, unless this session has no screen: over SSH, in a container, on Linux without a
+    /// display.
     pub(crate) fn from_environment(context: &Context) -> Option<Self> {
         let is_set = |name: &str| context.env(name).is_some_and(|value| !value.is_empty());
         if REMOTE.iter().any(|name| is_set(name)) {
@@ -60,7 +61,7 @@ impl Opener {
         let mut command = self.program.command(&self.sees);
         command.args(words).arg(address);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // Ctrl-C in our terminal is not for the browser.
+        // Ctrl-C in our terminal must not reach the browser.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         if let Ok(mut child) = command.spawn() {
@@ -69,8 +70,8 @@ impl Opener {
     }
 }
 
-/// The address, if no program could read anything else in it: `https`, or `http` on this machine,
-/// nothing that a shell or a flag parser knows.
+/// The address, if no program can interpret it as anything else: `https`, or `http` on this
+/// machine, without characters that a shell or an option parser treats specially.
 fn harmless(address: &str) -> Option<String> {
     let url = Url::parse(address).ok()?;
     let is_local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));

@@ -1,5 +1,5 @@
-//! Words that are not ours go to the next `clawdbot` or `moltbot` on PATH, unchanged. So this
-//! program can stand first on PATH and nothing is missing.
+//! Forwards commands that are not ours to the next `clawdbot` or `moltbot` on PATH, unchanged. So
+//! this program can be first on PATH and no command is missing.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::host::error::{CliError, Exit};
 use crate::host::process::launch::{self, Program, path_folders};
 use crate::host::shell_quote::word;
 
-/// Replaces this process by the next program that may know the words. Returns if there is none.
+/// Replaces this process with the next program that may know the command. Returns if there is none.
 pub(crate) fn to_next_on_path(arguments: &[OsString], context: &Context) -> Result<(), CliError> {
     let mut guard = Guard::read(context);
     let Some(next) = next(context, &guard) else { return Ok(()) };
@@ -28,7 +28,8 @@ pub(crate) fn to_next_on_path(arguments: &[OsString], context: &Context) -> Resu
     Err(CliError::new(Exit::Usage, "hand_on", message).path(&next))
 }
 
-/// The first program of those names on PATH that is neither we nor one that was tried before.
+/// The first program with one of those names on PATH that is neither this one nor one that was
+/// tried before.
 fn next(context: &Context, guard: &Guard) -> Option<PathBuf> {
     if guard.depth >= DEEPEST {
         return None;
@@ -45,8 +46,8 @@ fn next(context: &Context, guard: &Guard) -> Option<PathBuf> {
     )
 }
 
-/// What keeps two programs from handing a word to each other for ever: the programs this very
-/// process has been, and how often any process above handed on.
+/// Keeps two programs from forwarding a command to each other forever: the programs that this very
+/// process has been, and how often a parent process has forwarded.
 #[derive(Debug, Default)]
 struct Guard {
     depth: u32,
@@ -54,8 +55,8 @@ struct Guard {
 }
 
 impl Guard {
-    /// `<process id> <depth> <programs, as in PATH>`. The programs count only for the process
-    /// that wrote them: a gateway may well start `clawdbot gateway` anew.
+    /// `<process id> <depth> <programs, as in PATH>`. The programs count only for the process that
+    /// wrote them: a gateway may legitimately start `clawdbot gateway` again.
     fn read(context: &Context) -> Self {
         let Some(value) = context.env(MARKER) else { return Self::default() };
         let mut fields = value.splitn(3, ' ');

@@ -150,14 +150,15 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Replaces this process by another program. Returns only if that is not possible.
+/// Replaces this process with another program. Returns only if that fails.
 #[cfg(unix)]
 pub(crate) fn become_it(command: &mut Command) -> io::Error {
     crate::host::process::hardening::end();
     std::os::unix::process::CommandExt::exec(command)
 }
 
-/// Runs another program to its end, and ends as it did. Returns only if it could not be started.
+/// Runs another program to its end, and exits with its exit code. Returns only if it could not be
+/// started.
 #[cfg(not(unix))]
 #[expect(clippy::exit, reason = "stands for exec: the other program's exit code is ours")]
 pub(crate) fn become_it(command: &mut Command) -> io::Error {
@@ -177,14 +178,14 @@ pub(crate) fn end_like(status: ExitStatus) -> ! {
     std::process::exit(status.code().or(by_signal).unwrap_or(1))
 }
 
-/// Whether a file can be started.
+/// Whether a file is executable.
 #[cfg(unix)]
 pub(crate) fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// Whether a file can be started.
+/// Whether a file is executable.
 #[cfg(not(unix))]
 pub(crate) fn is_executable(path: &Path) -> bool {
     path.is_file()

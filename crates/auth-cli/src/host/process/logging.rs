@@ -1,4 +1,4 @@
-//! Logs, which nobody sees unless they ask.
+//! Logs, which are off by default.
 
 use std::io;
 
@@ -8,8 +8,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::host::context::Context;
 
-/// Begins to write logs to stderr, if `--verbose` or one of the variables `CLAWDBOT_LOG` and
-/// `RUST_LOG` asks for them. Setting it up costs time, so nothing happens otherwise.
+/// Starts logging to stderr, if `--verbose` or one of the variables `CLAWDBOT_LOG` and `RUST_LOG`
+/// asks for it. Otherwise nothing happens, because the setup costs time.
 pub(crate) fn start(verbose: bool, context: &Context) {
     if verbose {
         context.verbose.set(true);
@@ -19,11 +19,11 @@ pub(crate) fn start(verbose: bool, context: &Context) {
         (None, true) => VERBOSE,
         (None, false) => return,
     };
-    // What cannot be understood is as good as nothing asked.
+    // An invalid filter counts as none.
     let filter: Targets = filter.parse().unwrap_or_default();
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
     let lines = lines.with_ansi(context.terminal.stderr);
-    // In tests somebody else may have been first.
+    // In tests, another test may have installed a logger.
     let _was_first = tracing_subscriber::registry().with(filter).with(lines).try_init();
 }
 

@@ -1,4 +1,4 @@
-//! Where futures run: a runtime for this thread, made when it is needed.
+//! A runtime for this thread, created when it is needed.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use auth_providers::runtime;
 
 use crate::host::error::{CliError, Exit};
 
-/// Runs `future` on a runtime of its own.
+/// Runs `future` on a new runtime.
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> Result<T, CliError> {
     let runtime = runtime().map_err(|error| not_started(&error))?;
     Ok(runtime.block_on(future))

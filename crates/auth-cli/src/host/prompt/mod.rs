@@ -1,4 +1,4 @@
-//! What a user types, and how they are asked: the lines of standard input, Ctrl-C, the echo.
+//! Prompts: the lines of standard input, Ctrl-C, the echo.
 
 pub(crate) mod suggest;
 pub(crate) mod typed;
@@ -15,23 +15,23 @@ use crate::host::error::{CliError, Exit};
 use crate::host::process::runtime::not_started;
 use crate::host::prompt::typed::{Editor, RawInput, TERMINALS_LIMIT};
 
-/// Lines of standard input, as they come.
+/// Lines of standard input, as they arrive.
 pub(crate) struct Lines {
     receiver: UnboundedReceiver<String>,
     shows: Arc<AtomicBool>,
-    /// The terminal, if it is one: as it was once this goes.
+    /// The terminal, if it is one; its mode is restored on drop.
     terminal: Option<RawInput>,
 }
 
 impl Lines {
-    /// The next one; `None` at the end.
+    /// The next line; `None` at the end.
     pub(crate) async fn recv(&mut self) -> Option<String> {
         self.receiver.recv().await
     }
 
-    /// Whether the terminal shows what is typed from now on.
+    /// Turns the echo on or off.
     pub(crate) fn show(&self, shows: bool) {
-        // A terminal that stayed as it was shows it itself.
+        // A terminal that is not in raw mode echoes by itself.
         let is_ours = self.terminal.as_ref().is_some_and(RawInput::is_raw);
         self.shows.store(shows && is_ours, Ordering::SeqCst);
     }
@@ -43,8 +43,8 @@ impl Drop for Lines {
     }
 }
 
-/// Begins to read lines. A thread reads them, since nothing else can wait for a line and for
-/// something else at once; the program ends without waiting for it.
+/// Starts reading lines. A thread reads them, since only that can wait for a line and for something
+/// else at once; the program ends without waiting for it.
 pub(crate) fn lines(context: &Context) -> Lines {
     let terminal = context.terminal.stdin.then(RawInput::begin);
     let mut editor = terminal.as_ref().map(|terminal| Editor::new(terminal.keys()));
@@ -76,14 +76,14 @@ pub(crate) fn lines(context: &Context) -> Lines {
     lines
 }
 
-/// The next line of what is no terminal; `None` at the end.
+/// The next line of input that is not a terminal; `None` at the end.
 fn piped_line(stdin: &mut impl io::BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let length = io::Read::take(stdin, LONGEST_LINE).read_until(b'\n', &mut line)?;
     Ok((length > 0).then_some(line))
 }
 
-/// All of standard input, to a limit.
+/// All of standard input, up to a limit.
 pub(crate) fn everything(context: &Context) -> Result<String, CliError> {
     context
         .read_stdin(LARGEST_INPUT)
@@ -94,7 +94,7 @@ pub(crate) fn everything(context: &Context) -> Result<String, CliError> {
 /// wrap long ones; without a terminal, all of standard input.
 ///
 /// # Errors
-/// Ctrl-C; or the terminal may have cut it.
+/// Ctrl-C; or the terminal may have truncated it.
 pub(crate) fn secret(question: &str, context: &Context) -> Result<String, CliError> {
     if !context.terminal.stdin {
         return everything(context);
@@ -119,8 +119,8 @@ pub(crate) fn secret(question: &str, context: &Context) -> Result<String, CliErr
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// One line of standard input after a question, and nothing behind it; empty at its end. Ctrl-C
-/// ends it: nothing was stored.
+/// One line of standard input after a question; anything after the line stays unread. Empty at the
+/// end of input. Ctrl-C ends it: nothing was stored.
 pub(crate) fn line(question: &str, context: &Context) -> Result<String, CliError> {
     let interrupts = InterruptGuard::install()?;
     context.ask(question);
@@ -128,7 +128,8 @@ pub(crate) fn line(question: &str, context: &Context) -> Result<String, CliError
     Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
-/// What `read` takes from standard input, unless Ctrl-C comes first. The rest of it stays there.
+/// The result of `read` on standard input, unless Ctrl-C comes first. The rest of the input stays
+/// unread.
 fn read_with(
     interrupts: InterruptGuard,
     context: &Context,
@@ -138,7 +139,7 @@ fn read_with(
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let bytes = read(&mut stdin);
-        // Whoever asked may be gone.
+        // The caller may be gone.
         let _ = sender.send((bytes, stdin));
     });
     let (bytes, stdin) = interrupts.until_interrupted(receiver)?.map_err(|_| interrupted())?;
@@ -160,10 +161,10 @@ fn read_line(stdin: &mut impl io::Read) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The response to a question, without white space around it.
+/// The user's answer to a question, trimmed.
 ///
 /// # Errors
-/// Ctrl-C, or the end of the input: there is nobody any more.
+/// Ctrl-C, or the end of the input: there is no user any more.
 pub(crate) fn answer(question: &str, context: &Context) -> Result<String, CliError> {
     let line = line(question, context)?;
     if line.is_empty() {
@@ -242,7 +243,7 @@ fn choose_by_keys(question: &str, items: &[String]) -> Result<usize, CliError> {
     }
 }
 
-/// One of `count` numbered things; an empty answer is the first.
+/// The user's choice from `count` numbered items; an empty answer is the first.
 pub(crate) fn number(count: usize, context: &Context) -> Result<usize, CliError> {
     loop {
         let text = answer(&format!("Which one? 1 to {count} [1]: "), context)?;
@@ -268,13 +269,13 @@ pub(crate) fn yes(question: &str, context: &Context) -> Result<bool, CliError> {
     }
 }
 
-/// Ctrl-C: nothing was stored.
+/// The error for Ctrl-C: nothing was stored.
 pub(crate) fn interrupted() -> CliError {
     CliError::new(Exit::Interrupted, "interrupted", "interrupted; nothing was stored")
 }
 
-/// Hears Ctrl-C from the moment it is made: before a question is printed, and before what is typed
-/// is hidden, since whoever sees the one or suffers from the other may press it.
+/// Catches Ctrl-C from its creation on. It is created before a question is printed and before the
+/// echo is turned off, since the user may press Ctrl-C at either point.
 pub(crate) struct InterruptGuard {
     runtime: tokio::runtime::Runtime,
     interrupt: Interrupt,
@@ -286,7 +287,7 @@ type Interrupt = tokio::signal::unix::Signal;
 type Interrupt = tokio::signal::windows::CtrlC;
 
 impl InterruptGuard {
-    /// Begins to listen.
+    /// Starts listening.
     pub(crate) fn install() -> Result<Self, CliError> {
         let install = || {
             let runtime = runtime()?;
@@ -302,7 +303,7 @@ impl InterruptGuard {
         install().map_err(|error| not_started(&error))
     }
 
-    /// The outcome of `future`, unless Ctrl-C comes first.
+    /// The result of `future`, unless Ctrl-C comes first.
     pub(crate) fn until_interrupted<T>(
         mut self,
         future: impl Future<Output = T>,
@@ -316,7 +317,7 @@ impl InterruptGuard {
     }
 }
 
-/// Of one line.
+/// For one line, in bytes.
 const LONGEST_LINE: u64 = 64 << 10;
-/// Of all input.
+/// For all input, in bytes.
 const LARGEST_INPUT: u64 = 1 << 20;

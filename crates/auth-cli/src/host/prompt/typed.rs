@@ -1,12 +1,12 @@
-//! Lines that are typed or pasted at a terminal, without the terminal's own limit.
+//! Lines that are typed or pasted at a terminal, without the terminal's own length limit.
 //!
-//! A terminal that edits lines itself keeps 4095 bytes of one (1023 on macOS) and drops the rest
-//! without a word. So it is told to hand over every byte, and what it did is done here: Backspace,
-//! Ctrl-U, Ctrl-W, Ctrl-D, the echo. Ctrl-C stays the terminal's.
+//! A terminal in line mode keeps 4095 bytes of a line (1023 on macOS) and silently drops the rest.
+//! So it is put into raw mode, and its line editing is done here: Backspace, Ctrl-U, Ctrl-W,
+//! Ctrl-D, the echo. Ctrl-C is left to the terminal.
 
 use std::io::{self, Read};
 
-/// What a byte was.
+/// The effect of a byte.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Typed {
     /// A part of the line.
@@ -22,11 +22,11 @@ pub(crate) enum Typed {
 pub(crate) struct Editor {
     keys: Keys,
     line: Vec<u8>,
-    /// What has come of an escape sequence.
+    /// The bytes of an incomplete escape sequence.
     escape: Vec<u8>,
-    /// Between the marks of a paste: nothing in it is a key.
+    /// Between the paste markers: no byte in there is a key.
     is_pasting: bool,
-    /// Ctrl-D was pressed: there is no next line, though the terminal is still there.
+    /// Ctrl-D was pressed: there is no next line, although the terminal is still open.
     has_ended: bool,
 }
 
@@ -51,7 +51,7 @@ impl Editor {
         Self { keys, ..Self::default() }
     }
 
-    /// Takes a byte; what the terminal is to show for it goes into `echo`.
+    /// Processes a byte; the output for the terminal is appended to `echo`.
     pub(crate) fn take(&mut self, byte: u8, echo: &mut Vec<u8>) -> Typed {
         if !self.escape.is_empty() {
             self.escape.push(byte);
@@ -90,13 +90,13 @@ impl Editor {
         if self.line.len() < LONGEST {
             self.line.push(byte);
         }
-        // Nothing that is pasted commands the terminal.
+        // Pasted text must not control the terminal.
         if !byte.is_ascii_control() {
             echo.push(byte);
         }
     }
 
-    /// Takes the last character back, whatever number of bytes it has.
+    /// Removes the last character, which may have several bytes.
     fn erase(&mut self, echo: &mut Vec<u8>) {
         if self.line.is_empty() {
             return;
@@ -105,8 +105,8 @@ impl Editor {
         echo.extend_from_slice(b"\x08 \x08");
     }
 
-    /// Ends an escape sequence that is whole (ECMA-48 §5.4). The marks of a paste count; arrow keys
-    /// and the like do nothing here.
+    /// Ends a complete escape sequence (ECMA-48 §5.4). Only the paste markers have an effect; arrow
+    /// keys and the like are ignored.
     fn escaped(&mut self) {
         let is_whole = match self.escape[..] {
             [_, b'[', .., last] if self.escape.len() > 2 => (0x40..=0x7e).contains(&last),
@@ -124,14 +124,14 @@ impl Editor {
         self.escape.clear();
     }
 
-    /// The line, and whether it ended within a paste; the next one begins.
+    /// The line, and whether it ended within a paste; starts the next line.
     pub(crate) fn finish(&mut self) -> (Vec<u8>, bool) {
         (std::mem::take(&mut self.line), self.is_pasting)
     }
 }
 
 /// Reads up to an empty line, or the end: a secret that may be wrapped. An empty line before it is
-/// a slip, and one within a paste is a part of that.
+/// ignored, and an empty line within a paste is part of it.
 pub(crate) fn paragraph(stdin: &mut impl Read, mut editor: Editor) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     while let Some((line, is_pasting)) = next_line(stdin, &mut editor, &mut |_| {})? {
@@ -147,8 +147,8 @@ pub(crate) fn paragraph(stdin: &mut impl Read, mut editor: Editor) -> io::Result
     Ok(text)
 }
 
-/// The next line, and whether it ended within a paste; `None` at the end. Byte by byte: what comes
-/// behind it is for whoever asks next.
+/// The next line, and whether it ended within a paste; `None` at the end. Reads byte by byte, so
+/// that the rest is left for the next caller.
 pub(crate) fn next_line(
     stdin: &mut impl Read,
     editor: &mut Editor,
@@ -182,12 +182,12 @@ pub(crate) fn next_line(
 }
 
 const ESCAPE: u8 = 0x1b;
-/// What terminals send for Backspace.
+/// The bytes that terminals send for Backspace.
 const BACKSPACE: [u8; 2] = [0x08, 0x7f];
-/// Of one line: more than any token is long, so that what is cut is refused.
+/// For one line: longer than any token, so that a truncated line is refused.
 const LONGEST: usize = 1 << 20;
 
-/// The most that a terminal keeps of a line which it edits itself.
+/// The longest line that a terminal in line mode keeps.
 pub(crate) const TERMINALS_LIMIT: usize = if cfg!(target_os = "linux") {
     4095
 } else if cfg!(unix) {
@@ -209,14 +209,15 @@ mod unix {
 
     use super::{Keys, TERMINALS_LIMIT};
 
-    /// While it lives, the terminal hands over every byte as it comes, and shows none.
+    /// While this exists, the terminal is in raw mode without an echo.
     pub(crate) struct RawInput {
         before: Option<Termios>,
         is_raw: bool,
     }
 
     impl RawInput {
-        /// Begins that. A terminal that cannot do it stays as it is: no reason to fail.
+        /// Starts raw mode. A terminal that does not support it stays in line mode, which is not an
+        /// error.
         pub(crate) fn begin() -> Self {
             let before = tcgetattr(stdin()).ok();
             let is_raw = before.as_ref().is_some_and(|before| {
@@ -229,7 +230,7 @@ mod unix {
             Self { before, is_raw }
         }
 
-        /// Whether the terminal's limit is gone.
+        /// Whether the terminal's limit is lifted.
         pub(crate) fn is_raw(&self) -> bool {
             self.is_raw
         }
@@ -246,16 +247,17 @@ mod unix {
             }
         }
 
-        /// Drops what was pasted before this began, if the terminal may have cut it. Whether it did.
+        /// Discards text that was pasted before raw mode started, if the terminal may have
+        /// truncated it. Returns whether it did.
         pub(crate) fn drop_what_was_cut(&self) -> bool {
             let waiting = rustix::io::ioctl_fionread(stdin()).unwrap_or(0);
             let is_cut = self.is_raw && waiting >= TERMINALS_LIMIT as u64;
             is_cut && tcflush(stdin(), QueueSelector::IFlush).is_ok()
         }
 
-        /// Shows what is typed, as the terminal would.
+        /// Echoes what is typed, as the terminal would.
         pub(crate) fn show(bytes: &[u8]) {
-            // Who reads from a terminal can nearly always write to it.
+            // A terminal that can be read can nearly always be written.
             let _ = rustix::io::write(stdin(), bytes);
         }
     }
@@ -299,7 +301,7 @@ mod tests {
 
     use super::*;
 
-    /// The lines in what was typed, and what the terminal showed.
+    /// The lines in the typed input, and the terminal's output.
     fn lines(typed: &[u8]) -> (Vec<String>, String) {
         let (mut stdin, mut editor) = (Cursor::new(typed), Editor::new(Keys::default()));
         let (mut lines, mut shown) = (Vec::new(), Vec::new());

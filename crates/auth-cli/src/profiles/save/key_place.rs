@@ -1,5 +1,5 @@
-//! Which profile a key or token is saved as, where one is stored already. A second key never takes
-//! the place of the first by itself: it gets a name of its own, as a second login does.
+//! Chooses the profile for a key or token if one is stored already. A second key never replaces the
+//! first automatically: it gets a name of its own, as a second login does.
 
 use auth_store::{Credential, Document, ProfileId, ProviderId};
 
@@ -7,34 +7,34 @@ use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::host::prompt;
 
-/// The profile that is wanted, and what happens if it holds something else.
+/// The wanted profile, and what to do if it has other content.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyPlace {
     /// The profile.
     pub(crate) id: ProfileId,
-    /// What then.
+    /// What to do if it is taken.
     pub(crate) taken: Taken,
 }
 
-/// What happens if a profile holds something else.
+/// What to do if a profile has other content.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Taken {
-    /// The user named the profile: it is an error.
+    /// The user named the profile, so it is an error.
     Refuse,
-    /// The next free name is taken.
+    /// Use the next free name.
     Beside,
-    /// It is replaced: the user said so.
+    /// Replace it, because the user asked for that.
     Replace,
 }
 
-/// Where a credential goes.
+/// The decision about a credential.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Decision {
-    /// It is saved as `id`, since `beside` holds something else.
+    /// Save it as `id`, because `beside` has other content.
     Save { id: ProfileId, beside: Option<ProfileId> },
-    /// This profile holds it already.
+    /// This profile has the credential already.
     Same(ProfileId),
-    /// The profile that was named holds something else.
+    /// The named profile has other content.
     Refused,
 }
 
@@ -60,7 +60,7 @@ impl KeyPlace {
         }
     }
 
-    /// Where `credential` goes among the profiles of `document`.
+    /// The profile for `credential` among the profiles of `document`.
     pub(crate) fn decide(
         &self,
         provider: &ProviderId,
@@ -95,7 +95,7 @@ impl KeyPlace {
     }
 }
 
-/// Whether two credentials are one: the same secret, or the same place of one.
+/// Whether two credentials are the same: the same secret, or the same place of one.
 pub(crate) fn is_same(one: &Credential, other: &Credential) -> bool {
     let is_equal = |one: &auth_store::Secret, other: &auth_store::Secret| {
         auth_store::trim(one.expose()) == auth_store::trim(other.expose())
@@ -115,14 +115,14 @@ pub(crate) fn is_same(one: &Credential, other: &Credential) -> bool {
     }
 }
 
-/// The name for one more profile beside `id`.
+/// The name of an additional profile beside `id`.
 pub(crate) fn next_free(id: &ProfileId, document: &Document) -> ProfileId {
     let mut numbered = (2..).map(|number| ProfileId::new(format!("{}-{number}", id.as_str())));
-    // There are more numbers than profiles.
+    // Always found: there are more numbers than profiles.
     numbered.find(|id| !document.contains(id)).unwrap_or_else(|| id.clone())
 }
 
-/// What a profile holds, in the words of a message about something else.
+/// The content of a profile, in words for a message.
 pub(crate) fn holding(id: &ProfileId, credential: &Credential, document: &Document) -> String {
     let kind = document.profile(id).map(|profile| profile.kind);
     match kind {
@@ -136,7 +136,7 @@ pub(crate) fn holding(id: &ProfileId, credential: &Credential, document: &Docume
     }
 }
 
-/// Asks whether a profile is replaced, or the new one stored beside it. `true`: replaced.
+/// Asks whether to replace a profile, or to store the new one beside it. `true`: replace.
 pub(crate) fn ask(held: &str, free: &ProfileId, context: &Context) -> Result<bool, CliError> {
     context.say(format_args!("{held}."));
     context.say(format_args!("  1  Keep that, and store this one beside it as `{free}`"));
@@ -199,7 +199,7 @@ mod tests {
             with(&[("acme:default", "acme", key("a")), ("acme:work", "acme", key("new"))]);
         check(None, false, &elsewhere, "same acme:work");
         check(Some("acme:third"), false, &elsewhere, "save acme:third");
-        // Another provider's is another key, whatever it says.
+        // A key of another provider is a different key, even with the same text.
         let other = with(&[("acme:default", "other", key("new"))]);
         check(None, false, &other, "save acme:default-2 beside acme:default");
     }

@@ -1,4 +1,4 @@
-//! Saving what a login or a paste gave, and reading it back.
+//! Saves the result of a login or a paste, and reads it back.
 
 pub(crate) mod key_place;
 
@@ -21,18 +21,19 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::profiles::sink;
 
-/// What the user asked for, and what holds for their agent.
+/// The user's request, and the settings of their agent.
 #[derive(Debug, Default)]
 pub(crate) struct LoginWanted {
     /// The profile to save it as.
     pub(crate) profile: Option<ProfileId>,
-    /// Whether that may be another account's.
+    /// Whether it may replace another account's profile.
     pub(crate) force: bool,
-    /// The agent that theirs reads through to: a login of one of its accounts is its own.
+    /// The agent whose profiles are shared with this one: a login to one of its accounts belongs to
+    /// it.
     pub(crate) owner: Option<Owner>,
 }
 
-/// An agent whose profiles others read.
+/// An agent whose profiles other agents share.
 #[derive(Debug)]
 pub(crate) struct Owner {
     agent: Agent,
@@ -40,7 +41,7 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// The one of `agent`, if it shares.
+    /// The owner for `agent`, if it shares.
     pub(crate) fn from_text(
         agent: &Agent,
         config: &Config,
@@ -51,7 +52,8 @@ impl Owner {
         Ok(Some(Self { sink: sink::for_agent(&agent, config, context)?, agent }))
     }
 
-    /// Whether the login is of one of its accounts, as the agent with the store of `sink` sees it.
+    /// Whether the login belongs to one of the owner's accounts, as seen by the agent with the
+    /// store of `sink`.
     fn has(
         &self,
         login: &Login,
@@ -75,7 +77,7 @@ impl Owner {
     }
 }
 
-/// The profile that a login is among the profiles of `document`.
+/// The profile name for a login among the profiles of `document`.
 fn name(
     login: &Login,
     wanted: &LoginWanted,
@@ -88,12 +90,12 @@ fn name(
         .map_err(|error| taken(&error))
 }
 
-/// Refuses before anything is spent: a store that could not be written.
+/// Fails early if the store cannot be written, before anything is used up.
 pub(crate) fn check_store(sink: &TokenSink) -> Result<(), CliError> {
     Ok(sink.store.read()?.check_writable(sink.store.path())?)
 }
 
-/// The same right before something is spent, and a disk with no room for what it brings.
+/// The same check right before something is used up, plus a check for disk space.
 pub(crate) fn check_room(sink: &TokenSink) -> Result<(), CliError> {
     check_store(sink)?;
     sink.store.check_room().map_err(|error| {
@@ -104,7 +106,7 @@ pub(crate) fn check_room(sink: &TokenSink) -> Result<(), CliError> {
     })
 }
 
-/// Saves `login` and returns the profile it is.
+/// Saves `login` and returns its profile.
 pub(crate) async fn login(
     login: &Login,
     wanted: &LoginWanted,
@@ -118,7 +120,7 @@ pub(crate) async fn login(
     };
     let name = |document: &Document| name(login, wanted, provider, document);
     if let Credential::OAuth(new) = &login.credential {
-        // Whatever the name: it is only for people.
+        // The name in the record is only for people, so it need not be final.
         clear_record(new, &name(&sink.store.read()?)?, provider, sink.refresh_context())?;
     }
     let going = |document: &Document| Ok::<_, CliError>(going([&name(document)?], document, sink));
@@ -142,8 +144,8 @@ pub(crate) async fn login(
     Ok(id)
 }
 
-/// Saves a pasted token or key as the profile that `choose` picks among those that are there when
-/// it is written, and returns that. `None`: there is nothing to write.
+/// Saves a pasted token or key as the profile that `choose` picks at the time of the write, and
+/// returns it. `None`: there is nothing to write.
 pub(crate) fn pasted(
     choose: &dyn Fn(&Document) -> Result<Option<ProfileId>, CliError>,
     provider: &ProviderId,
@@ -219,26 +221,26 @@ pub(crate) const API_BASE: &str = "apiBase";
 /// A credential that is imported.
 #[derive(Debug)]
 pub(crate) struct Take {
-    /// The profile that it becomes.
+    /// The new profile.
     pub(crate) id: ProfileId,
     /// Its provider.
     pub(crate) provider: ProviderId,
-    /// What is stored.
+    /// The credential to store.
     pub(crate) credential: Credential,
-    /// The profile as it is written where it comes from, if that has profiles.
+    /// The raw profile in its source, if that has profiles.
     pub(crate) entry: Option<Entry>,
-    /// Whether the credential is the one that is written there.
+    /// Whether the credential equals the one in the source.
     pub(crate) is_as_written: bool,
-    /// Else the further members of the new one.
+    /// Additional members of the profile, if there is no raw one.
     pub(crate) fields: Map<String, Value>,
     /// How it did where it comes from.
     pub(crate) usage: Usage,
-    /// Whether it takes the place of a profile.
+    /// Whether it replaces a profile.
     pub(crate) replaces: bool,
 }
 
 impl Take {
-    /// Puts it into `document`, with all that belongs to it.
+    /// Adds it to `document`, with everything that belongs to it.
     pub(crate) fn put(&self, document: &mut Document) {
         if let Some(entry) = &self.entry {
             let other = (!self.is_as_written).then_some(&self.credential);
@@ -250,8 +252,8 @@ impl Take {
     }
 }
 
-/// Saves all of `takes` in one step, or none. What is known of a refresh token stays known, unless
-/// `force` says otherwise: a file is no issuer.
+/// Saves all of `takes` in one step, or none. Records of known refresh tokens are kept unless
+/// `force` is set, because a file, unlike an issuer, proves nothing about a token.
 ///
 /// # Errors
 /// Nothing was stored.
@@ -321,7 +323,7 @@ fn taken_meanwhile(id: &ProfileId) -> CliError {
         .profile(id)
 }
 
-/// Names the profile in the user's file. The credential is saved whatever comes of it.
+/// Adds the profile to the config. The credential is saved even if this fails.
 pub(crate) fn declare(
     id: &ProfileId,
     provider: &ProviderId,
@@ -352,8 +354,8 @@ fn going<'ids, 'sink>(
     ids.into_iter().filter_map(login).collect()
 }
 
-/// A response to the token of a login that was replaced is for nobody any more. Best effort: it is
-/// named by `doctor`.
+/// Removes the response that was kept for a replaced login, because it has no further use. Best
+/// effort: `doctor` reports what is left.
 fn forget_kept_response(old: &Replaced<'_>, sink: &TokenSink) {
     let context = sink.refresh_context();
     if let Err(error) = remove_kept_response(old.login(), old.provider(), context) {
@@ -361,7 +363,7 @@ fn forget_kept_response(old: &Replaced<'_>, sink: &TokenSink) {
     }
 }
 
-/// A new credential does not rest for the failures of the old one.
+/// Clears the cooldown: a new credential has not failed yet.
 fn wake(document: &mut Document, id: &ProfileId) {
     let usage = document.usage(id);
     let awake = Usage { last_used: usage.last_used, ..Usage::default() };
@@ -390,7 +392,7 @@ fn read_back(
         .path(&auth_store::paths::store(&agent.directory)))
 }
 
-/// Where the provider's entry says so, and nobody else has the token.
+/// Revokes the replaced token, if the provider's entry says so, and no other agent holds it.
 async fn revoke_superseded(old: &Replaced<'_>, new: &Credential, sink: &TokenSink) {
     let (login, provider) = (old.login(), old.provider());
     let is_same = matches!(new, Credential::OAuth(new) if new.refresh == login.refresh);
@@ -401,7 +403,7 @@ async fn revoke_superseded(old: &Replaced<'_>, new: &Credential, sink: &TokenSin
     // A copy of it in another agent may be on its way.
     let Ok(_lock) = sink.records.lock(key, sink.timeout) else { return };
     if holders(key, provider, sink.refresh_context()).is_empty() {
-        // It ends by itself if this fails.
+        // Best effort: the token expires anyway.
         let outcome = provider.revoke(login, &*sink.http, sink.clock.now()).await;
         tracing::debug!(is_revoked = outcome == Revocation::Done, "the replaced login");
     }

@@ -66,7 +66,8 @@ fn only_of_accounts_that_are_known_it_is_said_that_they_are_the_same() {
 fn logins_of_their_own_are_no_copies_of_each_other() {
     let world = World::new(2);
     let issuer = Issuer::new(|number| tokens("a", &format!("next-{number}")));
-    // Ours comes from a refresh here, then from a login here; the other agent's is always later.
+    // Our token comes from a refresh here, then from a login here; the other agent's token is
+    // always later.
     world.ask(&issuer).unwrap();
     put(&world.agents[1], PROFILE, &login("theirs", LATER));
     let an_hour_later = NOW.plus(Duration::from_mins(61));
@@ -86,13 +87,13 @@ fn logins_of_their_own_are_no_copies_of_each_other() {
     put(&world.agents[0], PROFILE, &own);
     assert_eq!(world.ask(&issuer).unwrap(), "a");
 
-    // The control: nobody gave us this one, though they gave us another.
+    // The control: this token was not issued to us, although another one was.
     refresh::clear_record(&login("another", PAST), &PROFILE.into(), &world.provider, context)
         .unwrap();
     put(&world.agents[0], PROFILE, &login("copied", PAST));
     let refused = world.ask(&nobody());
     assert!(matches!(refused, Err(RefreshError::StaleCopy { .. })), "{refused:?}");
-    // Nor is it enough that it was given to us, if the other is a copy of it that was moved on.
+    // Nor is it enough that it was issued to us, if the other is a refreshed copy of it.
     refresh::clear_record(&own, &PROFILE.into(), &world.provider, context).unwrap();
     put(&world.agents[0], PROFILE, &own);
     let moved_on = OAuthCredential { obtained_at: own.obtained_at, ..login("moved", LATER) };
@@ -119,7 +120,7 @@ fn copies_in_three_agents_are_refreshed_once_and_all_updated() {
 fn the_response_for_a_login_that_was_replaced_goes_to_the_copies_of_it() {
     for asker in [None, Some(1)] {
         let world = World::new(3);
-        // While we ask, a user logs in with another account.
+        // During our request, a user logs in with another account.
         let theirs =
             OAuthCredential { account_id: Some("you".to_owned()), ..login("theirs", LATER) };
         let store = world.agents[0].clone();
@@ -135,7 +136,7 @@ fn the_response_for_a_login_that_was_replaced_goes_to_the_copies_of_it() {
                 let refused = world.ask(&issuer);
                 assert!(matches!(refused, Err(RefreshError::OtherAccount { .. })), "{refused:?}");
             }
-            // The process that asked died with the response in its file.
+            // The requesting process crashed with the response in its file.
             Some(agent) => {
                 let body = json!({"access_token": "a2", "refresh_token": "r2", "expires_in": 3600});
                 world.leave_response("r1", &body);
@@ -161,7 +162,7 @@ fn the_response_for_a_login_that_nobody_has_any_more_is_kept() {
     let theirs = OAuthCredential { account_id: Some("you".to_owned()), ..login("theirs", LATER) };
     put(&world.agents[0], PROFILE, &theirs);
     put(&world.agents[1], PROFILE, &OAuthCredential { account_id: None, ..login("r1", PAST) });
-    // One that cannot be merged there either.
+    // A response that cannot be merged there either.
     let no_access = json!({"refresh_token": "r2"});
     world.leave_response("r1", &no_access);
     let kept = world.ask_as(1, &wanted(Force::No), &NOW, &nobody());

@@ -1,4 +1,4 @@
-//! What processes left behind that died with a token sent, or with its response not yet stored.
+//! Crash recovery: processes that crashed after sending a token, or before storing the response.
 
 use super::*;
 
@@ -19,7 +19,8 @@ fn a_response_that_a_dead_process_left_is_finished_by_whoever_comes() {
 
 #[test]
 fn a_response_whose_token_was_used_up_since_is_finished_all_the_same() {
-    // It was stored, its process died before the record, and its successor was refreshed.
+    // It was stored, its process crashed before writing the record, and its successor was
+    // refreshed.
     let world = World::new(2);
     world.leave_response(
         "r1",
@@ -32,14 +33,14 @@ fn a_response_whose_token_was_used_up_since_is_finished_all_the_same() {
     assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r3", "r3"]);
 }
 
-/// As a Clawdbot writes: the store only, whatever is beside it.
+/// Writes like Clawdbot: only the store, ignoring the files beside it.
 fn put_behind_our_back(store: &Store, login: &OAuthCredential) {
     let mut document = store.read().unwrap();
     document.renew(&PROFILE.into(), &Credential::OAuth(login.clone()));
     auth_store::write_atomic(store.path(), &document.to_bytes()).unwrap();
 }
 
-/// What a process leaves that dies between the store and the record: `r2` has the place of `r1`.
+/// The state after a crash between the store and the record: `r2` has replaced `r1`.
 fn killed_before_the_record(agents: usize) -> World {
     let world = World::new(agents);
     world.leave_response(
@@ -64,7 +65,7 @@ fn a_response_that_was_left_by_a_crash_is_finished_before_its_token_is_sent() {
     assert_eq!(ask(0, &issuer), "a3");
     assert_eq!(issuer.sent(), ["r2"]);
     assert_eq!((world.state("r1"), world.response_files()), (State::Consumed, 0));
-    // A Clawdbot saves an old copy: the chain leads on, and nothing is written over its end.
+    // Clawdbot writes an old copy: the rotation chain leads on, and its end is not overwritten.
     put_behind_our_back(&world.agents[0], &login("r1", PAST));
     assert_eq!(ask(0, &nobody()), "a3");
     assert_eq!([world.refresh_token(0), world.refresh_token(1)], ["r3", "r1"]);
@@ -74,7 +75,7 @@ fn a_response_that_was_left_by_a_crash_is_finished_before_its_token_is_sent() {
 #[test]
 fn what_a_clawdbot_made_of_an_unfinished_response_is_its_successor() {
     let world = killed_before_the_record(2);
-    // It keeps the time at which we obtained what it refreshed.
+    // It keeps our `obtained_at` for the login that it refreshed.
     let moved_on = OAuthCredential { obtained_at: Some(NOW), ..login("r3", LATER) };
     put(&world.agents[0], PROFILE, &moved_on);
     let healed = world.ask_as(1, &wanted(Force::No), &NOW, &nobody()).unwrap();
@@ -86,7 +87,7 @@ fn what_a_clawdbot_made_of_an_unfinished_response_is_its_successor() {
 fn what_a_clawdbot_used_up_before_and_saved_again_makes_room_for_the_response() {
     let world = World::new(1);
     let (store, before) = (world.agents[0].clone(), login("r1", PAST));
-    // Of which we have no record.
+    // There is no record of this token.
     let used_up = OAuthCredential {
         expires: Some(Timestamp(PAST.0 - 60_000)),
         obtained_at: before.obtained_at,
@@ -122,7 +123,7 @@ fn a_token_that_was_perhaps_sent_is_sent_again() {
 fn a_later_token_at_the_store_of_an_intent_is_the_successor() {
     let world = World::new(2);
     world.note("r1", State::Intent, None);
-    // A Clawdbot keeps the fields it does not know.
+    // Clawdbot keeps unknown fields.
     let obtained_at = login("r1", PAST).obtained_at;
     put(&world.agents[0], PROFILE, &OAuthCredential { obtained_at, ..login("r2", LATER) });
     let healed = world.ask_as(1, &wanted(Force::No), &NOW, &nobody()).unwrap();
@@ -148,7 +149,7 @@ fn only_a_later_token_of_the_same_account_is_taken_for_the_successor() {
 fn a_response_that_was_left_by_a_crash_does_not_make_us_repeat_the_token() {
     let token = "a-token-that-nobody-else-has";
     let words = json!({"error": "invalid_client", "error_description": format!("no {token} here")});
-    // The token is in the store for which it was sent, beside another; or the caller has it.
+    // The token is in the store for which it was sent, besides another one; or the caller has it.
     for agent in [0, 1] {
         let world = World::new(2);
         put(&world.agents[agent], PROFILE, &login(token, PAST));
@@ -214,7 +215,7 @@ fn what_is_in_the_store_already_is_cleared_up() {
         tidy(&world);
         assert_eq!(world.response_files(), 0);
     }
-    // The control: one that is not.
+    // The control: a token that is not.
     let world = World::new(1);
     world.leave_response("r0", &json!({"access_token": "a1", "refresh_token": "r1"}));
     tidy(&world);
@@ -245,7 +246,7 @@ fn a_token_that_was_used_up_since_it_came_is_given_to_nobody() {
 fn the_response_that_refused_a_token_goes_with_the_next_who_asks() {
     let world = World::new(1);
     world.leave_response("r1", &json!({"error": "invalid_grant"}));
-    // Its process died after the record.
+    // Its process crashed after writing the record.
     world.note("r1", State::Rejected, None);
     assert_eq!(world.response_files(), 1);
     let refused = world.ask(&nobody());

@@ -1,11 +1,11 @@
-//! Dropping a login on purpose.
+//! Logout at the user's request.
 
 use auth_providers::refresh::{LoggedOut, Revocation};
 
 use super::*;
 
-/// Logs the profile out of the first agent. The refresh token that could be revoked, and what
-/// came of it.
+/// Logs the profile out of the first agent. Returns the refresh token that could be revoked, and
+/// the result.
 fn logout(
     world: &World,
     revocation: &Revocation,
@@ -13,7 +13,7 @@ fn logout(
     logout_while(world, revocation, |_| {})
 }
 
-/// The same; `meanwhile` happens while the issuer is asked to revoke that token.
+/// The same; `meanwhile` runs during the revocation request.
 fn logout_while(
     world: &World,
     revocation: &Revocation,
@@ -84,7 +84,7 @@ fn nothing_is_dropped_while_nobody_can_see_who_needs_it() {
     world.note("r1", State::Consumed, Some("r2"));
     let (other, aside) = (world.agents[1].path(), world.agents[1].path().with_extension("aside"));
     std::fs::rename(other, &aside).unwrap();
-    // Opening it fails, and not because there is nothing.
+    // Opening it fails, although it exists.
     std::os::unix::fs::symlink(other, other).unwrap();
     let (_, refused) = logout(&world, &Revocation::NotOffered);
     assert!(matches!(refused, Err(RefreshError::Store(_))), "{refused:?}");
@@ -107,7 +107,7 @@ fn what_is_revoked_is_the_token_that_lives() {
     assert_eq!([world.state("r1"), world.state("r2")], [State::Consumed, State::Revoked]);
     assert_eq!((world.response_files(), is_gone(&world)), (0, true));
 
-    // Nobody knows what became of it: it may live.
+    // Its state is unknown: it may be valid.
     let world = World::new(1);
     world.note("r1", State::Intent, None);
     let (revoked, done) = logout(&world, &Revocation::Done);
@@ -130,7 +130,7 @@ fn a_token_that_was_stored_during_the_revocation_is_revoked_too_before_it_is_rem
     assert_eq!([world.state("r1"), world.state("r2")], [State::Revoked; 2]);
     assert!(is_gone(&world));
 
-    // Somebody else removed it: that is what was asked for.
+    // Another process removed it, which is the wanted result.
     let world = World::new(1);
     let (revoked, done) = logout_while(&world, &Revocation::Done, |_| {
         world.agents[0].update(|document| document.remove(&PROFILE.into())).unwrap();
@@ -163,7 +163,7 @@ fn no_response_with_the_token_in_it_is_left() {
     let world = World::new(1);
     let tokens = json!({"access_token": "a2", "expires_in": 3600});
     world.leave_response("r1", &tokens);
-    // It was not rotated, and who stored it died before the response was gone.
+    // It was not rotated, and the process that stored it crashed before removing the response.
     world.note("r1", State::None, None);
     let (_, done) = logout(&world, &Revocation::NotOffered);
     done.unwrap();

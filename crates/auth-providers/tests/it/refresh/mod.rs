@@ -28,13 +28,13 @@ use serde_json::{Map, json};
 use crate::support::{NOW, acme, jwt, provider};
 
 const PROFILE: &str = "acme:me";
-/// A child of another test has our descriptors for an instant, and with them our locks.
+/// For an instant, a child process of another test has our descriptors, and with them our locks.
 const TIMEOUT: Duration = Duration::from_mins(1);
 const SOON: Timestamp = Timestamp(NOW.0 + 60_000);
 const PAST: Timestamp = Timestamp(NOW.0 - 60_000);
 const LATER: Timestamp = Timestamp(NOW.0 + 7_200_000);
 
-/// Some agents with a store each.
+/// Several agents, each with a store.
 struct World {
     directory: tempfile::TempDir,
     records: Records,
@@ -44,8 +44,8 @@ struct World {
 
 type TokenResponse = Result<HttpResponse, HttpError>;
 
-/// An issuer behind a connection: `connecting` runs before the gate is asked, `respond` after the
-/// token was sent, each with the number of times it was called before.
+/// An issuer behind a connection: `connecting` runs before the gate is called, `respond` after the
+/// token was sent. Each gets the number of its previous calls.
 struct Issuer<C, R> {
     connecting: C,
     respond: R,
@@ -96,7 +96,7 @@ fn response(status: u16, body: &(impl ToString + ?Sized)) -> TokenResponse {
     Ok(HttpResponse { status, headers: Vec::new(), body: body.to_string().into_bytes() })
 }
 
-/// The issuer's usual answer, an hour of access.
+/// The issuer's usual response, with an hour of access.
 fn tokens(access: &str, refresh: &str) -> TokenResponse {
     response(200, &json!({"access_token": access, "refresh_token": refresh, "expires_in": 3600}))
 }
@@ -105,7 +105,7 @@ fn lost() -> TokenResponse {
     Err(HttpError::NoResponse("cut off".to_owned()))
 }
 
-/// One that must not be asked.
+/// An issuer that must not be contacted.
 fn nobody() -> impl HttpClient {
     Issuer::new(|_| panic!("something was sent"))
 }
@@ -127,7 +127,7 @@ fn put(store: &Store, id: &str, login: &OAuthCredential) {
 }
 
 impl World {
-    /// Agents that hold the token `r1`, which has to be refreshed.
+    /// Agents that hold the token `r1`, which must be refreshed.
     fn new(agents: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let state = StateDirectory::at(directory.path());
@@ -168,7 +168,7 @@ impl World {
             clock,
             timeout: TIMEOUT,
         };
-        // Time that passes by itself, so that nobody waits for it.
+        // With the clock paused, time passes by itself, so the test never waits.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
@@ -238,7 +238,7 @@ impl World {
         self.record(refresh).map_or(State::None, |record| record.state)
     }
 
-    /// Records that `refresh` was used up in favour of `successor`, or is about to be sent.
+    /// Records that `refresh` was used up and replaced with `successor`, or is about to be sent.
     fn note(&self, refresh: &str, state: State, successor: Option<&str>) {
         let path = self.agents[0].canonical_path();
         let record = Record::new(state, &path, &ProfileId::from(PROFILE), NOW);
@@ -247,13 +247,13 @@ impl World {
         lock.write(&record).unwrap();
     }
 
-    /// What a process leaves that dies once it has the response to `refresh`.
+    /// Leaves the state of a process that crashed after it received the response to `refresh`.
     fn leave_response(&self, refresh: &str, body: &serde_json::Value) {
         self.note(refresh, State::Intent, None);
         self.leave_file(refresh, 200, body);
     }
 
-    /// Only the file of a response to `refresh`.
+    /// Leaves only the response file for `refresh`.
     fn leave_file(&self, refresh: &str, status: u16, body: &serde_json::Value) {
         let mut lock = self.agents[0].lock_for_refresh().unwrap();
         let mut file = lock.reserve(self.key(refresh)).unwrap();
@@ -265,7 +265,7 @@ impl World {
         self.agents.iter().map(|store| store.responses().unwrap().len()).sum()
     }
 
-    /// Everything on the disk but the stores and their backups.
+    /// Everything on the disk except the stores and their backups.
     fn other_files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut directories = vec![self.directory.path().to_owned()];
@@ -288,7 +288,7 @@ fn wanted(force: Force) -> Wanted {
     Wanted { force, ..Wanted::now(PROFILE.into()) }
 }
 
-/// A clock that stands still, and does something when it is looked at for the n-th time.
+/// A fixed clock that runs a function when it is read for the n-th time.
 struct Hook<F>(usize, AtomicUsize, F);
 
 impl<F: Fn() + Send + Sync> Hook<F> {
@@ -306,7 +306,7 @@ impl<F: Fn() + Send + Sync> Clock for Hook<F> {
     }
 }
 
-/// A clock that goes on by a second whenever it is looked at.
+/// A clock that advances by a second whenever it is read.
 struct Ticking(Timestamp, AtomicUsize);
 
 impl From<Timestamp> for Ticking {

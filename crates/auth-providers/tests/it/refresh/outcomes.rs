@@ -1,4 +1,4 @@
-//! What those who ask for a token get, and when nothing is sent for them.
+//! The results for callers that request a token, and when nothing is sent for them.
 
 use super::*;
 
@@ -116,7 +116,7 @@ fn a_valid_token_is_used_while_the_issuer_is_away() {
     assert_eq!(world.ask(&issuer).unwrap(), "access-of-r1");
     assert_eq!(world.ask(&nobody()).unwrap(), "access-of-r1");
     assert_eq!(issuer.sent().len(), 1);
-    // The control: it was the token's validity that helped.
+    // The control: only the token's validity made the difference.
     assert!(world.ask_as(0, &wanted(Force::No), &SOON, &issuer).is_err());
 }
 

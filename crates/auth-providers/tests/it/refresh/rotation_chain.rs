@@ -1,4 +1,5 @@
-//! A refresh token and its successors: which of them is alive, and what takes its place in our store.
+//! Rotation chains: which of a refresh token's successors is current, and which token replaces it
+//! in our store.
 
 use super::*;
 
@@ -10,7 +11,7 @@ fn what_was_stored_while_we_waited_is_adopted_and_recorded() {
     let adopted = world.ask_as(0, &wanted(Force::No), &clock, &nobody()).unwrap();
     assert_eq!(adopted, "access-of-r2");
     assert_eq!(world.record("r1").unwrap().successor, Some(world.key("r2")));
-    // So the copy in the other agent finds its way.
+    // So the copy in the other agent finds it.
     let healed = world.ask_as(1, &wanted(Force::No), &NOW, &nobody()).unwrap();
     assert_eq!(healed, "access-of-r2");
 }
@@ -39,7 +40,7 @@ fn a_used_up_token_is_healed_from_the_backup() {
     let world = World::new(1);
     put(&world.agents[0], PROFILE, &login("r2", LATER));
     world.note("r1", State::Consumed, Some("r2"));
-    // Clawdbot saves an old copy; it does not know of the backup.
+    // Clawdbot writes an old copy; it knows nothing about the backup.
     let old = std::fs::read_to_string(world.agents[0].path()).unwrap().replace("-r2", "-r1");
     let old = old.replace("\"r2\"", "\"r1\"").replace(&LATER.to_string(), &PAST.to_string());
     auth_store::write_atomic(world.agents[0].path(), old.as_bytes()).unwrap();
@@ -90,7 +91,7 @@ fn a_successor_that_may_be_in_a_store_that_cannot_be_read_is_not_said_to_be_gone
     assert!(damaged, "{refused:?}");
     assert_eq!(world.refresh_token(0), "r1");
 
-    // The control: where there is nothing else, a user has to log in.
+    // The control: without any other copy, a user has to log in.
     std::fs::remove_file(other).unwrap();
     let refused = world.ask(&nobody());
     assert!(matches!(refused, Err(RefreshError::NeedsLogin { .. })), "{refused:?}");
@@ -159,8 +160,8 @@ fn of_a_chain_that_closes_on_itself_nothing_of_another_account_or_login_is_taken
     }
 }
 
-/// Runs `wait` in another thread, and `meanwhile` once that waits for the lock on `file`. The
-/// kernel lists who waits; nothing else tells that somebody does.
+/// Runs `wait` in another thread, and `meanwhile` as soon as that waits for the lock on `file`.
+/// Only the kernel's list of waiting threads shows that.
 #[cfg(target_os = "linux")]
 fn while_it_waits<T: Send>(
     file: &std::path::Path,
@@ -240,7 +241,7 @@ fn what_became_of_the_end_of_a_chain_while_it_was_waited_for_is_found() {
 
 #[test]
 fn the_end_of_a_chain_that_nobody_has_is_finished_or_needs_a_login() {
-    // Its process died with the response: that is finished.
+    // Its process crashed with the response, which is finished here.
     let world = World::new(1);
     world.note("r1", State::Consumed, Some("r2"));
     let body = json!({"access_token": "a3", "refresh_token": "r3", "expires_in": 3600});

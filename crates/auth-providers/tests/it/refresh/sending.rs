@@ -1,4 +1,5 @@
-//! The request itself: what is sent, how often, under which locks, and what becomes of the response.
+//! The request itself: what is sent, how often, under which locks, and what happens to the
+//! response.
 
 use super::*;
 
@@ -9,7 +10,7 @@ fn a_lost_response_is_asked_for_three_times_and_then_by_the_next_caller() {
     let refused = world.ask(&issuer);
     assert!(matches!(refused, Err(RefreshError::Unavailable { .. })), "{refused:?}");
     assert_eq!((issuer.sent().len(), world.state("r1")), (3, State::Intent));
-    // Those who wait for it are told.
+    // The waiting callers get the same result.
     assert_eq!(world.record("r1").unwrap().code.as_deref(), Some("cut off"));
     assert_eq!((world.response_files(), world.refresh_token(0)), (0, "r1".to_owned()));
     assert_eq!(world.ask(&issuer).unwrap(), "a2");
@@ -69,7 +70,7 @@ fn a_directory_lock_lost_after_sending_does_not_lose_the_response() {
     let world = World::new(1).coexisting(Coexist::Always);
     let lock = world.agents[0].canonical_path().with_extension("json.lock");
     let issuer = Issuer::new(|_| {
-        // Somebody else has it now, and goes on having it.
+        // Another process holds it now, and keeps it.
         std::fs::remove_dir(&lock).unwrap();
         std::fs::create_dir(&lock).unwrap();
         tokens("a2", "r2")
@@ -170,7 +171,7 @@ fn a_store_that_could_not_be_written_is_found_out_before_anything_is_sent() {
     auth_store::write_atomic(&database, b"").unwrap();
     assert!(world.ask(&nobody()).is_err());
     std::fs::remove_file(&database).unwrap();
-    // Something stands where the next content goes.
+    // The path of the next content is occupied.
     let next = world.agents[0].path().with_file_name(".auth-profiles.json.new");
     std::fs::create_dir(&next).unwrap();
     let refused = world.ask(&nobody());
@@ -194,7 +195,7 @@ fn who_waited_for_a_request_that_was_not_answered_does_not_send_another() {
         let waiting = Ticking::from(NOW);
         let shared = world.ask_as(0, &wanted(Force::No), &waiting, &nobody());
         assert!(matches!(shared, Err(RefreshError::Unavailable { .. })), "{shared:?}");
-        // The controls: one who comes later sends, and so does one whose clock was set back.
+        // The controls: a later caller sends, and so does one whose clock was set back.
         let yesterday = Timestamp(NOW.0 - 86_400_000);
         for (clock, next) in [(NOW.plus(Duration::from_secs(1)), "r2"), (yesterday, "r3")] {
             let issuer = Issuer::new(|_| tokens("a2", next));
@@ -210,7 +211,8 @@ fn a_store_that_keeps_changing_is_given_up_after_five_restarts() {
     let world = World::new(1).coexisting(Coexist::Always);
     let connections = AtomicUsize::new(0);
     let store = world.agents[0].clone();
-    // Whenever the connection stands, somebody has taken the directory lock from us.
+    // Each time the connection is established, another process has taken the directory lock from
+    // us.
     let issuer = Issuer::behind(
         |_| {
             connections.fetch_add(1, Ordering::SeqCst);
@@ -258,7 +260,7 @@ fn why_nothing_came_is_recorded_for_those_who_wait() {
         let record = world.record("r1").unwrap();
         assert_eq!(record.state, state);
         assert!(record.code.as_ref().is_some_and(|it| it.contains(code)), "{record:?}");
-        // The next one is told the same without asking.
+        // The next caller gets the same result without a request.
         let told = format!("{:?}", world.ask(&nobody()));
         assert!(told.contains(code), "{told}");
     }
@@ -269,7 +271,7 @@ fn an_access_token_alone_is_not_put_into_another_login() {
     let world = World::new(1);
     let store = world.agents[0].clone();
     let issuer = Issuer::new(|_| {
-        // While we ask, a user logs in again.
+        // During our request, a user logs in again.
         let mut document = store.read().unwrap();
         document.renew(&PROFILE.into(), &Credential::OAuth(login("r9", LATER)));
         auth_store::write_atomic(store.path(), &document.to_bytes()).unwrap();
@@ -282,7 +284,8 @@ fn an_access_token_alone_is_not_put_into_another_login() {
 
 #[test]
 fn a_copy_under_another_name_gets_the_response_whatever_became_of_the_others() {
-    // One whose account the response is not for is left as it is, and the other is renewed.
+    // A login of an account other than the response's stays unchanged, and the other one is
+    // renewed.
     let world = World::new(1);
     let other = OAuthCredential { account_id: Some("you".to_owned()), ..login("r1", PAST) };
     put(&world.agents[0], "acme:other", &other);
@@ -293,7 +296,7 @@ fn a_copy_under_another_name_gets_the_response_whatever_became_of_the_others() {
     let left = world.agents[0].read().unwrap().credential(&"acme:other".into()).unwrap();
     assert_eq!(left.bearer().expose(), "access-of-r1");
 
-    // One that is another login's now is left as it is, and the copy is renewed.
+    // A profile that holds another login now stays unchanged, and the copy is renewed.
     let world = World::new(1);
     put(&world.agents[0], "acme:copy", &login("r1", PAST));
     let store = world.agents[0].clone();

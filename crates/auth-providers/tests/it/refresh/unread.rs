@@ -1,5 +1,5 @@
-//! Answers in shapes that nobody asked for: understood, or kept, and never thrown away with the
-//! only copy of a token in them.
+//! Responses in unexpected formats: understood, or kept, and never discarded with the only copy of
+//! a token in them.
 
 use std::fmt;
 use std::io::Write as _;
@@ -65,7 +65,7 @@ fn deflate(bytes: &[u8], has_frame: bool) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Brotli without compression (RFC 7932 §9.2): one block as it is, and an empty last one.
+/// Brotli without compression (RFC 7932 §9.2): one raw block, and an empty last one.
 fn brotli(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len() - 1).unwrap();
     assert!(length < 1 << 16);
@@ -84,7 +84,7 @@ fn and(member: &str) -> String {
 }
 
 impl World {
-    /// The bytes that are kept for a token at the first agent.
+    /// The response bytes that are kept for a token at the first agent.
     fn kept(&self, refresh: &str) -> Option<Vec<u8>> {
         let lock = self.agents[0].lock_for_refresh().unwrap();
         lock.kept_response(self.key(refresh)).unwrap().map(|kept| kept.body)
@@ -157,7 +157,7 @@ fn what_can_be_understood_is_merged_whatever_it_looks_like() {
     }
 }
 
-/// Shapes with tokens in them that are not merged by themselves.
+/// Formats with tokens in them that are not merged automatically.
 fn unread() -> Vec<Shape> {
     vec![
         Shape::new(TOKENS).status(500),
@@ -174,7 +174,7 @@ fn unread() -> Vec<Shape> {
     ]
 }
 
-/// Shapes that nobody can say anything of.
+/// Formats that cannot be read at all.
 fn sealed() -> Vec<Shape> {
     let zstd = [b"\x28\xb5\x2f\xfd\x04\x00".as_slice(), &gzip(TOKENS.as_bytes())].concat();
     vec![
@@ -211,7 +211,7 @@ fn what_is_not_understood_is_kept_and_the_old_token_is_not_sent_again() {
 
 #[test]
 fn what_has_no_token_in_it_is_not_kept() {
-    // The control of the test before.
+    // The control of the previous test.
     let page = "<html><body>Welcome to our hotel<a href='/?access_token=x'></a></body></html>";
     for shape in [
         Shape::new(page).with("content-type", "text/html"),
@@ -221,7 +221,7 @@ fn what_has_no_token_in_it_is_not_kept() {
         Shape::new(r#"{"data":{"id":7}}"#),
         Shape::new(gzip(b"out of order")).with("content-encoding", "gzip").status(502),
         Shape::new(b"\x28\xb5\x2f\xfd".as_slice()).with("content-encoding", "zstd").status(502),
-        // The token that was sent is no news.
+        // A repetition of the token that was sent does not count.
         Shape::new(r#"{"sent":{"refresh_token":"r1"}}"#).status(500),
         Shape::new(r#"{"refresh_token":null,"id_token":""}"#),
     ] {
@@ -331,7 +331,7 @@ fn a_newer_program_merges_what_an_older_one_kept() {
     world.note("r1", State::Unmerged, None);
     assert_eq!(world.ask(&nobody()).unwrap(), "n");
     assert_eq!((world.refresh_token(0).as_str(), world.kept("r1")), ("r2-of-it", None));
-    // And it may know it for a refusal.
+    // And it may recognize a refusal.
     let world = World::new(1);
     world.leave_file("r1", 400, &json!({"error": "invalid_grant"}));
     world.agents[0].lock_for_refresh().unwrap().keep_response(world.key("r1")).unwrap();
@@ -355,7 +355,7 @@ fn what_a_process_left_that_died_before_it_was_kept_is_kept_by_the_next() {
             assert_eq!(world.kept("r1").unwrap(), wrapped.to_string().as_bytes());
         }
     }
-    // The same beside a store whose other token is asked for.
+    // The same beside a store whose other token is requested.
     let world = World::new(1);
     put(&world.agents[0], PROFILE, &login("r9", PAST));
     world.leave_response("r1", &wrapped);
@@ -442,7 +442,7 @@ fn an_access_token_is_not_good_for_longer_than_it_says_itself() {
     assert_eq!(world.stored(0).expires, Some(NOW.plus(Duration::from_secs(2))));
 }
 
-/// What became of a response.
+/// The fate of a response.
 #[derive(Debug, PartialEq)]
 enum Fate {
     Stored,
@@ -450,7 +450,7 @@ enum Fate {
     Lost,
 }
 
-/// Gives `shape` to the driver, and looks where `refresh` is then.
+/// Passes `shape` to the driver, and checks where `refresh` is afterwards.
 fn fate(shape: &Shape, refresh: &str) -> Fate {
     let world = World::new(1);
     let issuer = Issuer::new(|_| shape.response());
@@ -465,7 +465,7 @@ fn fate(shape: &Shape, refresh: &str) -> Fate {
     if is_kept && again.sent().is_empty() { Fate::Kept } else { Fate::Lost }
 }
 
-/// A token response in whatever shape, the refresh token in it, and its text.
+/// A token response in any format, the refresh token in it, and its text.
 fn responses() -> impl Strategy<Value = (Shape, String, String)> {
     let statuses = [200, 201, 203, 206, 302, 400, 401, 403, 408, 429, 500, 502, 503];
     let token = "[A-Za-z0-9_~+/=-]{12,40}";
@@ -532,7 +532,7 @@ proptest! {
 
 #[test]
 fn what_is_lost_is_seen() {
-    // The control of the property: nothing in these says that there is a token.
+    // The control of the property: nothing in these looks like a token.
     for text in ["<html>Welcome to our hotel</html>", r#"{"r":"r2-of-it"}"#] {
         assert_eq!(fate(&Shape::new(text), "r2-of-it"), Fate::Lost, "{text}");
     }

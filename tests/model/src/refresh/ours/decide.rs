@@ -1,5 +1,5 @@
-//! What a process decides about a token: after its lock, under the directory, and what is left of one
-//! that died.
+//! The decisions of a process about a token: after taking its lock, under the directory lock, and
+//! in crash recovery.
 
 use super::super::issuer::Reply;
 use super::super::state::{
@@ -47,7 +47,7 @@ impl Refresh {
             Record::Rejected => self.end(state, id, End::Rejected),
             Record::Consumed(..) => match self.chain(state, agent, key) {
                 Ok((end, named)) => go(state, id, At::Find(end, named, 0)),
-                // What was received last is the best there is.
+                // The token received last is the best choice.
                 Err(all) => {
                     let documents = state.stores.iter().chain(&state.backups).flatten().flatten();
                     let own = documents.filter(|login| all & (1 << login.refresh) != 0);
@@ -115,8 +115,8 @@ impl Refresh {
         go(state, id, At::Intend);
     }
 
-    /// `left_behind::finish_left_behind`: the answer of another token beside a store that we have
-    /// locked, whose process died before it could record what came of it.
+    /// `recovery::recover_crashed`: the response of another token beside the locked store, whose
+    /// process crashed before it could record the outcome.
     pub(super) fn left_behind(
         &self,
         state: &State,

@@ -1,11 +1,11 @@
-//! Records, and what they say of a token and its successors.
+//! Records, and rotation chains.
 
 use super::super::state::{Login, Record, State, TOKENS, Token};
 use super::super::{Refresh, index};
 use crate::mistakes::Mistake;
 
 impl Refresh {
-    /// `lineage::relation`.
+    /// `rotation_chain::relation`.
     pub(super) fn is_successor(
         &self,
         state: &State,
@@ -34,8 +34,8 @@ impl Refresh {
             && !(other.obtained != current.obtained && is_own())
     }
 
-    /// `lineage::chain`: its end, and the agent that the last record names; or all of a chain
-    /// that closes.
+    /// `rotation_chain::chain`: its end, and the agent that the last record names; or all tokens of
+    /// a cycle.
     pub(super) fn chain(&self, state: &State, agent: u8, from: Token) -> Result<(Token, u8), u16> {
         let mut seen = 1_u16 << from;
         let mut end = (from, agent);
@@ -49,7 +49,7 @@ impl Refresh {
         Ok(end)
     }
 
-    /// `lineage::leads_to`.
+    /// `rotation_chain::leads_to`.
     pub(super) fn leads_to(&self, state: &State, agent: u8, from: Token, to: Token) -> bool {
         let mut seen = 1_u16 << from;
         let mut key = from;
@@ -74,13 +74,13 @@ impl Refresh {
         state.records[self.slot(agent, token)]
     }
 
-    /// Where the record and the lock of a token are.
+    /// The index of the record and the lock of a token.
     pub(in crate::refresh) fn slot(&self, agent: u8, token: Token) -> usize {
         let of = if self.makes(Mistake::RecordsPerAgent) { index(agent) } else { 0 };
         of * TOKENS + index(token)
     }
 
-    /// Which of the answer files is a token's.
+    /// The index of a token's response file.
     pub(super) fn file(&self, token: Token) -> usize {
         if self.makes(Mistake::OneAnswerFilePerAgent) { 0 } else { index(token) }
     }

@@ -1,4 +1,4 @@
-//! A process of ours, step by step, as `auth_providers::refresh` does it.
+//! One of our processes, step by step, as `auth_providers::refresh` does it.
 
 mod decide;
 mod lineage;
@@ -19,7 +19,7 @@ use settle::note_overwritten;
 const ATTEMPTS: u8 = 6;
 
 impl Refresh {
-    /// Whether the process could go on now.
+    /// Whether the process can perform a step now.
     pub(super) fn is_enabled(&self, state: &State, id: u8) -> bool {
         let process = &state.processes[index(id)];
         let target = index(process.store.unwrap_or(process.agent));
@@ -53,7 +53,7 @@ impl Refresh {
         }
     }
 
-    /// Does the next step of a process that [is enabled](Self::is_enabled).
+    /// Performs the next step of a process that [is enabled](Self::is_enabled).
     pub(super) fn step(&self, state: &mut State, id: u8) {
         let process = state.processes[index(id)].clone();
         let Process { agent, profile, .. } = process;
@@ -404,7 +404,7 @@ impl Refresh {
 }
 
 impl Process {
-    /// The token that the process is about.
+    /// The token that the process works on.
     fn key(&self) -> Token {
         self.older.or(self.lock).unwrap_or(0)
     }
@@ -434,7 +434,7 @@ fn merging(task: Task, reply: Reply) -> At {
     }
 }
 
-/// Notes what an agent's store holds for those of ours who have its directory.
+/// Records the content of an agent's store for those of our processes that hold its directory.
 pub(super) fn note_seen(state: &mut State, agent: u8) {
     let store = state.stores[index(agent)];
     for (id, process) in (0_u8..).zip(&mut state.processes) {

@@ -1,4 +1,4 @@
-//! Sending a token: what arrives at the issuer, and what does not come back.
+//! Sending a token: what arrives at the issuer, and which responses are lost.
 
 use super::super::issuer::{Kind, Reply, Status, Who};
 use super::super::state::{
@@ -8,8 +8,8 @@ use super::super::{Refresh, index};
 use super::{go, lock_store};
 use crate::mistakes::Mistake;
 
-/// How often a token is sent again when no answer came. The code does it twice; the second time
-/// differs from the first in nothing that the model knows.
+/// How often a token is sent again after a lost response. The code does it twice; in the model the
+/// second time would not differ from the first.
 const REPLAYS: u8 = 1;
 
 impl Refresh {
@@ -42,7 +42,7 @@ impl Refresh {
         go(state, id, At::Store(reply));
     }
 
-    /// The token arrives at the issuer. Whether that was right is judged here.
+    /// The token arrives at the issuer. This checks whether sending it was correct.
     pub(super) fn spend(&self, state: &mut State, id: u8, key: Token) -> Reply {
         let Process { agent, profile, .. } = state.processes[index(id)];
         if !self.scope.keeps_directory
@@ -82,7 +82,7 @@ impl Refresh {
         lock_store(state, id, agent, Task::Merge(reply));
     }
 
-    /// The request arrives, and no answer comes.
+    /// The request arrives, and the response is lost.
     pub(in crate::refresh) fn lose(&self, state: &mut State, id: u8, replays: u8) {
         let process = &state.processes[index(id)];
         let (agent, key) = (process.agent, process.lock.unwrap_or(0));

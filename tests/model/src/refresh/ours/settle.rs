@@ -1,4 +1,5 @@
-//! What an answer means for a store: reading it, merging into it, and having written it.
+//! The effect of a response on a store: reading it, merging into it, and the steps after writing
+//! it.
 
 use super::super::issuer::{Reply, Status, Who};
 use super::super::state::{At, Document, End, Login, PROFILES, State, Task, Token, Wrongs};
@@ -80,7 +81,7 @@ impl Refresh {
             }
             _ => {}
         }
-        // What is there already is written again: the backup may not have it.
+        // Tokens that are already there are written again, because the backup may not have them.
         if touched == 0 {
             self.written(state, id, task, reply, successor);
         } else {
@@ -107,7 +108,7 @@ impl Refresh {
         login.refresh == sent || self.leads_to(state, agent, login.refresh, sent)
     }
 
-    /// `settle::merge`: the token that took the place of `sent`, and the profiles written.
+    /// `apply::merge`: the token that replaced `sent`, and the profiles to write.
     pub(super) fn merge(
         &self,
         state: &State,
@@ -159,7 +160,7 @@ impl Refresh {
         (successor, touched)
     }
 
-    /// The store is as the task wants it.
+    /// The store has the content that the task wants.
     pub(super) fn written(
         &self,
         state: &mut State,
@@ -181,7 +182,7 @@ impl Refresh {
         }
     }
 
-    /// Somebody else's token is in our store: start again with it.
+    /// Our store has another process's token: start again with it.
     pub(super) fn adopted(&self, state: &mut State, id: u8, access: Option<u8>) {
         match access {
             Some(access) if self.makes(Mistake::StopAtExpiredAdoption) => {
@@ -195,8 +196,8 @@ impl Refresh {
     }
 }
 
-/// Judges what was just written over. An issuer that gives grace may leave a login with several
-/// living tokens; then one of them in the place of another takes nothing away.
+/// Judges the content that was just overwritten. An issuer with a grace period may leave a login
+/// with several live tokens; then replacing one of them with another loses nothing.
 pub(super) fn note_overwritten(
     state: &mut State,
     replaced: Document,
