@@ -1,5 +1,6 @@
 //! Two users of one machine, for real: one whom the binary runs for, and one who attacks. They have ids that no
 //! account has, so nothing is installed. Only the administrator can be two users.
+#![expect(clippy::print_stderr, reason = "what was not tested must be seen")]
 
 use std::fs;
 use std::io::Write as _;
@@ -37,7 +38,7 @@ impl TwoUsers {
         let mut sandbox = Sandbox::new();
         let root = sandbox.root().to_owned();
         if fs::metadata(&root).expect("the sandbox").uid() != 0 {
-            println!("NOT RUN: only the administrator can be two users");
+            eprintln!("NOT RUN: only the administrator can be two users");
             return None;
         }
         let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();

@@ -238,7 +238,8 @@ fn end(mut stream: &TcpStream) -> std::io::Result<()> {
 }
 
 fn refuse(mut stream: &TcpStream, status: u16, headers: &[(&str, &str)], body: &str) -> bool {
-    let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let more: String =
+        headers.iter().flat_map(|(name, value)| [*name, ": ", *value, "\r\n"]).collect();
     let head = format!(
         "HTTP/1.1 {status} -\r\ncontent-type: application/json\r\n{more}content-length: {}\r\n\r\n",
         body.len()

@@ -419,7 +419,8 @@ fn runnable(said: &str) -> Option<String> {
 /// Runs a command of a finding as a user would: they log in in a browser, and paste what is asked for.
 fn follow(house: &House, command: &str) {
     let sandbox = &house.sandbox;
-    let script = format!("clawdbot() {{ {:?} \"$@\"; }}\n{command}", e2e::sandbox::binary());
+    let binary = e2e::sandbox::binary();
+    let script = format!("clawdbot() {{ '{}' \"$@\"; }}\n{command}", binary.display());
     let words: Vec<_> = command.split(' ').collect();
     if words.starts_with(&["clawdbot", "models", "auth", "login"]) {
         let more: Vec<_> = words[4..].iter().copied().chain(["--no-browser"]).collect();

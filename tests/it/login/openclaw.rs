@@ -47,14 +47,17 @@ fn is_shared() -> Value {
 }
 
 /// What is below a directory: each file with its content.
+/// A database that cannot be read: what the message says of it, and what makes it.
+type Case<'a> = (&'static str, &'a dyn Fn(&Sandbox));
+
 fn tree(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut all = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
-            all.extend(tree(&path))
+            all.extend(tree(&path));
         } else {
-            all.push((path.clone(), fs::read(&path).unwrap()))
+            all.push((path.clone(), fs::read(&path).unwrap()));
         }
     }
     all.sort();
@@ -208,7 +211,7 @@ fn a_database_that_cannot_be_read_is_named_and_nothing_is_stored() {
         let content = json!({"store": {"version": 2, "profiles": {}}, "rows": is_shared()});
         database("shared", &shared(sandbox), SHARED, &content);
     };
-    let cases: [(&str, &dyn Fn(&Sandbox)); 8] = [
+    let cases: [Case<'_>; 8] = [
         ("cut off", &cut),
         ("is damaged", &garbled),
         ("later OpenClaw (schema 19", &newer),

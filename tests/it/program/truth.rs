@@ -82,7 +82,7 @@ impl Home {
         let reference =
             |place: Value| json!({"type": "api_key", "provider": "demo", "keyRef": place});
         let record = |state| {
-            let records = StateDirectory::at(&self.sandbox.state()).records();
+            let records = StateDirectory::at(self.sandbox.state()).records();
             let key =
                 TokenKey::new(&issuer.token_endpoint(), CLIENT, &tokens.refresh.as_str().into());
             let now = i64::try_from(now_ms()).unwrap();
@@ -130,7 +130,7 @@ impl Home {
         let later = now_ms() + 600_000;
         match state {
             It::InCooldown => {
-                drop(self.usage.insert(id.to_owned(), json!({"cooldownUntil": later})))
+                drop(self.usage.insert(id.to_owned(), json!({"cooldownUntil": later})));
             }
             It::Disabled => drop(self.usage.insert(
                 id.to_owned(),
@@ -243,7 +243,6 @@ fn time_over(count: usize, words: &[&str]) -> Duration {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "it measures how the time grows")]
 fn the_texts_of_many_profiles_grow_with_their_number_and_no_faster() {
     for words in [&["models", "status"][..], &["models", "auth", "list"]] {
         let (few, many) = (time_over(1_000, words), time_over(10_000, words));

@@ -55,8 +55,9 @@ fn stores_their_key(sandbox: &Sandbox, _: &Finished) -> bool {
 fn refused(store: &Path) -> Vec<u8> {
     let record = Record::new(State::Rejected, store, &"demo:alice".into(), Timestamp(1));
     let text = serde_json::to_string(&record).unwrap();
-    let sum: String = Sha256::digest(&text)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{text} {sum}\n").into_bytes()
+    let digest = Sha256::digest(&text);
+    let sum = u64::from_be_bytes(digest[..8].try_into().unwrap());
+    format!("{text} {sum:016x}\n").into_bytes()
 }
 
 /// A home in which every bait would be eaten, and the baits.

@@ -79,6 +79,9 @@ fn run(both: &TwoUsers, starter: &Starter) -> Finished {
 
 const STARTERS: usize = 5;
 
+/// What an attack is, and what makes it.
+type Attack<'a> = (&'static str, &'a dyn Fn(&TwoUsers, &Path));
+
 #[test]
 fn no_program_that_another_user_can_change_is_started() {
     for number in 0..STARTERS {
@@ -87,10 +90,10 @@ fn no_program_that_another_user_can_change_is_started() {
         let said = run(&both, &starter);
         assert!(mark.exists(), "{}: {said:#?}", starter.name);
 
-        let attacks: [(&str, &dyn Fn(&TwoUsers, &Path)); 6] = [
+        let attacks: [Attack<'_>; 6] = [
             ("everybody may write to it", &|_, program| set_mode(program, 0o777)),
             ("the group may write to it", &|both, program| {
-                open_to(program, 0o775, both.attacker.team)
+                open_to(program, 0o775, both.attacker.team);
             }),
             ("it is of another user", &|both, program| both.attacker.owns(program)),
             ("everybody may write to its folder", &|both, program| {

@@ -13,7 +13,7 @@ use super::World;
 /// What a socket answers to a request without any token.
 fn at_socket(path: &std::path::Path, target: &str) -> String {
     let mut stream = UnixStream::connect(path).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     let body = "{\"model\":\"m\"}";
     let text = format!(
         "POST {target} HTTP/1.1\r\nhost: sink\r\nconnection: close\r\n\

@@ -13,15 +13,15 @@ fn the_page_opens_by_a_link_that_is_good_once_and_shows_who_is_next() {
     let mut running = world.sandbox.start(&["serve", "--listen", "127.0.0.1:0", "--open"]);
     let mut lines = std::iter::from_fn(|| running.next_line());
     let base = lines.next().unwrap().trim_start_matches("listening on ").to_owned();
-    let line = lines.find(|line| line.contains("/?once=")).unwrap();
-    let link = line.split(": ").nth(1).unwrap().to_owned();
+    let shown = lines.find(|line| line.contains("/?once=")).unwrap();
+    let address = shown.split(": ").nth(1).unwrap().to_owned();
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let url = format!("{base}/acme/chat/completions");
     assert_eq!(http::send("POST", &url, &headers, b"{\"model\":\"m\"}").unwrap().status, 200);
 
     let browser = Browser::start();
-    browser.open(&link);
+    browser.open(&address);
     assert_eq!(browser.address(), format!("{base}/"));
     let shown = browser.text("body");
     assert!(shown.contains("acme:key-one") && shown.contains("in cooldown"), "{shown}");
@@ -35,7 +35,7 @@ fn the_page_opens_by_a_link_that_is_good_once_and_shows_who_is_next() {
     let loaded = "return performance.getEntriesByType('resource').length + document.scripts.length";
     assert_eq!(browser.evaluate(loaded), 0);
     // Again, and from elsewhere: nothing.
-    assert_eq!(http::get(&link).unwrap().status, 403);
+    assert_eq!(http::get(&address).unwrap().status, 403);
     assert_eq!(http::get(&format!("{base}/")).unwrap().status, 401);
     let answer = http::send("GET", &format!("{base}/"), &headers, &[]).unwrap();
     assert_eq!(answer.status, 403);

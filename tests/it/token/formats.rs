@@ -115,7 +115,7 @@ fn of_shell(
 ) -> BTreeMap<String, String> {
     let mut script = script.to_owned();
     for name in variables.keys() {
-        script += &format!("\nprintf '%s\\0' \"${name}\"");
+        script.extend(["\nprintf '%s\\0' \"$", name, "\""]);
     }
     let directory = tempfile::tempdir().unwrap();
     let output = piped(Path::new(shell), &[], directory.path(), &script);
@@ -136,11 +136,11 @@ fn every_shell_reads_back_what_was_printed() {
     let fish = printed(&sandbox, values.len(), "fish");
     assert_eq!(of_shell("fish", &fish, &variables), variables);
     // The same lines are for `models auth token --format env`.
-    for number in 0..HOSTILE.len() {
+    for (number, value) in values.iter().enumerate().take(HOSTILE.len()) {
         let provider = format!("v{number}");
         let args = ["models", "auth", "token", "--format", "env", "--provider", &provider];
         let line = sandbox.run(&args).expect_code(0).stdout.clone();
-        let one = [(format!("V{number}_API_KEY"), values[number].clone())].into();
+        let one = [(format!("V{number}_API_KEY"), value.clone())].into();
         for shell in ["sh", "bash", "zsh"] {
             assert_eq!(of_shell(shell, &line, &one), one, "{shell}");
         }
@@ -148,7 +148,7 @@ fn every_shell_reads_back_what_was_printed() {
     // The control: without quotes they are something else.
     let naive: String = variables
         .iter()
-        .map(|(name, value)| format!("export {name}={value} 2>/dev/null\n"))
+        .flat_map(|(name, value)| ["export ", name, "=", value, " 2>/dev/null\n"])
         .collect();
     let output = Command::new("sh").args(["-c", &naive]).stdin(Stdio::null()).output().unwrap();
     assert!(!output.status.success() || !output.stderr.is_empty(), "the values are not hostile");
@@ -164,7 +164,7 @@ fn powershell_reads_back_what_was_printed() {
     let (sandbox, variables) = home(&values);
     let mut script = printed(&sandbox, values.len(), "powershell");
     for name in variables.keys() {
-        script += &format!("\n[Console]::Out.Write(\"$($env:{name})`0\")");
+        script.extend(["\n[Console]::Out.Write(\"$($env:", name, ")`0\")"]);
     }
     let directory = tempfile::tempdir().unwrap();
     let args = ["-NoProfile", "-NonInteractive", "-Command", "-"];
@@ -201,8 +201,10 @@ fn readers_of_env_files_read_back_what_was_printed_and_what_they_read_differentl
         assert!(run.stderr.contains("--shell sh"), "{run:#?}");
     }
     // The control: with them in single quotes the readers do not agree.
-    let naive: String =
-        others.iter().enumerate().map(|(number, value)| format!("V{number}='{value}'\n")).collect();
+    let naive = others
+        .iter()
+        .enumerate()
+        .fold(String::new(), |all, (number, value)| format!("{all}V{number}='{value}'\n"));
     let node = piped(Path::new("node"), &["read.mjs"], &peers(), &naive);
     assert_ne!(node, piped(&python, &["read.py"], &peers(), &naive));
 }

@@ -70,7 +70,7 @@ impl Check {
     fn path(&mut self, value: &Value, key: &[Step]) {
         let part = value.as_str().and_then(unresolved).filter(|part| !part.starts_with("${"));
         if let Some(part) = part {
-            self.tell(key, &format!("is no path: `{part}` stands for nothing here"));
+            self.tell(key, format!("is no path: `{part}` stands for nothing here"));
         }
     }
 

@@ -237,7 +237,7 @@ struct Plan {
 /// The decision for a login.
 enum Chosen {
     /// Store this credential; the flag says whether it equals the one in the file.
-    Take(Credential, bool),
+    Take(Box<Credential>, bool),
     LeftOut(String),
     NotRenewable,
     Declined,
@@ -279,7 +279,7 @@ impl Plan {
             credential => checked(&foreign, credential)?,
         };
         let (credential, is_as_written) = match chosen {
-            Chosen::Take(credential, is_as_written) => (credential, is_as_written),
+            Chosen::Take(credential, is_as_written) => (*credential, is_as_written),
             Chosen::LeftOut(reason) => {
                 self.leave_out(name, reason);
                 return Ok(());
@@ -460,7 +460,7 @@ fn checked(foreign: &Foreign, credential: &Credential) -> Result<Chosen, CliErro
         return Ok(Chosen::LeftOut(format!("its key is in a variable of an odd name: {reason}")));
     }
     if let Credential::Reference(_) = credential {
-        return Ok(Chosen::Take(credential.clone(), true));
+        return Ok(Chosen::Take(Box::new(credential.clone()), true));
     }
     let noun = if credential.kind() == Kind::ApiKey { "key" } else { "token" };
     let of = option("--provider", &foreign.provider);
@@ -499,7 +499,7 @@ fn checked(foreign: &Foreign, credential: &Credential) -> Result<Chosen, CliErro
     // Spaces around a token are stored, but are not part of the output.
     let is_as_written = is_same(&cleaned, credential);
     let taken = if is_as_written { credential.clone() } else { cleaned };
-    Ok(Chosen::Take(taken, is_as_written))
+    Ok(Chosen::Take(Box::new(taken), is_as_written))
 }
 
 /// The part of a login that is stored, according to the user's choice.
@@ -510,7 +510,7 @@ fn chosen(
     context: &Context,
 ) -> Result<Chosen, CliError> {
     let Credential::OAuth(login) = &foreign.credential else {
-        return Ok(Chosen::Take(foreign.credential.clone(), true));
+        return Ok(Chosen::Take(Box::new(foreign.credential.clone()), true));
     };
     for token in [&login.access, &login.refresh] {
         if !auth_store::trim(token.expose()).bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -532,9 +532,9 @@ fn chosen(
         if token.is_blank() {
             return Chosen::LeftOut("there is no access token in it".to_owned());
         }
-        Chosen::Take(Credential::Token { token, expires: login.expires }, false)
+        Chosen::Take(Box::new(Credential::Token { token, expires: login.expires }), false)
     };
-    let whole = || Chosen::Take(foreign.credential.clone(), true);
+    let whole = || Chosen::Take(Box::new(foreign.credential.clone()), true);
     if args.access_only {
         return Ok(access_only());
     }

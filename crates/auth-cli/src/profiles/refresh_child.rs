@@ -49,15 +49,13 @@ pub fn credential(
             context.say("Refreshing the token: the issuer is slow. Ctrl-C is safe.");
         }
     };
-    let sender = |lock, wanted: &Wanted, provider: &Provider| match Launch::for_provider(
-        provider, context,
-    ) {
-        Some(launch) => launch.send((lock, wanted), agent, provider, sink, &is_slow),
-        None => {
-            let http = Noted::new(&*sink.http, &provider.id, &wanted.profile, agent, context);
-            let refreshing = RefreshContext { http: &http, ..sink.refresh_context() };
-            Ok(refresh::send_blocking(lock, wanted, provider, refreshing)?)
+    let sender = |lock, wanted: &Wanted, provider: &Provider| {
+        if let Some(launch) = Launch::for_provider(provider, context) {
+            return launch.send((lock, wanted), agent, provider, sink, &is_slow);
         }
+        let http = Noted::new(&*sink.http, &provider.id, &wanted.profile, agent, context);
+        let refreshing = RefreshContext { http: &http, ..sink.refresh_context() };
+        Ok(refresh::send_blocking(lock, wanted, provider, refreshing)?)
     };
     let credential = sink
         .credential_by(wanted, sender)

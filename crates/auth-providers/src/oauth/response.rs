@@ -24,7 +24,7 @@ pub enum TokenResponse {
         /// The issuer's explanation, shortened and cleaned.
         description: Option<String>,
     },
-    /// The issuer wants the user to log in again before it renews anything (OpenID Connect Core
+    /// The issuer wants the user to log in again before it renews anything (`OpenID` Connect Core
     /// §3.1.2.6). The token itself may be good.
     LoginRequired {
         /// The error code, as the issuer wrote it.
@@ -293,7 +293,7 @@ const REJECTED: [&str; 13] = [
     "invalid_token",
 ];
 
-/// Codes that want the user at the browser once more (OpenID Connect Core §3.1.2.6; the last three
+/// Codes that want the user at the browser once more (`OpenID` Connect Core §3.1.2.6; the last three
 /// are Auth0's, RFC 9470's and Google's).
 const LOGIN_REQUIRED: [&str; 7] = [
     "interaction_required",

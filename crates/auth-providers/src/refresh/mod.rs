@@ -137,7 +137,7 @@ fn prepare(
     for _ in attempts {
         let now = context.clock.now();
         let current = match look(&context.store.read()?, wanted, provider, now)? {
-            Look::Done(credential) => return Ok(Prepared::Valid(credential)),
+            Look::Done(credential) => return Ok(Prepared::Valid(*credential)),
             Look::Login(current) => current,
         };
         let forced = wanted.forces(&current.login);

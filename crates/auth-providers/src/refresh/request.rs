@@ -131,7 +131,7 @@ pub fn not_asked(profile: &ProfileId, note: EndpointNote) -> RefreshError {
 /// What a refresh found in the store.
 pub(super) enum Look {
     /// There is nothing to refresh: use this credential as it is.
-    Done(Credential),
+    Done(Box<Credential>),
     Login(Box<Current>),
 }
 
@@ -148,7 +148,7 @@ pub(super) fn look(
         .ok_or_else(|| RefreshError::UnknownProfile { profile: profile.clone() })?;
     let unless_ended = |credential: Credential, reason: &'static str| {
         if credential.is_valid(now) {
-            Ok(Look::Done(credential))
+            Ok(Look::Done(Box::new(credential)))
         } else {
             Err(RefreshError::NeedsLogin { profile: profile.clone(), reason })
         }
@@ -182,13 +182,13 @@ pub(super) fn look(
         Err(TargetError::Incomplete { .. })
             if !wanted.forces(&login) && Credential::OAuth(login.clone()).is_valid(now) =>
         {
-            Ok(Look::Done(Credential::OAuth(login)))
+            Ok(Look::Done(Box::new(Credential::OAuth(login))))
         }
         Err(target @ TargetError::Foreign(_)) if !wanted.forces(&login) => {
             // Its access token is good until its end.
             let usable = Credential::OAuth(login);
             if usable.is_valid(now.plus(wanted.at_least)) {
-                return Ok(Look::Done(usable));
+                return Ok(Look::Done(Box::new(usable)));
             }
             Err(RefreshError::Target { profile: profile.clone(), target })
         }

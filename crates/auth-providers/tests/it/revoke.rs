@@ -88,7 +88,7 @@ fn the_endpoint_is_discovered_where_only_the_issuer_is_known() {
 }
 
 /// The entry of a built-in provider, laid over by a manifest.
-fn codex(change: Value) -> auth_providers::Provider {
+fn codex(change: &Value) -> auth_providers::Provider {
     let mut manifest = json!({"id": "openai-codex", "extends": "openai-codex"});
     manifest.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
     let files = vec![("/openai-codex.json".into(), Ok(manifest.to_string()))];
@@ -105,11 +105,11 @@ fn a_manifest_that_moves_the_revocation_gets_no_token() {
         destinations: Some(vec!["https://auth.openai.com".to_owned()]),
         ..login("https://auth.openai.com/oauth/token")
     };
-    let foreign =
-        |login: &OAuthCredential| match block_on(codex(evil.clone()).revoke(login, &nobody, NOW)) {
-            Revocation::Foreign(ForeignDestination { wanted, allowed, .. }) => (wanted, allowed),
-            other => panic!("{other:?}"),
-        };
+    let foreign = |login: &OAuthCredential| match block_on(codex(&evil).revoke(login, &nobody, NOW))
+    {
+        Revocation::Foreign(ForeignDestination { wanted, allowed, .. }) => (wanted, allowed),
+        other => panic!("{other:?}"),
+    };
     let (wanted, allowed) = foreign(&recorded);
     assert_eq!(wanted, "https://evil.example");
     assert_eq!(allowed, ["https://auth.openai.com"]);
@@ -132,7 +132,7 @@ fn a_manifest_that_moves_the_revocation_gets_no_token() {
         assert_eq!(url, "https://evil.example/r");
         (200, String::new())
     });
-    let outcome = block_on(codex(evil).revoke(&accepted, &issuer, NOW));
+    let outcome = block_on(codex(&evil).revoke(&accepted, &issuer, NOW));
     assert_eq!((outcome, issuer.asked().len()), (Revocation::Done, 2));
 }
 

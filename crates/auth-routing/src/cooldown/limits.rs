@@ -212,15 +212,12 @@ fn decoded(text: &str) -> String {
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let byte = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match byte.filter(u8::is_ascii) {
-            Some(byte) => {
-                out.push(byte.into());
-                out.push_str(&part[2..]);
-            }
-            None => {
-                out.push('%');
-                out.push_str(part);
-            }
+        if let Some(byte) = byte.filter(u8::is_ascii) {
+            out.push(byte.into());
+            out.push_str(&part[2..]);
+        } else {
+            out.push('%');
+            out.push_str(part);
         }
     }
     out

@@ -170,7 +170,7 @@ mod tests {
         log.record(&event(1)).unwrap();
         let mut bytes = std::fs::read(log.path()).unwrap();
         bytes.extend_from_slice(b"{\"at\":2,\"wh");
-        std::fs::write(log.path(), bytes).unwrap();
+        crate::write_atomic(log.path(), &bytes).unwrap();
         log.record(&event(3)).unwrap();
         assert_eq!(log.read().unwrap(), (vec![event(1), event(3)], 1));
     }

@@ -150,7 +150,7 @@ fn clawdbots_lock_is_kept_where_another_program_was_seen_within_a_week() {
     let now = SystemClock.now();
     remember(&|memory| memory.foreign_write_at = now.minus(WEEK));
     assert!(!is_kept(Coexist::Auto));
-    remember(&|memory| memory.foreign_write_at = now.minus(WEEK - Duration::from_mins(1)));
+    remember(&|memory| memory.foreign_write_at = now.minus(WEEK).plus(Duration::from_mins(1)));
     assert!(is_kept(Coexist::Auto));
 
     // It had its lock.

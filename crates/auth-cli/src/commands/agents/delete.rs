@@ -50,10 +50,8 @@ pub fn run(args: &AgentsDeleteArgs, invocation: &Invocation<'_>) -> Result<Repor
     let removed = forget(&agent.id, &config, invocation)?;
     let sink = sink::for_agent(&agent, &config, context)?;
     let mut revoked = Vec::new();
-    if others.same_store.is_none() {
-        if args.revoke {
-            revoked = revoke(&going, &others, &sink, &agent, context)?;
-        }
+    if others.same_store.is_none() && args.revoke {
+        revoked = revoke(&going, &others, &sink, &agent, context)?;
     }
     let copy = Copy::for_agent(&agent, &others, context);
     keep(&agent, &copy, &sink, context)?;

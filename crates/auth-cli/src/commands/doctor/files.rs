@@ -305,7 +305,7 @@ fn private(
     }
     let shown = show(path, examination);
     if code == STATE && found.uid() == 0 && !rustix::process::geteuid().is_root() {
-        return of_administrator(path, &found, examination);
+        return Some(of_administrator(path, &found, examination));
     }
     if found.uid() != rustix::process::geteuid().as_raw() {
         let what = format!("{shown} belongs to another user ({})", found.uid());
@@ -339,11 +339,7 @@ fn private(
 
 /// A state directory that the administrator made, such as a volume of Kubernetes with an `fsGroup`.
 #[cfg(unix)]
-fn of_administrator(
-    path: &Path,
-    found: &fs::Metadata,
-    examination: &Examination<'_>,
-) -> Option<Finding> {
+fn of_administrator(path: &Path, found: &fs::Metadata, examination: &Examination<'_>) -> Finding {
     use std::os::unix::fs::MetadataExt as _;
     let what = format!(
         "{} belongs to the administrator, mode {:03o}, group {}",
@@ -351,12 +347,10 @@ fn of_administrator(
         found.mode() & 0o777,
         found.gid()
     );
-    Some(
-        Finding::new("state_of_administrator", Severity::Note, what)
-            .costs("members of its group can put files there; files of other users are not read")
-            .at(path)
-            .command("for a directory of your own: export CLAWDBOT_STATE_DIR=DIRECTORY"),
-    )
+    Finding::new("state_of_administrator", Severity::Note, what)
+        .costs("members of its group can put files there; files of other users are not read")
+        .at(path)
+        .command("for a directory of your own: export CLAWDBOT_STATE_DIR=DIRECTORY")
 }
 
 #[cfg(not(unix))]

@@ -169,7 +169,7 @@ Two tools with one refresh token log each other out. A login of its own for each
   clawdbot models auth login --provider openai-codex")]
 pub struct ImportArgs {
     /// `codex`, `claude`, `qwen`, `gemini`, `openclaw`, or the path of a file of one of them, of
-    /// opencode, pi, CLIProxyAPI or Clawdbot
+    /// opencode, pi, `CLIProxyAPI` or Clawdbot
     #[arg(long, value_name = "TOOL|PATH")]
     pub from: String,
     /// Import only the access token: it works until it expires

@@ -151,7 +151,7 @@ fn a_login_is_asked_about_only_where_it_came_from() {
     let (outcomes, asked) = run(targets, &own, Ok((200, "{}")));
     let statuses: Vec<_> = outcomes.iter().map(|it| it.status).collect();
     assert_eq!(statuses, ["unknown", "unknown", "unknown", "ok", "unknown", "unknown"]);
-    let urls: Vec<_> = asked.iter().map(|it| it.url()).collect();
+    let urls: Vec<_> = asked.iter().map(HttpRequest::url).collect();
     assert_eq!(urls, ["https://a.example/u"]);
     // The control: the built-in login is probed at its own provider.
     let (outcomes, asked) =

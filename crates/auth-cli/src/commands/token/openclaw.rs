@@ -96,10 +96,10 @@ impl Wanted {
     /// A provider alone is what routing chooses of it; else it is one profile, by its id there or
     /// here.
     fn named(id: &str, names: &[(Option<String>, ProfileId)]) -> Option<Self> {
-        let named = names
+        let found = names
             .iter()
             .find(|(name, profile)| name.as_deref() == Some(id) || profile.as_str() == id);
-        match named {
+        match found {
             Some((_, profile)) => Some(Self::Profile(profile.clone())),
             None if id.contains(['/', ':']) || id.is_empty() => None,
             None => Some(Self::Provider(id.to_owned())),

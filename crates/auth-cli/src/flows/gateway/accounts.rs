@@ -165,7 +165,7 @@ impl Accounts for StoreAccounts {
         let failure = Failure {
             id: profile.clone(),
             provider: question.provider.clone(),
-            failure: failure.clone(),
+            why: failure.clone(),
             overload_until,
             model,
             at,

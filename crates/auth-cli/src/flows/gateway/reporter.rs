@@ -44,7 +44,7 @@ pub(crate) struct Failure {
     /// Its provider.
     pub(crate) provider: ProviderId,
     /// Why.
-    pub(crate) failure: response::Failure,
+    pub(crate) why: response::Failure,
     /// Whether the provider has too much to do, whoever asks.
     pub(crate) overload_until: Option<Timestamp>,
     /// The model that is in cooldown instead of the whole profile.
@@ -129,7 +129,7 @@ impl Writer {
         if written.is_ok() {
             // Else the note is all that is known.
             self.notes.is_written(&agent.directory, &failed.id, failed.note);
-            let detail = Some(failed.failure.reason.as_str().to_owned());
+            let detail = Some(failed.why.reason.as_str().to_owned());
             let Failure { provider, id, .. } = failed;
             audit::note(AuditKind::Failover, provider, id, agent, detail, &self.context);
         }
@@ -142,7 +142,7 @@ impl Writer {
             return usage::write_overload(&failed.id, until, failed.at, &store);
         }
         let policy = Config::load(&self.context)?.routing().cooldowns;
-        let Failure { id, provider, failure, model, at, .. } = failed;
+        let Failure { id, provider, why: failure, model, at, .. } = failed;
         let failed = Failed { id, provider, failure, model: model.as_ref(), at: *at };
         failed.write(&policy, &store).map(drop)
     }

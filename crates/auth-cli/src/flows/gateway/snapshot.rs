@@ -23,6 +23,9 @@ use crate::host::context::Context;
 use crate::host::error::CliError;
 use crate::profiles::view::View;
 
+/// The plans that were made, by provider and model.
+type Plans = HashMap<ProviderId, HashMap<Option<String>, Arc<Planned>>>;
+
 /// What is known of one agent, for clients with one session or none.
 pub(crate) struct Snapshot {
     files: Files,
@@ -31,7 +34,7 @@ pub(crate) struct Snapshot {
     /// When it was last seen to be current, in microseconds after it was read.
     seen: AtomicU64,
     read: Instant,
-    plans: RwLock<HashMap<ProviderId, HashMap<Option<String>, Arc<Planned>>>>,
+    plans: RwLock<Plans>,
 }
 
 /// The files that decide, as they were before they were read.

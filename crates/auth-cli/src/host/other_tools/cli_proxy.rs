@@ -1,4 +1,4 @@
-//! The files of CLIProxyAPI: one for each login, with the tool it is of as its `type`.
+//! The files of `CLIProxyAPI`: one for each login, with the tool it is of as its `type`.
 
 use std::path::Path;
 

@@ -16,21 +16,23 @@ pub(crate) fn secret_ref_id(profile: &Profile) -> Option<String> {
 fn id_of(provider: &ProviderId, id: &ProfileId) -> Option<String> {
     let mut out = String::new();
     // Such an id begins with a letter or digit.
-    if !provider.as_str().starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        out.push('0');
-        escape_all(&provider.as_str()[..1.min(provider.as_str().len())], &mut out);
-        escape(provider.as_str().get(1..).unwrap_or_default(), &mut out);
-    } else {
+    if provider.as_str().starts_with(|c: char| c.is_ascii_alphanumeric()) {
         escape(provider.as_str(), &mut out);
+    } else {
+        let first = provider.as_str().chars().next().map_or(0, char::len_utf8);
+        let (first, rest) = provider.as_str().split_at(first);
+        out.push('0');
+        escape_all(first, &mut out);
+        escape(rest, &mut out);
     }
     out.push('/');
-    match id.as_str().split_once(':').filter(|(first, _)| *first == provider.as_str()) {
-        Some((_, name)) => escape(name, &mut out),
+    let (first, name) = id.as_str().split_once(':').unwrap_or_default();
+    if first == provider.as_str() {
+        escape(name, &mut out);
+    } else {
         // Under another name than its provider's: all of it, behind what no escape begins with.
-        None => {
-            out.push_str("#:");
-            escape(id.as_str(), &mut out);
-        }
+        out.push_str("#:");
+        escape(id.as_str(), &mut out);
     }
     (out.len() <= LONGEST && !out.ends_with('/')).then_some(out)
 }

@@ -1,4 +1,4 @@
-//! A reader of SQLite databases (<https://www.sqlite.org/fileformat2.html>): the rows of a table.
+//! A reader of `SQLite` databases (<https://www.sqlite.org/fileformat2.html>): the rows of a table.
 //!
 //! It works on the bytes of the file and of its write-ahead log. So nothing is locked, written or
 //! created beside a database that another program has open.
@@ -294,7 +294,6 @@ fn columns(sql: &str) -> Vec<String> {
     for (place, c) in body.char_indices() {
         match (quote, c) {
             (Some(open), c) if c == open => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'' | '`') => quote = Some(c),
             (None, '[') => quote = Some(']'),
             (None, '(') => depth += 1,

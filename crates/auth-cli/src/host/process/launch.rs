@@ -121,13 +121,11 @@ pub(crate) fn output(
         return Err(format!("it prints more than {} bytes", limits.output));
     }
     // It closed its output; what it does after that must not take long either.
-    match ended(&mut child) {
-        Some(status) => Ok((bytes, status)),
-        None => {
-            end(&mut child);
-            Err("it closed its output and did not end".to_owned())
-        }
+    if let Some(status) = ended(&mut child) {
+        return Ok((bytes, status));
     }
+    end(&mut child);
+    Err("it closed its output and did not end".to_owned())
 }
 
 fn ended(child: &mut Child) -> Option<ExitStatus> {

@@ -1,4 +1,4 @@
-//! Tells a service manager how it is with us (sd_notify(3)): that we are ready, that we are ending.
+//! Tells a service manager how it is with us (`sd_notify(3)`): that we are ready, that we are ending.
 
 use crate::host::context::Context;
 

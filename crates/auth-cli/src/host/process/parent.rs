@@ -18,15 +18,16 @@ pub(crate) fn program(context: &Context) -> Option<String> {
 }
 
 /// The user who asks.
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere users have no number")]
 pub(crate) fn user() -> Option<u32> {
-    #[cfg(unix)]
-    {
-        Some(rustix::process::getuid().as_raw())
-    }
-    #[cfg(not(unix))]
-    {
-        None
-    }
+    Some(rustix::process::getuid().as_raw())
+}
+
+/// The user who asks.
+#[cfg(not(unix))]
+pub(crate) fn user() -> Option<u32> {
+    None
 }
 
 #[cfg(unix)]

@@ -24,6 +24,7 @@ fn of(number: usize, force: Force) -> Wanted {
     Wanted { force, ..Wanted::now(name(number)) }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what an issuer answers")]
 fn busy(status: u16, headers: &[(&str, &str)]) -> TokenResponse {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Ok(HttpResponse { status, headers: headers.collect(), body: b"{}".to_vec() })

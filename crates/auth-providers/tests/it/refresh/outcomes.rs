@@ -178,7 +178,7 @@ fn another_accounts_token_is_not_what_was_asked_for() {
         );
         let refused = world.ask(&issuer);
         let is_other = matches!(refused, Err(RefreshError::OtherAccount { .. }));
-        assert!(refused.is_err() && is_other == !is_sent, "{refused:?}");
+        assert!(refused.is_err() && is_other != is_sent, "{refused:?}");
         assert_eq!(issuer.sent().len(), usize::from(is_sent));
         assert_eq!(world.ask(&nobody()).unwrap(), "access-of-theirs", "the next caller gets it");
     }

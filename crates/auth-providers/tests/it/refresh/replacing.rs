@@ -8,9 +8,9 @@ use super::*;
 fn a_login_whose_token_is_on_its_way_is_replaced_after_its_response_is_saved() {
     let world = World::new(1);
     let (looked, look) = mpsc::channel();
-    let (begin, begun) = mpsc::channel();
+    let (begin, started) = mpsc::channel();
     let (looked, look) = (Mutex::new(looked), Mutex::new(look));
-    let (begin, begun) = (Mutex::new(begin), Mutex::new(begun));
+    let (begin, started) = (Mutex::new(begin), Mutex::new(started));
     let issuer = Issuer::new(|_| {
         begin.lock().unwrap().send(()).unwrap();
         // It has found the login whose token is here.
@@ -19,7 +19,7 @@ fn a_login_whose_token_is_on_its_way_is_replaced_after_its_response_is_saved() {
     });
     std::thread::scope(|scope| {
         let replacing = scope.spawn(|| {
-            begun.lock().unwrap().recv().unwrap();
+            started.lock().unwrap().recv().unwrap();
             world.replace(0, |_| {
                 let _ = looked.lock().unwrap().send(());
             })
