@@ -31,7 +31,7 @@ impl World {
         let mut profiles = serde_json::Map::new();
         for key in keys {
             upstream.set(key, Behaviour::Serve);
-            let profile = json!({"type": "api_key", "provider": "acme", "key": key});
+            let profile = json!({"type": "api_key", "provider": "acme", "key": key, "destinations": [upstream.url()]});
             profiles.insert(format!("acme:{key}"), profile);
         }
         let order: Vec<String> = keys.iter().map(|key| format!("acme:{key}")).collect();

@@ -18,9 +18,10 @@ fn world(issuer: &Issuer, is_expired: bool) -> (World, String) {
     world.sandbox.write_manifest("zeta", &zeta);
     world.sandbox.edit_store("main", |store| {
         store["profiles"]["zeta:z"] =
-            json!({"type": "api_key", "provider": "zeta", "key": "key-z"});
+            json!({"type": "api_key", "provider": "zeta", "key": "key-z", "destinations": [world.upstream.url()]});
+        let alice = &mut store["profiles"]["acme:alice"];
+        alice["destinations"] = json!([issuer.url(), world.upstream.url()]);
         if !is_expired {
-            let alice = &mut store["profiles"]["acme:alice"];
             alice["expires"] = (now_ms() + 3_600_000).into();
             alice["obtainedAt"] = now_ms().into();
         }

@@ -99,3 +99,21 @@ fn a_token_and_a_report_are_as_those_of_the_command_line() {
     server.stop().expect_code(0);
     assert!(world.cooldown("acme:key-one").is_some() && world.cooldown("acme:key-two").is_some());
 }
+
+/// Whoever can change a manifest must not be able to collect keys.
+#[test]
+fn a_key_goes_to_no_api_that_a_manifest_names_later() {
+    let world = World::with_keys(&["key-one-0123"]);
+    let elsewhere = e2e::upstream::Upstream::start();
+    elsewhere.set("key-one-0123", e2e::upstream::Behaviour::Serve);
+    world.sandbox.write_manifest("acme", &super::manifest(&elsewhere));
+    let token = world.client("tool --provider acme");
+    let refused = world.serve(&[]).ask(&token);
+    assert_ne!(refused.status, 200);
+    assert!(elsewhere.secrets().is_empty(), "{:?}", elsewhere.secrets());
+    assert!(refused.text().contains("models auth destination show"), "{}", refused.text());
+    // The control: the user accepts the new address.
+    world.run("models auth destination accept acme:key-one-0123").expect_code(0);
+    assert_eq!(world.serve(&[]).ask(&token).status, 200);
+    assert_eq!(elsewhere.secrets().len(), 1);
+}

@@ -123,7 +123,7 @@ pub(crate) fn at_host(
             prompt::answer(&format!("Its host (such as {}): ", prompt.example), context)?
         }
         None => {
-            let message = format!("the host of {} is not said", printable(&provider.label));
+            let message = format!("--host is required for {}", printable(&provider.label));
             return Err(CliError::usage(message).hint(format!("add it: --host {}", prompt.example)));
         }
     };

@@ -231,8 +231,11 @@ impl Grant<'_> {
 fn not_believed(doubts: &[Doubt], is_known: bool) -> String {
     let words: Vec<_> = doubts.iter().map(|doubt| doubt.words()).collect();
     let words = words.join(", and ");
-    let instead =
-        if is_known { "the account comes from the userinfo endpoint" } else { "it names nobody" };
+    let instead = if is_known {
+        "the account comes from the userinfo endpoint"
+    } else {
+        "it names no account"
+    };
     let issuer = if doubts.contains(&Doubt::Issuer) {
         "correct `issuer` in the provider's manifest, or "
     } else {

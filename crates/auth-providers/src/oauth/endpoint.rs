@@ -99,7 +99,7 @@ impl Provider {
         client_id: Option<String>,
     ) -> Result<TokenEndpoint, TargetError> {
         if self.prompt_host.is_some() && url.contains(HOST) {
-            let reason = "its host is not said";
+            let reason = "its host is required";
             return Err(TargetError::BadEndpoint { url: url.to_owned(), reason });
         }
         if let Err(reason) = address::parse(url) {

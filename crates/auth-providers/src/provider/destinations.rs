@@ -75,6 +75,7 @@ impl Provider {
             ("revocation endpoint", endpoints.revocation.as_deref()),
             ("userinfo endpoint", endpoints.userinfo.as_deref()),
             ("probe", self.probe.as_ref().map(|probe| probe.url.as_str())),
+            ("API", self.api.as_ref().and_then(|api| api["base"].as_str())),
         ];
         let addresses = addresses.into_iter();
         addresses.filter_map(|(what, url)| known.admit(url?, what).err()).collect()

@@ -11,7 +11,7 @@ pub(super) fn agreed(args: &ConfigureArgs, context: &Context) -> Result<bool, Cl
         return Ok(true);
     }
     if !context.terminal.stdin {
-        return Err(CliError::usage("there is nobody to ask whether to write this")
+        return Err(CliError::usage("--yes is required when stdin is not a terminal")
             .hint("nothing was written; say so on the command line: add --yes"));
     }
     let response = prompt::line("Write this? [y/N] ", context)?;

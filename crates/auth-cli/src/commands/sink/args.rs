@@ -15,7 +15,7 @@ On the sink's machine: clawdbot clients add laptop --provider P --may token,repo
     Set(SetArgs),
     /// Which sink is asked
     Show,
-    /// Ask nobody any more
+    /// Use the store of this machine again
     Unset,
 }
 

@@ -226,8 +226,8 @@ fn question(args: &TokenArgs, format: TokenFormat, context: &Context) -> Result<
     }
     let Some(host) = &args.host else {
         if format == TokenFormat::Docker {
-            return Err(CliError::usage("which registry may have the token is not said")
-                .hint("add --host with its name, such as --host registry.acme.example"));
+            return Err(CliError::usage("--host is required with --format docker")
+                .hint("add the name of the registry, such as --host registry.acme.example"));
         }
         return Ok(Asked::OfUs(String::new()));
     };

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use auth_gateway::{Accounts, AccountsError, Candidate, Fingerprint, Live, Question, overload_end};
+use auth_gateway::{
+    Accounts, AccountsError, Candidate, Fingerprint, Live, Question, Reason, overload_end,
+};
 use auth_routing::cooldown::judgement::{Class, Judgement};
 use auth_routing::session::selector::ModelRef;
 use auth_store::{Credential, KeyReference, ProfileId, Timestamp};
@@ -16,6 +18,7 @@ use crate::flows::gateway::reporter::{Failure, Report, Reporter};
 use crate::flows::gateway::snapshot::{GOOD_ENOUGH, Snapshot, live};
 use crate::host::context::Surroundings;
 use crate::host::error::CliError;
+use crate::host::shell_quote::command;
 use crate::profiles::cooldowns::usage::Worked;
 use crate::profiles::key_reference;
 
@@ -123,6 +126,11 @@ impl Accounts for StoreAccounts {
         refused: Option<&Fingerprint>,
     ) -> Result<Live, AccountsError> {
         let snapshot = self.snapshot(question)?;
+        if let Some(origin) = snapshot.foreign(profile) {
+            let show = command("models auth destination show", &[profile], "");
+            let message = format!("the secret of `{profile}` is not for {origin}; see: {show}");
+            return Err(AccountsError { reason: Reason::NotThere, message });
+        }
         match self.stored(&snapshot, profile, refused) {
             Some((live, true)) => return Ok(live),
             Some((live, false)) => {

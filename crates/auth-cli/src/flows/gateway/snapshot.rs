@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use auth_gateway::{Candidate, Cooldown, Live};
+use auth_gateway::{ApiData, Candidate, Cooldown, Live};
+use auth_providers::Provider;
 use auth_routing::session::{self, Entry};
 use auth_routing::{Pin, Routing, for_model, plan, unusable_until};
 use auth_store::{
@@ -21,7 +22,7 @@ use crate::config::Config;
 use crate::flows::gateway::notes::Notes;
 use crate::host::context::Context;
 use crate::host::error::CliError;
-use crate::profiles::view::View;
+use crate::profiles::view::{self, View};
 
 /// The plans that were made, by provider and model.
 type Plans = HashMap<ProviderId, HashMap<Option<String>, Arc<Planned>>>;
@@ -54,6 +55,8 @@ struct Seen {
     known_models: HashSet<String>,
     profiles: HashMap<ProviderId, Vec<Profile>>,
     credentials: HashMap<ProfileId, (Credential, Option<String>)>,
+    /// Profiles whose secret is not for the API of their provider, with its origin.
+    foreign: HashMap<ProfileId, String>,
 }
 
 /// The plan for one provider, or for one of its models.
@@ -66,6 +69,24 @@ pub(crate) struct Planned {
     until: Option<Timestamp>,
     /// The state of the notes that it was made with.
     marks: u64,
+}
+
+fn foreign(view: &View, context: &Context) -> HashMap<ProfileId, String> {
+    let providers = view::providers(context);
+    let origin = |provider: &Provider| {
+        let data: ApiData = serde_json::from_value(provider.api.clone()?).ok()?;
+        Some(data.build().ok()?.origin())
+    };
+    let origins: HashMap<_, _> =
+        providers.all().iter().filter_map(|it| Some((&it.id, (it, origin(it)?)))).collect();
+    let foreign = view.profiles.iter().filter_map(|profile| {
+        let (provider, origin) = origins.get(&profile.provider)?;
+        let credential = view.document.credential(&profile.id)?;
+        let recorded = view.document.destinations(&profile.id);
+        let known = provider.credential_destinations(&credential, recorded.as_deref());
+        (!known.allow(origin)).then(|| (profile.id.clone(), origin.clone()))
+    });
+    foreign.collect()
 }
 
 impl Snapshot {
@@ -91,7 +112,7 @@ impl Snapshot {
         let pin = entry.as_ref().and_then(|entry: &Entry| session::pin(entry));
         Ok(Self {
             files,
-            view: Seen::from_view(view),
+            view: Seen { foreign: foreign(&view, context), ..Seen::from_view(view) },
             pin,
             seen: AtomicU64::new(0),
             read: Instant::now(),
@@ -126,6 +147,12 @@ impl Snapshot {
     /// A stored credential, and the id of its account.
     pub(crate) fn credential(&self, id: &ProfileId) -> Option<&(Credential, Option<String>)> {
         self.view.credentials.get(id)
+    }
+
+    /// The origin of the API, where the secret of `id` must not be sent to it: a manifest names it
+    /// that was not there, or named another one, when the credential came.
+    pub(crate) fn foreign(&self, id: &ProfileId) -> Option<&str> {
+        self.view.foreign.get(id).map(String::as_str)
     }
 
     /// The plan for a provider, or for a model of it.
@@ -267,6 +294,7 @@ impl Seen {
             of_provider.entry(profile.provider.clone()).or_default().push(profile);
         }
         Self {
+            foreign: HashMap::new(),
             agent,
             shared,
             routing,
