@@ -93,6 +93,7 @@ Keep:
   refresh               Refresh what is about to expire
   logout                Revoke a login where the provider can, then delete it
   remove                Delete a profile; the provider is not told
+  destination           Where the secrets of a profile may be sent
 
 Integrate:
   configure             Let another program take its token from here

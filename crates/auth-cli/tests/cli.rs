@@ -289,7 +289,11 @@ fn sessions_that_do_not_parse_are_refused_and_kept() {
 fn nonsense_is_exit_64_with_a_way_out() {
     let home = Home::new();
     let typo = home.run("models auth lgoin").code(64);
-    assert!(typo.stderr.contains("did you mean `login`?"), "{}", typo.stderr);
+    assert!(
+        typo.stderr.contains("did you mean this? clawdbot models auth login"),
+        "{}",
+        typo.stderr
+    );
     let missing = home.run("models auth order get --json").code(64).json();
     assert!(missing["error"]["message"].as_str().unwrap().contains("--provider"), "{missing}");
     for words in

@@ -53,7 +53,7 @@ fn without_a_terminal_it_says_which_option_is_missing() {
         ("--auth-choice import", "--from"),
         ("--auth-choice login", "--provider"),
         ("--auth-choice env", "--provider"),
-        ("--auth-choice nonsense", "no choice `nonsense`"),
+        ("--auth-choice nonsense", "unknown choice `nonsense`"),
     ] {
         let home = tempfile::tempdir().unwrap();
         let (exit, stdout, stderr) = onboard(home.path(), words, "", &[], false);
@@ -155,6 +155,6 @@ fn a_wrong_response_is_asked_again() {
     // An invalid choice first, then the menu; there is nothing else to ask about "nothing".
     let (exit, stdout, said) = onboard(home.path(), "", "99\nx\n6\n", &[], true);
     assert_eq!(exit, 0, "{said}");
-    assert_eq!(said.matches("Type a number from 1 to 6").count(), 2, "{said}");
+    assert_eq!(said.matches("Type one of the numbers or names").count(), 2, "{said}");
     assert!(stdout.contains("There is no credential yet."), "{stdout}");
 }

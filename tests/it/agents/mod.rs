@@ -165,7 +165,6 @@ fn an_agent_that_does_not_exist_is_an_error_of_every_command() {
         &["models", "set", "a/b"],
         &["channels", "list"],
         &["plugins", "list"],
-        &["agents", "share", "main"],
     ] {
         let run = sandbox.run(&[words, &["--agent", "nobody"]].concat());
         run.expect_code(64);

@@ -37,6 +37,9 @@ fn home() -> Sandbox {
     sandbox.set_env("PATH", path);
     let state = sandbox.home().join(".openclaw");
     fs::create_dir_all(&state).unwrap();
+    // OpenClaw refuses to write a config that loses half of its size.
+    let config = json!({"env": {"vars": {"NOTE": "x".repeat(1_000)}}});
+    e2e::sandbox::write(&state.join("openclaw.json"), config.to_string().as_bytes());
     sandbox.set_env("OPENCLAW_STATE_DIR", &state);
     for (name, value) in [
         ("OPENCLAW_NO_AUTO_UPDATE", "1"),

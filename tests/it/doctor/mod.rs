@@ -298,7 +298,10 @@ fn move_endpoint(house: &mut House, port: u16) {
     let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     manifest["endpoints"]["token"] = url.clone().into();
     write(&path, manifest.to_string().as_bytes());
-    house.edit(|store| store["profiles"][LOGIN]["tokenEndpoint"] = url.into());
+    house.edit(|store| {
+        store["profiles"][LOGIN]["destinations"] = json!([format!("http://127.0.0.1:{port}")]);
+        store["profiles"][LOGIN]["tokenEndpoint"] = url.into();
+    });
 }
 
 #[test]

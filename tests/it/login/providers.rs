@@ -98,7 +98,8 @@ fn github_copilot_keeps_its_token_under_its_name() {
         lines.contains(&"ABCD-1234") && lines.contains(&"https://example.com/go"),
         "{login:#?}"
     );
-    let stored = sandbox.profile("main", "github-copilot:github");
+    let mut stored = sandbox.profile("main", "github-copilot:github");
+    assert!(stored.as_object_mut().unwrap().remove("destinations").is_some());
     let wanted = json!({"type": "token", "provider": "github-copilot", "token": "ghu_1",
         "accountId": "1", "scope": "read:user"});
     assert_eq!(stored, wanted);
@@ -208,7 +209,8 @@ fn openrouter_yields_an_api_key_in_two_steps() {
     let without_state = callback.split('?').next().unwrap();
     sandbox.run_with_input(&finish, &format!("{without_state}?code=c")).expect_code(64);
     sandbox.run_with_input(&finish, &format!("{callback}&code=c")).expect_code(0);
-    let stored = sandbox.profile("main", "openrouter:default");
+    let mut stored = sandbox.profile("main", "openrouter:default");
+    assert!(stored.as_object_mut().unwrap().remove("destinations").is_some());
     let wanted = json!({"type": "api_key", "provider": "openrouter", "key": "sk-or-v1-abc",
         "authFlow": "oauth-pkce", "userId": "u1", "accountId": "u1"});
     assert_eq!(stored, wanted);

@@ -273,7 +273,7 @@ fn a_response_that_nobody_can_read_is_kept_and_told_and_merged_on_request() {
             assert_eq!(issuer.requests("refresh_token"), 1);
             let status = sandbox.run(&["models", "status", "--json"]).json();
             assert_eq!(status["auth"]["pendingAnswers"], json!([]));
-            assert!(sandbox.run(&retry).expect_code(0).stdout.contains("no answer is kept"));
+            assert!(sandbox.run(&retry).expect_code(0).stdout.contains("no response is kept"));
         } else {
             assert_eq!(merged.code, Some(4), "{merged:#?}");
             assert!(merged.stderr.contains("--force"), "{}", merged.stderr);

@@ -153,7 +153,7 @@ fn a_link_to_nothing_is_not_taken_for_nothing() {
 fn an_edit_keeps_owner_group_and_mode_of_the_config() {
     let sandbox = Sandbox::new();
     let config = sandbox.state().join("clawdbot.json");
-    for mode in [0o600, 0o640, 0o664, 0o400] {
+    for mode in [0o600, 0o640, 0o644, 0o400] {
         write(&config, b"{ /* mine */ }");
         set_mode(&config, mode);
         // Only the administrator can give it to a group that is not their own.

@@ -7,7 +7,9 @@ use std::path::Path;
 
 /// Commands that cannot both succeed and fail without a network or a user, and where they are
 /// tested instead.
-const ELSEWHERE: [(&str, &str); 11] = [
+const ELSEWHERE: [(&str, &str); 13] = [
+    ("audit", "it names the program that asks: it/program/audit.rs"),
+    ("models auth configure openclaw", "it runs OpenClaw: it/configure/openclaw.rs"),
     ("models auth add", "it asks: it/program/terminal.rs, by way of the wizard"),
     ("models auth login", "it needs an issuer: it/login/browser.rs"),
     ("models auth login-github-copilot", "it needs an issuer: it/login/providers.rs"),

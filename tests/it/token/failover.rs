@@ -54,7 +54,7 @@ fn a_rest_of_one_model_does_not_touch_the_others() {
         in_cooldown["profiles"].as_array().unwrap().iter().map(|it| &it["model"]).collect();
     assert_eq!(models, ["acme/big", "acme/big"], "{in_cooldown}");
     let plan = run(&sandbox, "models auth explain --model Big --json").expect_code(0).json();
-    assert_eq!(plan["candidates"][0]["why"], "rests", "{plan}");
+    assert_eq!(plan["candidates"][0]["why"], "in cooldown", "{plan}");
     assert_eq!(plan["candidates"][0]["model"], "acme/big", "{plan}");
     let list = run(&sandbox, "models auth list --provider acme --json").expect_code(0).json();
     assert_eq!(list["profiles"][0]["models"][0]["model"], "acme/big", "{list}");

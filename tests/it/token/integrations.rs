@@ -161,12 +161,14 @@ fn a_setting_is_written_after_it_was_shown_and_taken_out_again() {
 #[test]
 fn the_line_that_claude_code_runs_prints_the_token() {
     let sandbox = sandbox();
-    let words = ["models", "auth", "configure", "claude-code", "--provider", "acme", "--yes"];
-    sandbox.run(&words).expect_code(0);
+    let key = "sk-ant-api03-0123456789abcdefghijklmnopqrstuvwxyz";
+    let paste = ["models", "auth", "paste-api-key", "--provider", "anthropic"];
+    sandbox.run_with_input(&paste, &format!("{key}\n")).expect_code(0);
+    sandbox.run(&["models", "auth", "configure", "claude-code", "--yes"]).expect_code(0);
     let settings = text(&sandbox.home().join(".claude/settings.json"));
     let settings: Value = serde_json::from_str(&settings).unwrap();
     let line = settings["apiKeyHelper"].as_str().unwrap();
-    assert_eq!(program(&sandbox, "sh", &["-c", line], ""), (Some(0), format!("{KEY}\n")));
+    assert_eq!(program(&sandbox, "sh", &["-c", line], ""), (Some(0), format!("{key}\n")));
 }
 
 #[test]

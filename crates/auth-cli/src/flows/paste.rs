@@ -734,7 +734,7 @@ mod tests {
         auth_store::write_atomic(&path, text.as_bytes()).unwrap();
         let (exit, said) =
             run(home.path(), &[&paste[..], &["--expires-in", "1d"]].concat(), "t-0123456789");
-        assert_eq!((exit, said.contains("It ends")), (0, true), "{said}");
+        assert_eq!((exit, said.contains("It expires")), (0, true), "{said}");
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains("mine") && !text.contains("manual-2"), "{text}");
     }

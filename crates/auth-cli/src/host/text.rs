@@ -90,6 +90,11 @@ pub fn printable(text: &str) -> String {
     auth_store::printable(text).into_owned()
 }
 
+/// The same in one line, for a name inside a sentence.
+pub(crate) fn one_line(text: &str) -> String {
+    printable(&text.replace(['\n', '\r', '\t'], " "))
+}
+
 /// One line of output for a terminal.
 pub fn line_for_terminal(text: &str) -> String {
     printable(&text.replace('\t', " "))

@@ -17,6 +17,7 @@ use crate::host::context::Context;
 use crate::host::error::{CliError, Exit};
 use crate::host::remedy::Remedy;
 use crate::host::shell_quote::{command, option};
+use crate::host::text::one_line;
 use crate::profiles::audit;
 use crate::profiles::key_reference;
 use crate::profiles::refresh_child;
@@ -313,7 +314,7 @@ fn no_credential(route: &Route, view: &View, context: &Context) -> CliError {
         let error = CliError::new(Exit::NoCredential, "no_credential", message);
         let error = match nearest {
             Some(name) => error.remedy(Remedy::new(
-                format!("did you mean `{name}`?"),
+                format!("did you mean `{}`?", one_line(&name)),
                 format!("clawdbot models auth token{}", option("--provider", &name)),
             )),
             None => error,

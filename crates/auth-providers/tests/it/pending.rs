@@ -170,17 +170,18 @@ fn a_login_ends_after_ten_minutes() {
 }
 
 #[test]
-fn a_code_without_state_goes_to_the_newest_login_that_takes_one() {
+fn a_code_without_state_is_refused_while_two_logins_could_take_it() {
     let directory = tempfile::tempdir().unwrap();
     let pending = PendingLogins::at(directory.path());
     let mut manifest = plain();
     manifest["bare_code"] = json!(true);
     let acme = provider(&manifest);
-    let first = start(&pending, &acme, 1, NOW);
-    start(&pending, &acme, 2, NOW.plus(Duration::from_secs(1)));
+    start(&pending, &acme, 1, NOW);
     let issuer = Issuer::new(|_, _| tokens());
-    finish(&pending, "the-code-1", &providers(&manifest), &issuer, NOW).unwrap();
-    assert_eq!(files(directory.path()), [format!("{}.json", first.id)]);
+    start(&pending, &acme, 2, NOW.plus(Duration::from_secs(1)));
+    let refused = finish(&pending, "the-code-1", &providers(&manifest), &issuer, NOW).unwrap_err();
+    assert!(matches!(refused, LoginError::SeveralBegun { .. }), "{refused}");
+    assert_eq!(files(directory.path()).len(), 2);
 }
 
 #[test]
@@ -358,12 +359,12 @@ fn a_bare_code_for_two_logins_is_an_error_unless_the_provider_is_named() {
     assert_eq!(both.errors(), []);
     let find = |id: &str| both.find(&ProviderId::new(id)).unwrap().clone();
     let begun = [start(&pending, &find("acme"), 1, NOW), start(&pending, &find("other"), 2, NOW)];
-    let error = pending.answered("the-code", None, &both, NOW).unwrap_err();
+    let error = pending.answered("the-code-1", None, &both, NOW).unwrap_err();
     assert!(matches!(&error, LoginError::SeveralBegun { providers } if providers.len() == 2));
     assert!(error.to_string().contains("`acme`") && error.to_string().contains("`other`"));
     for id in ["acme", "other"] {
         let only = ProviderId::new(id);
-        let received = pending.answered("the-code", Some(&only), &both, NOW).unwrap();
+        let received = pending.answered("the-code-1", Some(&only), &both, NOW).unwrap();
         assert_eq!(received.provider().id, only);
     }
     // The whole address names its login, and a provider that is named must be the one.

@@ -74,7 +74,13 @@ fn next_midnight_in_california(now: Timestamp) -> Timestamp {
             .plus(Duration::from_hours(hour.unsigned_abs()))
     };
     let in_summer = next(7);
-    if is_summer_in_california(in_summer) { in_summer } else { next(8) }
+    if is_summer_in_california(in_summer) {
+        return in_summer;
+    }
+    let in_winter = next(8);
+    // The day on which summer ends begins in summer.
+    let is_over = !is_summer_in_california(in_winter);
+    if is_over { in_winter } else { in_winter.plus(Duration::from_hours(24)) }
 }
 
 /// At a midnight: after the second Sunday of March, and up to the first of November.

@@ -248,7 +248,10 @@ impl NextFile {
         // Dropping this removes the content that came out.
         match before {
             // Content that cannot be read counts as changed.
-            Some(before) if !read_regular(&self.temporary).is_ok_and(|found| found == before) => {
+            Some(before)
+                if !open::read_at_most(&self.temporary, open::LARGEST as u64)
+                    .is_ok_and(|found| found == before) =>
+            {
                 Ok(Installed::Over(self))
             }
             _ => Ok(Installed::Done),
@@ -262,7 +265,8 @@ impl NextFile {
 
     /// After [`Installed::Over`]: the replaced content. Its writer may still be writing.
     pub(crate) fn came_out(&self) -> Result<Vec<u8>, StoreError> {
-        read_regular(&self.temporary).map_err(StoreError::io("read", &self.temporary))
+        open::read_at_most(&self.temporary, open::LARGEST as u64)
+            .map_err(StoreError::io("read", &self.temporary))
     }
 
     /// Keeps the complete content that came out under another name. `temporary` is for file systems

@@ -50,7 +50,7 @@ pub fn list(invocation: &Invocation<'_>) -> Result<Report, CliError> {
             origin = format!("{origin}  {word}: {}", printable(reason));
         }
         if let Some(over) = &provider.discontinued {
-            origin = format!("{origin}  (discontinued on {}: use {})", over.since, over.instead);
+            origin = format!("{origin}  (discontinued {})", over.since);
         }
         report.line(format_args!("{:width$}  {}{origin}", provider.id.as_str(), flows.join(", ")));
     }

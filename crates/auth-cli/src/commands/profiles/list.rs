@@ -10,6 +10,7 @@ use crate::commands::profiles::args::ListArgs;
 use crate::host::error::CliError;
 use crate::host::other_tools::secret_ref::secret_ref_id;
 use crate::host::report::Report;
+use crate::host::text::one_line;
 use crate::profiles::remote;
 use crate::profiles::standing::{Ability, Routed, Standing};
 use crate::profiles::table;
@@ -35,7 +36,8 @@ pub fn run(args: &ListArgs, invocation: &Invocation<'_>) -> Result<Report, CliEr
     if let Some(wanted) = wanted.as_ref().filter(|_| !has_profiles)
         && let Err(nearest) = view::known_provider(wanted, &providers, &standing.view)
     {
-        let meant = nearest.map(|it| format!("; did you mean `{it}`?")).unwrap_or_default();
+        let meant =
+            nearest.map(|it| format!("; did you mean `{}`?", one_line(&it))).unwrap_or_default();
         context.say(format_args!("warning: there is no provider `{wanted}`{meant}"));
     }
     let data = || list_json(&standing, wanted.as_ref(), &is_wanted);

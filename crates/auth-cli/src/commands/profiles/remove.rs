@@ -40,13 +40,15 @@ pub fn run(args: &RemoveArgs, invocation: &Invocation<'_>) -> Result<Report, Cli
             shared::not_ours(&id, agent, &holder, "remove")
         });
     }
-    if context.terminal.stdin && context.terminal.stderr && !args.yes {
+    let has_user = context.terminal.stdin && context.terminal.stderr;
+    if has_user && !args.yes {
         let question = format!("Remove `{id}` from agent `{}`?", agent.id);
         if !prompt::yes(&question, context)? {
             return Err(prompt::interrupted());
         }
     }
-    let kept = keep_for_a_day(&id, &document, agent, context)?;
+    // A script means what it says, and the secret is to be gone.
+    let kept = has_user && keep_for_a_day(&id, &document, agent, context)?;
     let profile = document.profile(&id);
     let provider = profile.as_ref().and_then(|profile| sink.provider_of(profile));
     let not_told = async |_: &OAuthCredential| Revocation::NotOffered;

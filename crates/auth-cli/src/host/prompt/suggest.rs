@@ -1,5 +1,7 @@
 //! The nearest of the names that exist, for a name that does not.
 
+use crate::host::text::one_line;
+
 /// The one of `known` that was most likely meant by `word`, if any is near.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = word.trim().to_lowercase();
@@ -24,7 +26,7 @@ pub(crate) fn did_you_mean<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
-    nearest(word, known).map(|name| format!("did you mean `{name}`?"))
+    nearest(word, known).map(|name| format!("did you mean `{}`?", one_line(name)))
 }
 
 #[cfg(test)]
