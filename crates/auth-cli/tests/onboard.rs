@@ -156,5 +156,5 @@ fn a_wrong_response_is_asked_again() {
     let (exit, stdout, said) = onboard(home.path(), "", "99\nx\n6\n", &[], true);
     assert_eq!(exit, 0, "{said}");
     assert_eq!(said.matches("Type one of the numbers or names").count(), 2, "{said}");
-    assert!(stdout.contains("There is no credential yet."), "{stdout}");
+    assert!(stdout.contains("No credential yet."), "{stdout}");
 }

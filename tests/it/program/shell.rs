@@ -1,6 +1,5 @@
 //! Completion scripts and manual pages.
 
-
 use e2e::sandbox::Sandbox;
 
 #[test]
