@@ -155,7 +155,7 @@ const NO_DATA: [&str; 7] = [
 ];
 
 #[test]
-fn every_command_responses_in_json_when_asked_to() {
+fn every_command_answers_in_json_when_asked_to() {
     let mut wrong = Vec::new();
     for (name, text) in transcripts() {
         let lines =

@@ -22,7 +22,7 @@ pub(crate) enum Action {
 /// The text after `action` at `path`. All steps of the path must exist, except the last one of a
 /// `Set`.
 pub(crate) fn spliced(text: &str, path: &[Step], action: &Action) -> Option<String> {
-    let style = Style::from_environment(text);
+    let style = Style::from_text(text);
     let Some(root) = Node::parse(text).ok()? else {
         // Only comments: the value is added after them.
         let Action::Set(value) = action else { return None };
@@ -94,7 +94,7 @@ struct Style<'a> {
 }
 
 impl<'a> Style<'a> {
-    fn from_environment(text: &'a str) -> Self {
+    fn from_text(text: &'a str) -> Self {
         let mut style = Self {
             text,
             newline: if text.contains("\r\n") { "\r\n" } else { "\n" },

@@ -52,7 +52,7 @@ pub fn run(args: &ImportRequest, invocation: &Invocation<'_>) -> Result<Report, 
     let (path, contents) = find(args, context)?;
     save::check_store(&sink)?;
     let seen = Seen::by(agent, &config, context)?;
-    let mut plan = Plan { left_out: contents.left_out, ..Plan::for_bindings(&seen.document) };
+    let mut plan = Plan { left_out: contents.left_out, ..Plan::for_document(&seen.document) };
     for foreign in contents.found {
         plan.add(foreign, args, agent, &sink, context)?;
     }
@@ -156,7 +156,7 @@ enum Chosen {
 }
 
 impl Plan {
-    fn for_bindings(document: &Document) -> Self {
+    fn for_document(document: &Document) -> Self {
         Self {
             document: document.clone(),
             takes: Vec::new(),

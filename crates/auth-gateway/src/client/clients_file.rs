@@ -71,7 +71,7 @@ impl Clients {
 
     /// The current clients.
     pub fn read(&self) -> Result<Arc<[Arc<Client>]>, ClientsError> {
-        let stamp = Stamp::from_metadata(&self.path);
+        let stamp = Stamp::at(&self.path);
         let mut warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
         if stamp.is_some() && warm.stamp == stamp {
             return Ok(Arc::clone(&warm.clients));
@@ -158,7 +158,7 @@ struct Stamp([i64; 5]);
 
 impl Stamp {
     #[cfg(unix)]
-    fn from_metadata(path: &Path) -> Option<Self> {
+    fn at(path: &Path) -> Option<Self> {
         use std::os::unix::fs::MetadataExt as _;
         let it = fs::metadata(path).ok()?;
         let (inode, size) = (it.ino().cast_signed(), it.size().cast_signed());
@@ -166,7 +166,7 @@ impl Stamp {
     }
 
     #[cfg(not(unix))]
-    fn from_metadata(_path: &Path) -> Option<Self> {
+    fn at(_path: &Path) -> Option<Self> {
         None
     }
 }

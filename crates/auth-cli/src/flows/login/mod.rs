@@ -56,7 +56,7 @@ pub fn run(request: &LoginRequest, invocation: &Invocation<'_>) -> Result<Report
     let wanted = LoginWanted {
         profile: request.profile_id.as_deref().map(ProfileId::from),
         force: request.force,
-        owner: Owner::from_text(agent, &config, context)?,
+        owner: Owner::for_agent(agent, &config, context)?,
     };
     let ended = runtime::run(async {
         let (http, clock) = (&*sink.http, &*sink.clock);

@@ -54,7 +54,7 @@ pub(crate) fn run(
     let wanted = LoginWanted {
         profile: request.profile_id.as_deref().map(ProfileId::from),
         force: request.force,
-        owner: Owner::from_text(agent, &config, context)?,
+        owner: Owner::for_agent(agent, &config, context)?,
     };
     let ended = runtime::run(async {
         let logging_in = plugin::login(provider, &environment, &user, &*sink.clock);

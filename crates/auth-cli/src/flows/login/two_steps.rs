@@ -108,7 +108,7 @@ pub fn finish(
     let wanted = LoginWanted {
         profile: requested.map(ProfileId::from),
         force: request.force || note["force"] == true,
-        owner: Owner::from_text(&agent, &config, context)?,
+        owner: Owner::for_agent(&agent, &config, context)?,
     };
     let provider = answered.provider().clone();
     let user = TerminalUser::new(&provider.label, false, true, context);

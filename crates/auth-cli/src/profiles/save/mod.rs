@@ -43,7 +43,7 @@ pub(crate) struct Owner {
 
 impl Owner {
     /// The owner for `agent`, if it shares.
-    pub(crate) fn from_text(
+    pub(crate) fn for_agent(
         agent: &Agent,
         config: &Config,
         context: &Context,
